@@ -1,0 +1,10 @@
+"""What the operator says: command line, environment, file and defaults become one `Configuration`.
+
+- `values`: the kinds of value a key can have (durations, servers, topic names, …)
+- `kafka`, `counting`, `alerting`, `http`, `models`: the keys, their defaults and their checks
+- `tree`: values on their way to validation, each with the place where it was written
+- `strict_yaml`: YAML files without the traps of YAML 1.1
+- `schema`: which keys there are
+- `problems`: one line per mistake
+- `load`: joins the sources
+"""

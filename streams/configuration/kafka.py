@@ -1,0 +1,133 @@
+"""How to reach Kafka, and which topics are ours."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+
+from streams.configuration.values import (
+    Count,
+    Flag,
+    PositiveDuration,
+    ProblemsError,
+    Server,
+    Settings,
+    Text,
+    TopicName,
+)
+
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+Guarantee = Literal["exactly-once", "at-least-once"]
+
+
+def _split(value: object) -> object:
+    """`a:9092,b:9092`, as other Kafka clients write it, means two servers."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+class TlsSettings(Settings):
+    """Encryption, and the client certificate if the brokers ask for one."""
+
+    enabled: Flag = False
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    key_password: SecretStr | None = None
+
+    @field_validator("ca_file", "certificate_file", "key_file")
+    @classmethod
+    def _readable(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            try:
+                path.open("rb").close()
+            except OSError as error:
+                raise ValueError(f"cannot be read: {error.strerror}") from None
+        return path
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        files = (self.ca_file, self.certificate_file, self.key_file)
+        if not self.enabled and any(files):
+            raise ValueError("names files but enabled is false: set kafka.tls.enabled: true")
+        if self.key_file and not self.certificate_file:
+            raise ValueError("key_file needs certificate_file beside it")
+        return self
+
+
+class SaslSettings(Settings):
+    """Who we are to the brokers. OAUTHBEARER means AWS MSK with IAM."""
+
+    mechanism: SaslMechanism | None = None
+    username: Text | None = None
+    password: SecretStr | None = None
+    aws_region: Text | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        credentials = {"username": self.username, "password": self.password}
+        region = {"aws_region": self.aws_region}
+        needed: dict[str, object] = {}
+        foreign: dict[str, object] = {}
+        if self.mechanism is None:
+            foreign = {**credentials, **region}
+        elif self.mechanism == "OAUTHBEARER":
+            needed, foreign = {**region}, {**credentials}
+        else:
+            needed, foreign = {**credentials}, {**region}
+        mechanism = self.mechanism or "null"
+        missing = [key for key, value in needed.items() if value is None]
+        unused = [key for key, value in foreign.items() if value is not None]
+        if missing:
+            raise ValueError(f"mechanism {mechanism} needs {' and '.join(missing)}")
+        if unused:
+            raise ValueError(f"mechanism {mechanism} does not use {' and '.join(unused)}")
+        return self
+
+
+class KafkaSettings(Settings):
+    """The cluster, the consumer group and the guarantee."""
+
+    bootstrap_servers: Annotated[
+        tuple[Server, ...], BeforeValidator(_split), Field(min_length=1)
+    ] = ("localhost:9092",)
+    group_id: Text = "campaign-streams"
+    client_id: Text = "campaign-streams"
+    group_instance_id: Text | None = None
+    session_timeout: PositiveDuration = 10.0
+    guarantee: Guarantee = "exactly-once"
+    transaction_timeout: PositiveDuration = 30.0
+    tls: TlsSettings = TlsSettings()
+    sasl: SaslSettings = SaslSettings()
+
+    @model_validator(mode="after")
+    def _iam_is_encrypted(self) -> Self:
+        if self.sasl.mechanism == "OAUTHBEARER" and not self.tls.enabled:
+            problem = "mechanism OAUTHBEARER (AWS MSK IAM) needs kafka.tls.enabled: true"
+            raise ProblemsError([(("sasl",), problem)])
+        return self
+
+
+class TopicSettings(Settings):
+    """Names of the topics, and how the internal ones are made."""
+
+    source: TopicName = "campaign-events"
+    keyed: TopicName = "campaign-streams-keyed"
+    state: TopicName = "campaign-streams-state"
+    alerts: TopicName = "campaign-alerts"
+    dead_letter: TopicName = "campaign-events-dead-letter"
+    partitions: Count = 4
+    replication_factor: Count = 1
+    create: Flag = True
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        """A topic in two roles would feed its own output back in."""
+        seen: dict[str, str] = {}
+        for role in ("source", "keyed", "state", "alerts", "dead_letter"):
+            name = getattr(self, role)
+            if name in seen:
+                raise ProblemsError(
+                    [((role,), f"is also topics.{seen[name]}: each topic needs its own name")]
+                )
+            seen[name] = role
+        return self

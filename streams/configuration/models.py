@@ -1,0 +1,129 @@
+"""Every key of the configuration, with its default: `Configuration()` is what no file says."""
+
+import difflib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from streams.configuration.alerting import (
+    EVERY_RECEIVER,
+    DeliverySettings,
+    DetectorSettings,
+    MatchSettings,
+    ReceiverSettings,
+    RuleSettings,
+    default_rules,
+)
+from streams.configuration.counting import (
+    FlushSettings,
+    SourceSettings,
+    StatusSettings,
+    WindowSettings,
+)
+from streams.configuration.http import HttpSettings, TokenSettings
+from streams.configuration.kafka import KafkaSettings, SaslSettings, TlsSettings, TopicSettings
+from streams.configuration.values import ProblemsError, Settings, refuse_same_names
+
+__all__ = [
+    "Configuration",
+    "DeliverySettings",
+    "DetectorSettings",
+    "FlushSettings",
+    "HttpSettings",
+    "KafkaSettings",
+    "LoggingSettings",
+    "MatchSettings",
+    "ReceiverSettings",
+    "RuleSettings",
+    "SaslSettings",
+    "SourceSettings",
+    "StatusSettings",
+    "TlsSettings",
+    "TokenSettings",
+    "TopicSettings",
+    "WindowSettings",
+]
+
+
+class LoggingSettings(Settings):
+    """What goes to standard error, and how."""
+
+    level: Literal["debug", "info", "warning", "error", "critical"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class Configuration(Settings):
+    """The whole configuration. Checks across sections run where the sections themselves are right.
+
+    The order of the fields matters: a check sees the sections above its own.
+    """
+
+    kafka: KafkaSettings = KafkaSettings()
+    topics: TopicSettings = TopicSettings()
+    source: SourceSettings = SourceSettings()
+    windows: WindowSettings = WindowSettings()
+    statuses: StatusSettings = StatusSettings()
+    flush: FlushSettings = FlushSettings()
+    http: HttpSettings = HttpSettings()
+    delivery: DeliverySettings = DeliverySettings()
+    receivers: tuple[ReceiverSettings, ...] = ()
+    rules: tuple[RuleSettings, ...] = Field(default_factory=default_rules)
+    logging: LoggingSettings = LoggingSettings()
+    include: Path | None = None
+
+    @field_validator("flush")
+    @classmethod
+    def _within_a_transaction(cls, flush: FlushSettings, info: ValidationInfo) -> FlushSettings:
+        kafka = info.data.get("kafka")
+        if kafka and flush.interval >= kafka.transaction_timeout:
+            expected = (
+                f"expected less than kafka.transaction_timeout ({kafka.transaction_timeout}s)"
+            )
+            raise ProblemsError([(("interval",), expected)])
+        return flush
+
+    @field_validator("receivers")
+    @classmethod
+    def _allowed_receivers(
+        cls, receivers: tuple[ReceiverSettings, ...], info: ValidationInfo
+    ) -> tuple[ReceiverSettings, ...]:
+        refuse_same_names(receiver.name for receiver in receivers)
+        delivery = info.data.get("delivery")
+        if delivery and not delivery.allow_http:
+            expected = "expected https, or delivery.allow_http: true"
+            plain = [at for at, each in enumerate(receivers) if not each.url.startswith("https:")]
+            if plain:
+                raise ProblemsError([((at, "url"), expected) for at in plain])
+        return receivers
+
+    @field_validator("rules")
+    @classmethod
+    def _watch_and_tell_what_exists(
+        cls, rules: tuple[RuleSettings, ...], info: ValidationInfo
+    ) -> tuple[RuleSettings, ...]:
+        refuse_same_names(rule.name for rule in rules)
+        problems: list[tuple[tuple[str | int, ...], str]] = []
+        receivers, statuses = info.data.get("receivers"), info.data.get("statuses")
+        for at, rule in enumerate(rules):
+            if receivers is not None:
+                known = [receiver.name for receiver in receivers]
+                problems += [
+                    ((at, "receivers"), _unknown_receiver(rule.name, name, known))
+                    for name in rule.receivers
+                    if name not in {EVERY_RECEIVER, *known}
+                ]
+            suppressed = set(rule.statuses or ()) & set(statuses.suppressed if statuses else ())
+            problems += [
+                ((at, "statuses"), f"rule {rule.name}: {status} is suppressed, so not an attempt")
+                for status in sorted(suppressed)
+            ]
+        if problems:
+            raise ProblemsError(problems)
+        return rules
+
+
+def _unknown_receiver(rule: str, name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}" if near else f"known receivers: {', '.join(known) or 'none'}"
+    return f"rule {rule} names receiver {name}, which does not exist ({hint})"

@@ -1,0 +1,170 @@
+"""The kinds of value that configuration keys have: each says what it expects when it refuses."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+)
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.ASCII)
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
+_SERVER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})", re.ASCII)
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
+_HIGHEST_PORT = 65535
+
+
+class Settings(BaseModel):
+    """A section of the configuration: cannot be changed, refuses keys it does not know."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        populate_by_name=True,
+        # Whoever prints a validation error must not print a password with it.
+        hide_input_in_errors=True,
+    )
+
+
+class ProblemsError(ValueError):
+    """Several problems found by one check, each with the keys that lead to it from there."""
+
+    def __init__(self, problems: list[tuple[tuple[str | int, ...], str]]) -> None:
+        super().__init__("; ".join(message for _, message in problems))
+        self.problems = problems
+
+
+def parse_duration(value: object) -> float:
+    """Seconds of `200ms`, `5s`, `1m`, `24h`, `7d`, `1h30m`, or of a number of seconds.
+
+    Raises:
+        ValueError: it is none of these, negative, or not finite.
+    """
+    seconds = math.nan
+    if isinstance(value, str) and _DURATION.fullmatch(value):
+        seconds = sum(float(n) * _UNITS[unit] for n, unit in _DURATION_PART.findall(value))
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ValueError("expected a duration such as 200ms, 5s, 1m, 24h or 7d, or seconds")
+    # Sums of binary fractions: 0.1 s is 100 ms, not 0.1000000000001.
+    return round(seconds, 6)
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest single-unit text that `parse_duration` turns into the same seconds."""
+    for unit in ("d", "h", "m", "s"):
+        count = seconds / _UNITS[unit]
+        if count >= 1 and count == int(count):
+            return f"{int(count)}{unit}"
+    if seconds and round(seconds * 1000, 6) % 1 == 0:
+        return f"{round(seconds * 1000)}ms"
+    return f"{seconds:.6f}".rstrip("0").rstrip(".") + "s"
+
+
+def check_url(url: str) -> None:
+    """Refuse what is not an absolute http or https URL, or holds a password.
+
+    Raises:
+        ValueError: says what is expected.
+    """
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or any(character.isspace() for character in url):
+        raise ValueError("expected a URL such as https://host/path")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("expected a URL without user and password")
+
+
+def refuse_same_names(names: Iterable[str]) -> None:
+    """Refuse names that are there twice.
+
+    Raises:
+        ValueError: says which.
+    """
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"names have to be unique: {', '.join(twice)} is there twice")
+
+
+def _positive(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError("expected a duration longer than 0s")
+    return seconds
+
+
+def _whole(seconds: float) -> int:
+    if seconds != int(seconds):
+        raise ValueError("expected a whole number of seconds")
+    return int(seconds)
+
+
+def _parse_server(value: str) -> str:
+    found = _SERVER.fullmatch(value)
+    if not found or not 1 <= int(found["port"]) <= _HIGHEST_PORT:
+        raise ValueError("expected host:port, such as kafka-1:9092 or [::1]:9092")
+    return value
+
+
+def _parse_topic(value: str) -> str:
+    if not _TOPIC.fullmatch(value) or value in {".", ".."}:
+        raise ValueError("expected a topic name: 1 to 249 letters, digits, dots, _ or -")
+    return value
+
+
+def _parse_network(value: object) -> IPv4Network | IPv6Network:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    try:
+        if isinstance(value, str):
+            return ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"expected a network such as 10.0.0.0/8: {error}") from None
+    raise ValueError("expected a network such as 10.0.0.0/8, in quotes")
+
+
+_DurationText = PlainSerializer(format_duration, return_type=str, when_used="json")
+
+Duration = Annotated[float, BeforeValidator(parse_duration), _DurationText]
+"""Seconds, 0 or more."""
+
+PositiveDuration = Annotated[
+    float, BeforeValidator(parse_duration), AfterValidator(_positive), _DurationText
+]
+"""Seconds, more than 0."""
+
+WholeSeconds = Annotated[
+    int, BeforeValidator(lambda value: _whole(parse_duration(value))), _DurationText
+]
+"""Whole seconds, 0 or more."""
+
+Flag = StrictBool
+Count = Annotated[StrictInt, Field(ge=1)]
+Port = Annotated[StrictInt, Field(ge=0, le=_HIGHEST_PORT)]
+Share = Annotated[StrictFloat, Field(gt=0, lt=1)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Server = Annotated[str, AfterValidator(_parse_server)]
+TopicName = Annotated[str, AfterValidator(_parse_topic)]
+Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_parse_network)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\z")]
+"""Names of rules, receivers and tokens: they appear in URLs, metric labels and logs."""
