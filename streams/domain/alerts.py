@@ -1,0 +1,319 @@
+"""The life of an alert: inactive, pending, firing, resolved or expired.
+
+One `AlertBook` holds the alerts of one partition's campaigns. It is shown what the open windows
+say, and decides the transitions. An alert's state is written down in the same transaction as the
+transition that led to it, so each is decided once.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, TypeAlias
+from urllib.parse import quote
+
+import msgspec
+import orjson
+
+from streams.domain.detectors import Observation, Verdict
+from streams.domain.rules import Rule, Scope
+from streams.domain.transitions import (
+    AlertData,
+    Evidence,
+    Links,
+    Span,
+    Transition,
+    TransitionType,
+    rfc3339,
+)
+
+State: TypeAlias = Literal["pending", "firing", "resolved", "expired"]
+LIVE: frozenset[State] = frozenset({"pending", "firing"})
+
+
+class Alert(msgspec.Struct):
+    """One episode of one rule in one scope. Times are seconds since the epoch, UTC.
+
+    `pending_since` is when the breach began; `recovering_since` when the rate fell below the
+    recovery level, null while it has not; `heard_at` when a window last said anything.
+    """
+
+    alert_id: str
+    rule: str
+    scope: Scope
+    app_id: str | None
+    state: State
+    severity: str
+    labels: dict[str, str]
+    pending_since: float
+    heard_at: float
+    window_start: int
+    evidence: Evidence
+    starts_at: float | None = None
+    ends_at: float | None = None
+    recovering_since: float | None = None
+    notified_at: float | None = None
+    sequence: int = 0
+
+    @property
+    def is_live(self) -> bool:
+        """Tell whether the episode goes on."""
+        return self.state in LIVE
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Alert).decode
+
+
+class AlertBook:
+    """The alerts of one partition.
+
+    Args:
+        rules: what to watch for; an alert whose rule is gone is ended as `expired`.
+        window_size: in seconds.
+        history: how long, in seconds, an ended alert is remembered.
+        new_id: makes alert ids.
+        base_url: of the API, for links; without a slash at its end.
+    """
+
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        window_size: int,
+        history: float,
+        new_id: Callable[[], str],
+        base_url: str = "",
+    ) -> None:
+        self._rules = {rule.name: rule for rule in rules}
+        self._window_size = window_size
+        self._history = history
+        self._new_id = new_id
+        self._base_url = base_url
+        self._alerts: dict[str, Alert] = {}
+        self._live: dict[tuple[str, Scope], Alert] = {}
+        self._live_campaigns: dict[str, int] = {}
+        self._changed: dict[str, str] = {}
+
+    # Deciding
+
+    def watches(self, campaign_id: str) -> bool:
+        """Tell whether the campaign has a live alert."""
+        return campaign_id in self._live_campaigns
+
+    def consider(  # noqa: PLR0913 - an observation and where it is from
+        self,
+        rule: Rule,
+        scope: Scope,
+        app_id: str | None,
+        window_start: int,
+        seen: Observation,
+        now: float,
+    ) -> Transition | None:
+        """Show the book what a window says of a scope, at wall-clock `now` (s)."""
+        verdict = rule.detector.judge(seen)
+        alert = self._live.get((rule.name, scope))
+        if alert is None:
+            if not verdict.breaching:
+                return None
+            alert = self._open(rule, scope, app_id, window_start, _evidence(seen, verdict), now)
+        else:
+            alert.heard_at = now
+            alert.window_start = window_start
+            alert.evidence = _evidence(seen, verdict)
+        return self._step(alert, rule, verdict, seen.rate, now)
+
+    def _step(
+        self, alert: Alert, rule: Rule, verdict: Verdict, rate: float, now: float
+    ) -> Transition | None:
+        if alert.state == "pending":
+            if not verdict.breaching:
+                self._drop(alert)
+            elif now - alert.pending_since >= rule.for_:
+                alert.state = "firing"
+                alert.starts_at = alert.pending_since
+                return self._tell(alert, "campaign.alert.firing", now)
+            return None
+        if rate >= rule.recovery_level:
+            self._set_recovering(alert, None)
+        elif alert.recovering_since is None:
+            self._set_recovering(alert, now)
+        since = alert.recovering_since
+        if since is not None and now - since >= rule.keep_firing_for:
+            return self._end(alert, "resolved", now)
+        return None
+
+    def tick(self, now: float) -> list[Transition]:
+        """Let time (s, UTC) do its part: reminders, alerts without data, forgotten episodes."""
+        transitions = []
+        for alert in list(self._alerts.values()):
+            rule = self._rules.get(alert.rule)
+            if not alert.is_live:
+                if now - (alert.ends_at or now) >= self._history:
+                    self._forget(alert)
+            elif rule is None or now - alert.heard_at >= rule.no_data_after:
+                if alert.state == "pending":
+                    self._drop(alert)
+                else:
+                    transitions.append(self._end(alert, "expired", now))
+            elif alert.state == "firing" and now - (alert.notified_at or 0) >= rule.repeat_interval:
+                transitions.append(self._tell(alert, "campaign.alert.reminder", now))
+        return transitions
+
+    def _open(  # noqa: PLR0913 - the fields of a new alert
+        self,
+        rule: Rule,
+        scope: Scope,
+        app_id: str | None,
+        window_start: int,
+        evidence: Evidence,
+        now: float,
+    ) -> Alert:
+        alert = Alert(
+            alert_id=self._new_id(),
+            rule=rule.name,
+            scope=scope,
+            app_id=app_id,
+            state="pending",
+            severity=rule.severity,
+            labels=dict(rule.labels),
+            pending_since=now,
+            heard_at=now,
+            window_start=window_start,
+            evidence=evidence,
+        )
+        self._enter(alert)
+        self._mark(alert)
+        return alert
+
+    def _set_recovering(self, alert: Alert, since: float | None) -> None:
+        if alert.recovering_since != since:
+            alert.recovering_since = since
+            self._mark(alert)
+
+    def _end(self, alert: Alert, state: State, now: float) -> Transition:
+        alert.state = state
+        alert.ends_at = now
+        self._leave(alert)
+        kind: TransitionType = (
+            "campaign.alert.resolved" if state == "resolved" else "campaign.alert.expired"
+        )
+        return self._tell(alert, kind, now)
+
+    def _drop(self, alert: Alert) -> None:
+        self._leave(alert)
+        self._forget(alert)
+
+    def _forget(self, alert: Alert) -> None:
+        del self._alerts[alert.alert_id]
+        self._mark(alert)
+
+    def _enter(self, alert: Alert) -> None:
+        campaign_id = alert.scope.campaign_id
+        self._alerts[alert.alert_id] = alert
+        self._live[alert.rule, alert.scope] = alert
+        self._live_campaigns[campaign_id] = self._live_campaigns.get(campaign_id, 0) + 1
+
+    def _leave(self, alert: Alert) -> None:
+        campaign_id = alert.scope.campaign_id
+        del self._live[alert.rule, alert.scope]
+        self._live_campaigns[campaign_id] -= 1
+        if not self._live_campaigns[campaign_id]:
+            del self._live_campaigns[campaign_id]
+
+    # Telling
+
+    def _tell(self, alert: Alert, kind: TransitionType, now: float) -> Transition:
+        alert.sequence += 1
+        alert.notified_at = now
+        self._mark(alert)
+        return Transition(kind, rfc3339(now), self.describe(alert))
+
+    def describe(self, alert: Alert) -> AlertData:
+        """Return the alert as receivers and the API show it."""
+        end = alert.window_start + self._window_size
+        quoted = _quote(alert.scope.campaign_id)
+        return AlertData(
+            alert_id=alert.alert_id,
+            sequence=alert.sequence,
+            rule=alert.rule,
+            severity=alert.severity,
+            campaign_id=alert.scope.campaign_id,
+            treatment_id=alert.scope.treatment_id,
+            delivery_type=alert.scope.delivery_type,
+            app_id=alert.app_id,
+            starts_at=rfc3339(alert.starts_at or alert.pending_since),
+            ends_at=rfc3339(alert.ends_at) if alert.ends_at is not None else None,
+            window=Span(rfc3339(alert.window_start), rfc3339(end)),
+            evidence=alert.evidence,
+            summary=_summary(alert),
+            labels=alert.labels,
+            links=Links(
+                windows=f"{self._base_url}/v1/campaigns/{quoted}/windows",
+                alert=f"{self._base_url}/v1/alerts/{alert.alert_id}",
+            ),
+        )
+
+    # Written down and read back
+
+    def _mark(self, alert: Alert) -> None:
+        self._changed[alert.alert_id] = alert.scope.campaign_id
+
+    def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
+        """Hand out what changed since the last call, as keys and values for the state topic."""
+        changed, self._changed = self._changed, {}
+        for alert_id, campaign_id in changed.items():
+            alert = self._alerts.get(alert_id)
+            yield (
+                orjson.dumps(("alert", campaign_id, alert_id)),
+                _encode(alert) if alert is not None else None,
+            )
+
+    def restore(self, alert_id: str, value: bytes | None) -> None:
+        """Read one alert back; null removes it."""
+        old = self._alerts.pop(alert_id, None)
+        if old is not None and old.is_live:
+            self._leave(old)
+        if value is None:
+            return
+        alert = _decode(value)
+        self._alerts[alert_id] = alert
+        if alert.is_live:
+            self._enter(alert)
+
+    # Asked
+
+    def alerts(self) -> list[Alert]:
+        """Return all alerts, live and remembered."""
+        return list(self._alerts.values())
+
+    def get(self, alert_id: str) -> Alert | None:
+        """Return one alert."""
+        return self._alerts.get(alert_id)
+
+
+def _evidence(seen: Observation, verdict: Verdict) -> Evidence:
+    return Evidence(
+        attempts=seen.attempts,
+        hits=seen.hits,
+        rate=round(seen.rate, 6),
+        lower_bound=round(verdict.lower_bound, 6),
+        baseline_rate=verdict.baseline_rate,
+        counts=seen.counts,
+    )
+
+
+def _quote(campaign_id: str) -> str:
+    return quote(campaign_id, safe="")
+
+
+def _summary(alert: Alert) -> str:
+    seen = alert.evidence
+    where = "".join(
+        f", {name} {value}"
+        for name, value in (
+            ("treatment", alert.scope.treatment_id),
+            ("channel", alert.scope.delivery_type),
+        )
+        if value is not None
+    )
+    return (
+        f"{alert.rule} {alert.state} in campaign {alert.scope.campaign_id}{where}: "
+        f"{seen.hits} of {seen.attempts} attempts ({seen.rate:.1%})"
+    )

@@ -1,0 +1,148 @@
+"""The counts of one campaign and window, their groups and rates."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from streams.domain.blocks import Counts
+
+Group: TypeAlias = Literal["success", "failure", "throttled", "suppressed", "unrecognised"]
+Dimension: TypeAlias = Literal["treatment_id", "delivery_type", "channel_type"]
+
+DEFAULT_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "success": ("SUCCESS",),
+    "failure": (
+        "FAILURE",
+        "FAILURE_PERMANENT",
+        "TRANSIENT_FAILURE",
+        "UNKNOWN",
+        "HOOK_FAILURE",
+        "CUSTOM_DELIVERY_FAILURE",
+        "RECOMMENDATION_FAILURE",
+        "UNSUPPORTED_CHANNEL",
+    ),
+    "throttled": ("THROTTLED",),
+    "suppressed": (
+        "DAILY_CAP",
+        "CAMPAIGN_CAP",
+        "QUIET_TIME",
+        "HOLDOUT",
+        "EXPIRED",
+        "DUPLICATE_ADDRESS",
+    ),
+}
+"""The vendor's statuses, by what they say of an attempt to send."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusGroups:
+    """Which group each status is in; a status that is in none is `unrecognised`."""
+
+    group_of: Mapping[str, str]
+
+    @classmethod
+    def of(cls, groups: Mapping[str, Iterable[str]] = DEFAULT_GROUPS) -> "StatusGroups":
+        """Build from a mapping of group to statuses."""
+        return cls({status: group for group, statuses in groups.items() for status in statuses})
+
+    def totals(self, counts: Mapping[str, int]) -> Counter[str]:
+        """Add up counts by status to counts by group."""
+        totals: Counter[str] = Counter()
+        for status, count in counts.items():
+            totals[self.group_of.get(status, "unrecognised")] += count
+        return totals
+
+    def is_attempt(self, status: str) -> bool:
+        """Tell whether a status stands for an attempt to send (anything but suppressed)."""
+        return self.group_of.get(status) != "suppressed"
+
+
+class Cell(msgspec.Struct, array_like=True, gc=False):
+    """All counts of one campaign in one window."""
+
+    app_id: str | None
+    sends: Counts
+    engagement: Counts
+    late_events: int = 0
+
+    def add(self, app_id: str | None, sends: Counts, engagement: Counts) -> int:
+        """Add counts; return how many events they stand for."""
+        if app_id is not None:
+            self.app_id = app_id
+        return _add(self.sends, sends) + _add(self.engagement, engagement)
+
+
+def _add(target: Counts, counts: Counts) -> int:
+    total = 0
+    for dimensions, count in counts.items():
+        target[dimensions] = target.get(dimensions, 0) + count
+        total += count
+    return total
+
+
+pack = msgspec.msgpack.Encoder().encode
+unpack = msgspec.msgpack.Decoder(Cell).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Counts as people ask for them.
+
+    Rates are shares of `attempts`, and null where there are none.
+    """
+
+    counts: dict[str, int]
+    attempts: int
+    rates: dict[str, float | None]
+    engagement: dict[str, int]
+
+
+def summarise(cells: Iterable[Cell], groups: StatusGroups) -> Summary:
+    """Add up cells."""
+    sends: Counter[str] = Counter()
+    engagement: Counter[str] = Counter()
+    for cell in cells:
+        for dimensions, count in cell.sends.items():
+            sends[dimensions.outcome] += count
+        for dimensions, count in cell.engagement.items():
+            engagement[dimensions.outcome] += count
+    return _summary(sends, engagement, groups)
+
+
+def summarise_by(
+    cells: Iterable[Cell], by: tuple[Dimension, ...], groups: StatusGroups
+) -> dict[tuple[str | None, ...], Summary]:
+    """Add up cells, apart for each combination of values of the dimensions `by`."""
+    sends: dict[tuple[str | None, ...], Counter[str]] = {}
+    engagement: dict[tuple[str | None, ...], Counter[str]] = {}
+    for cell in cells:
+        for target, counts in ((sends, cell.sends), (engagement, cell.engagement)):
+            for dimensions, count in counts.items():
+                value = tuple(getattr(dimensions, name) for name in by)
+                target.setdefault(value, Counter())[dimensions.outcome] += count
+    values = sorted(sends.keys() | engagement.keys(), key=_nulls_first)
+    return {
+        value: _summary(sends.get(value, Counter()), engagement.get(value, Counter()), groups)
+        for value in values
+    }
+
+
+def _nulls_first(values: tuple[str | None, ...]) -> list[tuple[bool, str]]:
+    return [(value is not None, value or "") for value in values]
+
+
+def _summary(sends: Counter[str], engagement: Counter[str], groups: StatusGroups) -> Summary:
+    totals = groups.totals(sends)
+    attempts = sends.total() - totals["suppressed"]
+    return Summary(
+        counts=dict(sorted(sends.items())),
+        attempts=attempts,
+        rates={
+            group: totals[group] / attempts if attempts else None
+            for group in ("success", "failure", "throttled")
+        },
+        engagement=dict(sorted(engagement.items())),
+    )

@@ -1,0 +1,92 @@
+"""What to watch for, in which campaigns, and whom to tell."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Literal, NamedTuple, TypeAlias
+
+from streams.domain.counts import Cell, StatusGroups
+from streams.domain.detectors import Observation, Threshold
+
+ScopeKind: TypeAlias = Literal["campaign", "treatment", "channel"]
+
+
+class Scope(NamedTuple):
+    """What one alert is about. `treatment_id` or `delivery_type` is set if the rule looks there."""
+
+    campaign_id: str
+    treatment_id: str | None = None
+    delivery_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule. Durations are seconds.
+
+    Args:
+        name: unique among the rules.
+        statuses: the send statuses that are hits.
+        detector: decides when the share of hits is a breach.
+        recovery_level: rate below which a firing alert recovers.
+        min_attempts: a window with fewer says nothing.
+        scope: what an alert of this rule is about.
+        campaigns: shell-style patterns of campaign ids.
+        apps: shell-style patterns of app ids.
+        for_: how long a breach must last before the alert fires.
+        keep_firing_for: how long a recovery must last before the alert is resolved.
+        no_data_after: an alert about which nothing is heard for so long has expired.
+        repeat_interval: how often a firing alert is repeated.
+        severity: passed on to receivers.
+        labels: passed on to receivers.
+        receivers: names of those who are told; `*` is everybody.
+    """
+
+    name: str
+    statuses: frozenset[str]
+    detector: Threshold
+    recovery_level: float
+    min_attempts: int = 50
+    scope: ScopeKind = "campaign"
+    campaigns: tuple[str, ...] = ("*",)
+    apps: tuple[str, ...] = ("*",)
+    for_: float = 0.0
+    keep_firing_for: float = 30.0
+    no_data_after: float = 900.0
+    repeat_interval: float = 14_400.0
+    severity: str = "critical"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    receivers: tuple[str, ...] = ("*",)
+
+    def matches(self, campaign_id: str, app_id: str | None) -> bool:
+        """Tell whether the rule is about this campaign."""
+        return _any_matches(campaign_id, self.campaigns) and _any_matches(app_id or "", self.apps)
+
+    def observe(
+        self, campaign_id: str, cell: Cell, groups: StatusGroups
+    ) -> dict[Scope, Observation]:
+        """Count attempts and hits in one window, for each of the campaign's scopes."""
+        by_scope: dict[Scope, Counter[str]] = {}
+        for dimensions, count in cell.sends.items():
+            if not groups.is_attempt(dimensions.outcome):
+                continue
+            scope = self._scope(campaign_id, dimensions.treatment_id, dimensions.delivery_type)
+            by_scope.setdefault(scope, Counter())[dimensions.outcome] += count
+        return {scope: self._observation(counts) for scope, counts in by_scope.items()}
+
+    def _scope(
+        self, campaign_id: str, treatment_id: str | None, delivery_type: str | None
+    ) -> Scope:
+        if self.scope == "treatment":
+            return Scope(campaign_id, treatment_id=treatment_id)
+        if self.scope == "channel":
+            return Scope(campaign_id, delivery_type=delivery_type)
+        return Scope(campaign_id)
+
+    def _observation(self, counts: Counter[str]) -> Observation:
+        hits = sum(count for status, count in counts.items() if status in self.statuses)
+        return Observation(counts.total(), hits, dict(sorted(counts.items())))
+
+
+def _any_matches(value: str, patterns: tuple[str, ...]) -> bool:
+    return any(pattern == "*" or fnmatchcase(value, pattern) for pattern in patterns)

@@ -1,0 +1,89 @@
+"""What is told about an alert: the value on the alerts topic and the body of a native webhook.
+
+Times are RFC 3339 in UTC.
+"""
+
+from datetime import UTC, datetime
+from typing import Literal, TypeAlias
+
+import msgspec
+
+TransitionType: TypeAlias = Literal[
+    "campaign.alert.firing",
+    "campaign.alert.reminder",
+    "campaign.alert.resolved",
+    "campaign.alert.expired",
+]
+
+
+class Span(msgspec.Struct):
+    """A window: start inclusive, end exclusive."""
+
+    start: str
+    end: str
+
+
+class Evidence(msgspec.Struct):
+    """The figures of the window that the decision was made on."""
+
+    attempts: int
+    hits: int
+    rate: float
+    lower_bound: float
+    baseline_rate: float | None
+    counts: dict[str, int]
+
+
+class Links(msgspec.Struct):
+    """Where the API has more."""
+
+    windows: str
+    alert: str
+
+
+class AlertData(msgspec.Struct):
+    """The alert, as it is after the transition."""
+
+    alert_id: str
+    sequence: int
+    rule: str
+    severity: str
+    campaign_id: str
+    treatment_id: str | None
+    delivery_type: str | None
+    app_id: str | None
+    starts_at: str
+    ends_at: str | None
+    window: Span
+    evidence: Evidence
+    summary: str
+    labels: dict[str, str]
+    links: Links
+
+
+class Transition(msgspec.Struct):
+    """One change of one alert. `data.sequence` counts an alert's transitions from 1."""
+
+    type: TransitionType
+    timestamp: str
+    data: AlertData
+
+
+def rfc3339(seconds: float) -> str:
+    """Write a time (s since the epoch) in RFC 3339, UTC, with milliseconds where there are any."""
+    time = datetime.fromtimestamp(seconds, UTC)
+    text = time.isoformat(timespec="milliseconds" if time.microsecond >= 1000 else "seconds")
+    return text.replace("+00:00", "Z")
+
+
+def json_schema() -> dict[str, object]:
+    """Return the JSON Schema (2020-12) of a transition."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "campaign-streams alert transition",
+        **msgspec.json.schema(Transition),
+    }
+
+
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(Transition).decode
