@@ -6,7 +6,7 @@ transition that led to it, so each is decided once.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 from urllib.parse import quote
 
 import msgspec
@@ -58,6 +58,15 @@ class Alert(msgspec.Struct):
         return self.state in LIVE
 
 
+class Said(NamedTuple):
+    """What one window, `window_start` in seconds since the epoch, says of a scope."""
+
+    scope: Scope
+    app_id: str | None
+    window_start: int
+    seen: Observation
+
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Alert).decode
 
@@ -97,25 +106,18 @@ class AlertBook:
         """Tell whether the campaign has a live alert."""
         return campaign_id in self._live_campaigns
 
-    def consider(  # noqa: PLR0913 - an observation and where it is from
-        self,
-        rule: Rule,
-        scope: Scope,
-        app_id: str | None,
-        window_start: int,
-        seen: Observation,
-        now: float,
-    ) -> Transition | None:
+    def consider(self, rule: Rule, said: Said, now: float) -> Transition | None:
         """Show the book what a window says of a scope, at wall-clock `now` (s)."""
+        scope, seen = said.scope, said.seen
         verdict = rule.detector.judge(seen)
         alert = self._live.get((rule.name, scope))
         if alert is None:
             if not verdict.breaching:
                 return None
-            alert = self._open(rule, scope, app_id, window_start, _evidence(seen, verdict), now)
+            alert = self._open(rule, said, _evidence(seen, verdict), now)
         else:
             alert.heard_at = now
-            alert.window_start = window_start
+            alert.window_start = said.window_start
             alert.evidence = _evidence(seen, verdict)
         return self._step(alert, rule, verdict, seen.rate, now)
 
@@ -156,26 +158,18 @@ class AlertBook:
                 transitions.append(self._tell(alert, "campaign.alert.reminder", now))
         return transitions
 
-    def _open(  # noqa: PLR0913 - the fields of a new alert
-        self,
-        rule: Rule,
-        scope: Scope,
-        app_id: str | None,
-        window_start: int,
-        evidence: Evidence,
-        now: float,
-    ) -> Alert:
+    def _open(self, rule: Rule, said: Said, evidence: Evidence, now: float) -> Alert:
         alert = Alert(
             alert_id=self._new_id(),
             rule=rule.name,
-            scope=scope,
-            app_id=app_id,
+            scope=said.scope,
+            app_id=said.app_id,
             state="pending",
             severity=rule.severity,
             labels=dict(rule.labels),
             pending_since=now,
             heard_at=now,
-            window_start=window_start,
+            window_start=said.window_start,
             evidence=evidence,
         )
         self._enter(alert)
@@ -276,6 +270,11 @@ class AlertBook:
         self._alerts[alert_id] = alert
         if alert.is_live:
             self._enter(alert)
+
+    def resume(self, now: float) -> None:
+        """Go on after a pause of unknown length, in which nobody listened, at `now` (s)."""
+        for alert in self._live.values():
+            alert.heard_at = now
 
     # Asked
 

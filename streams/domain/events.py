@@ -210,15 +210,17 @@ class SourcePartition:
         counted = 0
 
         for index, value in enumerate(values):
+            event: _Event | None = None
             try:
-                if value is None or len(value) > max_bytes:
-                    raise RejectedError(*_no_value(value, max_bytes))
-                if not value.isascii():
-                    # The decoder does not look into the strings that it skips.
-                    value.decode()
-                event = _decode_event(value)
-            except (RejectedError, ValueError, RecursionError) as error:
-                event = _examine(error, value, index, rejected, tally)
+                if value is not None and len(value) <= max_bytes:
+                    if not value.isascii():
+                        # The decoder does not look into the strings that it skips.
+                        value.decode()
+                    event = _decode_event(value)
+            except (ValueError, RecursionError):
+                pass
+            if event is None:
+                event = self._examine(index, value, rejected, tally)
                 if event is None:
                     continue
             event_type = event.event_type
@@ -277,6 +279,22 @@ class SourcePartition:
             tally.received_at = tally.received_at or broker_time
         return rejected
 
+    def _examine(
+        self, index: int, value: bytes | None, rejected: list[Rejected], tally: Tally
+    ) -> _Event | None:
+        """Look closely at a record that the short way refused.
+
+        Returns the event if it can be counted after all (a field that nobody needs had the wrong
+        type); otherwise takes note of it as rejected or skipped.
+        """
+        try:
+            return _careful_event(value, self._intake.max_record_bytes)
+        except RejectedError as error:
+            rejected.append(Rejected(index, error.reason, error.detail))
+        except _ForeignError as error:
+            tally.skipped[family(error.event_type)] += 1
+        return None
+
     def _oldest(self, event_time: int) -> int:
         return max(EARLIEST_MS, self._intake.windows.oldest_countable(event_time))
 
@@ -302,12 +320,6 @@ def family(event_type: str) -> str:
     return prefix if prefix in FOREIGN_FAMILIES else "custom"
 
 
-def _no_value(value: bytes | None, max_bytes: int) -> tuple[Reason, str]:
-    if value is None:
-        return Reason.NOT_JSON, "the record has no value"
-    return Reason.TOO_LARGE, f"{len(value)} bytes, more than {max_bytes}"
-
-
 def _endpoint_channel(context: msgspec.Raw) -> str | None:
     """Return the endpoint's own channel; an endpoint that cannot be read has none."""
     try:
@@ -319,31 +331,19 @@ def _endpoint_channel(context: msgspec.Raw) -> str | None:
         return None
 
 
-def _examine(
-    error: Exception, value: bytes | None, index: int, rejected: list[Rejected], tally: Tally
-) -> _Event | None:
-    """Find out what is wrong with a record that the typed decoder refused.
-
-    Returns the event if it can be counted after all (a field that nobody needs had the wrong
-    type); otherwise notes it as rejected or skipped.
-    """
-    try:
-        if isinstance(error, RejectedError):
-            raise error
-        assert value is not None  # noqa: S101 - a missing value is a RejectedError
-        return _careful_event(value)
-    except RejectedError as final:
-        rejected.append(Rejected(index, final.reason, final.detail))
-    except _ForeignError as foreign:
-        tally.skipped[family(foreign.args[0])] += 1
-    return None
-
-
 class _ForeignError(Exception):
-    """The event is of another kind; its argument is the event type."""
+    """The event is of another kind."""
+
+    def __init__(self, event_type: str) -> None:
+        super().__init__(event_type)
+        self.event_type = event_type
 
 
-def _careful_event(value: bytes) -> _Event:
+def _careful_event(value: bytes | None, max_bytes: int) -> _Event:
+    if value is None:
+        raise RejectedError(Reason.NOT_JSON, "the record has no value")
+    if len(value) > max_bytes:
+        raise RejectedError(Reason.TOO_LARGE, f"{len(value)} bytes, more than {max_bytes}")
     try:
         data: Any = orjson.loads(value)
     except orjson.JSONDecodeError as error:

@@ -71,8 +71,9 @@ class Transition(msgspec.Struct):
 
 def rfc3339(seconds: float) -> str:
     """Write a time (s since the epoch) in RFC 3339, UTC, with milliseconds where there are any."""
-    time = datetime.fromtimestamp(seconds, UTC)
-    text = time.isoformat(timespec="milliseconds" if time.microsecond >= 1000 else "seconds")
+    milliseconds = round(seconds * 1000)
+    time = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    text = time.isoformat(timespec="milliseconds" if milliseconds % 1000 else "seconds")
     return text.replace("+00:00", "Z")
 
 

@@ -1,0 +1,16 @@
+"""campaign-streams: alerts within a second when the sending of a campaign breaks.
+
+The way of an event, top to bottom:
+
+1. `streams.engine`: Faust agents take whole batches of records from Kafka.
+2. `streams.domain.events`: bytes become counts, or a dead letter.
+3. `streams.domain.blocks`: counts go to the partition of their campaign.
+4. `streams.domain.table`: tumbling windows of counts, written behind to the state topic.
+5. `streams.domain.rules`, `detectors`, `alerts`: open windows become alert transitions.
+6. `streams.webhooks`: transitions reach their receivers.
+7. `streams.api`: questions about all of it, over HTTP.
+
+Around it: `streams.configuration`, `streams.commands` (one file a command), `streams.traffic`
+(recorded and simulated events), `streams.demo` (the whole system on one machine),
+`streams.observability`. `streams.worker` is the one place that puts the parts together.
+"""
