@@ -1,0 +1,1 @@
+"""What `campaign-streams dev` has beside the worker: a broker, and a receiver of webhooks."""

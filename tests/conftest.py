@@ -1,0 +1,86 @@
+"""Brokers for the tests, and a closing line about the tests that were left out."""
+
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from streams.demo.embedded_broker import EmbeddedBroker
+from tests.support import kafka_jars
+from tests.support.brokers import KafkaBroker, RunningBroker
+
+LEFT_OUT = pytest.StashKey[int]()
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaBroker]:
+    """A real Apache Kafka for the whole session: leave it running (see `own_kafka`)."""
+    _need_kafka()
+    with KafkaBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[KafkaBroker]:
+    """A real Apache Kafka for one test, which may stop, kill, pause and restart it."""
+    _need_kafka()
+    with KafkaBroker() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def embedded_broker() -> Iterator[str]:
+    """`host:port` of the embedded broker, for the whole session."""
+    with EmbeddedBroker(port=0) as broker:
+        yield broker.address
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("embedded", marks=pytest.mark.embedded),
+        pytest.param("kafka", marks=pytest.mark.kafka),
+    ]
+)
+def broker(request: pytest.FixtureRequest) -> RunningBroker:
+    """The test runs twice: on the embedded broker, and on a real Kafka where that is selected."""
+    if request.param == "embedded":
+        return RunningBroker("embedded", request.getfixturevalue("embedded_broker"))
+    kafka: KafkaBroker = request.getfixturevalue("kafka")
+    return RunningBroker("kafka", kafka.address)
+
+
+@pytest.fixture
+def unique() -> str:
+    """A prefix for the topics and groups of one test: brokers are shared."""
+    return f"t-{uuid.uuid4().hex[:8]}"
+
+
+def _need_kafka() -> None:
+    missing = kafka_jars.why_unavailable()
+    if missing is None:
+        return
+    if os.environ.get("REQUIRE_KAFKA") == "1":
+        pytest.fail(f"REQUIRE_KAFKA=1, but {missing}")
+    pytest.skip(f"needs a real Kafka: {missing}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LEFT_OUT] = 0
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("kafka"):
+            item.config.stash[LEFT_OUT] += 1
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    left_out = config.stash[LEFT_OUT]
+    if left_out:
+        terminalreporter.write_line(
+            f"left out: {left_out} tests on a real Apache Kafka "
+            f"(needs Java {kafka_jars.OLDEST_JAVA} and Maven): make test-kafka"
+        )
