@@ -9,10 +9,13 @@ from pydantic import Field, SecretStr, StrictFloat, field_validator, model_valid
 from streams.configuration.values import (
     Count,
     Duration,
+    Flag,
     Name,
     Network,
     PositiveDuration,
+    Problem,
     ProblemsError,
+    Secret,
     Settings,
     Share,
     Text,
@@ -82,7 +85,7 @@ class RuleSettings(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        problems: list[tuple[tuple[str | int, ...], str]] = []
+        problems: list[Problem] = []
         if (self.group is None) == (self.statuses is None):
             problems.append(((), f"rule {self.name} needs either group or statuses, and not both"))
         if self.recovery_level > self.detector.level:
@@ -99,7 +102,7 @@ class ReceiverSettings(Settings):
     name: Name
     kind: str = "webhook"
     url: Text
-    secrets: Annotated[tuple[SecretStr, ...], Field(min_length=1)]
+    secrets: Annotated[tuple[Secret, ...], Field(min_length=1)]
     timeout: PositiveDuration = 10.0
 
     @field_validator("kind")
@@ -129,7 +132,7 @@ class DeliverySettings(Settings):
         for seconds in (5, 30, 120, 600, 1800, 3600, 10800, 21600, 43200, 86400, 86400)
     )
     allow_networks: tuple[Network, ...] = ()
-    allow_http: bool = Field(default=False, strict=True)
+    allow_http: Flag = False
 
     @field_validator("retry_schedule")
     @classmethod

@@ -9,6 +9,7 @@ from streams.configuration.values import (
     Duration,
     Flag,
     PositiveDuration,
+    Problem,
     ProblemsError,
     Settings,
     Text,
@@ -70,13 +71,13 @@ class StatusSettings(Settings):
         for group in type(self).model_fields:
             for status in getattr(self, group):
                 groups.setdefault(status, []).append(group)
-        problems = [
+        problems: list[Problem] = [
             ((), f"status {status} is listed twice: in {' and in '.join(names)}")
             for status, names in groups.items()
             if len(names) > 1
         ]
         if problems:
-            raise ProblemsError([*problems])
+            raise ProblemsError(problems)
         return self
 
 

@@ -5,7 +5,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from streams.configuration.values import Name, Port, Settings, Text, check_url, refuse_same_names
+from streams.configuration.values import (
+    Name,
+    Port,
+    ProblemsError,
+    Settings,
+    Text,
+    check_url,
+    same_names,
+)
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
@@ -44,5 +52,7 @@ class HttpSettings(Settings):
     @field_validator("tokens")
     @classmethod
     def _unique(cls, tokens: tuple[TokenSettings, ...]) -> tuple[TokenSettings, ...]:
-        refuse_same_names(token.name for token in tokens)
+        problems = same_names(token.name for token in tokens)
+        if problems:
+            raise ProblemsError(problems)
         return tokens

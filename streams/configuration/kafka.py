@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from streams.configuration.values import (
     Count,
     Flag,
     PositiveDuration,
     ProblemsError,
+    Secret,
     Server,
     Settings,
     Text,
@@ -32,7 +33,7 @@ class TlsSettings(Settings):
     ca_file: Path | None = None
     certificate_file: Path | None = None
     key_file: Path | None = None
-    key_password: SecretStr | None = None
+    key_password: Secret | None = None
 
     @field_validator("ca_file", "certificate_file", "key_file")
     @classmethod
@@ -59,7 +60,7 @@ class SaslSettings(Settings):
 
     mechanism: SaslMechanism | None = None
     username: Text | None = None
-    password: SecretStr | None = None
+    password: Secret | None = None
     aws_region: Text | None = None
 
     @model_validator(mode="after")

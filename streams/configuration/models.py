@@ -23,7 +23,7 @@ from streams.configuration.counting import (
 )
 from streams.configuration.http import HttpSettings, TokenSettings
 from streams.configuration.kafka import KafkaSettings, SaslSettings, TlsSettings, TopicSettings
-from streams.configuration.values import ProblemsError, Settings, refuse_same_names
+from streams.configuration.values import ProblemsError, Settings, same_names
 
 __all__ = [
     "Configuration",
@@ -88,13 +88,17 @@ class Configuration(Settings):
     def _allowed_receivers(
         cls, receivers: tuple[ReceiverSettings, ...], info: ValidationInfo
     ) -> tuple[ReceiverSettings, ...]:
-        refuse_same_names(receiver.name for receiver in receivers)
+        problems = same_names(receiver.name for receiver in receivers)
         delivery = info.data.get("delivery")
         if delivery and not delivery.allow_http:
             expected = "expected https, or delivery.allow_http: true"
-            plain = [at for at, each in enumerate(receivers) if not each.url.startswith("https:")]
-            if plain:
-                raise ProblemsError([((at, "url"), expected) for at in plain])
+            problems += [
+                ((at, "url"), expected)
+                for at, receiver in enumerate(receivers)
+                if not receiver.url.startswith("https:")
+            ]
+        if problems:
+            raise ProblemsError(problems)
         return receivers
 
     @field_validator("rules")
@@ -102,8 +106,7 @@ class Configuration(Settings):
     def _watch_and_tell_what_exists(
         cls, rules: tuple[RuleSettings, ...], info: ValidationInfo
     ) -> tuple[RuleSettings, ...]:
-        refuse_same_names(rule.name for rule in rules)
-        problems: list[tuple[tuple[str | int, ...], str]] = []
+        problems = same_names(rule.name for rule in rules)
         receivers, statuses = info.data.get("receivers"), info.data.get("statuses")
         for at, rule in enumerate(rules):
             if receivers is not None:

@@ -16,12 +16,14 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
+    SecretStr,
     StrictBool,
     StrictFloat,
     StrictInt,
     StringConstraints,
 )
 
+HIDDEN = "********"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
@@ -43,10 +45,14 @@ class Settings(BaseModel):
     )
 
 
-class ProblemsError(ValueError):
-    """Several problems found by one check, each with the keys that lead to it from there."""
+Problem = tuple[tuple[str | int, ...], str]
+"""What is wrong, after the keys that lead to it from where it was found."""
 
-    def __init__(self, problems: list[tuple[tuple[str | int, ...], str]]) -> None:
+
+class ProblemsError(ValueError):
+    """Several problems found by one check."""
+
+    def __init__(self, problems: list[Problem]) -> None:
         super().__init__("; ".join(message for _, message in problems))
         self.problems = problems
 
@@ -96,15 +102,13 @@ def check_url(url: str) -> None:
         raise ValueError("expected a URL without user and password")
 
 
-def refuse_same_names(names: Iterable[str]) -> None:
-    """Refuse names that are there twice.
-
-    Raises:
-        ValueError: says which.
-    """
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ValueError(f"names have to be unique: {', '.join(twice)} is there twice")
+def same_names(names: Iterable[str]) -> list[Problem]:
+    """Problems with names that are there more than once."""
+    return [
+        ((), f"names have to be unique, {name} is there {count} times")
+        for name, count in Counter(names).items()
+        if count > 1
+    ]
 
 
 def _positive(seconds: float) -> float:
@@ -157,6 +161,9 @@ WholeSeconds = Annotated[
     int, BeforeValidator(lambda value: _whole(parse_duration(value))), _DurationText
 ]
 """Whole seconds, 0 or more."""
+
+Secret = Annotated[SecretStr, PlainSerializer(lambda _: HIDDEN, return_type=str, when_used="json")]
+"""Hidden wherever it is printed; `get_secret_value()` where it is used."""
 
 Flag = StrictBool
 Count = Annotated[StrictInt, Field(ge=1)]
