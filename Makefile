@@ -1,0 +1,73 @@
+# campaign-streams: `make` lists what there is to do.
+#
+# Needs Python 3.11 or newer, make and a package index. PYTHON=python3.12 chooses one,
+# VENV=<directory> keeps a second environment beside the first.
+
+PYTHON ?= $(firstword $(foreach python,python3 python3.14 python3.13 python3.12 python3.11,\
+	$(shell $(python) -c 'import sys; sys.version_info >= (3, 11) and print("$(python)")' \
+	2>/dev/null)) python3)
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PYTEST := $(BIN)/python -m pytest
+KAFKA := $(BIN)/python -m tests.support.kafka_service
+# Pinned versions with hashes; which index they come from is the business of the one who installs.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header $(UPGRADE)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-kafka test-all check format kafka kafka-stop lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## the whole system on this machine; ARGS="--events FILE" for your own events
+	@exec $(BIN)/campaign-streams dev $(ARGS)
+
+test: $(INSTALLED) ## all tests that need neither Java nor Docker
+	$(PYTEST) -m "not kafka" $(ARGS)
+
+test-kafka: $(INSTALLED) ## the tests on a real Apache Kafka (needs Java 17 and Maven)
+	REQUIRE_KAFKA=1 $(PYTEST) -m kafka $(ARGS)
+
+test-all: $(INSTALLED) ## every test
+	REQUIRE_KAFKA=1 $(PYTEST) $(ARGS)
+
+check: $(INSTALLED) ## linters, formatting, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## put the code into its format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+kafka: $(INSTALLED) ## start a real Apache Kafka, PORT=9092 if free (needs Java 17 and Maven)
+	@$(KAFKA) start $(if $(PORT),--port $(PORT))
+
+kafka-stop: $(INSTALLED) ## stop that Kafka and remove its data
+	@$(KAFKA) stop
+
+lock: $(INSTALLED) ## resolve the dependencies anew; UPGRADE=--upgrade for newer versions
+	$(PIP) install uv
+	$(LOCK) --extra demo pyproject.toml -o requirements.lock >/dev/null
+	printf 'hatchling\neditables\n' | $(LOCK) -c requirements.lock \
+		--extra demo --group dev pyproject.toml - -o requirements-dev.lock >/dev/null
+	printf 'hatchling\n' | $(LOCK) -c requirements-dev.lock - -o requirements-build.lock >/dev/null
+
+clean: ## remove what was built and installed
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'campaign-streams needs Python 3.11 or newer: make PYTHON=python3.12 …' >&2; exit 1; }
+	@echo "installing into $(VENV) (once, about half a minute)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes --no-deps --requirement requirements-dev.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
