@@ -1,0 +1,104 @@
+"""The `campaign-streams` command. One file a subcommand; each is read when it is called for."""
+
+import importlib
+import importlib.metadata
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from streams.commands.common import PROGRAM, examples
+from streams.errors import UserError
+
+INTERRUPTED = 130
+COMMANDS = {
+    "worker": "Consume, count, alert, deliver and serve the HTTP API.",
+    "dev": "Run the whole system on this machine, with traffic.",
+    "produce": "Send recorded events to the source topic.",
+    "simulate": "Make labelled traffic.",
+    "query": "Ask the API about campaigns, windows and alerts.",
+    "config": "Check and show the configuration.",
+    "topics": "Make the topics.",
+    "dead-letter": "Look at what was put aside and why, and send it again.",
+}
+
+
+class Program(click.Group):
+    """Finds subcommands by the name of their file, so that `--help` reads none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """In the order in which a new user needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Read the file of the subcommand."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"streams.commands.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the subcommands without reading them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001
+    if value and not ctx.resilient_parsing:
+        try:
+            version = importlib.metadata.version(PROGRAM)
+        except importlib.metadata.PackageNotFoundError:
+            version = "(a checkout that is not installed)"
+        click.echo(f"{PROGRAM} {version}")
+        ctx.exit()
+
+
+@click.command(
+    cls=Program,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(f"{PROGRAM} dev", f"{PROGRAM} worker --config campaign-streams.yaml"),
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+def program() -> None:
+    """Watch the send events of marketing campaigns, and alert when sending breaks."""
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run a command and exit: 0 success, 1 failure, 2 wrong usage or configuration.
+
+    Errors of the user are one line each on standard error. Anything else is a defect and keeps
+    its traceback.
+    """
+    try:
+        result: Any = program.main(arguments, prog_name=PROGRAM, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        _complain(_one_line(error))
+        sys.exit(error.exit_code)
+    except UserError as error:
+        _complain(str(error))
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def _one_line(error: click.ClickException) -> str:
+    message = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{message} (see {context.command_path} --help)" if context else message
+
+
+def _complain(message: str) -> None:
+    for line in message.splitlines():
+        click.echo(f"{PROGRAM}: {line}", err=True)

@@ -1,0 +1,88 @@
+"""What commands share: the options that choose the configuration, and examples in the help."""
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from streams.configuration.load import Loaded
+
+PROGRAM = "campaign-streams"
+Result = TypeVar("Result")
+
+
+def examples(*lines: str) -> str:
+    """Make the `epilog` of a command: how it is used, one line each."""
+    title = "Example:" if len(lines) == 1 else "Examples:"
+    # \b keeps click from joining the lines.
+    return "\n".join(["\b", title, *(f"  {line}" for line in lines)])
+
+
+def with_configuration(**keys: str) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+    """Add `--config` and `--set`, and pass the `Configuration` as `configuration`.
+
+    Args:
+        keys: options of the command that set a key, by parameter: `port="http.port"`. They win
+            over `--set`; the command still gets them. None means not given.
+    """
+
+    def decorate(command: Callable[..., Result]) -> Callable[..., Result]:
+        @with_sources(**keys)
+        @functools.wraps(command)
+        def run(*args: Any, loaded: "Loaded", **options: Any) -> Result:
+            return command(*args, configuration=loaded.configuration, **options)
+
+        return run
+
+    return decorate
+
+
+def with_sources(**keys: str) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+    """Do as `with_configuration`, but pass `loaded`, which knows where the values came from."""
+
+    def decorate(command: Callable[..., Result]) -> Callable[..., Result]:
+        @click.option(
+            "--config",
+            "config_file",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="The configuration; otherwise CAMPAIGN_STREAMS_CONFIG, or "
+            "config/campaign-streams.yaml if it exists.",
+        )
+        @click.option(
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Set one key, such as http.port=9090. Can be repeated.",
+        )
+        @functools.wraps(command)
+        def run(
+            *args: Any, config_file: Path | None, settings: tuple[str, ...], **options: Any
+        ) -> Result:
+            # Not at the top: `--help` should not wait for it.
+            from streams.configuration.load import read  # noqa: PLC0415
+
+            given = {key: options.get(name) for name, key in keys.items()}
+            overrides = {**_pairs(settings), **{k: v for k, v in given.items() if v is not None}}
+            return command(*args, loaded=read(config_file, os.environ, overrides), **options)
+
+        return run
+
+    return decorate
+
+
+def _pairs(settings: tuple[str, ...]) -> dict[str, object]:
+    pairs: dict[str, object] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(
+                "expected KEY=VALUE, such as http.port=9090", param_hint="--set"
+            )
+        pairs[key] = value
+    return pairs

@@ -1,0 +1,60 @@
+"""`campaign-streams config`: is the configuration right, and what is in effect?"""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from streams.commands.common import PROGRAM, examples, with_configuration, with_sources
+
+if TYPE_CHECKING:
+    from streams.configuration.load import Loaded
+    from streams.configuration.models import Configuration
+
+
+@click.group("config", epilog=examples(f"{PROGRAM} config check --config my.yaml"))
+def command() -> None:
+    """Check and show the configuration."""
+
+
+@command.command(epilog=examples(f"{PROGRAM} config check --config my.yaml"))
+@with_sources()
+def check(loaded: "Loaded") -> None:
+    """Say what is wrong with the configuration, one line each.
+
+    Looks at the files alone: does not connect to anything.
+    """
+    source = str(loaded.file or "defaults")
+    count = len(loaded.variables)
+    if count:
+        source += f" (+ {count} environment value{'s' if count > 1 else ''})"
+    click.echo(f"configuration is valid: {source}")
+
+
+@command.command(
+    epilog=examples(
+        f"{PROGRAM} config show --config my.yaml",
+        f"{PROGRAM} config show --json | jq .windows",
+    )
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of YAML.")
+@with_configuration()
+def show(configuration: "Configuration", as_json: bool) -> None:
+    """Show the values in effect, with secrets hidden."""
+    values = _without_url_secrets(configuration.model_dump(mode="json", by_alias=True))
+    if as_json:
+        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        return
+    import yaml  # noqa: PLC0415 - only here
+
+    click.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def _without_url_secrets(value: Any) -> Any:
+    from streams.configuration.problems import mask_url  # noqa: PLC0415 - only here
+
+    if isinstance(value, dict):
+        return {key: _without_url_secrets(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_url_secrets(inner) for inner in value]
+    return mask_url(value) if isinstance(value, str) else value

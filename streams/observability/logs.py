@@ -1,0 +1,138 @@
+"""Structured logs on standard error, as text or JSON, without secrets.
+
+Records of libraries (Faust, aiokafka, aiohttp) go the same way as our own.
+"""
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import orjson
+import structlog
+from structlog.types import EventDict, Processor, WrappedLogger
+
+HIDDEN = "********"
+_CHATTY = ("aiohttp", "aiokafka", "asyncio", "faust", "kafka", "mode")
+_SECRET_KEY = re.compile(
+    r"(^|[_.-])(secrets?|password|tokens?|authorization)([_.-]|$)", re.IGNORECASE
+)
+_SECRET_TEXTS = (
+    (re.compile(r"whsec_[A-Za-z0-9+/=_-]+"), f"whsec_{HIDDEN}"),
+    (re.compile(r"\b(Bearer|Basic)\s+[^\s'\",]+", re.IGNORECASE), rf"\1 {HIDDEN}"),
+    (
+        re.compile(r"(password['\"]?\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s,)}]+)", re.IGNORECASE),
+        rf"\1{HIDDEN}",
+    ),
+    (re.compile(r"(://)[^/\s@]*@"), rf"\1{HIDDEN}@"),
+)
+# Long texts that have lines of their own.
+_BLOCKS = frozenset({"event", "exception", "stack"})
+
+
+def configure(level: str, format: str) -> None:  # noqa: A002 - called as the key is
+    """Send all logs of this process to standard error.
+
+    Args:
+        level: debug, info, warning, error or critical. Libraries are quiet below warning, unless
+            it is debug.
+        format: text or json. JSON has one object a line with `event`, `level`, `logger` and
+            `timestamp` (RFC 3339, UTC).
+    """
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_renderers("json" if format == "json" else "text"),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    quiet = logging.NOTSET if root.level <= logging.DEBUG else max(logging.WARNING, root.level)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(quiet)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        # Loggers are made when modules are read, before anyone has called this.
+        cache_logger_on_first_use=False,
+    )
+
+
+def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:  # noqa: ARG001 - structlog's signature
+    """Hide values of keys that name secrets, and what looks like a secret in any text."""
+    return {key: _without_secrets(key, value) for key, value in event.items()}
+
+
+def _without_secrets(key: object, value: Any) -> Any:
+    if (
+        isinstance(key, str)
+        and _SECRET_KEY.search(key)
+        and isinstance(value, str | bytes | list | tuple | dict)
+    ):
+        return HIDDEN
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
+    if isinstance(value, str):
+        for pattern, replacement in _SECRET_TEXTS:
+            value = pattern.sub(replacement, value)
+        return value
+    if isinstance(value, Mapping):
+        return {each: _without_secrets(each, inner) for each, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_without_secrets(None, inner) for inner in value]
+    if isinstance(value, BaseException):
+        return _without_secrets(None, repr(value))
+    return value
+
+
+def _renderers(format: Literal["text", "json"]) -> list[Processor]:  # noqa: A002
+    if format == "json":
+        return [structlog.processors.JSONRenderer(serializer=_dumps)]
+    return [
+        _one_line,
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            # The default prints local variables, and passwords with them.
+            exception_formatter=structlog.dev.plain_traceback,
+        ),
+    ]
+
+
+def _one_line(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:  # noqa: ARG001
+    """Keep control characters of campaign ids and the like away from the terminal."""
+    return {
+        key: repr(value)
+        if isinstance(value, str) and key not in _BLOCKS and not value.isprintable()
+        else value
+        for key, value in event.items()
+    }
+
+
+def _dumps(event: Any, **_: Any) -> str:
+    options = orjson.OPT_NON_STR_KEYS
+    try:
+        return orjson.dumps(event, default=str, option=options).decode()
+    except TypeError:
+        # Numbers beyond 64 bits, and text that is no valid Unicode.
+        return json.dumps(event, default=str)
