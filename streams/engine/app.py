@@ -1,0 +1,119 @@
+"""The Faust app: two agents, which hand whole batches to the lanes."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import faust
+from aiokafka import AIOKafkaConsumer
+from faust.app.base import BootStrategy
+from faust.types import StreamT
+
+from streams.configuration.models import Configuration
+from streams.engine.assignor import LaneAssignor
+from streams.engine.lanes import Lanes
+from streams.engine.transport import BatchTransport, Seams
+
+
+class _Boot(BootStrategy):
+    """Starts what is needed of Faust: the lanes have producers of their own."""
+
+    enable_kafka_producer = False
+    enable_web = False
+
+
+class _App(faust.App):
+    BootStrategy = _Boot
+
+    def _create_directories(self) -> None:
+        """Make none: nothing is kept on disk."""
+
+
+def build_app(
+    configuration: Configuration,
+    connection: Mapping[str, Any],
+    assignor: LaneAssignor,
+    lanes: Lanes,
+) -> faust.App:
+    """Build the Faust app of one worker."""
+    kafka = configuration.kafka
+    app = _App(
+        kafka.group_id,
+        broker="aiokafka://" + ";".join(kafka.bootstrap_servers),
+        autodiscover=False,
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=kafka.session_timeout,
+        broker_request_timeout=max(40.0, kafka.session_timeout + 1),
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        stream_wait_empty=False,
+        # A few batches for each agent; Kafka keeps the rest.
+        stream_buffer_maxsize=8,
+        store="memory://",
+    )
+    transport = BatchTransport(app.conf.broker, app, loop=app.loop)
+    transport.seams = Seams(
+        _consumer_factory(configuration, connection, assignor), lanes.positions, lanes.placed
+    )
+    app.transport = transport
+    _add_agents(app, configuration, lanes)
+    _follow_rebalances(app, lanes)
+    return app
+
+
+def _add_agents(app: faust.App, configuration: Configuration, lanes: Lanes) -> None:
+    def topic(name: str) -> Any:
+        return app.topic(name, key_serializer="raw", value_serializer="raw", value_type=bytes)
+
+    async def key_by_campaign(batches: StreamT[Any]) -> None:
+        """Source records, in any key, become blocks of counts keyed by campaign."""
+        async for batch in batches:
+            await lanes.take(batch)
+
+    async def count_in_windows(batches: StreamT[Any]) -> None:
+        """Blocks of counts become windows, alerts and deliveries."""
+        async for batch in batches:
+            await lanes.take(batch)
+
+    app.agent(topic(configuration.topics.source))(key_by_campaign)
+    if not configuration.source.keyed:
+        app.agent(topic(configuration.topics.keyed))(count_in_windows)
+
+
+def _follow_rebalances(app: faust.App, lanes: Lanes) -> None:
+    @app.on_partitions_revoked.connect
+    async def revoked(*_: Any, **__: Any) -> None:
+        await lanes.revoked()
+
+    @app.on_rebalance_complete.connect
+    async def assigned(*_: Any, **__: Any) -> None:
+        lanes.consumer = app.consumer  # type: ignore[assignment] # made by our transport
+        await lanes.assign(app.consumer.assignment(), app.consumer_generation_id)
+
+    # Faust keeps its handlers by weak reference.
+    lanes.handlers = (revoked, assigned)
+
+
+def _consumer_factory(
+    configuration: Configuration, connection: Mapping[str, Any], assignor: LaneAssignor
+) -> Callable[[], "AIOKafkaConsumer[bytes | None, bytes | None]"]:
+    kafka = configuration.kafka
+    committed = kafka.guarantee == "exactly-once"
+
+    def new_consumer() -> "AIOKafkaConsumer[bytes | None, bytes | None]":
+        return AIOKafkaConsumer(
+            **connection,
+            group_id=kafka.group_id,
+            group_instance_id=kafka.group_instance_id,
+            partition_assignment_strategy=(assignor,),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed" if committed else "read_uncommitted",
+            session_timeout_ms=int(kafka.session_timeout * 1000),
+            heartbeat_interval_ms=int(kafka.session_timeout * 1000 / 5),
+            rebalance_timeout_ms=int(max(60.0, kafka.session_timeout) * 1000),
+            # Faust asks when it can take more; it may be long.
+            max_poll_interval_ms=24 * 3600 * 1000,
+            metadata_max_age_ms=30_000,
+        )
+
+    return new_consumer

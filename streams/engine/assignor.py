@@ -1,0 +1,111 @@
+"""Who gets which lanes.
+
+A lane is a partition of the keyed topic with its state, and the source partitions that are read
+with it. All of a lane goes to one worker, always, so one transactional id fences all of it. The
+members tell the leader which lanes they hold and where they can be asked; the leader tells all of
+them who holds what.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.coordinator.protocol import (
+    ConsumerProtocolMemberAssignment,
+    ConsumerProtocolMemberMetadata,
+)
+
+
+def share_out(lanes: int, held: Mapping[str, Iterable[int]]) -> dict[str, list[int]]:
+    """Give every lane to one member, evenly, moving as few as can be.
+
+    Args:
+        lanes: how many there are.
+        held: what each member holds now.
+    """
+    members = sorted(held)
+    least, more = divmod(lanes, len(members))
+    free = set(range(lanes))
+    shares: dict[str, list[int]] = {}
+    # Those that hold most may keep one more than the others.
+    for at, member in enumerate(sorted(members, key=lambda m: (-len(list(held[m])), m))):
+        allowed = least + (at < more)
+        shares[member] = sorted(free & set(held[member]))[:allowed]
+        free -= set(shares[member])
+    rest = sorted(free)
+    for at, member in enumerate(sorted(members, key=lambda m: (-len(list(held[m])), m))):
+        missing = least + (at < more) - len(shares[member])
+        shares[member] += [rest.pop(0) for _ in range(missing)]
+    return {member: sorted(share) for member, share in shares.items()}
+
+
+class LaneAssignor:
+    """An assignor for aiokafka, of one member.
+
+    Args:
+        lanes: how many lanes there are; all members of the group have to agree.
+        source: the source topic.
+        keyed: the keyed topic; null when the source is keyed by campaign itself.
+        url: where this member's API can be asked; null when nowhere.
+    """
+
+    version = 0
+
+    def __init__(self, lanes: int, source: str, keyed: str | None, url: str | None) -> None:
+        # Members with another number of lanes are refused by the group's coordinator.
+        self.name = f"campaign-lanes-{lanes}"
+        self.lanes = lanes
+        self._source = source
+        self._keyed = keyed
+        self._url = url
+        self.held: set[int] = set()
+        self.peers: dict[int, str] = {}
+        self.sources = 0
+        """How many partitions the source topic has."""
+
+    def sources_of(self, lane: int, partitions: Iterable[int]) -> list[int]:
+        """Return those of the source partitions that are read with a lane."""
+        return sorted(p for p in partitions if p % self.lanes == lane)
+
+    def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
+        """Say to the leader what this member holds, and where it can be asked."""
+        said = {"lanes": sorted(self.held), "url": self._url}
+        return ConsumerProtocolMemberMetadata(self.version, sorted(topics), orjson.dumps(said))
+
+    def assign(
+        self, cluster: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]
+    ) -> dict[str, ConsumerProtocolMemberAssignment]:
+        """Assign, as the leader, all partitions to the members."""
+        said: dict[str, dict[str, Any]] = {
+            member: orjson.loads(metadata.user_data) for member, metadata in members.items()
+        }
+        shares = share_out(self.lanes, {member: each["lanes"] for member, each in said.items()})
+        urls = {
+            str(lane): said[member]["url"]
+            for member, lanes in shares.items()
+            for lane in lanes
+            if said[member]["url"]
+        }
+        sources = cluster.partitions_for_topic(self._source) or set()
+        return {
+            member: ConsumerProtocolMemberAssignment(
+                self.version,
+                self._partitions(lanes, sources),
+                orjson.dumps({"urls": urls, "sources": len(sources)}),
+            )
+            for member, lanes in shares.items()
+        }
+
+    def _partitions(self, lanes: list[int], sources: Iterable[int]) -> list[tuple[str, list[int]]]:
+        read = sorted(p for lane in lanes for p in self.sources_of(lane, sources))
+        topics = [(self._source, read)]
+        if self._keyed is not None:
+            topics.append((self._keyed, lanes))
+        return topics
+
+    def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
+        """Take note of who holds what."""
+        said = orjson.loads(assignment.user_data)
+        self.peers = {int(lane): url for lane, url in said["urls"].items()}
+        self.sources = said["sources"]

@@ -1,0 +1,86 @@
+"""Reading a lane's state back."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+
+@contextlib.asynccontextmanager
+async def reading(
+    connection: Mapping[str, Any], *, committed: bool
+) -> AsyncIterator["AIOKafkaConsumer[bytes, bytes | None]"]:
+    """Lend a consumer outside any group.
+
+    Args:
+        connection: keyword arguments for aiokafka clients.
+        committed: see only what committed transactions wrote.
+    """
+    consumer: AIOKafkaConsumer[bytes, bytes | None] = AIOKafkaConsumer(
+        **connection,
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed" if committed else "read_uncommitted",
+        max_partition_fetch_bytes=4 * 1024 * 1024,
+    )
+    try:
+        await consumer.start()
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def read_state(
+    consumer: "AIOKafkaConsumer[bytes, bytes | None]",
+    partition: TopicPartition,
+    apply: Callable[[bytes, bytes | None], None],
+    progress: Callable[[int, int], None],
+) -> int:
+    """Read a partition of the state topic from its beginning to its present end.
+
+    The lane's writer has to be open: then nobody else can add to the partition.
+
+    Args:
+        consumer: lent by `reading`.
+        partition: what to read.
+        apply: is called with each record's key and value.
+        progress: is called with the offset reached and the end.
+
+    Returns:
+        The number of records.
+    """
+    consumer.assign([partition])
+    await consumer.seek_to_beginning(partition)
+    end = (await consumer.end_offsets([partition]))[partition]
+    count = 0
+    position = await consumer.position(partition)
+    while position < end:
+        fetched = await consumer.getmany(timeout_ms=500)
+        for record in fetched.get(partition, ()):
+            apply(record.key or b"", record.value)
+            count += 1
+        # Markers at the end of a transaction have offsets but are no records.
+        position = await consumer.position(partition)
+        progress(position, end)
+        await asyncio.sleep(0)
+    return count
+
+
+async def committed_offsets(
+    connection: Mapping[str, Any], group_id: str
+) -> Mapping[TopicPartition, OffsetAndMetadata]:
+    """Ask the group's coordinator for the committed offsets and their metadata."""
+    admin = AIOKafkaAdminClient(**connection)
+    try:
+        await admin.start()
+        offsets: Mapping[TopicPartition, OffsetAndMetadata] = (
+            await admin.list_consumer_group_offsets(group_id)
+        )
+    finally:
+        await admin.close()
+    return {partition: at for partition, at in offsets.items() if at.offset >= 0}

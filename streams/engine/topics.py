@@ -1,0 +1,137 @@
+"""The topics: made as they should be, and checked against what is there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from streams.configuration.models import Configuration
+from streams.errors import TopicError
+
+DEAD_LETTER_BYTES = 16 * 1024 * 1024
+"""A dead letter is its record and more: it must fit where the record did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A topic as it should be. `fixed`: another number of partitions cannot be worked with."""
+
+    name: str
+    setting: str
+    fixed: bool
+    settings: Mapping[str, str]
+
+
+def wanted(configuration: Configuration) -> list[Wanted]:
+    """Return the topics that a configuration needs."""
+    topics = configuration.topics
+    compact = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
+    hop = {"cleanup.policy": "delete", "retention.ms": str(7 * 86_400_000)}
+    large = {"max.message.bytes": str(DEAD_LETTER_BYTES), "retention.ms": str(30 * 86_400_000)}
+    keyed = configuration.source.keyed
+    return [
+        Wanted(topics.source, "topics.source", False, {}),
+        *([] if keyed else [Wanted(topics.keyed, "topics.keyed", True, hop)]),
+        Wanted(topics.state, "topics.state", True, compact),
+        Wanted(topics.alerts, "topics.alerts", False, {"retention.ms": str(30 * 86_400_000)}),
+        Wanted(topics.dead_letter, "topics.dead_letter", False, large),
+    ]
+
+
+class TopicAdmin:
+    """Makes and checks topics.
+
+    Args:
+        connection: keyword arguments for aiokafka clients.
+        configuration: says which topics.
+    """
+
+    def __init__(self, connection: Mapping[str, Any], configuration: Configuration) -> None:
+        self._connection = connection
+        self._configuration = configuration
+
+    async def prepare(self, *, create: bool) -> dict[str, int]:
+        """Make the topics that are missing, if allowed, and check all of them.
+
+        Returns:
+            The number of partitions of each topic.
+
+        Raises:
+            TopicError: if a topic is missing, or has another number of partitions than it must.
+        """
+        admin = AIOKafkaAdminClient(**self._connection)
+        await admin.start()
+        try:
+            names = [each.name for each in wanted(self._configuration)]
+            counts = await _partition_counts(admin, names)
+            missing = [each for each in wanted(self._configuration) if each.name not in counts]
+            if missing and not create:
+                raise TopicError(_missing(missing))
+            for each in missing:
+                await self._create(admin, each, counts)
+            counts = await _partition_counts(admin, names)
+        except KafkaError as error:
+            raise TopicError(f"topics cannot be made or listed: {error!r}") from error
+        finally:
+            await admin.close()
+        self._check(counts)
+        return counts
+
+    async def _create(
+        self, admin: AIOKafkaAdminClient, topic: Wanted, counts: Mapping[str, int]
+    ) -> None:
+        topics = self._configuration.topics
+        partitions = topics.partitions
+        if self._configuration.source.keyed and topic.fixed:
+            partitions = counts.get(topics.source, partitions)
+        new = NewTopic(
+            topic.name, partitions, topics.replication_factor, topic_configs=dict(topic.settings)
+        )
+        response = await admin.create_topics([new])
+        for _, code, message, *_ in response.topic_errors:
+            error = for_code(code)
+            # Another worker that starts at the same moment may have been first.
+            if code and error is not TopicAlreadyExistsError:
+                raise TopicError(f"topic {topic.name} cannot be made: {message or error.__name__}")
+
+    def _check(self, counts: Mapping[str, int]) -> None:
+        expected = self.lanes(counts)
+        for each in wanted(self._configuration):
+            if each.name not in counts:
+                raise TopicError(_missing([each]))
+            if each.fixed and counts[each.name] != expected:
+                raise TopicError(self._mismatch(each, counts[each.name], expected))
+
+    def _mismatch(self, topic: Wanted, found: int, expected: int) -> str:
+        said = f"topic {topic.name} has {found} partitions, but "
+        if self._configuration.source.keyed:
+            source = self._configuration.topics.source
+            return said + (
+                f"{source} has {expected}, and with source.keyed both must have the same: "
+                f"name another topic in {topic.setting}"
+            )
+        return said + (
+            f"topics.partitions says {expected}: "
+            f"set topics.partitions to {found}, or name another topic in {topic.setting}"
+        )
+
+    def lanes(self, counts: Mapping[str, int]) -> int:
+        """Return how many lanes there are, given the topics' numbers of partitions."""
+        topics = self._configuration.topics
+        return counts[topics.source] if self._configuration.source.keyed else topics.partitions
+
+
+async def _partition_counts(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, int]:
+    described = await admin.describe_topics(names)
+    return {
+        each["topic"]: len(each["partitions"])
+        for each in described
+        if each["error_code"] == 0 and each["partitions"]
+    }
+
+
+def _missing(topics: list[Wanted]) -> str:
+    names = ", ".join(f"{each.name} ({each.setting})" for each in topics)
+    return f"missing topics: {names}: run `campaign-streams topics create`, or set topics.create"

@@ -1,0 +1,228 @@
+"""Whole fetched batches for Faust's agents.
+
+Faust makes one message of every record, and keeps books of what was acknowledged. Here each
+partition's share of a fetch becomes one message, and the lanes keep the offsets: they are committed
+in the transaction that holds what became of the records. Faust's own commits are switched off.
+
+So that no batch can be lost or read twice between the fetcher and a lane, however rebalances and
+seeks interleave with fetches in flight, each batch says where its fetch began and after which
+`rewind` it was made. Both are noted in the consumer's thread, where fetches and rewinds take turns.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, cast
+
+import aiokafka
+from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
+from faust.transport.consumer import ConsumerThread
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage, Message
+from faust.types.transports import TPorTopicSet
+
+
+class Batch(NamedTuple):
+    """One partition's share of a fetch.
+
+    Args:
+        partition: where the records are from.
+        turn: how often the partition had been rewound before the fetch.
+        start: the offset at which the fetch began; the first record's may be greater, as
+            transaction markers and compacted records have offsets too.
+        records: at least one, in the order of their offsets.
+    """
+
+    partition: TopicPartition
+    turn: int
+    start: int
+    records: list[ConsumerRecord[bytes | None, bytes | None]]
+
+    @property
+    def end(self) -> int:
+        """The offset at which the next fetch begins."""
+        return self.records[-1].offset + 1
+
+
+class Place(NamedTuple):
+    """Where a partition is read from next, and the `turn` of the batches that continue there."""
+
+    turn: int
+    offset: int
+
+
+class Seams:
+    """Where the transport meets the engine.
+
+    Args:
+        new_consumer: makes the aiokafka consumer of the group.
+        positions: returns the offsets from which open lanes read on.
+        placed: is told which batches continue there.
+    """
+
+    def __init__(
+        self,
+        new_consumer: Callable[[], "aiokafka.AIOKafkaConsumer[bytes | None, bytes | None]"],
+        positions: Callable[[], Mapping[TopicPartition, int]],
+        placed: Callable[[Mapping[TopicPartition, Place]], None],
+    ) -> None:
+        self.new_consumer = new_consumer
+        self.positions = positions
+        self.placed = placed
+
+
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):
+    """Fetches in a thread of its own, so that heartbeats go on whatever the agents do."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._places: dict[TopicPartition, Place] = {}
+
+    def _create_consumer(self, loop: Any) -> Any:  # noqa: ARG002 - Faust's signature
+        return cast("BatchTransport", self.transport).seams.new_consumer()
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature
+        max_records: int | None = None,
+    ) -> dict[TP, list[Any]]:
+        fetched = await super()._fetch_records(
+            consumer, active_partitions, timeout=timeout, max_records=max_records
+        )
+        # Nothing may be awaited from here on: a rewind must not come between.
+        batches: dict[TP, list[Any]] = {}
+        for partition, records in fetched.items():
+            place = self._places.get(partition)
+            if place is None or not records or records[0].offset < place.offset:
+                continue
+            batch = Batch(partition, place.turn, place.offset, records)
+            self._places[partition] = Place(place.turn, batch.end)
+            batches[cast("TP", partition)] = [batch]
+        return batches
+
+    async def rewind(
+        self, positions: Mapping[TopicPartition, int]
+    ) -> Mapping[TopicPartition, Place]:
+        """Read partitions from other offsets; return the places that their batches continue."""
+        placed: Mapping[TopicPartition, Place] = await self.call_thread(self._rewind, positions)
+        return placed
+
+    async def _rewind(
+        self, positions: Mapping[TopicPartition, int]
+    ) -> Mapping[TopicPartition, Place]:
+        consumer = self._ensure_consumer()
+        assigned = consumer.assignment()
+        placed = {}
+        for partition, offset in positions.items():
+            if partition in assigned:
+                consumer.seek(partition, offset)
+                turn = self._places[partition].turn + 1 if partition in self._places else 0
+                placed[partition] = self._places[partition] = Place(turn, offset)
+        return placed
+
+    async def commit_group_offsets(
+        self, offsets: Mapping[TopicPartition, OffsetAndMetadata]
+    ) -> None:
+        """Commit offsets as a member of the group, for brokers without transactions."""
+        await self.call_thread(self._ensure_consumer().commit, dict(offsets))
+
+
+class BatchConsumer(driver.Consumer):
+    """A Faust consumer whose messages are batches."""
+
+    _thread: BatchConsumerThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Which offsets were read is known by the batches, not by this.
+        self._read_offset = _Nothing()
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        batch: Batch = record
+        last = batch.records[-1]
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            last.offset,
+            last.timestamp / 1000,
+            last.timestamp_type,
+            [],
+            None,
+            cast("bytes", batch),
+            None,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    async def perform_seek(self) -> None:
+        """Read on from where the lanes stand, not from what Faust believes to be committed."""
+        seams = cast("BatchTransport", self.transport).seams
+        await self.rewind(seams.positions())
+
+    async def rewind(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Read partitions from other offsets, and tell the lanes."""
+        placed = await self._thread.rewind(positions)
+        cast("BatchTransport", self.transport).seams.placed(placed)
+
+    async def commit_group_offsets(
+        self, offsets: Mapping[TopicPartition, OffsetAndMetadata]
+    ) -> None:
+        """Commit offsets as a member of the group, for brokers without transactions."""
+        await self._thread.commit_group_offsets(offsets)
+
+    def resume_partitions(self, tps: Iterable[TP]) -> None:
+        """Fetch from partitions again, of those whose lane is open."""
+        positions = cast("BatchTransport", self.transport).seams.positions()
+        super().resume_partitions({tp for tp in tps if as_topic_partition(tp) in positions})
+
+    # The lanes keep the offsets: nothing is acknowledged, waited for or committed here.
+
+    def ack(self, message: Message) -> bool:
+        """Let go of a message."""
+        self._unacked_messages.discard(message)
+        return True
+
+    async def wait_empty(self) -> None:
+        """Wait for nothing."""
+
+    async def commit(
+        self,
+        topics: TPorTopicSet | None = None,  # noqa: ARG002 - Faust's signature
+        start_new_transaction: bool = True,  # noqa: ARG002 - Faust's signature
+    ) -> bool:
+        """Commit nothing."""
+        return False
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        pass
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Say nothing: this looks for commits that Faust does not make."""
+
+
+class _Nothing(dict[TP, int | None]):
+    """Remembers nothing."""
+
+    def __missing__(self, key: TP) -> None:
+        return None
+
+    def __setitem__(self, key: TP, value: int | None) -> None:
+        pass
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Remember nothing."""
+
+
+class BatchTransport(driver.Transport):
+    """Faust's aiokafka transport with the consumer above."""
+
+    Consumer = BatchConsumer
+    seams: Seams
+
+
+def as_topic_partition(partition: Any) -> TopicPartition:
+    """Turn Faust's kind of partition into aiokafka's."""
+    return TopicPartition(partition.topic, partition.partition)

@@ -1,0 +1,190 @@
+"""Writing down, at once, what became of the records that were read.
+
+`TransactionalWriter` is for Kafka: one transaction holds the records and the offsets. `PlainWriter`
+is for brokers without transactions: records first, then offsets, so that a crash between the two
+repeats (at least once).
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+BATCH_BYTES = 512 * 1024
+"""Upper size of one batch; a single record may be larger."""
+
+
+class Record(NamedTuple):
+    """A record to write."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(slots=True)
+class Writes:
+    """What belongs together: all of it is written, or nothing."""
+
+    records: dict[TopicPartition, list[Record]] = field(default_factory=dict)
+    offsets: dict[TopicPartition, OffsetAndMetadata] = field(default_factory=dict)
+
+    def add(self, topic: str, partition: int, record: Record) -> None:
+        """Add a record."""
+        self.records.setdefault(TopicPartition(topic, partition), []).append(record)
+
+    def __bool__(self) -> bool:
+        """Tell whether there is anything to write."""
+        return bool(self.records or self.offsets)
+
+
+class LaneLostError(Exception):
+    """What a lane has in memory can no longer be trusted: it has to be opened anew."""
+
+
+class WriteError(LaneLostError):
+    """The writes were not committed, or it is not known whether they were."""
+
+
+class Writer(Protocol):
+    """Writes for one lane."""
+
+    async def open(self) -> None:
+        """Get ready, and shut out every earlier writer of the lane.
+
+        Raises:
+            WriteError: if that cannot be had now.
+        """
+        ...
+
+    async def write(self, writes: Writes) -> None:
+        """Commit the writes.
+
+        Raises:
+            WriteError: if that failed; the writer has to be closed and another one opened.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of the broker."""
+        ...
+
+
+class TransactionalWriter:
+    """Writes in Kafka transactions.
+
+    Args:
+        connection: keyword arguments for aiokafka clients.
+        transactional_id: the lane's own: opening it anywhere fences all who opened it before.
+        timeout: seconds after which the broker aborts a transaction that nobody ends.
+        group_id: the consumer group that the offsets belong to.
+    """
+
+    def __init__(
+        self, connection: Mapping[str, Any], transactional_id: str, timeout: float, group_id: str
+    ) -> None:
+        self._producer = AIOKafkaProducer(
+            **connection,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=int(timeout * 1000),
+            # A transaction that cannot be ended in time is lost anyway.
+            request_timeout_ms=int(timeout * 1000),
+            max_batch_size=BATCH_BYTES,
+        )
+        self._group_id = group_id
+
+    async def open(self) -> None:
+        """Fence earlier writers; their unfinished transaction is aborted."""
+        try:
+            await self._producer.start()
+        except KafkaError as error:
+            raise WriteError(f"the transactional producer cannot start: {error!r}") from error
+
+    async def write(self, writes: Writes) -> None:
+        """Commit the writes in one transaction."""
+        producer = self._producer
+        try:
+            await producer.begin_transaction()
+            sent = await _send(producer, writes.records)
+            if writes.offsets:
+                await producer.send_offsets_to_transaction(writes.offsets, self._group_id)
+            await asyncio.gather(*sent)
+            await producer.commit_transaction()
+        except KafkaError as error:
+            raise WriteError(f"the transaction failed: {error!r}") from error
+
+    async def close(self) -> None:
+        """Close the producer; a transaction under way is left for the next owner to abort."""
+        await _stop(self._producer)
+
+
+class PlainWriter:
+    """Writes without transactions, for a broker that has none.
+
+    Args:
+        connection: keyword arguments for aiokafka clients.
+        commit: commits offsets as a member of the group.
+    """
+
+    def __init__(
+        self,
+        connection: Mapping[str, Any],
+        commit: Callable[[Mapping[TopicPartition, OffsetAndMetadata]], Awaitable[None]],
+    ) -> None:
+        self._producer = AIOKafkaProducer(**connection, acks="all", max_batch_size=BATCH_BYTES)
+        self._commit = commit
+
+    async def open(self) -> None:
+        """Start the producer. Earlier writers are not shut out: there must be only one worker."""
+        try:
+            await self._producer.start()
+        except KafkaError as error:
+            raise WriteError(f"the producer cannot start: {error!r}") from error
+
+    async def write(self, writes: Writes) -> None:
+        """Write the records, then commit the offsets."""
+        try:
+            await asyncio.gather(*await _send(self._producer, writes.records))
+            if writes.offsets:
+                await self._commit(writes.offsets)
+        except KafkaError as error:
+            raise WriteError(f"the records were not written: {error!r}") from error
+
+    async def close(self) -> None:
+        """Close the producer."""
+        await _stop(self._producer)
+
+
+async def _send(
+    producer: AIOKafkaProducer, records: Mapping[TopicPartition, list[Record]]
+) -> list[asyncio.Future[Any]]:
+    """Send records in few, large batches; return the futures of their acknowledgement."""
+    sent: list[asyncio.Future[Any]] = []
+    for (topic, partition), each in records.items():
+        batch = producer.create_batch()
+        for record in each:
+            if _append(batch, record):
+                continue
+            sent.append(await producer.send_batch(batch, topic, partition=partition))
+            batch = producer.create_batch()
+            _append(batch, record)
+        sent.append(await producer.send_batch(batch, topic, partition=partition))
+    return sent
+
+
+def _append(batch: Any, record: Record) -> bool:
+    added = batch.append(
+        timestamp=None, key=record.key, value=record.value, headers=list(record.headers)
+    )
+    return added is not None
+
+
+async def _stop(producer: AIOKafkaProducer) -> None:
+    # A fenced or disconnected producer has nothing to say that anybody waits for.
+    with contextlib.suppress(KafkaError, asyncio.TimeoutError):
+        await asyncio.wait_for(producer.stop(), timeout=5)
