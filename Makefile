@@ -65,7 +65,8 @@ clean: ## remove what was built and installed
 
 $(INSTALLED): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo 'campaign-streams needs Python 3.11 or newer: make PYTHON=python3.12 …' >&2; exit 1; }
+		echo 'campaign-streams needs Python 3.11 or newer, $(PYTHON) is not:' \
+			'make PYTHON=python3.12 …' >&2; exit 1; }
 	@echo "installing into $(VENV) (once, about half a minute)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install --require-hashes --no-deps --requirement requirements-dev.lock

@@ -11,13 +11,17 @@ from tests.support import kafka_jars
 from tests.support.brokers import KafkaBroker, RunningBroker
 
 LEFT_OUT = pytest.StashKey[int]()
+STARTED = pytest.StashKey[str]()
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[KafkaBroker]:
+def kafka(request: pytest.FixtureRequest) -> Iterator[KafkaBroker]:
     """A real Apache Kafka for the whole session: leave it running (see `own_kafka`)."""
     _need_kafka()
     with KafkaBroker() as broker:
+        request.config.stash[STARTED] = (
+            f"Apache Kafka {broker.version} started in {broker.start_seconds:.1f} s"
+        )
         yield broker
 
 
@@ -78,6 +82,8 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
+    if STARTED in config.stash:
+        terminalreporter.write_line(config.stash[STARTED])
     left_out = config.stash[LEFT_OUT]
     if left_out:
         terminalreporter.write_line(

@@ -112,6 +112,7 @@ def test_two_kafkas_side_by_side(kafka: KafkaBroker, own_kafka: KafkaBroker) -> 
 
 
 @pytest.mark.kafka
+@pytest.mark.usefixtures("kafka")
 def test_kafka_names_the_port_that_is_taken() -> None:
     with (
         taken_port() as port,
@@ -122,6 +123,7 @@ def test_kafka_names_the_port_that_is_taken() -> None:
 
 
 @pytest.mark.kafka
+@pytest.mark.usefixtures("kafka")
 def test_closing_kafka_leaves_nothing_behind() -> None:
     with KafkaBroker(free_port()) as broker:
         directory = broker.directory
