@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -49,7 +50,9 @@ def mask_url(text: str) -> str:
 
 def show(value: Any) -> str:
     """Write a value in one line as YAML would have it, shortened."""
-    text = json.dumps(mask_url(value) if isinstance(value, str) else value, ensure_ascii=False)
+    if isinstance(value, str | Path):
+        value = mask_url(str(value))
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
 
 
@@ -71,7 +74,7 @@ def _lines(details: ErrorDetails, tree: Tree) -> Iterator[str]:
 
 
 def _line(tree: Tree, keys: Keys, value: Any, message: str) -> str:
-    scalar = isinstance(value, str | int | float)
+    scalar = isinstance(value, str | int | float | Path)
     shown = f" is {show(value)}" if scalar and not holds_secret(keys) else ""
     return f"{tree.origin(keys)}: {_key(keys)}{shown}: {message}"
 

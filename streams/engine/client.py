@@ -2,6 +2,8 @@
 
 import asyncio
 import importlib
+import os
+import re
 import ssl
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from aiokafka.errors import (
     AuthenticationFailedError,
     AuthenticationMethodNotSupported,
     IllegalSaslStateError,
+    KafkaConnectionError,
     KafkaError,
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
@@ -225,9 +228,12 @@ def _reason(error: BaseException) -> str:
         return "no answer in time"
     if isinstance(error, ssl.SSLError):
         return f"TLS: {error.reason or error}"
-    if isinstance(error, KafkaError):
+    if isinstance(error, KafkaConnectionError):
         return "closes the connection; does this port speak TLS or SASL?"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    # asyncio hides the system's words, and may hold several errors in one.
+    numbers = dict.fromkeys(re.findall(r"\[Errno (\d+)\]", str(error)))
+    words = ", ".join(os.strerror(int(number)) for number in numbers)
+    return words or getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -122,11 +122,13 @@ def _renderers(format: Literal["text", "json"]) -> list[Processor]:  # noqa: A00
 def _one_line(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:  # noqa: ARG001
     """Keep control characters of campaign ids and the like away from the terminal."""
     return {
-        key: repr(value)
-        if isinstance(value, str) and key not in _BLOCKS and not value.isprintable()
-        else value
+        key: value if key in _BLOCKS or not isinstance(value, str) else _printable(value)
         for key, value in event.items()
     }
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def _dumps(event: Any, **_: Any) -> str:

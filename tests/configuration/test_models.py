@@ -1,0 +1,135 @@
+import base64
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from streams.configuration.alerting import ReceiverSettings, RuleSettings
+from streams.configuration.models import Configuration
+
+SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+
+
+def receiver(**changes: Any) -> dict[str, Any]:
+    return {"name": "ops", "url": "https://ops.example/", "secrets": [SECRET], **changes}
+
+
+def test_the_two_default_rules() -> None:
+    failure, throttled = Configuration().rules
+    assert (failure.name, failure.group, failure.severity) == (
+        "failure-spike",
+        "failure",
+        "critical",
+    )
+    assert (throttled.name, throttled.group, throttled.severity) == (
+        "throttled-spike",
+        "throttled",
+        "warning",
+    )
+    for rule in (failure, throttled):
+        assert (rule.detector.level, rule.detector.confidence, rule.recovery_level) == (
+            0.10,
+            0.95,
+            0.05,
+        )
+        assert (rule.min_attempts, rule.for_, rule.receivers) == (50, 0.0, ("*",))
+
+
+def test_nothing_can_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Configuration().http.port = 1
+
+
+def test_the_recovery_level_follows_the_level() -> None:
+    rule = RuleSettings.model_validate(
+        {"name": "a", "group": "failure", "detector": {"level": 0.02}}
+    )
+    assert rule.recovery_level == 0.01
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kafka": {"bootstrap_servers": ["kafka"]}}, "expected host:port"),
+        ({"kafka": {"bootstrap_servers": ["kafka://a:1"]}}, "expected host:port"),
+        ({"kafka": {"bootstrap_servers": ["a:70000"]}}, "expected host:port"),
+        ({"kafka": {"bootstrap_servers": []}}, "at least 1"),
+        ({"kafka": {"session_timeout": 0}}, "longer than 0s"),
+        ({"kafka": {"sasl": {"mechanism": "PLAIN", "username": "a"}}}, "PLAIN needs password"),
+        ({"kafka": {"sasl": {"username": "a"}}}, "mechanism null does not use username"),
+        (
+            {"kafka": {"sasl": {"mechanism": "OAUTHBEARER", "aws_region": "eu-west-1"}}},
+            "needs kafka.tls.enabled: true",
+        ),
+        ({"kafka": {"tls": {"ca_file": __file__}}}, "set kafka.tls.enabled: true"),
+        ({"kafka": {"tls": {"enabled": True, "ca_file": "/no/such"}}}, "cannot be read: No such"),
+        ({"kafka": {"tls": {"enabled": True, "key_file": __file__}}}, "needs certificate_file"),
+        ({"topics": {"source": "a b"}}, "expected a topic name"),
+        ({"topics": {"alerts": "campaign-events"}}, "is also topics.source"),
+        ({"topics": {"partitions": 0}}, "greater than or equal to 1"),
+        ({"windows": {"size": 0}}, "greater than or equal to 1"),
+        ({"windows": {"size": "1500ms"}}, "whole number of seconds"),
+        ({"windows": {"retention": "1m"}}, "at least size [+] grace, which is 90s"),
+        ({"windows": {"idle_timeout": 0}}, "longer than 0s"),
+        ({"statuses": {"throttled": ["FAILURE"]}}, "FAILURE is listed twice"),
+        ({"flush": {"interval": "30s"}}, "less than kafka.transaction_timeout"),
+        ({"http": {"port": 65536}}, "less than or equal to 65535"),
+        ({"http": {"port": "8080"}}, "valid integer"),
+        ({"http": {"tokens": [{"name": "a", "sha256": "ab"}]}}, "64 hexadecimal digits"),
+        ({"http": {"tokens": [{"name": "a", "sha256": "0" * 64}] * 2}}, "a is there 2 times"),
+        ({"delivery": {"retry_schedule": ["5s", "4s"]}}, "never get shorter"),
+        ({"delivery": {"retry_schedule": ["0s"]}}, "longer than 0s"),
+        ({"delivery": {"allow_networks": ["10.0.0.1/8"]}}, "has host bits set"),
+        ({"receivers": [receiver(kind="fax")]}, "not known, known kinds: webhook"),
+        ({"receivers": [receiver(url="http://a/")]}, "expected https, or delivery.allow_http"),
+        ({"receivers": [receiver(url="https://u:p@a/")]}, "without user and password"),
+        ({"receivers": [receiver(url="ftp://a/")]}, "expected a URL"),
+        ({"receivers": [receiver(secrets=["abc"])]}, "expected whsec_"),
+        ({"receivers": [receiver(secrets=["whsec_%%%"])]}, "valid base64"),
+        ({"receivers": [receiver(secrets=["whsec_YWJj"])]}, "24 to 64 bytes, this one has 3"),
+        ({"receivers": [receiver(secrets=[])]}, "at least 1"),
+        ({"receivers": [receiver(), receiver()]}, "ops is there 2 times"),
+        ({"rules": [{"name": "a"}]}, "either group or statuses"),
+        ({"rules": [{"name": "a", "group": "failure", "statuses": ["X"]}]}, "and not both"),
+        ({"rules": [{"name": "a", "group": "suppressed"}]}, "'unrecognised'"),
+        ({"rules": [{"name": "a", "statuses": ["EXPIRED"]}]}, "EXPIRED is suppressed"),
+        ({"rules": [{"name": "a/b", "group": "failure"}]}, "should match pattern"),
+        (
+            {"rules": [{"name": "a", "group": "failure", "recovery_level": 0.2}]},
+            "at most detector.level, which is 0.1",
+        ),
+        (
+            {"rules": [{"name": "a", "group": "failure", "detector": {"level": 1.0}}]},
+            "less than 1",
+        ),
+        (
+            {"rules": [{"name": "a", "group": "failure", "detector": {"kind": "magic"}}]},
+            "known kinds: threshold",
+        ),
+        (
+            {"receivers": [receiver()], "rules": [rule := {"name": "a", "group": "failure"}] * 2},
+            "a is there 2 times",
+        ),
+        (
+            {"receivers": [receiver()], "rules": [{**rule, "receivers": ["opps"]}]},
+            "rule a names receiver opps, which does not exist .did you mean ops",
+        ),
+        (
+            {"receivers": [receiver()], "rules": [{**rule, "receivers": ["sales"]}]},
+            "known receivers: ops",
+        ),
+    ],
+)
+def test_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Configuration.model_validate(values)
+
+
+def test_secrets_are_not_printed() -> None:
+    configuration = Configuration.model_validate({"receivers": [receiver()]})
+    assert SECRET not in repr(configuration)
+    assert SECRET not in configuration.model_dump_json()
+    assert configuration.receivers[0].secrets[0].get_secret_value() == SECRET
+    with pytest.raises(ValidationError) as caught:
+        ReceiverSettings.model_validate(receiver(secrets=[SECRET + "x"]))
+    assert SECRET not in str(caught.value)
