@@ -1,15 +1,12 @@
 """How every Kafka client of ours connects, and whether it can."""
 
 import asyncio
-import importlib
 import os
 import re
 import ssl
-import time
 from collections.abc import Iterator
 from typing import Any
 
-from aiokafka.abc import AbstractTokenProvider
 from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
@@ -23,13 +20,10 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataRequest
 
 from streams.configuration.kafka import KafkaSettings, SaslSettings, TlsSettings
+from streams.engine.msk import MskTokenProvider
 from streams.errors import BrokerUnavailableError, ConfigurationError, UserError
 
 _SECONDS_TO_ANSWER = 4.0
-_MSK_MODULE = "aws_msk_iam_sasl_signer.MSKAuthTokenProvider"
-_MSK_INSTALL = "pip install aws-msk-iam-sasl-signer-python"
-# A token that expires while it travels is refused, so a new one is made a little sooner.
-_TOKEN_SPARE_SECONDS = 60.0
 _REFUSALS = (
     AuthenticationFailedError,
     AuthenticationMethodNotSupported,
@@ -137,34 +131,6 @@ def _sasl(sasl: SaslSettings) -> dict[str, Any]:
         "sasl_plain_username": sasl.username,
         "sasl_plain_password": password,
     }
-
-
-class MskTokenProvider(AbstractTokenProvider):  # type: ignore[misc] # aiokafka has no types
-    """Tokens for AWS MSK with IAM, of the credentials that the AWS SDK finds.
-
-    Raises:
-        UserError: the package that signs them is not installed.
-    """
-
-    def __init__(self, region: str) -> None:
-        self._region = region
-        self._token, self._expires_at = "", 0.0
-        try:
-            self._signer = importlib.import_module(_MSK_MODULE)
-        except ImportError:
-            raise UserError(
-                f"kafka.sasl.mechanism OAUTHBEARER (AWS MSK IAM) needs a package: {_MSK_INSTALL}"
-            ) from None
-
-    async def token(self) -> str:
-        """Return a token that is still valid for a while, a new one if need be."""
-        if time.time() > self._expires_at - _TOKEN_SPARE_SECONDS:
-            # The AWS SDK may ask the network for credentials, and it blocks.
-            self._token, expires_ms = await asyncio.to_thread(
-                self._signer.generate_auth_token, self._region
-            )
-            self._expires_at = expires_ms / 1000
-        return self._token
 
 
 async def _ask(
