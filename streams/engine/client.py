@@ -175,7 +175,7 @@ async def _check_advertised(brokers: list[tuple[str, int]]) -> None:
 
 def _refusal(error: BaseException, sasl: SaslSettings) -> str:
     if isinstance(error, UnsupportedSaslMechanismError):
-        return f"Kafka does not offer {sasl.mechanism}: check kafka.sasl.mechanism ({error})"
+        return f"Kafka does not offer {sasl.mechanism}: check kafka.sasl.mechanism"
     if sasl.mechanism is None:
         return "Kafka wants to know who we are: set kafka.sasl"
     if sasl.mechanism == "OAUTHBEARER":
