@@ -2,17 +2,21 @@
 
 One `DeliveryQueue` belongs to one partition, and is part of its state. A delivery may be sent once
 the transaction that holds its transition is committed, not before; for one alert and receiver they
-are sent in order, each until it is delivered or given up. What is given up stays, so that it can be
-listed and sent again.
+are sent in order, each until it is delivered or given up. What is given up stays for a while, so
+that it can be listed and sent again.
 """
 
 from collections.abc import Iterator
-from typing import Literal, TypeAlias
+from heapq import heappop, heappush
+from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 import orjson
 
 DeliveryState: TypeAlias = Literal["pending", "given-up"]
+
+GIVEN_UP_KEPT_S = 7 * 86_400.0
+"""How long after its last attempt was due a delivery that was given up is kept."""
 
 
 class Delivery(msgspec.Struct):
@@ -35,55 +39,94 @@ class Delivery(msgspec.Struct):
     last_error: str | None = None
 
 
+class _LineKey(NamedTuple):
+    """Deliveries with the same one stand in line: only the first is attempted."""
+
+    alert_id: str
+    receiver: str
+
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Delivery).decode
 
 
 class DeliveryQueue:
-    """The deliveries of one partition."""
+    """The deliveries of one partition.
+
+    The calendar says when to look at which delivery: the first of each line when its attempt is
+    due, one that was given up when it is to be forgotten. Its entries may be outdated, which shows
+    when their time comes; so what is not due costs nothing, however much of it there is.
+    """
 
     def __init__(self) -> None:
         self._deliveries: dict[str, Delivery] = {}
+        self._lines: dict[_LineKey, dict[int, Delivery]] = {}
+        self._pending = 0
+        self._calendar: list[tuple[float, str]] = []
+        self._handed_out: set[_LineKey] = set()
         self._uncommitted: set[str] = set()
         self._in_flush: set[str] = set()
         self._changed: dict[str, str] = {}
 
     def add(self, delivery: Delivery) -> None:
         """Owe a delivery; it is due once the flush that writes it down is committed."""
-        self._deliveries[delivery.delivery_id] = delivery
         self._uncommitted.add(delivery.delivery_id)
+        self._deliveries[delivery.delivery_id] = delivery
+        self._line_up(delivery)
         self._mark(delivery)
 
     def due(self, now: float) -> list[Delivery]:
-        """Return the deliveries to attempt at `now` (s): at most one for an alert and receiver."""
-        heads: dict[tuple[str, str], Delivery] = {}
-        for delivery in self._deliveries.values():
-            if delivery.state != "pending":
-                continue
-            key = (delivery.alert_id, delivery.receiver)
-            head = heads.get(key)
-            if head is None or delivery.sequence < head.sequence:
-                heads[key] = delivery
-        return [d for d in heads.values() if d.next_attempt_at <= now and self._committed(d)]
+        """Hand out the deliveries to attempt at `now` (s): at most one for an alert and receiver.
 
-    def _committed(self, delivery: Delivery) -> bool:
-        key = delivery.delivery_id
-        return key not in self._uncommitted and key not in self._in_flush
+        Each is handed out once, until it is taken back with what came of it.
+        """
+        due = []
+        while self._calendar and self._calendar[0][0] <= now:
+            _, delivery_id = heappop(self._calendar)
+            delivery = self._deliveries.get(delivery_id)
+            if delivery is None or _look_at(delivery) > now:
+                continue
+            if delivery.state == "given-up":
+                self._remove(delivery)
+            elif self._may_go(delivery):
+                self._handed_out.add(_line_of(delivery))
+                due.append(delivery)
+        return due
 
     def delivered(self, delivery: Delivery) -> None:
         """Take note of a success."""
-        if self._deliveries.pop(delivery.delivery_id, None) is not None:
-            self._mark(delivery)
+        if self._take_back(delivery):
+            self._remove(delivery)
 
     def failed(self, delivery: Delivery, error: str, next_attempt_at: float | None) -> None:
         """Take note of a failed attempt; null as the next time gives the delivery up."""
+        if not self._take_back(delivery):
+            return
         delivery.attempts += 1
-        delivery.last_error = error
         if next_attempt_at is None:
-            delivery.state = "given-up"
+            self._give_up(delivery, error)
         else:
+            delivery.last_error = error
             delivery.next_attempt_at = next_attempt_at
+            self._mark(delivery)
+            self._step_up(_line_of(delivery))
+
+    def give_up(self, delivery: Delivery, reason: str) -> None:
+        """Give a delivery up without another attempt."""
+        if self._take_back(delivery):
+            self._give_up(delivery, reason)
+
+    def _give_up(self, delivery: Delivery, reason: str) -> None:
+        self._leave(delivery)
+        delivery.state = "given-up"
+        delivery.last_error = reason
         self._mark(delivery)
+        self._schedule(delivery)
+
+    def release(self, delivery: Delivery) -> None:
+        """Take a delivery back that was handed out, but whose attempt was broken off."""
+        if self._take_back(delivery):
+            self._step_up(_line_of(delivery))
 
     def replay(self, delivery_id: str, now: float) -> bool:
         """Try a delivery that was given up again; return whether there is such a one."""
@@ -93,8 +136,58 @@ class DeliveryQueue:
         delivery.state = "pending"
         delivery.attempts = 0
         delivery.next_attempt_at = now
+        self._line_up(delivery)
         self._mark(delivery)
         return True
+
+    # Lines and the calendar
+
+    def _line_up(self, delivery: Delivery) -> None:
+        self._lines.setdefault(_line_of(delivery), {})[delivery.sequence] = delivery
+        self._pending += 1
+        self._schedule(delivery)
+
+    def _leave(self, delivery: Delivery) -> None:
+        """Take a pending delivery out of its line, and let the next step up."""
+        key = _line_of(delivery)
+        line = self._lines[key]
+        del line[delivery.sequence]
+        if not line:
+            del self._lines[key]
+        self._pending -= 1
+        self._step_up(key)
+
+    def _step_up(self, key: _LineKey) -> None:
+        line = self._lines.get(key)
+        if line:
+            self._schedule(line[min(line)])
+
+    def _schedule(self, delivery: Delivery) -> None:
+        heappush(self._calendar, (_look_at(delivery), delivery.delivery_id))
+
+    def _may_go(self, delivery: Delivery) -> bool:
+        key = _line_of(delivery)
+        is_first = delivery.sequence == min(self._lines[key])
+        return is_first and key not in self._handed_out and self._committed(delivery)
+
+    def _committed(self, delivery: Delivery) -> bool:
+        key = delivery.delivery_id
+        return key not in self._uncommitted and key not in self._in_flush
+
+    def _take_back(self, delivery: Delivery) -> bool:
+        """Free the delivery's line; return whether the delivery is still one of ours to attempt."""
+        if self._deliveries.get(delivery.delivery_id) is not delivery:
+            return False
+        if delivery.state != "pending":
+            return False
+        self._handed_out.discard(_line_of(delivery))
+        return True
+
+    def _remove(self, delivery: Delivery) -> None:
+        del self._deliveries[delivery.delivery_id]
+        if delivery.state == "pending":
+            self._leave(delivery)
+        self._mark(delivery)
 
     # Written down and read back
 
@@ -115,14 +208,24 @@ class DeliveryQueue:
 
     def flush_committed(self) -> None:
         """Take note that what the last `take_changes` handed out is committed."""
-        self._in_flush.clear()
+        committed, self._in_flush = self._in_flush, set()
+        for delivery_id in committed:
+            if delivery_id in self._deliveries:
+                self._schedule(self._deliveries[delivery_id])
 
     def restore(self, delivery_id: str, value: bytes | None) -> None:
         """Read one delivery back; null removes it."""
+        old = self._deliveries.pop(delivery_id, None)
+        if old is not None and old.state == "pending":
+            self._leave(old)
         if value is None:
-            self._deliveries.pop(delivery_id, None)
+            return
+        delivery = _decode(value)
+        self._deliveries[delivery_id] = delivery
+        if delivery.state == "pending":
+            self._line_up(delivery)
         else:
-            self._deliveries[delivery_id] = _decode(value)
+            self._schedule(delivery)
 
     # Asked
 
@@ -130,6 +233,21 @@ class DeliveryQueue:
         """Return all deliveries, pending and given up."""
         return list(self._deliveries.values())
 
+    def get(self, delivery_id: str) -> Delivery | None:
+        """Return one delivery."""
+        return self._deliveries.get(delivery_id)
+
     def __len__(self) -> int:
         """Return how many deliveries are pending."""
-        return sum(d.state == "pending" for d in self._deliveries.values())
+        return self._pending
+
+
+def _line_of(delivery: Delivery) -> _LineKey:
+    return _LineKey(delivery.alert_id, delivery.receiver)
+
+
+def _look_at(delivery: Delivery) -> float:
+    """Return when (s) something is to be done about a delivery."""
+    if delivery.state == "given-up":
+        return delivery.next_attempt_at + GIVEN_UP_KEPT_S
+    return delivery.next_attempt_at

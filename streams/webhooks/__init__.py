@@ -1,0 +1,10 @@
+"""Sending: transitions reach their receivers, signed, in order, at least once.
+
+- `signing`: Standard Webhooks signatures.
+- `guard`: addresses that nobody is sent to unless the configuration allows it.
+- `client`: one attempt.
+- `outcomes`: what came of it.
+- `schedule`: when to try again.
+- `outlet`: the attempts for one receiver, apart from all others.
+- `dispatcher`: takes what is due from every partition and records what came of it.
+"""
