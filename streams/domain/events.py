@@ -54,12 +54,13 @@ class Reason(StrEnum):
     IMPOSSIBLE_TIME = "impossible-time"
     TOO_LARGE = "too-large"
     EXPIRED = "expired"
+    NOT_A_BLOCK = "not-a-block"
 
 
 class Rejected(NamedTuple):
-    """A record that cannot be counted: its place in the batch, and why."""
+    """A record that cannot be counted: its position in the batch, and why."""
 
-    index: int
+    position: int
     reason: Reason
     detail: str
 
@@ -148,13 +149,14 @@ class Tally:
         """Arrange the counts as one block for each partition that has any."""
         campaigns: dict[str, dict[int, WindowCounts]] = {}
         for keyed, engaged in ((self.sends, False), (self.engagement, True)):
-            for (campaign_id, start, *rest), count in keyed.items():
+            for key, count in keyed.items():
+                campaign_id, start = key[:2]
                 windows = campaigns.setdefault(campaign_id, {})
                 window = windows.get(start)
                 if window is None:
                     window = windows[start] = WindowCounts(start, {}, {})
                 counts = window.engagement if engaged else window.sends
-                counts[Dimensions(*rest)] = count
+                counts[Dimensions(*key[2:])] = count
         blocks: dict[int, Block] = {}
         for campaign_id, windows in campaigns.items():
             partition = partition_of(campaign_id, partitions)

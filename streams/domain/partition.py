@@ -89,7 +89,7 @@ class CampaignPartition:
         """
         suspects, self._suspects = self._suspects, set()
         starts = self.table.open_starts()[::-1]
-        decided = [
+        decided: list[tuple[Rule | None, Transition]] = [
             (rule, transition)
             for campaign_id in suspects
             for rule in self.watch.rules

@@ -11,7 +11,7 @@ from faust.types import StreamT
 from streams.configuration.models import Configuration
 from streams.engine.assignor import LaneAssignor
 from streams.engine.lanes import Lanes
-from streams.engine.transport import BatchTransport, Seams
+from streams.engine.transport import BatchTransport, Seams, as_topic_partition
 
 
 class _Boot(BootStrategy):
@@ -87,7 +87,8 @@ def _follow_rebalances(app: faust.App, lanes: Lanes) -> None:
     @app.on_rebalance_complete.connect
     async def assigned(*_: Any, **__: Any) -> None:
         lanes.consumer = app.consumer  # type: ignore[assignment] # made by our transport
-        await lanes.assign(app.consumer.assignment(), app.consumer_generation_id)
+        partitions = {as_topic_partition(each) for each in app.consumer.assignment()}
+        await lanes.assign(partitions, app.consumer_generation_id)
 
     # Faust keeps its handlers by weak reference.
     lanes.handlers = (revoked, assigned)

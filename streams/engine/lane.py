@@ -6,7 +6,7 @@ deliveries. A flush writes all of it down together with the offsets of what was 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from zlib import crc32
@@ -15,7 +15,7 @@ import orjson
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
 from streams.domain import blocks, transitions
-from streams.domain.events import Intake, Rejected, SourcePartition, Tally
+from streams.domain.events import Intake, Reason, Rejected, SourcePartition, Tally
 from streams.domain.partition import CampaignPartition, Watch
 from streams.domain.transitions import Transition, rfc3339
 from streams.engine.transport import Batch, Place
@@ -170,8 +170,13 @@ class Lane:
 
     def _apply(self, batch: Batch) -> None:
         """Records of the keyed topic: blocks become windows."""
-        for record in batch.records:
-            self._add(blocks.decode(record.value or b""))
+        for position, record in enumerate(batch.records):
+            try:
+                block = blocks.decode(record.value or b"")
+            except ValueError as error:
+                self._put_aside(batch, [Rejected(position, Reason.NOT_A_BLOCK, str(error))])
+            else:
+                self._add(block)
 
     def _add(self, block: blocks.Block) -> None:
         late_before = self.partition.table.late_events
@@ -194,12 +199,15 @@ class Lane:
             self._dead_bytes += len(record.value or b"")
 
     @property
+    def committed(self) -> Mapping[TopicPartition, int]:
+        """The committed offset of every partition that the lane reads."""
+        return self._committed
+
+    @property
     def is_full(self) -> bool:
         """Tell whether more should be read only after a flush."""
         tally = self._tally
-        return (
-            len(tally.sends) + len(tally.engagement) > FULL_KEYS or self._dead_bytes > FULL_BYTES
-        )
+        return len(tally.sends) + len(tally.engagement) > FULL_KEYS or self._dead_bytes > FULL_BYTES
 
     # Writing
 

@@ -35,7 +35,7 @@ class Lanes:
         opening: opens lanes.
         interval: seconds between two flushes of a lane.
         park_timeout: seconds that lanes have for their last flush before a rebalance.
-        committed: is called when a lane has committed something.
+        flushed: is called when a lane may have committed something.
         crashed: is called with an error that nobody expected.
     """
 
@@ -45,22 +45,23 @@ class Lanes:
         opening: Opening,
         interval: float,
         park_timeout: float,
-        committed: Callable[[], None],
+        flushed: Callable[[], None],
         crashed: Callable[[BaseException], None],
     ) -> None:
         self._assignor = assignor
         self._opening = opening
         self._interval = interval
         self._park_timeout = park_timeout
-        self._committed = committed
+        self._flushed = flushed
         self._crashed = crashed
         self._lanes: dict[int, Lane] = {}
         self._assigned: dict[int, set[TopicPartition]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._generation = -1
-        self._stopping = False
         self.consumer: BatchConsumer | None = None
         self.rebalances = 0
+        self.handlers: tuple[object, ...] = ()
+        """Kept alive for Faust, which holds its handlers by weak reference."""
 
     # Asked
 
@@ -79,6 +80,10 @@ class Lanes:
     def assigned(self) -> Mapping[int, set[TopicPartition]]:
         """Return the lanes that this worker has to run, and what they read."""
         return self._assigned
+
+    def committed(self) -> Mapping[TopicPartition, int]:
+        """Return the committed offsets of what the open lanes read."""
+        return {p: at for lane in self._lanes.values() for p, at in lane.committed.items()}
 
     # Called by the transport and the agents
 
@@ -115,7 +120,7 @@ class Lanes:
         lane.parked = True
         try:
             await asyncio.wait_for(lane.flush(full=True), self._park_timeout)
-        except (LaneLostError, asyncio.TimeoutError) as error:
+        except (LaneLostError, TimeoutError) as error:
             _log.warning("lane not flushed before a rebalance", lane=number, error=str(error))
             await self._drop(number)
 
@@ -161,18 +166,17 @@ class Lanes:
             lane = lane or await self._open(number)
             try:
                 await self._drive(lane)
-                return
             except LaneLostError as error:
                 _log.warning("lane lost", lane=number, error=str(error))
                 await self._drop(number)
-                if lane.parked:
-                    return
-                lane = None
+            if lane.parked:
+                return
+            lane = None
 
     async def _drive(self, lane: Lane) -> None:
         while not lane.parked:
             await lane.tick()
-            self._committed()
+            self._flushed()
             await asyncio.sleep(self._interval)
 
     async def _open(self, number: int) -> Lane:

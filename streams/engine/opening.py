@@ -43,9 +43,7 @@ class Opening:
         self._committed = committed
         self._progress = progress
 
-    async def open(
-        self, number: int, partitions: Iterable[TopicPartition], sources: int
-    ) -> Lane:
+    async def open(self, number: int, partitions: Iterable[TopicPartition], sources: int) -> Lane:
         """Open a lane that reads `partitions`, of a source topic with so many partitions.
 
         The order matters. Once the writer is open no earlier owner can commit anything, so the

@@ -78,9 +78,9 @@ async def committed_offsets(
     admin = AIOKafkaAdminClient(**connection)
     try:
         await admin.start()
-        offsets: Mapping[TopicPartition, OffsetAndMetadata] = (
-            await admin.list_consumer_group_offsets(group_id)
-        )
+        offsets: Mapping[
+            TopicPartition, OffsetAndMetadata
+        ] = await admin.list_consumer_group_offsets(group_id)
     finally:
         await admin.close()
     return {partition: at for partition, at in offsets.items() if at.offset >= 0}

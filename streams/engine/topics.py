@@ -124,7 +124,9 @@ class TopicAdmin:
 
 
 async def _partition_counts(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, int]:
-    described = await admin.describe_topics(names)
+    # To ask a broker about a topic that it does not have may make it, as the broker likes it.
+    existing = set(await admin.list_topics()) & set(names)
+    described = await admin.describe_topics(sorted(existing)) if existing else []
     return {
         each["topic"]: len(each["partitions"])
         for each in described

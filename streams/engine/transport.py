@@ -12,9 +12,9 @@ seeks interleave with fetches in flight, each batch says where its fetch began a
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
-import aiokafka
+from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
-from faust.transport.consumer import ConsumerThread
+from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 from faust.types.transports import TPorTopicSet
@@ -39,7 +39,8 @@ class Batch(NamedTuple):
     @property
     def end(self) -> int:
         """The offset at which the next fetch begins."""
-        return self.records[-1].offset + 1
+        last: int = self.records[-1].offset
+        return last + 1
 
 
 class Place(NamedTuple):
@@ -60,7 +61,7 @@ class Seams:
 
     def __init__(
         self,
-        new_consumer: Callable[[], "aiokafka.AIOKafkaConsumer[bytes | None, bytes | None]"],
+        new_consumer: Callable[[], "AIOKafkaConsumer[bytes | None, bytes | None]"],
         positions: Callable[[], Mapping[TopicPartition, int]],
         placed: Callable[[Mapping[TopicPartition, Place]], None],
     ) -> None:
@@ -97,7 +98,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
                 continue
             batch = Batch(partition, place.turn, place.offset, records)
             self._places[partition] = Place(place.turn, batch.end)
-            batches[cast("TP", partition)] = [batch]
+            batches[partition] = [batch]
         return batches
 
     async def rewind(
@@ -137,7 +138,7 @@ class BatchConsumer(driver.Consumer):
         # Which offsets were read is known by the batches, not by this.
         self._read_offset = _Nothing()
 
-    def _new_consumer_thread(self) -> ConsumerThread:
+    def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
@@ -173,10 +174,12 @@ class BatchConsumer(driver.Consumer):
         """Commit offsets as a member of the group, for brokers without transactions."""
         await self._thread.commit_group_offsets(offsets)
 
-    def resume_partitions(self, tps: Iterable[TP]) -> None:
+    def resume_partitions(self, tps: Iterable[Any]) -> None:
         """Fetch from partitions again, of those whose lane is open."""
         positions = cast("BatchTransport", self.transport).seams.positions()
-        super().resume_partitions({tp for tp in tps if as_topic_partition(tp) in positions})
+        super().resume_partitions(
+            {ensure_TP(tp) for tp in tps if as_topic_partition(tp) in positions}
+        )
 
     # The lanes keep the offsets: nothing is acknowledged, waited for or committed here.
 

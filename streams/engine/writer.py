@@ -95,6 +95,8 @@ class TransactionalWriter:
             # A transaction that cannot be ended in time is lost anyway.
             request_timeout_ms=int(timeout * 1000),
             max_batch_size=BATCH_BYTES,
+            # A transaction often meets the end of the one before it, for a few milliseconds.
+            retry_backoff_ms=20,
         )
         self._group_id = group_id
 

@@ -1,0 +1,151 @@
+"""What the worker tells Prometheus."""
+
+from collections import Counter as Tallied
+from collections.abc import Iterable, Mapping
+
+from aiokafka.structs import TopicPartition
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from streams.domain.alerts import Alert
+from streams.domain.events import Rejected, Tally
+from streams.domain.partition import CampaignPartition
+from streams.domain.transitions import Transition
+
+PREFIX = "campaign_streams"
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """All metrics of one worker, in a registry of their own."""
+
+    def __init__(self, version: str) -> None:
+        self._registry = CollectorRegistry()
+        self._events = self._counter(
+            "events", "Source records by kind and what became of them", "kind", "outcome"
+        )
+        self._versions = self._counter(
+            "unknown_event_versions", "Counted events of an event_version other than 3.x"
+        )
+        self._dead = self._counter("dead_letters", "Records put aside", "reason")
+        self._late = self._counter("late_events", "Events that corrected a closed window")
+        self._transitions = self._counter(
+            "alert_transitions", "Decided alert transitions", "rule", "type"
+        )
+        self._decide = self._histogram(
+            "event_to_alert_seconds", "From an event's arrival to the decision it led to"
+        )
+        self._flush = self._histogram("flush_seconds", "Duration of a flush with its commit")
+        self._attempts = self._counter(
+            "webhook_attempts", "Attempts to deliver a webhook", "kind", "result"
+        )
+        self._deliver = self._histogram(
+            "webhook_delivery_seconds", "From a transition's decision to its delivery"
+        )
+        self._lag = self._gauge("consumer_lag_records", "Not yet committed", "topic", "partition")
+        self._event_time = self._gauge("event_time_seconds", "Event time, Unix time", "partition")
+        self._open_windows = self._gauge("open_windows", "Windows still open", "partition")
+        self._cells = self._gauge("window_cells", "Campaigns times windows kept", "partition")
+        self._bytes = self._gauge("window_table_bytes", "Packed size of windows", "partition")
+        self._alerts = self._gauge("alerts", "Alerts by rule and state", "rule", "state")
+        self._outbox = self._gauge("outbox_deliveries", "Deliveries by state", "state")
+        self._rebalances = self._gauge("rebalances", "Rebalances since the start")
+        self._recovered = self._gauge(
+            "recovery_progress_ratio", "Share of the state that is read back", "partition"
+        )
+        build = self._gauge("build_info", "Always 1", "version")
+        build.labels(version).set(1)
+
+    def _counter(self, name: str, about: str, *labels: str) -> Counter:
+        return Counter(f"{PREFIX}_{name}", about, labels, registry=self._registry)
+
+    def _gauge(self, name: str, about: str, *labels: str) -> Gauge:
+        return Gauge(f"{PREFIX}_{name}", about, labels, registry=self._registry)
+
+    def _histogram(self, name: str, about: str) -> Histogram:
+        return Histogram(f"{PREFIX}_{name}", about, registry=self._registry, buckets=SECONDS)
+
+    # Told by the lanes
+
+    def counted(self, tally: Tally) -> None:
+        """Events were counted and skipped."""
+        if tally.sends:
+            self._events.labels("send", "counted").inc(sum(tally.sends.values()))
+        if tally.engagement:
+            self._events.labels("engagement", "counted").inc(sum(tally.engagement.values()))
+        for kind, count in tally.skipped.items():
+            self._events.labels(kind, "skipped").inc(count)
+        if tally.unknown_versions:
+            self._versions.inc(tally.unknown_versions.total())
+
+    def rejected(self, rejected: Iterable[Rejected]) -> None:
+        """Records were put aside."""
+        for reason, count in Tallied(each.reason for each in rejected).items():
+            self._dead.labels(reason).inc(count)
+            self._events.labels("any", "dead_letter").inc(count)
+
+    def late(self, events: int) -> None:
+        """Events corrected closed windows."""
+        self._late.inc(events)
+
+    def decided(self, decided: Iterable[Transition], event_age: float) -> None:
+        """Transitions were decided, `event_age` seconds after the events came in."""
+        for transition in decided:
+            self._transitions.labels(transition.data.rule, transition.type).inc()
+            self._decide.observe(event_age)
+
+    def flushed(self, seconds: float) -> None:
+        """A flush was committed."""
+        self._flush.observe(seconds)
+
+    def recovered(self, partition: int, reached: int, end: int) -> None:
+        """A partition's state was read back, up to an offset."""
+        self._recovered.labels(str(partition)).set(reached / end if end else 1.0)
+
+    # Told by others
+
+    def attempted(self, kind: str, result: str) -> None:
+        """A webhook was attempted."""
+        self._attempts.labels(kind, result).inc()
+
+    def delivered(self, seconds: float) -> None:
+        """A webhook arrived, so many seconds after its transition."""
+        self._deliver.observe(seconds)
+
+    def lag(self, lag: Mapping[TopicPartition, int]) -> None:
+        """The broker was asked how far behind each partition is."""
+        self._lag.clear()
+        for partition, records in lag.items():
+            self._lag.labels(partition.topic, str(partition.partition)).set(records)
+
+    # Asked
+
+    def page(self, partitions: Mapping[int, CampaignPartition], rebalances: int) -> bytes:
+        """Return all metrics in Prometheus's text format."""
+        self._rebalances.set(rebalances)
+        for gauge in (self._event_time, self._open_windows, self._cells, self._bytes):
+            gauge.clear()
+        for number, partition in partitions.items():
+            self._look_at(str(number), partition)
+        self._alerts.clear()
+        for (rule, state), count in _alerts(partitions.values()).items():
+            self._alerts.labels(rule, state).set(count)
+        self._outbox.clear()
+        for state in ("pending", "given-up"):
+            self._outbox.labels(state).set(
+                sum(
+                    d.state == state for p in partitions.values() for d in p.deliveries.deliveries()
+                )
+            )
+        return generate_latest(self._registry)
+
+    def _look_at(self, number: str, partition: CampaignPartition) -> None:
+        table = partition.table
+        self._event_time.labels(number).set(table.clock.event_time / 1000)
+        self._open_windows.labels(number).set(len(table.open_starts()))
+        self._cells.labels(number).set(len(table))
+        self._bytes.labels(number).set(table.packed_bytes)
+
+
+def _alerts(partitions: Iterable[CampaignPartition]) -> Tallied[tuple[str, str]]:
+    alerts: Iterable[Alert] = (a for p in partitions for a in p.alerts.alerts())
+    return Tallied((alert.rule, alert.state) for alert in alerts)
