@@ -2,21 +2,16 @@
 
 import asyncio
 import contextlib
+import importlib.metadata
 import time
-import uuid
 from collections.abc import AsyncIterator, Mapping
-from importlib.metadata import version
 
 import structlog
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from streams.configuration.models import Configuration, RuleSettings
-from streams.domain.counts import StatusGroups
-from streams.domain.detectors import Threshold
-from streams.domain.events import Intake
-from streams.domain.partition import Watch
-from streams.domain.rules import Rule
-from streams.domain.windows import WindowPolicy
+from streams.api.server import ApiServer
+from streams.configuration.models import Configuration
+from streams.configuration.translation import intake_of, watch_of
 from streams.engine.app import build_app
 from streams.engine.assignor import LaneAssignor
 from streams.engine.client import check_broker, connection
@@ -27,11 +22,16 @@ from streams.engine.opening import Opening
 from streams.engine.topics import TopicAdmin
 from streams.engine.writer import PlainWriter, TransactionalWriter, Writer
 from streams.observability.metrics import Metrics
+from streams.webhooks.client import Receiver, WebhookClient
+from streams.webhooks.dispatcher import Dispatcher, Timing
+from streams.webhooks.guard import Guard
 
 _log = structlog.get_logger(__name__)
 
 STOP_WITHIN = 8.0
 """Seconds for an orderly end; what is left then is left to the broker."""
+WEBHOOKS_STOP_WITHIN = 2.0
+"""Seconds of these for webhooks under way."""
 
 
 class Worker:
@@ -42,44 +42,46 @@ class Worker:
         counts: the number of partitions of each topic.
     """
 
-    def __init__(self, configuration: Configuration, counts: dict[str, int]) -> None:
+    def __init__(self, configuration: Configuration, counts: Mapping[str, int]) -> None:
         self._configuration = configuration
         self._connection = connection(configuration.kafka)
-        self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.metrics = Metrics(version("campaign-streams"))
-        self.watch = watch(configuration)
-        admin = TopicAdmin(self._connection, configuration)
-        job = self._job(counts, admin.lanes(counts))
-        self._assignor = LaneAssignor(
-            job.lanes, job.topics.source, job.topics.keyed, self._advertised()
-        )
-        self.lanes = self._lanes(job)
+        self._version = importlib.metadata.version("campaign-streams")
+        self.metrics = Metrics(self._version)
+        self.watch = watch_of(configuration)
+        job = self._job(counts)
+        self._assignor = LaneAssignor(job.lanes, job.topics.source, job.topics.keyed)
+        self.lanes = self._new_lanes(job)
         self._app = build_app(configuration, self._connection, self._assignor, self.lanes)
-        self._tasks: list[asyncio.Task[None]] = []
+        self.api = self._new_api()
+        self._client = self._new_client()
+        self._dispatcher = self._new_dispatcher()
+        self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lag: asyncio.Task[None] | None = None
+        self._stopping = False
 
-    def _job(self, counts: dict[str, int], lanes: int) -> Job:
-        topics, source = self._configuration.topics, self._configuration.source
+    # The parts
+
+    def _job(self, counts: Mapping[str, int]) -> Job:
+        topics, keyed = self._configuration.topics, self._configuration.source.keyed
         return Job(
             topics=Topics(
                 source=topics.source,
-                keyed=None if source.keyed else topics.keyed,
+                keyed=None if keyed else topics.keyed,
                 state=topics.state,
                 alerts=topics.alerts,
                 dead_letter=topics.dead_letter,
                 alerts_partitions=counts[topics.alerts],
                 dead_letter_partitions=counts[topics.dead_letter],
             ),
-            lanes=lanes,
-            intake=Intake(
-                self.watch.windows, source.max_record_bytes, int(source.max_future_skew * 1000)
-            ),
+            lanes=counts[topics.state],
+            intake=intake_of(self._configuration),
             watch=self.watch,
             state_interval=self._configuration.flush.state_interval,
             now=time.time,
             instruments=self.metrics,
         )
 
-    def _lanes(self, job: Job) -> Lanes:
+    def _new_lanes(self, job: Job) -> Lanes:
         kafka = self._configuration.kafka
         opening = Opening(
             job,
@@ -107,24 +109,79 @@ class Worker:
             )
         return PlainWriter(self._connection, self._commit)
 
+    def _new_api(self) -> ApiServer:
+        return ApiServer(
+            self._configuration.http,
+            self.lanes,
+            self.watch,
+            self,
+            lambda: self.metrics.page(self.lanes.ready(), self.lanes.rebalances),
+            located=not self._configuration.source.keyed,
+            now=time.time,
+        )
+
+    def _new_client(self) -> WebhookClient:
+        delivery = self._configuration.delivery
+        return WebhookClient(
+            Guard(delivery.allow_networks),
+            allow_http=delivery.allow_http,
+            user_agent=f"campaign-streams/{self._version}",
+        )
+
+    def _new_dispatcher(self) -> Dispatcher:
+        receivers = [
+            Receiver(
+                settings.name,
+                settings.url,
+                tuple(secret.get_secret_value() for secret in settings.secrets),
+                settings.timeout,
+            )
+            for settings in self._configuration.receivers
+        ]
+        timing = Timing(self._configuration.delivery.retry_schedule)
+        return Dispatcher(self.lanes, self._client, receivers, timing, self.metrics)
+
+    # What the parts tell each other
+
     async def _commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
         if self.lanes.consumer is not None:
             await self.lanes.consumer.commit_group_offsets(offsets)
 
-    def _advertised(self) -> str | None:
-        return self._configuration.http.advertised_url
-
     def _flushed(self) -> None:
-        pass
+        self._dispatcher.wake()
 
     def _crashed(self, error: BaseException) -> None:
         if not self._crash.done():
             self._crash.set_exception(error)
 
+    def ready(self) -> tuple[bool, list[str]]:
+        """Tell whether the worker does its work, and if not, why."""
+        if self._stopping:
+            return False, ["stopping"]
+        if not self.lanes.joined:
+            return False, ["waiting for the consumer group"]
+        waiting = sorted(self.lanes.assigned().keys() - self.lanes.ready().keys())
+        return not waiting, [f"reading back the state of partition {n}" for n in waiting]
+
+    def live(self) -> bool:
+        """Tell whether the worker makes progress; false means that it should be started anew."""
+        return not self._crash.done() and self._app.crash_reason is None
+
+    # Its life
+
     async def start(self) -> None:
-        """Join the group and serve."""
-        self._tasks.append(
-            asyncio.create_task(watch_lag(self._connection, self.lanes.committed, self.metrics.lag))
+        """Listen, then join the group.
+
+        Raises:
+            UserError: if it cannot listen.
+        """
+        await self.api.start()
+        http = self._configuration.http
+        self._assignor.url = http.advertised_url or f"http://{http.host}:{self.api.port}"
+        await self._client.__aenter__()
+        await self._dispatcher.start()
+        self._lag = asyncio.create_task(
+            watch_lag(self._connection, self.lanes.committed, self.metrics.lag)
         )
         await self._app.start()
 
@@ -135,26 +192,26 @@ class Worker:
             Exception: whatever ended the work early.
         """
         stopping = asyncio.create_task(stop.wait())
-        failing = asyncio.create_task(self._app.wait_until_stopped())
-        try:
-            await asyncio.wait(
-                (stopping, failing, self._crash), return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            for task in (stopping, failing):
-                task.cancel()
+        ending = asyncio.create_task(self._app.wait_until_stopped())
+        await asyncio.wait((stopping, ending, self._crash), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        ending.cancel()
         if self._crash.done():
             self._crash.result()
         if self._app.crash_reason is not None:
             raise self._app.crash_reason
 
     async def stop(self) -> None:
-        """Write everything down, leave the group, end."""
+        """Turn unready, write everything down, leave the group, end."""
+        self._stopping = True
+        await self._dispatcher.stop(WEBHOOKS_STOP_WITHIN)
         await self.lanes.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._lag is not None:
+            self._lag.cancel()
+            await asyncio.gather(self._lag, return_exceptions=True)
         await self._app.stop()
+        await self._client.__aexit__(None, None, None)
+        await self.api.stop()
 
 
 @contextlib.asynccontextmanager
@@ -176,41 +233,3 @@ async def working(configuration: Configuration) -> AsyncIterator[Worker]:
             await asyncio.wait_for(worker.stop(), STOP_WITHIN)
         except TimeoutError:
             _log.warning("stopped without all farewells", seconds=STOP_WITHIN)
-
-
-def watch(configuration: Configuration) -> Watch:
-    """Translate what the configuration says is to be counted and watched for."""
-    windows, statuses = configuration.windows, configuration.statuses
-    groups = {name: getattr(statuses, name) for name in type(statuses).model_fields}
-    http = configuration.http
-    return Watch(
-        windows=WindowPolicy(windows.size, windows.grace, windows.retention),
-        groups=StatusGroups.of(groups),
-        rules=tuple(_rule(rule, groups) for rule in configuration.rules),
-        receivers=tuple(receiver.name for receiver in configuration.receivers),
-        idle_timeout=windows.idle_timeout,
-        base_url=http.advertised_url or f"http://{http.host}:{http.port}",
-        new_id=lambda: str(uuid.uuid4()),
-    )
-
-
-def _rule(settings: RuleSettings, groups: dict[str, tuple[str, ...]]) -> Rule:
-    statuses = settings.statuses or groups[settings.group or ""]
-    detector = settings.detector
-    return Rule(
-        name=settings.name,
-        statuses=frozenset(statuses),
-        detector=Threshold(detector.level, detector.confidence),
-        recovery_level=settings.recovery_level,
-        min_attempts=settings.min_attempts,
-        scope=settings.scope,
-        campaigns=tuple(settings.match.campaigns),
-        apps=tuple(settings.match.apps),
-        for_=settings.for_,
-        keep_firing_for=settings.keep_firing_for,
-        no_data_after=settings.no_data_after,
-        repeat_interval=settings.repeat_interval,
-        severity=settings.severity,
-        labels=dict(settings.labels),
-        receivers=tuple(settings.receivers),
-    )

@@ -47,18 +47,18 @@ class LaneAssignor:
         lanes: how many lanes there are; all members of the group have to agree.
         source: the source topic.
         keyed: the keyed topic; null when the source is keyed by campaign itself.
-        url: where this member's API can be asked; null when nowhere.
     """
 
     version = 0
 
-    def __init__(self, lanes: int, source: str, keyed: str | None, url: str | None) -> None:
+    def __init__(self, lanes: int, source: str, keyed: str | None) -> None:
         # Members with another number of lanes are refused by the group's coordinator.
         self.name = f"campaign-lanes-{lanes}"
         self.lanes = lanes
         self._source = source
         self._keyed = keyed
-        self._url = url
+        self.url: str | None = None
+        """Where this member's API can be asked."""
         self.held: set[int] = set()
         self.peers: dict[int, str] = {}
         self.sources = 0
@@ -70,7 +70,7 @@ class LaneAssignor:
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
         """Say to the leader what this member holds, and where it can be asked."""
-        said = {"lanes": sorted(self.held), "url": self._url}
+        said = {"lanes": sorted(self.held), "url": self.url}
         return ConsumerProtocolMemberMetadata(self.version, sorted(topics), orjson.dumps(said))
 
     def assign(

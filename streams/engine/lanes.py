@@ -65,6 +65,11 @@ class Lanes:
 
     # Asked
 
+    @property
+    def joined(self) -> bool:
+        """Tell whether the group has given this worker its share."""
+        return self._generation >= 0
+
     def ready(self) -> Mapping[int, CampaignPartition]:
         """Return the partitions of campaigns that are here and up to date, by number."""
         return {number: lane.partition for number, lane in self._lanes.items()}

@@ -1,0 +1,37 @@
+"""`campaign-streams topics`: the topics."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import click
+
+from streams.commands.common import PROGRAM, examples, with_configuration
+
+if TYPE_CHECKING:
+    from streams.configuration.models import Configuration
+
+
+@click.group("topics", epilog=examples(f"{PROGRAM} topics create"))
+def command() -> None:
+    """Make the topics."""
+
+
+@command.command(
+    "create", epilog=examples(f"{PROGRAM} topics create --set topics.replication_factor=3")
+)
+@with_configuration()
+def create(configuration: "Configuration") -> None:
+    """Make the topics that are missing, with the right partitions and settings, and check all.
+
+    Running it twice is harmless: a topic that exists is left as it is.
+    """
+    for name, partitions in asyncio.run(_create(configuration)).items():
+        click.echo(f"{name}: {partitions} partitions")
+
+
+async def _create(configuration: "Configuration") -> dict[str, int]:
+    from streams.engine.client import check_broker, connection  # noqa: PLC0415
+    from streams.engine.topics import TopicAdmin  # noqa: PLC0415
+
+    await check_broker(configuration.kafka)
+    return await TopicAdmin(connection(configuration.kafka), configuration).prepare(create=True)

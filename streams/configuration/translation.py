@@ -1,0 +1,59 @@
+"""What the configuration says, in the words of the domain."""
+
+import uuid
+
+from streams.configuration.models import Configuration, RuleSettings
+from streams.domain.counts import StatusGroups
+from streams.domain.detectors import Threshold
+from streams.domain.events import Intake
+from streams.domain.partition import Watch
+from streams.domain.rules import Rule
+from streams.domain.windows import WindowPolicy
+
+
+def watch_of(configuration: Configuration) -> Watch:
+    """Return what is counted and watched for."""
+    windows, statuses = configuration.windows, configuration.statuses
+    groups = {name: getattr(statuses, name) for name in type(statuses).model_fields}
+    http = configuration.http
+    return Watch(
+        windows=WindowPolicy(windows.size, windows.grace, windows.retention),
+        groups=StatusGroups.of(groups),
+        rules=tuple(_rule(rule, groups) for rule in configuration.rules),
+        receivers=tuple(receiver.name for receiver in configuration.receivers),
+        idle_timeout=windows.idle_timeout,
+        base_url=http.advertised_url or f"http://{http.host}:{http.port}",
+        new_id=lambda: str(uuid.uuid4()),
+    )
+
+
+def intake_of(configuration: Configuration) -> Intake:
+    """Return what is taken in."""
+    windows, source = configuration.windows, configuration.source
+    return Intake(
+        WindowPolicy(windows.size, windows.grace, windows.retention),
+        source.max_record_bytes,
+        int(source.max_future_skew * 1000),
+    )
+
+
+def _rule(settings: RuleSettings, groups: dict[str, tuple[str, ...]]) -> Rule:
+    statuses = settings.statuses or groups.get(settings.group or "", ())
+    detector = settings.detector
+    return Rule(
+        name=settings.name,
+        statuses=frozenset(statuses),
+        detector=Threshold(detector.level, detector.confidence),
+        recovery_level=settings.recovery_level,
+        min_attempts=settings.min_attempts,
+        scope=settings.scope,
+        campaigns=tuple(settings.match.campaigns),
+        apps=tuple(settings.match.apps),
+        for_=settings.for_,
+        keep_firing_for=settings.keep_firing_for,
+        no_data_after=settings.no_data_after,
+        repeat_interval=settings.repeat_interval,
+        severity=settings.severity,
+        labels=dict(settings.labels),
+        receivers=tuple(settings.receivers),
+    )
