@@ -109,7 +109,7 @@ def summarise(cells: Iterable[Cell], groups: StatusGroups) -> Summary:
             sends[dimensions.outcome] += count
         for dimensions, count in cell.engagement.items():
             engagement[dimensions.outcome] += count
-    return _summary(sends, engagement, groups)
+    return summary_of(sends, engagement, groups)
 
 
 def summarise_by(
@@ -125,7 +125,7 @@ def summarise_by(
                 target.setdefault(value, Counter())[dimensions.outcome] += count
     values = sorted(sends.keys() | engagement.keys(), key=_nulls_first)
     return {
-        value: _summary(sends.get(value, Counter()), engagement.get(value, Counter()), groups)
+        value: summary_of(sends.get(value, Counter()), engagement.get(value, Counter()), groups)
         for value in values
     }
 
@@ -134,9 +134,12 @@ def _nulls_first(values: tuple[str | None, ...]) -> list[tuple[bool, str]]:
     return [(value is not None, value or "") for value in values]
 
 
-def _summary(sends: Counter[str], engagement: Counter[str], groups: StatusGroups) -> Summary:
+def summary_of(
+    sends: Mapping[str, int], engagement: Mapping[str, int], groups: StatusGroups
+) -> Summary:
+    """Work out attempts and rates from counts by status; `engagement` by event type."""
     totals = groups.totals(sends)
-    attempts = sends.total() - totals["suppressed"]
+    attempts = totals.total() - totals["suppressed"]
     return Summary(
         counts=dict(sorted(sends.items())),
         attempts=attempts,

@@ -157,6 +157,10 @@ class WindowTable:
         """Return the starts (s) of the open windows, oldest first."""
         return [start for start in self.starts() if self.is_open(start)]
 
+    def starts_of(self, campaign_id: str) -> list[int]:
+        """Return the starts (s) of the windows in which a campaign has counts, oldest first."""
+        return sorted(s for s, cells in self._windows.items() if campaign_id in cells)
+
     def cell(self, campaign_id: str, start: int) -> Cell | None:
         """Return the counts of a campaign in one window; they may go on changing."""
         cell = self._windows.get(start, {}).get(campaign_id)

@@ -1,0 +1,12 @@
+"""The HTTP API: questions about what the workers hold, answered by any of them.
+
+In the order in which a request meets it:
+
+- `server`: listens, limits, and turns what goes wrong into a problem that names what to do.
+- `access`: who may ask.
+- `routing`: finds the route of a path and reads its parameters (`parameters`).
+- `routes`: every route there is; `openapi` describes them.
+- `cluster`: asks the other workers for what is not held here.
+- `campaigns`, `windows`, `alerts`, `deliveries`, `operations`, `pages`: the answers.
+- `answers`, `problems`, `paging`: what answers look like.
+"""

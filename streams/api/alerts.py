@@ -1,0 +1,163 @@
+"""Alerts and the rules that they are of."""
+
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+
+import msgspec
+
+from streams.api import answers
+from streams.api.context import Context
+from streams.api.paging import Order, Pager, Position, read_cursor
+from streams.api.parameters import choice, read_moment, text, whole
+from streams.api.problems import not_found
+from streams.api.routing import Ask, Route
+from streams.domain import alerts as domain
+from streams.domain.alerts import AlertBook
+from streams.domain.partition import CampaignPartition
+from streams.domain.transitions import rfc3339
+
+DEFAULT_LIMIT = 100
+NEWEST_FIRST = Order(descending=True)
+
+STATE = choice("state", ("pending", "firing", "resolved", "expired"), "Only alerts in this state.")
+CAMPAIGN = text("campaign_id", "Only what is about this campaign.")
+RULE = text("rule", "Only alerts of this rule.")
+SEVERITY = text("severity", "Only alerts of this severity.")
+LIMIT = whole("limit", 1, 1000, f"How many at most; {DEFAULT_LIMIT} without it.")
+CURSOR = text("cursor", "From `next_cursor` of the page before.")
+ALERT_ID = text("alert_id", "The alert's id.")
+
+
+def show(book: AlertBook, alert: domain.Alert) -> answers.Alert:
+    """Return an alert as the API shows it."""
+    notified_at = rfc3339(alert.notified_at) if alert.notified_at is not None else None
+    return answers.Alert(
+        **msgspec.structs.asdict(book.describe(alert)),
+        state=alert.state,
+        pending_since=rfc3339(alert.pending_since),
+        notified_at=notified_at,
+    )
+
+
+def show_live(alert: domain.Alert) -> answers.LiveAlert:
+    """Return an alert in short."""
+    scope = alert.scope
+    return answers.LiveAlert(
+        alert.alert_id,
+        alert.rule,
+        alert.severity,
+        alert.state,
+        scope.treatment_id,
+        scope.delivery_type,
+    )
+
+
+async def alerts(context: Context, ask: Ask) -> answers.Alerts:
+    """Answer with alerts, newest first."""
+    pager = Pager(
+        "alerts",
+        NEWEST_FIRST,
+        _position,
+        ask.get(LIMIT, DEFAULT_LIMIT),
+        read_cursor(ask.get(CURSOR, None), "alerts"),
+    )
+
+    def page(found: Iterable[answers.Alert], *, more: bool = False) -> answers.Alerts:
+        chosen, next_cursor = pager.cut(found, more=more)
+        return answers.Alerts(as_of="", alerts=chosen, next_cursor=next_cursor)
+
+    async def local(partitions: Sequence[CampaignPartition]) -> answers.Alerts:
+        return page(
+            show(partition.alerts, alert)
+            for partition in partitions
+            for alert in partition.alerts.alerts()
+            if _is_wanted(alert, ask)
+        )
+
+    everywhere = context.cluster.everywhere()
+    gathered = await context.cluster.gather(ask, everywhere, answers.Alerts, local)
+    answer = page(
+        (alert for part in gathered.parts for alert in part.alerts),
+        more=any(part.next_cursor for part in gathered.parts),
+    )
+    return context.stamp(answer, gathered.missing)
+
+
+def _is_wanted(alert: domain.Alert, ask: Ask) -> bool:
+    return (
+        ask.get(STATE, alert.state) == alert.state
+        and ask.get(CAMPAIGN, alert.scope.campaign_id) == alert.scope.campaign_id
+        and ask.get(RULE, alert.rule) == alert.rule
+        and ask.get(SEVERITY, alert.severity) == alert.severity
+    )
+
+
+def _position(alert: answers.Alert) -> Position:
+    return Position(read_moment(alert.pending_since), alert.alert_id)
+
+
+async def one_alert(context: Context, ask: Ask) -> answers.OneAlert:
+    """Answer with one alert."""
+    alert_id = ask.path["alert_id"]
+
+    async def local(partitions: Sequence[CampaignPartition]) -> answers.OneAlert | None:
+        for partition in partitions:
+            alert = partition.alerts.get(alert_id)
+            if alert is not None:
+                return answers.OneAlert(as_of="", alert=show(partition.alerts, alert))
+        return None
+
+    everywhere = context.cluster.everywhere()
+    nothing = not_found(f"there is no alert {alert_id}, or it ended long ago: see /v1/alerts")
+    gathered = await context.cluster.require(ask, everywhere, answers.OneAlert, local, nothing)
+    # It is here, whatever else is missing.
+    return context.stamp(gathered.parts[0], ())
+
+
+async def rules(context: Context, ask: Ask) -> answers.Rules:  # noqa: ARG001 - nothing to ask
+    """Answer with all rules."""
+    return answers.Rules(
+        [
+            answers.Rule(
+                name=rule.name,
+                statuses=sorted(rule.statuses),
+                scope=rule.scope,
+                match=answers.Match(list(rule.campaigns), list(rule.apps)),
+                detector=answers.Detector(
+                    type(rule.detector).__name__.lower(),
+                    rule.detector.level,
+                    rule.detector.confidence,
+                ),
+                recovery_level=rule.recovery_level,
+                min_attempts=rule.min_attempts,
+                for_=rule.for_,
+                keep_firing_for=rule.keep_firing_for,
+                no_data_after=rule.no_data_after,
+                repeat_interval=rule.repeat_interval,
+                severity=rule.severity,
+                labels=dict(rule.labels),
+                receivers=list(rule.receivers),
+            )
+            for rule in context.watch.rules
+        ]
+    )
+
+
+ROUTES = (
+    Route(
+        "/v1/alerts",
+        alerts,
+        "Alerts, current and past, newest first",
+        answers.Alerts,
+        (STATE, CAMPAIGN, RULE, SEVERITY, LIMIT, CURSOR),
+    ),
+    Route(
+        "/v1/alerts/{alert_id}",
+        one_alert,
+        "One alert",
+        answers.OneAlert,
+        (ALERT_ID,),
+        problems=(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
+    ),
+    Route("/v1/rules", rules, "The rules that raise alerts", answers.Rules),
+)

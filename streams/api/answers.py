@@ -1,0 +1,247 @@
+"""What the API answers, as JSON. Times are RFC 3339 in UTC.
+
+Answers from several workers are merged, so each says what it could not get: `partial` with the
+numbers of the `missing_partitions`.
+"""
+
+from typing import Literal, TypeAlias
+
+from msgspec import UNSET, Struct, UnsetType
+
+from streams.domain.alerts import State
+from streams.domain.deliveries import DeliveryState
+from streams.domain.rules import ScopeKind
+from streams.domain.transitions import AlertData
+
+WindowState: TypeAlias = Literal["open", "closed"]
+
+
+class Answer(Struct, kw_only=True):
+    """When the question was answered, and what is missing from the answer."""
+
+    as_of: str
+    partial: bool = False
+    missing_partitions: list[int] = []
+
+
+class Rates(Struct):
+    """Shares of attempts, 0 to 1; null without attempts."""
+
+    failure: float | None
+    throttled: float | None
+
+
+class Totals(Struct, kw_only=True):
+    """Counts by send status, engagement by event type, and what they add up to."""
+
+    counts: dict[str, int]
+    attempts: int
+    rates: Rates
+    engagement: dict[str, int]
+
+
+class CorrectedTotals(Totals, kw_only=True):
+    """Totals; `late_events` of them came after their window was closed."""
+
+    late_events: int
+
+
+class Group(Totals, kw_only=True):
+    """The part of a window with these values of the dimensions that were asked for."""
+
+    treatment_id: str | UnsetType | None = UNSET
+    delivery_type: str | UnsetType | None = UNSET
+    channel_type: str | UnsetType | None = UNSET
+
+
+class Window(CorrectedTotals, kw_only=True):
+    """One window, or several merged: open as long as any of them is."""
+
+    start: str
+    end: str
+    state: WindowState
+    groups: list[Group] | UnsetType = UNSET
+
+
+class Windows(Answer, kw_only=True):
+    """Windows of a campaign, oldest first."""
+
+    campaign_id: str
+    window_seconds: int
+    windows: list[Window]
+
+
+class OneWindow(Answer, kw_only=True):
+    """One window of a campaign."""
+
+    campaign_id: str
+    window_seconds: int
+    window: Window
+
+
+class LiveAlert(Struct):
+    """A pending or firing alert, in short."""
+
+    alert_id: str
+    rule: str
+    severity: str
+    state: State
+    treatment_id: str | None
+    delivery_type: str | None
+
+
+class RecentWindow(Struct):
+    """One of a campaign's newest windows, in short."""
+
+    start: str
+    attempts: int
+    rates: Rates
+
+
+class CampaignRow(CorrectedTotals, kw_only=True):
+    """A campaign with its totals over the time that was asked for.
+
+    `last_window` is the start of its newest window; `recent` is there if it was asked for.
+    """
+
+    campaign_id: str
+    app_id: str | None
+    last_window: str
+    alerts: list[LiveAlert]
+    recent: list[RecentWindow] | UnsetType = UNSET
+
+
+class Campaigns(Answer, kw_only=True):
+    """Campaigns with a window that ended after `active_since`.
+
+    `next_cursor` asks for those that follow; null if there are none.
+    """
+
+    active_since: str
+    window_seconds: int
+    campaigns: list[CampaignRow]
+    next_cursor: str | None
+
+
+class Alert(AlertData, kw_only=True):
+    """An alert as it is now. `notified_at` is null as long as nobody was told."""
+
+    state: State
+    pending_since: str
+    notified_at: str | None
+
+
+class Campaign(Answer, kw_only=True):
+    """One campaign: totals over all retained windows, its newest open window, its alerts."""
+
+    campaign_id: str
+    app_id: str | None
+    window_seconds: int
+    first_window: str
+    last_window: str
+    totals: CorrectedTotals
+    current_window: Window | None
+    alerts: list[Alert]
+
+
+class Alerts(Answer, kw_only=True):
+    """Alerts, newest first. `next_cursor` asks for those that follow; null if there are none."""
+
+    alerts: list[Alert]
+    next_cursor: str | None
+
+
+class OneAlert(Answer, kw_only=True):
+    """One alert."""
+
+    alert: Alert
+
+
+class Detector(Struct):
+    """When a rate is a breach."""
+
+    kind: str
+    level: float
+    confidence: float
+
+
+class Match(Struct):
+    """Shell-style patterns of what a rule is about."""
+
+    campaigns: list[str]
+    apps: list[str]
+
+
+class Rule(Struct, rename={"for_": "for"}, kw_only=True):
+    """One rule, as it is in force. Durations are seconds."""
+
+    name: str
+    statuses: list[str]
+    scope: ScopeKind
+    match: Match
+    detector: Detector
+    recovery_level: float
+    min_attempts: int
+    for_: float
+    keep_firing_for: float
+    no_data_after: float
+    repeat_interval: float
+    severity: str
+    labels: dict[str, str]
+    receivers: list[str]
+
+
+class Rules(Struct):
+    """All rules."""
+
+    rules: list[Rule]
+
+
+class Delivery(Struct, kw_only=True):
+    """One transition of an alert, owed to one receiver.
+
+    `next_attempt_at` is null for one that was given up.
+    """
+
+    delivery_id: str
+    webhook_id: str
+    receiver: str
+    campaign_id: str
+    alert_id: str
+    sequence: int
+    state: DeliveryState
+    attempts: int
+    created_at: str
+    next_attempt_at: str | None
+    last_error: str | None
+
+
+class Deliveries(Answer, kw_only=True):
+    """What is owed to receivers, newest first.
+
+    `next_cursor` asks for those that follow; null if there are none.
+    """
+
+    deliveries: list[Delivery]
+    next_cursor: str | None
+
+
+class OneDelivery(Answer, kw_only=True):
+    """One delivery."""
+
+    delivery: Delivery
+
+
+class HealthStatus(Struct):
+    """Whether the worker is alive, or ready."""
+
+    status: str
+
+
+class Problem(Struct):
+    """What went wrong and what to do (RFC 9457)."""
+
+    title: str
+    status: int
+    detail: str
+    type: str = "about:blank"

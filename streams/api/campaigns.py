@@ -1,0 +1,287 @@
+"""Campaigns: the list of those that were active lately, and one with all that is known of it."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from http import HTTPStatus
+from typing import NamedTuple
+
+from streams.api.alerts import DEFAULT_LIMIT, LIMIT, show, show_live
+from streams.api.answers import (
+    Campaign,
+    CampaignRow,
+    Campaigns,
+    LiveAlert,
+    RecentWindow,
+    Window,
+)
+from streams.api.context import Context
+from streams.api.paging import Order, Pager, Position, Value, read_cursor
+from streams.api.parameters import choice, duration, text, whole
+from streams.api.reading import (
+    Breath,
+    add_totals,
+    add_windows,
+    empty,
+    figures,
+    include,
+    totals,
+    window,
+)
+from streams.api.routing import Ask, Route
+from streams.api.windows import CAMPAIGN_ID, unknown_campaign
+from streams.domain.counts import Cell, StatusGroups, summarise
+from streams.domain.partition import CampaignPartition
+from streams.domain.transitions import rfc3339
+
+_QUARTER_OF_AN_HOUR = 900.0
+_MOST_RECENT = 60
+_DEFAULT_SORT = "campaign_id"
+_SORTS = ("campaign_id", "attempts", "failure_rate", "throttled_rate", "last_window")
+
+ACTIVE_WITHIN = duration(
+    "active_within",
+    "Only campaigns with a window that ended within this time before now, and their totals over "
+    "it; 15m without it.",
+)
+SORT = choice(
+    "sort",
+    tuple(sign + name for name in _SORTS for sign in ("", "-")),
+    f"The order, descending with a minus; those without a rate come last. {_DEFAULT_SORT} without "
+    "it.",
+)
+CURSOR = text("cursor", "From `next_cursor` of the page before; give the same `sort` with it.")
+APP_ID = text("app_id", "Only campaigns of this app.")
+RECENT = whole("recent", 1, _MOST_RECENT, "Adds so many of each campaign's newest windows.")
+
+
+class _Found(NamedTuple):
+    """A campaign's row, and where it is from."""
+
+    row: CampaignRow
+    partitions: list[CampaignPartition]
+
+
+async def campaigns(context: Context, ask: Ask) -> Campaigns:
+    """Answer with campaigns that were active lately."""
+    sort = ask.get(SORT, _DEFAULT_SORT)
+    cursor = read_cursor(ask.get(CURSOR, None), sort)
+    within = ask.get(ACTIVE_WITHIN, _QUARTER_OF_AN_HOUR)
+    since = cursor.since if cursor else context.now() - within
+    app_id = ask.get(APP_ID, None)
+    recent = ask.get(RECENT, 0)
+    order, limit = Order(descending=sort.startswith("-")), ask.get(LIMIT, DEFAULT_LIMIT)
+    size = context.watch.windows.size
+
+    def position(row: CampaignRow) -> Position:
+        return Position(_value(row, sort.lstrip("-")), row.campaign_id)
+
+    def answer(page: tuple[list[CampaignRow], str | None]) -> Campaigns:
+        rows, next_cursor = page
+        return Campaigns(
+            as_of="",
+            active_since=rfc3339(since),
+            window_seconds=size,
+            campaigns=rows,
+            next_cursor=next_cursor,
+        )
+
+    async def local(partitions: Sequence[CampaignPartition]) -> Campaigns:
+        # A window that ends after `since` starts at the window of `since` or later.
+        first = context.watch.windows.start_of(int(since * 1000))
+        found = [each async for each in _rows(partitions, first) if _is_of(each.row, app_id)]
+        pager: Pager[_Found] = Pager(
+            sort, order, lambda each: position(each.row), limit, cursor, since
+        )
+        page, next_cursor = pager.cut(found)
+        if recent:
+            for row, homes in page:
+                row.recent = _recent(homes, row.campaign_id, recent)
+        return answer(([row for row, _ in page], next_cursor))
+
+    everywhere = context.cluster.everywhere()
+    gathered = await context.cluster.gather(ask, everywhere, Campaigns, local)
+    rows = _add_rows((part.campaigns for part in gathered.parts), context.watch.groups)
+    more = any(part.next_cursor for part in gathered.parts)
+    pager: Pager[CampaignRow] = Pager(sort, order, position, limit, cursor, since)
+    return context.stamp(answer(pager.cut(rows, more=more)), gathered.missing)
+
+
+def _value(row: CampaignRow, sort: str) -> Value:
+    match sort:
+        case "failure_rate":
+            return row.rates.failure
+        case "throttled_rate":
+            return row.rates.throttled
+        case "attempts":
+            return row.attempts
+        case "last_window":
+            return row.last_window
+        case _:
+            return row.campaign_id
+
+
+def _is_of(row: CampaignRow, app_id: str | None) -> bool:
+    return app_id is None or row.app_id == app_id
+
+
+async def _rows(partitions: Sequence[CampaignPartition], first: int) -> AsyncIterator[_Found]:
+    """Add up each campaign's windows that start at `first` (s) or later."""
+    homes: dict[str, list[CampaignPartition]] = {}
+    starts: dict[int, list[int]] = {}
+    for partition in partitions:
+        starts[partition.number] = [s for s in partition.table.starts() if s >= first]
+        for campaign_id in partition.table.campaigns(first):
+            homes.setdefault(campaign_id, []).append(partition)
+    live = _live_alerts(partitions)
+    breath = Breath()
+    for campaign_id, its_homes in homes.items():
+        total, last = empty(), 0
+        for partition in its_homes:
+            for start, cell in partition.table.cells(campaign_id, starts[partition.number]):
+                include(total, cell)
+                last = max(last, start)
+                await breath()
+        if last:
+            row = CampaignRow(
+                campaign_id=campaign_id,
+                app_id=total.app_id,
+                last_window=rfc3339(last),
+                **figures(summarise([total], its_homes[0].watch.groups)),
+                late_events=total.late_events,
+                alerts=live.get(campaign_id, []),
+            )
+            yield _Found(row, its_homes)
+
+
+def _live_alerts(partitions: Iterable[CampaignPartition]) -> dict[str, list[LiveAlert]]:
+    live: dict[str, list[LiveAlert]] = {}
+    for partition in partitions:
+        for alert in partition.alerts.alerts():
+            if alert.is_live:
+                live.setdefault(alert.scope.campaign_id, []).append(show_live(alert))
+    return live
+
+
+def _recent(
+    partitions: Sequence[CampaignPartition], campaign_id: str, limit: int
+) -> list[RecentWindow]:
+    """Return a campaign's newest windows, oldest first."""
+    cells: dict[int, Cell] = {}
+    for partition in partitions:
+        newest = partition.table.starts_of(campaign_id)[-limit:]
+        for start, cell in partition.table.cells(campaign_id, newest):
+            include(cells.setdefault(start, empty()), cell)
+    groups = partitions[0].watch.groups
+    shown = []
+    for start in sorted(cells)[-limit:]:
+        of_it = figures(summarise([cells[start]], groups))
+        shown.append(RecentWindow(rfc3339(start), of_it["attempts"], of_it["rates"]))
+    return shown
+
+
+def _add_rows(parts: Iterable[list[CampaignRow]], groups: StatusGroups) -> list[CampaignRow]:
+    """Merge the rows of several workers; a campaign may be at more than one of them."""
+    same: dict[str, list[CampaignRow]] = {}
+    for rows in parts:
+        for row in rows:
+            same.setdefault(row.campaign_id, []).append(row)
+    return [_add_same(rows, groups) for rows in same.values()]
+
+
+def _add_same(rows: list[CampaignRow], groups: StatusGroups) -> CampaignRow:
+    rows.sort(key=lambda row: row.last_window, reverse=True)
+    alerts = [alert for row in rows for alert in row.alerts]
+    newest = add_totals(rows, groups) if len(rows) > 1 else rows[0]
+    newest.alerts = alerts
+    return newest
+
+
+async def one_campaign(context: Context, ask: Ask) -> Campaign:
+    """Answer with all that is known of one campaign."""
+    campaign_id = ask.path["campaign_id"]
+
+    async def local(partitions: Sequence[CampaignPartition]) -> Campaign | None:
+        return await _describe(context, partitions, campaign_id)
+
+    homes = context.cluster.homes_of(campaign_id)
+    unknown = unknown_campaign(campaign_id)
+    gathered = await context.cluster.require(ask, homes, Campaign, local, unknown)
+    answer = _add_descriptions(gathered.parts, context.watch.groups)
+    return context.stamp(answer, gathered.missing)
+
+
+async def _describe(
+    context: Context, partitions: Sequence[CampaignPartition], campaign_id: str
+) -> Campaign | None:
+    """Describe a campaign as far as these partitions know it; null if they do not."""
+    total, starts = empty(), set[int]()
+    breath = Breath()
+    for partition in partitions:
+        table = partition.table
+        for start, cell in table.cells(campaign_id, table.starts_of(campaign_id)):
+            include(total, cell)
+            starts.add(start)
+            await breath()
+    if not starts:
+        return None
+    return Campaign(
+        as_of="",
+        campaign_id=campaign_id,
+        app_id=total.app_id,
+        window_seconds=context.watch.windows.size,
+        first_window=rfc3339(min(starts)),
+        last_window=rfc3339(max(starts)),
+        totals=totals(total, context.watch.groups),
+        current_window=_current_window(partitions, campaign_id),
+        alerts=[
+            show(partition.alerts, alert)
+            for partition in partitions
+            for alert in partition.alerts.alerts()
+            if alert.scope.campaign_id == campaign_id
+        ],
+    )
+
+
+def _current_window(partitions: Sequence[CampaignPartition], campaign_id: str) -> Window | None:
+    """Return the newest window that is open, as far as these partitions know it."""
+    current: dict[int, Cell] = {}
+    for partition in partitions:
+        table = partition.table
+        for start, cell in table.cells(campaign_id, table.open_starts()):
+            include(current.setdefault(start, empty()), cell)
+    if not current:
+        return None
+    newest, watch = max(current), partitions[0].watch
+    span = (newest, newest + watch.windows.size)
+    return window(span, current[newest], (), watch.groups, is_open=True)
+
+
+def _add_descriptions(parts: list[Campaign], groups: StatusGroups) -> Campaign:
+    """Merge what several workers know of one campaign."""
+    parts.sort(key=lambda part: part.last_window, reverse=True)
+    newest = parts[0]
+    if len(parts) > 1:
+        newest.first_window = min(part.first_window for part in parts)
+        newest.totals = add_totals([part.totals for part in parts], groups)
+        newest.alerts = [alert for part in parts for alert in part.alerts]
+        current = add_windows(([p.current_window] for p in parts if p.current_window), groups)
+        newest.current_window = current[-1] if current else None
+    return newest
+
+
+ROUTES = (
+    Route(
+        "/v1/campaigns",
+        campaigns,
+        "Campaigns that were active lately",
+        Campaigns,
+        (ACTIVE_WITHIN, SORT, APP_ID, RECENT, LIMIT, CURSOR),
+    ),
+    Route(
+        "/v1/campaigns/{campaign_id}",
+        one_campaign,
+        "One campaign: its totals, current window and alerts",
+        Campaign,
+        (CAMPAIGN_ID,),
+        problems=(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
+    ),
+)

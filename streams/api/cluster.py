@@ -1,0 +1,185 @@
+"""Any worker answers any query: for its own partitions, and for the others' by asking them.
+
+A request to another worker carries the partitions that it is to answer for. A worker that finds
+them in a request answers for those alone, so nothing is asked twice, counted twice or sent round
+in circles.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Generic, NamedTuple, TypeVar
+
+import aiohttp
+import msgspec
+import structlog
+from yarl import URL
+
+from streams.api.answers import Answer, Problem
+from streams.api.problems import ProblemError, refuse, unavailable
+from streams.api.routing import Ask
+from streams.domain.blocks import partition_of
+from streams.domain.partition import CampaignPartition, Holder
+
+A = TypeVar("A", bound=Answer)
+
+PARTITIONS_HEADER = "Campaign-Streams-Partitions"
+PEER_TIMEOUT = aiohttp.ClientTimeout(total=2.0)
+# What a worker says of the request rather than of its partitions.
+_OF_THE_REQUEST = {HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT}
+
+log = structlog.get_logger(__name__)
+
+
+class Gathered(NamedTuple, Generic[A]):
+    """The answers of those who had one, and the partitions that nobody answered for."""
+
+    parts: list[A]
+    missing: list[int]
+
+
+class Cluster:
+    """The partitions of this worker and of the others.
+
+    Args:
+        holder: knows who holds what.
+        located: whether a campaign's id tells its partition; if not, it may be in any.
+    """
+
+    def __init__(self, holder: Holder, *, located: bool) -> None:
+        self._holder = holder
+        self._located = located
+        self._session: aiohttp.ClientSession | None = None
+
+    async def stop(self) -> None:
+        """Close the connections to other workers."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def everywhere(self) -> list[int]:
+        """Return all partitions."""
+        return list(range(self._holder.partitions()))
+
+    def homes_of(self, campaign_id: str) -> list[int]:
+        """Return the partitions in which a campaign may be.
+
+        Raises:
+            ProblemError: 503, if it is not known yet how many partitions there are.
+        """
+        count = self._holder.partitions()
+        if not count:
+            raise ProblemError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "the worker is starting: it knows no partitions yet, try again in a moment",
+                {"Retry-After": "1"},
+            )
+        return [partition_of(campaign_id, count)] if self._located else list(range(count))
+
+    async def gather(
+        self,
+        ask: Ask,
+        wanted: Iterable[int],
+        answer: type[A],
+        local: Callable[[Sequence[CampaignPartition]], Awaitable[A | None]],
+    ) -> Gathered[A]:
+        """Ask whoever holds the wanted partitions.
+
+        Args:
+            ask: the request, which goes to other workers as it came.
+            wanted: the partitions that can have something to say.
+            answer: what the answer is.
+            local: answers for partitions that are here; null if they have nothing.
+
+        Raises:
+            ProblemError: if the request itself is wrong.
+        """
+        restriction = _restriction(ask.headers)
+        wanted = [n for n in wanted if restriction is None or n in restriction]
+        ready = self._holder.ready()
+        missing = [n for n in wanted if n not in ready]
+        parts = []
+        here = [ready[n] for n in wanted if n in ready]
+        if here and (own := await local(here)) is not None:
+            parts.append(own)
+        if missing and restriction is None:
+            others = await self._gather_from_peers(ask, missing, answer)
+            parts += others.parts
+            missing = others.missing
+        return Gathered(parts, missing)
+
+    async def require(
+        self,
+        ask: Ask,
+        wanted: Iterable[int],
+        answer: type[A],
+        local: Callable[[Sequence[CampaignPartition]], Awaitable[A | None]],
+        otherwise: ProblemError,
+    ) -> Gathered[A]:
+        """Ask as `gather` does, for one thing that has to be somewhere.
+
+        Raises:
+            ProblemError: `otherwise`, if it is nowhere; 503, if it may be where nobody answered.
+        """
+        gathered = await self.gather(ask, wanted, answer, local)
+        if not gathered.parts:
+            raise unavailable(gathered.missing) if gathered.missing else otherwise
+        return gathered
+
+    async def _gather_from_peers(self, ask: Ask, away: list[int], answer: type[A]) -> Gathered[A]:
+        holders: dict[str, list[int]] = {}
+        missing = []
+        peers = self._holder.peers()
+        for number in away:
+            if number in peers:
+                holders.setdefault(peers[number], []).append(number)
+            else:
+                missing.append(number)
+        answers = await asyncio.gather(
+            *(self._ask_peer(url, numbers, ask, answer) for url, numbers in holders.items())
+        )
+        parts = [part for each in answers for part in each.parts]
+        return Gathered(parts, sorted(missing + [n for each in answers for n in each.missing]))
+
+    async def _ask_peer(
+        self, url: str, numbers: list[int], ask: Ask, answer: type[A]
+    ) -> Gathered[A]:
+        try:
+            status, body = await self._fetch(url, numbers, ask)
+            if status == HTTPStatus.OK:
+                part = msgspec.json.decode(body, type=answer)
+                return Gathered([part], part.missing_partitions)
+            if status == HTTPStatus.NOT_FOUND:
+                return Gathered([], [])
+            problem = msgspec.json.decode(body, type=Problem)
+        except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError, ValueError) as error:
+            log.warning("worker does not answer", url=url, partitions=numbers, error=repr(error))
+            return Gathered([], numbers)
+        if status in _OF_THE_REQUEST:
+            raise ProblemError(HTTPStatus(status), problem.detail)
+        log.warning("worker refuses", url=url, partitions=numbers, error=problem.detail)
+        return Gathered([], numbers)
+
+    async def _fetch(self, url: str, numbers: list[int], ask: Ask) -> tuple[int, bytes]:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=PEER_TIMEOUT)
+        headers = {PARTITIONS_HEADER: ",".join(map(str, numbers))}
+        if authorization := ask.headers.get("Authorization"):
+            headers["Authorization"] = authorization
+        # Already encoded: anything else would normalise the path, and a campaign may be named `..`.
+        target = URL(url.rstrip("/") + ask.target, encoded=True)
+        async with self._session.request(
+            ask.method, target, headers=headers, allow_redirects=False
+        ) as response:
+            return response.status, await response.read()
+
+
+def _restriction(headers: Mapping[str, str]) -> set[int] | None:
+    """Return the partitions that another worker asks for; null if it is no worker that asks."""
+    value = headers.get(PARTITIONS_HEADER)
+    if value is None:
+        return None
+    try:
+        return {int(number) for number in value.split(",")}
+    except ValueError:
+        refuse(f"{PARTITIONS_HEADER}: expected partition numbers, separated by commas")

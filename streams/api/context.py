@@ -1,0 +1,54 @@
+"""What the answers are made from."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from streams.api.answers import Answer
+from streams.api.cluster import Cluster
+from streams.domain.partition import Watch
+from streams.domain.transitions import rfc3339
+
+A = TypeVar("A", bound=Answer)
+
+
+class Health(Protocol):
+    """What the worker knows of its own state."""
+
+    def ready(self) -> tuple[bool, list[str]]:
+        """Tell whether the worker does its work, and if not, why."""
+        ...
+
+    def live(self) -> bool:
+        """Tell whether the worker makes progress; false means that it should be started anew."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the answers are made from.
+
+    Args:
+        watch: what is counted and watched for.
+        cluster: the partitions, here and at other workers.
+        health: of this worker.
+        metrics: writes the metrics in Prometheus' text format.
+        now: the wall clock (s, UTC).
+        document: the OpenAPI document.
+        assets: the files of the pages, by name.
+    """
+
+    watch: Watch
+    cluster: Cluster
+    health: Health
+    metrics: Callable[[], bytes]
+    now: Callable[[], float]
+    document: bytes
+    assets: dict[str, bytes]
+
+    def stamp(self, answer: A, missing: Iterable[int]) -> A:
+        """Say in an answer when it was made and what is missing from it."""
+        answer.as_of = rfc3339(self.now())
+        answer.missing_partitions = sorted(missing)
+        answer.partial = bool(answer.missing_partitions)
+        return answer

@@ -1,0 +1,127 @@
+"""What is still owed to receivers, and what was given up."""
+
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+
+from streams.api import answers
+from streams.api.alerts import CAMPAIGN, CURSOR, DEFAULT_LIMIT, LIMIT, NEWEST_FIRST
+from streams.api.context import Context
+from streams.api.paging import Pager, Position, read_cursor
+from streams.api.parameters import choice, read_moment, text
+from streams.api.problems import ProblemError, not_found
+from streams.api.routing import Ask, Route
+from streams.domain import deliveries as domain
+from streams.domain.partition import CampaignPartition
+from streams.domain.transitions import rfc3339
+
+STATE = choice("state", ("pending", "given-up"), "Only deliveries in this state.")
+RECEIVER = text("receiver", "Only what is owed to this receiver.")
+ALERT = text("alert_id", "Only what is about this alert.")
+DELIVERY_ID = text("delivery_id", "The delivery's id.")
+
+
+def show(delivery: domain.Delivery) -> answers.Delivery:
+    """Return a delivery as the API shows it."""
+    waiting = delivery.state == "pending"
+    return answers.Delivery(
+        delivery_id=delivery.delivery_id,
+        webhook_id=delivery.webhook_id,
+        receiver=delivery.receiver,
+        campaign_id=delivery.campaign_id,
+        alert_id=delivery.alert_id,
+        sequence=delivery.sequence,
+        state=delivery.state,
+        attempts=delivery.attempts,
+        created_at=rfc3339(delivery.created_at),
+        next_attempt_at=rfc3339(delivery.next_attempt_at) if waiting else None,
+        last_error=delivery.last_error,
+    )
+
+
+async def deliveries(context: Context, ask: Ask) -> answers.Deliveries:
+    """Answer with deliveries, newest first."""
+    pager = Pager(
+        "deliveries",
+        NEWEST_FIRST,
+        _position,
+        ask.get(LIMIT, DEFAULT_LIMIT),
+        read_cursor(ask.get(CURSOR, None), "deliveries"),
+    )
+
+    def page(found: Iterable[answers.Delivery], *, more: bool = False) -> answers.Deliveries:
+        chosen, next_cursor = pager.cut(found, more=more)
+        return answers.Deliveries(as_of="", deliveries=chosen, next_cursor=next_cursor)
+
+    async def local(partitions: Sequence[CampaignPartition]) -> answers.Deliveries:
+        return page(
+            show(delivery)
+            for partition in partitions
+            for delivery in partition.deliveries.deliveries()
+            if _is_wanted(delivery, ask)
+        )
+
+    everywhere = context.cluster.everywhere()
+    gathered = await context.cluster.gather(ask, everywhere, answers.Deliveries, local)
+    answer = page(
+        (delivery for part in gathered.parts for delivery in part.deliveries),
+        more=any(part.next_cursor for part in gathered.parts),
+    )
+    return context.stamp(answer, gathered.missing)
+
+
+def _is_wanted(delivery: domain.Delivery, ask: Ask) -> bool:
+    return (
+        ask.get(STATE, delivery.state) == delivery.state
+        and ask.get(RECEIVER, delivery.receiver) == delivery.receiver
+        and ask.get(ALERT, delivery.alert_id) == delivery.alert_id
+        and ask.get(CAMPAIGN, delivery.campaign_id) == delivery.campaign_id
+    )
+
+
+def _position(delivery: answers.Delivery) -> Position:
+    return Position(read_moment(delivery.created_at), delivery.delivery_id)
+
+
+async def replay(context: Context, ask: Ask) -> answers.OneDelivery:
+    """Have a delivery that was given up tried again."""
+    delivery_id = ask.path["delivery_id"]
+
+    async def local(partitions: Sequence[CampaignPartition]) -> answers.OneDelivery | None:
+        for partition in partitions:
+            delivery = partition.deliveries.get(delivery_id)
+            if delivery is None:
+                continue
+            if not partition.deliveries.replay(delivery_id, context.now()):
+                raise ProblemError(
+                    HTTPStatus.CONFLICT,
+                    f"delivery {delivery_id} was not given up, it is still being tried: "
+                    f"next at {rfc3339(delivery.next_attempt_at)}",
+                )
+            return answers.OneDelivery(as_of="", delivery=show(delivery))
+        return None
+
+    everywhere = context.cluster.everywhere()
+    nothing = not_found(f"there is no delivery {delivery_id}, or it was made: see /v1/deliveries")
+    gathered = await context.cluster.require(ask, everywhere, answers.OneDelivery, local, nothing)
+    return context.stamp(gathered.parts[0], ())
+
+
+ROUTES = (
+    Route(
+        "/v1/deliveries",
+        deliveries,
+        "Webhooks that are still to be delivered, or were given up",
+        answers.Deliveries,
+        (STATE, RECEIVER, ALERT, CAMPAIGN, LIMIT, CURSOR),
+    ),
+    Route(
+        "/v1/deliveries/{delivery_id}/replay",
+        replay,
+        "Try a delivery that was given up again",
+        answers.OneDelivery,
+        (DELIVERY_ID,),
+        method="POST",
+        scope="write",
+        problems=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE),
+    ),
+)

@@ -1,0 +1,99 @@
+"""The description of the API, OpenAPI 3.1, made from its routes."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+import orjson
+
+from streams.api.answers import Problem
+from streams.api.problems import CONTENT_TYPE
+from streams.api.routing import Route
+
+_REFERENCE = "#/components/schemas/{name}"
+_ALWAYS = (HTTPStatus.BAD_REQUEST,)
+_WITH_TOKEN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_DESCRIPTION = (
+    "Counts, rates and alerts of campaigns, from any worker for all of them. Times are RFC 3339 in "
+    "UTC. What could not be asked is named: `partial`, `missing_partitions`. Mistakes are answered "
+    "with `application/problem+json` (RFC 9457)."
+)
+
+
+def document(routes: Sequence[Route]) -> bytes:
+    """Return the description of these routes as JSON."""
+    structs = [route.answer for route in routes if not isinstance(route.answer, str)]
+    _, schemas = msgspec.json.schema_components([*structs, Problem], ref_template=_REFERENCE)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    description = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "campaign-streams",
+            "version": version("campaign-streams"),
+            "description": _DESCRIPTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Scopes: read, and write where it says so. On loopback, or "
+                    "where `http.anonymous` allows it, no token is needed.",
+                }
+            },
+        },
+    }
+    return orjson.dumps(description)
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    statuses = _ALWAYS + (_WITH_TOKEN if route.scope else ()) + route.problems
+    operation: dict[str, Any] = {
+        "operationId": f"{route.method.lower()}{_camel(route.path)}",
+        "summary": route.summary,
+        "parameters": [_parameter(route, at) for at in range(len(route.parameters))],
+        "responses": {
+            "200": {"description": route.summary, "content": _content(route)},
+            **{str(status.value): _problem(status) for status in statuses},
+        },
+        "security": [{"token": []}] if route.scope else [],
+    }
+    if route.scope == "write":
+        operation["description"] = "Needs the scope `write`."
+    return operation
+
+
+def _parameter(route: Route, at: int) -> dict[str, Any]:
+    parameter = route.parameters[at]
+    in_path = f"{{{parameter.name}}}" in route.segments
+    return {
+        "name": parameter.name,
+        "in": "path" if in_path else "query",
+        "required": in_path,
+        "description": parameter.description,
+        "schema": parameter.schema,
+    }
+
+
+def _content(route: Route) -> dict[str, Any]:
+    if isinstance(route.answer, str):
+        return {route.answer: {}}
+    return {"application/json": {"schema": {"$ref": _REFERENCE.format(name=route.answer.__name__)}}}
+
+
+def _problem(status: HTTPStatus) -> dict[str, Any]:
+    reference = {"$ref": _REFERENCE.format(name="Problem")}
+    return {"description": status.phrase, "content": {CONTENT_TYPE: {"schema": reference}}}
+
+
+def _camel(path: str) -> str:
+    words = path.replace("{", "").replace("}", "").replace("-", "/").replace(".", "/")
+    return "".join(word.title().replace("_", "") for word in words.split("/")) or "Dashboard"

@@ -1,0 +1,77 @@
+"""What those ask who run the worker: health, metrics, descriptions."""
+
+from http import HTTPStatus
+
+import orjson
+from aiohttp import web
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from streams.api.answers import HealthStatus
+from streams.api.context import Context
+from streams.api.problems import ProblemError
+from streams.api.routing import Ask, Route
+from streams.domain.transitions import json_schema
+
+JSON = "application/json"
+JSON_SCHEMA = "application/schema+json"
+METRICS = "text/plain"
+
+
+async def livez(context: Context, ask: Ask) -> HealthStatus:  # noqa: ARG001 - nothing to ask
+    """Answer whether the worker makes progress."""
+    if not context.health.live():
+        detail = "the worker makes no progress: look at its log, and start it anew"
+        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail)
+    return HealthStatus("live")
+
+
+async def readyz(context: Context, ask: Ask) -> HealthStatus:  # noqa: ARG001 - nothing to ask
+    """Answer whether the worker does its work."""
+    ready, reasons = context.health.ready()
+    if not ready:
+        detail = f"not ready: {'; '.join(reasons)}"
+        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "1"})
+    return HealthStatus("ready")
+
+
+async def metrics(context: Context, ask: Ask) -> web.Response:  # noqa: ARG001 - nothing to ask
+    """Answer with the metrics of this worker."""
+    return web.Response(body=context.metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def openapi(context: Context, ask: Ask) -> web.Response:  # noqa: ARG001 - nothing to ask
+    """Answer with the description of the API."""
+    return web.Response(body=context.document, content_type=JSON)
+
+
+async def alert_schema(context: Context, ask: Ask) -> web.Response:  # noqa: ARG001 - nothing to ask
+    """Answer with the JSON Schema of what is told about alerts."""
+    return web.Response(body=orjson.dumps(json_schema()), content_type=JSON_SCHEMA)
+
+
+ROUTES = (
+    Route(
+        "/v1/schemas/alert-transition",
+        alert_schema,
+        "The JSON Schema of the alerts topic and of native webhooks",
+        JSON_SCHEMA,
+    ),
+    Route(
+        "/livez",
+        livez,
+        "Whether this worker makes progress",
+        HealthStatus,
+        scope=None,
+        problems=(HTTPStatus.SERVICE_UNAVAILABLE,),
+    ),
+    Route(
+        "/readyz",
+        readyz,
+        "Whether this worker does its work, and if not, why",
+        HealthStatus,
+        scope=None,
+        problems=(HTTPStatus.SERVICE_UNAVAILABLE,),
+    ),
+    Route("/metrics", metrics, "The metrics of this worker, for Prometheus", METRICS),
+    Route("/openapi.json", openapi, "This description", JSON),
+)

@@ -1,0 +1,135 @@
+"""Parameters of requests: each knows how to read its text, and how to describe itself."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+from streams.api.problems import refuse
+
+T = TypeVar("T")
+Word = TypeVar("Word", bound=str)
+
+_EPOCH_MS = re.compile(r"-?\d{1,15}", re.ASCII)
+_RFC3339 = re.compile(
+    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
+)
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
+_DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+", re.ASCII)
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_LONGEST = 366 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter(Generic[T]):
+    """One query or path parameter.
+
+    Args:
+        name: as in the URL.
+        read: makes a value of its text; raises ValueError that says what it expects.
+        schema: of the text, for OpenAPI.
+        description: for OpenAPI; also says what holds without it.
+    """
+
+    name: str
+    read: Callable[[str], T]
+    schema: Mapping[str, Any]
+    description: str
+
+    def value(self, text: str) -> T:
+        """Read the parameter's text.
+
+        Raises:
+            ProblemError: 400, names the parameter and what it expects.
+        """
+        try:
+            return self.read(text)
+        except ValueError as error:
+            refuse(f"{self.name}={text[:200]}: {error}")
+
+
+def text(name: str, description: str) -> Parameter[str]:
+    """Make a parameter that is any text."""
+    return Parameter(name, str, {"type": "string"}, description)
+
+
+def choice(name: str, choices: tuple[str, ...], description: str) -> Parameter[str]:
+    """Make a parameter that is one of some words."""
+
+    def read(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return value
+
+    return Parameter(name, read, {"type": "string", "enum": list(choices)}, description)
+
+
+def choices(name: str, allowed: tuple[Word, ...], description: str) -> Parameter[tuple[Word, ...]]:
+    """Make a parameter that is some of some words, separated by commas, each once."""
+    known: dict[str, Word] = {word: word for word in allowed}
+
+    def read(value: str) -> tuple[Word, ...]:
+        words = value.split(",")
+        if not known.keys() >= set(words) or len(set(words)) < len(words):
+            raise ValueError(f"expected some of {', '.join(allowed)}, separated by commas")
+        return tuple(known[word] for word in words)
+
+    one = "|".join(allowed)
+    pattern = f"^({one})(,({one}))*$"
+    return Parameter(name, read, {"type": "string", "pattern": pattern}, description)
+
+
+def whole(name: str, least: int, most: int, description: str) -> Parameter[int]:
+    """Make a parameter that is a whole number from `least` to `most`."""
+
+    def read(value: str) -> int:
+        number = int(value) if re.fullmatch(r"\d{1,12}", value, re.ASCII) else least - 1
+        if not least <= number <= most:
+            raise ValueError(f"expected a whole number from {least} to {most}")
+        return number
+
+    schema = {"type": "integer", "minimum": least, "maximum": most}
+    return Parameter(name, read, schema, description)
+
+
+def duration(name: str, description: str) -> Parameter[float]:
+    """Make a parameter that is a duration, in seconds once it is read."""
+
+    def read(value: str) -> float:
+        seconds = 0.0
+        if _DURATION.fullmatch(value):
+            seconds = sum(float(n) * _UNITS[unit] for n, unit in _DURATION_PART.findall(value))
+        if not 0 < seconds <= _LONGEST:
+            raise ValueError("expected a duration up to 366d such as 30s, 15m, 24h or 7d")
+        return seconds
+
+    schema = {"type": "string", "examples": ["15m"]}
+    return Parameter(name, read, schema, description)
+
+
+def moment(name: str, description: str) -> Parameter[int]:
+    """Make a parameter that is a time, in ms since the epoch once it is read."""
+    schema = {"type": "string", "examples": ["2026-11-23T10:00:00Z", "1795428000000"]}
+    return Parameter(name, read_moment, schema, description)
+
+
+def read_moment(value: str) -> int:
+    """Read a time, RFC 3339 or ms since the epoch, as ms since the epoch.
+
+    Raises:
+        ValueError: if it is neither; says what is expected.
+    """
+    if _EPOCH_MS.fullmatch(value):
+        return int(value)
+    # A plus sign that was not encoded arrives as a space.
+    value = re.sub(r" (?=\d{2}:\d{2}$)", "+", value)
+    try:
+        if not _RFC3339.fullmatch(value):
+            raise ValueError  # noqa: TRY301 - one message for both ways to be wrong
+        time = datetime.fromisoformat(value.upper())
+    except ValueError:
+        raise ValueError(
+            "expected a time such as 2026-11-23T10:00:00Z, or milliseconds since the epoch"
+        ) from None
+    return round((time - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)

@@ -1,0 +1,135 @@
+"""From cells to figures, without keeping the event loop from other work."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from streams.api.answers import CorrectedTotals, Group, Rates, Totals, Window
+from streams.domain.counts import (
+    Cell,
+    Dimension,
+    StatusGroups,
+    Summary,
+    summarise,
+    summarise_by,
+    summary_of,
+)
+from streams.domain.transitions import rfc3339
+
+T = TypeVar("T", bound=Totals)
+DIMENSIONS: tuple[Dimension, ...] = ("treatment_id", "delivery_type", "channel_type")
+_CELLS_AT_A_TIME = 200
+
+
+class Breath:
+    """Lets others work now and then: await it once for each cell that was read."""
+
+    def __init__(self) -> None:
+        self._cells = 0
+
+    async def __call__(self) -> None:
+        """Take note of one cell."""
+        self._cells += 1
+        if self._cells % _CELLS_AT_A_TIME == 0:
+            await asyncio.sleep(0)
+
+
+def empty() -> Cell:
+    """Return a cell to add others to."""
+    return Cell(None, {}, {})
+
+
+def include(total: Cell, cell: Cell) -> None:
+    """Add a cell to a total."""
+    total.add(cell.app_id, cell.sends, cell.engagement)
+    total.late_events += cell.late_events
+
+
+def figures(summary: Summary) -> dict[str, Any]:
+    """Return the fields that all `Totals` have."""
+    return {
+        "counts": summary.counts,
+        "attempts": summary.attempts,
+        "rates": Rates(summary.rates["failure"], summary.rates["throttled"]),
+        "engagement": summary.engagement,
+    }
+
+
+def totals(cell: Cell, groups: StatusGroups) -> CorrectedTotals:
+    """Return a cell's figures."""
+    return CorrectedTotals(**figures(summarise([cell], groups)), late_events=cell.late_events)
+
+
+def window(
+    span: tuple[int, int],
+    cell: Cell,
+    by: tuple[Dimension, ...],
+    groups: StatusGroups,
+    *,
+    is_open: bool,
+) -> Window:
+    """Return one window's figures; `span` is its start and end (s)."""
+    return Window(
+        start=rfc3339(span[0]),
+        end=rfc3339(span[1]),
+        state="open" if is_open else "closed",
+        **figures(summarise([cell], groups)),
+        late_events=cell.late_events,
+        groups=[
+            _group(summary, by, values)
+            for values, summary in summarise_by([cell], by, groups).items()
+        ]
+        if by
+        else msgspec.UNSET,
+    )
+
+
+def _group(summary: Summary, by: tuple[Dimension, ...], values: tuple[str | None, ...]) -> Group:
+    fields: dict[str, Any] = {**figures(summary), **dict(zip(by, values, strict=True))}
+    return Group(**fields)
+
+
+def add_totals(all_of_them: Iterable[T], groups: StatusGroups) -> T:
+    """Add up figures of which each worker has a part."""
+    first, *others = all_of_them
+    for other in others:
+        summary = summary_of(
+            _sum(first.counts, other.counts), _sum(first.engagement, other.engagement), groups
+        )
+        for name, value in figures(summary).items():
+            setattr(first, name, value)
+        if isinstance(first, CorrectedTotals) and isinstance(other, CorrectedTotals):
+            first.late_events += other.late_events
+    return first
+
+
+def add_windows(parts: Iterable[list[Window]], groups: StatusGroups) -> list[Window]:
+    """Merge the windows of several workers, oldest first."""
+    same: dict[str, list[Window]] = {}
+    for part in parts:
+        for each in part:
+            same.setdefault(each.start, []).append(each)
+    return [_add_same(same[start], groups) for start in sorted(same)]
+
+
+def _add_same(windows: list[Window], groups: StatusGroups) -> Window:
+    if len(windows) == 1:
+        return windows[0]
+    same: dict[tuple[Any, ...], list[Group]] = {}
+    for each in windows:
+        for group in each.groups or ():
+            key = (group.treatment_id, group.delivery_type, group.channel_type)
+            same.setdefault(key, []).append(group)
+    first = add_totals(windows, groups)
+    if any(each.state == "open" for each in windows):
+        first.state = "open"
+    if first.groups is not msgspec.UNSET:
+        first.groups = [add_totals(each, groups) for each in same.values()]
+    return first
+
+
+def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> Counter[str]:
+    return Counter(one) + Counter(other)

@@ -1,0 +1,109 @@
+"""A real server on a free port, over partitions in memory."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pytest
+
+from streams.api.server import ApiServer
+from streams.configuration.http import HttpSettings
+from streams.domain.partition import Watch
+from tests.support.http import HttpAnswer, request
+from tests.support.partitions import WATCH, MemoryHolder
+
+NOW = 1_795_428_000.0  # 2026-11-23T10:00:00Z
+
+
+@dataclass
+class SettableHealth:
+    reasons: tuple[str, ...] = ()
+    alive: bool = True
+
+    def ready(self) -> tuple[bool, list[str]]:
+        return not self.reasons, list(self.reasons)
+
+    def live(self) -> bool:
+        return self.alive
+
+
+@dataclass
+class RunningApi:
+    """A server and what it answers from."""
+
+    port: int
+    holder: MemoryHolder
+    health: SettableHealth
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def ask(self, target: str, **options: Any) -> HttpAnswer:
+        return await request(self.port, target, **options)
+
+    async def get(self, target: str) -> Any:
+        """Return the JSON of an answer that has to be a success."""
+        answer = await self.ask(target)
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    async def refused(self, target: str, status: int, **options: Any) -> str:
+        """Return the detail of an answer that has to be a problem with this status."""
+        answer = await self.ask(target, **options)
+        assert answer.status == status, answer.body
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.json["status"] == status
+        assert answer.json["title"]
+        detail: str = answer.json["detail"]
+        return detail
+
+
+class StartApi(Protocol):
+    async def __call__(
+        self,
+        holder: MemoryHolder,
+        settings: HttpSettings | None = None,
+        *,
+        watch: Watch = WATCH,
+        located: bool = True,
+        now: Callable[[], float] = lambda: NOW,
+    ) -> RunningApi: ...
+
+
+@asynccontextmanager
+async def running(
+    holder: MemoryHolder,
+    settings: HttpSettings | None = None,
+    *,
+    watch: Watch = WATCH,
+    located: bool = True,
+    now: Callable[[], float] = lambda: NOW,
+) -> AsyncIterator[RunningApi]:
+    health = SettableHealth()
+    server = ApiServer(
+        settings or HttpSettings(port=0),
+        holder,
+        watch,
+        health,
+        lambda: b"made_up 1.0\n",
+        located=located,
+        now=now,
+    )
+    await server.start()
+    try:
+        yield RunningApi(server.port, holder, health)
+    finally:
+        await server.stop()
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[StartApi]:
+    """Starts servers that stop with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def enter(holder: MemoryHolder, *args: Any, **options: Any) -> RunningApi:
+            return await stack.enter_async_context(running(holder, *args, **options))
+
+        yield enter

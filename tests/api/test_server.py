@@ -1,0 +1,101 @@
+"""Listening, limits, and mistakes."""
+
+import pytest
+
+from streams.configuration.http import HttpSettings
+from streams.errors import UserError
+from tests.api.conftest import NOW, StartApi, running
+from tests.support.http import exchange
+from tests.support.partitions import counts, holder
+
+
+async def test_a_port_that_is_taken_is_named(start: StartApi) -> None:
+    api = await start(holder())
+    with pytest.raises(UserError, match=rf"127.0.0.1:{api.port} is taken.*http.port, --port"):
+        async with running(holder(), HttpSettings(port=api.port)):
+            pass
+
+
+async def test_a_host_that_is_not_here_is_named() -> None:
+    with pytest.raises(UserError, match=r"203\.0\.113\.1:0 cannot be used"):
+        async with running(holder(), HttpSettings(host="203.0.113.1", port=0)):
+            pass
+
+
+async def test_health(start: StartApi) -> None:
+    api = await start(holder())
+    assert await api.get("/livez") == {"status": "live"}
+    assert await api.get("/readyz") == {"status": "ready"}
+    api.health.reasons = ("reading back partition 3", "no connection to Kafka")
+    api.health.alive = False
+    detail = await api.refused("/readyz", 503)
+    assert detail == "not ready: reading back partition 3; no connection to Kafka"
+    assert "no progress" in await api.refused("/livez", 503)
+
+
+async def test_metrics(start: StartApi) -> None:
+    answer = await (await start(holder())).ask("/metrics")
+    assert answer.body == b"made_up 1.0\n"
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+
+
+async def test_what_is_not_there_is_404(start: StartApi) -> None:
+    api = await start(holder())
+    for target in ("/nothing", "/v1", "/v1/campaigns/", "/v1/campaigns/a/b/c/d", "//"):
+        await api.refused(target, 404)
+    assert "/openapi.json" in await api.refused("/nothing", 404)
+
+
+async def test_a_wrong_method_is_405_and_names_the_right_ones(start: StartApi) -> None:
+    api = await start(holder())
+    answer = await api.ask("/v1/campaigns", method="DELETE")
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
+    answer = await api.ask("/v1/deliveries/x/replay")
+    assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+
+
+async def test_head_is_get_without_a_body(start: StartApi) -> None:
+    held = holder()
+    held.add("c", int(NOW), counts({"SUCCESS": 1}))
+    api = await start(held)
+    for target in ("/v1/campaigns/c/windows", "/", "/livez", "/v1/campaigns/nobody"):
+        got, head = await api.ask(target), await api.ask(target, method="HEAD")
+        assert (head.status, head.body) == (got.status, b"")
+        assert head.headers["Content-Length"] == str(len(got.body))
+
+
+async def test_a_large_body_is_413(start: StartApi) -> None:
+    api = await start(holder())
+    detail = await api.refused("/v1/deliveries/x/replay", 413, method="POST", body=b"x" * 100_000)
+    assert "65536" in detail
+
+
+async def test_the_absolute_form_of_a_target_is_understood(start: StartApi) -> None:
+    api = await start(holder())
+    assert (await api.get(f"http://localhost:{api.port}/livez")) == {"status": "live"}
+
+
+@pytest.mark.parametrize("data", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nHost\r\n\r\n"])
+async def test_what_is_no_http_is_a_problem_too(start: StartApi, data: bytes) -> None:
+    answer = await exchange((await start(holder())).port, data)
+    assert (answer.status, answer.headers["Content-Type"]) == (400, "application/problem+json")
+    assert answer.json["status"] == 400
+
+
+async def test_a_defect_is_500_without_its_details(
+    start: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = await start(holder())
+    monkeypatch.setattr(api.health, "live", lambda: 1 / 0)
+    detail = await api.refused("/livez", 500)
+    assert "defect" in detail
+    assert "division" not in detail
+
+
+async def test_every_answer_tells_browsers_to_be_careful(start: StartApi) -> None:
+    api = await start(holder())
+    for target in ("/", "/docs", "/v1/campaigns", "/nothing"):
+        headers = (await api.ask(target)).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "unsafe" not in headers["Content-Security-Policy"]

@@ -1,0 +1,106 @@
+"""Partitions filled with made-up counts, held in memory as a worker holds them."""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from streams.domain.blocks import (
+    BLOCK_VERSION,
+    Block,
+    CampaignCounts,
+    Counts,
+    Dimensions,
+    WindowCounts,
+    partition_of,
+)
+from streams.domain.counts import StatusGroups
+from streams.domain.detectors import Threshold
+from streams.domain.partition import CampaignPartition, Watch
+from streams.domain.rules import Rule
+from streams.domain.windows import WindowPolicy
+
+FAILURE_SPIKE = Rule("failure-spike", frozenset({"FAILURE"}), Threshold(0.1), 0.05)
+_ids = itertools.count(1)
+
+WATCH = Watch(
+    windows=WindowPolicy(size=60, grace=30, retention=86_400),
+    groups=StatusGroups.of(),
+    rules=(FAILURE_SPIKE,),
+    receivers=("ops",),
+    idle_timeout=60.0,
+    base_url="http://localhost:8080",
+    new_id=lambda: f"alert-{next(_ids)}",
+)
+
+
+def watch(*, size: int = 60, rules: tuple[Rule, ...] = (FAILURE_SPIKE,)) -> Watch:
+    """What is watched for, with other windows or rules."""
+    return replace(WATCH, windows=WindowPolicy(size, 30, 86_400), rules=rules)
+
+
+def counts(
+    outcomes: Mapping[str, int],
+    treatment_id: str | None = None,
+    delivery_type: str | None = "EMAIL",
+    channel_type: str | None = "EMAIL",
+) -> Counts:
+    """Counts by outcome, all of the same treatment and channel."""
+    return {
+        Dimensions(outcome, treatment_id, delivery_type, channel_type): count
+        for outcome, count in outcomes.items()
+    }
+
+
+@dataclass
+class MemoryHolder:
+    """Holds some of the partitions; the others are at its peers."""
+
+    here: dict[int, CampaignPartition]
+    count: int
+    others: dict[int, str] = field(default_factory=dict)
+
+    def ready(self) -> Mapping[int, CampaignPartition]:
+        return self.here
+
+    def partitions(self) -> int:
+        return self.count
+
+    def peers(self) -> Mapping[int, str]:
+        return self.others
+
+    def add(  # noqa: PLR0913 - what a block holds
+        self,
+        campaign_id: str,
+        start: int,
+        sends: Counts,
+        engagement: Counts | None = None,
+        *,
+        app_id: str | None = "app",
+        partition: int | None = None,
+    ) -> None:
+        """Count something in one window (s) of a campaign, as of the end of that window."""
+        number = partition_of(campaign_id, self.count) if partition is None else partition
+        window = WindowCounts(start, sends, engagement or {})
+        event_time = (start + 59) * 1000
+        self.here[number].apply(
+            Block(
+                BLOCK_VERSION,
+                {0: event_time},
+                event_time,
+                [CampaignCounts(campaign_id, app_id, [window])],
+            ),
+            now=start + 59,
+        )
+
+    def advance(self, now: float) -> None:
+        """Let event time go on in all partitions."""
+        for partition in self.here.values():
+            partition.table.advance(now)
+
+
+def holder(
+    count: int = 4, numbers: Iterable[int] | None = None, what: Watch = WATCH, now: float = 0
+) -> MemoryHolder:
+    """A holder of some of `count` partitions, by default of all of them; nothing is counted yet."""
+    here = range(count) if numbers is None else numbers
+    return MemoryHolder({n: CampaignPartition(n, what, [0], now) for n in here}, count)
