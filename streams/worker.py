@@ -183,6 +183,7 @@ class Worker:
         self._lag = asyncio.create_task(
             watch_lag(self._connection, self.lanes.committed, self.metrics.lag)
         )
+        _log.info("listening", url=f"http://{http.host}:{self.api.port}")
         await self._app.start()
 
     async def run(self, stop: asyncio.Event) -> None:

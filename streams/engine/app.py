@@ -11,7 +11,7 @@ from faust.types import StreamT
 from streams.configuration.models import Configuration
 from streams.engine.assignor import LaneAssignor
 from streams.engine.lanes import Lanes
-from streams.engine.transport import BatchTransport, Seams, as_topic_partition
+from streams.engine.transport import FAUST_LOG, BatchTransport, Seams, as_topic_partition
 
 
 class _Boot(BootStrategy):
@@ -23,6 +23,7 @@ class _Boot(BootStrategy):
 
 class _App(faust.App):
     BootStrategy = _Boot
+    logger = FAUST_LOG
 
     def _create_directories(self) -> None:
         """Make none: nothing is kept on disk."""

@@ -9,6 +9,7 @@ seeks interleave with fetches in flight, each batch says where its fetch began a
 `rewind` it was made. Both are noted in the consumer's thread, where fetches and rewinds take turns.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
@@ -70,8 +71,14 @@ class Seams:
         self.placed = placed
 
 
+FAUST_LOG = logging.getLogger("faust")
+"""Faust's own messages, wherever we subclass it, so that they can be told from ours."""
+
+
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     """Fetches in a thread of its own, so that heartbeats go on whatever the agents do."""
+
+    logger = FAUST_LOG
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -131,6 +138,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 class BatchConsumer(driver.Consumer):
     """A Faust consumer whose messages are batches."""
 
+    logger = FAUST_LOG
     _thread: BatchConsumerThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
