@@ -26,6 +26,7 @@ class Receiver:
         secrets: Standard Webhooks secrets, `whsec_…`.
         timeout: for one attempt, in seconds.
         max_concurrency: how many attempts are under way at once.
+        kind: of the configuration; what metrics are split by.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Receiver:
     secrets: tuple[str, ...] = field(repr=False)
     timeout: float = 10.0
     max_concurrency: int = 8
+    kind: str = "webhook"
 
 
 class WebhookClient:

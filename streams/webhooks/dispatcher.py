@@ -29,26 +29,17 @@ class Sender(Protocol):
 
 
 class DeliveryMetrics(Protocol):
-    """Who counts. Receivers are those of the configuration, so few."""
+    """Who counts."""
 
-    def attempted(self, receiver: str, result: str) -> None:
-        """Count an attempt: `delivered`, `disabled`, or one of `outcomes.Failure`."""
+    def attempted(self, kind: str, result: str) -> None:
+        """Count an attempt, by the receiver's kind.
+
+        The result is `delivered`, `disabled`, or one of `streams.webhooks.outcomes.Failure`.
+        """
         ...
 
-    def delivered(self, receiver: str, seconds: float) -> None:
+    def delivered(self, seconds: float) -> None:
         """Note the time from the decision to the receiver's answer."""
-        ...
-
-    def given_up(self, receiver: str) -> None:
-        """Count a delivery that is not tried again by itself."""
-        ...
-
-    def disabled(self, receiver: str) -> None:
-        """Note that a receiver gets nothing more until a restart."""
-        ...
-
-    def pending(self, deliveries: int) -> None:
-        """Note how many deliveries of the partitions here are pending."""
         ...
 
 
@@ -139,7 +130,6 @@ class Dispatcher:
         for queue in queues:
             for delivery in queue.due(self._timing.clock()):
                 self._hand_on(Job(queue, delivery))
-        self._metrics.pending(sum(len(queue) for queue in queues))
 
     def _hand_on(self, job: Job) -> None:
         name = job.delivery.receiver
@@ -181,20 +171,20 @@ class Dispatcher:
             return Retry("unexpected", f"unexpected {type(error).__name__}")
 
     def _record(self, job: Job, outcome: Outcome) -> None:
-        delivery, name = job.delivery, job.delivery.receiver
+        kind = self._receivers[job.delivery.receiver].kind
         match outcome:
             case Delivered():
-                self._metrics.attempted(name, "delivered")
+                self._metrics.attempted(kind, "delivered")
                 self._delivered(job, outcome)
             case Retry():
-                self._metrics.attempted(name, outcome.failure)
-                self._failed(job, outcome.reason, self._retry_at(delivery, outcome))
+                self._metrics.attempted(kind, outcome.failure)
+                self._failed(job, outcome.reason, self._retry_at(job.delivery, outcome))
             case GiveUp():
-                self._metrics.attempted(name, outcome.failure)
+                self._metrics.attempted(kind, outcome.failure)
                 self._failed(job, outcome.reason, None)
             case Disable():
-                self._metrics.attempted(name, "disabled")
-                self._disable(name)
+                self._metrics.attempted(kind, "disabled")
+                self._disable(job.delivery.receiver)
                 self._failed(job, outcome.reason, None)
         # The next of the same alert may be due.
         self.wake()
@@ -202,7 +192,7 @@ class Dispatcher:
     def _delivered(self, job: Job, outcome: Delivered) -> None:
         delivery = job.delivery
         job.queue.delivered(delivery)
-        self._metrics.delivered(delivery.receiver, self._timing.clock() - delivery.created_at)
+        self._metrics.delivered(self._timing.clock() - delivery.created_at)
         attempt = delivery.attempts + 1
         _log_of(delivery).info("webhook delivered", attempt=attempt, status=outcome.status)
 
@@ -220,7 +210,6 @@ class Dispatcher:
         job.queue.failed(delivery, reason, retry_at)
         told = _log_of(delivery).bind(attempt=delivery.attempts, reason=reason)
         if retry_at is None:
-            self._metrics.given_up(delivery.receiver)
             told.error("webhook given up")
         else:
             wait = round(retry_at - self._timing.clock(), 1)
@@ -229,12 +218,10 @@ class Dispatcher:
     def _disable(self, name: str) -> None:
         if name not in self._disabled:
             self._disabled.add(name)
-            self._metrics.disabled(name)
             log.error("receiver disabled until restart: it answered 410 Gone", receiver=name)
 
     def _give_up(self, job: Job, reason: str) -> None:
         job.queue.give_up(job.delivery, reason)
-        self._metrics.given_up(job.delivery.receiver)
         _log_of(job.delivery).error("webhook given up", reason=reason)
         self.wake()
 
