@@ -26,9 +26,11 @@ class ProblemError(Exception):
 
     def response(self) -> web.Response:
         """Return the problem as an HTTP response."""
+        # What it quotes of a request's headers can be bytes that are no text.
+        detail = self.detail.encode(errors="replace").decode()
         return web.Response(
             status=self.status,
-            body=_encode(Problem(self.status.phrase, self.status.value, self.detail)),
+            body=_encode(Problem(self.status.phrase, self.status.value, detail)),
             content_type=CONTENT_TYPE,
             headers=self.headers,
         )

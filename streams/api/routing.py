@@ -118,7 +118,15 @@ class Route:
 
 
 def split_target(target: str) -> tuple[str, str]:
-    """Split a request's target into path and query, neither decoded."""
+    """Split a request's target into path and query, neither decoded.
+
+    Raises:
+        ProblemError: 400, if it holds bytes that are not UTF-8.
+    """
+    try:
+        target.encode()
+    except UnicodeEncodeError:
+        refuse("the request's target is not UTF-8: percent-encode it")
     if not target.startswith("/"):  # the absolute form, meant for proxies
         target = "/" + target.partition("://")[2].partition("/")[2]
     path, _, query = target.partition("#")[0].partition("?")

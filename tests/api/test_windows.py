@@ -108,6 +108,7 @@ async def test_campaign_ids_are_arbitrary(start: StartApi, campaign_id: str, enc
 async def test_a_path_that_is_not_utf8_is_refused(start: StartApi) -> None:
     api = await start(holder())
     assert "%ff" in await api.refused("/v1/campaigns/%ff/windows", 400)
+    await api.refused("/v1/campaigns/\udcff/windows", 400)
 
 
 async def test_an_unknown_campaign_is_404_and_a_quiet_one_is_empty(start: StartApi) -> None:

@@ -35,7 +35,9 @@ async def request(
     if body:
         lines["Content-Length"] = str(len(body))
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    return await exchange(port, f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode() + body)
+    return await exchange(
+        port, f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode(errors="surrogateescape") + body
+    )
 
 
 async def exchange(port: int, data: bytes) -> HttpAnswer:

@@ -1,0 +1,97 @@
+"""Alerts and rules."""
+
+from streams.domain.transitions import rfc3339
+from tests.api.conftest import NOW, StartApi
+from tests.support.partitions import MemoryHolder, counts, holder
+
+T0 = int(NOW) - 60
+
+
+def with_alerts(count: int = 3) -> MemoryHolder:
+    """Alerts a second apart, in campaigns c0, c1, …; the first is resolved."""
+    held = holder()
+    for at in range(count):
+        held.add(f"c{at}", T0, counts({"SUCCESS": 60, "FAILURE": 40}))
+        for partition in held.here.values():
+            partition.evaluate(NOW + at)
+    for later in (count, count + 60):
+        held.add("c0", T0, counts({"SUCCESS": 10_000}))
+        for partition in held.here.values():
+            partition.evaluate(NOW + later)
+    return held
+
+
+async def test_newest_first_with_all_that_webhooks_tell(start: StartApi) -> None:
+    api = await start(with_alerts())
+    alerts = (await api.get("/v1/alerts"))["alerts"]
+    assert [(alert["campaign_id"], alert["state"]) for alert in alerts] == [
+        ("c2", "firing"),
+        ("c1", "firing"),
+        ("c0", "resolved"),
+    ]
+    newest, oldest = alerts[0], alerts[-1]
+    assert newest["pending_since"] == newest["starts_at"] == rfc3339(NOW + 2)
+    assert newest["window"] == {"start": rfc3339(T0), "end": rfc3339(T0 + 60)}
+    assert newest["evidence"]["hits"] == 40
+    assert newest["ends_at"] is None
+    assert oldest["ends_at"] == rfc3339(NOW + 63)
+    assert await api.get(f"/v1/alerts/{newest['alert_id']}") == {
+        "as_of": rfc3339(NOW),
+        "partial": False,
+        "missing_partitions": [],
+        "alert": newest,
+    }
+
+
+async def test_filters(start: StartApi) -> None:
+    api = await start(with_alerts())
+    for query, expected in (
+        ("state=firing", ["c2", "c1"]),
+        ("state=resolved", ["c0"]),
+        ("state=pending", []),
+        ("campaign_id=c1", ["c1"]),
+        ("rule=failure-spike&severity=critical&state=resolved", ["c0"]),
+        ("rule=throttled-spike", []),
+        ("severity=info", []),
+    ):
+        alerts = (await api.get(f"/v1/alerts?{query}"))["alerts"]
+        assert [alert["campaign_id"] for alert in alerts] == expected, query
+    assert "expected one of" in await api.refused("/v1/alerts?state=on", 400)
+
+
+async def test_pages(start: StartApi) -> None:
+    api = await start(with_alerts())
+    first = await api.get("/v1/alerts?limit=2")
+    second = await api.get(f"/v1/alerts?limit=2&cursor={first['next_cursor']}")
+    assert [alert["campaign_id"] for alert in first["alerts"] + second["alerts"]] == [
+        "c2",
+        "c1",
+        "c0",
+    ]
+    assert second["next_cursor"] is None
+
+
+async def test_an_unknown_alert(start: StartApi) -> None:
+    api = await start(with_alerts())
+    assert "no alert some" in await api.refused("/v1/alerts/some", 404)
+
+
+async def test_rules(start: StartApi) -> None:
+    api = await start(holder())
+    (rule,) = (await api.get("/v1/rules"))["rules"]
+    assert rule == {
+        "name": "failure-spike",
+        "statuses": ["FAILURE"],
+        "scope": "campaign",
+        "match": {"campaigns": ["*"], "apps": ["*"]},
+        "detector": {"kind": "threshold", "level": 0.1, "confidence": 0.95},
+        "recovery_level": 0.05,
+        "min_attempts": 50,
+        "for": 0.0,
+        "keep_firing_for": 30.0,
+        "no_data_after": 900.0,
+        "repeat_interval": 14400.0,
+        "severity": "critical",
+        "labels": {},
+        "receivers": ["*"],
+    }

@@ -1,0 +1,113 @@
+"""The description of the API is what the API does."""
+
+import re
+from typing import Any
+
+import orjson
+import pytest
+from jsonschema import Draft202012Validator
+
+from streams.api.routes import ROUTES
+from tests.api.conftest import NOW, RunningApi, StartApi
+from tests.support.partitions import MemoryHolder, counts, holder
+
+T0 = int(NOW) - 60
+
+
+def held() -> MemoryHolder:
+    made = holder()
+    made.add("a/b", T0, counts({"SUCCESS": 60, "FAILURE": 40, "NEW": 1}, "0"))
+    made.add("held back", T0, counts({"QUIET_TIME": 1}), counts({"opened_notification": 1}))
+    for partition in made.here.values():
+        partition.evaluate(NOW)
+        for delivery in partition.deliveries.deliveries():
+            partition.deliveries.failed(delivery, "HTTP 500", None)
+    return made
+
+
+async def document(api: RunningApi) -> dict[str, Any]:
+    described: dict[str, Any] = await api.get("/openapi.json")
+    return described
+
+
+async def test_every_route_is_described_and_nothing_else(start: StartApi) -> None:
+    paths = (await document(await start(holder())))["paths"]
+    described = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    assert described == {(route.method, route.path) for route in ROUTES}
+
+
+async def test_path_parameters_are_those_of_the_path(start: StartApi) -> None:
+    paths = (await document(await start(holder())))["paths"]
+    for path, methods in paths.items():
+        for operation in methods.values():
+            named = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
+            assert named == set(re.findall(r"\{(\w+)\}", path))
+            assert all(p["description"] for p in operation["parameters"])
+
+
+async def test_operation_ids_are_unique(start: StartApi) -> None:
+    paths = (await document(await start(holder())))["paths"]
+    ids = [operation["operationId"] for methods in paths.values() for operation in methods.values()]
+    assert len(set(ids)) == len(ids)
+
+
+async def test_every_answer_is_as_described(start: StartApi) -> None:
+    api = await start(held())
+    described = await document(api)
+    alert_id = (await api.get("/v1/alerts"))["alerts"][0]["alert_id"]
+    delivery_id = (await api.get("/v1/deliveries"))["deliveries"][0]["delivery_id"]
+    values = {
+        "campaign_id": "a%2Fb",
+        "start": str(T0 * 1000),
+        "alert_id": alert_id,
+        "delivery_id": delivery_id,
+        "file": "dashboard.html",
+    }
+    queries = {
+        "/v1/campaigns": "?recent=5&sort=-failure_rate",
+        "/v1/campaigns/{campaign_id}/windows": "?by=treatment_id,channel_type",
+    }
+    for route in ROUTES:
+        target = re.sub(r"\{(\w+)\}", lambda found: values[found[1]], route.path)
+        answer = await api.ask(target + queries.get(route.path, ""), method=route.method)
+        assert answer.status == 200, (target, answer.body)
+        operation = described["paths"][route.path][route.method.lower()]
+        ((media_type, content),) = operation["responses"]["200"]["content"].items()
+        if media_type != "*/*":
+            assert answer.headers["Content-Type"].startswith(media_type)
+        if "schema" in content:
+            validator(described, content["schema"]).validate(answer.json)
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "method"),
+    [
+        ("/v1/campaigns?sort=x", "/v1/campaigns", "GET"),
+        ("/v1/campaigns/none", "/v1/campaigns/{campaign_id}", "GET"),
+        ("/v1/deliveries/none/replay", "/v1/deliveries/{delivery_id}/replay", "POST"),
+    ],
+)
+async def test_problems_are_as_described(
+    start: StartApi, target: str, path: str, method: str
+) -> None:
+    api = await start(holder())
+    described = await document(api)
+    answer = await api.ask(target, method=method)
+    responses = described["paths"][path][method.lower()]["responses"]
+    content = responses[str(answer.status)]["content"]["application/problem+json"]
+    validator(described, content["schema"]).validate(answer.json)
+
+
+def validator(described: dict[str, Any], schema: dict[str, Any]) -> Draft202012Validator:
+    """References point into the document, so it is the schema, with one more to begin from."""
+    return Draft202012Validator({**described, **schema})
+
+
+async def test_the_schema_of_transitions_fits_transitions(start: StartApi) -> None:
+    made = held()
+    api = await start(made)
+    schema = await api.get("/v1/schemas/alert-transition")
+    bodies = [delivery.body for p in made.here.values() for delivery in p.deliveries.deliveries()]
+    assert bodies
+    for body in bodies:
+        Draft202012Validator(schema).validate(orjson.loads(body))
