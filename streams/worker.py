@@ -97,6 +97,7 @@ class Worker:
             self._configuration.flush.interval,
             park_timeout=kafka.session_timeout / 2,
             flushed=self._flushed,
+            rebalanced=self.metrics.rebalanced,
             crashed=self._crashed,
         )
 
@@ -115,7 +116,7 @@ class Worker:
             self.lanes,
             self.watch,
             self,
-            lambda: self.metrics.page(self.lanes.ready(), self.lanes.rebalances),
+            lambda: self.metrics.page(self.lanes.ready()),
             located=not self._configuration.source.keyed,
             now=time.time,
         )

@@ -175,6 +175,8 @@ class Lane:
                 block = blocks.decode(record.value or b"")
             except ValueError as error:
                 self._put_aside(batch, [Rejected(position, Reason.NOT_A_BLOCK, str(error))])
+                # This dead letter goes with the offset of the block, not with those of a source.
+                self._state_due = 0.0
             else:
                 self._add(block)
 
@@ -225,14 +227,14 @@ class Lane:
             self._job.instruments.decided(decided, age)
             self._decided += decided
         self._received_at = 0
-        await self.flush(full=bool(self._decided) or now >= self._state_due)
+        await self.flush(full=bool(self._decided))
 
     async def flush(self, *, full: bool) -> None:
         """Write down, in one transaction, what was counted and the offsets of what was read.
 
         Args:
-            full: write the changed state as well, and the offsets of the blocks it comes from;
-                otherwise only the hop: blocks, dead letters and source offsets.
+            full: write the changed state as well, and the offsets of the blocks it comes from,
+                although it is not due; otherwise blocks, dead letters and source offsets.
 
         Raises:
             LaneLostError: if it was not committed; the lane must not be used any more.
@@ -240,6 +242,7 @@ class Lane:
         async with self._flushing:
             if self._lost:
                 raise self._lost
+            full = full or self._state_due <= self._job.now()
             began = self._job.now()
             writes = self._collect(full=full)
             if not writes:

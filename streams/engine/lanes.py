@@ -36,6 +36,7 @@ class Lanes:
         interval: seconds between two flushes of a lane.
         park_timeout: seconds that lanes have for their last flush before a rebalance.
         flushed: is called when a lane may have committed something.
+        rebalanced: is called at the beginning of a rebalance.
         crashed: is called with an error that nobody expected.
     """
 
@@ -46,6 +47,7 @@ class Lanes:
         interval: float,
         park_timeout: float,
         flushed: Callable[[], None],
+        rebalanced: Callable[[], None],
         crashed: Callable[[BaseException], None],
     ) -> None:
         self._assignor = assignor
@@ -53,13 +55,13 @@ class Lanes:
         self._interval = interval
         self._park_timeout = park_timeout
         self._flushed = flushed
+        self._rebalanced = rebalanced
         self._crashed = crashed
         self._lanes: dict[int, Lane] = {}
         self._assigned: dict[int, set[TopicPartition]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._generation = -1
         self.consumer: BatchConsumer | None = None
-        self.rebalances = 0
         self.handlers: tuple[object, ...] = ()
         """Kept alive for Faust, which holds its handlers by weak reference."""
 
@@ -116,7 +118,7 @@ class Lanes:
 
     async def revoked(self) -> None:
         """Write everything down before the group is shared out anew."""
-        self.rebalances += 1
+        self._rebalanced()
         for number in self._assigned.keys() - self._lanes.keys():
             await self._cancel(number)
         await asyncio.gather(*(self._park(n, lane) for n, lane in list(self._lanes.items())))

@@ -48,7 +48,7 @@ class Metrics:
         self._bytes = self._gauge("window_table_bytes", "Packed size of windows", "partition")
         self._alerts = self._gauge("alerts", "Alerts by rule and state", "rule", "state")
         self._outbox = self._gauge("outbox_deliveries", "Deliveries by state", "state")
-        self._rebalances = self._gauge("rebalances", "Rebalances since the start")
+        self._rebalances = self._counter("rebalances", "Times the group was shared out anew")
         self._recovered = self._gauge(
             "recovery_progress_ratio", "Share of the state that is read back", "partition"
         )
@@ -101,6 +101,10 @@ class Metrics:
         """A partition's state was read back, up to an offset."""
         self._recovered.labels(str(partition)).set(reached / end if end else 1.0)
 
+    def rebalanced(self) -> None:
+        """The group is shared out anew."""
+        self._rebalances.inc()
+
     # Told by others
 
     def attempted(self, kind: str, result: str) -> None:
@@ -119,9 +123,8 @@ class Metrics:
 
     # Asked
 
-    def page(self, partitions: Mapping[int, CampaignPartition], rebalances: int) -> bytes:
+    def page(self, partitions: Mapping[int, CampaignPartition]) -> bytes:
         """Return all metrics in Prometheus's text format."""
-        self._rebalances.set(rebalances)
         for gauge in (self._event_time, self._open_windows, self._cells, self._bytes):
             gauge.clear()
         for number, partition in partitions.items():
