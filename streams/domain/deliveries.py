@@ -16,13 +16,14 @@ import orjson
 DeliveryState: TypeAlias = Literal["pending", "given-up"]
 
 GIVEN_UP_KEPT_S = 7 * 86_400.0
-"""How long after its last attempt was due a delivery that was given up is kept."""
+"""How long a delivery that was given up is kept."""
 
 
 class Delivery(msgspec.Struct):
     """One transition for one receiver. Times are seconds since the epoch, UTC.
 
-    `webhook_id` is the same for every attempt; `body` is what is sent, JSON.
+    `webhook_id` is the same for every attempt; `body` is what is sent, JSON. `next_attempt_at` of
+    one that was given up is when that was.
     """
 
     delivery_id: str
@@ -64,6 +65,7 @@ class DeliveryQueue:
         self._pending = 0
         self._calendar: list[tuple[float, str]] = []
         self._handed_out: set[_LineKey] = set()
+        self._looked_at = 0.0
         self._uncommitted: set[str] = set()
         self._in_flush: set[str] = set()
         self._changed: dict[str, str] = {}
@@ -80,6 +82,7 @@ class DeliveryQueue:
 
         Each is handed out once, until it is taken back with what came of it.
         """
+        self._looked_at = now
         due = []
         while self._calendar and self._calendar[0][0] <= now:
             _, delivery_id = heappop(self._calendar)
@@ -120,6 +123,7 @@ class DeliveryQueue:
         self._leave(delivery)
         delivery.state = "given-up"
         delivery.last_error = reason
+        delivery.next_attempt_at = max(delivery.next_attempt_at, self._looked_at)
         self._mark(delivery)
         self._schedule(delivery)
 

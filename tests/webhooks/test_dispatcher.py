@@ -1,0 +1,486 @@
+"""From queues to receivers: real servers, or a sender whose answers the test holds back."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+import structlog
+from structlog.typing import EventDict
+
+from streams.domain.counts import StatusGroups
+from streams.domain.deliveries import Delivery, DeliveryQueue
+from streams.domain.partition import CampaignPartition, Watch
+from streams.domain.windows import WindowPolicy
+from streams.webhooks.client import Receiver, WebhookClient
+from streams.webhooks.dispatcher import Dispatcher, Sender, Timing
+from streams.webhooks.guard import Guard
+from streams.webhooks.outcomes import Delivered, Outcome, Retry
+from tests.support.ports import free_port
+from tests.support.receiver import PATIENCE_S, SECRET, Collector, hang, status
+
+AT_ONCE = Timing((0.01,) * 50, poll_interval=0.05)
+RARELY = Timing((3600.0,), poll_interval=3600.0)
+
+
+class FakeHolder:
+    """Holds partitions as the test says."""
+
+    def __init__(self, count: int = 1) -> None:
+        self.held = {number: partition(number) for number in range(count)}
+
+    def ready(self) -> Mapping[int, CampaignPartition]:
+        return self.held
+
+    def partitions(self) -> int:
+        return len(self.held)
+
+    def peers(self) -> Mapping[int, str]:
+        return {}
+
+    def queue(self, number: int = 0) -> DeliveryQueue:
+        return self.held[number].deliveries
+
+
+@dataclass
+class CountingMetrics:
+    results: list[str] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def attempted(self, kind: str, result: str) -> None:
+        assert kind == "webhook"
+        self.results.append(result)
+
+    def delivered(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
+class HeldBack:
+    """A sender that answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, asyncio.Future[Outcome]]] = []
+
+    async def send(self, receiver: Receiver, webhook_id: str, body: str, now: float) -> Outcome:
+        del receiver, body, now
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.asked.append((webhook_id, future))
+        return await future
+
+    def answer(self, outcome: Outcome, number: int = -1) -> None:
+        self.asked[number][1].set_result(outcome)
+
+
+def partition(number: int = 0) -> CampaignPartition:
+    watch = Watch(WindowPolicy(), StatusGroups.of(), (), (), 60.0, "", lambda: "")
+    return CampaignPartition(number, watch, [], 0.0)
+
+
+def make(alert: str, sequence: int = 1, receiver: str = "ops") -> Delivery:
+    return Delivery(
+        delivery_id=f"{alert}.{sequence}.{receiver}",
+        webhook_id=f"{alert}.{sequence}",
+        receiver=receiver,
+        campaign_id="c",
+        alert_id=alert,
+        sequence=sequence,
+        body="{}",
+        created_at=0.0,
+        next_attempt_at=0.0,
+    )
+
+
+def owe(queue: DeliveryQueue, alert: str, sequence: int = 1, receiver: str = "ops") -> Delivery:
+    """Add a delivery that is committed and due."""
+    delivery = make(alert, sequence, receiver)
+    queue.add(delivery)
+    list(queue.take_changes())
+    queue.flush_committed()
+    return delivery
+
+
+def to(url: str, name: str = "ops", **more: float) -> Receiver:
+    return Receiver(name, url, (SECRET,), **more)  # type: ignore[arg-type]  # whole numbers
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 - what it waits for has no event
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running(
+    holder: FakeHolder,
+    *receivers: Receiver,
+    sender: Sender | None = None,
+    timing: Timing = AT_ONCE,
+    metrics: CountingMetrics | None = None,
+) -> AsyncIterator[Dispatcher]:
+    counting = metrics or CountingMetrics()
+    async with WebhookClient(Guard(["127.0.0.0/8"]), allow_http=True) as client:
+        dispatcher = Dispatcher(holder, sender or client, receivers, timing, counting)
+        await dispatcher.start()
+        try:
+            yield dispatcher
+        finally:
+            await dispatcher.stop(0.0)
+
+
+async def test_a_due_delivery_arrives_and_is_gone() -> None:
+    holder, metrics = FakeHolder(), CountingMetrics()
+    owe(holder.queue(), "a")
+    async with Collector() as collector, running(holder, to(collector.url), metrics=metrics):
+        (arrival,) = await collector.wait_for(1)
+        assert arrival.webhook_id == "a.1"
+        await until(lambda: len(holder.queue()) == 0)
+
+    assert metrics.results == ["delivered"]
+    assert len(metrics.seconds) == 1
+    ((_, value),) = holder.queue().take_changes()
+    assert value is None
+
+
+async def test_failures_are_tried_again_with_the_same_id() -> None:
+    holder, metrics = FakeHolder(), CountingMetrics()
+    owe(holder.queue(), "a")
+    answers = (status(500), status(404), status(302, Location="/"), status(503, Retry_After="0"))
+    async with Collector(*answers) as collector:
+        async with running(holder, to(collector.url), metrics=metrics):
+            await collector.wait_for(5)
+            await until(lambda: len(holder.queue()) == 0)
+
+        assert collector.ids() == ["a.1"] * 5
+    assert metrics.results == ["status"] * 4 + ["delivered"]
+
+
+async def test_a_receiver_that_comes_back_gets_everything() -> None:
+    holder = FakeHolder()
+    for number in range(20):
+        owe(holder.queue(), f"a{number}")
+    async with Collector() as collector:
+        collector.accept_after(0.2)
+        async with running(holder, to(collector.url)):
+            await until(lambda: len(holder.queue()) == 0)
+
+        assert set(collector.ids()) == {f"a{number}.1" for number in range(20)}
+
+
+async def test_an_exhausted_schedule_gives_up_and_replay_sends_again() -> None:
+    holder = FakeHolder()
+    delivery = owe(holder.queue(), "a")
+    answers = (status(500, "disk full"), status(500, "disk full"))
+    async with Collector(*answers) as collector:
+        timing = Timing((0.01,), poll_interval=0.05)
+        async with running(holder, to(collector.url), timing=timing) as dispatcher:
+            await until(lambda: delivery.state == "given-up")
+            assert delivery.attempts == 2
+            assert delivery.last_error == "HTTP status 500: disk full"
+
+            assert holder.queue().replay(delivery.delivery_id, 0.0)
+            dispatcher.wake()
+            await collector.wait_for(3)
+            await until(lambda: holder.queue().deliveries() == [])
+
+
+async def test_transitions_of_one_alert_arrive_in_order() -> None:
+    holder = FakeHolder()
+    for sequence in range(1, 6):
+        owe(holder.queue(), "a", sequence)
+    answers = (status(500), status(204), status(500), status(429), status(204))
+    async with Collector(*answers) as collector, running(holder, to(collector.url)):
+        await collector.wait_for(8)
+
+        assert collector.ids() == ["a.1", "a.1", "a.2", "a.2", "a.2", "a.3", "a.4", "a.5"]
+        assert collector.most_under_way == 1
+
+
+async def test_a_hanging_receiver_delays_no_other() -> None:
+    holder = FakeHolder()
+    for number in range(200):
+        owe(holder.queue(), f"a{number}", receiver="dead")
+        owe(holder.queue(), f"a{number}", receiver="ops")
+    async with Collector() as dead, Collector() as ops:
+        dead.always = hang
+        # Nothing of `dead` ends before the test does: `ops` gets all or the test fails.
+        async with running(holder, to(dead.url, "dead", timeout=600), to(ops.url)):
+            await ops.wait_for(200)
+            await dead.wait_for(8)
+
+            assert dead.most_under_way == 8
+            assert ops.most_under_way <= 8
+            await until(lambda: len(holder.queue()) == 200)
+
+
+async def test_an_unreachable_receiver_delays_no_other() -> None:
+    holder = FakeHolder()
+    for receiver in ("dead", "ops"):
+        owe(holder.queue(), "a", receiver=receiver)
+    async with Collector() as ops:
+        dead = to(f"http://127.0.0.1:{free_port()}", "dead")
+        async with running(holder, dead, to(ops.url)):
+            await ops.wait_for(1)
+
+
+async def test_the_limit_is_each_receivers_own() -> None:
+    holder, sender = FakeHolder(3), HeldBack()
+    for number in range(3):
+        for alert in range(5):
+            owe(holder.queue(number), f"{number}-{alert}")
+    async with running(holder, to("", max_concurrency=2), sender=sender, timing=RARELY):
+        for done in range(15):
+            await until(lambda done=done: len(sender.asked) == min(done + 2, 15))  # type: ignore[misc]
+            sender.answer(Delivered(204), done)
+        await until(lambda: sum(len(p.deliveries) for p in holder.held.values()) == 0)
+
+    assert len({webhook_id for webhook_id, _ in sender.asked}) == 15
+
+
+async def test_one_delivery_is_never_attempted_twice_at_once() -> None:
+    holder, sender = FakeHolder(), HeldBack()
+    owe(holder.queue(), "a")
+    async with running(holder, to(""), sender=sender) as dispatcher:
+        await until(lambda: len(sender.asked) == 1)
+        for _ in range(20):
+            dispatcher.wake()
+            await asyncio.sleep(0)
+        owe(holder.queue(), "b")
+        dispatcher.wake()
+        await until(lambda: len(sender.asked) == 2)
+
+    assert [webhook_id for webhook_id, _ in sender.asked] == ["a.1", "b.1"]
+
+
+async def test_nothing_is_sent_before_its_commit() -> None:
+    holder, sender = FakeHolder(), HeldBack()
+    queue = holder.queue()
+    async with running(holder, to(""), sender=sender, timing=RARELY) as dispatcher:
+        queue.add(make("a"))
+        dispatcher.wake()
+        await asyncio.sleep(0.02)
+        list(queue.take_changes())
+        dispatcher.wake()
+        await asyncio.sleep(0.02)
+        assert sender.asked == []
+
+        queue.flush_committed()
+        dispatcher.wake()
+        await until(lambda: len(sender.asked) == 1)
+
+
+async def test_wake_looks_at_once() -> None:
+    holder, sender = FakeHolder(), HeldBack()
+    async with running(holder, to(""), sender=sender, timing=RARELY) as dispatcher:
+        await asyncio.sleep(0.01)
+        owe(holder.queue(), "a")
+        dispatcher.wake()
+
+        await until(lambda: len(sender.asked) == 1)
+
+
+async def test_without_being_woken_it_looks_now_and_then() -> None:
+    holder, sender = FakeHolder(), HeldBack()
+    async with running(holder, to(""), sender=sender):
+        await asyncio.sleep(0.01)
+        owe(holder.queue(), "a")
+
+        await until(lambda: len(sender.asked) == 1)
+
+
+# Receivers that are no more
+
+
+async def test_gone_disables_a_receiver_and_only_that() -> None:
+    holder, metrics = FakeHolder(), CountingMetrics()
+    for alert in "abc":
+        owe(holder.queue(), alert, 1)
+        owe(holder.queue(), alert, 2)
+    owe(holder.queue(), "a", receiver="other")
+    async with Collector(status(410)) as collector, Collector() as other:
+        receivers = (to(collector.url, max_concurrency=1), to(other.url, "other"))
+        async with running(holder, *receivers, metrics=metrics) as dispatcher:
+            await other.wait_for(1)
+            await until(lambda: len(holder.queue()) == 0)
+            owe(holder.queue(), "later")
+            dispatcher.wake()
+            await until(lambda: len(holder.queue()) == 0)
+
+        assert len(collector.arrivals) == 1
+    given_up = holder.queue().deliveries()
+    assert len(given_up) == 7
+    assert all("410" in (delivery.last_error or "") for delivery in given_up)
+    assert sorted(metrics.results) == ["delivered", "disabled"]
+
+
+async def test_what_is_owed_to_a_receiver_that_was_removed_is_given_up() -> None:
+    holder = FakeHolder()
+    delivery = owe(holder.queue(), "a", receiver="former")
+    async with running(holder):
+        await until(lambda: delivery.state == "given-up")
+
+    assert delivery.attempts == 0
+    assert delivery.last_error == "receiver former is not in the configuration any more"
+
+
+# Partitions that come and go
+
+
+async def test_the_result_for_a_partition_that_went_is_dropped() -> None:
+    holder, sender = FakeHolder(), HeldBack()
+    gone = holder.queue()
+    delivery = owe(gone, "a")
+    async with running(holder, to(""), sender=sender, timing=RARELY):
+        await until(lambda: len(sender.asked) == 1)
+        del holder.held[0]
+        sender.answer(Delivered(204))
+        await asyncio.sleep(0.01)
+
+    assert gone.deliveries() == [delivery]
+    assert delivery.attempts == 0
+
+
+async def test_an_attempt_for_a_partition_that_went_is_broken_off() -> None:
+    holder, sender = FakeHolder(), HeldBack()
+    owe(holder.queue(), "a")
+    async with running(holder, to("", max_concurrency=1), sender=sender) as dispatcher:
+        await until(lambda: len(sender.asked) == 1)
+        holder.held = {1: partition(1)}
+        owe(holder.queue(1), "b")
+        dispatcher.wake()
+        await until(lambda: len(sender.asked) == 2)
+
+        assert sender.asked[0][1].cancelled()
+        assert sender.asked[1][0] == "b.1"
+
+
+async def test_what_waited_for_a_partition_that_went_is_not_sent() -> None:
+    holder, sender = FakeHolder(2), HeldBack()
+    owe(holder.queue(0), "a")
+    async with running(holder, to("", max_concurrency=1), sender=sender) as dispatcher:
+        await until(lambda: len(sender.asked) == 1)
+        owe(holder.queue(1), "b")
+        dispatcher.wake()
+        await asyncio.sleep(0.01)
+        del holder.held[1]
+        dispatcher.wake()
+        await asyncio.sleep(0.01)
+        sender.answer(Delivered(204))
+        await until(lambda: len(holder.queue(0)) == 0)
+
+    assert [webhook_id for webhook_id, _ in sender.asked] == ["a.1"]
+
+
+async def test_a_partition_that_went_and_came_back_is_sent_again() -> None:
+    holder, sender = FakeHolder(), HeldBack()
+    owe(holder.queue(), "a")
+    async with running(holder, to(""), sender=sender) as dispatcher:
+        await until(lambda: len(sender.asked) == 1)
+        held, holder.held = holder.held, {}
+        dispatcher.wake()
+        await until(sender.asked[0][1].cancelled)
+        holder.held = held
+        dispatcher.wake()
+        await until(lambda: len(sender.asked) == 2)
+
+    assert [webhook_id for webhook_id, _ in sender.asked] == ["a.1", "a.1"]
+
+
+# Stopping, and what goes wrong
+
+
+async def test_stop_waits_for_attempts_under_way() -> None:
+    holder, sender = FakeHolder(), HeldBack()
+    owe(holder.queue(), "a")
+    owe(holder.queue(), "b")
+    async with running(holder, to("", max_concurrency=1), sender=sender) as dispatcher:
+        await until(lambda: len(sender.asked) == 1)
+        stopping = asyncio.create_task(dispatcher.stop(PATIENCE_S))
+        await asyncio.sleep(0.01)
+        assert not stopping.done()
+        sender.answer(Delivered(204))
+        await stopping
+
+    assert [delivery.alert_id for delivery in holder.queue().deliveries()] == ["b"]
+    assert len(sender.asked) == 1
+
+
+async def test_stop_breaks_off_what_takes_too_long() -> None:
+    holder, sender = FakeHolder(), HeldBack()
+    delivery = owe(holder.queue(), "a")
+    async with running(holder, to(""), sender=sender) as dispatcher:
+        await until(lambda: len(sender.asked) == 1)
+        await dispatcher.stop(0.01)
+
+    assert sender.asked[0][1].cancelled()
+    assert holder.queue().due(1.0) == [delivery]
+
+
+async def test_a_defect_of_the_sender_is_a_failed_attempt() -> None:
+    class Broken:
+        async def send(self, receiver: Receiver, webhook_id: str, body: str, now: float) -> Outcome:
+            raise LookupError(f"oh {receiver} {webhook_id} {body} {now}")
+
+    holder = FakeHolder()
+    delivery = owe(holder.queue(), "a")
+    async with running(holder, to(""), sender=Broken(), timing=RARELY):
+        await until(lambda: delivery.attempts == 1)
+
+    assert delivery.last_error == "unexpected LookupError"
+    assert delivery.state == "pending"
+
+
+async def test_a_defect_of_the_holder_does_not_end_deliveries() -> None:
+    class Faulty(FakeHolder):
+        broken = True
+
+        def ready(self) -> Mapping[int, CampaignPartition]:
+            if self.broken:
+                raise LookupError("oh")
+            return super().ready()
+
+    holder, sender = Faulty(), HeldBack()
+    owe(holder.queue(), "a")
+    async with running(holder, to(""), sender=sender):
+        await asyncio.sleep(0.01)
+        holder.broken = False
+        await until(lambda: len(sender.asked) == 1)
+
+
+async def test_logs_name_the_delivery_and_no_secret() -> None:
+    holder = FakeHolder()
+    owe(holder.queue(), "a")
+    with structlog.testing.capture_logs() as logs:
+        async with Collector(status(500)) as collector, running(holder, to(collector.url)):
+            await until(lambda: len(holder.queue()) == 0)
+
+    failed, delivered = logs
+    named: EventDict = {
+        "delivery_id": "a.1.ops",
+        "alert_id": "a",
+        "campaign_id": "c",
+        "receiver": "ops",
+    }
+    assert failed.items() >= {**named, "attempt": 1, "reason": "HTTP status 500"}.items()
+    assert delivered.items() >= {**named, "attempt": 2, "status": 204}.items()
+    assert "hidden" not in str(logs)
+    assert SECRET not in str(logs)
+
+
+@pytest.mark.parametrize("retry_after", [3600.0, None])
+async def test_a_wait_is_kept(retry_after: float | None) -> None:
+    holder, sender = FakeHolder(), HeldBack()
+    delivery = owe(holder.queue(), "a")
+    now = 1000.0
+    timing = Timing((60.0,), poll_interval=0.005, clock=lambda: now)
+    async with running(holder, to(""), sender=sender, timing=timing):
+        await until(lambda: len(sender.asked) == 1)
+        sender.answer(Retry("status", "no", retry_after))
+        await until(lambda: delivery.attempts == 1)
+        assert delivery.next_attempt_at >= now + (retry_after or 54.0)
+
+        now = delivery.next_attempt_at - 0.001
+        await asyncio.sleep(0.02)
+        assert len(sender.asked) == 1
+        now = delivery.next_attempt_at
+        await until(lambda: len(sender.asked) == 2)
