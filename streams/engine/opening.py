@@ -55,7 +55,7 @@ class Opening:
         writer = self._new_writer(number)
         try:
             await writer.open()
-            offsets = await committed_offsets(self._connection, self._group_id)
+            offsets = await committed_offsets(self._connection, self._group_id, partitions)
             feeders = range(sources) if self._job.topics.keyed is not None else (number,)
             partition = CampaignPartition(number, self._job.watch, feeders, self._job.now())
             return await self._restore(partition, set(partitions), writer, offsets)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -72,15 +72,19 @@ async def read_state(
 
 
 async def committed_offsets(
-    connection: Mapping[str, Any], group_id: str
+    connection: Mapping[str, Any], group_id: str, partitions: Iterable[TopicPartition]
 ) -> Mapping[TopicPartition, OffsetAndMetadata]:
-    """Ask the group's coordinator for the committed offsets and their metadata."""
+    """Ask the group's coordinator for committed offsets and their metadata.
+
+    Returns:
+        Those of the partitions for which any was committed.
+    """
     admin = AIOKafkaAdminClient(**connection)
     try:
         await admin.start()
         offsets: Mapping[
             TopicPartition, OffsetAndMetadata
-        ] = await admin.list_consumer_group_offsets(group_id)
+        ] = await admin.list_consumer_group_offsets(group_id, partitions=list(partitions))
     finally:
         await admin.close()
     return {partition: at for partition, at in offsets.items() if at.offset >= 0}
