@@ -1,0 +1,515 @@
+"""The life of an alert: examples, golden payloads, and a state machine against a plain model."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import jsonschema
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from streams.domain import transitions
+from streams.domain.alerts import AlertBook, Said
+from streams.domain.detectors import Observation, Threshold
+from streams.domain.rules import Rule, Scope
+from streams.domain.transitions import Transition, rfc3339
+
+GOLDEN = Path(__file__).parent / "golden"
+T0 = 1_795_428_042.0  # 2026-11-23T10:00:42Z
+WINDOW = 1_795_428_000
+SIZE = 60
+HISTORY = 86_400.0
+SCOPE = Scope("4f8d/ü")
+RULE = Rule(
+    name="failure-spike",
+    statuses=frozenset({"FAILURE"}),
+    detector=Threshold(0.10, 0.95),
+    recovery_level=0.05,
+    keep_firing_for=30.0,
+    no_data_after=900.0,
+    repeat_interval=3600.0,
+    labels={"team": "crm"},
+)
+
+
+def seen(hits: int, attempts: int = 812) -> Observation:
+    return Observation(attempts, hits, {"FAILURE": hits, "SUCCESS": attempts - hits})
+
+
+HIGH, BETWEEN, LOW = seen(164), seen(60), seen(8)  # 20 %, 7 %, 1 %
+
+
+def book(*rules: Rule) -> AlertBook:
+    numbers = count(1)
+    return AlertBook(
+        rules or (RULE,),
+        SIZE,
+        HISTORY,
+        lambda: f"alert-{next(numbers)}",
+        "http://127.0.0.1:8080",
+    )
+
+
+def show(
+    alerts: AlertBook,
+    what: Observation,
+    now: float,
+    rule: Rule = RULE,
+    scope: Scope = SCOPE,
+) -> str | None:
+    """Show the book a window; return the kind of transition that it leads to."""
+    transition = alerts.consider(rule, Said(scope, "app-1", WINDOW, what), now)
+    return kind(transition) if transition else None
+
+
+def kind(transition: Transition) -> str:
+    return transition.type.removeprefix("campaign.alert.")
+
+
+def kinds(found: list[Transition]) -> list[str]:
+    return [kind(transition) for transition in found]
+
+
+def restarted(alerts: AlertBook, *rules: Rule) -> AlertBook:
+    return read_back(dict(alerts.take_changes()), *rules)
+
+
+def read_back(written: dict[bytes, bytes | None], *rules: Rule) -> AlertBook:
+    again = book(*rules)
+    for key, value in written.items():
+        _, _, alert_id = orjson.loads(key)
+        again.restore(alert_id, value)
+    return again
+
+
+# From breach to recovery
+
+
+def test_a_breach_fires_at_once_without_for() -> None:
+    alerts = book()
+
+    assert show(alerts, HIGH, T0) == "firing"
+    assert alerts.watches(SCOPE.campaign_id)
+
+
+def test_it_fires_once_for_one_episode() -> None:
+    alerts = book()
+    show(alerts, HIGH, T0)
+
+    assert [show(alerts, HIGH, T0 + second) for second in range(1, 600)] == [None] * 599
+
+
+@pytest.mark.parametrize("what", [BETWEEN, LOW])
+def test_no_breach_no_alert(what: Observation) -> None:
+    alerts = book()
+
+    assert show(alerts, what, T0) is None
+    assert alerts.alerts() == []
+    assert list(alerts.take_changes()) == []
+
+
+def test_few_attempts_do_not_fire_though_the_rate_is_high() -> None:
+    assert show(book(), seen(2, 10), T0) is None
+
+
+def test_for_makes_it_wait() -> None:
+    waiting = replace(RULE, for_=10.0)
+    alerts = book(waiting)
+
+    assert show(alerts, HIGH, T0, waiting) is None
+    assert [alert.state for alert in alerts.alerts()] == ["pending"]
+    assert show(alerts, HIGH, T0 + 9.9, waiting) is None
+    assert show(alerts, HIGH, T0 + 10, waiting) == "firing"
+    (alert,) = alerts.alerts()
+    assert alert.starts_at == T0
+
+
+def test_a_breach_that_ends_before_for_leaves_no_trace() -> None:
+    waiting = replace(RULE, for_=10.0)
+    alerts = book(waiting)
+    show(alerts, HIGH, T0, waiting)
+
+    assert show(alerts, BETWEEN, T0 + 5, waiting) is None
+    assert alerts.alerts() == []
+    assert not alerts.watches(SCOPE.campaign_id)
+    # The next breach waits its whole time again.
+    assert show(alerts, HIGH, T0 + 10, waiting) is None
+
+
+def test_it_resolves_when_the_rate_stays_low_for_long_enough() -> None:
+    alerts = book()
+    show(alerts, HIGH, T0)
+
+    assert show(alerts, LOW, T0 + 60) is None
+    assert show(alerts, LOW, T0 + 89.9) is None
+    assert show(alerts, LOW, T0 + 90) == "resolved"
+    (alert,) = alerts.alerts()
+    assert (alert.state, alert.ends_at, alert.sequence) == ("resolved", T0 + 90, 2)
+    assert not alerts.watches(SCOPE.campaign_id)
+
+
+@pytest.mark.parametrize("what", [BETWEEN, HIGH])
+def test_a_rate_above_the_recovery_level_starts_the_recovery_anew(what: Observation) -> None:
+    alerts = book()
+    show(alerts, HIGH, T0)
+    show(alerts, LOW, T0 + 10)
+    show(alerts, what, T0 + 39)
+
+    assert show(alerts, LOW, T0 + 40) is None
+    assert show(alerts, LOW, T0 + 69) is None
+    assert show(alerts, LOW, T0 + 70) == "resolved"
+
+
+def test_without_keep_firing_for_it_resolves_at_once() -> None:
+    hasty = replace(RULE, keep_firing_for=0.0)
+    alerts = book(hasty)
+    show(alerts, HIGH, T0, hasty)
+
+    assert show(alerts, LOW, T0 + 1, hasty) == "resolved"
+
+
+def test_the_next_breach_is_another_episode() -> None:
+    alerts = book()
+    show(alerts, HIGH, T0)
+    show(alerts, LOW, T0 + 10)
+    show(alerts, LOW, T0 + 40)
+
+    assert show(alerts, HIGH, T0 + 50) == "firing"
+    assert [(a.alert_id, a.state) for a in alerts.alerts()] == [
+        ("alert-1", "resolved"),
+        ("alert-2", "firing"),
+    ]
+
+
+def test_scopes_and_rules_have_alerts_of_their_own() -> None:
+    other = replace(RULE, name="other")
+    alerts = book(RULE, other)
+
+    assert show(alerts, HIGH, T0) == "firing"
+    assert show(alerts, HIGH, T0, other) == "firing"
+    assert show(alerts, HIGH, T0, scope=Scope(SCOPE.campaign_id, treatment_id="1")) == "firing"
+    for scope_of in (RULE, other):
+        show(alerts, LOW, T0 + 1, scope_of)
+        show(alerts, LOW, T0 + 31, scope_of)
+    assert alerts.watches(SCOPE.campaign_id)
+    assert sum(alert.is_live for alert in alerts.alerts()) == 1
+
+
+# What time does
+
+
+def test_reminders() -> None:
+    alerts = book()
+    show(alerts, HIGH, T0)
+    found = []
+    for minute in range(1, 181):
+        show(alerts, HIGH, T0 + 60 * minute)
+        found += [(minute, *kinds([told])) for told in alerts.tick(T0 + 60 * minute)]
+
+    assert found == [(60, "reminder"), (120, "reminder"), (180, "reminder")]
+
+
+def test_no_data_does_not_resolve_but_expires() -> None:
+    alerts = book()
+    show(alerts, HIGH, T0)
+    show(alerts, LOW, T0 + 10)
+
+    assert alerts.tick(T0 + 909.9) == []
+    assert kinds(alerts.tick(T0 + 910)) == ["expired"]
+    (alert,) = alerts.alerts()
+    assert (alert.state, alert.ends_at) == ("expired", T0 + 910)
+    assert alerts.tick(T0 + 911) == []
+
+
+def test_a_pending_alert_without_data_goes_silently() -> None:
+    waiting = replace(RULE, for_=1000.0)
+    alerts = book(waiting)
+    show(alerts, HIGH, T0, waiting)
+
+    assert alerts.tick(T0 + 900) == []
+    assert alerts.alerts() == []
+
+
+def test_an_alert_whose_rule_is_gone_expires() -> None:
+    alerts = book()
+    show(alerts, HIGH, T0)
+    again = restarted(alerts, replace(RULE, name="another"))
+
+    assert kinds(again.tick(T0 + 1)) == ["expired"]
+
+
+def test_an_ended_alert_is_remembered_for_a_while() -> None:
+    alerts = book()
+    show(alerts, HIGH, T0)
+    alerts.tick(T0 + 900)
+    list(alerts.take_changes())
+
+    alerts.tick(T0 + 900 + HISTORY - 1)
+    assert alerts.get("alert-1") is not None
+    alerts.tick(T0 + 900 + HISTORY)
+    assert alerts.get("alert-1") is None
+    assert [value for _, value in alerts.take_changes()] == [None]
+
+
+# Written down and read back
+
+
+def test_a_restart_fires_nothing_twice() -> None:
+    alerts = book()
+    show(alerts, HIGH, T0)
+    again = restarted(alerts)
+    again.resume(T0 + 60)
+
+    assert again.watches(SCOPE.campaign_id)
+    assert show(again, HIGH, T0 + 60) is None
+    assert again.tick(T0 + 60) == []
+
+
+def test_a_restart_keeps_for_and_recovery_going() -> None:
+    waiting = replace(RULE, for_=10.0)
+    alerts = book(waiting)
+    show(alerts, HIGH, T0, waiting)
+    written = dict(alerts.take_changes())
+    alerts = read_back(written, waiting)
+    assert show(alerts, HIGH, T0 + 10, waiting) == "firing"
+    show(alerts, LOW, T0 + 20, waiting)
+    written.update(alerts.take_changes())
+    alerts = read_back(written, waiting)
+
+    assert show(alerts, LOW, T0 + 50, waiting) == "resolved"
+
+
+def test_a_pause_of_the_worker_is_not_silence_of_the_campaign() -> None:
+    alerts = book()
+    show(alerts, HIGH, T0)
+    again = restarted(alerts)
+    again.resume(T0 + 10_000)
+
+    assert kinds(again.tick(T0 + 10_000)) == ["reminder"]
+    assert again.tick(T0 + 10_899) == []
+    assert kinds(again.tick(T0 + 10_900)) == ["expired"]
+
+
+def test_keys_say_whose_alert_it_is() -> None:
+    alerts = book()
+    show(alerts, HIGH, T0)
+
+    ((key, value),) = alerts.take_changes()
+
+    assert key == '["alert","4f8d/ü","alert-1"]'.encode()
+    assert value is not None
+    assert list(alerts.take_changes()) == []
+
+
+def test_reading_null_back_removes_a_live_alert() -> None:
+    alerts = book()
+    show(alerts, HIGH, T0)
+
+    alerts.restore("alert-1", None)
+
+    assert alerts.alerts() == []
+    assert not alerts.watches(SCOPE.campaign_id)
+    assert show(alerts, HIGH, T0 + 1) == "firing"
+
+
+# What is told
+
+
+def told() -> Iterator[tuple[str, Transition | None]]:
+    """One episode of each end, and what is told of it."""
+    alerts = book()
+
+    def say(what: Observation, window: int, now: float) -> Transition | None:
+        return alerts.consider(RULE, Said(SCOPE, "app-1", window, what), now)
+
+    yield "firing", say(HIGH, WINDOW, T0)
+    say(HIGH, WINDOW + 3600, T0 + 3600.5)
+    yield "reminder", alerts.tick(T0 + 3600.5)[0]
+    say(LOW, WINDOW + 3660, T0 + 3660)
+    yield "resolved", say(LOW, WINDOW + 3660, T0 + 3690)
+    scoped = replace(RULE, name="by-treatment", scope="treatment", labels={})
+    alerts = book(scoped)
+    treated = Scope("100%", treatment_id="1")
+    alerts.consider(scoped, Said(treated, None, WINDOW, HIGH), T0)
+    yield "expired", alerts.tick(T0 + 900)[0]
+
+
+@pytest.mark.parametrize("name", ["firing", "reminder", "resolved", "expired"])
+def test_golden(name: str) -> None:
+    """The files are the contract with receivers: change one only with the documentation."""
+    (transition,) = [t for kind_, t in told() if kind_ == name and t is not None]
+
+    body = transitions.encode(transition)
+
+    written = (GOLDEN / f"{name}.json").read_text()
+    assert orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2).decode() + "\n" == written
+    assert transitions.decode(body) == transition
+    jsonschema.Draft202012Validator(transitions.json_schema()).validate(orjson.loads(body))
+
+
+PROMISED = """
+    alert_id sequence rule severity campaign_id treatment_id delivery_type app_id starts_at ends_at
+    window evidence summary labels links
+"""
+
+
+def test_the_fields_and_their_order_are_those_that_were_promised() -> None:
+    body = orjson.loads((GOLDEN / "firing.json").read_text())
+
+    assert list(body) == ["type", "timestamp", "data"]
+    assert list(body["data"]) == PROMISED.split()
+    assert list(body["data"]["window"]) == ["start", "end"]
+    assert list(body["data"]["evidence"]) == [
+        "attempts",
+        "hits",
+        "rate",
+        "lower_bound",
+        "baseline_rate",
+        "counts",
+    ]
+    assert list(body["data"]["links"]) == ["windows", "alert"]
+
+
+def test_the_schema_refuses_what_is_no_transition() -> None:
+    validator = jsonschema.Draft202012Validator(transitions.json_schema())
+    body = orjson.loads((GOLDEN / "firing.json").read_text())
+    validator.validate(body)
+
+    for wrong in ({**body, "type": "campaign.alert.other"}, {**body, "data": {}}, {}):
+        assert not validator.is_valid(wrong)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "1970-01-01T00:00:00Z"),
+        (T0, "2026-11-23T10:00:42Z"),
+        (T0 + 0.25, "2026-11-23T10:00:42.250Z"),
+        (T0 + 0.9999, "2026-11-23T10:00:43Z"),
+    ],
+)
+def test_times_are_rfc_3339(seconds: float, text: str) -> None:
+    assert rfc3339(seconds) == text
+
+
+@given(st.integers(0, 4_102_444_800_000))
+def test_milliseconds_are_kept(milliseconds: int) -> None:
+    text = rfc3339(milliseconds / 1000)
+
+    assert text.endswith(f".{milliseconds % 1000:03d}Z" if milliseconds % 1000 else "Z")
+
+
+# A state machine
+
+
+class Book(RuleBasedStateMachine):
+    """Whatever is seen, however time passes and workers come and go, alerts keep their promises.
+
+    The model follows one campaign by the words of the rule: when it became bad, when good again,
+    when it was last heard.
+    """
+
+    rule_ = replace(RULE, for_=10.0)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids = count(1)
+        self.alerts = self.empty()
+        self.topic: dict[bytes, bytes | None] = {}
+        self.now = T0
+        self.told: dict[str, list[Transition]] = {}
+        self.bad_since: float | None = None
+        self.good_since: float | None = None
+        self.firing = False
+        self.heard_at = T0
+        self.notified_at = T0
+
+    def empty(self) -> AlertBook:
+        return AlertBook((self.rule_,), SIZE, HISTORY, lambda: f"alert-{next(self.ids)}")
+
+    @rule(seconds=st.sampled_from([0.5, 5.0, 30.0, 400.0, 3600.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(what=st.sampled_from([HIGH, BETWEEN, LOW]))
+    def see(self, what: Observation) -> None:
+        found = self.alerts.consider(self.rule_, Said(SCOPE, None, WINDOW, what), self.now)
+        self.note([found] if found else [])
+
+        assert (kind(found) if found else None) == self.expected(what)
+
+    def expected(self, what: Observation) -> str | None:
+        self.heard_at = self.now
+        if self.firing:
+            if what is not LOW:
+                self.good_since = None
+            elif self.good_since is None:
+                self.good_since = self.now
+            if self.good_since is not None and self.now - self.good_since >= 30:
+                self.end()
+                return "resolved"
+        elif what is not HIGH:
+            self.bad_since = None
+        elif self.bad_since is None:
+            self.bad_since = self.now
+        elif self.now - self.bad_since >= 10:
+            self.firing, self.notified_at = True, self.now
+            return "firing"
+        return None
+
+    def end(self) -> None:
+        self.firing, self.bad_since, self.good_since = False, None, None
+
+    @rule()
+    def tick(self) -> None:
+        found = self.alerts.tick(self.now)
+        self.note(found)
+
+        expected: list[str] = []
+        if self.now - self.heard_at >= 900:
+            expected = ["expired"] if self.firing else []
+            self.end()
+        elif self.firing and self.now - self.notified_at >= 3600:
+            expected = ["reminder"]
+            self.notified_at = self.now
+        assert kinds(found) == expected
+
+    @rule()
+    def move(self) -> None:
+        """Another worker goes on from what was written down."""
+        self.topic.update(self.alerts.take_changes())
+        self.alerts = self.empty()
+        for key, value in self.topic.items():
+            self.alerts.restore(orjson.loads(key)[2], value)
+        self.alerts.resume(self.now)
+        self.heard_at = self.now
+
+    def note(self, found: list[Transition]) -> None:
+        for transition in found:
+            self.told.setdefault(transition.data.alert_id, []).append(transition)
+
+    @invariant()
+    def each_alert_is_told_from_beginning_to_end(self) -> None:
+        for alert_id, story in self.told.items():
+            words = kinds(story)
+            assert [t.data.sequence for t in story] == list(range(1, len(story) + 1))
+            assert words[0] == "firing"
+            assert set(words[1:-1]) <= {"reminder"}
+            alert = self.alerts.get(alert_id)
+            if alert is not None:
+                assert alert.state == (words[-1] if words[-1] in ENDS else "firing")
+
+    @invariant()
+    def one_episode_at_a_time(self) -> None:
+        live = [alert for alert in self.alerts.alerts() if alert.is_live]
+        assert len(live) == (self.firing or self.bad_since is not None)
+        assert self.alerts.watches(SCOPE.campaign_id) == bool(live)
+
+
+ENDS = {"resolved", "expired"}
+TestBook = Book.TestCase
+TestBook.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

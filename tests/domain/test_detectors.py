@@ -1,0 +1,116 @@
+"""When a rate is high beyond doubt."""
+
+from statistics import NormalDist
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.domain.detectors import Observation, Threshold, wilson_lower_bound
+
+attempts = st.integers(1, 1_000_000)
+levels = st.floats(0.001, 0.999)
+confidences = st.floats(0.5, 0.999)
+
+
+def seen(hits: int, attempts: int) -> Observation:
+    return Observation(attempts, hits, {"FAILURE": hits, "SUCCESS": attempts - hits})
+
+
+@st.composite
+def observations(draw: st.DrawFn) -> tuple[int, int]:
+    number = draw(attempts)
+    return draw(st.integers(0, number)), number
+
+
+# From the closed form, worked out with 50 decimal digits.
+@pytest.mark.parametrize(
+    ("hits", "number", "confidence", "expected"),
+    [
+        (164, 812, 0.95, 0.1798034),
+        (1, 2, 0.95, 0.1208663),
+        (10, 10, 0.95, 0.7870580),
+        (50, 100, 0.99, 0.3867078),
+        (5, 100, 0.95, 0.0245474),
+        (0, 100, 0.95, 0.0),
+        (0, 0, 0.95, 0.0),
+    ],
+)
+def test_known_bounds(hits: int, number: int, confidence: float, expected: float) -> None:
+    assert wilson_lower_bound(hits, number, confidence) == pytest.approx(expected, abs=1e-6)
+
+
+@given(observations(), confidences)
+def test_the_bound_is_between_zero_and_the_rate(
+    observation: tuple[int, int], confidence: float
+) -> None:
+    hits, number = observation
+
+    assert 0 <= wilson_lower_bound(hits, number, confidence) <= hits / number + 1e-12
+
+
+@given(observations(), confidences)
+def test_the_bound_is_the_proportion_that_the_score_test_just_accepts(
+    observation: tuple[int, int], confidence: float
+) -> None:
+    """The definition, of which the formula is the solution: (rate - p)^2 = z^2 p (1 - p) / n."""
+    hits, number = observation
+    z = NormalDist().inv_cdf(confidence)
+
+    p = wilson_lower_bound(hits, number, confidence)
+
+    assert (hits / number - p) ** 2 == pytest.approx(z * z * p * (1 - p) / number, abs=1e-12)
+
+
+@given(observations(), confidences, st.integers(2, 100))
+def test_more_of_the_same_makes_surer(
+    observation: tuple[int, int], confidence: float, times: int
+) -> None:
+    hits, number = observation
+
+    bound = wilson_lower_bound(hits, number, confidence)
+
+    assert wilson_lower_bound(hits * times, number * times, confidence) >= bound - 1e-12
+
+
+@given(observations(), st.tuples(confidences, confidences))
+def test_more_confidence_asks_for_more(
+    observation: tuple[int, int], pair: tuple[float, float]
+) -> None:
+    hits, number = observation
+    less, more = sorted(pair)
+
+    bound = wilson_lower_bound(hits, number, less)
+    assert wilson_lower_bound(hits, number, more) <= bound + 1e-12
+
+
+@given(observations(), levels, confidences)
+def test_a_breach_is_always_above_the_level(
+    observation: tuple[int, int], level: float, confidence: float
+) -> None:
+    hits, number = observation
+
+    verdict = Threshold(level, confidence).judge(seen(hits, number))
+
+    if verdict.breaching:
+        assert hits / number > level
+    assert verdict.breaching == (verdict.lower_bound > level)
+    assert verdict.baseline_rate is None
+
+
+@given(attempts, levels, confidences)
+def test_no_hits_no_breach(number: int, level: float, confidence: float) -> None:
+    assert not Threshold(level, confidence).judge(seen(0, number)).breaching
+
+
+def test_few_attempts_need_a_higher_rate() -> None:
+    detector = Threshold(0.10, 0.95)
+
+    assert not detector.judge(seen(2, 10)).breaching  # 20 % of ten
+    assert detector.judge(seen(20, 100)).breaching  # 20 % of a hundred
+    assert detector.judge(seen(5, 10)).breaching  # half of ten
+
+
+def test_the_rate_of_nothing_is_nothing() -> None:
+    assert seen(0, 0).rate == 0.0
+    assert not Threshold(0.10).judge(seen(0, 0)).breaching
