@@ -43,7 +43,7 @@ class Worker:
     """
 
     def __init__(self, configuration: Configuration, counts: Mapping[str, int]) -> None:
-        self._configuration = configuration
+        self.configuration = configuration
         self._connection = connection(configuration.kafka)
         self._version = importlib.metadata.version("campaign-streams")
         self.metrics = Metrics(self._version)
@@ -62,7 +62,7 @@ class Worker:
     # The parts
 
     def _job(self, counts: Mapping[str, int]) -> Job:
-        topics, keyed = self._configuration.topics, self._configuration.source.keyed
+        topics, keyed = self.configuration.topics, self.configuration.source.keyed
         return Job(
             topics=Topics(
                 source=topics.source,
@@ -74,15 +74,15 @@ class Worker:
                 dead_letter_partitions=counts[topics.dead_letter],
             ),
             lanes=counts[topics.state],
-            intake=intake_of(self._configuration),
+            intake=intake_of(self.configuration),
             watch=self.watch,
-            state_interval=self._configuration.flush.state_interval,
+            state_interval=self.configuration.flush.state_interval,
             now=time.time,
             instruments=self.metrics,
         )
 
     def _new_lanes(self, job: Job) -> Lanes:
-        kafka = self._configuration.kafka
+        kafka = self.configuration.kafka
         opening = Opening(
             job,
             self._connection,
@@ -94,7 +94,7 @@ class Worker:
         return Lanes(
             self._assignor,
             opening,
-            self._configuration.flush.interval,
+            self.configuration.flush.interval,
             park_timeout=kafka.session_timeout / 2,
             flushed=self._flushed,
             rebalanced=self.metrics.rebalanced,
@@ -102,7 +102,7 @@ class Worker:
         )
 
     def _new_writer(self, lane: int) -> Writer:
-        kafka = self._configuration.kafka
+        kafka = self.configuration.kafka
         if kafka.guarantee == "exactly-once":
             transactional_id = f"{kafka.group_id}-lane-{lane}"
             return TransactionalWriter(
@@ -112,17 +112,17 @@ class Worker:
 
     def _new_api(self) -> ApiServer:
         return ApiServer(
-            self._configuration.http,
+            self.configuration.http,
             self.lanes,
             self.watch,
             self,
             lambda: self.metrics.page(self.lanes.ready()),
-            located=not self._configuration.source.keyed,
+            located=not self.configuration.source.keyed,
             now=time.time,
         )
 
     def _new_client(self) -> WebhookClient:
-        delivery = self._configuration.delivery
+        delivery = self.configuration.delivery
         return WebhookClient(
             Guard(delivery.allow_networks),
             allow_http=delivery.allow_http,
@@ -137,9 +137,9 @@ class Worker:
                 tuple(secret.get_secret_value() for secret in settings.secrets),
                 settings.timeout,
             )
-            for settings in self._configuration.receivers
+            for settings in self.configuration.receivers
         ]
-        timing = Timing(self._configuration.delivery.retry_schedule)
+        timing = Timing(self.configuration.delivery.retry_schedule)
         return Dispatcher(self.lanes, self._client, receivers, timing, self.metrics)
 
     # What the parts tell each other
@@ -177,7 +177,7 @@ class Worker:
             UserError: if it cannot listen.
         """
         await self.api.start()
-        http = self._configuration.http
+        http = self.configuration.http
         self._assignor.url = http.advertised_url or f"http://{http.host}:{self.api.port}"
         await self._client.__aenter__()
         await self._dispatcher.start()

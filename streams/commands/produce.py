@@ -1,0 +1,200 @@
+"""`campaign-streams produce`: recorded events to the source topic."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from streams.commands.common import PROGRAM, examples, with_configuration
+from streams.errors import UserError
+
+if TYPE_CHECKING:
+    from io import BufferedReader
+
+    from streams.configuration.models import Configuration
+    from streams.traffic.sending import Account, Sender
+
+BATCH = 500
+BATCHES_PER_SECOND = 20
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the files are sent."""
+
+    rate: float | None
+    now: bool
+    by_campaign: bool
+    topic: str
+
+
+@click.command(
+    "produce",
+    epilog=examples(
+        f"{PROGRAM} produce events.ndjson firehose/*.gz --now --rate 200",
+        f"zcat old.gz | {PROGRAM} produce -",
+    ),
+)
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    metavar="FILE...",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+)
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Events per second."
+)
+@click.option("--now", is_flag=True, help="Shift the times so that the last event is now.")
+@click.option(
+    "--key",
+    type=click.Choice(["none", "campaign"]),
+    default="none",
+    show_default=True,
+    help="Key of the records; none spreads them over the partitions.",
+)
+@click.option("--topic", metavar="NAME", help="Instead of the configured source topic.")
+@with_configuration()
+def command(  # noqa: PLR0913, PLR0917 - one parameter an option
+    configuration: "Configuration",
+    files: tuple[str, ...],
+    rate: float | None,
+    now: bool,
+    key: str,
+    topic: str | None,
+) -> int:
+    """Send recorded events to the source topic.
+
+    Reads NDJSON, objects with nothing between them (as Firehose leaves them), printed JSON and
+    arrays, gzip or not; `-` is standard input. What is not a JSON object is left out and counted;
+    the exit status is then 1.
+    """
+    # What the client has to say is in the account or in the error.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    options = Options(rate, now, key == "campaign", topic or configuration.topics.source)
+    account = asyncio.run(send_files(configuration, files, options))
+    return 1 if account.unsent else 0
+
+
+async def send_files(
+    configuration: "Configuration", files: tuple[str, ...], options: Options
+) -> "Account":
+    """Send the events of files, `-` for standard input; say at the end what became of them."""
+    with contextlib.ExitStack() as stack:
+        streams = [(_name(file), _opened(file, stack, again=options.now)) for file in files]
+        return await _produce(configuration, streams, options)
+
+
+async def _produce(
+    configuration: "Configuration", streams: "list[tuple[str, BufferedReader]]", options: Options
+) -> "Account":
+    from streams.engine.client import check_broker, connection  # noqa: PLC0415
+    from streams.traffic.sending import Sender, campaign_key  # noqa: PLC0415
+
+    await check_broker(configuration.kafka)
+    shift = _shift(streams) if options.now else None
+    sender = Sender(
+        connection(configuration.kafka),
+        options.topic,
+        key=campaign_key if options.by_campaign else None,
+        idempotent=configuration.kafka.guarantee == "exactly-once",
+    )
+    try:
+        async with sender:
+            await _send_all(sender, streams, options, shift)
+    finally:
+        for line in sender.account.lines():
+            click.echo(line, err=True)
+    return sender.account
+
+
+async def _send_all(
+    sender: "Sender",
+    streams: "list[tuple[str, BufferedReader]]",
+    options: Options,
+    shift: Callable[[bytes], bytes] | None,
+) -> None:
+    from streams.commands.progress import progress  # noqa: PLC0415 - rich
+    from streams.traffic.files import batches, read_ahead  # noqa: PLC0415
+    from streams.traffic.pacing import Pace  # noqa: PLC0415
+
+    size = BATCH
+    pace = None
+    if options.rate:
+        size = max(1, min(BATCH, int(options.rate / BATCHES_PER_SECOND)))
+        pace = Pace(options.rate, time.monotonic, asyncio.sleep)
+    sizes = [_size(stream) for _, stream in streams]
+    with progress(sum(sizes) or None, in_bytes=True) as advance:
+        for n, (name, stream) in enumerate(streams):
+            async for batch in read_ahead(batches(name, stream, size)):
+                for reason, place in batch.problems:
+                    sender.account.fail(reason, 1, place)
+                if batch.events:
+                    if pace:
+                        await pace.wait(len(batch.events))
+                    events = [shift(event) for event in batch.events] if shift else batch.events
+                    await sender.send(events, batch.place)
+                advance(len(batch.events), sum(sizes[:n]) + _position(stream))
+
+
+def _shift(streams: "list[tuple[str, BufferedReader]]") -> Callable[[bytes], bytes] | None:
+    from streams.traffic.recorded import Recorded, read_events  # noqa: PLC0415
+    from streams.traffic.shifting import latest_time, shifted  # noqa: PLC0415
+
+    def events() -> Iterator[bytes]:
+        for _, stream in streams:
+            for item in read_events(stream):
+                if isinstance(item, Recorded):
+                    yield item.value
+            stream.seek(0)
+
+    latest = latest_time(events())
+    if latest is None:
+        return None
+    by_ms = int(time.time() * 1000) - latest
+    return lambda event: shifted(event, by_ms)
+
+
+def _name(file: str) -> str:
+    return "standard input" if file == STDIN else file
+
+
+def _opened(file: str, stack: contextlib.ExitStack, *, again: bool) -> "BufferedReader":
+    """Open a file; standard input is put aside first if it has to be read again."""
+    if file != STDIN:
+        try:
+            return stack.enter_context(Path(file).open("rb"))
+        except OSError as error:
+            raise UserError(f"cannot read {file}: {error.strerror}") from error
+    stdin = cast("BufferedReader", sys.stdin.buffer)
+    if not again:
+        return stdin
+    copy = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
+    shutil.copyfileobj(stdin, copy)
+    copy.seek(0)
+    return cast("BufferedReader", copy)
+
+
+def _size(stream: "BufferedReader") -> int:
+    """Return the bytes of a file, and 0 for a pipe."""
+    try:
+        status = os.fstat(stream.fileno())
+    except OSError:
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+
+def _position(stream: "BufferedReader") -> int:
+    return stream.tell() if stream.seekable() else 0

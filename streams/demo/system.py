@@ -1,0 +1,135 @@
+"""The whole system on one machine: broker, worker, traffic and a receiver of webhooks."""
+
+import asyncio
+import base64
+import contextlib
+import itertools
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+
+from pydantic import SecretStr
+
+from streams.configuration.alerting import ReceiverSettings, default_rules
+from streams.configuration.models import Configuration, WindowSettings
+from streams.demo.embedded_broker import EmbeddedBroker
+from streams.demo.receiver import LocalReceiver
+from streams.domain.transitions import rfc3339
+from streams.engine.client import connection
+from streams.traffic.incidents import Label
+from streams.traffic.pacing import play
+from streams.traffic.plans import DEMO_FIRST_AFTER_MS, DEMO_RATE, demo_plan
+from streams.traffic.sending import Sender
+from streams.traffic.simulation import Step
+from streams.worker import Worker, working
+
+Say = Callable[[str], None]
+
+SESSION_TIMEOUT = 6.0
+"""Short: the embedded broker lets a group form after half of it."""
+WINDOW, GRACE, KEEP_FIRING = 10, 5, 10.0
+"""Short as well, in seconds, so that there is something to see; for simulated traffic only."""
+READY_POLL = 0.05
+
+
+def demo_configuration(
+    configuration: Configuration, broker: str, receiver: LocalReceiver, secret: str, *, hasty: bool
+) -> Configuration:
+    """Change a configuration so that it runs on this machine alone.
+
+    Args:
+        configuration: what the user has set.
+        broker: `host:port` of the embedded broker.
+        receiver: gets the alerts, besides those that are configured.
+        secret: the receiver's.
+        hasty: use short windows where the user has left them, and the rules, at their defaults.
+    """
+    kafka = configuration.kafka.model_copy(
+        update={
+            "bootstrap_servers": (broker,),
+            "guarantee": "at-least-once",
+            "session_timeout": SESSION_TIMEOUT,
+        }
+    )
+    local = ReceiverSettings(name="local-terminal", url=receiver.url, secrets=(SecretStr(secret),))
+    delivery = configuration.delivery.model_copy(
+        update={
+            "allow_http": True,
+            "allow_networks": (*configuration.delivery.allow_networks, "127.0.0.0/8"),
+        }
+    )
+    changes: dict[str, object] = {
+        "kafka": kafka,
+        "receivers": (*configuration.receivers, local),
+        "delivery": delivery,
+    }
+    if hasty and configuration.windows == WindowSettings():
+        changes["windows"] = configuration.windows.model_copy(
+            update={"size": WINDOW, "grace": GRACE}
+        )
+    if hasty and configuration.rules == default_rules():
+        changes["rules"] = tuple(
+            rule.model_copy(update={"keep_firing_for": KEEP_FIRING}) for rule in configuration.rules
+        )
+    return configuration.model_copy(update=changes)
+
+
+@contextlib.asynccontextmanager
+async def system(
+    configuration: Configuration, broker_port: int, say: Say, *, hasty: bool
+) -> AsyncIterator[Worker]:
+    """Start everything but the traffic, lend the worker when it is ready, stop everything.
+
+    Raises:
+        UserError: if a port is taken or the broker's wheel is not installed.
+    """
+    began = time.monotonic()
+    secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    with EmbeddedBroker(broker_port) as broker:
+        say(f"broker     {broker.address}  embedded, in memory: to try things out, no more")
+        receiver = LocalReceiver(secret, lambda line: say(f"webhook    {line}"))
+        await receiver.start()
+        say(f"receiver   {receiver.url}  prints the alerts that it gets, here")
+        changed = demo_configuration(configuration, broker.address, receiver, secret, hasty=hasty)
+        try:
+            async with working(changed) as worker:
+                say("worker     joining its consumer group, which takes some seconds …")
+                while not worker.ready()[0]:  # noqa: ASYNC110 - many things make it ready
+                    await asyncio.sleep(READY_POLL)
+                say(f"worker     ready after {time.monotonic() - began:.1f} s")
+                say(f"open       http://127.0.0.1:{worker.api.port}/  the dashboard")
+                say(f"           http://127.0.0.1:{worker.api.port}/docs  the HTTP API")
+                yield worker
+        finally:
+            await receiver.stop()
+
+
+async def simulate(configuration: Configuration, say: Say) -> None:
+    """Send simulated traffic for ever, and announce its incidents."""
+    say(
+        f"traffic    about {DEMO_RATE:.0f} events a second; "
+        f"the first incident comes in {DEMO_FIRST_AFTER_MS // 1000} s"
+    )
+    plan = demo_plan(seed=int(time.time()), start_ms=int(time.time() * 1000))
+    numbers: dict[Label, int] = {}
+    count = itertools.count(1)
+
+    def announce(step: Step) -> None:
+        for label in step.ended:
+            say(f"traffic    {_announcement(label, numbers.pop(label), begins=False)}")
+        for label in step.began:
+            numbers[label] = next(count)
+            say(f"traffic    {_announcement(label, numbers[label], begins=True)}")
+
+    async with Sender(connection(configuration.kafka), configuration.topics.source) as sender:
+        await play(plan, sender.send, time.monotonic, asyncio.sleep, announce)
+
+
+def _announcement(label: Label, number: int, *, begins: bool) -> str:
+    clock = rfc3339(int(time.time()))[11:19]
+    what = "decoy" if label.decoy else "incident"
+    if not begins:
+        return f"{clock}  {what} {number} ends ({label.kind})"
+    where = f" on {label.delivery_type}" if label.delivery_type else ""
+    share = "" if label.decoy else f", {label.effect:.0%} of its attempts"
+    return f"{clock}  {what} {number} begins: {label.kind}{where} in {label.campaign_id}{share}"
