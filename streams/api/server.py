@@ -166,7 +166,9 @@ class _Handler(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         log.debug("bad request", remote=request.remote, status=status, error=repr(exc))
-        response = ProblemError(HTTPStatus(status), message or HTTPStatus(status).phrase).response()
+        # What follows the first line quotes the request.
+        detail = (message or HTTPStatus(status).phrase).partition("\n")[0].rstrip(":")
+        response = ProblemError(HTTPStatus(status), detail).response()
         response.force_close()
         return response
 

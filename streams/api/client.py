@@ -1,0 +1,75 @@
+"""Asks the API, for programs on the command line: no proxy, no redirect, no path made tidy."""
+
+import http.client
+import json
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from streams.errors import UsageError, UserError
+
+_PATIENCE = 30.0  # s
+
+
+class ApiClient:
+    """Asks one worker.
+
+    Args:
+        url: of its API.
+        token: sent with each request, if there is one.
+    """
+
+    def __init__(self, url: str, token: str | None) -> None:
+        self._url = url.rstrip("/")
+        self._headers = {"Accept": "application/json", "User-Agent": "campaign-streams"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+
+    def get(self, *segments: str, **parameters: str | int | None) -> dict[str, Any]:
+        """Return the answer at a path, given as segments that are not encoded.
+
+        Raises:
+            UsageError: if the API does not take a parameter, or the URL is none.
+            UserError: if there is no answer, or one that says why not.
+        """
+        given = {name: value for name, value in parameters.items() if value is not None}
+        path = "/" + "/".join(quote(segment, safe="") for segment in segments)
+        status, body = self._fetch(f"{path}?{urlencode(given)}" if given else path)
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise UserError(f"{self._url} is no campaign-streams API: check the URL (--url)")
+        if status != HTTPStatus.OK:
+            raise self._refusal(status, str(answer.get("detail", status)))
+        return answer
+
+    def _refusal(self, status: int, detail: str) -> UserError:
+        if status == HTTPStatus.BAD_REQUEST:
+            return UsageError(detail)
+        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            return UserError(f"{self._url}: {detail}; give one by --token-file")
+        return UserError(detail)
+
+    def _fetch(self, target: str) -> tuple[int, bytes]:
+        parts = urlsplit(self._url)
+        kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+        try:
+            kind, host, port = kinds.get(parts.scheme), parts.hostname, parts.port
+        except ValueError:
+            kind, host, port = None, None, None
+        if kind is None or not host:
+            raise UsageError(f"{self._url} is no URL such as http://127.0.0.1:8080 (--url)")
+        connection = kind(host, port, timeout=_PATIENCE)
+        try:
+            connection.request("GET", parts.path + target, headers=self._headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise UserError(
+                f"no answer from {self._url} ({reason}): is a worker running there? (--url)"
+            ) from None
+        finally:
+            connection.close()

@@ -1,0 +1,16 @@
+// An alert as a card.
+
+import { campaignLink, el, name, number, percent, since } from "./dom.js";
+
+export function alertCard(alert, now, linked) {
+  const seen = alert.evidence;
+  const where = [["treatment", alert.treatment_id], ["channel", alert.delivery_type]]
+    .filter(([, value]) => value !== null).map(([label, value]) => `, ${label} ${value}`).join("");
+  const over = alert.ends_at !== null;
+  return el("li", { class: `alert ${alert.state}` },
+    el("div", { class: "name" }, el("span", {}, alert.rule), el("span", { class: "tag" }, over ? alert.state : `${alert.state} · ${alert.severity}`)),
+    el("div", { class: "rate" }, percent(seen.rate)),
+    linked ? el("p", {}, el("a", { href: campaignLink(alert.campaign_id), "data-key": `alert ${alert.alert_id}` }, name(alert.campaign_id)), where) : null,
+    el("p", { class: "soft" }, `${number(seen.hits)} of ${number(seen.attempts)} attempts, `,
+      over ? `ended ${since(alert.ends_at, now)} ago` : `for ${since(alert.starts_at, now)}`));
+}
