@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from io import BufferedIOBase
 
 MAGIC = b"\x1f\x8b"
 GZIP_WINDOW = zlib.MAX_WBITS | 16  # zlib: "add 16 to windowBits to write a gzip header"
@@ -12,7 +12,7 @@ class GzipError(Exception):
     """The compressed data is damaged or ends early; what came before it has been given out."""
 
 
-def plain_blocks(stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:
+def plain_blocks(stream: BufferedIOBase, block_bytes: int) -> Iterator[bytes]:
     """Yield the content of `stream` in blocks of at most about `block_bytes`, none of them empty.
 
     Several gzip files joined into one are read to the end.
@@ -20,7 +20,8 @@ def plain_blocks(stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:
     Raises:
         GzipError: after the last good block.
     """
-    blocks = iter(lambda: stream.read(block_bytes), b"")
+    # `read1` gives what a pipe has, instead of waiting until a block is full.
+    blocks = iter(lambda: stream.read1(block_bytes), b"")
     head = b""
     while len(head) < len(MAGIC) and (block := next(blocks, b"")):
         head += block

@@ -20,7 +20,8 @@ import re
 from collections.abc import Iterator
 from enum import Enum, auto
 from functools import cache
-from typing import BinaryIO, NamedTuple
+from io import BufferedIOBase
+from typing import NamedTuple
 
 import msgspec
 
@@ -63,7 +64,7 @@ class Problem(NamedTuple):
 
 
 def read_events(
-    stream: BinaryIO, *, block_bytes: int = BLOCK_BYTES
+    stream: BufferedIOBase, *, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[Recorded | Problem]:
     """Yield the events of `stream` and the problems between them, in the order of the file."""
     return iter(_Reader(plain_blocks(stream, block_bytes)))
