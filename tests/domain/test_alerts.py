@@ -164,6 +164,13 @@ def test_a_rate_above_the_recovery_level_starts_the_recovery_anew(what: Observat
     assert show(alerts, LOW, T0 + 70) == "resolved"
 
 
+def test_a_rate_at_the_recovery_level_has_not_recovered() -> None:
+    alerts = book()
+    show(alerts, HIGH, T0)
+    for second in range(100):
+        assert show(alerts, seen(5, 100), T0 + second) is None
+
+
 def test_without_keep_firing_for_it_resolves_at_once() -> None:
     hasty = replace(RULE, keep_firing_for=0.0)
     alerts = book(hasty)

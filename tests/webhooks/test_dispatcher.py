@@ -279,6 +279,18 @@ async def test_wake_looks_at_once() -> None:
         await until(lambda: len(sender.asked) == 1)
 
 
+async def test_the_next_of_an_alert_does_not_wait_to_be_looked_for() -> None:
+    holder, sender = FakeHolder(), HeldBack()
+    owe(holder.queue(), "a", 1)
+    owe(holder.queue(), "a", 2)
+    async with running(holder, to(""), sender=sender, timing=RARELY):
+        await until(lambda: len(sender.asked) == 1)
+        sender.answer(Delivered(204))
+
+        await until(lambda: len(sender.asked) == 2)
+        assert sender.asked[1][0] == "a.2"
+
+
 async def test_without_being_woken_it_looks_now_and_then() -> None:
     holder, sender = FakeHolder(), HeldBack()
     async with running(holder, to(""), sender=sender):
