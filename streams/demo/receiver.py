@@ -141,6 +141,9 @@ def signature_problem(
     signed = f"{webhook_id}.{timestamp}.".encode() + body
     digest = hmac.new(key, signed, hashlib.sha256).digest()
     expected = "v1," + base64.b64encode(digest).decode()
-    if not any(hmac.compare_digest(expected.encode(), given.encode(errors="replace")) for given in signatures):
+    if not any(
+        hmac.compare_digest(expected.encode(), given.encode(errors="replace"))
+        for given in signatures
+    ):
         return "no webhook-signature fits the secret"
     return None
