@@ -1,5 +1,6 @@
 """The topics: made as they should be, and checked against what is there."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,10 @@ from streams.errors import TopicError
 
 DEAD_LETTER_BYTES = 16 * 1024 * 1024
 """A dead letter is its record and more: it must fit where the record did."""
+
+
+APPEAR_TRIES, APPEAR_WAIT = 50, 0.2
+"""How often, and how many seconds apart, to look for a topic that was just made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ class TopicAdmin:
                 raise TopicError(_missing(missing))
             for each in missing:
                 await self._create(admin, each, counts)
-            counts = await _partition_counts(admin, names)
+            counts = await _appeared(admin, names)
         except KafkaError as error:
             raise TopicError(f"topics cannot be made or listed: {error!r}") from error
         finally:
@@ -132,6 +137,16 @@ async def _partition_counts(admin: AIOKafkaAdminClient, names: list[str]) -> dic
         for each in described
         if each["error_code"] == 0 and each["partitions"]
     }
+
+
+async def _appeared(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, int]:
+    """Wait for topics: what was made is not known to every broker at once."""
+    for _ in range(APPEAR_TRIES):
+        counts = await _partition_counts(admin, names)
+        if len(counts) == len(names):
+            break
+        await asyncio.sleep(APPEAR_WAIT)
+    return counts
 
 
 def _missing(topics: list[Wanted]) -> str:
