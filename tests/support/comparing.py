@@ -1,0 +1,160 @@
+"""What a system of workers counted and put aside, against the independent count."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from tests.support.oracle import DIMENSIONS, Oracle
+from tests.support.topics import Read, committed_offsets, read_topic
+from tests.support.workers import PATIENCE_S, Settings, WorkerProcess
+
+ALL = "active_within=8000h&limit=1000"
+COORDINATES = ("source-partition", "source-offset")
+
+
+async def count_topic(address: str, settings: Settings) -> Oracle:
+    """Count independently what is in the source topic."""
+    windows = settings.get("windows", {})
+    sizes = {name: windows[name] for name in ("size", "grace", "retention") if name in windows}
+    oracle = Oracle(**sizes)
+    now = int(time.time() * 1000)
+    for record in await read_topic(address, settings["topics"]["source"]):
+        oracle.take(record.partition, record.offset, record.value, now)
+    return oracle
+
+
+async def total_of(worker: WorkerProcess) -> int | None:
+    """All events that the system has counted; null while not all partitions can be asked."""
+    try:
+        answer = await worker.ask(f"/v1/campaigns?{ALL}")
+    except (OSError, TimeoutError, IndexError):
+        return None
+    assert answer.status == 200, answer.body
+    if answer.json["partial"]:
+        return None
+    assert answer.json["next_cursor"] is None
+    rows = answer.json["campaigns"]
+    return sum(sum([*row["counts"].values(), *row["engagement"].values()]) for row in rows)
+
+
+async def counted(worker: WorkerProcess, total: int, within: float = PATIENCE_S) -> None:
+    """Return when the system has counted so many events; fail as soon as it has more."""
+    deadline = time.monotonic() + within
+    while (seen := await total_of(worker)) != total:
+        assert seen is None or seen < total, f"{seen} events counted, there are only {total}"
+        assert time.monotonic() < deadline, f"{seen} of {total} counted:\n{worker.log[-3000:]}"
+        await asyncio.sleep(0.2)
+
+
+async def committed(
+    address: str, settings: Settings, ends: Mapping[int, int], within: float = PATIENCE_S
+) -> None:
+    """Return when the source topic's offsets are committed up to these ends."""
+    deadline = time.monotonic() + within
+    group, topic = settings["kafka"]["group_id"], settings["topics"]["source"]
+    while (seen := await committed_offsets(address, group, topic)) != ends:
+        assert time.monotonic() < deadline, f"committed {seen} of {ends}"
+        await asyncio.sleep(0.2)
+
+
+async def assert_counts(worker: WorkerProcess, oracle: Oracle) -> int:
+    """Compare every count, group, rate and engagement; return the number of late events."""
+    rows = (await worker.json(f"/v1/campaigns?{ALL}"))["campaigns"]
+    assert {row["campaign_id"] for row in rows} == oracle.campaigns
+    by = ",".join(DIMENSIONS)
+    late = 0
+    for campaign_id in sorted(oracle.campaigns):
+        answer = await worker.json(f"/v1/campaigns/{quote(campaign_id, safe='')}/windows?by={by}")
+        assert not answer["partial"]
+        assert [_figures(window) for window in answer["windows"]] == oracle.answer(campaign_id)
+        assert _groups(answer, DIMENSIONS) == oracle.groups(campaign_id, DIMENSIONS)
+        late += sum(_late_events(window) for window in answer["windows"])
+    return late
+
+
+async def assert_each_dimension(worker: WorkerProcess, oracle: Oracle) -> None:
+    """Compare the groups by each dimension alone, and one window asked for by itself."""
+    for campaign_id in sorted(oracle.campaigns):
+        quoted = quote(campaign_id, safe="")
+        for dimension in DIMENSIONS:
+            answer = await worker.json(f"/v1/campaigns/{quoted}/windows?by={dimension}")
+            assert _groups(answer, (dimension,)) == oracle.groups(campaign_id, (dimension,))
+        start = oracle.answer(campaign_id)[-1]["start"]
+        answer = await worker.json(f"/v1/campaigns/{quoted}/windows/{start}")
+        assert _figures(answer["window"]) == oracle.answer(campaign_id)[-1]
+
+
+def _figures(window: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("start", "end", "counts", "attempts", "rates", "engagement")
+    return {name: window[name] for name in names}
+
+
+def _late_events(window: Mapping[str, Any]) -> int:
+    events = sum(window["counts"].values()) + sum(window["engagement"].values())
+    late: int = window["late_events"]
+    assert 0 <= late <= events
+    return late
+
+
+def _groups(
+    answer: Mapping[str, Any], by: tuple[str, ...]
+) -> list[dict[tuple[str | None, ...], Any]]:
+    found = []
+    for window in answer["windows"]:
+        groups = {tuple(group[name] for name in by): group for group in window["groups"]}
+        assert len(groups) == len(window["groups"]), "a group is there twice"
+        found.append({value: _bare(group) for value, group in groups.items()})
+    return found
+
+
+def _bare(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: group[name] for name in ("counts", "attempts", "rates", "engagement")}
+
+
+async def put_aside(
+    address: str, settings: Settings, total: int, within: float = PATIENCE_S
+) -> list[Read]:
+    """Return the dead letters when there are so many; fail as soon as there are more."""
+    deadline = time.monotonic() + within
+    guaranteed = settings["kafka"]["guarantee"] == "exactly-once"
+    topic = settings["topics"]["dead_letter"]
+    while len(found := await read_topic(address, topic, committed=guaranteed)) < total:
+        assert time.monotonic() < deadline, f"{len(found)} of {total} dead letters"
+        await asyncio.sleep(0.3)
+    return found
+
+
+async def assert_put_aside(address: str, settings: Settings, oracle: Oracle) -> None:
+    """Compare the dead letters: each refused record once, as it came, with its coordinates."""
+    found = await put_aside(address, settings, len(oracle.refused))
+    source = {(r.partition, r.offset): r for r in await _source(address, settings)}
+    seen = Counter(_coordinates(record) for record in found)
+    assert [at for at, times in seen.items() if times > 1] == [], "put aside more than once"
+    assert {_coordinates(r): _header(r, "reason") for r in found} == oracle.refused
+    for record in found:
+        came = source[_coordinates(record)]
+        assert (record.key, record.value) == (came.key, came.value)
+        names = [name for name, _ in record.headers]
+        assert record.headers[: len(came.headers)] == came.headers
+        ours = ["reason", "detail", "source-topic", *COORDINATES, "failed-at"]
+        assert names[len(came.headers) :] == ours
+        assert _header(record, "source-topic") == settings["topics"]["source"]
+        assert _header(record, "detail")
+        assert _header(record, "failed-at").endswith("Z")
+
+
+async def _source(address: str, settings: Settings) -> Iterable[Read]:
+    return await read_topic(address, settings["topics"]["source"])
+
+
+def _header(record: Read, name: str) -> str:
+    # The last one: the record may have brought a header of the same name.
+    value: bytes = dict(record.headers)[name]
+    return value.decode()
+
+
+def _coordinates(record: Read) -> tuple[int, int]:
+    return int(_header(record, "source-partition")), int(_header(record, "source-offset"))

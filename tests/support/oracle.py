@@ -1,0 +1,210 @@
+"""An independent count: what the API must answer and what must be put aside.
+
+Written after the description of the events, windows and dead letters, with plain JSON and
+dictionaries, one record at a time, and nothing of the program's own code.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+GROUPS = {
+    "SUCCESS": "success",
+    "THROTTLED": "throttled",
+    **dict.fromkeys(
+        (
+            *("FAILURE", "FAILURE_PERMANENT", "TRANSIENT_FAILURE", "UNKNOWN", "HOOK_FAILURE"),
+            *("CUSTOM_DELIVERY_FAILURE", "RECOMMENDATION_FAILURE", "UNSUPPORTED_CHANNEL"),
+        ),
+        "failure",
+    ),
+    **dict.fromkeys(
+        ("DAILY_CAP", "CAMPAIGN_CAP", "QUIET_TIME", "HOLDOUT", "EXPIRED", "DUPLICATE_ADDRESS"),
+        "suppressed",
+    ),
+}
+ENGAGEMENT = ("opened_notification", "received_foreground", "received_background")
+FAMILIES = ("_SMS", "_email", "_journey", "_campaign", "_session", "_monetization")
+DIMENSIONS = ("treatment_id", "delivery_type", "channel_type")
+YEAR_2010_MS = 1_262_304_000_000
+
+
+class RefusedError(Exception):
+    """A record cannot be counted; the argument is the reason."""
+
+
+class SkippedError(Exception):
+    """An event of another kind; the argument is its event type."""
+
+
+class Counted(NamedTuple):
+    """What one event counts as."""
+
+    time: int
+    campaign_id: str
+    outcome: str
+    is_send: bool
+    dimensions: tuple[str | None, ...]
+
+
+@dataclass
+class Oracle:
+    """Counts records. Times and sizes are in seconds and bytes, as in the configuration.
+
+    Records of one source partition have to come in the order of their offsets: what has expired
+    depends on the events before.
+    """
+
+    size: int = 60
+    grace: int = 30
+    retention: int = 86_400
+    max_record_bytes: int = 262_144
+    max_future_skew: int = 300
+    windows: dict[tuple[str, int], list[Counted]] = field(default_factory=dict)
+    refused: dict[tuple[int, int], str] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
+    counted: Counter[str] = field(default_factory=Counter)
+    event_times: dict[int, int] = field(default_factory=dict)
+
+    def take(self, partition: int, offset: int, value: bytes | None, now: int) -> None:
+        """Count one record that the broker took in at `now` (ms)."""
+        try:
+            event = self._read(value)
+            self._check_time(partition, event.time, now)
+        except RefusedError as error:
+            self.refused[partition, offset] = str(error)
+        except SkippedError as error:
+            prefix = str(error).split(".", maxsplit=1)[0]
+            self.skipped[prefix if prefix in FAMILIES else "custom"] += 1
+        else:
+            start = event.time // 1000 // self.size * self.size
+            self.windows.setdefault((event.campaign_id, start), []).append(event)
+            self.counted["send" if event.is_send else "engagement"] += 1
+
+    def _read(self, value: bytes | None) -> Counted:
+        if value is not None and len(value) > self.max_record_bytes:
+            raise RefusedError("too-large")
+        try:
+            event = orjson.loads(value or b"")
+        except orjson.JSONDecodeError:
+            raise RefusedError("not-json") from None
+        if not isinstance(event, dict):
+            raise RefusedError("not-an-object")
+        kind = _need(event, "event_type", str)
+        engagement = kind.removeprefix("_campaign.") if kind.startswith("_campaign.") else None
+        if kind != "_campaign.send" and engagement not in ENGAGEMENT:
+            raise SkippedError(kind)
+        attributes = _need(event, "attributes", dict)
+        campaign_id = _need(attributes, "campaign_id", str)
+        time = _need(event, "event_timestamp", int)
+        outcome = engagement
+        if kind == "_campaign.send":
+            outcome = _need(attributes, "campaign_send_status", str)
+        treatment, delivery = (_text(attributes.get(name)) for name in DIMENSIONS[:2])
+        channel = delivery
+        if delivery in {None, "CUSTOM"}:
+            channel = _channel_of_endpoint(event)
+        assert outcome is not None
+        is_send = kind == "_campaign.send"
+        return Counted(time, campaign_id, outcome, is_send, (treatment, delivery, channel))
+
+    def _check_time(self, partition: int, time: int, now: int) -> None:
+        if time < YEAR_2010_MS or time > now + self.max_future_skew * 1000:
+            raise RefusedError("impossible-time")
+        reached = self.event_times.get(partition, 0)
+        end = (time // 1000 // self.size + 1) * self.size
+        if reached >= (end + self.grace + self.retention) * 1000:
+            raise RefusedError("expired")
+        self.event_times[partition] = max(reached, min(time, max(now, reached)))
+
+    # What follows from it
+
+    @property
+    def campaigns(self) -> set[str]:
+        """The ids of all campaigns with counts."""
+        return {campaign_id for campaign_id, _ in self.windows}
+
+    @property
+    def total(self) -> int:
+        """How many events were counted."""
+        return sum(map(len, self.windows.values()))
+
+    def starts(self, campaign_id: str) -> list[int]:
+        """The starts (s) of a campaign's windows."""
+        return sorted(start for known, start in self.windows if known == campaign_id)
+
+    def answer(self, campaign_id: str) -> list[dict[str, Any]]:
+        """What the API must answer for a campaign's windows, oldest first, without groups."""
+        return [
+            {
+                "start": rfc3339(start),
+                "end": rfc3339(start + self.size),
+                **figures(self.windows[campaign_id, start]),
+            }
+            for start in self.starts(campaign_id)
+        ]
+
+    def groups(
+        self, campaign_id: str, by: tuple[str, ...]
+    ) -> list[dict[tuple[str | None, ...], Any]]:
+        """The groups of each of a campaign's windows, oldest first, by values of dimensions."""
+        at = [DIMENSIONS.index(name) for name in by]
+        answer = []
+        for start in self.starts(campaign_id):
+            parts: dict[tuple[str | None, ...], list[Counted]] = {}
+            for event in self.windows[campaign_id, start]:
+                value = tuple(event.dimensions[n] for n in at)
+                parts.setdefault(value, []).append(event)
+            answer.append({value: figures(part) for value, part in parts.items()})
+        return answer
+
+
+def figures(events: Iterable[Counted]) -> dict[str, Any]:
+    """Counts, attempts, rates and engagement of some events."""
+    events = list(events)
+    counts = Counter(event.outcome for event in events if event.is_send)
+    groups: Counter[str] = Counter()
+    for status, count in counts.items():
+        groups[GROUPS.get(status, "unrecognised")] += count
+    attempts = groups.total() - groups["suppressed"]
+    return {
+        "counts": dict(counts),
+        "attempts": attempts,
+        "rates": {
+            name: groups[name] / attempts if attempts else None for name in ("failure", "throttled")
+        },
+        "engagement": dict(Counter(event.outcome for event in events if not event.is_send)),
+    }
+
+
+def rfc3339(seconds: int) -> str:
+    """Write a time as the API does."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _need(data: dict[str, Any], name: str, kind: type) -> Any:
+    value = data.get(name)
+    if value is None or value == "":
+        raise RefusedError("missing-field")
+    if type(value) is not kind:
+        raise RefusedError("wrong-type")
+    return value
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _channel_of_endpoint(event: dict[str, Any]) -> str | None:
+    context = event.get("client_context")
+    custom = context.get("custom") if isinstance(context, dict) else None
+    record = custom.get("endpoint") if isinstance(custom, dict) else None
+    try:
+        endpoint = orjson.loads(record) if isinstance(record, str) else None
+    except orjson.JSONDecodeError:
+        return None
+    return _text(endpoint.get("ChannelType")) if isinstance(endpoint, dict) else None

@@ -1,0 +1,120 @@
+"""Making, filling and reading topics."""
+
+import time
+from collections.abc import Iterable
+from typing import Any, Self, TypeAlias
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import ConsumerRecord, TopicPartition
+
+from tests.support.mixture import SourceRecord
+
+READ_WITHIN_S = 60.0
+Read: TypeAlias = "ConsumerRecord[bytes | None, bytes | None]"
+
+
+async def create_topic(address: str, name: str, partitions: int, **settings: str) -> None:
+    """Make a topic; settings with underscores for dots."""
+    configs = {key.replace("_", "."): value for key, value in settings.items()}
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        topic = NewTopic(name, partitions, 1, topic_configs=configs)
+        response = await admin.create_topics([topic])
+        assert all(code == 0 for _, code, *_ in response.topic_errors), response
+    finally:
+        await admin.close()
+
+
+class Sender:
+    """Sends many records in few batches, inside `async with`.
+
+    A broker that goes away may get some of them twice, or in another order: what is in the topic
+    says the topic, not what was sent.
+    """
+
+    def __init__(self, address: str, topic: str) -> None:
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=address,
+            max_batch_size=512 * 1024,
+            acks="all",
+        )
+        self._topic = topic
+        self._batches: dict[int, Any] = {}
+        self._futures: list[Any] = []
+
+    async def send(self, records: Iterable[SourceRecord]) -> None:
+        """Send records, in order for each partition; return when the broker has them."""
+        for record in records:
+            while not self._append(record):
+                await self._ship(record.partition)
+        await self.flush()
+
+    def _append(self, record: SourceRecord) -> bool:
+        batch = self._batches.get(record.partition)
+        if batch is None:
+            batch = self._batches[record.partition] = self._producer.create_batch()
+        headers = list(record.headers)
+        added = batch.append(key=record.key, value=record.value, timestamp=None, headers=headers)
+        return added is not None
+
+    async def _ship(self, partition: int) -> None:
+        batch = self._batches.pop(partition)
+        future = await self._producer.send_batch(batch, self._topic, partition=partition)
+        self._futures.append(future)
+
+    async def flush(self) -> None:
+        """Wait until the broker has all that was sent."""
+        for partition in list(self._batches):
+            await self._ship(partition)
+        for future in self._futures:
+            await future
+        self._futures.clear()
+
+    async def __aenter__(self) -> Self:
+        await self._producer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._producer.stop()
+
+
+async def read_topic(address: str, topic: str, *, committed: bool = True) -> list[Read]:
+    """Read a topic from its beginning to its present end, each partition in order."""
+    isolation = "read_committed" if committed else "read_uncommitted"
+    consumer: AIOKafkaConsumer[bytes | None, bytes | None] = AIOKafkaConsumer(
+        bootstrap_servers=address, isolation_level=isolation, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        names = consumer.partitions_for_topic(topic)
+        if names is None:
+            await consumer._client.add_topic(topic)
+            names = consumer.partitions_for_topic(topic)
+        partitions = [TopicPartition(topic, number) for number in sorted(names or ())]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        ends = await consumer.end_offsets(partitions)
+        records: dict[TopicPartition, list[Read]] = {partition: [] for partition in partitions}
+        deadline = time.monotonic() + READ_WITHIN_S
+        while [p for p in partitions if await consumer.position(p) < ends[p]]:
+            assert time.monotonic() < deadline, f"{topic} cannot be read to its end"
+            for partition, batch in (await consumer.getmany(timeout_ms=300)).items():
+                records[partition] += batch
+                # The embedded broker's end offset leaves out most of its last batch.
+                ends[partition] = max(ends[partition], consumer.last_stable_offset(partition) or 0)
+        return [record for each in records.values() for record in each]
+    finally:
+        await consumer.stop()
+
+
+async def committed_offsets(address: str, group: str, topic: str) -> dict[int, int]:
+    """Ask for a group's committed offsets of one topic, by partition."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(group)
+    finally:
+        await admin.close()
+    return {p.partition: at.offset for p, at in offsets.items() if p.topic == topic}

@@ -1,0 +1,136 @@
+"""`campaign-streams worker` as a process of its own, and questions to its API."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from tests.support.brokers import RunningBroker
+from tests.support.http import HttpAnswer, request
+from tests.support.ports import LOOPBACK, free_port
+from tests.support.processes import ServerProcess
+
+PATIENCE_S = 90.0
+"""How long a test waits for what has to come: generous, as machines are slow at times."""
+
+Settings = dict[str, Any]
+
+
+def settings_for(broker: RunningBroker, prefix: str, **sections: Settings | list[Any]) -> Settings:
+    """A configuration for one test: topics and group of its own, a short session.
+
+    Args:
+        broker: where.
+        prefix: begins all names.
+        sections: more settings, by section; they win.
+    """
+    roles = {"source": "events", "keyed": "keyed", "state": "state", "alerts": "alerts"}
+    roles["dead_letter"] = "dead"
+    settings: Settings = {
+        "kafka": {
+            "bootstrap_servers": [broker.address],
+            "group_id": prefix,
+            "session_timeout": 4,
+            "guarantee": broker.guarantee,
+        },
+        "topics": {role: f"{prefix}-{name}" for role, name in roles.items()},
+        "http": {"host": LOOPBACK},
+    }
+    for name, section in sections.items():
+        if isinstance(section, dict):
+            settings[name] = {**settings.get(name, {}), **section}
+        else:
+            settings[name] = section
+    return settings
+
+
+class WorkerProcess:
+    """One worker; `start` again after `stop` or `kill` for another life of it.
+
+    Args:
+        settings: its configuration; the port is chosen here.
+        directory: for its configuration and log.
+        name: of its files.
+    """
+
+    def __init__(self, settings: Settings, directory: Path, name: str = "worker") -> None:
+        self.port = free_port()
+        http = {**settings.get("http", {}), "port": self.port}
+        self._file = directory / f"{name}.yaml"
+        # JSON is YAML.
+        self._file.write_bytes(orjson.dumps({**settings, "http": http}))
+        self.log_file = directory / f"{name}.log"
+        self._process: ServerProcess | None = None
+
+    def start(self) -> None:
+        """Start; it is not ready yet."""
+        command = [sys.executable, "-m", "streams", "worker", "--config", str(self._file)]
+        self._process = ServerProcess(command, log_file=self.log_file)
+
+    @property
+    def process(self) -> ServerProcess:
+        """The process that runs, or ran last."""
+        assert self._process is not None, "the worker was not started"
+        return self._process
+
+    def stop(self) -> int:
+        """SIGTERM; return the exit status."""
+        return self.process.stop()
+
+    def kill(self) -> int:
+        """SIGKILL; return the exit status."""
+        return self.process.kill()
+
+    @property
+    def log(self) -> str:
+        """What it said, in all its lives."""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    async def ask(self, target: str) -> HttpAnswer:
+        """Ask its API."""
+        return await request(self.port, target)
+
+    async def json(self, target: str) -> Any:
+        """Ask its API for something that has to be there."""
+        answer = await self.ask(target)
+        assert answer.status == 200, f"{target}: {answer.status} {answer.body[:500]!r}"
+        return answer.json
+
+    async def metrics(self) -> Mapping[str, float]:
+        """Return all samples, by name and labels as Prometheus writes them."""
+        page = (await self.ask("/metrics")).body.decode()
+        lines = (line.rpartition(" ") for line in page.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, _, value in lines}
+
+    async def ready(self, within: float = PATIENCE_S) -> Self:
+        """Return as soon as it is ready."""
+        deadline = time.monotonic() + within
+        while True:
+            if not self.process.running:
+                raise AssertionError(f"the worker ended while starting:\n{self.log[-3000:]}")
+            try:
+                if (await self.ask("/readyz")).status == 200:
+                    return self
+            except (OSError, TimeoutError, IndexError):
+                pass  # it does not listen yet
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the worker is not ready:\n{self.log[-3000:]}")
+            await asyncio.sleep(0.1)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process is not None:
+            self._process.kill()
