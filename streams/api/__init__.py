@@ -7,6 +7,6 @@ In the order in which a request meets it:
 - `routing`: finds the route of a path and reads its parameters (`parameters`).
 - `routes`: every route there is; `openapi` describes them.
 - `cluster`: asks the other workers for what is not held here.
-- `campaigns`, `windows`, `alerts`, `deliveries`, `operations`, `pages`: the answers.
+- `campaigns` (with `rows`), `windows`, `alerts`, `deliveries`, `operations`, `pages`: the answers.
 - `answers`, `problems`, `paging`: what answers look like.
 """

@@ -39,19 +39,6 @@ def show(book: AlertBook, alert: domain.Alert) -> answers.Alert:
     )
 
 
-def show_live(alert: domain.Alert) -> answers.LiveAlert:
-    """Return an alert in short."""
-    scope = alert.scope
-    return answers.LiveAlert(
-        alert.alert_id,
-        alert.rule,
-        alert.severity,
-        alert.state,
-        scope.treatment_id,
-        scope.delivery_type,
-    )
-
-
 async def alerts(context: Context, ask: Ask) -> answers.Alerts:
     """Answer with alerts, newest first."""
     pager = Pager(

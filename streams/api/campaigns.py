@@ -1,16 +1,13 @@
 """Campaigns: the list of those that were active lately, and one with all that is known of it."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import NamedTuple
 
-from streams.api.alerts import DEFAULT_LIMIT, LIMIT, show, show_live
+from streams.api.alerts import DEFAULT_LIMIT, LIMIT, show
 from streams.api.answers import (
     Campaign,
     CampaignRow,
     Campaigns,
-    LiveAlert,
-    RecentWindow,
     Window,
 )
 from streams.api.context import Context
@@ -21,14 +18,14 @@ from streams.api.reading import (
     add_totals,
     add_windows,
     empty,
-    figures,
     include,
     totals,
     window,
 )
 from streams.api.routing import Ask, Route
+from streams.api.rows import Found, add_rows, with_recent
 from streams.api.windows import CAMPAIGN_ID, unknown_campaign
-from streams.domain.counts import Cell, StatusGroups, summarise
+from streams.domain.counts import Cell, StatusGroups
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import rfc3339
 
@@ -51,13 +48,6 @@ SORT = choice(
 CURSOR = text("cursor", "From `next_cursor` of the page before; give the same `sort` with it.")
 APP_ID = text("app_id", "Only campaigns of this app.")
 RECENT = whole("recent", 1, _MOST_RECENT, "Adds so many of each campaign's newest windows.")
-
-
-class _Found(NamedTuple):
-    """A campaign's row, and where it is from."""
-
-    row: CampaignRow
-    partitions: list[CampaignPartition]
 
 
 async def campaigns(context: Context, ask: Ask) -> Campaigns:
@@ -87,19 +77,17 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
     async def local(partitions: Sequence[CampaignPartition]) -> Campaigns:
         # A window that ends after `since` starts at the window of `since` or later.
         first = context.watch.windows.start_of(int(since * 1000))
-        found = [each async for each in _rows(partitions, first) if _is_of(each.row, app_id)]
-        pager: Pager[_Found] = Pager(
+        found = await context.rows.read(partitions, first)
+        pager: Pager[Found] = Pager(
             sort, order, lambda each: position(each.row), limit, cursor, since
         )
-        page, next_cursor = pager.cut(found)
-        if recent:
-            for row, homes in page:
-                row.recent = _recent(homes, row.campaign_id, recent)
-        return answer(([row for row, _ in page], next_cursor))
+        page, next_cursor = pager.cut(each for each in found if _is_of(each.row, app_id))
+        rows = await with_recent(page, recent) if recent else [row for row, _ in page]
+        return answer((rows, next_cursor))
 
     everywhere = context.cluster.everywhere()
     gathered = await context.cluster.gather(ask, everywhere, Campaigns, local)
-    rows = _add_rows((part.campaigns for part in gathered.parts), context.watch.groups)
+    rows = add_rows((part.campaigns for part in gathered.parts), context.watch.groups)
     more = any(part.next_cursor for part in gathered.parts)
     pager: Pager[CampaignRow] = Pager(sort, order, position, limit, cursor, since)
     return context.stamp(answer(pager.cut(rows, more=more)), gathered.missing)
@@ -121,78 +109,6 @@ def _value(row: CampaignRow, sort: str) -> Value:
 
 def _is_of(row: CampaignRow, app_id: str | None) -> bool:
     return app_id is None or row.app_id == app_id
-
-
-async def _rows(partitions: Sequence[CampaignPartition], first: int) -> AsyncIterator[_Found]:
-    """Add up each campaign's windows that start at `first` (s) or later."""
-    homes: dict[str, list[CampaignPartition]] = {}
-    starts: dict[int, list[int]] = {}
-    for partition in partitions:
-        starts[partition.number] = [s for s in partition.table.starts() if s >= first]
-        for campaign_id in partition.table.campaigns(first):
-            homes.setdefault(campaign_id, []).append(partition)
-    live = _live_alerts(partitions)
-    breath = Breath()
-    for campaign_id, its_homes in homes.items():
-        total, last = empty(), 0
-        for partition in its_homes:
-            for start, cell in partition.table.cells(campaign_id, starts[partition.number]):
-                include(total, cell)
-                last = max(last, start)
-                await breath()
-        if last:
-            row = CampaignRow(
-                campaign_id=campaign_id,
-                app_id=total.app_id,
-                last_window=rfc3339(last),
-                **figures(summarise([total], its_homes[0].watch.groups)),
-                late_events=total.late_events,
-                alerts=live.get(campaign_id, []),
-            )
-            yield _Found(row, its_homes)
-
-
-def _live_alerts(partitions: Iterable[CampaignPartition]) -> dict[str, list[LiveAlert]]:
-    live: dict[str, list[LiveAlert]] = {}
-    for partition in partitions:
-        for alert in partition.alerts.alerts():
-            if alert.is_live:
-                live.setdefault(alert.scope.campaign_id, []).append(show_live(alert))
-    return live
-
-
-def _recent(
-    partitions: Sequence[CampaignPartition], campaign_id: str, limit: int
-) -> list[RecentWindow]:
-    """Return a campaign's newest windows, oldest first."""
-    cells: dict[int, Cell] = {}
-    for partition in partitions:
-        newest = partition.table.starts_of(campaign_id)[-limit:]
-        for start, cell in partition.table.cells(campaign_id, newest):
-            include(cells.setdefault(start, empty()), cell)
-    groups = partitions[0].watch.groups
-    shown = []
-    for start in sorted(cells)[-limit:]:
-        of_it = figures(summarise([cells[start]], groups))
-        shown.append(RecentWindow(rfc3339(start), of_it["attempts"], of_it["rates"]))
-    return shown
-
-
-def _add_rows(parts: Iterable[list[CampaignRow]], groups: StatusGroups) -> list[CampaignRow]:
-    """Merge the rows of several workers; a campaign may be at more than one of them."""
-    same: dict[str, list[CampaignRow]] = {}
-    for rows in parts:
-        for row in rows:
-            same.setdefault(row.campaign_id, []).append(row)
-    return [_add_same(rows, groups) for rows in same.values()]
-
-
-def _add_same(rows: list[CampaignRow], groups: StatusGroups) -> CampaignRow:
-    rows.sort(key=lambda row: row.last_window, reverse=True)
-    alerts = [alert for row in rows for alert in row.alerts]
-    newest = add_totals(rows, groups) if len(rows) > 1 else rows[0]
-    newest.alerts = alerts
-    return newest
 
 
 async def one_campaign(context: Context, ask: Ask) -> Campaign:

@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 
 from streams.api.answers import Answer
 from streams.api.cluster import Cluster
+from streams.api.rows import RowReader
 from streams.domain.partition import Watch
 from streams.domain.transitions import rfc3339
 
@@ -31,6 +32,7 @@ class Context:
     Args:
         watch: what is counted and watched for.
         cluster: the partitions, here and at other workers.
+        rows: reads the campaign list.
         health: of this worker.
         metrics: writes the metrics in Prometheus' text format.
         now: the wall clock (s, UTC).
@@ -40,6 +42,7 @@ class Context:
 
     watch: Watch
     cluster: Cluster
+    rows: RowReader
     health: Health
     metrics: Callable[[], bytes]
     now: Callable[[], float]

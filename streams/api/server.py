@@ -18,6 +18,7 @@ from streams.api.pages import load_assets
 from streams.api.problems import ProblemError
 from streams.api.routes import ROUTES
 from streams.api.routing import Ask, Route, find, split_target
+from streams.api.rows import RowReader
 from streams.configuration.http import HttpSettings
 from streams.domain.partition import Holder, Watch
 from streams.errors import UserError
@@ -67,7 +68,14 @@ class ApiServer:
         self._settings = settings
         self._cluster = Cluster(holder, located=located)
         self._context = Context(
-            watch, self._cluster, health, metrics, now, document(ROUTES), load_assets()
+            watch,
+            self._cluster,
+            RowReader(),
+            health,
+            metrics,
+            now,
+            document(ROUTES),
+            load_assets(),
         )
         self._gate = Gate(settings, loopback_only=False)
         self._runner: web.ServerRunner | None = None

@@ -1,0 +1,32 @@
+"""What the API asks of the domain."""
+
+from streams.domain.counts import StatusGroups, summary_of
+from streams.domain.deliveries import Delivery, DeliveryQueue
+from tests.support.partitions import counts, holder
+
+
+def test_the_windows_of_one_campaign_oldest_first() -> None:
+    held = holder(count=1)
+    for start in (120, 0, 60):
+        held.add("c", start, counts({"SUCCESS": 1}))
+    held.add("other", 180, counts({"SUCCESS": 1}))
+    held.advance(1000)  # closed windows are packed, and still found
+    table = held.here[0].table
+    assert table.starts_of("c") == [0, 60, 120]
+    assert table.starts_of("nobody") == []
+
+
+def test_a_summary_of_counts_leaves_the_suppressed_out_of_attempts() -> None:
+    summary = summary_of(
+        {"SUCCESS": 6, "NEW": 1, "FAILURE": 2, "THROTTLED": 1, "HOLDOUT": 5}, {}, StatusGroups.of()
+    )
+    assert summary.attempts == 10
+    assert summary.rates == {"success": 0.6, "failure": 0.2, "throttled": 0.1}
+
+
+def test_one_delivery() -> None:
+    queue = DeliveryQueue()
+    delivery = Delivery("d", "w", "ops", "c", "a", 1, "{}", 0.0, 0.0)
+    queue.add(delivery)
+    assert queue.get("d") is delivery
+    assert queue.get("e") is None
