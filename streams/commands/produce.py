@@ -6,13 +6,12 @@ import logging
 import os
 import shutil
 import stat
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,7 +19,7 @@ from streams.commands.common import PROGRAM, examples, with_configuration
 from streams.errors import UserError
 
 if TYPE_CHECKING:
-    from io import BufferedReader
+    from io import FileIO
 
     from streams.configuration.models import Configuration
     from streams.traffic.sending import Account, Sender
@@ -98,7 +97,7 @@ async def send_files(
 
 
 async def _produce(
-    configuration: "Configuration", streams: "list[tuple[str, BufferedReader]]", options: Options
+    configuration: "Configuration", streams: "list[tuple[str, FileIO]]", options: Options
 ) -> "Account":
     from streams.engine.client import check_broker, connection  # noqa: PLC0415
     from streams.traffic.sending import Sender, campaign_key  # noqa: PLC0415
@@ -122,7 +121,7 @@ async def _produce(
 
 async def _send_all(
     sender: "Sender",
-    streams: "list[tuple[str, BufferedReader]]",
+    streams: "list[tuple[str, FileIO]]",
     options: Options,
     shift: Callable[[bytes], bytes] | None,
 ) -> None:
@@ -149,7 +148,7 @@ async def _send_all(
                 advance(len(batch.events), sum(sizes[:n]) + _position(stream))
 
 
-def _shift(streams: "list[tuple[str, BufferedReader]]") -> Callable[[bytes], bytes] | None:
+def _shift(streams: "list[tuple[str, FileIO]]") -> Callable[[bytes], bytes] | None:
     from streams.traffic.recorded import Recorded, read_events  # noqa: PLC0415
     from streams.traffic.shifting import latest_time, shifted  # noqa: PLC0415
 
@@ -171,23 +170,27 @@ def _name(file: str) -> str:
     return "standard input" if file == STDIN else file
 
 
-def _opened(file: str, stack: contextlib.ExitStack, *, again: bool) -> "BufferedReader":
-    """Open a file; standard input is put aside first if it has to be read again."""
+def _opened(file: str, stack: contextlib.ExitStack, *, again: bool) -> "FileIO":
+    """Open a file; standard input is put aside first if it has to be read again.
+
+    Nothing is buffered here: Python cannot end while a thread waits in a buffer's lock.
+    """
     if file != STDIN:
         try:
-            return stack.enter_context(Path(file).open("rb"))
+            return stack.enter_context(Path(file).open("rb", buffering=0))
         except OSError as error:
             raise UserError(f"cannot read {file}: {error.strerror}") from error
-    stdin = cast("BufferedReader", sys.stdin.buffer)
+    stdin = stack.enter_context(open(0, "rb", buffering=0, closefd=False))  # noqa: SIM115 - the stack does
     if not again:
         return stdin
-    copy = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
+    # On POSIX a temporary file is the plain file itself.
+    copy = stack.enter_context(tempfile.TemporaryFile(buffering=0))  # noqa: SIM115 - the stack does
     shutil.copyfileobj(stdin, copy)
     copy.seek(0)
-    return cast("BufferedReader", copy)
+    return copy
 
 
-def _size(stream: "BufferedReader") -> int:
+def _size(stream: "FileIO") -> int:
     """Return the bytes of a file, and 0 for a pipe."""
     try:
         status = os.fstat(stream.fileno())
@@ -196,5 +199,5 @@ def _size(stream: "BufferedReader") -> int:
     return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
-def _position(stream: "BufferedReader") -> int:
+def _position(stream: "FileIO") -> int:
     return stream.tell() if stream.seekable() else 0

@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
-from io import BufferedIOBase
 from typing import NamedTuple, TypeVar
 
+from streams.traffic.gzipped import Readable
 from streams.traffic.recorded import Problem, read_events
 
 Item = TypeVar("Item")
@@ -22,7 +22,7 @@ class Batch(NamedTuple):
     """Reason and place."""
 
 
-def batches(name: str, stream: BufferedIOBase, size: int) -> Iterator[Batch]:
+def batches(name: str, stream: Readable, size: int) -> Iterator[Batch]:
     """Yield what is in a file, `size` events or problems at a time."""
     place, events, problems = "", list[bytes](), list[tuple[str, str]]()
     for item in read_events(stream):

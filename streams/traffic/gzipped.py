@@ -2,7 +2,9 @@
 
 import zlib
 from collections.abc import Iterator
-from io import BufferedIOBase
+from io import BufferedIOBase, RawIOBase
+
+Readable = BufferedIOBase | RawIOBase
 
 MAGIC = b"\x1f\x8b"
 GZIP_WINDOW = zlib.MAX_WBITS | 16  # zlib: "add 16 to windowBits to write a gzip header"
@@ -12,7 +14,7 @@ class GzipError(Exception):
     """The compressed data is damaged or ends early; what came before it has been given out."""
 
 
-def plain_blocks(stream: BufferedIOBase, block_bytes: int) -> Iterator[bytes]:
+def plain_blocks(stream: Readable, block_bytes: int) -> Iterator[bytes]:
     """Yield the content of `stream` in blocks of at most about `block_bytes`, none of them empty.
 
     Several gzip files joined into one are read to the end.
@@ -20,8 +22,9 @@ def plain_blocks(stream: BufferedIOBase, block_bytes: int) -> Iterator[bytes]:
     Raises:
         GzipError: after the last good block.
     """
-    # `read1` gives what a pipe has, instead of waiting until a block is full.
-    blocks = iter(lambda: stream.read1(block_bytes), b"")
+    # Both give what a pipe has, instead of waiting until a block is full.
+    read = stream.read1 if isinstance(stream, BufferedIOBase) else stream.read
+    blocks = iter(lambda: read(block_bytes) or b"", b"")
     head = b""
     while len(head) < len(MAGIC) and (block := next(blocks, b"")):
         head += block

@@ -18,14 +18,19 @@ Memory stays within a few blocks and `LARGEST_OBJECT`; time is linear in the siz
 
 import re
 from collections.abc import Iterator
-from enum import Enum, auto
-from functools import cache
-from io import BufferedIOBase
 from typing import NamedTuple
 
 import msgspec
 
-from streams.traffic.gzipped import GzipError, plain_blocks
+from streams.traffic.gzipped import GzipError, Readable, plain_blocks
+from streams.traffic.outlines import (
+    LIKELY_END,
+    NEXT_LINE,
+    SEPARATORS,
+    Shape,
+    outline,
+    resumption,
+)
 
 BLOCK_BYTES = 1 << 20
 LARGEST_OBJECT = 8 << 20
@@ -33,12 +38,6 @@ LARGEST_OBJECT = 8 << 20
 LIKELY_BYTES = 64 << 10
 """Bytes up to which the likely end of an object is tried before its outline is followed."""
 
-_BETWEEN = rb"(?:[\s,\[\]]|\xef\xbb\xbf)*+"
-_SEPARATORS = re.compile(_BETWEEN)
-_NEXT_OBJECT = rb"\}" + _BETWEEN + rb"\{"
-# Where the object that starts here may end. A `}{` can also stand within a string: only a guess.
-_LIKELY_END = re.compile(rb"\}[ \t\r]*+\n|" + _NEXT_OBJECT)
-_NEXT_LINE = re.compile(rb"\n|" + _NEXT_OBJECT)
 # Bytes before the current position that stay in memory: the indentation is read off them.
 _LOOK_BACK = 64
 
@@ -64,53 +63,10 @@ class Problem(NamedTuple):
 
 
 def read_events(
-    stream: BufferedIOBase, *, block_bytes: int = BLOCK_BYTES
+    stream: Readable, *, block_bytes: int = BLOCK_BYTES
 ) -> Iterator[Recorded | Problem]:
     """Yield the events of `stream` and the problems between them, in the order of the file."""
     return iter(_Reader(plain_blocks(stream, block_bytes)))
-
-
-class _Shape(Enum):
-    """What can be said of the bytes from the start of an object on."""
-
-    CLOSED = auto()  # the braces match
-    BROKEN = auto()  # the braces cannot match any more
-    OPEN = auto()  # more bytes are needed
-
-
-@cache
-def _resumption(indent: int) -> re.Pattern[bytes]:
-    return re.compile(rb"\n[ \t]{0,%d}\{|" % indent + _NEXT_OBJECT)
-
-
-@cache
-def _tokens(indent: int) -> re.Pattern[bytes]:
-    string = rb'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"'
-    in_place = string + rb"(?=\s*+(?:[:,}\]]|\Z))"
-    # Group 1 is a string where none can be: a quote is missing before it. Group 2 has no end.
-    new_object = rb"\n[ \t]{0,%d}\{|\}\s*+\{" % indent
-    return re.compile(in_place + b"|(" + string + rb')|(")|' + new_object + rb"|[{}]")
-
-
-def _outline(data: bytes, start: int, indent: int) -> tuple[_Shape, int]:
-    """Follow strings and braces from `start`: how the object stands, and where that was clear."""
-    depth = 0
-    for token in _tokens(indent).finditer(data, start):
-        at = token.start()
-        first = data[at]
-        if first == ord("{"):
-            depth += 1
-        elif first == ord("}"):
-            depth -= 1
-            if depth == 0:
-                return _Shape.CLOSED, at + 1
-            if token.end() - at > 1:
-                return _Shape.BROKEN, at
-        elif first == ord("\n") or token.lastindex == 1:
-            return _Shape.BROKEN, at
-        elif token.lastindex == 2:  # noqa: PLR2004 - the pattern's second group
-            return (_Shape.OPEN if data.find(b"\n", at) < 0 else _Shape.BROKEN), at
-    return _Shape.OPEN, len(data)
 
 
 def _flaw(value: bytes) -> str | None:
@@ -148,7 +104,7 @@ class _Reader:
     def _skip_separators(self) -> bool:
         """Move to the next byte that means something; False if there is none."""
         while True:
-            run = _SEPARATORS.match(self._data, self._at)
+            run = SEPARATORS.match(self._data, self._at)
             self._at = run.end() if run else self._at
             # A byte order mark can be cut in two by the end of a block.
             cut = b"\xef\xbb\xbf".startswith(self._data[self._at : self._at + 3])
@@ -168,7 +124,7 @@ class _Reader:
     def _likely_end(self) -> int:
         """Guess where the object at `at` ends; each byte is searched once, whatever is guessed."""
         if self._guess <= self._at:
-            found = _LIKELY_END.search(self._data, self._at)
+            found = LIKELY_END.search(self._data, self._at)
             self._guess = found.start() + 1 if found else len(self._data)
         return self._guess
 
@@ -179,23 +135,23 @@ class _Reader:
 
     def _outlined(self) -> Recorded | Problem:
         indent = self._indent()
-        shape, clear = _outline(self._data, self._at, indent)
-        while shape is _Shape.OPEN and len(self._data) - self._at <= LARGEST_OBJECT:
+        shape, clear = outline(self._data, self._at, indent)
+        while shape is Shape.OPEN and len(self._data) - self._at <= LARGEST_OBJECT:
             if not self._more():
                 break
-            shape, clear = _outline(self._data, self._at, indent)
-        if shape is _Shape.CLOSED:
+            shape, clear = outline(self._data, self._at, indent)
+        if shape is Shape.CLOSED:
             value = self._data[self._at : clear]
             flaw = _flaw(value)
             if flaw is None:
                 return self._taken(value)
-            return self._resume(flaw, _NEXT_LINE, clear - 1)
+            return self._resume(flaw, NEXT_LINE, clear - 1)
         large = len(self._data) - self._at > LARGEST_OBJECT
         reason = f"larger than {LARGEST_OBJECT} bytes" if large else "an object that does not end"
-        return self._resume(reason, _resumption(indent), clear)
+        return self._resume(reason, resumption(indent), clear)
 
     def _other(self) -> Problem:
-        return self._resume("not a JSON object", _NEXT_LINE, self._at)
+        return self._resume("not a JSON object", NEXT_LINE, self._at)
 
     def _resume(self, reason: str, pattern: re.Pattern[bytes], start: int) -> Problem:
         """Report the bytes from `at` on and move to the first match of `pattern` from `start`."""

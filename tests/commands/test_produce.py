@@ -2,6 +2,7 @@ import asyncio
 import gzip
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -128,6 +129,30 @@ def test_a_missing_topic_takes_one_line(embedded_broker: str, unique: str) -> No
     assert f"there is no topic {unique}".encode() in done.stderr
     assert b"topics create" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.embedded
+def test_a_pipe_is_sent_as_it_comes_and_can_be_interrupted(
+    embedded_broker: str, topic: str
+) -> None:
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "streams", "produce", "-", "--rate", "10", "--topic", topic),
+            *settings(embedded_broker),
+        ],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        cwd="/",
+    ) as process:
+        assert process.stdin
+        assert process.stderr
+        process.stdin.write(EVENTS[0] + b"\n" + EVENTS[1] + b"\n")
+        process.stdin.flush()
+        assert values(embedded_broker, topic, 2) == EVENTS[:2]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+        assert process.stderr.read().decode().split("\n")[0] == "sent 2 events"
 
 
 def test_a_broker_that_is_away_takes_one_line() -> None:
