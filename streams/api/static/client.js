@@ -10,10 +10,13 @@ export class Problem extends Error {
 }
 
 export async function ask(path, parameters = {}) {
-  const query = new URLSearchParams(parameters).toString();
+  const url = new URL(path, document.baseURI);
+  url.search = new URLSearchParams(parameters).toString();
+  // fetch refuses a URL with the token that this page was opened with; the browser sends it anyway.
+  url.username = url.password = "";
   let response;
   try {
-    response = await fetch(query ? `${path}?${query}` : path, {
+    response = await fetch(url, {
       headers: { Accept: "application/json" },
       signal: AbortSignal.timeout(PATIENCE),
     });
