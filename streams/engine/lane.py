@@ -22,6 +22,8 @@ from streams.engine.transport import Batch, Place
 from streams.engine.writer import LaneLostError, Record, WriteError, Writer, Writes
 
 LOG_APPEND_TIME = 1
+FAR_BEHIND = 10_000
+"""Records. With so many waiting, fewer and larger flushes are better than prompt ones."""
 FULL_KEYS = 50_000
 FULL_BYTES = 16 * 1024 * 1024
 
@@ -117,6 +119,8 @@ class Lane:
         self._writer = writer
         self._sources = sources
         self._turns: dict[TopicPartition, int] = {}
+        self._waiting: dict[TopicPartition, int] = {}
+        self._hop_due = 0.0
         self._committed = dict(positions)
         self._tally = Tally()
         self._dead: list[Record] = []
@@ -153,6 +157,7 @@ class Lane:
         else:
             self._apply(batch)
         self.positions[batch.partition] = batch.end
+        self._waiting[batch.partition] = batch.waiting
 
     def _count(self, batch: Batch) -> None:
         """Records of the source topic: bytes become counts, or dead letters."""
@@ -227,7 +232,10 @@ class Lane:
             self._job.instruments.decided(decided, age)
             self._decided += decided
         self._received_at = 0
-        await self.flush(full=bool(self._decided))
+        if self._decided or now >= min(self._hop_due, self._state_due):
+            await self.flush(full=bool(self._decided))
+            far_behind = max(self._waiting.values(), default=0) > FAR_BEHIND
+            self._hop_due = now + (self._job.state_interval if far_behind else 0.0)
 
     async def flush(self, *, full: bool) -> None:
         """Write down, in one transaction, what was counted and the offsets of what was read.

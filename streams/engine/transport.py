@@ -9,6 +9,7 @@ seeks interleave with fetches in flight, each batch says where its fetch began a
 `rewind` it was made. Both are noted in the consumer's thread, where fetches and rewinds take turns.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, cast
@@ -30,12 +31,14 @@ class Batch(NamedTuple):
         start: the offset at which the fetch began; the first record's may be greater, as
             transaction markers and compacted records have offsets too.
         records: at least one, in the order of their offsets.
+        waiting: how many offsets were after these when they were fetched.
     """
 
     partition: TopicPartition
     turn: int
     start: int
     records: list[ConsumerRecord[bytes | None, bytes | None]]
+    waiting: int = 0
 
     @property
     def end(self) -> int:
@@ -103,7 +106,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             place = self._places.get(partition)
             if place is None or not records or records[0].offset < place.offset:
                 continue
-            batch = Batch(partition, place.turn, place.offset, records)
+            waiting = (consumer.highwater(partition) or 0) - records[-1].offset - 1
+            batch = Batch(partition, place.turn, place.offset, records, waiting)
             self._places[partition] = Place(place.turn, batch.end)
             batches[partition] = [batch]
         return batches
@@ -147,7 +151,14 @@ class BatchConsumer(driver.Consumer):
         self._read_offset = _Nothing()
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
-        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+        # A loop of the kind that the rest runs on: uvloop reads sockets at half the cost.
+        thread_loop = type(asyncio.get_running_loop())()
+        thread = BatchConsumerThread(
+            self, loop=self.loop, thread_loop=thread_loop, beacon=self.beacon
+        )
+        # mode closes only loops that it made itself.
+        thread._close_thread_loop_on_stop = True  # noqa: SLF001
+        return thread
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         batch: Batch = record
