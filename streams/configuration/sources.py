@@ -14,6 +14,10 @@ from streams.errors import ConfigurationError
 
 PREFIX = "CAMPAIGN_STREAMS_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+URL_VARIABLE = f"{PREFIX}URL"
+TOKEN_VARIABLE = f"{PREFIX}TOKEN"
+# Of the programs, not of the configuration: which file, and whom `query` asks with what token.
+_NO_KEYS = frozenset({CONFIG_VARIABLE, URL_VARIABLE, TOKEN_VARIABLE})
 # Kubernetes sets these in every pod beside a service that is called campaign-streams.
 _SERVICE = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
@@ -25,7 +29,7 @@ def variables(environ: Mapping[str, str]) -> dict[str, Keys]:
         name: split_keys(name.removeprefix(PREFIX).lower().replace("__", "."))
         for name, value in sorted(environ.items())
         if name.startswith(PREFIX)
-        and name != CONFIG_VARIABLE
+        and name not in _NO_KEYS
         and value
         and not _SERVICE.fullmatch(name.removeprefix(PREFIX))
         and not (name.endswith("_PORT") and _SERVICE_ADDRESS.match(value))

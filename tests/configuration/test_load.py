@@ -227,6 +227,11 @@ def test_problems_do_not_tell_secrets(text: str) -> None:
     assert not [line for line in problems(text) if "hunter2" in line]
 
 
+def test_what_query_reads_is_no_key() -> None:
+    environ = {"CAMPAIGN_STREAMS_URL": "http://10.0.0.1:8080", "CAMPAIGN_STREAMS_TOKEN": "t"}
+    assert load(write(""), environ, {}) == Configuration()
+
+
 def test_what_kubernetes_adds_is_not_ours() -> None:
     environ = {
         "CAMPAIGN_STREAMS_SERVICE_HOST": "10.0.0.1",
