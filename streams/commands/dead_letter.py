@@ -1,0 +1,323 @@
+"""`campaign-streams dead-letter`: what was put aside, and sending it through again."""
+
+import asyncio
+import json
+import logging
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from streams.commands.common import PROGRAM, examples, with_configuration
+from streams.domain.events import Reason
+
+if TYPE_CHECKING:
+    from streams.configuration.models import Configuration
+    from streams.engine.dead_letters import DeadLetter, Listing, Place, Selection
+    from streams.engine.replay import DeadLetterTopic, Replayed
+
+SHOWN_BYTES = 200
+WIDE = 250
+"""Columns of the table where no terminal says how many there are."""
+
+
+class Since(click.ParamType):
+    """A time, or how long ago: seconds since the epoch."""
+
+    name = "since"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read RFC 3339 (UTC if it does not say) or a duration."""
+        from streams.configuration.values import parse_duration  # noqa: PLC0415 - pydantic
+
+        try:
+            return time.time() - parse_duration(value)
+        except ValueError:
+            pass
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(
+                f"{value!r}: expected a time such as 2026-11-23T10:00:00Z, or a duration "
+                "such as 30m, 24h or 7d",
+                param,
+                ctx,
+            )
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+class At(click.ParamType):
+    """The place of a dead letter."""
+
+    name = "place"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> "Place":
+        """Read `partition:offset`."""
+        from streams.engine.dead_letters import Place  # noqa: PLC0415 - aiokafka
+
+        try:
+            return Place.parse(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+@click.group(
+    "dead-letter",
+    epilog=examples(
+        f"{PROGRAM} dead-letter list --since 24h",
+        f"{PROGRAM} dead-letter replay --reason missing-field",
+    ),
+)
+def command() -> None:
+    """Look at the records that could not be counted, and send them through again."""
+
+
+_reason = click.option(
+    "--reason",
+    "reasons",
+    multiple=True,
+    type=click.Choice([*Reason]),
+    help="Only those put aside for this reason. Can be repeated.",
+)
+
+
+@command.command(
+    "list",
+    epilog=examples(
+        f"{PROGRAM} dead-letter list --reason not-json --values",
+        f"{PROGRAM} dead-letter list --since 24h --limit 100000 --json > dead.ndjson",
+    ),
+)
+@_reason
+@click.option(
+    "--since",
+    type=Since(),
+    metavar="TIME|DURATION",
+    help="Only those put aside since: 2026-11-23T10:00:00Z, or 24h for the last 24 hours.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="Only the newest N; the summary counts all.",
+)
+@click.option("--values", is_flag=True, help="Show how the records begin, too.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with the record.")
+@with_configuration()
+def list_(  # noqa: PLR0913, PLR0917 - one parameter an option
+    configuration: "Configuration",
+    reasons: tuple[str, ...],
+    since: float | None,
+    limit: int,
+    values: bool,
+    as_json: bool,
+) -> None:
+    """List dead letters, newest last, and how many there are by reason.
+
+    `where` is the place in the dead-letter topic (partition:offset), `source` the place of the
+    record that it was. With --json, bytes that are no UTF-8 come in base64, under a name that ends
+    in `_base64`.
+    """
+    from streams.engine.dead_letters import Selection  # noqa: PLC0415 - aiokafka
+
+    selection = Selection(reasons=frozenset(reasons) or None, since=since)
+    listing = asyncio.run(_list(configuration, selection, limit))
+    if as_json:
+        for letter in listing.letters:
+            click.echo(json.dumps(_as_json(letter, replayed=letter.place in listing.replayed)))
+    elif listing.reasons:
+        _print_table(listing, values=values)
+    else:
+        some = " of this kind" if reasons or since is not None else ""
+        click.echo(f"there are no dead letters{some} in {configuration.topics.dead_letter}")
+
+
+async def _list(configuration: "Configuration", selection: "Selection", limit: int) -> "Listing":
+    return await (await _topic(configuration)).newest(selection, limit)
+
+
+@command.command(
+    "replay",
+    epilog=examples(
+        f"{PROGRAM} dead-letter replay --reason missing-field --dry-run",
+        f"{PROGRAM} dead-letter replay --at 0:17 --at 2:4",
+        f"{PROGRAM} dead-letter replay --all --yes",
+    ),
+)
+@_reason
+@click.option(
+    "--at",
+    "places",
+    multiple=True,
+    type=At(),
+    metavar="PARTITION:OFFSET",
+    help="The one at this place in the dead-letter topic. Can be repeated.",
+)
+@click.option("--all", "everything", is_flag=True, help="All of them.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Only say how many it would be.")
+@with_configuration()
+def replay(  # noqa: PLR0913, PLR0917 - one parameter an option
+    configuration: "Configuration",
+    reasons: tuple[str, ...],
+    places: "tuple[Place, ...]",
+    everything: bool,
+    yes: bool,
+    dry_run: bool,
+) -> int:
+    """Send dead letters through again: as they came, to the topic that they came from.
+
+    Each is replayed at most once, however often this is called and whatever fails meanwhile: a
+    marker in the dead-letter topic is written in the same Kafka transaction. Only one replay can
+    be under way; a second one ends the first. What is bad still becomes a new dead letter.
+
+    With kafka.guarantee at-least-once there is no transaction: a replay that is interrupted may
+    send some records again when it is repeated.
+    """
+    from streams.engine.dead_letters import Selection  # noqa: PLC0415 - aiokafka
+
+    if [bool(reasons), bool(places), everything].count(True) != 1:
+        raise click.UsageError("choose one: --reason, --at or --all")
+    if not (yes or dry_run or sys.stdin.isatty()):
+        raise click.UsageError("there is no terminal to ask: add --yes, or --dry-run")
+    selection = Selection(frozenset(reasons) or None, frozenset(places) or None)
+    before = 0
+    if not yes or dry_run:
+        chosen, topics, before = asyncio.run(_look(configuration, selection))
+        click.echo(f"{_count(len(chosen))} to replay{topics}{_before(before)}")
+        if dry_run or not chosen:
+            return 0
+        if not click.confirm("Replay?"):
+            click.echo("nothing was replayed")
+            return 1
+        # What has come in since is not what was agreed to.
+        selection = Selection(places=chosen)
+    done = asyncio.run(_replay(configuration, selection))
+    click.echo(f"{_count(done.sent)} replayed{_before(before + done.before)}")
+    return 0
+
+
+async def _look(
+    configuration: "Configuration", selection: "Selection"
+) -> "tuple[frozenset[Place], str, int]":
+    plan = await (await _topic(configuration)).plan(selection)
+    names = sorted({target.topic for target in plan.targets.values()})
+    topics = f" to {', '.join(map(_printable, names))}" if names else ""
+    return frozenset(plan.targets), topics, len(plan.replayed)
+
+
+async def _replay(configuration: "Configuration", selection: "Selection") -> "Replayed":
+    return await (await _topic(configuration)).replay(selection)
+
+
+async def _topic(configuration: "Configuration") -> "DeadLetterTopic":
+    from streams.engine.client import check_broker  # noqa: PLC0415 - aiokafka
+    from streams.engine.replay import DeadLetterTopic  # noqa: PLC0415 - aiokafka
+
+    # What the client has to say is in the error. asyncio would add what aiokafka leaves lying
+    # about when another replay ends this one.
+    for name in ("aiokafka", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    await check_broker(configuration.kafka)
+    return DeadLetterTopic(configuration)
+
+
+def _count(letters: int) -> str:
+    return f"{letters:,} dead letter{'' if letters == 1 else 's'}"
+
+
+def _before(letters: int) -> str:
+    return f" ({letters:,} left out: replayed before)" if letters else ""
+
+
+def _as_json(letter: "DeadLetter", *, replayed: bool) -> dict[str, object]:
+    from streams.domain.transitions import rfc3339  # noqa: PLC0415 - msgspec
+
+    return {
+        "partition": letter.place.partition,
+        "offset": letter.place.offset,
+        "failed_at": rfc3339(letter.failed_at),
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "source_topic": letter.source_topic,
+        "source_partition": letter.source_partition,
+        "source_offset": letter.source_offset,
+        "size": letter.size,
+        "replayed": replayed,
+        **_text("key", letter.key),
+        **_text("value", letter.value),
+        "headers": [{"name": name, **_text("value", value)} for name, value in letter.headers],
+    }
+
+
+def _text(name: str, value: bytes | None) -> dict[str, str | None]:
+    try:
+        return {name: None if value is None else value.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}_base64": b64encode(value or b"").decode()}
+
+
+def _print_table(listing: "Listing", *, values: bool) -> None:
+    from rich import box  # noqa: PLC0415 - slow to import
+    from rich.console import Console  # noqa: PLC0415 - slow to import
+    from rich.table import Table  # noqa: PLC0415 - slow to import
+    from rich.text import Text  # noqa: PLC0415 - slow to import
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in ("where", "failed at", "reason", "source", "size", "replayed", "detail"):
+        table.add_column(name, justify="right" if name == "size" else "left", overflow="fold")
+    if values:
+        table.add_column("value", overflow="fold")
+    for letter in listing.letters:
+        cells = _cells(letter, replayed=letter.place in listing.replayed)
+        value = [_beginning(letter.value)] if values else []
+        table.add_row(*(Text(_printable(cell)) for cell in (*cells, *value)))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)
+    console.print(table)
+    _print_summary(listing)
+
+
+def _print_summary(listing: "Listing") -> None:
+    total, shown = listing.reasons.total(), len(listing.letters)
+    newest = f", the newest {shown:,} are shown" if shown < total else ""
+    by_reason = ", ".join(
+        f"{_printable(reason)} {count:,}" for reason, count in listing.reasons.most_common()
+    )
+    click.echo(f"\n{_count(total)}{newest}: {by_reason}")
+
+
+def _cells(letter: "DeadLetter", *, replayed: bool) -> Iterator[str]:
+    from streams.domain.transitions import rfc3339  # noqa: PLC0415 - msgspec
+
+    yield str(letter.place)
+    yield rfc3339(letter.failed_at)
+    yield letter.reason
+    came_from = (letter.source_topic, letter.source_partition, letter.source_offset)
+    yield ":".join("?" if part is None else str(part) for part in came_from)
+    yield f"{letter.size:,}"
+    yield "yes" if replayed else ""
+    yield letter.detail
+
+
+def _beginning(value: bytes | None) -> str:
+    if value is None:
+        return "(null)"
+    more = f"… ({len(value):,} bytes)" if len(value) > SHOWN_BYTES else ""
+    return value[:SHOWN_BYTES].decode(errors="backslashreplace") + more
+
+
+def _printable(text: str) -> str:
+    """Write out what could steer the terminal: the bytes may come from anybody."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
