@@ -6,6 +6,7 @@ in the source partitions they are from. A block is a fraction of the events' siz
 counting agent next to nothing per event.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
@@ -58,6 +59,8 @@ class Block(msgspec.Struct, array_like=True, gc=False):
 
 
 BLOCK_VERSION = 1
+RECORD_BYTES = 512 * 1024
+"""Upper size of a record, unless one campaign alone is larger: brokers take 1 MB by default."""
 
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Block).decode
@@ -76,6 +79,23 @@ def decode(value: bytes) -> Block:
     if block.version != BLOCK_VERSION:
         raise ValueError(f"a block of version {block.version}; this worker reads {BLOCK_VERSION}")
     return block
+
+
+def encode_records(block: Block, limit: int = RECORD_BYTES) -> Iterator[bytes]:
+    """Write a block as records of at most `limit` bytes, as far as it has campaigns to part.
+
+    The event times are in the last record: whoever knows them has all the counts.
+    """
+    value = encode(block)
+    if len(value) <= limit or len(block.campaigns) == 1:
+        yield value
+        return
+    half = len(block.campaigns) // 2
+    first, second = block.campaigns[:half], block.campaigns[half:]
+    yield from encode_records(Block(block.version, {}, block.received_at, first), limit)
+    yield from encode_records(
+        Block(block.version, block.event_times, block.received_at, second), limit
+    )
 
 
 def partition_of(campaign_id: str, partitions: int) -> int:

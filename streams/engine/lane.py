@@ -284,7 +284,8 @@ class Lane:
     def _collect_hop(self, writes: Writes, keyed: str) -> None:
         tally, self._tally = self._tally, Tally()
         for number, block in tally.blocks(self._job.lanes).items():
-            writes.add(keyed, number, Record(None, blocks.encode(block)))
+            for value in blocks.encode_records(block):
+                writes.add(keyed, number, Record(None, value))
         self._job.instruments.counted(tally)
 
     def _collect_state(self, writes: Writes) -> None:

@@ -11,8 +11,9 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from streams.configuration.models import Configuration
 from streams.errors import TopicError
 
-DEAD_LETTER_BYTES = 16 * 1024 * 1024
-"""A dead letter is its record and more: it must fit where the record did."""
+RECORD_BYTES = 16 * 1024 * 1024
+"""A dead letter is its record and more, and must fit where the record did; the counts of one
+campaign and window can be as large, where there are many names or long ones."""
 
 
 APPEAR_TRIES, APPEAR_WAIT = 50, 0.2
@@ -32,16 +33,17 @@ class Wanted:
 def wanted(configuration: Configuration) -> list[Wanted]:
     """Return the topics that a configuration needs."""
     topics = configuration.topics
-    compact = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
-    hop = {"cleanup.policy": "delete", "retention.ms": str(7 * 86_400_000)}
-    large = {"max.message.bytes": str(DEAD_LETTER_BYTES), "retention.ms": str(30 * 86_400_000)}
+    large = {"max.message.bytes": str(RECORD_BYTES)}
+    compact = {**large, "cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
+    hop = {**large, "cleanup.policy": "delete", "retention.ms": str(7 * 86_400_000)}
+    month = {"retention.ms": str(30 * 86_400_000)}
     keyed = configuration.source.keyed
     return [
         Wanted(topics.source, "topics.source", False, {}),
         *([] if keyed else [Wanted(topics.keyed, "topics.keyed", True, hop)]),
         Wanted(topics.state, "topics.state", True, compact),
-        Wanted(topics.alerts, "topics.alerts", False, {"retention.ms": str(30 * 86_400_000)}),
-        Wanted(topics.dead_letter, "topics.dead_letter", False, large),
+        Wanted(topics.alerts, "topics.alerts", False, month),
+        Wanted(topics.dead_letter, "topics.dead_letter", False, {**large, **month}),
     ]
 
 

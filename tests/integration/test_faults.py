@@ -19,7 +19,8 @@ from tests.support.comparing import (
 )
 from tests.support.mixture import Mixture, SourceRecord
 from tests.support.topics import Sender, create_topic
-from tests.support.workers import PATIENCE_S, Settings, WorkerProcess, settings_for
+from tests.support.waiting import PATIENCE_S
+from tests.support.workers import Settings, WorkerProcess, settings_for
 
 STOPS_WITHIN_S = 10.0
 

@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from tests.support.oracle import DIMENSIONS, Oracle
 from tests.support.topics import Read, committed_offsets, read_topic
-from tests.support.workers import PATIENCE_S, Settings, WorkerProcess
+from tests.support.waiting import PATIENCE_S
+from tests.support.workers import Settings, WorkerProcess
 
 ALL = "active_within=8000h&limit=1000"
 COORDINATES = ("source-partition", "source-offset")

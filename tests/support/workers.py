@@ -14,9 +14,7 @@ from tests.support.brokers import RunningBroker
 from tests.support.http import HttpAnswer, request
 from tests.support.ports import LOOPBACK, free_port
 from tests.support.processes import ServerProcess
-
-PATIENCE_S = 90.0
-"""How long a test waits for what has to come: generous, as machines are slow at times."""
+from tests.support.waiting import PATIENCE_S
 
 Settings = dict[str, Any]
 
