@@ -84,7 +84,7 @@ _reason = click.option(
     "--reason",
     "reasons",
     multiple=True,
-    type=click.Choice([*Reason]),
+    type=click.Choice([reason.value for reason in Reason]),
     help="Only those put aside for this reason. Can be repeated.",
 )
 

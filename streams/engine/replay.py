@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import KafkaError, ProducerFenced, UnsupportedVersionError
+from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import TopicPartition
 
 from streams.configuration.models import Configuration
@@ -112,7 +112,8 @@ class DeadLetterTopic:
                             await self._send(producer, letters, plan)
                             sent += len(letters)
         except ReplayError as error:
-            raise ReplayError(f"{sent:,} dead letters were replayed, then: {error}") from error
+            some = f"{sent:,} dead letters were" if sent else "nothing was"
+            raise ReplayError(f"{some} replayed: {error}") from error
         return Replayed(sent, len(plan.replayed))
 
     @contextlib.asynccontextmanager
@@ -132,14 +133,21 @@ class DeadLetterTopic:
             }
         producer = AIOKafkaProducer(**settings)
         try:
-            await producer.start()
+            await self._start(producer)
             yield producer
         finally:
             await producer.stop()
 
+    async def _start(self, producer: AIOKafkaProducer) -> None:
+        try:
+            await producer.start()
+        except KafkaError as error:
+            hint = "a broker without transactions needs kafka.guarantee: at-least-once"
+            raise ReplayError(
+                f"Kafka lets nothing be written ({error!r}){f'; {hint}' if self._exact else ''}"
+            ) from error
+
     async def _chunks(self, plan: Plan) -> AsyncGenerator[list[DeadLetter], None]:
-        if not plan.targets:
-            return
         chunk: list[DeadLetter] = []
         size = 0
         async with reading(self._connection, committed=self._exact) as consumer:
@@ -195,8 +203,10 @@ class DeadLetterTopic:
             consumer.seek(partition, offsets.start)
         patience = PATIENCE_S + self._configuration.kafka.transaction_timeout
         deadline = time.monotonic() + patience
+        # aiokafka cannot stop a consumer whose tasks have not begun.
+        await asyncio.sleep(0)
         while todo:
-            for partition, records in (await consumer.getmany(timeout_ms=300)).items():
+            for records in (await consumer.getmany(timeout_ms=300)).values():
                 deadline = time.monotonic() + patience
                 for record in records:
                     yield record
@@ -240,9 +250,5 @@ def _explained() -> Iterator[None]:
         yield
     except ProducerFenced as error:
         raise ReplayError("another replay has begun: see what it does, then try again") from error
-    except UnsupportedVersionError as error:
-        raise ReplayError(
-            "Kafka has no transactions here: set kafka.guarantee to at-least-once"
-        ) from error
     except KafkaError as error:
         raise ReplayError(f"Kafka fails ({error!r}): try again") from error
