@@ -19,7 +19,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-annotate --no-header $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kafka test-all check format kafka kafka-stop lock clean
+.PHONY: help demo test test-long test-kafka bench test-all check format kafka kafka-stop lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,13 +28,19 @@ demo: $(INSTALLED) ## the whole system on this machine; ARGS="--events FILE" for
 	@exec $(BIN)/campaign-streams dev $(ARGS)
 
 test: $(INSTALLED) ## all tests that need neither Java nor Docker
-	$(PYTEST) -m "not kafka" $(ARGS)
+	$(PYTEST) -m "not kafka and not long" $(ARGS)
+
+test-long: $(INSTALLED) ## the tests that take minutes, such as a whole incident of the demo
+	$(PYTEST) -m "long and not kafka" $(ARGS)
 
 test-kafka: $(INSTALLED) ## the tests on a real Apache Kafka (needs Java 17 and Maven)
 	REQUIRE_KAFKA=1 $(PYTEST) -m kafka $(ARGS)
 
 test-all: $(INSTALLED) ## every test
 	REQUIRE_KAFKA=1 $(PYTEST) $(ARGS)
+
+bench: $(INSTALLED) ## what an event costs, on a real Apache Kafka (needs Java 17 and Maven)
+	$(BIN)/python -m benchmarks.throughput $(ARGS)
 
 check: $(INSTALLED) ## linters, formatting, types, layers
 	$(BIN)/ruff check .

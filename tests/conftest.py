@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -10,7 +11,7 @@ from streams.demo.embedded_broker import EmbeddedBroker
 from tests.support import kafka_jars
 from tests.support.brokers import KafkaBroker, RunningBroker
 
-LEFT_OUT = pytest.StashKey[int]()
+LEFT_OUT = pytest.StashKey[Counter[str]]()
 STARTED = pytest.StashKey[str]()
 
 
@@ -70,13 +71,15 @@ def _need_kafka() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[LEFT_OUT] = 0
+    config.stash[LEFT_OUT] = Counter()
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("kafka"):
-            item.config.stash[LEFT_OUT] += 1
+        for marker in ("kafka", "long"):
+            if item.get_closest_marker(marker):
+                item.config.stash[LEFT_OUT][marker] += 1
+                break
 
 
 def pytest_terminal_summary(
@@ -84,9 +87,9 @@ def pytest_terminal_summary(
 ) -> None:
     if STARTED in config.stash:
         terminalreporter.write_line(config.stash[STARTED])
-    left_out = config.stash[LEFT_OUT]
-    if left_out:
-        terminalreporter.write_line(
-            f"left out: {left_out} tests on a real Apache Kafka "
-            f"(needs Java {kafka_jars.OLDEST_JAVA} and Maven): make test-kafka"
-        )
+    needs = {
+        "kafka": f"on a real Apache Kafka (needs Java {kafka_jars.OLDEST_JAVA} and Maven)",
+        "long": "that take minutes",
+    }
+    for marker, count in config.stash[LEFT_OUT].items():
+        terminalreporter.write_line(f"left out: {count} tests {needs[marker]}: make test-{marker}")
