@@ -5,13 +5,14 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.brokers import RunningBroker
+from tests.support.brokers import KafkaBroker, RunningBroker
 from tests.support.mixture import SourceRecord
 from tests.support.ports import free_port
 from tests.support.topics import Sender, create_topic, read_topic
@@ -224,6 +225,34 @@ def test_a_place_without_a_dead_letter_is_named(system: System) -> None:
     assert len(done.stderr.splitlines()) == 1
     assert "no dead letter at 1:99" in done.stderr
     assert system.replayed() == []
+
+
+@pytest.mark.kafka
+def test_a_kill_in_the_middle_neither_loses_nor_doubles(kafka: KafkaBroker, unique: str) -> None:
+    system = System(RunningBroker("kafka", kafka.address), unique)
+    system.make()
+    values = [b"%d" % number for number in range(20_000)]
+    system.put(*(system.letter(value) for value in values))
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "streams",
+            "dead-letter",
+            "replay",
+            "--all",
+            "--yes",
+            *system.settings,
+        ],
+        env=ENVIRONMENT,
+        cwd="/",
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not asyncio.run(read_topic(system.address, system.source, committed=False)):
+            assert time.monotonic() < deadline, "nothing is replayed"
+        process.kill()
+    assert run("replay", "--all", "--yes", *system.settings).returncode == 0
+    assert system.replayed() == sorted(values, key=str)
 
 
 @pytest.mark.embedded
