@@ -101,9 +101,11 @@ async def _play(
     else:
         traffic = asyncio.create_task(simulate(worker.configuration, _say))
     working = asyncio.create_task(worker.run(stop))
-    await asyncio.wait((working, traffic), return_when=asyncio.FIRST_EXCEPTION)
-    if not traffic.done():
-        _say("stopping …")
+    await asyncio.wait((working, traffic), return_when=asyncio.FIRST_COMPLETED)
+    if traffic.done() and traffic.exception() is None:
+        # All that was recorded is sent; the rest goes on.
+        await asyncio.wait((working,))
+    _say("stopping …")
     stop.set()
     traffic.cancel()
     for result in await asyncio.gather(working, traffic, return_exceptions=True):
