@@ -5,8 +5,6 @@ import json
 import logging
 import sys
 import time
-from base64 import b64encode
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +15,8 @@ from streams.domain.events import Reason
 
 if TYPE_CHECKING:
     from streams.configuration.models import Configuration
-    from streams.engine.dead_letters import DeadLetter, Listing, Place, Selection
+    from streams.engine.dead_letters import Listing, Place, Selection
     from streams.engine.replay import DeadLetterTopic, Replayed
-
-SHOWN_BYTES = 200
-WIDE = 250
-"""Columns of the table where no terminal says how many there are."""
 
 
 class Since(click.ParamType):
@@ -128,15 +122,18 @@ def list_(  # noqa: PLR0913, PLR0917 - one parameter an option
     record that it was. With --json, bytes that are no UTF-8 come in base64, under a name that ends
     in `_base64`.
     """
+    from streams.commands import dead_letter_output as output  # noqa: PLC0415 - rich
     from streams.engine.dead_letters import Selection  # noqa: PLC0415 - aiokafka
 
     selection = Selection(reasons=frozenset(reasons) or None, since=since)
     listing = asyncio.run(_list(configuration, selection, limit))
     if as_json:
         for letter in listing.letters:
-            click.echo(json.dumps(_as_json(letter, replayed=letter.place in listing.replayed)))
+            click.echo(
+                json.dumps(output.as_json(letter, replayed=letter.place in listing.replayed))
+            )
     elif listing.reasons:
-        _print_table(listing, values=values)
+        output.print_table(listing, values=values)
     else:
         some = " of this kind" if reasons or since is not None else ""
         click.echo(f"there are no dead letters{some} in {configuration.topics.dead_letter}")
@@ -211,8 +208,9 @@ async def _look(
     configuration: "Configuration", selection: "Selection"
 ) -> "tuple[frozenset[Place], str, int]":
     plan = await (await _topic(configuration)).plan(selection)
+    # Topics that exist: their names hold nothing that could steer the terminal.
     names = sorted({target.topic for target in plan.targets.values()})
-    topics = f" to {', '.join(map(_printable, names))}" if names else ""
+    topics = f" to {', '.join(names)}" if names else ""
     return frozenset(plan.targets), topics, len(plan.replayed)
 
 
@@ -238,86 +236,3 @@ def _count(letters: int) -> str:
 
 def _before(letters: int) -> str:
     return f" ({letters:,} left out: replayed before)" if letters else ""
-
-
-def _as_json(letter: "DeadLetter", *, replayed: bool) -> dict[str, object]:
-    from streams.domain.transitions import rfc3339  # noqa: PLC0415 - msgspec
-
-    return {
-        "partition": letter.place.partition,
-        "offset": letter.place.offset,
-        "failed_at": rfc3339(letter.failed_at),
-        "reason": letter.reason,
-        "detail": letter.detail,
-        "source_topic": letter.source_topic,
-        "source_partition": letter.source_partition,
-        "source_offset": letter.source_offset,
-        "size": letter.size,
-        "replayed": replayed,
-        **_text("key", letter.key),
-        **_text("value", letter.value),
-        "headers": [{"name": name, **_text("value", value)} for name, value in letter.headers],
-    }
-
-
-def _text(name: str, value: bytes | None) -> dict[str, str | None]:
-    try:
-        return {name: None if value is None else value.decode()}
-    except UnicodeDecodeError:
-        return {f"{name}_base64": b64encode(value or b"").decode()}
-
-
-def _print_table(listing: "Listing", *, values: bool) -> None:
-    from rich import box  # noqa: PLC0415 - slow to import
-    from rich.console import Console  # noqa: PLC0415 - slow to import
-    from rich.table import Table  # noqa: PLC0415 - slow to import
-    from rich.text import Text  # noqa: PLC0415 - slow to import
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name in ("where", "failed at", "reason", "source", "size", "replayed", "detail"):
-        table.add_column(name, justify="right" if name == "size" else "left", overflow="fold")
-    if values:
-        table.add_column("value", overflow="fold")
-    for letter in listing.letters:
-        cells = _cells(letter, replayed=letter.place in listing.replayed)
-        value = [_beginning(letter.value)] if values else []
-        table.add_row(*(Text(_printable(cell)) for cell in (*cells, *value)))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDE)
-    console.print(table)
-    _print_summary(listing)
-
-
-def _print_summary(listing: "Listing") -> None:
-    total, shown = listing.reasons.total(), len(listing.letters)
-    newest = f", the newest {shown:,} are shown" if shown < total else ""
-    by_reason = ", ".join(
-        f"{_printable(reason)} {count:,}" for reason, count in listing.reasons.most_common()
-    )
-    click.echo(f"\n{_count(total)}{newest}: {by_reason}")
-
-
-def _cells(letter: "DeadLetter", *, replayed: bool) -> Iterator[str]:
-    from streams.domain.transitions import rfc3339  # noqa: PLC0415 - msgspec
-
-    yield str(letter.place)
-    yield rfc3339(letter.failed_at)
-    yield letter.reason
-    came_from = (letter.source_topic, letter.source_partition, letter.source_offset)
-    yield ":".join("?" if part is None else str(part) for part in came_from)
-    yield f"{letter.size:,}"
-    yield "yes" if replayed else ""
-    yield letter.detail
-
-
-def _beginning(value: bytes | None) -> str:
-    if value is None:
-        return "(null)"
-    more = f"… ({len(value):,} bytes)" if len(value) > SHOWN_BYTES else ""
-    return value[:SHOWN_BYTES].decode(errors="backslashreplace") + more
-
-
-def _printable(text: str) -> str:
-    """Write out what could steer the terminal: the bytes may come from anybody."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

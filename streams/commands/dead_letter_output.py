@@ -1,0 +1,94 @@
+"""How dead letters are shown: a table for people, JSON for programs."""
+
+from base64 import b64encode
+from collections.abc import Iterator
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from streams.domain.transitions import rfc3339
+from streams.engine.dead_letters import DeadLetter, Listing
+
+SHOWN_BYTES = 200
+WIDE = 250
+"""Columns of the table where no terminal says how many there are."""
+
+
+def as_json(letter: DeadLetter, *, replayed: bool) -> dict[str, object]:
+    """Return what `--json` prints of a dead letter."""
+    return {
+        "partition": letter.place.partition,
+        "offset": letter.place.offset,
+        "failed_at": rfc3339(letter.failed_at),
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "source_topic": letter.source_topic,
+        "source_partition": letter.source_partition,
+        "source_offset": letter.source_offset,
+        "size": letter.size,
+        "replayed": replayed,
+        **_text("key", letter.key),
+        **_text("value", letter.value),
+        "headers": [{"name": name, **_text("value", value)} for name, value in letter.headers],
+    }
+
+
+def _text(name: str, value: bytes | None) -> dict[str, str | None]:
+    try:
+        return {name: None if value is None else value.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}_base64": b64encode(value or b"").decode()}
+
+
+def print_table(listing: Listing, *, values: bool) -> None:
+    """Print the dead letters, newest last, and how many there are by reason."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in ("where", "failed at", "reason", "source", "size", "replayed", "detail"):
+        table.add_column(name, justify="right" if name == "size" else "left", overflow="fold")
+    if values:
+        table.add_column("value", overflow="fold")
+    for letter in listing.letters:
+        cells = _cells(letter, replayed=letter.place in listing.replayed)
+        value = [_beginning(letter.value)] if values else []
+        table.add_row(*(Text(_printable(cell)) for cell in (*cells, *value)))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)
+    console.print(table)
+    _print_summary(listing)
+
+
+def _print_summary(listing: Listing) -> None:
+    total, shown = listing.reasons.total(), len(listing.letters)
+    newest = f", the newest {shown:,} are shown" if shown < total else ""
+    by_reason = ", ".join(
+        f"{_printable(reason)} {count:,}" for reason, count in listing.reasons.most_common()
+    )
+    letters = "dead letter" if total == 1 else "dead letters"
+    click.echo(f"\n{total:,} {letters}{newest}: {by_reason}")
+
+
+def _cells(letter: DeadLetter, *, replayed: bool) -> Iterator[str]:
+    yield str(letter.place)
+    yield rfc3339(letter.failed_at)
+    yield letter.reason
+    came_from = (letter.source_topic, letter.source_partition, letter.source_offset)
+    yield ":".join("?" if part is None else str(part) for part in came_from)
+    yield f"{letter.size:,}"
+    yield "yes" if replayed else ""
+    yield letter.detail
+
+
+def _beginning(value: bytes | None) -> str:
+    if value is None:
+        return "(null)"
+    more = f"… ({len(value):,} bytes)" if len(value) > SHOWN_BYTES else ""
+    return value[:SHOWN_BYTES].decode(errors="backslashreplace") + more
+
+
+def _printable(text: str) -> str:
+    """Write out what could steer the terminal: the bytes may come from anybody."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
