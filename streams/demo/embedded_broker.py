@@ -20,6 +20,10 @@ from streams.errors import UserError
 START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 5.0
 
+# Becomes the program. What stays behind ends it when our end of the pipe closes: with us, however
+# we end, so that no broker is left with the port.
+_WITH_US = 'exec 3<&0; (cat <&3 >/dev/null; kill "$$" 2>/dev/null) & exec "$@" 3<&- </dev/null'
+
 
 class PortTakenError(UserError):
     """Another program listens on the port that the broker should have."""
@@ -67,10 +71,11 @@ class EmbeddedBroker:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop
         self._process = subprocess.Popen(  # noqa: S603 - the program comes from the wheel
             [
+                *("/bin/sh", "-c", _WITH_US, "broker"),
                 *(program, "broker", "--listener-url", url, "--advertised-listener-url", url),
                 *("--storage-engine", "memory://campaign-streams/"),
             ],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=self._log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "RUST_LOG": "error", "NO_COLOR": "1"},
@@ -93,6 +98,8 @@ class EmbeddedBroker:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
         log, self._log = self._log, None
         if log is not None:
             log.close()

@@ -1,7 +1,9 @@
 """The brokers that the other tests stand on do what those tests expect of them."""
 
 import socket
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -11,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.demo.embedded_broker import EmbeddedBroker, EmbeddedBrokerError, PortTakenError
 from tests.support.brokers import KafkaBroker, KafkaStartError, RunningBroker
-from tests.support.ports import LOOPBACK, answers, free_port
+from tests.support.ports import LOOPBACK, answers, free_port, is_free
 
 
 @contextmanager
@@ -138,3 +140,23 @@ def test_closing_kafka_leaves_nothing_behind() -> None:
     assert not broker.running
     assert not answers(broker.port)
     assert not directory.exists()
+
+
+def test_embedded_broker_ends_with_the_one_who_started_it() -> None:
+    port = free_port()
+    code = f"""
+from streams.demo.embedded_broker import EmbeddedBroker
+EmbeddedBroker({port}).start()
+print("started", flush=True)
+import time
+time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"started\n"
+        assert not is_free(port)
+        owner.kill()
+    deadline = time.monotonic() + 30
+    while not is_free(port):
+        assert time.monotonic() < deadline, "the broker outlived its owner"
+        time.sleep(0.05)
