@@ -87,7 +87,7 @@ def encode_records(block: Block, limit: int = RECORD_BYTES) -> Iterator[bytes]:
     The event times are in the last record: whoever knows them has all the counts.
     """
     value = encode(block)
-    if len(value) <= limit or len(block.campaigns) == 1:
+    if len(value) <= limit or len(block.campaigns) <= 1:
         yield value
         return
     half = len(block.campaigns) // 2

@@ -206,8 +206,7 @@ class SourcePartition:
         latest = broker_time + self._intake.max_future_skew_ms
         event_time = self.event_time
         oldest = self._oldest(event_time)
-        # Event time must pass this before `oldest` can change.
-        next_window = event_time - event_time % size_ms + size_ms
+        next_expiry = self._next_expiry(event_time)
         sends, engagement, apps = tally.sends, tally.engagement, tally.apps
         counted = 0
 
@@ -247,9 +246,9 @@ class SourcePartition:
                 continue
             if time > event_time:
                 event_time = min(time, max(event_time, broker_time))
-                if event_time >= next_window:
+                if event_time >= next_expiry:
                     oldest = self._oldest(event_time)
-                    next_window = event_time - event_time % size_ms + size_ms
+                    next_expiry = self._next_expiry(event_time)
             delivery_type = attributes.delivery_type
             if delivery_type is None or delivery_type == "CUSTOM":
                 channel_type = _endpoint_channel(event.client_context)
@@ -299,6 +298,11 @@ class SourcePartition:
 
     def _oldest(self, event_time: int) -> int:
         return max(EARLIEST_MS, self._intake.windows.oldest_countable(event_time))
+
+    def _next_expiry(self, event_time: int) -> int:
+        """Return the event time (ms) at which the oldest window goes that is kept now."""
+        windows = self._intake.windows
+        return windows.expires_at(windows.oldest_countable(event_time) // 1000)
 
     def _why_not(self, index: int, event: _Event, latest: int, event_time: int) -> Rejected:
         attributes = event.attributes or _NO_ATTRIBUTES

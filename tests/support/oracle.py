@@ -48,7 +48,7 @@ class Counted(NamedTuple):
     campaign_id: str
     outcome: str
     is_send: bool
-    dimensions: tuple[str | None, ...]
+    dimensions: tuple[str | None, str | None, str | None]
 
 
 @dataclass
