@@ -32,6 +32,8 @@ async def reading(
         await consumer.start()
         yield consumer
     finally:
+        # aiokafka cannot stop a consumer whose tasks have not begun yet.
+        await asyncio.sleep(0)
         await consumer.stop()
 
 

@@ -30,7 +30,7 @@ from streams.engine.dead_letters import (
     parse,
 )
 from streams.engine.recovery import reading
-from streams.engine.writer import BATCH_BYTES, Record, Writes, _send
+from streams.engine.writer import BATCH_BYTES, Record, Writes, send_records
 from streams.errors import TopicError, UserError
 
 CHUNK_RECORDS = 1000
@@ -169,7 +169,7 @@ class DeadLetterTopic:
         # Leaving the transaction by an error, or being interrupted, aborts it at once.
         async with producer.transaction() if self._exact else contextlib.nullcontext():
             for writes in self._writes(letters, plan):
-                await asyncio.gather(*await _send(producer, writes.records))
+                await asyncio.gather(*await send_records(producer, writes.records))
 
     def _writes(self, letters: Iterable[DeadLetter], plan: Plan) -> tuple[Writes, Writes]:
         """Return the records as they came, and the markers, which must not be there first."""
@@ -203,8 +203,6 @@ class DeadLetterTopic:
             consumer.seek(partition, offsets.start)
         patience = PATIENCE_S + self._configuration.kafka.transaction_timeout
         deadline = time.monotonic() + patience
-        # aiokafka cannot stop a consumer whose tasks have not begun.
-        await asyncio.sleep(0)
         while todo:
             for records in (await consumer.getmany(timeout_ms=300)).values():
                 deadline = time.monotonic() + patience

@@ -112,7 +112,7 @@ class TransactionalWriter:
         producer = self._producer
         try:
             await producer.begin_transaction()
-            sent = await _send(producer, writes.records)
+            sent = await send_records(producer, writes.records)
             if writes.offsets:
                 await producer.send_offsets_to_transaction(writes.offsets, self._group_id)
             await asyncio.gather(*sent)
@@ -151,7 +151,7 @@ class PlainWriter:
     async def write(self, writes: Writes) -> None:
         """Write the records, then commit the offsets."""
         try:
-            await asyncio.gather(*await _send(self._producer, writes.records))
+            await asyncio.gather(*await send_records(self._producer, writes.records))
             if writes.offsets:
                 await self._commit(writes.offsets)
         except KafkaError as error:
@@ -162,7 +162,7 @@ class PlainWriter:
         await _stop(self._producer)
 
 
-async def _send(
+async def send_records(
     producer: AIOKafkaProducer, records: Mapping[TopicPartition, list[Record]]
 ) -> list[asyncio.Future[Any]]:
     """Send records in few, large batches; return the futures of their acknowledgement."""
@@ -176,6 +176,9 @@ async def _send(
             batch = producer.create_batch()
             _append(batch, record)
         sent.append(await producer.send_batch(batch, topic, partition=partition))
+    for future in sent:
+        # Who gives up before all are there has said why already.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
     return sent
 
 

@@ -386,7 +386,7 @@ async def test_a_replay_that_ends_in_between_has_replayed_nothing(
     source, dead = f"{kafka_topics}-events", f"{kafka_topics}-dead"
     await put(kafka.address, dead, [(0, None, b"one", added(topic=source))])
     topic = DeadLetterTopic(configuration(on_kafka(kafka), kafka_topics))
-    send = writer._send
+    send = writer.send_records
 
     async def send_and_stop(producer: AIOKafkaProducer, records: Any) -> Any:
         sent = await send(producer, records)
@@ -399,7 +399,7 @@ async def test_a_replay_that_ends_in_between_has_replayed_nothing(
         return sent
 
     with monkeypatch.context() as patch:
-        patch.setattr(replay, "_send", send_and_stop)
+        patch.setattr(replay, "send_records", send_and_stop)
         with pytest.raises(asyncio.CancelledError if cancelled else KilledError):
             await topic.replay(Selection())
     if cancelled:
