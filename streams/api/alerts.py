@@ -6,11 +6,12 @@ from http import HTTPStatus
 import msgspec
 
 from streams.api import answers
+from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.paging import Order, Pager, Position, read_cursor
 from streams.api.parameters import choice, read_moment, text, whole
 from streams.api.problems import not_found
-from streams.api.routing import Ask, Route
+from streams.api.routing import Route
 from streams.domain import alerts as domain
 from streams.domain.alerts import AlertBook
 from streams.domain.partition import CampaignPartition

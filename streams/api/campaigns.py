@@ -10,6 +10,7 @@ from streams.api.answers import (
     Campaigns,
     Window,
 )
+from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.paging import Order, Pager, Position, Value, read_cursor
 from streams.api.parameters import choice, duration, text, whole
@@ -22,7 +23,7 @@ from streams.api.reading import (
     totals,
     window,
 )
-from streams.api.routing import Ask, Route
+from streams.api.routing import Route
 from streams.api.rows import Found, add_rows, with_recent
 from streams.api.windows import CAMPAIGN_ID, unknown_campaign
 from streams.domain.counts import Cell, StatusGroups

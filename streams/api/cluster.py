@@ -16,8 +16,8 @@ import structlog
 from yarl import URL
 
 from streams.api.answers import Answer, Problem
+from streams.api.asking import Ask
 from streams.api.problems import ProblemError, refuse, unavailable
-from streams.api.routing import Ask
 from streams.domain.blocks import partition_of
 from streams.domain.partition import CampaignPartition, Holder
 

@@ -5,11 +5,12 @@ from http import HTTPStatus
 
 from streams.api import answers
 from streams.api.alerts import CAMPAIGN, CURSOR, DEFAULT_LIMIT, LIMIT, NEWEST_FIRST
+from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.paging import Pager, Position, read_cursor
 from streams.api.parameters import choice, read_moment, text
 from streams.api.problems import ProblemError, not_found
-from streams.api.routing import Ask, Route
+from streams.api.routing import Route
 from streams.domain import deliveries as domain
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import rfc3339

@@ -7,9 +7,10 @@ from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from streams.api.answers import HealthStatus
+from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.problems import ProblemError
-from streams.api.routing import Ask, Route
+from streams.api.routing import Route
 from streams.domain.transitions import json_schema
 
 JSON = "application/json"

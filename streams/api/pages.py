@@ -4,10 +4,11 @@ from importlib.resources import files
 
 from aiohttp import web
 
+from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.parameters import text
 from streams.api.problems import not_found
-from streams.api.routing import Ask, Handler, Route
+from streams.api.routing import Handler, Route
 
 HTML = "text/html"
 POLICY = (

@@ -5,54 +5,26 @@ decoded after, and never normalised. `a%2Fb` is one segment, and so is `..`.
 """
 
 import difflib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
 from msgspec import Struct
 
+from streams.api.asking import Ask
+from streams.api.context import Context
 from streams.api.parameters import Parameter
 from streams.api.problems import ProblemError, not_found, refuse
-
-if TYPE_CHECKING:
-    from streams.api.context import Context
-
-T = TypeVar("T")
-D = TypeVar("D")
 
 Scope: TypeAlias = Literal["read", "write"]
 Reply: TypeAlias = Struct | web.Response
 _MOST_PARAMETERS = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One request, taken apart.
-
-    Args:
-        method: GET or POST; a HEAD is asked as GET.
-        target: path and query as they came, for other workers.
-        path: the values of the path's parameters.
-        query: the values of the query's parameters, already read.
-        headers: as they came.
-    """
-
-    method: str
-    target: str
-    path: Mapping[str, str]
-    query: Mapping[str, Any]
-    headers: Mapping[str, str]
-
-    def get(self, parameter: Parameter[T], default: D) -> T | D:
-        """Return the value of a query parameter, or what holds without it."""
-        value: T | D = self.query.get(parameter.name, default)
-        return value
-
-
-Handler: TypeAlias = Callable[["Context", Ask], Awaitable[Reply]]
+Handler: TypeAlias = Callable[[Context, Ask], Awaitable[Reply]]
 
 
 @dataclass(frozen=True, slots=True)

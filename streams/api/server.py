@@ -11,13 +11,14 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from streams.api.access import Gate, is_loopback
+from streams.api.asking import Ask
 from streams.api.cluster import Cluster
 from streams.api.context import Context, Health
 from streams.api.openapi import document
 from streams.api.pages import load_assets
 from streams.api.problems import ProblemError
 from streams.api.routes import ROUTES
-from streams.api.routing import Ask, Route, find, split_target
+from streams.api.routing import Route, find, split_target
 from streams.api.rows import RowReader
 from streams.configuration.http import HttpSettings
 from streams.domain.partition import Holder, Watch

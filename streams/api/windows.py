@@ -5,11 +5,12 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from streams.api.answers import OneWindow, Window, Windows
+from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.parameters import choices, moment, text, whole
 from streams.api.problems import ProblemError, not_found, refuse
 from streams.api.reading import DIMENSIONS, Breath, add_windows, empty, include, window
-from streams.api.routing import Ask, Route
+from streams.api.routing import Route
 from streams.domain.counts import Dimension
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import rfc3339
