@@ -64,23 +64,35 @@ class CampaignPartition:
         self.deliveries = DeliveryQueue()
         self._hits = frozenset[str]().union(*(rule.statuses for rule in watch.rules))
         self._suspects: set[str] = set()
+        self._last_hits: dict[str, int] = {}
+        """By campaign, the newest open window that has hits, or may have."""
+        self._oldest_open = 0
 
     def apply(self, block: Block, now: float) -> None:
         """Add a block of counts, then move event time on, at wall-clock `now` (s)."""
         for counts in block.campaigns:
             touched = self.table.add(counts)
-            if touched and self._is_suspect(counts):
+            if touched and self._is_suspect(counts, max(each.start for each in touched)):
                 self._suspects.add(counts.campaign_id)
         for feeder, event_time in block.event_times.items():
             self.table.clock.hear(feeder, event_time, now)
 
-    def _is_suspect(self, counts: CampaignCounts) -> bool:
-        """Tell whether the counts can change the mind of any rule."""
-        return self.alerts.watches(counts.campaign_id) or any(
-            dimensions.outcome in self._hits
-            for window in counts.windows
-            for dimensions in window.sends
-        )
+    def _is_suspect(self, counts: CampaignCounts, newest: int) -> bool:
+        """Tell whether the counts can change the mind of any rule.
+
+        Any counts can, where there are hits: they may be the attempts that were too few.
+        """
+        name = counts.campaign_id
+        if any(each.outcome in self._hits for window in counts.windows for each in window.sends):
+            self._last_hits[name] = max(newest, self._last_hits.get(name, newest))
+        return name in self._last_hits or self.alerts.watches(name)
+
+    def _forget_hits(self, open_starts: list[int]) -> None:
+        """Forget campaigns whose windows with hits are closed; newest open window first."""
+        oldest = open_starts[-1] if open_starts else self._oldest_open
+        if oldest > self._oldest_open:
+            self._last_hits = {name: at for name, at in self._last_hits.items() if at >= oldest}
+            self._oldest_open = oldest
 
     def evaluate(self, now: float) -> list[Transition]:
         """Hold the rules against the open windows of campaigns that changed, at `now` (s).
@@ -89,6 +101,7 @@ class CampaignPartition:
         """
         suspects, self._suspects = self._suspects, set()
         starts = self.table.open_starts()[::-1]
+        self._forget_hits(starts)
         decided: list[tuple[Rule | None, Transition]] = [
             (rule, transition)
             for campaign_id in suspects
@@ -169,6 +182,8 @@ class CampaignPartition:
     def resume(self, now: float) -> None:
         """Go on after the state was read back, at wall-clock `now` (s)."""
         self.table.advance(now)
+        for start in self.table.open_starts():
+            self._last_hits.update(dict.fromkeys(self.table.campaigns(start), start))
         self.alerts.resume(now)
 
     def cells(self, campaign_id: str) -> list[tuple[int, Cell]]:

@@ -226,16 +226,20 @@ class Lane:
         """
         now = self._job.now()
         self.partition.table.advance(now)
+        self._decide(now)
+        if self._decided or now >= min(self._hop_due, self._state_due):
+            await self.flush(full=bool(self._decided))
+            far_behind = max(self._waiting.values(), default=0) > FAR_BEHIND
+            self._hop_due = now + (self._job.state_interval if far_behind else 0.0)
+
+    def _decide(self, now: float) -> None:
+        """Hold the rules against what was counted."""
         decided = self.partition.evaluate(now)
         if decided:
             age = now - self._received_at / 1000 if self._received_at else 0.0
             self._job.instruments.decided(decided, age)
             self._decided += decided
         self._received_at = 0
-        if self._decided or now >= min(self._hop_due, self._state_due):
-            await self.flush(full=bool(self._decided))
-            far_behind = max(self._waiting.values(), default=0) > FAR_BEHIND
-            self._hop_due = now + (self._job.state_interval if far_behind else 0.0)
 
     async def flush(self, *, full: bool) -> None:
         """Write down, in one transaction, what was counted and the offsets of what was read.
@@ -289,8 +293,10 @@ class Lane:
         self._job.instruments.counted(tally)
 
     def _collect_state(self, writes: Writes) -> None:
-        topics = self._job.topics
-        self._state_due = self._job.now() + self._job.state_interval
+        topics, now = self._job.topics, self._job.now()
+        self._state_due = now + self._job.state_interval
+        # What is written down was looked at: a later life does not look again.
+        self._decide(now)
         for key, value in self.partition.take_changes():
             writes.add(topics.state, self.number, Record(key, value))
         decided, self._decided = self._decided, []
