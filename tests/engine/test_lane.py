@@ -1,0 +1,262 @@
+"""What a lane reads, and what it writes at once. Its campaigns are those of partition 1 of 2."""
+
+import asyncio
+from dataclasses import replace
+
+import orjson
+import pytest
+from aiokafka.structs import OffsetAndMetadata
+
+from streams.domain import blocks, transitions
+from streams.domain.blocks import partition_of
+from streams.engine.lane import read_metadata, write_metadata
+from streams.engine.transport import Batch, Place
+from streams.engine.writer import LaneLostError, WriteError
+from tests.support.lanes import KEYED, NOW, SOURCE, TOPICS, Bench, record, state_of
+from tests.support.mixture import send_event
+
+MS = int(NOW * 1000)
+HERE = next(name for name in "abcdef" if partition_of(name, 2) == 1)
+THERE = next(name for name in "abcdef" if partition_of(name, 2) == 0)
+
+
+def send(campaign_id: str = HERE, status: str = "SUCCESS", time: int = MS) -> bytes:
+    return orjson.dumps(send_event(campaign_id, time, status, delivery_type="EMAIL"))
+
+
+async def test_source_records_become_blocks_and_offsets_in_one_write() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, send(HERE), send(THERE), send(HERE, time=MS - 60_000))
+    assert bench.writer.written == []
+    await bench.lane.flush(full=False)
+    writes = bench.writer.take()
+    assert {(p.topic, p.partition) for p in writes.records} == {("keyed", 0), ("keyed", 1)}
+    (here,) = writes.records[KEYED]
+    block = blocks.decode(here.value or b"")
+    assert block.event_times == {1: MS}
+    assert [(c.campaign_id, len(c.windows)) for c in block.campaigns] == [(HERE, 2)]
+    assert writes.offsets == {SOURCE: OffsetAndMetadata(3, write_metadata(MS))}
+    assert bench.lane.committed == {SOURCE: 3, KEYED: 0}
+    assert bench.gauges.events == 3
+
+
+async def test_blocks_become_windows_that_are_written_with_the_offsets_of_the_blocks() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, send(), send())
+    await bench.lane.flush(full=False)
+    (block,) = bench.writer.take().records[KEYED]
+    await bench.take(KEYED, block.value, gap=1)
+    await bench.lane.flush(full=False)
+    assert bench.writer.written == [], "state is not due yet"
+    await bench.lane.flush(full=True)
+    writes = bench.writer.take()
+    start = bench.lane.partition.watch.windows.start_of(MS)
+    assert state_of(writes.records[KEYED._replace(topic="state")]).keys() == {
+        "clock",
+        f"window {HERE} {start}",
+    }
+    assert writes.offsets == {KEYED: OffsetAndMetadata(2, "")}
+    assert len(writes.records) == 1
+
+
+async def test_nothing_read_nothing_written() -> None:
+    bench = Bench()
+    await bench.lane.flush(full=True)
+    bench.now += 10
+    await bench.lane.tick()
+    assert bench.writer.written == []
+
+
+async def test_records_that_cannot_be_counted_are_put_aside_with_their_offsets() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, b"nonsense", send(), None, b"x" * 3000)
+    await bench.lane.flush(full=False)
+    writes = bench.writer.take()
+    dead = writes.records[SOURCE._replace(topic="dead", partition=0)]
+    assert [each.value for each in dead] == [b"nonsense", None, b"x" * 3000]
+    headers = dict(dead[1].headers)
+    assert headers.pop("detail")
+    assert headers == {
+        "trace": b"1",
+        "reason": b"not-json",
+        "source-topic": b"events",
+        "source-partition": b"1",
+        "source-offset": b"2",
+        "failed-at": b"2026-09-21T14:13:20Z",
+    }
+    assert dead[1].key == b"key"
+    assert KEYED in writes.records
+    assert writes.offsets[SOURCE].offset == 4
+    assert [each.reason for each in bench.gauges.rejections] == [
+        "not-json",
+        "not-json",
+        "too-large",
+    ]
+
+
+async def test_what_is_no_block_is_put_aside_with_its_own_offset() -> None:
+    bench = Bench()
+    await bench.take(KEYED, b"nonsense")
+    await bench.lane.tick()
+    writes = bench.writer.take()
+    (dead,) = writes.records[SOURCE._replace(topic="dead", partition=0)]
+    assert dict(dead.headers)["reason"] == b"not-a-block"
+    assert dict(dead.headers)["source-topic"] == b"keyed"
+    assert writes.offsets == {KEYED: OffsetAndMetadata(1, "")}
+
+
+async def test_a_batch_that_does_not_follow_loses_the_lane() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, send())
+    await bench.take(SOURCE, send(), start=5)
+    with pytest.raises(LaneLostError, match="read from 5, not from 1"):
+        await bench.lane.tick()
+    with pytest.raises(LaneLostError):
+        await bench.lane.flush(full=True)
+    assert bench.writer.written == [], "what it has cannot be trusted"
+
+
+@pytest.mark.parametrize("start", [0, 3])
+async def test_a_batch_from_before_a_rewind_is_left_out(start: int) -> None:
+    bench = Bench()
+    bench.lane.place({SOURCE: Place(1, 0)})
+    await bench.take(SOURCE, send(), start=start, turn=0)
+    await bench.lane.flush(full=True)
+    assert bench.writer.written == []
+    await bench.take(SOURCE, send(), turn=1)
+    await bench.lane.flush(full=True)
+    assert bench.writer.take().offsets[SOURCE].offset == 1
+
+
+async def test_a_parked_lane_takes_nothing() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, send())
+    bench.lane.parked = True
+    await bench.take(SOURCE, send())
+    await bench.lane.flush(full=True)
+    assert bench.writer.take().offsets[SOURCE].offset == 1
+
+
+async def test_a_flush_that_fails_loses_the_lane_for_good() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, send())
+    bench.writer.fail()
+    with pytest.raises(WriteError, match="the broker is gone"):
+        await bench.lane.flush(full=True)
+    bench.writer.failure = None
+    await bench.take(SOURCE, send())
+    assert bench.lane.positions[SOURCE] == 1
+    for _ in range(2):
+        with pytest.raises(LaneLostError, match="the broker is gone"):
+            await bench.lane.tick()
+    assert bench.writer.written == []
+    assert bench.lane.committed[SOURCE] == 0
+    assert bench.gauges.flushes == 0
+
+
+async def test_a_flush_that_is_broken_off_loses_the_lane_too() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, send())
+    bench.writer.failure = asyncio.CancelledError()
+    with pytest.raises(asyncio.CancelledError):
+        await bench.lane.flush(full=True)
+    bench.writer.failure = None
+    with pytest.raises(LaneLostError, match="CancelledError"):
+        await bench.lane.flush(full=True)
+    assert bench.writer.written == []
+
+
+async def test_a_failed_flush_within_take_is_told_by_the_next_tick(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.engine.lane.FULL_KEYS", 1)
+    bench = Bench()
+    bench.writer.fail()
+    await bench.take(SOURCE, send(), send(THERE))
+    with pytest.raises(WriteError):
+        await bench.lane.tick()
+
+
+async def test_a_full_lane_flushes_before_it_takes_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.engine.lane.FULL_KEYS", 2)
+    bench = Bench()
+    await bench.take(SOURCE, send(), send())
+    assert bench.writer.written == []
+    await bench.take(SOURCE, send(THERE), send(status="FAILURE"))
+    assert bench.writer.take().offsets[SOURCE].offset == 4
+
+
+async def test_a_spike_is_decided_and_written_in_one_go() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
+    await bench.settle()
+    await bench.lane.tick()
+    writes = bench.writer.take()
+    (told,) = (
+        each for p, records in writes.records.items() for each in records if p[0] == "alerts"
+    )
+    transition = transitions.decode(told.value or b"")
+    assert (transition.type, told.key) == ("campaign.alert.firing", HERE.encode())
+    state = state_of(writes.records[KEYED._replace(topic="state")])
+    assert sorted(key.split()[0] for key in state) == ["alert", "clock", "delivery", "window"]
+    assert writes.offsets[KEYED].offset == 1
+    (owed,) = bench.lane.partition.deliveries.due(bench.now)
+    assert owed.alert_id == transition.data.alert_id
+
+
+async def test_a_last_flush_decides_what_nobody_looked_at_yet() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
+    await bench.settle()
+    await bench.lane.flush(full=True)
+    assert any(partition.topic == "alerts" for partition in bench.writer.take().records)
+    assert len(bench.gauges.transitions) == 1
+
+
+async def test_nothing_is_delivered_that_was_not_written() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
+    await bench.settle()
+    bench.writer.fail()
+    with pytest.raises(WriteError):
+        await bench.lane.tick()
+    assert bench.lane.partition.deliveries.due(bench.now + 1000) == []
+
+
+async def test_a_source_keyed_by_campaign_has_no_hop() -> None:
+    bench = Bench(replace(TOPICS, keyed=None))
+    await bench.take(SOURCE, send(), b"nonsense")
+    await bench.lane.flush(full=False)
+    assert bench.writer.written == []
+    await bench.lane.flush(full=True)
+    writes = bench.writer.take()
+    assert {partition.topic for partition in writes.records} == {"state", "dead"}
+    assert writes.offsets == {SOURCE: OffsetAndMetadata(2, write_metadata(MS))}
+    assert bench.gauges.events == 1
+
+
+@pytest.mark.parametrize(("timestamp_type", "rejections"), [(0, 0), (1, 1)])
+async def test_the_brokers_time_is_taken_where_the_topic_has_it(
+    timestamp_type: int, rejections: int
+) -> None:
+    bench = Bench()
+    taken_in = MS - 3_600_000
+    late = record(SOURCE, 0, send(), timestamp=taken_in, timestamp_type=timestamp_type)
+    await bench.lane.take(Batch(SOURCE, 0, 0, [late]))
+    assert len(bench.gauges.rejections) == rejections
+
+
+async def test_closing_lets_go_of_the_writer() -> None:
+    bench = Bench()
+    await bench.lane.close()
+    assert bench.writer.closed
+    assert bench.lane.parked
+
+
+@pytest.mark.parametrize("metadata", ["", "x", "[]", "{}", '{"event_time": "x"}', "null"])
+def test_offsets_of_others_say_nothing_of_event_time(metadata: str) -> None:
+    assert read_metadata(metadata) == 0
+
+
+def test_event_time_is_kept_beside_the_offset() -> None:
+    assert read_metadata(write_metadata(MS)) == MS

@@ -1,0 +1,145 @@
+"""A lane without Kafka: what it reads is handed to it, what it writes is kept."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import orjson
+from aiokafka.structs import ConsumerRecord, TopicPartition
+
+from streams.domain.events import Intake, Rejected, SourcePartition, Tally
+from streams.domain.partition import CampaignPartition, Watch
+from streams.domain.transitions import Transition
+from streams.engine.lane import Job, Lane, Topics
+from streams.engine.transport import Batch, Place
+from streams.engine.writer import Record, WriteError, Writes
+from tests.support.partitions import WATCH
+
+TOPICS = Topics("events", "keyed", "state", "alerts", "dead", 3, 1)
+NOW = 1_790_000_000.0
+SOURCE, KEYED = TopicPartition("events", 1), TopicPartition("keyed", 1)
+
+
+class KeepingWriter:
+    """Keeps what is written, until it is told to fail."""
+
+    def __init__(self) -> None:
+        self.written: list[Writes] = []
+        self.failure: BaseException | None = None
+        self.closed = False
+
+    async def open(self) -> None:
+        """Be ready."""
+
+    async def write(self, writes: Writes) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.written.append(writes)
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def fail(self) -> None:
+        self.failure = WriteError("the broker is gone")
+
+    def take(self) -> Writes:
+        """Return the only thing that was written since the last call."""
+        (writes,) = self.written
+        self.written.clear()
+        return writes
+
+
+@dataclass
+class Gauges:
+    """Adds up what a lane tells of its work."""
+
+    events: int = 0
+    rejections: list[Rejected] = field(default_factory=list)
+    late_events: int = 0
+    transitions: list[Transition] = field(default_factory=list)
+    flushes: int = 0
+
+    def counted(self, tally: Tally) -> None:
+        self.events += tally.counted
+
+    def rejected(self, rejected: Iterable[Rejected]) -> None:
+        self.rejections += rejected
+
+    def late(self, events: int) -> None:
+        self.late_events += events
+
+    def decided(self, decided: Iterable[Transition], event_age: float) -> None:
+        assert event_age >= 0
+        self.transitions += decided
+
+    def flushed(self, seconds: float) -> None:
+        assert seconds >= 0
+        self.flushes += 1
+
+
+class Bench:
+    """Lane 1 of two, on the bench: `now` is its clock (s)."""
+
+    def __init__(self, topics: Topics = TOPICS, watch: Watch = WATCH) -> None:
+        self.now = NOW
+        self.writer = KeepingWriter()
+        self.gauges = Gauges()
+        intake = Intake(watch.windows, max_record_bytes=2000)
+        job = Job(topics, 2, intake, watch, 1.0, lambda: self.now, self.gauges)
+        positions = {SOURCE: 0} if topics.keyed is None else {SOURCE: 0, KEYED: 0}
+        partition = CampaignPartition(1, watch, [0, 1], NOW)
+        self.lane = Lane(1, job, self.writer, partition, positions, {1: SourcePartition(1, intake)})
+        self.lane.place({each: Place(0, 0) for each in positions})
+
+    async def take(
+        self,
+        partition: TopicPartition,
+        *values: bytes | None,
+        start: int | None = None,
+        turn: int = 0,
+        gap: int = 0,
+    ) -> None:
+        """Hand values to the lane: they begin where it stands, or after a gap of offsets."""
+        begin = self.lane.positions[partition] if start is None else start
+        records = [record(partition, begin + gap + n, value) for n, value in enumerate(values)]
+        await self.lane.take(Batch(partition, turn, begin, records))
+
+    async def settle(self) -> None:
+        """Flush, and take back in what comes out at lane 1's end of the hop."""
+        await self.lane.flush(full=True)
+        for writes in list(self.writer.written):
+            for each in writes.records.get(KEYED, []):
+                await self.take(KEYED, each.value)
+        self.writer.written.clear()
+
+
+def record(
+    partition: TopicPartition,
+    offset: int,
+    value: bytes | None,
+    *,
+    timestamp: int = 0,
+    timestamp_type: int = 0,
+) -> "ConsumerRecord[bytes | None, bytes | None]":
+    """A record as a consumer returns it."""
+    return ConsumerRecord(
+        partition.topic,
+        partition.partition,
+        offset,
+        timestamp,
+        timestamp_type,
+        b"key",
+        value,
+        None,
+        3,
+        len(value or b""),
+        (("trace", b"1"),),
+    )
+
+
+def state_of(records: Iterable[Record]) -> dict[str, bytes | None]:
+    """Records of the state topic by the kind of their key and what it names."""
+    found = {}
+    for each in records:
+        kind, *name = orjson.loads(each.key or b"")
+        found[" ".join([kind, *map(str, name)])] = each.value
+    return found
