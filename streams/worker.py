@@ -15,8 +15,8 @@ from streams.configuration.translation import intake_of, watch_of
 from streams.engine.app import build_app
 from streams.engine.assignor import LaneAssignor
 from streams.engine.client import check_broker, connection
+from streams.engine.job import Job, Topics
 from streams.engine.lag import watch_lag
-from streams.engine.lane import Job, Topics
 from streams.engine.lanes import Lanes
 from streams.engine.opening import Opening
 from streams.engine.topics import TopicAdmin

@@ -6,18 +6,17 @@ deliveries. A flush writes all of it down together with the offsets of what was 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping
 from zlib import crc32
 
-import orjson
-from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.domain import blocks, transitions
-from streams.domain.events import Intake, Reason, Rejected, SourcePartition, Tally
-from streams.domain.partition import CampaignPartition, Watch
+from streams.domain.events import Reason, Rejected, SourcePartition, Tally
+from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import Transition, rfc3339
+from streams.engine.job import Job
+from streams.engine.records import dead_letter, write_metadata
 from streams.engine.transport import Batch, Place
 from streams.engine.writer import LaneLostError, Record, WriteError, Writer, Writes
 
@@ -26,64 +25,6 @@ FAR_BEHIND = 10_000
 """Records. With so many waiting, fewer and larger flushes are better than prompt ones."""
 FULL_KEYS = 50_000
 FULL_BYTES = 16 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Topics:
-    """The topics' names, and how many partitions those have that a lane writes to.
-
-    `keyed` is null when the source topic is keyed by campaign itself.
-    """
-
-    source: str
-    keyed: str | None
-    state: str
-    alerts: str
-    dead_letter: str
-    alerts_partitions: int
-    dead_letter_partitions: int
-
-
-class Instruments(Protocol):
-    """What a lane tells of its work."""
-
-    def counted(self, tally: Tally) -> None:
-        """Events were counted and skipped."""
-
-    def rejected(self, rejected: Iterable[Rejected]) -> None:
-        """Records were put aside."""
-
-    def late(self, events: int) -> None:
-        """Events corrected closed windows."""
-
-    def decided(self, decided: Iterable[Transition], event_age: float) -> None:
-        """Transitions were decided, `event_age` seconds after the events came in."""
-
-    def flushed(self, seconds: float) -> None:
-        """A flush was committed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What every lane does alike.
-
-    Args:
-        topics: where from and where to.
-        lanes: how many lanes there are in all.
-        intake: what is taken in.
-        watch: what is counted and watched for.
-        state_interval: seconds between flushes of changed cells, when there is no hurry.
-        now: wall-clock time (s, UTC).
-        instruments: are told of the work.
-    """
-
-    topics: Topics
-    lanes: int
-    intake: Intake
-    watch: Watch
-    state_interval: float
-    now: Callable[[], float]
-    instruments: Instruments
 
 
 class MisreadError(LaneLostError):
@@ -202,7 +143,7 @@ class Lane:
         failed_at = rfc3339(self._job.now()).encode()
         for each in rejected:
             record = batch.records[each.position]
-            self._dead.append(_dead_letter(record, each, failed_at))
+            self._dead.append(dead_letter(record, each, failed_at))
             self._dead_bytes += len(record.value or b"")
 
     @property
@@ -323,33 +264,3 @@ class Lane:
         """Let go of the broker."""
         self.parked = True
         await self._writer.close()
-
-
-def write_metadata(event_time: int) -> str:
-    """Write what is committed beside a source offset: the partition's event time (ms)."""
-    return orjson.dumps({"event_time": event_time}).decode()
-
-
-def read_metadata(metadata: str) -> int:
-    """Read the event time (ms) beside a committed source offset; 0 if there is none."""
-    try:
-        data: Any = orjson.loads(metadata)
-    except orjson.JSONDecodeError:
-        return 0
-    event_time = data.get("event_time", 0) if isinstance(data, dict) else 0
-    return event_time if isinstance(event_time, int) else 0
-
-
-def _dead_letter(
-    record: "ConsumerRecord[bytes | None, bytes | None]", rejected: Rejected, failed_at: bytes
-) -> Record:
-    headers = (
-        *record.headers,
-        ("reason", rejected.reason.encode()),
-        ("detail", rejected.detail.encode()),
-        ("source-topic", record.topic.encode()),
-        ("source-partition", str(record.partition).encode()),
-        ("source-offset", str(record.offset).encode()),
-        ("failed-at", failed_at),
-    )
-    return Record(record.key, record.value, headers)

@@ -8,7 +8,9 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.domain.events import SourcePartition
 from streams.domain.partition import CampaignPartition
-from streams.engine.lane import Job, Lane, read_metadata
+from streams.engine.job import Job
+from streams.engine.lane import Lane
+from streams.engine.records import read_metadata
 from streams.engine.recovery import committed_offsets, read_state, reading
 from streams.engine.writer import Writer
 

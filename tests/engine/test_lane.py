@@ -9,7 +9,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from streams.domain import blocks, transitions
 from streams.domain.blocks import partition_of
-from streams.engine.lane import read_metadata, write_metadata
+from streams.engine.records import read_metadata, write_metadata
 from streams.engine.transport import Batch, Place
 from streams.engine.writer import LaneLostError, WriteError
 from tests.support.lanes import KEYED, NOW, SOURCE, TOPICS, Bench, record, state_of

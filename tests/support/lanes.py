@@ -9,7 +9,8 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from streams.domain.events import Intake, Rejected, SourcePartition, Tally
 from streams.domain.partition import CampaignPartition, Watch
 from streams.domain.transitions import Transition
-from streams.engine.lane import Job, Lane, Topics
+from streams.engine.job import Job, Topics
+from streams.engine.lane import Lane
 from streams.engine.transport import Batch, Place
 from streams.engine.writer import Record, WriteError, Writes
 from tests.support.partitions import WATCH

@@ -1,0 +1,67 @@
+"""What every lane does alike, and what it tells of its work."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from streams.domain.events import Intake, Rejected, Tally
+from streams.domain.partition import Watch
+from streams.domain.transitions import Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics' names, and how many partitions those have that a lane writes to.
+
+    `keyed` is null when the source topic is keyed by campaign itself.
+    """
+
+    source: str
+    keyed: str | None
+    state: str
+    alerts: str
+    dead_letter: str
+    alerts_partitions: int
+    dead_letter_partitions: int
+
+
+class Instruments(Protocol):
+    """What a lane tells of its work."""
+
+    def counted(self, tally: Tally) -> None:
+        """Events were counted and skipped."""
+
+    def rejected(self, rejected: Iterable[Rejected]) -> None:
+        """Records were put aside."""
+
+    def late(self, events: int) -> None:
+        """Events corrected closed windows."""
+
+    def decided(self, decided: Iterable[Transition], event_age: float) -> None:
+        """Transitions were decided, `event_age` seconds after the events came in."""
+
+    def flushed(self, seconds: float) -> None:
+        """A flush was committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every lane does alike.
+
+    Args:
+        topics: where from and where to.
+        lanes: how many lanes there are in all.
+        intake: what is taken in.
+        watch: what is counted and watched for.
+        state_interval: seconds between flushes of changed cells, when there is no hurry.
+        now: wall-clock time (s, UTC).
+        instruments: are told of the work.
+    """
+
+    topics: Topics
+    lanes: int
+    intake: Intake
+    watch: Watch
+    state_interval: float
+    now: Callable[[], float]
+    instruments: Instruments
