@@ -65,7 +65,8 @@ def _print_summary(listing: Listing) -> None:
     total, shown = listing.reasons.total(), len(listing.letters)
     newest = f", the newest {shown:,} are shown" if shown < total else ""
     by_reason = ", ".join(
-        f"{_printable(reason)} {count:,}" for reason, count in listing.reasons.most_common()
+        f"{_printable(reason)} {count:,}"
+        for reason, count in sorted(listing.reasons.items(), key=_most_first)
     )
     letters = "dead letter" if total == 1 else "dead letters"
     click.echo(f"\n{total:,} {letters}{newest}: {by_reason}")
@@ -92,3 +93,8 @@ def _beginning(value: bytes | None) -> str:
 def _printable(text: str) -> str:
     """Write out what could steer the terminal: the bytes may come from anybody."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _most_first(item: tuple[str, int]) -> tuple[int, str]:
+    reason, count = item
+    return -count, reason

@@ -130,7 +130,7 @@ def test_list_shows_what_was_put_aside(system: System) -> None:
     assert r"bad \x1b[31mbytes" in newer
     assert r'{"\x1b[2Jmarkup": "[bold]", "\u202e": "\xff' in newer
     assert all(character.isprintable() for line in lines for character in line)
-    assert lines[-1] == "2 dead letters: not-json 1, expired 1"
+    assert lines[-1] == "2 dead letters: expired 1, not-json 1"
 
 
 def test_list_shows_the_newest_of_what_is_asked_for(system: System) -> None:
