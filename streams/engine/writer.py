@@ -6,7 +6,6 @@ repeats (at least once).
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -17,6 +16,8 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 BATCH_BYTES = 512 * 1024
 """Upper size of one batch; a single record may be larger."""
+CLOSE_WITHIN = 5.0
+"""Seconds that anybody waits for a producer to end."""
 
 
 class Record(NamedTuple):
@@ -190,6 +191,8 @@ def _append(batch: Any, record: Record) -> bool:
 
 
 async def _stop(producer: AIOKafkaProducer) -> None:
-    # A fenced or disconnected producer has nothing to say that anybody waits for.
-    with contextlib.suppress(KafkaError, asyncio.TimeoutError):
-        await asyncio.wait_for(producer.stop(), timeout=5)
+    # Without a broker it cannot end. Broken off it would stay for good, with its connections; left
+    # alone it ends when there is a broker again. What it has to say then interests nobody.
+    stopping = asyncio.create_task(producer.stop())
+    stopping.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.wait({stopping}, timeout=CLOSE_WITHIN)

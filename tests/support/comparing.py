@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.support.oracle import DIMENSIONS, Oracle
-from tests.support.topics import Read, committed_offsets, read_topic
+from tests.support.topics import Read, read_topic
 from tests.support.waiting import PATIENCE_S
 from tests.support.workers import Settings, WorkerProcess
 
@@ -47,17 +47,6 @@ async def counted(worker: WorkerProcess, total: int, within: float = PATIENCE_S)
     while (seen := await total_of(worker)) != total:
         assert seen is None or seen < total, f"{seen} events counted, there are only {total}"
         assert time.monotonic() < deadline, f"{seen} of {total} counted:\n{worker.log[-3000:]}"
-        await asyncio.sleep(0.2)
-
-
-async def committed(
-    address: str, settings: Settings, ends: Mapping[int, int], within: float = PATIENCE_S
-) -> None:
-    """Return when the source topic's offsets are committed up to these ends."""
-    deadline = time.monotonic() + within
-    group, topic = settings["kafka"]["group_id"], settings["topics"]["source"]
-    while (seen := await committed_offsets(address, group, topic)) != ends:
-        assert time.monotonic() < deadline, f"committed {seen} of {ends}"
         await asyncio.sleep(0.2)
 
 
