@@ -1,0 +1,80 @@
+"""Alert transitions: each decided once, and none missing."""
+
+from typing import Any, TypeAlias
+
+import orjson
+
+from tests.support.topics import Read
+
+Scope: TypeAlias = tuple[str, str, str | None, str | None]
+"""Rule, campaign, treatment, delivery type."""
+FIRING, REMINDER = "campaign.alert.firing", "campaign.alert.reminder"
+ENDS = {"campaign.alert.resolved", "campaign.alert.expired"}
+SOUND_ROUNDS = 2
+"""So many rounds after it was last broken, a campaign's alert must be over."""
+
+
+class AlertLedger:
+    """The transitions on the alerts topic, in order, and what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.transitions = 0
+        self._sequences: dict[str, int] = {}
+        self._live: dict[Scope, str] = {}
+        self._problems: list[str] = []
+
+    def take(self, record: Read) -> None:
+        """Read one transition; those of one campaign come in order."""
+        self.transitions += 1
+        value = orjson.loads(record.value or b"")
+        data = value["data"]
+        alert_id, sequence = data["alert_id"], data["sequence"]
+        expected = self._sequences.get(alert_id, 0) + 1
+        if sequence != expected:
+            self._wrong(value, f"sequence {expected} was to come")
+        self._sequences[alert_id] = sequence
+        scope = data["rule"], data["campaign_id"], data["treatment_id"], data["delivery_type"]
+        self._follow(value, scope)
+
+    def _follow(self, value: Any, scope: Scope) -> None:
+        alert_id, live = value["data"]["alert_id"], self._live.get(scope)
+        if value["type"] == FIRING:
+            if live is not None:
+                self._wrong(value, f"{live} still fires")
+            self._live[scope] = alert_id
+        elif live != alert_id:
+            self._wrong(value, f"{live} fires, not this one")
+        elif value["type"] in ENDS:
+            del self._live[scope]
+        elif value["type"] != REMINDER:
+            self._wrong(value, "no such type")
+
+    def _wrong(self, value: Any, why: str) -> None:
+        data = value["data"]
+        self._problems.append(
+            f"{value['type']} {data['sequence']} of {data['alert_id']} "
+            f"({data['rule']}, {data['campaign_id']}) at {value['timestamp']}: {why}"
+        )
+
+    @property
+    def live(self) -> set[str]:
+        """The ids of the alerts that fire."""
+        return set(self._live.values())
+
+    def problems(
+        self, firing: set[str], broken: frozenset[str], sound: frozenset[str]
+    ) -> list[str]:
+        """Return what is wrong, each thing once.
+
+        Args:
+            firing: ids of the alerts that fire, as a worker says.
+            broken: campaigns that failed all through this round.
+            sound: campaigns that have not failed for long.
+        """
+        campaigns = {scope[1] for scope in self._live}
+        found, self._problems = self._problems, []
+        found += [f"{each} fires on the topic, not in the API" for each in self.live - firing]
+        found += [f"{each} fires in the API, not on the topic" for each in firing - self.live]
+        found += [f"no alert of {each}, which is broken" for each in sorted(broken - campaigns)]
+        found += [f"an alert of {each}, which is sound" for each in sorted(sound & campaigns)]
+        return found

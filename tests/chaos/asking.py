@@ -1,0 +1,51 @@
+"""Asking workers, again while they have not all of the answer."""
+
+import asyncio
+import time
+from typing import Any
+
+from tests.support.workers import WorkerProcess
+
+WHOLE_WITHIN_S = 30.0
+
+
+class Asker:
+    """Asks one worker."""
+
+    def __init__(self, worker: WorkerProcess) -> None:
+        self._worker = worker
+
+    async def whole(self, target: str) -> Any:
+        """Return the answer when nothing is missing in it; null if there is no such thing.
+
+        Raises:
+            TimeoutError: no whole answer came.
+        """
+        deadline = time.monotonic() + WHOLE_WITHIN_S
+        while True:
+            try:
+                answer = await self._worker.ask(target)
+            except (OSError, IndexError) as error:
+                said = repr(error)
+            else:
+                if answer.status == 200 and not answer.json["partial"]:
+                    return answer.json
+                said = f"{answer.status} {answer.body[:200]!r}"
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no whole answer to {target}: {said}")
+            await asyncio.sleep(0.2)
+
+    async def total(self) -> int:
+        """Return the number of all events that are counted, everywhere."""
+        answer = await self.whole("/v1/campaigns?active_within=8000h&limit=1000")
+        assert answer["next_cursor"] is None
+        return sum(
+            sum([*row["counts"].values(), *row["engagement"].values()])
+            for row in answer["campaigns"]
+        )
+
+    async def firing(self) -> set[str]:
+        """Return the ids of the alerts that fire."""
+        answer = await self.whole("/v1/alerts?state=firing&limit=1000")
+        assert answer["next_cursor"] is None
+        return {alert["alert_id"] for alert in answer["alerts"]}

@@ -1,0 +1,143 @@
+"""Every cell: what the system says of it against the independent count."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import quote
+
+import orjson
+
+from streams.domain.counts import unpack
+from tests.chaos.truth import CellName, Counts, What
+from tests.support.oracle import DIMENSIONS, rfc3339
+from tests.support.topics import Read
+
+NEAR_S = 60
+"""Windows that are so near to each other are asked for together."""
+
+
+@dataclass
+class Difference:
+    """What is missing and what is too much, and where."""
+
+    lost: int = 0
+    doubled: int = 0
+    where: list[str] = field(default_factory=list)
+
+    def compare(self, source: str, name: CellName, truth: Counts, said: Counts) -> None:
+        """Compare one cell."""
+        lost = Counter(truth)
+        lost.subtract(said)
+        missing = sum(count for count in lost.values() if count > 0)
+        more = -sum(count for count in lost.values() if count < 0)
+        if missing or more:
+            self.lost += missing
+            self.doubled += more
+            of = [f"{-count:+d} {tuple(what)}" for what, count in lost.items() if count]
+            self.where.append(
+                f"{source}: {name.campaign_id} {rfc3339(name.start)}: {missing} lost, "
+                f"{more} doubled: {'; '.join(of[:5])}"
+            )
+
+
+class StateCells:
+    """The cells as the state topic has them."""
+
+    def __init__(self) -> None:
+        self._values: dict[CellName, bytes] = {}
+        self.changed: set[CellName] = set()
+
+    def take(self, record: Read) -> None:
+        """Read one record of the state topic."""
+        kind, *rest = orjson.loads(record.key or b"")
+        if kind != "window":
+            return
+        name = CellName(*rest)
+        self.changed.add(name)
+        if record.value is None:
+            self._values.pop(name, None)
+        else:
+            self._values[name] = record.value
+
+    def compare(
+        self, truth: Mapping[CellName, Counts], names: Iterable[CellName], difference: Difference
+    ) -> None:
+        """Compare some cells, and those that changed in the topic."""
+        for name in sorted({*names, *self.changed}):
+            value = self._values.get(name)
+            said = {} if value is None else _unpacked(value)
+            difference.compare("state topic", name, truth.get(name, {}), said)
+        self.changed.clear()
+
+
+def _unpacked(value: bytes) -> Counts:
+    cell = unpack(value)
+    parts = ((cell.sends, True), (cell.engagement, False))
+    return {
+        What(dimensions.outcome, is_send, *dimensions[1:]): count
+        for counts, is_send in parts
+        for dimensions, count in counts.items()
+    }
+
+
+class Asked(Protocol):
+    """A worker that can be asked, and asked again while its answers are partial."""
+
+    async def whole(self, target: str) -> Any:
+        """Return the answer when nothing is missing in it."""
+        ...
+
+
+async def compare_answers(
+    worker: Asked,
+    truth: Mapping[CellName, Counts],
+    names: Iterable[CellName],
+    size: int,
+    difference: Difference,
+) -> None:
+    """Compare cells with what a worker answers, for its own partitions and for the others'."""
+    for campaign_id, starts in _by_campaign(names).items():
+        for first, last in _spans(starts):
+            target = f"/v1/campaigns/{quote(campaign_id, safe='')}/windows"
+            span = f"from={first * 1000}&to={(last + size) * 1000}&by={','.join(DIMENSIONS)}"
+            answer = await worker.whole(f"{target}?{span}")
+            said = {
+                CellName(campaign_id, start): _answered(window)
+                for window in answer["windows"]
+                for start in range(first, last + size, size)
+                if window["start"] == rfc3339(start)
+            }
+            expected = {CellName(campaign_id, start) for start in range(first, last + size, size)}
+            for name in sorted(expected | said.keys()):
+                difference.compare("API", name, truth.get(name, {}), said.get(name, {}))
+
+
+def _by_campaign(names: Iterable[CellName]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for name in sorted(names):
+        found.setdefault(name.campaign_id, []).append(name.start)
+    return found
+
+
+def _spans(starts: list[int]) -> list[tuple[int, int]]:
+    spans: list[tuple[int, int]] = []
+    for start in starts:
+        if spans and start - spans[-1][1] <= NEAR_S:
+            spans[-1] = spans[-1][0], start
+        else:
+            spans.append((start, start))
+    return spans
+
+
+def _answered(window: Mapping[str, Any]) -> Counts:
+    counts: Counter[What] = Counter()
+    totals: Counter[str] = Counter()
+    for group in window["groups"]:
+        dimensions = [group[name] for name in DIMENSIONS]
+        for part, is_send in (("counts", True), ("engagement", False)):
+            for outcome, count in group[part].items():
+                counts[What(outcome, is_send, *dimensions)] += count
+                totals[outcome] += count
+    assert totals == Counter(window["counts"]) + Counter(window["engagement"]), window
+    return counts

@@ -1,0 +1,304 @@
+"""What is done to the system, one function a fault.
+
+Each begins at once, takes some seconds, and puts right what it broke, unless `System.heal` does.
+Each leaves a note of what it did, with the moment.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tests.chaos.link import (
+    ADD_PARTITIONS_TO_TXN,
+    DIRECTIONS,
+    END_TXN,
+    INIT_PRODUCER_ID,
+    PRODUCE,
+    TXN_OFFSET_COMMIT,
+)
+from tests.chaos.system import NAMES, SESSION_S, System
+from tests.chaos.traffic import PARTITIONS, Traffic
+
+MEET_WITHIN_S = 8.0
+IN_FLUSH = (ADD_PARTITIONS_TO_TXN, PRODUCE, TXN_OFFSET_COMMIT)
+SOON_S = 0.03
+"""A fault in the middle of a request comes up to so many seconds after it."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a fault has to do with, and its own chance."""
+
+    system: System
+    traffic: Traffic
+    chance: random.Random
+
+    def note(self, text: str) -> None:
+        """Write down what is done."""
+        self.system.notes.info("%s", text)
+
+    def heads(self) -> bool:
+        """Toss a coin."""
+        return self.chance.random() < 0.5
+
+    async def wait(self, least: float, most: float) -> None:
+        """Let some seconds pass."""
+        await asyncio.sleep(self.chance.uniform(least, most))
+
+    def soon(self, act: Callable[[], None]) -> Callable[[], None]:
+        """Return what does something at once, or in the next few milliseconds."""
+        return act if self.heads() else _later(self.chance.uniform(0.0, SOON_S), act)
+
+
+def _later(seconds: float, act: Callable[[], None]) -> Callable[[], None]:
+    def later() -> None:
+        asyncio.get_running_loop().call_later(seconds, act)
+
+    return later
+
+
+Fault: TypeAlias = Callable[[Scene], Awaitable[None]]
+
+
+# Workers are killed
+
+
+async def kill_one(scene: Scene) -> None:
+    name = await scene.system.some(scene.chance)
+    with scene.system.down(name):
+        scene.note(f"kill -9 {name}")
+        scene.system.kill(name)
+        await scene.wait(0, 2 * SESSION_S)
+
+
+async def kill_all(scene: Scene) -> None:
+    names = scene.system.running()
+    scene.note(f"kill -9 {names}")
+    for name in names:
+        scene.system.kill(name)
+    await scene.wait(1, 4)
+
+
+async def kill_in_flush(scene: Scene) -> None:
+    await _kill_at(scene, scene.chance.choice(IN_FLUSH))
+
+
+async def kill_in_commit(scene: Scene) -> None:
+    await _kill_at(scene, END_TXN)
+
+
+async def kill_in_recovery(scene: Scene) -> None:
+    name = await scene.system.some(scene.chance)
+    scene.note(f"kill -9 {name}, to see it recover")
+    scene.system.kill(name)
+    await _kill_at(scene, INIT_PRODUCER_ID, name, scene.chance.uniform(0, 0.5))
+
+
+async def _kill_at(scene: Scene, key: int, name: str | None = None, after: float = 0.0) -> None:
+    name = name or await scene.system.some(scene.chance)
+    link = scene.system.links[name]
+
+    def kill() -> None:
+        scene.system.kill(name)
+
+    swallow = scene.heads() and not after
+    act = kill if swallow else _later(after, kill) if after else scene.soon(kill)
+    how = await link.meet(key, act, swallow=swallow, within=MEET_WITHIN_S)
+    scene.note(f"kill -9 {name} {how}")
+    await asyncio.sleep(max(after, SOON_S))
+    with scene.system.down(name):
+        await scene.wait(0, SESSION_S)
+
+
+# Workers are paused past their session
+
+
+async def zombie(scene: Scene) -> None:
+    name = await scene.system.some(scene.chance)
+    scene.note(f"pause {name}")
+    scene.system.pause(name)
+    await scene.wait(1.2 * SESSION_S, 2.2 * SESSION_S)
+    scene.note(f"resume {name}")
+    scene.system.resume(name)
+
+
+async def zombie_in_commit(scene: Scene) -> None:
+    """What a paused worker had sent comes late as well, after its successor has taken over."""
+    name = await scene.system.some(scene.chance)
+    link = scene.system.links[name]
+    key = scene.chance.choice((*IN_FLUSH, END_TXN))
+
+    def pause() -> None:
+        link.hold("to the broker")
+        scene.system.pause(name)
+
+    how = await link.meet(key, pause, swallow=False, within=MEET_WITHIN_S)
+    scene.note(f"pause {name}, and hold what it sends, {how}")
+    await scene.wait(1.2 * SESSION_S, 2.2 * SESSION_S)
+    link.heal()
+    scene.note(f"let through what {name} had sent")
+    await scene.wait(0, 1)
+    scene.note(f"resume {name}")
+    scene.system.resume(name)
+
+
+# Workers come and go in order
+
+
+async def rolling_restart(scene: Scene) -> None:
+    for name in scene.system.running():
+        scene.note(f"restart {name}")
+        await scene.system.stop(name)
+        await scene.wait(1, 4)
+
+
+async def join(scene: Scene) -> None:
+    scene.system.wanted.add(NAMES[-1])
+    await scene.wait(3, 6)
+
+
+async def leave(scene: Scene) -> None:
+    name = await scene.system.some(scene.chance)
+    scene.note(f"{name} leaves")
+    with scene.system.down(name):
+        await scene.system.stop(name)
+        await scene.wait(2, 5)
+
+
+async def join_and_leave(scene: Scene) -> None:
+    await asyncio.gather(join(scene), leave(scene))
+
+
+# The broker
+
+
+async def broker_kill(scene: Scene) -> None:
+    scene.note("kill -9 the broker")
+    scene.system.broker.strike()
+    await _broker_back(scene)
+
+
+async def broker_kill_in_flush(scene: Scene) -> None:
+    link = scene.system.links[await scene.system.some(scene.chance)]
+    act = scene.soon(scene.system.broker.strike)
+    key = scene.chance.choice((*IN_FLUSH, END_TXN))
+    how = await link.meet(key, act, swallow=False, within=MEET_WITHIN_S)
+    scene.note(f"kill -9 the broker {how}")
+    await asyncio.sleep(SOON_S)
+    await _broker_back(scene)
+
+
+async def broker_restart_in_flush(scene: Scene) -> None:
+    link = scene.system.links[await scene.system.some(scene.chance)]
+    key = scene.chance.choice((*IN_FLUSH, END_TXN))
+    begun = asyncio.Event()
+    how = await link.meet(key, begun.set, swallow=False, within=MEET_WITHIN_S)
+    scene.note(f"SIGTERM the broker {how}")
+    await asyncio.to_thread(scene.system.broker.stop)
+    await _broker_back(scene)
+
+
+async def _broker_back(scene: Scene) -> None:
+    await scene.wait(0, 3)
+    async with scene.system.repairing:
+        # Reap it first: a process that was killed a moment ago may still seem to run.
+        await asyncio.to_thread(scene.system.broker.kill)
+        await asyncio.to_thread(scene.system.broker.start)
+    scene.note("the broker is back")
+
+
+# The network between one worker and the broker
+
+
+async def net_cut(scene: Scene) -> None:
+    link = scene.system.links[await scene.system.some(scene.chance)]
+    scene.note(f"cut {link.name} off")
+    link.hold(*DIRECTIONS)
+    await scene.wait(0.5 * SESSION_S, 2.5 * SESSION_S)
+    if scene.heads():
+        scene.note(f"the network of {link.name} has forgotten its connections")
+        link.reset()
+    scene.note(f"{link.name} is connected")
+    link.heal()
+
+
+async def net_half_cut(scene: Scene) -> None:
+    link = scene.system.links[await scene.system.some(scene.chance)]
+    direction = scene.chance.choice(DIRECTIONS)
+    scene.note(f"cut {link.name} off {direction}")
+    link.hold(direction)
+    await scene.wait(0.5 * SESSION_S, 2.5 * SESSION_S)
+    scene.note(f"{link.name} is connected {direction}")
+    link.heal()
+
+
+async def net_slow(scene: Scene) -> None:
+    link = scene.system.links[await scene.system.some(scene.chance)]
+    link.delay = scene.chance.uniform(0.1, 0.6)
+    scene.note(f"slow {link.name} down by {link.delay:.3f} s")
+    await scene.wait(SESSION_S, 2 * SESSION_S)
+    link.heal()
+
+
+async def net_reset(scene: Scene) -> None:
+    link = scene.system.links[await scene.system.some(scene.chance)]
+    for _ in range(scene.chance.randint(1, 4)):
+        scene.note(f"reset {link.name}")
+        link.refusing = scene.heads()
+        link.reset()
+        await scene.wait(0.1, 2)
+        link.refusing = False
+
+
+# The events
+
+
+async def burst(scene: Scene) -> None:
+    scene.note("20 times as many events")
+    scene.traffic.speed = 20.0
+    await scene.wait(2, 4)
+    scene.traffic.speed = 1.0
+    scene.note("as many events as before")
+
+
+async def silent_partition(scene: Scene) -> None:
+    silent = scene.chance.randrange(PARTITIONS)
+    scene.note(f"nothing more for partition {silent}")
+    scene.traffic.silent |= {silent}
+    await scene.wait(2, 3 * SESSION_S)
+    if scene.heads():
+        scene.traffic.silent -= {silent}
+
+
+async def hot_campaign(scene: Scene) -> None:
+    scene.traffic.hot = scene.chance.choice(scene.traffic.campaigns)
+    scene.note(f"most events are of {scene.traffic.hot}")
+    await scene.wait(4, 2 * SESSION_S)
+    scene.traffic.hot = None
+
+
+FAULTS: dict[str, Fault] = {
+    "kill-one": kill_one,
+    "kill-all": kill_all,
+    "kill-in-flush": kill_in_flush,
+    "kill-in-commit": kill_in_commit,
+    "kill-in-recovery": kill_in_recovery,
+    "zombie": zombie,
+    "zombie-in-commit": zombie_in_commit,
+    "rolling-restart": rolling_restart,
+    "join": join,
+    "leave": leave,
+    "join-and-leave": join_and_leave,
+    "broker-kill": broker_kill,
+    "broker-kill-in-flush": broker_kill_in_flush,
+    "broker-restart-in-flush": broker_restart_in_flush,
+    "net-cut": net_cut,
+    "net-half-cut": net_half_cut,
+    "net-slow": net_slow,
+    "net-reset": net_reset,
+    "burst": burst,
+    "silent-partition": silent_partition,
+    "hot-campaign": hot_campaign,
+}

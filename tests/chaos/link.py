@@ -1,0 +1,192 @@
+"""A link between one worker and the broker that can be cut, slowed and reset, and that listens.
+
+It is a TCP proxy. While a direction is held, what was sent in it waits, as it does in the buffers
+of a network that is cut, and arrives when the network is back. The link knows Kafka's framing well
+enough to say when a request of a certain kind passes, so that a fault can be timed to a commit:
+https://kafka.apache.org/protocol (each request is preceded by its size, and begins with its key).
+"""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+from tests.support.ports import LOOPBACK, free_port
+
+Direction: TypeAlias = Literal["to the broker", "to the worker"]
+DIRECTIONS: tuple[Direction, Direction] = ("to the broker", "to the worker")
+CHUNK = 64 * 1024
+
+PRODUCE = 0
+INIT_PRODUCER_ID = 22
+ADD_PARTITIONS_TO_TXN = 24
+END_TXN = 26
+TXN_OFFSET_COMMIT = 28
+
+
+class Requests:
+    """Finds the requests in what a client sends over one connection."""
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._skip = 0
+
+    def keys(self, data: bytes) -> list[int]:
+        """Take the next bytes; return the keys of the requests that begin in them."""
+        found = []
+        while data:
+            if self._skip:
+                skipped = min(self._skip, len(data))
+                self._skip -= skipped
+                data = data[skipped:]
+                continue
+            missing = 6 - len(self._head)
+            self._head, data = self._head + data[:missing], data[missing:]
+            if len(self._head) == 6:
+                size, key = struct.unpack(">ih", self._head)
+                found.append(key)
+                self._head, self._skip = b"", size - 2
+        return found
+
+
+class Link:
+    """The way from one worker to the broker, and back; started once, for all lives of both."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.port = free_port()
+        self.target = 0
+        """The broker's port for this link."""
+        self.delay = 0.0
+        """Seconds that every piece of data takes longer."""
+        self.refusing = False
+        self._flowing = {direction: asyncio.Event() for direction in DIRECTIONS}
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._watchers: list[Callable[[int], bool]] = []
+        self._server: asyncio.Server | None = None
+
+    @property
+    def address(self) -> str:
+        """host:port, for the worker."""
+        return f"{LOOPBACK}:{self.port}"
+
+    async def start(self) -> None:
+        """Listen."""
+        self.heal()
+        self._server = await asyncio.start_server(self._serve, LOOPBACK, self.port)
+
+    async def close(self) -> None:
+        """Break all connections and listen no more."""
+        if self._server is not None:
+            self._server.close()
+        self.heal()
+        self.reset()
+        await asyncio.sleep(0)
+
+    # What can be done to it
+
+    def hold(self, *directions: Direction) -> None:
+        """Let nothing through any more."""
+        for direction in directions:
+            self._flowing[direction].clear()
+
+    def heal(self) -> None:
+        """Let everything through."""
+        self.delay = 0.0
+        self.refusing = False
+        for flowing in self._flowing.values():
+            flowing.set()
+
+    def reset(self) -> None:
+        """Break all connections, as a firewall does that forgot about them."""
+        for writer in list(self._writers):
+            _reset(writer)
+
+    async def meet(self, key: int, act: Callable[[], None], *, swallow: bool, within: float) -> str:
+        """Act in the moment in which a request of a kind arrives from the worker.
+
+        Args:
+            key: the request's.
+            act: what to do, before the request goes on.
+            swallow: break the connection instead of letting the request go on.
+            within: seconds; if no such request comes in them, act anyway.
+
+        Returns:
+            How that went, in a few words.
+        """
+        met = asyncio.Event()
+
+        def watch(seen: int) -> bool:
+            if seen != key or met.is_set():
+                return False
+            met.set()
+            act()
+            return swallow
+
+        self._watchers.append(watch)
+        try:
+            await asyncio.wait_for(met.wait(), within)
+        except TimeoutError:
+            act()
+            return f"without having met a request {key}"
+        else:
+            return f"at a request {key}, {'which is swallowed' if swallow else 'which goes on'}"
+        finally:
+            self._watchers.remove(watch)
+
+    # How it works
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.refusing:
+            _reset(writer)
+            return
+        try:
+            far_reader, far_writer = await asyncio.open_connection(LOOPBACK, self.target)
+        except OSError:  # the broker is down
+            _reset(writer)
+            return
+        both = {writer, far_writer}
+        self._writers |= both
+        ways = [
+            asyncio.create_task(self._pump(reader, far_writer, "to the broker")),
+            asyncio.create_task(self._pump(far_reader, writer, "to the worker")),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._writers -= both
+            for way in ways:
+                way.cancel()
+            for each in both:
+                each.close()
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction
+    ) -> None:
+        requests = Requests()
+        flowing = self._flowing[direction]
+        with contextlib.suppress(OSError):
+            while data := await reader.read(CHUNK):
+                if direction == "to the broker" and self._swallows(requests.keys(data)):
+                    return
+                if self.delay:
+                    await asyncio.sleep(self.delay)
+                await flowing.wait()
+                writer.write(data)
+                await writer.drain()
+            # What was sent before the end waits as well, and so does the end.
+            await flowing.wait()
+
+    def _swallows(self, keys: list[int]) -> bool:
+        swallowed = [watch(key) for key in keys for watch in list(self._watchers)]
+        return any(swallowed)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Break a connection in a way that the other side notices as an error."""
+    with contextlib.suppress(OSError):
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()

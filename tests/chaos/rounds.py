@@ -1,0 +1,201 @@
+"""One round: events flow, faults come, calm returns, everything is compared."""
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+
+from tests.chaos.alerts import SOUND_ROUNDS, AlertLedger
+from tests.chaos.asking import Asker
+from tests.chaos.cells import Difference, StateCells, compare_answers
+from tests.chaos.dead import DeadLetters
+from tests.chaos.faults import FAULTS, Scene
+from tests.chaos.following import Follower
+from tests.chaos.plan import Together
+from tests.chaos.system import GRACE_S, LANES, RETENTION_S, WINDOW_S, System
+from tests.chaos.traffic import PARTITIONS, Traffic
+from tests.chaos.truth import CellName, Truth
+from tests.support.topics import committed_offsets
+from tests.support.waiting import until
+
+BEFORE_S = (2.0, 5.0)
+"""Seconds of events before the first fault, by chance between these."""
+APART_S = 4.0
+"""Faults of the same round begin within so many seconds of each other."""
+AFTER_S = (2.0, 4.0)
+FAULTS_WITHIN_S = 120.0
+CALM_WITHIN_S = 120.0
+BROKEN = 3
+"""So many campaigns fail in each round."""
+
+
+@dataclass
+class Result:
+    """What came out of a round."""
+
+    number: int
+    faults: Together
+    seed: str
+    events: int = 0
+    calm_after: float = 0.0
+    dead_letters: int = 0
+    transitions: int = 0
+    difference: Difference = field(default_factory=Difference)
+    dead_wrong: list[str] = field(default_factory=list)
+    alerts_wrong: list[str] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)
+    """What kept the round from its end."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing at all is wrong."""
+        return not self.wrong
+
+    @property
+    def wrong(self) -> list[str]:
+        """All that is wrong, in words."""
+        return [*self.trouble, *self.difference.where, *self.dead_wrong, *self.alerts_wrong]
+
+
+class Rounds:
+    """Rounds on one system, each compared with all that was ever sent to it."""
+
+    def __init__(self, system: System, traffic: Traffic, seed: int) -> None:
+        self._system = system
+        self._traffic = traffic
+        self._seed = seed
+        address, topic = system.broker.address, system.topic
+        self._source = Follower(address, topic("source"), PARTITIONS)
+        self._keyed = Follower(address, topic("keyed"), LANES)
+        self._state = Follower(address, topic("state"), LANES)
+        self._alerts = Follower(address, topic("alerts"), LANES)
+        self._dead = Follower(address, topic("dead_letter"), LANES)
+        self._truth = Truth(WINDOW_S, GRACE_S, RETENTION_S)
+        self._cells = StateCells()
+        self._ledger = AlertLedger()
+        self._letters = DeadLetters()
+        self._hop_ends: dict[int, int] = {}
+        self._broken_in: dict[str, int] = {}
+
+    async def run(self, number: int, faults: Together) -> Result:
+        """Run one round."""
+        result = Result(number, faults, f"{self._seed}/{number}")
+        chance = random.Random(result.seed)  # noqa: S311 - repeatable
+        self._system.notes.info("round %d: %s, seed %s", number, " + ".join(faults), result.seed)
+        records, letters = self._truth.records, len(self._truth.refused)
+        transitions = self._ledger.transitions
+        try:
+            await self._disturb(number, faults, chance)
+            began = time.monotonic()
+            await self._system.heal()
+            await self._count()
+            await self._calm()
+            result.calm_after = time.monotonic() - began
+            await self._compare(number, result, chance)
+        except (AssertionError, TimeoutError, OSError) as error:
+            result.trouble.append(f"no calm: {error!r}")
+        result.events = self._truth.records - records
+        result.dead_letters = len(self._truth.refused) - letters
+        result.transitions = self._ledger.transitions - transitions
+        return result
+
+    async def _disturb(self, number: int, faults: Together, chance: random.Random) -> None:
+        """Let events flow and faults come."""
+        await self._system.usual()
+        self._traffic.broken = frozenset(chance.sample(self._traffic.campaigns, BROKEN))
+        self._broken_in.update(dict.fromkeys(self._traffic.broken, number))
+        async with self._traffic.flowing():
+            await asyncio.sleep(chance.uniform(*BEFORE_S))
+            async with asyncio.timeout(FAULTS_WITHIN_S), asyncio.TaskGroup() as group:
+                for position, name in enumerate(faults):
+                    own = random.Random(f"{chance.random()}")  # noqa: S311 - repeatable
+                    scene = Scene(self._system, self._traffic, own)
+                    after = chance.uniform(0, APART_S) if position else 0.0
+                    group.create_task(_begin(name, scene, after))
+            await asyncio.sleep(chance.uniform(*AFTER_S))
+        self._traffic.silent = frozenset()
+
+    async def _count(self) -> None:
+        async for record in self._source.read():
+            self._truth.take(record)
+
+    async def _calm(self) -> None:
+        """Return when everything that was sent went all the way."""
+        await until(self._hopped, CALM_WITHIN_S)
+        async for record in self._keyed.read():
+            self._hop_ends[record.partition] = record.offset + 1
+        await until(self._arrived, CALM_WITHIN_S)
+        await self._system.ready()
+
+    async def _hopped(self) -> bool:
+        committed = await self._committed("source")
+        return all(
+            committed.get(partition.partition, 0) == end
+            for partition, end in self._source.positions.items()
+        )
+
+    async def _arrived(self) -> bool:
+        committed = await self._committed("keyed")
+        return all(committed.get(number, 0) >= end for number, end in self._hop_ends.items())
+
+    async def _committed(self, role: str) -> dict[int, int]:
+        group = self._system.settings["kafka"]["group_id"]
+        address = self._system.broker.address
+        return await committed_offsets(address, group, self._system.topic(role))
+
+    async def _compare(self, number: int, result: Result, chance: random.Random) -> None:
+        async for record in self._state.read():
+            self._cells.take(record)
+        async for record in self._dead.read():
+            self._letters.take(record)
+        worker = Asker(self._system.workers[chance.choice(self._system.running())])
+        changed = {*self._truth.changed, *self._cells.changed}
+        self._cells.compare(self._truth.cells, changed, result.difference)
+        await self._compare_api(worker, changed, result.difference)
+        result.dead_wrong = self._letters.problems(self._truth.refused)
+        await self._compare_alerts(number, worker, result)
+        self._truth.changed.clear()
+
+    async def _compare_api(
+        self, worker: Asker, names: set[CellName], difference: Difference
+    ) -> None:
+        answered = Difference()
+        await compare_answers(worker, self._truth.cells, names, WINDOW_S, answered)
+        total = await worker.total()
+        if total != self._truth.counted:
+            answered.where.append(f"API: {total} events in all, not {self._truth.counted}")
+        # The same event may be missing in both.
+        difference.lost = max(difference.lost, answered.lost)
+        difference.doubled = max(difference.doubled, answered.doubled)
+        difference.where += answered.where
+
+    async def _compare_alerts(self, number: int, worker: Asker, result: Result) -> None:
+        while True:
+            async for record in self._alerts.read():
+                self._ledger.take(record)
+            firing = await worker.firing()
+            seen = self._ledger.transitions
+            async for record in self._alerts.read():
+                self._ledger.take(record)
+            if seen == self._ledger.transitions:
+                break  # none came while the worker was asked
+        sound = {
+            each
+            for each in self._traffic.campaigns
+            if number - self._broken_in.get(each, -SOUND_ROUNDS) >= SOUND_ROUNDS
+        }
+        broken = self._traffic.broken
+        result.alerts_wrong = self._ledger.problems(firing, broken, frozenset(sound))
+
+    async def compare_all(self) -> Difference:
+        """Compare all cells there ever were, asking each worker that runs."""
+        difference = Difference()
+        for name in self._system.running():
+            worker = Asker(self._system.workers[name])
+            await self._compare_api(worker, set(self._truth.cells), difference)
+        return difference
+
+
+async def _begin(name: str, scene: Scene, after: float) -> None:
+    await asyncio.sleep(after)
+    await FAULTS[name](scene)

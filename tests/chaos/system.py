@@ -1,0 +1,222 @@
+"""The system under test: a broker, workers in one group, a link from each of them to the broker."""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from tests.chaos.kafka import LinkedKafka
+from tests.chaos.link import Link
+from tests.chaos.traffic import PARTITIONS
+from tests.support.brokers import RunningBroker
+from tests.support.topics import create_topic
+from tests.support.waiting import until
+from tests.support.workers import Settings, WorkerProcess, settings_for
+
+NAMES = ("a", "b", "c")
+USUAL = 2
+"""So many workers run while nothing happens."""
+SESSION_S = 4.0
+WINDOW_S, GRACE_S, RETENTION_S = 5, 5, 86_400
+LANES = 4
+READY_WITHIN_S = 90.0
+STARTS_AGAIN_AFTER_S = 0.5
+
+RULE = {
+    "name": "failure-spike",
+    "group": "failure",
+    "detector": {"level": 0.25},
+    "recovery_level": 0.2,
+    "min_attempts": 30,
+    "keep_firing_for": "1s",
+}
+
+
+class System:
+    """Runs inside `async with running(...)`.
+
+    Workers that end are started again, as a supervisor does, unless they are held down.
+    """
+
+    def __init__(self, directory: Path, notes: logging.Logger) -> None:
+        self.directory = directory
+        self.notes = notes
+        self.links = {name: Link(name) for name in NAMES}
+        self.broker = LinkedKafka(list(self.links.values()))
+        self.workers: dict[str, WorkerProcess] = {}
+        self.wanted: set[str] = set()
+        self.held: Counter[str] = Counter()
+        self.settings: Settings = {}
+        self.repairing = asyncio.Lock()
+        """Held while the broker is started."""
+        self.own_ends = 0
+        """How often a worker ended that nobody had ended."""
+        self._begun: set[str] = set()
+        self._ended: set[str] = set()
+
+    # The parts
+
+    async def start(self) -> None:
+        """Start the broker, make the source topic, prepare workers."""
+        for link in self.links.values():
+            await link.start()
+        await asyncio.to_thread(self.broker.start)
+        direct = RunningBroker("kafka", self.broker.address)
+        self.settings = settings_for(
+            direct,
+            "chaos",
+            topics={"partitions": LANES},
+            windows={"size": WINDOW_S, "grace": GRACE_S, "retention": RETENTION_S},
+            rules=[RULE],
+        )
+        self.settings["kafka"]["session_timeout"] = SESSION_S
+        await create_topic(
+            self.broker.address,
+            self.topic("source"),
+            PARTITIONS,
+            retention_ms="600000",
+            segment_bytes=str(64 * 1024 * 1024),
+        )
+        for name, link in self.links.items():
+            over_link = {**self.settings["kafka"], "bootstrap_servers": [link.address]}
+            settings = {**self.settings, "kafka": over_link}
+            self.workers[name] = WorkerProcess(settings, self.directory, f"worker-{name}")
+
+    def topic(self, role: str) -> str:
+        """The name of a topic."""
+        name: str = self.settings["topics"][role]
+        return name
+
+    def close(self) -> None:
+        """End all processes and keep the broker's log."""
+        self.wanted.clear()
+        for name in self.running():
+            self.workers[name].kill()
+        with contextlib.suppress(OSError):
+            (self.directory / "kafka.log").write_bytes(self.broker.log_file.read_bytes())
+        self.broker.close()
+
+    # Workers
+
+    def running(self) -> list[str]:
+        """The workers that run; paused ones count."""
+        return [n for n, w in self.workers.items() if n in self._begun and w.process.running]
+
+    async def some(self, chance: random.Random) -> str:
+        """Choose a worker that runs, as soon as there is one."""
+
+        async def any_runs() -> bool:
+            return any(not self.held[name] for name in self.running())
+
+        await until(any_runs)
+        return chance.choice([name for name in self.running() if not self.held[name]])
+
+    @contextlib.contextmanager
+    def down(self, name: str) -> Iterator[None]:
+        """Start a worker that ends no more for so long."""
+        self.held[name] += 1
+        try:
+            yield
+        finally:
+            self.held[name] -= 1
+
+    def kill(self, name: str) -> None:
+        """Kill -9 a worker."""
+        self._ended.add(name)
+        self.workers[name].kill()
+
+    async def stop(self, name: str) -> None:
+        """SIGTERM a worker and wait for its end."""
+        self._ended.add(name)
+        status = await asyncio.to_thread(self.workers[name].stop)
+        self.notes.info("%s stopped with status %d", name, status)
+
+    def pause(self, name: str) -> None:
+        """SIGSTOP a worker."""
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            self.workers[name].process.pause()
+
+    def resume(self, name: str) -> None:
+        """SIGCONT a worker."""
+        with contextlib.suppress(ProcessLookupError):
+            self.workers[name].process.resume()
+
+    async def supervise(self) -> None:
+        """Start workers that should run and do not. Never returns."""
+        while True:
+            for name in sorted(self.wanted):
+                if name not in self.running() and not self.held[name]:
+                    self._start(name)
+            await asyncio.sleep(STARTS_AGAIN_AFTER_S)
+
+    def _start(self, name: str) -> None:
+        worker = self.workers[name]
+        if name in self._begun and name not in self._ended:
+            self.own_ends += 1
+            self.notes.warning("%s ended by itself with status %d", name, worker.process.kill())
+        self._ended.discard(name)
+        self._begun.add(name)
+        self.notes.info("%s started", name)
+        worker.start()
+
+    # Between the rounds
+
+    async def usual(self) -> None:
+        """Let the usual number of workers run, and be ready."""
+        self.wanted |= set(NAMES[:USUAL])
+        for name in NAMES[USUAL:]:
+            self.wanted.discard(name)
+            if name in self.running():
+                await self.stop(name)
+        await self.ready()
+
+    async def heal(self) -> None:
+        """Undo what a fault may have left behind; return when enough workers are ready."""
+        for link in self.links.values():
+            link.heal()
+        for name in self.running():
+            self.resume(name)
+        async with self.repairing:
+            if not self.broker.running:
+                await asyncio.to_thread(self.broker.start)
+        for name in NAMES:
+            if len(self.wanted) < USUAL:
+                self.wanted.add(name)
+        await self.ready()
+
+    async def ready(self) -> None:
+        """Return as soon as all workers that should run are ready."""
+        await until(self._all_ready, READY_WITHIN_S)
+
+    async def _all_ready(self) -> bool:
+        if set(self.running()) != self.wanted:
+            return False
+        for name in self.wanted:
+            try:
+                answer = await self.workers[name].ask("/readyz")
+            except (OSError, TimeoutError, IndexError):
+                return False
+            if answer.status != 200:
+                return False
+        return True
+
+
+@contextlib.asynccontextmanager
+async def running(directory: Path, notes: logging.Logger) -> AsyncIterator[System]:
+    """Run a system; nothing of it is left at the end."""
+    system = System(directory, notes)
+    try:
+        await system.start()
+        supervising = asyncio.create_task(system.supervise())
+        try:
+            yield system
+        finally:
+            supervising.cancel()
+            await asyncio.gather(supervising, return_exceptions=True)
+            for link in system.links.values():
+                await link.close()
+    finally:
+        system.close()

@@ -1,0 +1,151 @@
+"""The stream of events: as fast as wanted, of every kind, with incidents, and events of now."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import NamedTuple
+
+import orjson
+from aiokafka.errors import KafkaError
+
+from tests.support.mixture import MS, SPOILS, Mixture, SourceRecord, send_event
+from tests.support.oracle import GROUPS
+from tests.support.topics import Sender
+
+PARTITIONS = 6
+SOUND_CAMPAIGNS = 24
+PIECE_S = 0.05
+"""Seconds of the stream that are sent at once."""
+AT_ONCE = 1_000
+POOL = 60
+"""Different events of a campaign: so many, and their times."""
+FAILING = 4
+"""Of these, sends that fail; of a broken campaign's, as many fail as there are others."""
+BAD = 0.01
+LATE = 0.002
+LATE_BY_MS = 600 * MS
+DISORDER_MS = 2 * MS
+HOT = 0.9
+"""Share of all events that a hot campaign has."""
+
+_SLOT = 1_111_111_111_111
+_FAILURES = ("FAILURE", "HOOK_FAILURE", "TRANSIENT_FAILURE")
+
+
+class Pattern(NamedTuple):
+    """An event without its time."""
+
+    head: bytes
+    tail: bytes
+
+
+class Traffic:
+    """Sends events inside `async with flowing()`.
+
+    What is wrong with them is changed while they flow: `broken` campaigns fail, `hot` has most of
+    the events, `silent` partitions get none, `speed` multiplies the rate.
+    """
+
+    def __init__(self, address: str, topic: str, rate: int, seed: str) -> None:
+        self.rate = rate
+        self.speed = 1.0
+        self.broken: frozenset[str] = frozenset()
+        self.hot: str | None = None
+        self.silent: frozenset[int] = frozenset()
+        self._address = address
+        self._topic = topic
+        self._chance = random.Random(seed)  # noqa: S311 - repeatable
+        self._late_from = int(time.time() * 1000) - LATE_BY_MS
+        mixture = Mixture(0, until=0, campaigns=SOUND_CAMPAIGNS)
+        self.campaigns = mixture.ids
+        self._sound = {each: _patterns(mixture, each) for each in mixture.ids}
+        self._failing = {each: _failing(each) for each in mixture.ids}
+
+    @contextlib.asynccontextmanager
+    async def flowing(self) -> AsyncIterator[None]:
+        """Let the events flow; at the end, the broker has what was sent."""
+        ending = asyncio.Event()
+        running = asyncio.create_task(self._run(ending))
+        try:
+            yield
+        finally:
+            ending.set()
+            await running
+
+    async def _run(self, ending: asyncio.Event) -> None:
+        while not ending.is_set():
+            # A broker that is gone for too long: what is in the topic is what counts.
+            with contextlib.suppress(KafkaError):
+                async with Sender(self._address, self._topic) as sender:
+                    while not ending.is_set():
+                        began = time.monotonic()
+                        for part in self._parts():
+                            await sender.send(part)
+                            await asyncio.sleep(0)
+                        await asyncio.sleep(max(0.0, PIECE_S - (time.monotonic() - began)))
+
+    def _parts(self) -> Iterator[list[SourceRecord]]:
+        left = max(1, round(self.rate * self.speed * PIECE_S))
+        while left > 0:
+            yield [self._record() for _ in range(min(left, AT_ONCE))]
+            left -= AT_ONCE
+
+    def _record(self) -> SourceRecord:
+        now = int(time.time() * 1000)
+        draw = self._chance.random()
+        value = self._bad(now) if draw < BAD else self._good(now)
+        partition = int(self._chance.random() * PARTITIONS)
+        while partition in self.silent:
+            partition = int(self._chance.random() * PARTITIONS)
+        return SourceRecord(partition, b"some key" if draw < 0.5 else None, value)
+
+    def _good(self, now: int) -> bytes:
+        draw = self._chance.random
+        campaign_id = self.campaigns[int(draw() * len(self.campaigns))]
+        if self.hot is not None and draw() < HOT:
+            campaign_id = self.hot
+        patterns = self._sound[campaign_id]
+        if campaign_id in self.broken and draw() < 0.5:
+            patterns = self._failing[campaign_id]
+        head, tail = patterns[int(draw() * len(patterns))]
+        at = self._late_from + now % 20_000 if draw() < LATE else now - int(draw() * DISORDER_MS)
+        return b"%b%d%b" % (head, at, tail)
+
+    def _bad(self, now: int) -> bytes | None:
+        reason, spoil = self._chance.choice(SPOILS)
+        if reason == "too-large" and self._chance.random() < 0.9:
+            return b"small"  # large ones are slow to send
+        event = send_event(self._chance.choice(self.campaigns), now, "SUCCESS")
+        return spoil(event, now)
+
+
+def _patterns(mixture: Mixture, campaign_id: str) -> list[Pattern]:
+    """A campaign's events when all is well: of every kind, and few failures."""
+    patterns: list[Pattern] = []
+    failing = 0
+    while len(patterns) < POOL:
+        event = mixture.event(campaign_id, _SLOT)
+        fails = GROUPS.get(event["attributes"].get("campaign_send_status", "")) == "failure"
+        if fails and failing == FAILING:
+            continue
+        failing += fails
+        patterns.append(_pattern(event))
+    return patterns
+
+
+def _failing(campaign_id: str) -> list[Pattern]:
+    return [
+        _pattern(
+            send_event(campaign_id, _SLOT, status, treatment_id=treatment, delivery_type="SMS")
+        )
+        for status in _FAILURES
+        for treatment in ("0", "1")
+    ]
+
+
+def _pattern(event: dict[str, object]) -> Pattern:
+    slot = b'"event_timestamp":%d' % _SLOT
+    head, tail = orjson.dumps(event).split(slot)
+    return Pattern(head + slot[: -len(str(_SLOT))], tail)

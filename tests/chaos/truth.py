@@ -1,0 +1,79 @@
+"""What is in the source topic, counted independently, a round at a time."""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import NamedTuple, TypeAlias
+
+from tests.support.oracle import Oracle, RefusedError, SkippedError
+from tests.support.topics import Read
+
+
+class CellName(NamedTuple):
+    """A campaign and the start (s) of a window."""
+
+    campaign_id: str
+    start: int
+
+
+class What(NamedTuple):
+    """What a count is a count of."""
+
+    outcome: str
+    is_send: bool
+    treatment_id: str | None
+    delivery_type: str | None
+    channel_type: str | None
+
+
+Counts: TypeAlias = Mapping[What, int]
+
+
+class Refused(NamedTuple):
+    """A record that has to be put aside: why, and what it was."""
+
+    reason: str
+    digest: bytes
+
+
+class Truth:
+    """The independent count, with each cell's counts by what they are counts of.
+
+    `changed` are the cells that got counts since it was last cleared.
+    """
+
+    def __init__(self, size: int, grace: int, retention: int) -> None:
+        self._oracle = Oracle(size=size, grace=grace, retention=retention)
+        self.cells: dict[CellName, dict[What, int]] = {}
+        self.changed: set[CellName] = set()
+        self.refused: dict[tuple[int, int], Refused] = {}
+        self.records = 0
+        self.counted = 0
+
+    def take(self, record: Read) -> None:
+        """Count a record; those of one partition come in the order of their offsets."""
+        self.records += 1
+        oracle = self._oracle
+        try:
+            event = oracle._read(record.value)
+            oracle._check_time(record.partition, event.time, record.timestamp)
+        except SkippedError:
+            return
+        except RefusedError as error:
+            at = record.partition, record.offset
+            self.refused[at] = Refused(str(error), digest(record))
+            return
+        start = event.time // 1000 // oracle.size * oracle.size
+        name = CellName(event.campaign_id, start)
+        cell = self.cells.setdefault(name, {})
+        what = What(event.outcome, event.is_send, *event.dimensions)
+        cell[what] = cell.get(what, 0) + 1
+        self.changed.add(name)
+        self.counted += 1
+
+
+def digest(record: Read) -> bytes:
+    """Stands for the key and value of a record."""
+    hashed = blake2b(digest_size=16)
+    for part in (record.key, record.value):
+        hashed.update(b"null" if part is None else b"%d:" % len(part) + part)
+    return hashed.digest()
