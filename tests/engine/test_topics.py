@@ -1,0 +1,151 @@
+"""Topics are made as they should be, or named with what to do."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from streams.configuration.models import Configuration
+from streams.engine.topics import TopicAdmin
+from streams.errors import TopicError
+from tests.support.brokers import KafkaBroker, RunningBroker
+from tests.support.topics import create_topic
+from tests.support.workers import settings_for
+
+
+def admin_of(broker: RunningBroker, prefix: str, *, keyed: bool = False) -> TopicAdmin:
+    settings = settings_for(broker, prefix, topics={"partitions": 3}, source={"keyed": keyed})
+    configuration = Configuration.model_validate(settings)
+    return TopicAdmin({"bootstrap_servers": broker.address}, configuration)
+
+
+async def topics_of(address: str) -> set[str]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        return set(await admin.list_topics())
+    finally:
+        await admin.close()
+
+
+async def settings_of(address: str, topic: str) -> dict[str, str]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        (response,) = await admin.describe_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, topic)]
+        )
+    finally:
+        await admin.close()
+    (resource,) = response.resources
+    entries: list[Any] = resource[4]
+    return {entry[0]: entry[1] for entry in entries}
+
+
+async def test_what_is_missing_is_made_and_twice_is_harmless(
+    broker: RunningBroker, unique: str
+) -> None:
+    admin = admin_of(broker, unique)
+    expected = {f"{unique}-{role}": 3 for role in ("events", "keyed", "state", "alerts", "dead")}
+    assert await admin.prepare(create=True) == expected
+    assert await admin.prepare(create=True) == expected
+    assert await admin.prepare(create=False) == expected
+    assert admin.lanes(expected) == 3
+
+
+async def test_two_at_once_do_not_mind_each_other(broker: RunningBroker, unique: str) -> None:
+    one, two = await asyncio.gather(
+        *(admin_of(broker, unique).prepare(create=True) for _ in range(2))
+    )
+    assert one == two
+
+
+@pytest.mark.kafka
+async def test_topics_have_the_settings_they_need(kafka: KafkaBroker, unique: str) -> None:
+    await admin_of(RunningBroker("kafka", kafka.address), unique).prepare(create=True)
+    state = await settings_of(kafka.address, f"{unique}-state")
+    assert state["cleanup.policy"] == "compact"
+    keyed = await settings_of(kafka.address, f"{unique}-keyed")
+    assert (keyed["cleanup.policy"], keyed["retention.ms"]) == ("delete", str(7 * 86_400_000))
+    dead = await settings_of(kafka.address, f"{unique}-dead")
+    source = await settings_of(kafka.address, f"{unique}-events")
+    for large in (state, keyed, dead):
+        assert int(large["max.message.bytes"]) > 2 * int(source["max.message.bytes"])
+
+
+async def test_what_is_missing_is_named_if_it_may_not_be_made(
+    broker: RunningBroker, unique: str
+) -> None:
+    await create_topic(broker.address, f"{unique}-events", 5)
+    admin = admin_of(broker, unique)
+    with pytest.raises(TopicError) as caught:
+        await admin.prepare(create=False)
+    message = str(caught.value)
+    assert "\n" not in message
+    for role in ("keyed", "state", "alerts"):
+        assert f"{unique}-{role} (topics.{role})" in message
+    assert f"{unique}-events" not in message
+    assert "campaign-streams topics create" in message
+    assert f"{unique}-state" not in await topics_of(broker.address), "it was only asked for"
+
+
+@pytest.mark.parametrize("role", ["keyed", "state"])
+async def test_another_number_of_partitions_is_named(
+    broker: RunningBroker, unique: str, role: str
+) -> None:
+    await create_topic(broker.address, f"{unique}-{role}", 2)
+    with pytest.raises(TopicError) as caught:
+        await admin_of(broker, unique).prepare(create=True)
+    message = str(caught.value)
+    assert f"topic {unique}-{role} has 2 partitions" in message
+    assert "topics.partitions says 3" in message
+    assert f"set topics.partitions to 2, or name another topic in topics.{role}" in message
+
+
+async def test_others_may_have_any_number_of_partitions(broker: RunningBroker, unique: str) -> None:
+    wanted = {"events": 5, "alerts": 1, "dead": 2}
+    for role, partitions in wanted.items():
+        await create_topic(broker.address, f"{unique}-{role}", partitions)
+    counts = await admin_of(broker, unique).prepare(create=True)
+    assert counts == {
+        f"{unique}-{role}": n for role, n in {**wanted, "keyed": 3, "state": 3}.items()
+    }
+
+
+async def test_a_keyed_source_says_how_many_partitions_there_are(
+    broker: RunningBroker, unique: str
+) -> None:
+    await create_topic(broker.address, f"{unique}-events", 5)
+    admin = admin_of(broker, unique, keyed=True)
+    counts = await admin.prepare(create=True)
+    assert counts[f"{unique}-state"] == 5
+    assert f"{unique}-keyed" not in counts
+    assert admin.lanes(counts) == 5
+
+
+async def test_a_keyed_source_with_another_number_of_partitions_is_named(
+    broker: RunningBroker, unique: str
+) -> None:
+    await create_topic(broker.address, f"{unique}-events", 5)
+    await create_topic(broker.address, f"{unique}-state", 3)
+    with pytest.raises(TopicError, match=r"-state has 3 partitions, but .*-events has 5, and"):
+        await admin_of(broker, unique, keyed=True).prepare(create=True)
+
+
+@pytest.mark.kafka
+async def test_to_look_makes_nothing_where_brokers_make_topics_by_themselves(
+    own_kafka: KafkaBroker, unique: str
+) -> None:
+    properties = own_kafka.directory / "server.properties"
+    text = properties.read_text()
+    assert "auto.create.topics.enable=false" in text
+    properties.write_text(text.replace("auto.create.topics.enable=false", ""))
+    await asyncio.to_thread(own_kafka.restart)
+    broker = RunningBroker("kafka", own_kafka.address)
+    with pytest.raises(TopicError, match="missing topics"):
+        await admin_of(broker, unique).prepare(create=False)
+    assert await topics_of(own_kafka.address) == set()
+    counts = await admin_of(broker, unique).prepare(create=True)
+    assert set(counts.values()) == {3}
