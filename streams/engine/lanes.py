@@ -175,9 +175,10 @@ class Lanes:
                 await self._drive(lane)
             except LaneLostError as error:
                 _log.warning("lane lost", lane=number, error=str(error))
-                await self._drop(number)
             if lane.parked:
+                # The rebalance that is under way sees to it.
                 return
+            await self._drop(number)
             lane = None
 
     async def _drive(self, lane: Lane) -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from itertools import islice
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from tests.integration.conftest import NewWorker
 from tests.support.brokers import KafkaBroker, RunningBroker
@@ -209,3 +210,26 @@ async def test_frozen_worker_comes_back(
         await progress(first)
     await assert_exact(kafka.address, settings, first)
     await assert_exact(kafka.address, settings, second)
+
+
+@pytest.mark.kafka
+async def test_lane_whose_writer_was_shut_out(
+    kafka: KafkaBroker, unique: str, new_worker: NewWorker
+) -> None:
+    """Without a rebalance: the worker takes its lane again by itself."""
+    rebalances = "campaign_streams_rebalances_total"
+    settings = settings_for(RunningBroker("kafka", kafka.address), unique)
+    async with load_on(kafka.address, settings, seed=9):
+        worker = await new_worker(settings).ready()
+        before = (await worker.metrics())[rebalances]
+        for lane in range(4):
+            await progress(worker)
+            intruder = AIOKafkaProducer(
+                bootstrap_servers=kafka.address, transactional_id=f"{unique}-lane-{lane}"
+            )
+            async with intruder:
+                await progress(worker)
+        await progress(worker)
+    await assert_exact(kafka.address, settings, worker)
+    assert worker.log.count("lane lost") >= 4
+    assert (await worker.metrics())[rebalances] == before

@@ -100,9 +100,20 @@ class Bench:
         gap: int = 0,
     ) -> None:
         """Hand values to the lane: they begin where it stands, or after a gap of offsets."""
-        begin = self.lane.positions[partition] if start is None else start
+        await self.lane.take(self.batch(partition, *values, start=start, turn=turn, gap=gap))
+
+    def batch(
+        self,
+        partition: TopicPartition,
+        *values: bytes | None,
+        start: int | None = None,
+        turn: int = 0,
+        gap: int = 0,
+    ) -> Batch:
+        """Make a batch of values."""
+        begin = self.lane.positions.get(partition, 0) if start is None else start
         records = [record(partition, begin + gap + n, value) for n, value in enumerate(values)]
-        await self.lane.take(Batch(partition, turn, begin, records))
+        return Batch(partition, turn, begin, records)
 
     async def settle(self) -> None:
         """Flush, and take back in what comes out at lane 1's end of the hop."""
