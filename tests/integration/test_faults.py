@@ -23,8 +23,6 @@ from tests.support.topics import Sender, create_topic
 from tests.support.waiting import PATIENCE_S
 from tests.support.workers import Settings, WorkerProcess, settings_for
 
-STOPS_WITHIN_S = 10.0
-
 
 class Load:
     """Sends a mixture, piece by piece, until it is told to end."""
@@ -107,15 +105,14 @@ async def test_sigterm_under_load_and_start_again(
         worker = await new_worker(settings).ready()
         for _ in range(2):
             await progress(worker)
-            began = time.monotonic()
             assert await asyncio.to_thread(worker.stop) == 0
-            assert time.monotonic() - began < STOPS_WITHIN_S
             await load.reaches(2_000)
             worker.start()
             await worker.ready()
         await progress(worker)
     await assert_exact(broker.address, settings, worker)
     assert "Traceback" not in worker.log
+    assert "without all farewells" not in worker.log, "it took longer than it may"
 
 
 @pytest.mark.kafka
@@ -233,3 +230,21 @@ async def test_lane_whose_writer_was_shut_out(
     await assert_exact(kafka.address, settings, worker)
     assert worker.log.count("lane lost") >= 4
     assert (await worker.metrics())[rebalances] == before
+
+
+@pytest.mark.kafka
+async def test_sigterm_while_the_broker_is_gone(
+    own_kafka: KafkaBroker, unique: str, new_worker: NewWorker
+) -> None:
+    settings = settings_for(RunningBroker("kafka", own_kafka.address), unique)
+    mixture = Mixture(5_000, until=int(time.time() * 1000), seed=10)
+    await create_topic(own_kafka.address, settings["topics"]["source"], mixture.partitions)
+    worker = await new_worker(settings).ready()
+    async with Sender(own_kafka.address, settings["topics"]["source"]) as sender:
+        await sender.send(mixture.records())
+    await asyncio.to_thread(own_kafka.kill)
+    assert await asyncio.to_thread(worker.stop) == 0
+    await asyncio.to_thread(own_kafka.start)
+    worker.start()
+    await worker.ready()
+    await assert_exact(own_kafka.address, settings, worker)

@@ -1,0 +1,117 @@
+"""Batches say where they begin, whatever was rewound meanwhile. Fetching itself is Faust's."""
+
+from typing import Any
+
+import pytest
+from aiokafka.structs import ConsumerRecord, TopicPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streams.engine.transport import Batch, BatchConsumerThread, Place, as_topic_partition
+from tests.support.lanes import record
+
+ONE, TWO = TopicPartition("events", 0), TopicPartition("events", 1)
+Fetched = dict[TopicPartition, list["ConsumerRecord[bytes | None, bytes | None]"]]
+
+
+class Consumer:
+    """Is assigned two partitions, and notes what is sought."""
+
+    def __init__(self) -> None:
+        self.sought: list[tuple[TopicPartition, int]] = []
+
+    def assignment(self) -> set[TopicPartition]:
+        return {ONE, TWO}
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.sought.append((partition, offset))
+
+    def highwater(self, partition: TopicPartition) -> int | None:
+        return 100 if partition == ONE else None
+
+
+class Thread(BatchConsumerThread):
+    """Without a thread."""
+
+    def __init__(self) -> None:
+        self._places: dict[TopicPartition, Place] = {}
+        self.reads = Consumer()
+
+    def _ensure_consumer(self) -> Any:
+        return self.reads
+
+    async def call_thread(self, fun: Any, *args: Any, **kwargs: Any) -> Any:
+        return await fun(*args, **kwargs)
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch) -> Fetched:
+    """What the next fetch brings."""
+    brought: Fetched = {}
+
+    async def fetch(*_: Any, **__: Any) -> Fetched:
+        return dict(brought)
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_fetch_records", fetch)
+    return brought
+
+
+def records(partition: TopicPartition, *offsets: int) -> list[Any]:
+    return [record(partition, offset, b"") for offset in offsets]
+
+
+async def batches(thread: Thread) -> list[Batch]:
+    found = await thread._fetch_records(thread.reads, set())
+    return [batch for each in found.values() for batch in each]
+
+
+async def test_a_batch_begins_where_the_one_before_it_ended(fetched: Fetched) -> None:
+    thread = Thread()
+    placed = await thread.rewind({ONE: 5, TWO: 0})
+    assert placed == {ONE: Place(0, 5), TWO: Place(0, 0)}
+    assert thread.reads.sought == [(ONE, 5), (TWO, 0)]
+    fetched[ONE] = records(ONE, 5, 6)
+    fetched[TWO] = records(TWO, 2, 9)
+    first, second = await batches(thread)
+    assert (first.turn, first.start, first.end, first.waiting) == (0, 5, 7, 93)
+    assert (second.turn, second.start, second.end) == (0, 0, 10)
+    fetched[ONE] = records(ONE, 8)
+    del fetched[TWO]
+    (third,) = await batches(thread)
+    assert (third.start, third.end) == (7, 9), "offsets between may be markers"
+
+
+async def test_a_batch_says_how_often_its_partition_was_rewound(fetched: Fetched) -> None:
+    thread = Thread()
+    await thread.rewind({ONE: 5, TWO: 0})
+    assert await thread.rewind({ONE: 3}) == {ONE: Place(1, 3)}
+    fetched[ONE] = records(ONE, 3)
+    fetched[TWO] = records(TWO, 0)
+    assert [(b.partition, b.turn) for b in await batches(thread)] == [(ONE, 1), (TWO, 0)]
+
+
+async def test_what_was_fetched_before_a_rewind_is_left_out(fetched: Fetched) -> None:
+    thread = Thread()
+    await thread.rewind({ONE: 50})
+    fetched[ONE] = records(ONE, 10, 11)
+    assert await batches(thread) == []
+    fetched[ONE] = records(ONE, 50)
+    (batch,) = await batches(thread)
+    assert batch.start == 50
+
+
+async def test_partitions_of_no_open_lane_are_left_out(fetched: Fetched) -> None:
+    thread = Thread()
+    fetched[ONE] = records(ONE, 0)
+    assert await batches(thread) == []
+
+
+async def test_only_what_is_assigned_is_rewound() -> None:
+    thread = Thread()
+    foreign = TopicPartition("events", 9)
+    assert await thread.rewind({foreign: 5, ONE: 1}) == {ONE: Place(0, 1)}
+    assert thread.reads.sought == [(ONE, 1)]
+
+
+def test_partitions_of_faust_become_aiokafkas() -> None:
+    assert as_topic_partition(TP("events", 3)) == TopicPartition("events", 3)
