@@ -19,7 +19,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-annotate --no-header $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-kafka bench test-all check format kafka kafka-stop lock clean
+.PHONY: help demo test test-long test-kafka bench chaos test-all check format kafka kafka-stop lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test-all: $(INSTALLED) ## every test
 
 bench: $(INSTALLED) ## what an event costs, on a real Apache Kafka (needs Java 17 and Maven)
 	$(BIN)/python -m benchmarks.throughput $(ARGS)
+
+chaos: $(INSTALLED) ## faults on a real Apache Kafka, counted independently; ROUNDS=8 SEED=1
+	$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),8) --seed $(or $(SEED),1) $(ARGS)
 
 check: $(INSTALLED) ## linters, formatting, types, layers
 	$(BIN)/ruff check .

@@ -37,7 +37,7 @@ class Difference:
             of = [f"{-count:+d} {tuple(what)}" for what, count in lost.items() if count]
             self.where.append(
                 f"{source}: {name.campaign_id} {rfc3339(name.start)}: {missing} lost, "
-                f"{more} doubled: {'; '.join(of[:5])}"
+                f"{more} doubled: {'; '.join(of[:4])}"
             )
 
 

@@ -17,6 +17,7 @@ from tests.chaos.link import (
     INIT_PRODUCER_ID,
     PRODUCE,
     TXN_OFFSET_COMMIT,
+    Link,
 )
 from tests.chaos.system import NAMES, SESSION_S, System
 from tests.chaos.traffic import PARTITIONS, Traffic
@@ -214,8 +215,7 @@ async def _broker_back(scene: Scene) -> None:
 
 async def net_cut(scene: Scene) -> None:
     link = scene.system.links[await scene.system.some(scene.chance)]
-    scene.note(f"cut {link.name} off")
-    link.hold(*DIRECTIONS)
+    await _sometimes_in_flush(scene, link, f"cut {link.name} off", lambda: link.hold(*DIRECTIONS))
     await scene.wait(0.5 * SESSION_S, 2.5 * SESSION_S)
     if scene.heads():
         scene.note(f"the network of {link.name} has forgotten its connections")
@@ -226,11 +226,10 @@ async def net_cut(scene: Scene) -> None:
 
 async def net_half_cut(scene: Scene) -> None:
     link = scene.system.links[await scene.system.some(scene.chance)]
-    direction = scene.chance.choice(DIRECTIONS)
-    scene.note(f"cut {link.name} off {direction}")
-    link.hold(direction)
+    way = scene.chance.choice(DIRECTIONS)
+    await _sometimes_in_flush(scene, link, f"cut {link.name} off {way}", lambda: link.hold(way))
     await scene.wait(0.5 * SESSION_S, 2.5 * SESSION_S)
-    scene.note(f"{link.name} is connected {direction}")
+    scene.note(f"{link.name} is connected {way}")
     link.heal()
 
 
@@ -245,11 +244,20 @@ async def net_slow(scene: Scene) -> None:
 async def net_reset(scene: Scene) -> None:
     link = scene.system.links[await scene.system.some(scene.chance)]
     for _ in range(scene.chance.randint(1, 4)):
-        scene.note(f"reset {link.name}")
         link.refusing = scene.heads()
-        link.reset()
+        await _sometimes_in_flush(scene, link, f"reset {link.name}", link.reset)
         await scene.wait(0.1, 2)
         link.refusing = False
+
+
+async def _sometimes_in_flush(scene: Scene, link: Link, what: str, act: Callable[[], None]) -> None:
+    if scene.heads():
+        scene.note(what)
+        act()
+        return
+    key = scene.chance.choice((*IN_FLUSH, END_TXN, END_TXN))
+    how = await link.meet(key, scene.soon(act), swallow=False, within=MEET_WITHIN_S)
+    scene.note(f"{what} {how}")
 
 
 # The events

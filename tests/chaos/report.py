@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from tests.chaos.rounds import Result
 
-MOST_WRONG = 30
+MOST_WRONG = 12
 HEAD = (
     f"{'round':>5}  {'seed':>8}  {'events':>9}  {'calm s':>6}  {'lost':>6}  {'doubled':>7}  "
     f"{'dead letters':>12}  {'wrong':>5}  {'transitions':>11}  {'wrong':>5}  faults"

@@ -97,6 +97,8 @@ class Rounds:
         result.events = self._truth.records - records
         result.dead_letters = len(self._truth.refused) - letters
         result.transitions = self._ledger.transitions - transitions
+        for each in result.wrong:
+            self._system.notes.error("%s", each)
         return result
 
     async def _disturb(self, number: int, faults: Together, chance: random.Random) -> None:
