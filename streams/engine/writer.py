@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalOperation, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 BATCH_BYTES = 512 * 1024
@@ -100,6 +100,7 @@ class TransactionalWriter:
             retry_backoff_ms=20,
         )
         self._group_id = group_id
+        self._timeout = timeout
 
     async def open(self) -> None:
         """Fence earlier writers; their unfinished transaction is aborted."""
@@ -110,16 +111,23 @@ class TransactionalWriter:
 
     async def write(self, writes: Writes) -> None:
         """Commit the writes in one transaction."""
-        producer = self._producer
         try:
-            await producer.begin_transaction()
-            sent = await send_records(producer, writes.records)
-            if writes.offsets:
-                await producer.send_offsets_to_transaction(writes.offsets, self._group_id)
-            await asyncio.gather(*sent)
-            await producer.commit_transaction()
-        except KafkaError as error:
+            async with asyncio.timeout(self._timeout):
+                await self._commit(writes)
+        except (KafkaError, TimeoutError) as error:
             raise WriteError(f"the transaction failed: {error!r}") from error
+        except (IllegalOperation, AssertionError) as error:
+            # How a producer that was fenced a moment ago answers whatever it is told next.
+            raise WriteError(f"the transaction was broken off: {error!r}") from error
+
+    async def _commit(self, writes: Writes) -> None:
+        producer = self._producer
+        await producer.begin_transaction()
+        sent = await send_records(producer, writes.records)
+        if writes.offsets:
+            await producer.send_offsets_to_transaction(writes.offsets, self._group_id)
+        await asyncio.gather(*sent)
+        await producer.commit_transaction()
 
     async def close(self) -> None:
         """Close the producer; a transaction under way is left for the next owner to abort."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from aiokafka.errors import ProducerFenced
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.engine.writer import (
@@ -129,8 +130,8 @@ async def test_a_writer_lets_go_of_a_broker_that_is_gone(
     await writer.open()
     await writer.write(writes_to(unique, b"one"))
     await asyncio.to_thread(own_kafka.kill)
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(writer.write(writes_to(unique, b"two")), 3)
+    with pytest.raises(WriteError, match="TimeoutError"):
+        await asyncio.wait_for(writer.write(writes_to(unique, b"two")), 30)
     await asyncio.wait_for(writer.close(), 30)
     await asyncio.to_thread(own_kafka.start)
 
@@ -139,6 +140,30 @@ async def test_a_writer_lets_go_of_a_broker_that_is_gone(
         return not any(connection.connected() for connection in connections)
 
     await until(let_go)
+
+
+@pytest.mark.kafka
+async def test_a_writer_that_is_shut_out_in_the_middle_says_so(
+    kafka: KafkaBroker,
+    unique: str,
+    transactional: Callable[[], TransactionalWriter],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await create_topic(kafka.address, unique, 1)
+    old = transactional()
+    await old.open()
+    begin = old._producer.begin_transaction
+
+    async def begin_and_be_fenced() -> None:
+        await begin()
+        # As the sender does when a request of its own is refused.
+        old._producer._txn_manager.fatal_error(ProducerFenced())
+
+    monkeypatch.setattr(old._producer, "begin_transaction", begin_and_be_fenced)
+    for _ in range(2):
+        with pytest.raises(WriteError):
+            await old.write(writes_to(unique, b"too late"))
+    await old.close()
 
 
 SIZES = (1, BATCH_BYTES - 100, 1, BATCH_BYTES + 1, 3_000_000, 7)

@@ -80,13 +80,14 @@ async def load_on(address: str, settings: Settings, seed: int) -> AsyncIterator[
 async def progress(worker: WorkerProcess) -> None:
     """Wait until a worker counts on from where it stands."""
     first: int | None = None
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            seen = await total_of(worker)
-            if first is not None and seen is not None and seen > first:
-                return
-            first = first if first is not None else seen
-            await asyncio.sleep(0.1)
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        seen = await total_of(worker)
+        if first is not None and seen is not None and seen > first:
+            return
+        first = first if first is not None else seen
+        assert time.monotonic() < deadline, f"no progress:\n{worker.log[-3000:]}"
+        await asyncio.sleep(0.1)
 
 
 async def assert_exact(address: str, settings: Settings, worker: WorkerProcess) -> None:
