@@ -88,7 +88,7 @@ class Worker:
             self._connection,
             kafka.group_id,
             self._new_writer,
-            committed=kafka.guarantee == "exactly-once",
+            exactly_once=kafka.guarantee == "exactly-once",
             progress=self.metrics.recovered,
         )
         return Lanes(

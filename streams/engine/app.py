@@ -112,7 +112,8 @@ def _consumer_factory(
             isolation_level="read_committed" if committed else "read_uncommitted",
             session_timeout_ms=int(kafka.session_timeout * 1000),
             heartbeat_interval_ms=int(kafka.session_timeout * 1000 / 5),
-            rebalance_timeout_ms=int(max(60.0, kafka.session_timeout) * 1000),
+            # Lanes need half a session to write everything down; who is dead is not waited for.
+            rebalance_timeout_ms=int(kafka.session_timeout * 1000),
             # Faust asks when it can take more; it may be long.
             max_poll_interval_ms=24 * 3600 * 1000,
             metadata_max_age_ms=30_000,

@@ -9,14 +9,22 @@ import asyncio
 from collections.abc import Mapping
 from zlib import crc32
 
-from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from aiokafka.structs import TopicPartition
 
 from streams.domain import blocks, transitions
 from streams.domain.events import Reason, Rejected, SourcePartition, Tally
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import Transition, rfc3339
 from streams.engine.job import Job
-from streams.engine.records import dead_letter, write_metadata
+from streams.engine.records import (
+    POSITIONS_KEY,
+    Position,
+    Positions,
+    as_committed,
+    dead_letter,
+    from_committed,
+    write_positions,
+)
 from streams.engine.transport import Batch, Place
 from streams.engine.writer import LaneLostError, Record, WriteError, Writer, Writes
 
@@ -39,7 +47,7 @@ class Lane:
         job: what every lane does alike.
         writer: the lane's own, open.
         partition: the campaigns, with the state of earlier lives.
-        positions: the offset to read next, for every partition that the lane reads.
+        positions: how far each partition that the lane reads was read.
         sources: the source partitions among them, by number.
     """
 
@@ -49,12 +57,11 @@ class Lane:
         job: Job,
         writer: Writer,
         partition: CampaignPartition,
-        positions: dict[TopicPartition, int],
+        positions: Positions,
         sources: dict[int, SourcePartition],
     ) -> None:
         self.number = number
         self.partition = partition
-        self.positions = positions
         self.parked = False
         self._job = job
         self._writer = writer
@@ -63,6 +70,7 @@ class Lane:
         self._waiting: dict[TopicPartition, int] = {}
         self._hop_due = 0.0
         self._committed = dict(positions)
+        self.positions = {each: position.offset for each, position in positions.items()}
         self._tally = Tally()
         self._dead: list[Record] = []
         self._dead_bytes = 0
@@ -149,7 +157,7 @@ class Lane:
     @property
     def committed(self) -> Mapping[TopicPartition, int]:
         """The committed offset of every partition that the lane reads."""
-        return self._committed
+        return {partition: position.offset for partition, position in self._committed.items()}
 
     @property
     def is_full(self) -> bool:
@@ -206,8 +214,7 @@ class Lane:
                 # Collected is gone from memory, and written it may be or not.
                 self._lost = WriteError(f"the flush did not end: {error!r}")
                 raise
-            for partition, at in writes.offsets.items():
-                self._committed[partition] = at.offset
+            self._committed = self._after(writes)
             if full:
                 self.partition.deliveries.flush_committed()
             self._job.instruments.flushed(self._job.now() - began)
@@ -221,9 +228,12 @@ class Lane:
             self._collect_state(writes)
         if full or topics.keyed is not None:
             self._collect_dead(writes)
-            self._collect_offsets(writes, topics.source)
+            self._collect_positions(writes, topics.source)
         if full and topics.keyed is not None:
-            self._collect_offsets(writes, topics.keyed)
+            self._collect_positions(writes, topics.keyed)
+        if writes.offsets:
+            value = write_positions(self._after(writes))
+            writes.add(topics.state, self.number, Record(POSITIONS_KEY, value))
         return writes
 
     def _collect_hop(self, writes: Writes, keyed: str) -> None:
@@ -252,13 +262,21 @@ class Lane:
         for record in dead:
             writes.add(self._job.topics.dead_letter, number, record)
 
-    def _collect_offsets(self, writes: Writes, topic: str) -> None:
-        for partition, position in self.positions.items():
-            if partition.topic == topic and position != self._committed[partition]:
-                source = self._sources.get(partition.partition)
-                is_source = topic == self._job.topics.source and source is not None
-                metadata = write_metadata(source.event_time) if is_source and source else ""
-                writes.offsets[partition] = OffsetAndMetadata(position, metadata)
+    def _collect_positions(self, writes: Writes, topic: str) -> None:
+        for partition, offset in self.positions.items():
+            if partition.topic == topic and offset != self._committed[partition].offset:
+                position = Position(offset, self._event_time(partition))
+                writes.offsets[partition] = as_committed(position)
+
+    def _after(self, writes: Writes) -> dict[TopicPartition, Position]:
+        """Return how far everything was read once the writes are committed."""
+        moved = {partition: from_committed(at) for partition, at in writes.offsets.items()}
+        return {**self._committed, **moved}
+
+    def _event_time(self, partition: TopicPartition) -> int:
+        if partition.topic != self._job.topics.source:
+            return 0
+        return self._sources[partition.partition].event_time
 
     async def close(self) -> None:
         """Let go of the broker."""

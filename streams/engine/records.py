@@ -1,27 +1,55 @@
 """The form of what a lane writes beside blocks, state and transitions."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import NamedTuple, TypeAlias
 
 import orjson
-from aiokafka.structs import ConsumerRecord
+from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
 from streams.domain.events import Rejected
 from streams.engine.writer import Record
 
 
-def write_metadata(event_time: int) -> str:
-    """Write what is committed beside a source offset: the partition's event time (ms)."""
-    return orjson.dumps({"event_time": event_time}).decode()
+class Position(NamedTuple):
+    """How far a partition was read.
+
+    Args:
+        offset: what to read next.
+        event_time: of a source partition, the largest event time (ms) counted; otherwise 0.
+    """
+
+    offset: int
+    event_time: int = 0
 
 
-def read_metadata(metadata: str) -> int:
-    """Read the event time (ms) beside a committed source offset; 0 if there is none."""
-    try:
-        data: Any = orjson.loads(metadata)
-    except orjson.JSONDecodeError:
-        return 0
-    event_time = data.get("event_time", 0) if isinstance(data, dict) else 0
-    return event_time if isinstance(event_time, int) else 0
+Positions: TypeAlias = Mapping[TopicPartition, Position]
+
+POSITIONS_KEY = orjson.dumps(("positions",))
+"""Key, on the state topic, of how far a lane has read."""
+
+
+def write_positions(positions: Positions) -> bytes:
+    """Write down how far each partition was read."""
+    return orjson.dumps([(*partition, *position) for partition, position in positions.items()])
+
+
+def read_positions(value: bytes) -> dict[TopicPartition, Position]:
+    """Read back what `write_positions` wrote."""
+    return {
+        TopicPartition(topic, partition): Position(offset, event_time)
+        for topic, partition, offset, event_time in orjson.loads(value)
+    }
+
+
+def as_committed(position: Position) -> OffsetAndMetadata:
+    """Write a position in the form that a consumer group keeps."""
+    return OffsetAndMetadata(position.offset, str(position.event_time or ""))
+
+
+def from_committed(committed: OffsetAndMetadata) -> Position:
+    """Read a position that a consumer group kept; without metadata its event time is 0."""
+    text = committed.metadata
+    return Position(committed.offset, int(text) if text.isdecimal() else 0)
 
 
 def dead_letter(

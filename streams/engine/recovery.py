@@ -7,6 +7,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupLoadInProgressError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 
@@ -82,13 +83,21 @@ async def committed_offsets(
 
     Returns:
         Those of the partitions for which any was committed.
+
+    Raises:
+        KafkaError: if the coordinator does not say.
     """
+    asked = list(partitions)
     admin = AIOKafkaAdminClient(**connection)
     try:
         await admin.start()
         offsets: Mapping[
             TopicPartition, OffsetAndMetadata
-        ] = await admin.list_consumer_group_offsets(group_id, partitions=list(partitions))
+        ] = await admin.list_consumer_group_offsets(group_id, partitions=asked)
     finally:
         await admin.close()
+    # aiokafka does not look at the error of the whole answer, such as that the coordinator is
+    # still loading: then the answer names no partition, which is not to say that none was read.
+    if offsets.keys() != set(asked):
+        raise GroupLoadInProgressError(f"no committed offsets of group {group_id} are known yet")
     return {partition: at for partition, at in offsets.items() if at.offset >= 0}

@@ -9,7 +9,13 @@ from aiokafka.structs import OffsetAndMetadata
 
 from streams.domain import blocks, transitions
 from streams.domain.blocks import partition_of
-from streams.engine.records import read_metadata, write_metadata
+from streams.engine.records import (
+    Position,
+    as_committed,
+    from_committed,
+    read_positions,
+    write_positions,
+)
 from streams.engine.transport import Batch, Place
 from streams.engine.writer import LaneLostError, WriteError
 from tests.support.lanes import KEYED, NOW, SOURCE, TOPICS, Bench, record, state_of
@@ -35,7 +41,7 @@ async def test_source_records_become_blocks_and_offsets_in_one_write() -> None:
     block = blocks.decode(here.value or b"")
     assert block.event_times == {1: MS}
     assert [(c.campaign_id, len(c.windows)) for c in block.campaigns] == [(HERE, 2)]
-    assert writes.offsets == {SOURCE: OffsetAndMetadata(3, write_metadata(MS))}
+    assert writes.offsets == {SOURCE: as_committed(Position(3, MS))}
     assert bench.lane.committed == {SOURCE: 3, KEYED: 0}
     assert bench.gauges.events == 3
 
@@ -231,7 +237,7 @@ async def test_a_source_keyed_by_campaign_has_no_hop() -> None:
     await bench.lane.flush(full=True)
     writes = bench.writer.take()
     assert {partition.topic for partition in writes.records} == {"state", "dead"}
-    assert writes.offsets == {SOURCE: OffsetAndMetadata(2, write_metadata(MS))}
+    assert writes.offsets == {SOURCE: as_committed(Position(2, MS))}
     assert bench.gauges.events == 1
 
 
@@ -255,8 +261,10 @@ async def test_closing_lets_go_of_the_writer() -> None:
 
 @pytest.mark.parametrize("metadata", ["", "x", "[]", "{}", '{"event_time": "x"}', "null"])
 def test_offsets_of_others_say_nothing_of_event_time(metadata: str) -> None:
-    assert read_metadata(metadata) == 0
+    assert from_committed(OffsetAndMetadata(5, metadata)) == Position(5, 0)
 
 
-def test_event_time_is_kept_beside_the_offset() -> None:
-    assert read_metadata(write_metadata(MS)) == MS
+def test_what_was_read_comes_back() -> None:
+    positions = {SOURCE: Position(3, MS), KEYED: Position(7)}
+    assert read_positions(write_positions(positions)) == positions
+    assert from_committed(as_committed(Position(3, MS))) == Position(3, MS)

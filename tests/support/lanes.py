@@ -11,6 +11,7 @@ from streams.domain.partition import CampaignPartition, Watch
 from streams.domain.transitions import Transition
 from streams.engine.job import Job, Topics
 from streams.engine.lane import Lane
+from streams.engine.records import POSITIONS_KEY, Position, from_committed, read_positions
 from streams.engine.transport import Batch, Place
 from streams.engine.writer import Record, WriteError, Writes
 from tests.support.partitions import WATCH
@@ -27,6 +28,7 @@ class KeepingWriter:
         self.written: list[Writes] = []
         self.failure: BaseException | None = None
         self.closed = False
+        self.positions: dict[TopicPartition, Position] = {}
 
     async def open(self) -> None:
         """Be ready."""
@@ -34,7 +36,27 @@ class KeepingWriter:
     async def write(self, writes: Writes) -> None:
         if self.failure is not None:
             raise self.failure
+        self._check_positions(writes)
         self.written.append(writes)
+
+    def _check_positions(self, writes: Writes) -> None:
+        """Whatever moves an offset says so in the state as well: take that record away."""
+        self.positions.update({each: from_committed(at) for each, at in writes.offsets.items()})
+        said = [
+            read_positions(record.value or b"")
+            for records in writes.records.values()
+            for record in records
+            if record.key == POSITIONS_KEY
+        ]
+        if writes.offsets:
+            (positions,) = said
+            assert {**positions, **self.positions} == positions
+        else:
+            assert not said
+        for partition, records in list(writes.records.items()):
+            writes.records[partition] = [each for each in records if each.key != POSITIONS_KEY]
+            if not writes.records[partition]:
+                del writes.records[partition]
 
     async def close(self) -> None:
         self.closed = True
@@ -86,7 +108,8 @@ class Bench:
         self.gauges = Gauges()
         intake = Intake(watch.windows, max_record_bytes=2000)
         job = Job(topics, 2, intake, watch, 1.0, lambda: self.now, self.gauges)
-        positions = {SOURCE: 0} if topics.keyed is None else {SOURCE: 0, KEYED: 0}
+        read = (SOURCE,) if topics.keyed is None else (SOURCE, KEYED)
+        positions = dict.fromkeys(read, Position(0))
         partition = CampaignPartition(1, watch, [0, 1], NOW)
         self.lane = Lane(1, job, self.writer, partition, positions, {1: SourcePartition(1, intake)})
         self.lane.place({each: Place(0, 0) for each in positions})
