@@ -220,7 +220,7 @@ async def test_lane_whose_writer_was_shut_out(
     async with load_on(kafka.address, settings, seed=9):
         worker = await new_worker(settings).ready()
         before = (await worker.metrics())[rebalances]
-        for lane in range(4):
+        for lane in range(2):
             await progress(worker)
             intruder = AIOKafkaProducer(
                 bootstrap_servers=kafka.address, transactional_id=f"{unique}-lane-{lane}"
@@ -229,7 +229,7 @@ async def test_lane_whose_writer_was_shut_out(
                 await progress(worker)
         await progress(worker)
     await assert_exact(kafka.address, settings, worker)
-    assert worker.log.count("lane lost") >= 4
+    assert worker.log.count("lane lost") >= 2
     assert (await worker.metrics())[rebalances] == before
 
 
