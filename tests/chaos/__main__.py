@@ -4,11 +4,12 @@ Prints a line a round, and a table at the end. Exit status 0 if everything was e
 difference, with what differs and where the logs are; 2 on wrong usage.
 
     python -m tests.chaos --rounds 8 --seed 1
-    python -m tests.chaos --rounds 20 --faults zombie,net-cut --rate 5000
+    python -m tests.chaos --rounds 20 --faults zombie,net-cut+kill-one --rate 5000
 """
 
 import argparse
 import asyncio
+import itertools
 import logging
 import platform
 import shutil
@@ -40,17 +41,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=int, default=5_000, help="events a second (default 5000)")
-    parser.add_argument("--faults", type=_faults, default=[], help="only these, with commas")
+    parser.add_argument("--faults", type=_faults, default=[], help="only these, in turn: a,b+c")
     parser.add_argument("--keep", action="store_true", help="keep the logs in any case")
     return parser.parse_args()
 
 
-def _faults(text: str) -> list[str]:
-    names = text.split(",")
-    for name in names:
+def _faults(text: str) -> list[Together]:
+    chosen = [tuple(together.split("+")) for together in text.split(",")]
+    for name in itertools.chain.from_iterable(chosen):
         if name not in FAULTS:
             raise argparse.ArgumentTypeError(f"{name}: choose from {', '.join(FAULTS)}")
-    return names
+    return chosen
 
 
 def _log_to(file: Path) -> logging.Logger:
@@ -67,7 +68,9 @@ async def _run(options: argparse.Namespace, directory: Path) -> int:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    planned = plan(options.faults or list(FAULTS), options.rounds, options.seed)
+    planned = plan(list(FAULTS), options.rounds, options.seed)
+    if options.faults:
+        planned = list(itertools.islice(itertools.cycle(options.faults), options.rounds))
     async with running(directory, _log_to(directory / "chaos.log")) as system:
         report.say(
             f"Apache Kafka {system.broker.version}, Python {platform.python_version()}, "

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -91,12 +92,15 @@ class System:
         return name
 
     def close(self) -> None:
-        """End all processes and keep the broker's log."""
+        """End all processes and keep the broker's log and its own topics."""
         self.wanted.clear()
         for name in self.running():
             self.workers[name].kill()
+        self.broker.kill()
         with contextlib.suppress(OSError):
-            (self.directory / "kafka.log").write_bytes(self.broker.log_file.read_bytes())
+            shutil.copy(self.broker.log_file, self.directory)
+            for internal in (self.broker.directory / "data").glob("__*"):
+                shutil.copytree(internal, self.directory / internal.name)
         self.broker.close()
 
     # Workers
