@@ -15,6 +15,7 @@ from streams.configuration.values import (
     Text,
     WholeSeconds,
 )
+from streams.domain.counts import DEFAULT_GROUPS
 
 
 class SourceSettings(Settings):
@@ -44,26 +45,10 @@ class WindowSettings(Settings):
 class StatusSettings(Settings):
     """Groups of send statuses. A status in none of them counts as unrecognised."""
 
-    success: tuple[Text, ...] = ("SUCCESS",)
-    failure: tuple[Text, ...] = (
-        "FAILURE",
-        "FAILURE_PERMANENT",
-        "TRANSIENT_FAILURE",
-        "UNKNOWN",
-        "HOOK_FAILURE",
-        "CUSTOM_DELIVERY_FAILURE",
-        "RECOMMENDATION_FAILURE",
-        "UNSUPPORTED_CHANNEL",
-    )
-    throttled: tuple[Text, ...] = ("THROTTLED",)
-    suppressed: tuple[Text, ...] = (
-        "DAILY_CAP",
-        "CAMPAIGN_CAP",
-        "QUIET_TIME",
-        "HOLDOUT",
-        "EXPIRED",
-        "DUPLICATE_ADDRESS",
-    )
+    success: tuple[Text, ...] = DEFAULT_GROUPS["success"]
+    failure: tuple[Text, ...] = DEFAULT_GROUPS["failure"]
+    throttled: tuple[Text, ...] = DEFAULT_GROUPS["throttled"]
+    suppressed: tuple[Text, ...] = DEFAULT_GROUPS["suppressed"]
 
     @model_validator(mode="after")
     def _in_one_group(self) -> Self:
