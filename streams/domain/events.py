@@ -39,6 +39,10 @@ ENGAGEMENT = frozenset(
 EARLIEST_MS = 1_262_304_000_000
 """2010-01-01T00:00:00Z: no campaign event is older."""
 
+LONGEST_NAMES = 4096
+"""Characters of a campaign's, treatment's, status' and channel's names together: each of them is
+kept for every window, so what one event may name has to have a bound."""
+
 KNOWN_VERSION_PREFIX = "3."
 FOREIGN_FAMILIES = ("_SMS", "_email", "_journey", "_campaign", "_session", "_monetization")
 """Families of event types that a metric may name; all others are `custom`."""
@@ -244,11 +248,6 @@ class SourcePartition:
                 why = self._why_not(index, event, latest, event_time)
                 rejected.append(why)
                 continue
-            if time > event_time:
-                event_time = min(time, max(event_time, broker_time))
-                if event_time >= next_expiry:
-                    oldest = self._oldest(event_time)
-                    next_expiry = self._next_expiry(event_time)
             delivery_type = attributes.delivery_type
             if delivery_type is None or delivery_type == "CUSTOM":
                 channel_type = _endpoint_channel(event.client_context)
@@ -262,13 +261,22 @@ class SourcePartition:
                 delivery_type,
                 channel_type,
             )
-            counted += 1
             try:
                 counts[key] += 1
             except KeyError:
+                if sum(len(name) for name in (campaign_id, *key[2:]) if name) > LONGEST_NAMES:
+                    detail = f"names of more than {LONGEST_NAMES} characters together"
+                    rejected.append(Rejected(index, Reason.TOO_LARGE, detail))
+                    continue
                 counts[key] = 1
-                if event.application is not None:
+                if event.application is not None and event.application.app_id:
                     apps[campaign_id] = event.application.app_id
+            counted += 1
+            if time > event_time:
+                event_time = min(time, max(event_time, broker_time))
+                if event_time >= next_expiry:
+                    oldest = self._oldest(event_time)
+                    next_expiry = self._next_expiry(event_time)
             version = event.event_version
             if version is None or not version.startswith(KNOWN_VERSION_PREFIX):
                 tally.unknown_versions[str(version)[:32]] += 1

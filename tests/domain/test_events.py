@@ -230,3 +230,15 @@ def test_an_app_is_known_by_any_of_its_events() -> None:
     values = [orjson.dumps(each) for each in (without, send_event("c", NOW, "FAILURE"), without)]
     SourcePartition(0, intake()).count(values, NOW, tally)
     assert tally.apps == {"c": "a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6"}
+
+
+def test_names_have_a_bound_and_move_no_time() -> None:
+    partition = SourcePartition(0, Intake(WINDOWS, 100_000, 300_000))
+    tally = Tally()
+    long, too_long = (
+        orjson.dumps(send_event("c" * length, time, "SUCCESS", treatment_id=None))
+        for length, time in ((4_089, NOW), (4_090, NOW + 9))
+    )
+    (rejected,) = partition.count([long, too_long, long], NOW, tally)
+    assert (rejected.position, rejected.reason) == (1, "too-large")
+    assert (tally.counted, partition.event_time) == (2, NOW)
