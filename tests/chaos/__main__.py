@@ -97,7 +97,8 @@ async def _rounds(system: System, planned: list[Together], options: argparse.Nam
     for each in ("", *report.summary(results), *report.wrong(results[-1])):
         report.say(each)
     report.say(
-        f"{time.monotonic() - began:.0f} s; workers that ended by themselves: {system.own_ends}"
+        f"{time.monotonic() - began:.0f} s; workers that ended by themselves: {system.own_ends}; "
+        f"broken group coordinators of Kafka: {system.repairs}"
     )
     return 0 if results[-1].exact else 1
 
@@ -109,8 +110,8 @@ def main() -> int:
     status = 1
     try:
         status = uvloop.run(_run(options, directory))
-    except (KafkaStartError, KafkaUnavailableError) as error:
-        report.say(str(error))
+    except (KafkaStartError, KafkaUnavailableError, AssertionError) as error:
+        report.say(f"the system does not start: {error}")
     except (KeyboardInterrupt, asyncio.CancelledError):
         report.say("interrupted")
     finally:

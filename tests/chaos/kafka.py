@@ -8,6 +8,10 @@ from tests.chaos.link import Link
 from tests.support.brokers import KafkaBroker
 from tests.support.ports import LOOPBACK, free_port
 
+OUT_OF_SYNC = "is out of sync with the underlying log"
+"""Kafka's words when the coordinator has read only a part of `__consumer_offsets` after a kill -9.
+Groups cannot commit or rebalance from then on, until the broker is restarted."""
+
 
 class LinkedKafka(KafkaBroker):
     """A `KafkaBroker` that tells who comes over a link to come back over that link.
@@ -23,6 +27,10 @@ class LinkedKafka(KafkaBroker):
         """Kill -9, without waiting for the end: `kill` does that."""
         if self.running:
             os.killpg(self.pid, signal.SIGKILL)
+
+    def coordinator_errors(self) -> int:
+        """How often the broker said that its group coordinator does not fit its own log."""
+        return self.log_file.read_text(errors="replace").count(OUT_OF_SYNC)
 
     def _configure(self, controller_port: int) -> None:
         super()._configure(controller_port)

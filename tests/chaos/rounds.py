@@ -5,6 +5,8 @@ import random
 import time
 from dataclasses import dataclass, field
 
+from aiokafka.errors import KafkaError
+
 from tests.chaos.alerts import SOUND_ROUNDS, AlertLedger
 from tests.chaos.asking import Asker
 from tests.chaos.cells import Difference, StateCells, compare_answers
@@ -15,6 +17,7 @@ from tests.chaos.plan import Together
 from tests.chaos.system import GRACE_S, LANES, RETENTION_S, WINDOW_S, System
 from tests.chaos.traffic import PARTITIONS, Traffic
 from tests.chaos.truth import CellName, Truth
+from tests.support.brokers import KafkaStartError
 from tests.support.topics import committed_offsets
 from tests.support.waiting import until
 
@@ -25,6 +28,8 @@ APART_S = 4.0
 AFTER_S = (2.0, 4.0)
 FAULTS_WITHIN_S = 120.0
 CALM_WITHIN_S = 120.0
+TROUBLE = (AssertionError, OSError, KafkaError, KafkaStartError, ExceptionGroup)
+"""What may keep a round from its end; time-outs are OSErrors."""
 BROKEN = 3
 """So many campaigns fail in each round."""
 
@@ -85,14 +90,19 @@ class Rounds:
         records, letters = self._truth.records, len(self._truth.refused)
         transitions = self._ledger.transitions
         try:
+            errors = self._system.broker.coordinator_errors()
             await self._disturb(number, faults, chance)
             began = time.monotonic()
-            await self._system.heal()
-            await self._count()
-            await self._calm()
+            try:
+                await self._settle()
+            except AssertionError:
+                if self._system.broker.coordinator_errors() == errors:
+                    raise
+                await self._system.repair()
+                await self._settle()
             result.calm_after = time.monotonic() - began
             await self._compare(number, result, chance)
-        except (AssertionError, TimeoutError, OSError) as error:
+        except TROUBLE as error:
             result.trouble.append(f"no calm: {error!r}")
         result.events = self._truth.records - records
         result.dead_letters = len(self._truth.refused) - letters
@@ -116,6 +126,12 @@ class Rounds:
                     group.create_task(_begin(name, scene, after))
             await asyncio.sleep(chance.uniform(*AFTER_S))
         self._traffic.silent = frozenset()
+
+    async def _settle(self) -> None:
+        """Return when all that the faults broke works again and all events went all the way."""
+        await self._system.heal()
+        await self._count()
+        await self._calm()
 
     async def _count(self) -> None:
         async for record in self._source.read():

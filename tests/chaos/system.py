@@ -53,6 +53,8 @@ class System:
         self.settings: Settings = {}
         self.repairing = asyncio.Lock()
         """Held while the broker is started."""
+        self.repairs = 0
+        """How often the broker was restarted because its group coordinator was broken."""
         self.own_ends = 0
         """How often a worker ended that nobody had ended."""
         self._begun: set[str] = set()
@@ -190,6 +192,13 @@ class System:
             if len(self.wanted) < USUAL:
                 self.wanted.add(name)
         await self.ready()
+
+    async def repair(self) -> None:
+        """Do what an operator does about a group coordinator that is broken: restart the broker."""
+        self.repairs += 1
+        self.notes.warning("restart the broker: its group coordinator is broken")
+        async with self.repairing:
+            await asyncio.to_thread(self.broker.restart)
 
     async def ready(self) -> None:
         """Return as soon as all workers that should run are ready."""
