@@ -1,6 +1,7 @@
 """Brokers for the tests, and a closing line about the tests that were left out."""
 
 import os
+import signal
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -71,6 +72,8 @@ def _need_kafka() -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell's background jobs ignore Ctrl-C, and what the tests start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[LEFT_OUT] = Counter()
 
 

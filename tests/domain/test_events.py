@@ -237,7 +237,7 @@ def test_names_have_a_bound_and_move_no_time() -> None:
     tally = Tally()
     long, too_long = (
         orjson.dumps(send_event("c" * length, time, "SUCCESS", treatment_id=None))
-        for length, time in ((4_089, NOW), (4_090, NOW + 9))
+        for length, time in ((4_000, NOW), (4_100, NOW + 9))
     )
     (rejected,) = partition.count([long, too_long, long], NOW, tally)
     assert (rejected.position, rejected.reason) == (1, "too-large")
