@@ -25,6 +25,7 @@ from tests.support.workers import WorkerProcess, settings_for
 PARTITIONS = 4
 SPAN_MS = 600_000
 POLL = 0.1
+SUCCEED = 0.97
 COUNTED = 'campaign_streams_events_total{kind="send",outcome="counted"}'
 
 # The vendor's documented sample, 719 bytes and a few for longer statuses.
@@ -57,7 +58,7 @@ def events(count: int, campaigns: int, seed: int) -> Iterator[SourceRecord]:
     start = int(time.time() * 1000) - SPAN_MS
     others = ("FAILURE", "THROTTLED", "DAILY_CAP")
     for n in range(count):
-        status = "SUCCESS" if source.random() < 0.97 else source.choice(others)
+        status = "SUCCESS" if source.random() < SUCCEED else source.choice(others)
         campaign = ids[int(campaigns * source.random() ** 2)]
         value = EVENT % (start + n * SPAN_MS // count, source.getrandbits(1), campaign, status)
         yield SourceRecord(n % PARTITIONS, None, value.encode(), ())
