@@ -7,7 +7,8 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import orjson
@@ -16,6 +17,9 @@ from structlog.types import EventDict, Processor, WrappedLogger
 
 HIDDEN = "********"
 _CHATTY = ("aiohttp", "aiokafka", "asyncio", "faust", "kafka", "mode")
+_REPETITIVE = "aiokafka"
+REPEAT_AFTER = 30.0
+"""Seconds."""
 _SECRET_KEY = re.compile(
     r"(^|[_.-])(secrets?|password|tokens?|authorization)([_.-]|$)", re.IGNORECASE
 )
@@ -30,6 +34,33 @@ _SECRET_TEXTS = (
 )
 # Long texts that have lines of their own.
 _BLOCKS = frozenset({"event", "exception", "stack"})
+
+
+class Sparing(logging.Filter):
+    """Lets each complaint of a client about its broker through only now and then.
+
+    A client that is cut off says so at every attempt, dozens of times a second; what it says first
+    is enough. At level debug everything goes through.
+
+    Args:
+        clock: seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._clock = clock
+        self._silent_until: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether to let a record through."""
+        if not record.name.startswith(_REPETITIVE) or logging.getLogger().level <= logging.DEBUG:
+            return True
+        complaint = record.name, str(record.msg)
+        now = self._clock()
+        if now < self._silent_until.get(complaint, now):
+            return False
+        self._silent_until[complaint] = now + REPEAT_AFTER
+        return True
 
 
 def configure(level: str, format: str) -> None:  # noqa: A002 - called as the key is
@@ -60,6 +91,7 @@ def configure(level: str, format: str) -> None:  # noqa: A002 - called as the ke
             ],
         )
     )
+    handler.addFilter(Sparing(time.monotonic))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 import structlog
 
-from streams.observability.logs import configure
+from streams.observability.logs import REPEAT_AFTER, Sparing, configure
 
 
 @pytest.fixture(autouse=True)
@@ -108,3 +108,25 @@ def test_text_that_is_no_unicode_is_logged(capsys: pytest.CaptureFixture[str]) -
     configure("info", "json")
     structlog.get_logger("a").info("x", campaign="\ud800")
     assert json.loads(lines(capsys)[0])["campaign"] == "\ud800"
+
+
+def test_a_client_that_is_cut_off_does_not_fill_the_log() -> None:
+    now = 100.0
+    sparing = Sparing(lambda: now)
+
+    def passes(name: str, message: str, *values: object) -> bool:
+        record = logging.LogRecord(name, logging.WARNING, "", 0, message, values, None)
+        return bool(sparing.filter(record))
+
+    logging.getLogger().setLevel(logging.INFO)
+    assert [passes("aiokafka.client", "node %s is away", n) for n in range(3)] == [
+        True,
+        False,
+        False,
+    ]
+    assert passes("aiokafka.client", "something else")
+    assert all(passes("streams.engine.lanes", "lane lost") for _ in range(3))
+    now += REPEAT_AFTER
+    assert passes("aiokafka.client", "node %s is away", 1)
+    logging.getLogger().setLevel(logging.DEBUG)
+    assert passes("aiokafka.client", "node %s is away", 1)
