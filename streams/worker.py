@@ -28,6 +28,8 @@ from streams.webhooks.guard import Guard
 
 _log = structlog.get_logger(__name__)
 
+EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - to be told from addresses
+"""Where one can listen but not be asked."""
 STOP_WITHIN = 8.0
 """Seconds for an orderly end; what is left then is left to the broker."""
 WEBHOOKS_STOP_WITHIN = 2.0
@@ -178,7 +180,8 @@ class Worker:
         """
         await self.api.start()
         http = self.configuration.http
-        self._assignor.url = http.advertised_url or f"http://{http.host}:{self.api.port}"
+        if http.advertised_url or http.host not in EVERY_ADDRESS:
+            self._assignor.url = http.advertised_url or f"http://{http.host}:{self.api.port}"
         await self._client.__aenter__()
         await self._dispatcher.start()
         self._lag = asyncio.create_task(

@@ -3,6 +3,7 @@
 from collections import Counter as Tallied
 from collections.abc import Iterable, Mapping
 
+import structlog
 from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -11,7 +12,11 @@ from streams.domain.events import Rejected, Tally
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import Transition
 
+_log = structlog.get_logger(__name__)
+
 PREFIX = "campaign_streams"
+MOST_VERSIONS = 100
+"""Of event_version, in the log."""
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -54,6 +59,7 @@ class Metrics:
         )
         build = self._gauge("build_info", "Always 1", "version")
         build.labels(version).set(1)
+        self._told: set[str] = set()
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:
         return Counter(f"{PREFIX}_{name}", about, labels, registry=self._registry)
@@ -76,6 +82,14 @@ class Metrics:
             self._events.labels(kind, "skipped").inc(count)
         if tally.unknown_versions:
             self._versions.inc(tally.unknown_versions.total())
+            self._tell_versions(tally.unknown_versions)
+
+    def _tell_versions(self, versions: Iterable[str]) -> None:
+        """Say once of each version that somebody should look at the change."""
+        for version in set(versions) - self._told:
+            if len(self._told) < MOST_VERSIONS:
+                self._told.add(version)
+                _log.warning("unknown event_version, counted all the same", event_version=version)
 
     def rejected(self, rejected: Iterable[Rejected]) -> None:
         """Records were put aside."""

@@ -13,13 +13,26 @@ from typing import Any, Self
 
 import msgspec
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
+from aiokafka.errors import (
+    InvalidTimestampError,
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    RecordTooLargeError,
+)
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streams.errors import BrokerUnavailableError, TopicError
 
 BATCH_BYTES = 256 << 10
+_ABOUT_ONE_BATCH = (
+    InvalidTimestampError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    RecordTooLargeError,
+)
 # For how long a batch is tried again while its broker does not answer.
 GIVE_UP_MS = 30_000
 
@@ -214,8 +227,9 @@ class Sender:
             self._not_sent(error, count, place)
 
     def _not_sent(self, error: BaseException, count: int, place: str) -> None:
-        # Has been tried again until now, so the next batch would fare no better.
-        if isinstance(error, KafkaConnectionError | KafkaTimeoutError):
+        # Has been tried again until now, so the next batch would fare no better; unless it is this
+        # one that the broker does not like.
+        if not isinstance(error, _ABOUT_ONE_BATCH):
             self._lost = error
         self.account.fail(_words(error), count, place)
 

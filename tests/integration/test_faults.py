@@ -249,3 +249,22 @@ async def test_sigterm_while_the_broker_is_gone(
     worker.start()
     await worker.ready()
     await assert_exact(own_kafka.address, settings, worker)
+
+
+@pytest.mark.kafka
+async def test_sigterm_under_load_while_the_broker_is_gone(
+    own_kafka: KafkaBroker, unique: str, new_worker: NewWorker
+) -> None:
+    """What was under way cannot end, and the process has to all the same."""
+    settings = settings_for(RunningBroker("kafka", own_kafka.address), unique)
+    async with load_on(own_kafka.address, settings, seed=11):
+        worker = await new_worker(settings).ready()
+        await progress(worker)
+        await asyncio.to_thread(own_kafka.stop)
+        await asyncio.sleep(5)
+        assert await asyncio.to_thread(worker.stop) == 0
+        await asyncio.to_thread(own_kafka.start)
+        worker.start()
+        await worker.ready()
+        await progress(worker)
+    await assert_exact(own_kafka.address, settings, worker)
