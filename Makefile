@@ -19,10 +19,11 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-annotate --no-header $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-kafka bench chaos test-all check format kafka kafka-stop lock clean
+.PHONY: help demo test test-long test-kafka chaos test-all check format kafka kafka-stop lock clean \
+	bench bench-flat bench-latency bench-queries bench-memory bench-workers
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## the whole system on this machine; ARGS="--events FILE" for your own events
 	@exec $(BIN)/campaign-streams dev $(ARGS)
@@ -34,16 +35,35 @@ test-long: $(INSTALLED) ## the tests that take minutes, such as a whole incident
 	$(PYTEST) -m "long and not kafka" $(ARGS)
 
 test-kafka: $(INSTALLED) ## the tests on a real Apache Kafka (needs Java 17 and Maven)
-	REQUIRE_KAFKA=1 $(PYTEST) -m kafka $(ARGS)
+	REQUIRE_KAFKA=1 $(PYTEST) -m "kafka and not long" $(ARGS)
 
-test-all: $(INSTALLED) ## every test
+test-all: $(INSTALLED) ## every test, also those that take minutes on a real Apache Kafka
 	REQUIRE_KAFKA=1 $(PYTEST) $(ARGS)
 
-bench: $(INSTALLED) ## what an event costs, on a real Apache Kafka (needs Java 17 and Maven)
-	$(BIN)/python -m benchmarks.throughput $(ARGS)
+bench: $(INSTALLED) ## what an event costs, side by side with its peers (needs Java 17 and Maven)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-flat: $(INSTALLED) ## an event's cost against campaigns, partitions and retained windows
+	$(BIN)/python -m benchmarks.flat $(ARGS)
+
+bench-latency: $(INSTALLED) ## from a producer's send to the webhook's arrival
+	$(BIN)/python -m benchmarks.latency $(ARGS)
+
+bench-queries: $(INSTALLED) ## how long queries take while the worker catches up
+	$(BIN)/python -m benchmarks.queries $(ARGS)
+
+bench-memory: $(INSTALLED) ## bytes per live cell, and a restart with many of them
+	$(BIN)/python -m benchmarks.memory $(ARGS)
+
+bench-workers: $(INSTALLED) ## an event's cost with two workers against one
+	$(BIN)/python -m benchmarks.workers $(ARGS)
 
 chaos: $(INSTALLED) ## faults on a real Apache Kafka, counted independently; ROUNDS=8 SEED=1
 	$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),8) --seed $(or $(SEED),1) $(ARGS)
+
+chaos-faust: $(INSTALLED) ## the same faults and events, with stock Faust; ROUNDS=10 SEED=1
+	$(BIN)/python -m tests.chaos --program faust --rate 1000 --rounds $(or $(ROUNDS),10) \
+		--seed $(or $(SEED),1) $(ARGS)
 
 check: $(INSTALLED) ## linters, formatting, types, layers
 	$(BIN)/ruff check .

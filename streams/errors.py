@@ -27,3 +27,7 @@ class BrokerUnavailableError(UserError):
 
 class TopicError(UserError):
     """A topic that is missing or not as the configuration says."""
+
+
+class FormatError(UserError):
+    """Something in Kafka that another version of the program, or another configuration, wrote."""

@@ -51,7 +51,9 @@ class Worker:
         self.metrics = Metrics(self._version)
         self.watch = watch_of(configuration)
         job = self._job(counts)
-        self._assignor = LaneAssignor(job.lanes, job.topics.source, job.topics.keyed)
+        self._assignor = LaneAssignor(
+            job.lanes, job.topics.source, job.topics.keyed if job.hop else None
+        )
         self.lanes = self._new_lanes(job)
         self._app = build_app(configuration, self._connection, self._assignor, self.lanes)
         self.api = self._new_api()
@@ -64,21 +66,21 @@ class Worker:
     # The parts
 
     def _job(self, counts: Mapping[str, int]) -> Job:
-        topics, keyed = self.configuration.topics, self.configuration.source.keyed
+        topics = self.configuration.topics
         return Job(
             topics=Topics(
                 source=topics.source,
-                keyed=None if keyed else topics.keyed,
+                keyed=topics.keyed,
                 state=topics.state,
                 alerts=topics.alerts,
                 dead_letter=topics.dead_letter,
                 alerts_partitions=counts[topics.alerts],
                 dead_letter_partitions=counts[topics.dead_letter],
             ),
+            hop=not self.configuration.source.keyed,
             lanes=counts[topics.state],
             intake=intake_of(self.configuration),
             watch=self.watch,
-            state_interval=self.configuration.flush.state_interval,
             now=time.time,
             instruments=self.metrics,
         )

@@ -79,7 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     for item in items:
-        for marker in ("kafka", "long"):
+        for marker in ("long", "kafka"):
             if item.get_closest_marker(marker):
                 item.config.stash[LEFT_OUT][marker] += 1
                 break

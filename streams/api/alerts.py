@@ -1,6 +1,6 @@
 """Alerts and the rules that they are of."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 
 import msgspec
@@ -8,8 +8,9 @@ import msgspec
 from streams.api import answers
 from streams.api.asking import Ask
 from streams.api.context import Context
-from streams.api.paging import Order, Pager, Position, read_cursor
-from streams.api.parameters import choice, read_moment, text, whole
+from streams.api.newest import CURSOR, LIMIT, Newest
+from streams.api.paging import Position
+from streams.api.parameters import choice, read_moment, text
 from streams.api.problems import not_found
 from streams.api.routing import Route
 from streams.domain import alerts as domain
@@ -17,15 +18,10 @@ from streams.domain.alerts import AlertBook
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import rfc3339
 
-DEFAULT_LIMIT = 100
-NEWEST_FIRST = Order(descending=True)
-
 STATE = choice("state", ("pending", "firing", "resolved", "expired"), "Only alerts in this state.")
 CAMPAIGN = text("campaign_id", "Only what is about this campaign.")
 RULE = text("rule", "Only alerts of this rule.")
 SEVERITY = text("severity", "Only alerts of this severity.")
-LIMIT = whole("limit", 1, 1000, f"How many at most; {DEFAULT_LIMIT} without it.")
-CURSOR = text("cursor", "From `next_cursor` of the page before.")
 ALERT_ID = text("alert_id", "The alert's id.")
 
 
@@ -42,33 +38,13 @@ def show(book: AlertBook, alert: domain.Alert) -> answers.Alert:
 
 async def alerts(context: Context, ask: Ask) -> answers.Alerts:
     """Answer with alerts, newest first."""
-    pager = Pager(
-        "alerts",
-        NEWEST_FIRST,
-        _position,
-        ask.get(LIMIT, DEFAULT_LIMIT),
-        read_cursor(ask.get(CURSOR, None), "alerts"),
-    )
 
-    def page(found: Iterable[answers.Alert], *, more: bool = False) -> answers.Alerts:
-        chosen, next_cursor = pager.cut(found, more=more)
-        return answers.Alerts(as_of="", alerts=chosen, next_cursor=next_cursor)
+    def wanted(partition: CampaignPartition) -> Iterator[answers.Alert]:
+        for alert in partition.alerts.alerts():
+            if _is_wanted(alert, ask):
+                yield show(partition.alerts, alert)
 
-    async def local(partitions: Sequence[CampaignPartition]) -> answers.Alerts:
-        return page(
-            show(partition.alerts, alert)
-            for partition in partitions
-            for alert in partition.alerts.alerts()
-            if _is_wanted(alert, ask)
-        )
-
-    everywhere = context.cluster.everywhere()
-    gathered = await context.cluster.gather(ask, everywhere, answers.Alerts, local)
-    answer = page(
-        (alert for part in gathered.parts for alert in part.alerts),
-        more=any(part.next_cursor for part in gathered.parts),
-    )
-    return context.stamp(answer, gathered.missing)
+    return await _NEWEST.page(context, ask, wanted)
 
 
 def _is_wanted(alert: domain.Alert, ask: Ask) -> bool:
@@ -82,6 +58,15 @@ def _is_wanted(alert: domain.Alert, ask: Ask) -> bool:
 
 def _position(alert: answers.Alert) -> Position:
     return Position(read_moment(alert.pending_since), alert.alert_id)
+
+
+_NEWEST = Newest(
+    "alerts",
+    _position,
+    answers.Alerts,
+    lambda page, cursor: answers.Alerts(as_of="", alerts=page, next_cursor=cursor),
+    lambda answer: (answer.alerts, answer.next_cursor),
+)
 
 
 async def one_alert(context: Context, ask: Ask) -> answers.OneAlert:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from http import HTTPStatus
 
-from streams.api.alerts import DEFAULT_LIMIT, LIMIT, show
+from streams.api.alerts import show
 from streams.api.answers import (
     Campaign,
     CampaignRow,
@@ -12,6 +12,7 @@ from streams.api.answers import (
 )
 from streams.api.asking import Ask
 from streams.api.context import Context
+from streams.api.newest import DEFAULT_LIMIT, LIMIT
 from streams.api.paging import Order, Pager, Position, Value, read_cursor
 from streams.api.parameters import choice, duration, text, whole
 from streams.api.reading import (
@@ -134,9 +135,11 @@ async def _describe(
     breath = Breath()
     for partition in partitions:
         table = partition.table
-        for start, cell in table.cells(campaign_id, table.starts_of(campaign_id)):
-            include(total, cell)
-            starts.add(start)
+        for start in table.starts():
+            cell = table.cell(campaign_id, start)
+            if cell is not None:
+                include(total, cell)
+                starts.add(start)
             await breath()
     if not starts:
         return None

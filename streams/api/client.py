@@ -8,7 +8,9 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from streams.errors import UsageError, UserError
 
-_PATIENCE = 30.0  # s
+CONNECT_WITHIN, ANSWER_WITHIN = 3.0, 10.0
+"""Seconds. A worker asks the others before it answers, and may have thousands of windows to read;
+what says nothing for longer does not speak HTTP."""
 
 
 class ApiClient:
@@ -40,10 +42,13 @@ class ApiClient:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise UserError(f"{self._url} is no campaign-streams API: check the URL (--url)")
+            raise self._stranger()
         if status != HTTPStatus.OK:
             raise self._refusal(status, str(answer.get("detail", status)))
         return answer
+
+    def _stranger(self) -> UserError:
+        return UserError(f"{self._url} is no campaign-streams API: check the URL (--url)")
 
     def _refusal(self, status: int, detail: str) -> UserError:
         if status == HTTPStatus.BAD_REQUEST:
@@ -61,15 +66,19 @@ class ApiClient:
             kind, host, port = None, None, None
         if kind is None or not host:
             raise UsageError(f"{self._url} is no URL such as http://127.0.0.1:8080 (--url)")
-        connection = kind(host, port, timeout=_PATIENCE)
+        connection = kind(host, port, timeout=CONNECT_WITHIN)
         try:
+            connection.connect()
+            connection.sock.settimeout(ANSWER_WITHIN)
             connection.request("GET", parts.path + target, headers=self._headers)
             response = connection.getresponse()
             return response.status, response.read()
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise UserError(
                 f"no answer from {self._url} ({reason}): is a worker running there? (--url)"
             ) from None
+        except http.client.HTTPException:
+            raise self._stranger() from None
         finally:
             connection.close()

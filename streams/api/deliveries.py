@@ -1,13 +1,14 @@
 """What is still owed to receivers, and what was given up."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 
 from streams.api import answers
-from streams.api.alerts import CAMPAIGN, CURSOR, DEFAULT_LIMIT, LIMIT, NEWEST_FIRST
+from streams.api.alerts import CAMPAIGN
 from streams.api.asking import Ask
 from streams.api.context import Context
-from streams.api.paging import Pager, Position, read_cursor
+from streams.api.newest import CURSOR, LIMIT, Newest
+from streams.api.paging import Position
 from streams.api.parameters import choice, read_moment, text
 from streams.api.problems import ProblemError, not_found
 from streams.api.routing import Route
@@ -41,33 +42,13 @@ def show(delivery: domain.Delivery) -> answers.Delivery:
 
 async def deliveries(context: Context, ask: Ask) -> answers.Deliveries:
     """Answer with deliveries, newest first."""
-    pager = Pager(
-        "deliveries",
-        NEWEST_FIRST,
-        _position,
-        ask.get(LIMIT, DEFAULT_LIMIT),
-        read_cursor(ask.get(CURSOR, None), "deliveries"),
-    )
 
-    def page(found: Iterable[answers.Delivery], *, more: bool = False) -> answers.Deliveries:
-        chosen, next_cursor = pager.cut(found, more=more)
-        return answers.Deliveries(as_of="", deliveries=chosen, next_cursor=next_cursor)
+    def wanted(partition: CampaignPartition) -> Iterator[answers.Delivery]:
+        for delivery in partition.deliveries.deliveries():
+            if _is_wanted(delivery, ask):
+                yield show(delivery)
 
-    async def local(partitions: Sequence[CampaignPartition]) -> answers.Deliveries:
-        return page(
-            show(delivery)
-            for partition in partitions
-            for delivery in partition.deliveries.deliveries()
-            if _is_wanted(delivery, ask)
-        )
-
-    everywhere = context.cluster.everywhere()
-    gathered = await context.cluster.gather(ask, everywhere, answers.Deliveries, local)
-    answer = page(
-        (delivery for part in gathered.parts for delivery in part.deliveries),
-        more=any(part.next_cursor for part in gathered.parts),
-    )
-    return context.stamp(answer, gathered.missing)
+    return await _NEWEST.page(context, ask, wanted)
 
 
 def _is_wanted(delivery: domain.Delivery, ask: Ask) -> bool:
@@ -81,6 +62,15 @@ def _is_wanted(delivery: domain.Delivery, ask: Ask) -> bool:
 
 def _position(delivery: answers.Delivery) -> Position:
     return Position(read_moment(delivery.created_at), delivery.delivery_id)
+
+
+_NEWEST = Newest(
+    "deliveries",
+    _position,
+    answers.Deliveries,
+    lambda page, cursor: answers.Deliveries(as_of="", deliveries=page, next_cursor=cursor),
+    lambda answer: (answer.deliveries, answer.next_cursor),
+)
 
 
 async def replay(context: Context, ask: Ask) -> answers.OneDelivery:

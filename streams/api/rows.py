@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -52,32 +53,40 @@ class RowReader:
             return found
 
 
+class _Sum(NamedTuple):
+    """A campaign's counts in the windows read so far, the start (s) of the last, and its homes."""
+
+    total: Cell
+    last: int
+    homes: list[CampaignPartition]
+
+
 async def _rows(partitions: Sequence[CampaignPartition], first: int) -> AsyncIterator[Found]:
-    homes: dict[str, list[CampaignPartition]] = {}
-    starts: dict[int, list[int]] = {}
-    for partition in partitions:
-        starts[partition.number] = [s for s in partition.table.starts() if s >= first]
-        for campaign_id in partition.table.campaigns(first):
-            homes.setdefault(campaign_id, []).append(partition)
-    live = _live_alerts(partitions)
+    sums: dict[str, _Sum] = {}
     breath = Breath()
-    for campaign_id, its_homes in homes.items():
-        total, last = empty(), 0
-        for partition in its_homes:
-            for start, cell in partition.table.cells(campaign_id, starts[partition.number]):
-                include(total, cell)
-                last = max(last, start)
+    for partition in partitions:
+        for start in partition.table.starts():
+            if start < first:
+                continue
+            for campaign_id, cell in partition.table.all_cells(start):
+                before = sums.get(campaign_id) or _Sum(empty(), 0, [])
+                include(before.total, cell)
+                if partition not in before.homes:
+                    before.homes.append(partition)
+                sums[campaign_id] = before._replace(last=max(start, before.last))
                 await breath()
-        if last:
-            row = CampaignRow(
-                campaign_id=campaign_id,
-                app_id=total.app_id,
-                last_window=rfc3339(last),
-                **figures(summarise([total], its_homes[0].watch.groups)),
-                late_events=total.late_events,
-                alerts=live.get(campaign_id, []),
-            )
-            yield Found(row, its_homes)
+    live = _live_alerts(partitions)
+    for campaign_id, (total, last, homes) in sums.items():
+        row = CampaignRow(
+            campaign_id=campaign_id,
+            app_id=total.app_id,
+            last_window=rfc3339(last),
+            **figures(summarise([total], homes[0].watch.groups)),
+            late_events=total.late_events,
+            alerts=live.get(campaign_id, []),
+        )
+        yield Found(row, homes)
+        await breath()
 
 
 def _live_alerts(partitions: Iterable[CampaignPartition]) -> dict[str, list[LiveAlert]]:
@@ -115,8 +124,8 @@ async def _recent(
 ) -> list[RecentWindow]:
     cells: dict[int, Cell] = {}
     for partition in partitions:
-        newest = partition.table.starts_of(campaign_id)[-limit:]
-        for start, cell in partition.table.cells(campaign_id, newest):
+        newest = reversed(partition.table.starts())
+        for start, cell in islice(partition.table.cells(campaign_id, newest), limit):
             include(cells.setdefault(start, empty()), cell)
             await breath()
     groups = partitions[0].watch.groups

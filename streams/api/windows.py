@@ -79,21 +79,22 @@ def _range(ask: Ask, step: int) -> tuple[int, int | None]:
 async def _read(partitions: Sequence[CampaignPartition], wanted: _Wanted) -> list[Window] | None:
     """Read a campaign's windows; null if none of the partitions knows it."""
     steps: dict[int, list[tuple[CampaignPartition, int]]] = {}
-    known = False
+    breath = Breath()
     for partition in partitions:
-        for start in partition.table.starts_of(wanted.campaign_id):
-            known = True
-            if start >= wanted.first and (wanted.last is None or start < wanted.last):
+        for start in partition.table.starts():
+            if start < wanted.first or (wanted.last is not None and start >= wanted.last):
+                continue
+            if partition.table.has(wanted.campaign_id, start):
                 steps.setdefault(start - start % wanted.step, []).append((partition, start))
+            await breath()
     if len(steps) > MOST_WINDOWS:
         enough = -(-len(steps) // MOST_WINDOWS) * wanted.step
         refuse(
             f"{len(steps)} windows, and an answer has at most {MOST_WINDOWS}: narrow from and to, "
             f"or merge windows: step={enough} or more"
         )
-    if not known:
+    if not steps and not any(each.table.knows(wanted.campaign_id) for each in partitions):
         return None
-    breath = Breath()
     return [await _merge(wanted, start, steps[start], breath) for start in sorted(steps)]
 
 

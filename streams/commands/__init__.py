@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
-from streams.commands.common import PROGRAM, examples
+from streams.commands.common import PROGRAM, complain, examples
 from streams.errors import UserError
 
 INTERRUPTED = 130
@@ -83,10 +83,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        _complain(_one_line(error))
+        complain(_one_line(error))
         sys.exit(error.exit_code)
     except UserError as error:
-        _complain(str(error))
+        complain(str(error))
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
@@ -97,8 +97,3 @@ def _one_line(error: click.ClickException) -> str:
     message = " ".join(error.format_message().split()).rstrip(".")
     context = getattr(error, "ctx", None)
     return f"{message} (see {context.command_path} --help)" if context else message
-
-
-def _complain(message: str) -> None:
-    for line in message.splitlines():
-        click.echo(f"{PROGRAM}: {line}", err=True)

@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from streams.configuration.load import Loaded
+    from streams.configuration.models import Configuration
 
 PROGRAM = "campaign-streams"
 Result = TypeVar("Result")
@@ -20,6 +21,11 @@ def examples(*lines: str) -> str:
     title = "Example:" if len(lines) == 1 else "Examples:"
     # \b keeps click from joining the lines.
     return "\n".join(["\b", title, *(f"  {line}" for line in lines)])
+
+
+def printable(text: str) -> str:
+    """Write out what could steer the terminal: names and bytes come from anybody."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def with_configuration(**keys: str) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
@@ -76,6 +82,16 @@ def with_sources(**keys: str) -> Callable[[Callable[..., Result]], Callable[...,
     return decorate
 
 
+def log_doubts(configuration: "Configuration") -> None:
+    """Warn, in the log, of what the configuration says but hardly means."""
+    import structlog  # noqa: PLC0415 - not needed for --help
+
+    from streams.configuration.doubts import doubts  # noqa: PLC0415 - pydantic
+
+    for doubt in doubts(configuration):
+        structlog.get_logger(__name__).warning(doubt)
+
+
 def _pairs(settings: tuple[str, ...]) -> dict[str, object]:
     pairs: dict[str, object] = {}
     for setting in settings:
@@ -86,3 +102,9 @@ def _pairs(settings: tuple[str, ...]) -> dict[str, object]:
             )
         pairs[key] = value
     return pairs
+
+
+def complain(message: str) -> None:
+    """Say on standard error what is wrong, each line with the program's name."""
+    for line in message.splitlines():
+        click.echo(f"{PROGRAM}: {line}", err=True)

@@ -20,10 +20,15 @@ def command() -> None:
 @command.command(epilog=examples(f"{PROGRAM} config check --config my.yaml"))
 @with_sources()
 def check(loaded: "Loaded") -> None:
-    """Say what is wrong with the configuration, one line each.
+    """Say what is wrong with the configuration, and what may be, one line each.
 
-    Looks at the files alone: does not connect to anything.
+    Looks at the files alone: does not connect to anything. What only may be wrong does not change
+    the exit status.
     """
+    from streams.configuration.doubts import doubts  # noqa: PLC0415 - pydantic
+
+    for doubt in doubts(loaded.configuration):
+        click.echo(f"{PROGRAM}: warning: {doubt}", err=True)
     source = str(loaded.file or "defaults")
     count = len(loaded.variables)
     if count:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from streams.commands.common import printable
 from streams.domain.transitions import rfc3339
 from streams.engine.dead_letters import DeadLetter, Listing
 
@@ -53,7 +54,7 @@ def print_table(listing: Listing, *, values: bool) -> None:
     for letter in listing.letters:
         cells = _cells(letter, replayed=letter.place in listing.replayed)
         value = [_beginning(letter.value)] if values else []
-        table.add_row(*(Text(_printable(cell)) for cell in (*cells, *value)))
+        table.add_row(*(Text(printable(cell)) for cell in (*cells, *value)))
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDE)
@@ -65,7 +66,7 @@ def _print_summary(listing: Listing) -> None:
     total, shown = listing.reasons.total(), len(listing.letters)
     newest = f", the newest {shown:,} are shown" if shown < total else ""
     by_reason = ", ".join(
-        f"{_printable(reason)} {count:,}"
+        f"{printable(reason)} {count:,}"
         for reason, count in sorted(listing.reasons.items(), key=_most_first)
     )
     letters = "dead letter" if total == 1 else "dead letters"
@@ -88,11 +89,6 @@ def _beginning(value: bytes | None) -> str:
         return "(null)"
     more = f"… ({len(value):,} bytes)" if len(value) > SHOWN_BYTES else ""
     return value[:SHOWN_BYTES].decode(errors="backslashreplace") + more
-
-
-def _printable(text: str) -> str:
-    """Write out what could steer the terminal: the bytes may come from anybody."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _most_first(item: tuple[str, int]) -> tuple[int, str]:

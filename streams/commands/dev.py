@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.common import PROGRAM, examples, with_configuration
+from streams.commands.common import PROGRAM, examples, log_doubts, with_configuration
 
 if TYPE_CHECKING:
     from streams.configuration.models import Configuration
@@ -51,9 +51,12 @@ def command(
     from streams.observability import logs  # noqa: PLC0415
 
     logs.configure("warning", "text")
+    log_doubts(configuration)
     # Of the embedded broker's ways the clients have much to say, and nothing to do about.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    uvloop.run(_run(configuration, broker_port, files, now=now))
+    # Ctrl-C is how it ends; while parts are still being read, it comes as an exception.
+    with contextlib.suppress(KeyboardInterrupt):
+        uvloop.run(_run(configuration, broker_port, files, now=now))
 
 
 async def _run(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from streams.commands.common import PROGRAM, examples
+from streams.commands.common import PROGRAM, examples, printable
 from streams.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 URL_VARIABLE = "CAMPAIGN_STREAMS_URL"
 TOKEN_VARIABLE = "CAMPAIGN_STREAMS_TOKEN"  # noqa: S105 - where the token is, not the token
 _WIDE = 10_000
+
+_limit = click.option("--limit", type=int, help="How many at most, up to 1000.")
 
 Item = dict[str, Any]
 Columns = dict[str, Callable[[Item], object]]
@@ -77,7 +79,7 @@ def _asking(ask: Callable[..., tuple[Item, list[Item], Columns]]) -> Callable[..
 @click.option("--active-within", metavar="TIME", help="Such as 15m (the default), 24h or 7d.")
 @click.option("--sort", metavar="KEY", help="Such as -failure_rate, attempts or campaign_id.")
 @click.option("--app-id", help="Only campaigns of this app.")
-@click.option("--limit", type=int, help="How many at most, up to 1000.")
+@_limit
 @_asking
 def campaigns(api: "ApiClient", **options: Any) -> tuple[Item, list[Item], Columns]:
     """List campaigns that were active lately."""
@@ -147,7 +149,7 @@ def windows(
 @click.option("--campaign-id", help="Only what is about this campaign.")
 @click.option("--rule", help="Only alerts of this rule.")
 @click.option("--severity", help="Only alerts of this severity.")
-@click.option("--limit", type=int, help="How many at most, up to 1000.")
+@_limit
 @_asking
 def alerts(api: "ApiClient", **options: Any) -> tuple[Item, list[Item], Columns]:
     """List alerts, current and past, newest first."""
@@ -191,7 +193,7 @@ def rules(api: "ApiClient") -> tuple[Item, list[Item], Columns]:
 @command.command(epilog=examples(f"{PROGRAM} query deliveries --state given-up"))
 @click.option("--state", help="pending or given-up.")
 @click.option("--receiver", help="Only what is owed to this receiver.")
-@click.option("--limit", type=int, help="How many at most, up to 1000.")
+@_limit
 @_asking
 def deliveries(api: "ApiClient", **options: Any) -> tuple[Item, list[Item], Columns]:
     """List webhooks that are still to be delivered, or were given up."""
@@ -253,16 +255,11 @@ def _print_table(rows: Iterable[Item], columns: Columns) -> None:
         numbers = any(isinstance(row[at], int | float) for row in cells)
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in cells:
-        table.add_row(*(Text(_printable(str("" if c is None else c))) for c in row))
+        table.add_row(*(Text(printable(str("" if c is None else c))) for c in row))
     console = Console()
     if not console.is_terminal:  # a file or another program has no width
         console = Console(width=_WIDE)
     console.print(table)
-
-
-def _printable(text: str) -> str:
-    """Write out what could steer the terminal: names come from outside."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _print_notes(answer: Item) -> None:

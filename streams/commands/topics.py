@@ -23,7 +23,8 @@ def command() -> None:
 def create(configuration: "Configuration") -> None:
     """Make the topics that are missing, with the right partitions and settings, and check all.
 
-    Running it twice is harmless: a topic that exists is left as it is.
+    Running it twice is harmless: a topic that exists is left as it is, and what has to be changed
+    in it is said.
     """
     for name, partitions in asyncio.run(_create(configuration)).items():
         click.echo(f"{name}: {partitions} partitions")

@@ -4,12 +4,20 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 import threading
 from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.common import PROGRAM, examples, with_configuration
+from streams.commands.common import (
+    PROGRAM,
+    complain,
+    examples,
+    log_doubts,
+    with_configuration,
+)
+from streams.errors import UserError
 
 if TYPE_CHECKING:
     from streams.configuration.models import Configuration
@@ -17,6 +25,8 @@ if TYPE_CHECKING:
 
 LAST_FAREWELL = 9.0
 """Seconds; a worker that is told to stop is gone within ten."""
+SWITCH_INTERVAL = 0.0005
+"""Seconds that one thread works while another one waits."""
 
 
 @click.command(
@@ -38,6 +48,7 @@ def command(configuration: "Configuration", port: int | None) -> None:  # noqa: 
     from streams.observability import logs  # noqa: PLC0415
 
     logs.configure(configuration.logging.level, configuration.logging.format)
+    log_doubts(configuration)
     uvloop.run(_work(configuration))
 
 
@@ -50,12 +61,18 @@ async def _work(configuration: "Configuration") -> None:
         loop.add_signal_handler(number, stop.set)
     async with working(configuration) as worker:
         # What is here now stays: the collector need not look at it again. Counts make no cycles.
+        # The consumer's thread lets go soon: whoever asks the API waits for it several times.
+        sys.setswitchinterval(SWITCH_INTERVAL)
         gc.freeze()
         gc.set_threshold(100_000, 20, 50)
         status = 1
         try:
             await worker.run(stop)
             status = 0
+        except UserError as error:
+            # Now, as the end may take a while, and be broken off.
+            complain(str(error))
+            raise click.exceptions.Exit(error.exit_code) from error
         finally:
             _end_within(LAST_FAREWELL, status)
 

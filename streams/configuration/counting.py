@@ -70,4 +70,3 @@ class FlushSettings(Settings):
     """How long results wait in memory, in seconds."""
 
     interval: PositiveDuration = 0.1
-    state_interval: PositiveDuration = 1.0

@@ -18,6 +18,9 @@ URL_VARIABLE = f"{PREFIX}URL"
 TOKEN_VARIABLE = f"{PREFIX}TOKEN"
 # Of the programs, not of the configuration: which file, and whom `query` asks with what token.
 _NO_KEYS = frozenset({CONFIG_VARIABLE, URL_VARIABLE, TOKEN_VARIABLE})
+# Stands for a secret that cannot be read, and would be a right one: the file is what is wrong, and
+# nobody should read of a missing secret as well. It is never used, as a problem ends the loading.
+_UNREAD = "whsec_" + "A" * 32
 # Kubernetes sets these in every pod beside a service that is called campaign-streams.
 _SERVICE = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
 _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
@@ -62,7 +65,7 @@ def assign(tree: Tree, keys: Keys, value: object, source: str, name: str) -> Non
         if secret:
             if tree.origins.get(secret, "").startswith(f"{source} "):
                 tree.problems.append(f"{origin}: {schema.dotted(secret)} is also set directly")
-            value = _read_secret(Path(str(value)), annotation)
+            value = _read_secret(tree, origin, Path(str(value)), annotation)
         elif isinstance(value, str):
             value = _from_text(value, annotation, tree, origin)
         tree.put(target, _prepared(tree, value, annotation, target, Path()), origin)
@@ -99,33 +102,36 @@ def _prepared_section(
             result[key] = _prepared(tree, value, known.get(key), at, base)
             continue
         name = str(secret[-1])
-        try:
-            result[name] = _secret_beside(values, key, known[name], base)
-        except ValueError as error:
-            tree.problems.append(f"{tree.origin(at)}: {schema.dotted(at)}: {error}")
+        origin = f"{tree.origin(at)}: {schema.dotted(at)}"
+        if name in values:
+            tree.problems.append(f"{origin}: {name} is also set directly")
+        else:
+            result[name] = _read_secret(tree, origin, base / str(value), known[name])
         tree.origins[secret] = tree.origin(at)
     return result
 
 
-def _secret_beside(values: dict[str, Any], key: str, annotation: Any, base: Path) -> Any:
-    name = key.removesuffix(schema.FILE_SUFFIX)
-    if name in values:
-        raise ValueError(f"{name} is also set directly")
-    return _read_secret(base / str(values[key]), annotation)
-
-
-def _read_secret(path: Path, annotation: Any) -> str | list[str]:
+def _read_secret(tree: Tree, origin: str, path: Path, annotation: Any) -> str | list[str]:
     """One secret is the file; of several there is one on each line."""
+    try:
+        text = _read(path)
+    except ValueError as error:
+        tree.problems.append(f"{origin}: {error}")
+        text = _UNREAD
+    several = schema.item_of(annotation) is not None
+    return [line.strip() for line in text.splitlines() if line.strip()] if several else text
+
+
+def _read(path: Path) -> str:
     try:
         text = path.read_text("utf-8").rstrip("\r\n")
     except OSError as error:
         raise ValueError(f"{show(str(path))} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ValueError(f"{show(str(path))} is not UTF-8") from None
-    if not text:
+    if not text.strip():
         raise ValueError(f"{show(str(path))} is empty")
-    several = schema.item_of(annotation) is not None
-    return [line.strip() for line in text.splitlines() if line.strip()] if several else text
+    return text
 
 
 def _from_text(text: str, annotation: Any, tree: Tree, origin: str) -> Any:

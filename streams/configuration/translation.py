@@ -5,9 +5,9 @@ import uuid
 from streams.configuration.models import Configuration, RuleSettings
 from streams.domain.counts import StatusGroups
 from streams.domain.detectors import Threshold
-from streams.domain.events import Intake
 from streams.domain.partition import Watch
 from streams.domain.rules import Rule
+from streams.domain.sources import Intake
 from streams.domain.windows import WindowPolicy
 
 

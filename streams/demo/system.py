@@ -25,8 +25,8 @@ from streams.worker import Worker, working
 
 Say = Callable[[str], None]
 
-SESSION_TIMEOUT = 6.0
-"""Short: the embedded broker lets a group form after half of it."""
+SESSION_TIMEOUT = 3.0
+"""Short: the embedded broker lets a group form only after half of it."""
 WINDOW, GRACE, KEEP_FIRING = 10, 5, 10.0
 """Short as well, in seconds, so that there is something to see; for simulated traffic only."""
 READY_POLL = 0.05
@@ -91,9 +91,9 @@ async def system(
         await receiver.start()
         say(f"receiver   {receiver.url}  prints the alerts that it gets, here")
         changed = demo_configuration(configuration, broker.address, receiver, secret, hasty=hasty)
+        say("worker     making topics and joining its consumer group, which takes some seconds …")
         try:
             async with working(changed) as worker:
-                say("worker     joining its consumer group, which takes some seconds …")
                 while not worker.ready()[0]:  # noqa: ASYNC110 - many things make it ready
                     await asyncio.sleep(READY_POLL)
                 say(f"worker     ready after {time.monotonic() - began:.1f} s")

@@ -5,7 +5,7 @@ say, and decides the transitions. An alert's state is written down in the same t
 transition that led to it, so each is decided once.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, KeysView
 from typing import Literal, NamedTuple, TypeAlias
 from urllib.parse import quote
 
@@ -102,9 +102,10 @@ class AlertBook:
 
     # Deciding
 
-    def watches(self, campaign_id: str) -> bool:
-        """Tell whether the campaign has a live alert."""
-        return campaign_id in self._live_campaigns
+    @property
+    def watched(self) -> KeysView[str]:
+        """The campaigns that have a live alert."""
+        return self._live_campaigns.keys()
 
     def consider(self, rule: Rule, said: Said, now: float) -> Transition | None:
         """Show the book what a window says of a scope, at wall-clock `now` (s)."""

@@ -83,10 +83,6 @@ def _add(target: Counts, counts: Counts) -> int:
     return total
 
 
-pack = msgspec.msgpack.Encoder().encode
-unpack = msgspec.msgpack.Decoder(Cell).decode
-
-
 @dataclass(frozen=True, slots=True)
 class Summary:
     """Counts as people ask for them.

@@ -11,7 +11,7 @@ import orjson
 
 from streams.domain import transitions
 from streams.domain.alerts import AlertBook, Said
-from streams.domain.blocks import Block, CampaignCounts
+from streams.domain.blocks import Block, WindowCounts
 from streams.domain.clock import EventClock
 from streams.domain.counts import Cell, StatusGroups
 from streams.domain.deliveries import Delivery, DeliveryQueue
@@ -68,24 +68,39 @@ class CampaignPartition:
         """By campaign, the newest open window that has hits, or may have."""
         self._oldest_open = 0
 
-    def apply(self, block: Block, now: float) -> None:
-        """Add a block of counts, then move event time on, at wall-clock `now` (s)."""
-        for counts in block.campaigns:
-            touched = self.table.add(counts)
-            if touched and self._is_suspect(counts, max(each.start for each in touched)):
-                self._suspects.add(counts.campaign_id)
+    def apply(self, block: Block, offset: int, now: float) -> None:
+        """Add a block of counts, then let event time be heard.
+
+        Args:
+            block: the counts.
+            offset: where in the log the block is; or, if it is yet to be written, the log's end.
+            now: wall-clock time (s, UTC).
+        """
+        for counts in block.windows:
+            if self.table.add(counts, offset, now):
+                self._suspect(counts)
         for feeder, event_time in block.event_times.items():
             self.table.clock.hear(feeder, event_time, now)
 
-    def _is_suspect(self, counts: CampaignCounts, newest: int) -> bool:
-        """Tell whether the counts can change the mind of any rule.
+    def _suspect(self, counts: WindowCounts) -> None:
+        """Take note of campaigns about which the counts can change the mind of any rule.
 
         Any counts can, where there are hits: they may be the attempts that were too few.
         """
-        name = counts.campaign_id
-        if any(each.outcome in self._hits for window in counts.windows for each in window.sends):
-            self._last_hits[name] = max(newest, self._last_hits.get(name, newest))
-        return name in self._last_hits or self.alerts.watches(name)
+        hits = {
+            at
+            for at, dimensions in enumerate(counts.dimensions)
+            if dimensions.outcome in self._hits and not dimensions.engagement
+        }
+        columns = zip(counts.at_campaign, counts.at_dimension, strict=True)
+        struck = {campaign for campaign, dimension in columns if dimension in hits}
+        for campaign in struck:
+            self._hit(counts.campaigns[campaign], counts.start)
+        self._suspects.update(self._last_hits.keys() & counts.campaigns)
+        self._suspects.update(self.alerts.watched & counts.campaigns)
+
+    def _hit(self, campaign_id: str, start: int) -> None:
+        self._last_hits[campaign_id] = max(start, self._last_hits.get(campaign_id, start))
 
     def _forget_hits(self, open_starts: list[int]) -> None:
         """Forget campaigns whose windows with hits are closed; newest open window first."""
@@ -103,10 +118,9 @@ class CampaignPartition:
         starts = self.table.open_starts()[::-1]
         self._forget_hits(starts)
         decided: list[tuple[Rule | None, Transition]] = [
-            (rule, transition)
+            decision
             for campaign_id in suspects
-            for rule in self.watch.rules
-            for transition in self._hold(rule, campaign_id, starts, now)
+            for decision in self._consider(campaign_id, starts, now)
         ]
         rules = {rule.name: rule for rule in self.watch.rules}
         decided += [(rules.get(t.data.rule), t) for t in self.alerts.tick(now)]
@@ -114,12 +128,23 @@ class CampaignPartition:
             self._owe(rule, transition, now)
         return [transition for _, transition in decided]
 
+    def _consider(
+        self, campaign_id: str, starts: list[int], now: float
+    ) -> Iterator[tuple[Rule, Transition]]:
+        """Hold the rules against a campaign's open windows, newest first."""
+        cells = list(self.table.cells(campaign_id, starts))
+        most = max((sum(cell.sends.values()) for _, cell in cells), default=0)
+        for rule in self.watch.rules:
+            if most >= rule.min_attempts:
+                for transition in self._hold(rule, campaign_id, cells, now):
+                    yield rule, transition
+
     def _hold(
-        self, rule: Rule, campaign_id: str, starts: list[int], now: float
+        self, rule: Rule, campaign_id: str, cells: list[tuple[int, Cell]], now: float
     ) -> Iterator[Transition]:
         """Hold one rule against a campaign: for each scope, its newest window that says enough."""
         heard: set[Scope] = set()
-        for start, cell in self.table.cells(campaign_id, starts):
+        for start, cell in cells:
             if not rule.matches(campaign_id, cell.app_id):
                 continue
             for scope, seen in rule.observe(campaign_id, cell, self.watch.groups).items():
@@ -153,10 +178,14 @@ class CampaignPartition:
                 )
             )
 
-    def take_changes(self) -> list[tuple[bytes, bytes | None]]:
-        """Hand out what changed since the last call, as keys and values for the state topic."""
+    def take_changes(self, now: float) -> list[tuple[bytes, bytes | None]]:
+        """Hand out what has to be written at wall-clock `now` (s), for the state topic.
+
+        Whoever reads all of it back, and then `replay`s the blocks from where `restored` says to
+        the last that was applied, knows what is known now.
+        """
         return [
-            *self.table.take_changes(),
+            *self.table.take_changes(now),
             *self.alerts.take_changes(),
             *self.deliveries.take_changes(),
         ]
@@ -168,8 +197,8 @@ class CampaignPartition:
             ValueError: if the key is none of ours.
         """
         match orjson.loads(key):
-            case ["window", str(campaign_id), int(start)]:
-                self.table.restore(campaign_id, start, value)
+            case ["page", int(start), int(number)]:
+                self.table.restore_page(start, number, value)
             case ["clock"] if value is not None:
                 self.table.restore_clock(value)
             case ["alert", str(), str(alert_id)]:
@@ -179,16 +208,20 @@ class CampaignPartition:
             case other:
                 raise ValueError(f"not a key of the state topic: {other!r}")
 
-    def resume(self, now: float) -> None:
-        """Go on after the state was read back, at wall-clock `now` (s)."""
-        self.table.advance(now)
-        for start in self.table.open_starts():
-            self._last_hits.update(dict.fromkeys(self.table.campaigns(start), start))
-        self.alerts.resume(now)
+    def resume(self, now: float, offset: int) -> None:
+        """Go on after everything was read back and replayed.
 
-    def cells(self, campaign_id: str) -> list[tuple[int, Cell]]:
-        """Return a campaign's retained windows, oldest first."""
-        return list(self.table.cells(campaign_id, self.table.starts()))
+        Args:
+            now: wall-clock time (s, UTC).
+            offset: of the log, where reading goes on.
+        """
+        self.table.resume(now, offset)
+        for start in self.table.open_starts():
+            for campaign_id in self.table.campaigns_with(self._hits, start):
+                self._hit(campaign_id, start)
+        # Whether an earlier owner had looked at everything that it wrote down is not known.
+        self._suspects.update(self._last_hits)
+        self.alerts.resume(now)
 
 
 class Holder(Protocol):

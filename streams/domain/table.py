@@ -1,27 +1,32 @@
 """Every retained window of one partition, and what of it must be written down.
 
-Counts change in memory. What changed since the last flush is handed out as records for the state
-topic, one for each campaign and window, with null for a window that has expired; reading them back
-in any later life gives the same table. A cell that is not being counted in stays packed, as the
-bytes that were written for it: a closed window costs little more than those.
+A window that is being counted in is kept as changing cells; what changed it is in the log of
+blocks. Once it is closed and quiet it is settled: its pages are written to the state topic. So a
+cell is written about once, however often it changed, and costs little more than its bytes.
+
+Reading back: the pages, then from the log the blocks that unsettled windows got since they were
+last settled. The clock's record says which windows these are, and from where in the log.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any
 
 import orjson
 
-from streams.domain.blocks import CampaignCounts, WindowCounts
+from streams.domain.blocks import Block, WindowCounts
 from streams.domain.clock import EventClock
-from streams.domain.counts import Cell, pack, unpack
+from streams.domain.counts import Cell
+from streams.domain.pages import Window
 from streams.domain.windows import WindowPolicy
+from streams.errors import FormatError
 
-
-class Touched(NamedTuple):
-    """Counts that were added to a window that is still open."""
-
-    campaign_id: str
-    start: int
+CLOCK_KEY = orjson.dumps(("clock",))
+FORMAT = 1
+"""Version of what is written to the state topic for windows."""
+QUIET_S = 2.0
+"""A closed window is settled when nothing has changed it for so long (s, wall clock)."""
+LONGEST_TAIL = 1_000_000
+"""Counts in the log that may have to be read again; with more, open windows are settled too."""
 
 
 class WindowTable:
@@ -35,113 +40,220 @@ class WindowTable:
     def __init__(self, policy: WindowPolicy, clock: EventClock) -> None:
         self._policy = policy
         self.clock = clock
-        self._windows: dict[int, dict[str, Cell | bytes]] = {}
-        self._closed: set[int] = set()
-        self._changed: set[tuple[str, int]] = set()
-        self._names: dict[str, str] = {}
+        self._windows: dict[int, Window] = {}
+        self._open: set[int] = set()
+        self._gone: dict[int, int] = {}
+        """Windows that expired, and how many pages of them were written."""
+        self._anew: set[int] = set()
+        """Windows that have to be written whatever else is due."""
+        self._moved = False
+        """Whether the clock's record has to be written."""
+        self._rows = 0
+        self._pages: dict[int, dict[int, bytes]] = {}
+        self._clock_record: dict[str, Any] = {}
+        self._written_size = policy.size
         self.late_events = 0
 
     # Counting
 
-    def add(self, counts: CampaignCounts) -> list[Touched]:
-        """Add a campaign's counts; return the open windows that they went to.
+    def add(self, counts: WindowCounts, offset: int, now: float) -> bool:
+        """Add counts to a window.
 
-        Counts for a closed window correct it, and are marked as late.
+        Counts for a closed window correct it, and are marked as late; for one that has expired
+        they are too late.
+
+        Args:
+            counts: of one window.
+            offset: where in the log they are; or, if they are yet to be written there, its end.
+            now: wall-clock time (s, UTC).
+
+        Returns:
+            Whether the window is open.
         """
-        touched = []
-        name = self._names.setdefault(counts.campaign_id, counts.campaign_id)
-        for window in counts.windows:
-            late = self._policy.is_closed(window.start, self.clock.event_time)
-            self._add_window(name, counts.app_id, window, late=late)
-            if not late:
-                touched.append(Touched(name, window.start))
-        return touched
+        start = self._policy.start_of(counts.start * 1000)
+        self._moved = True
+        if self._policy.is_expired(start, self.clock.event_time):
+            self.late_events += sum(counts.counts)
+            return False
+        window = self._windows.get(start)
+        if window is None:
+            window = self._windows[start] = Window(start)
+            self._open.add(start)
+            self._close_if_over(window, offset)
+        is_open = window.late_from is None
+        if not is_open:
+            self.late_events += sum(counts.counts)
+        self._change(window, counts, offset, now, late=not is_open)
+        return is_open
 
-    def _add_window(
-        self, name: str, app_id: str | None, window: WindowCounts, *, late: bool
+    def _change(
+        self, window: Window, counts: WindowCounts, offset: int, now: float, *, late: bool
     ) -> None:
-        cell = self._cell_to_change(name, window.start, app_id)
-        added = cell.add(app_id, window.sends, window.engagement)
-        if late:
-            cell.late_events += added
-            self.late_events += added
-            self._closed.discard(window.start)
+        if window.since is None:
+            window.since = offset
+            window.rows_before = self._rows
+        window.changed_at = now
+        self._rows += len(counts.counts)
+        window.add(counts, late=late)
 
-    def _cell_to_change(self, name: str, start: int, app_id: str | None) -> Cell:
-        self._changed.add((name, start))
-        cells = self._windows.setdefault(start, {})
-        cell = cells.get(name)
-        if cell is None:
-            cell = cells[name] = Cell(app_id, {}, {})
-        elif isinstance(cell, bytes):
-            cell = cells[name] = unpack(cell)
-        return cell
-
-    def advance(self, now: float) -> None:
-        """Move event time on, drop the windows that expire, pack those that close.
+    def advance(self, now: float, offset: int) -> None:
+        """Move event time on: close windows, and drop those that expire.
 
         Args:
             now: wall-clock time (s, UTC).
+            offset: of the log, at which the next counts will be.
         """
         last_close = self._policy.closes_at(max(self._windows, default=0))
-        self.clock.advance(now, last_close)
-        event_time = self.clock.event_time
-        for start in self._windows.keys() - self._closed:
-            if self._policy.is_closed(start, event_time):
-                self._close(start)
-        while self._windows and self._policy.is_expired(min(self._windows), event_time):
-            self._expire(min(self._windows))
+        if not self.clock.advance(now, last_close):
+            return
+        for start in sorted(self._open):
+            self._close_if_over(self._windows[start], offset)
+        for start in self.starts():
+            if not self._policy.is_expired(start, self.clock.event_time):
+                break
+            self._gone[start] = self._windows.pop(start).written
+            self._moved = True
 
-    def _expire(self, start: int) -> None:
-        self._changed.update((name, start) for name in self._windows.pop(start))
-        self._closed.discard(start)
-        self._forget_names()
+    def _close_if_over(self, window: Window, offset: int) -> None:
+        if self._policy.is_closed(window.start, self.clock.event_time):
+            window.late_from = offset
+            self._open.discard(window.start)
+            self._moved = True
 
-    def _close(self, start: int) -> None:
-        cells = self._windows[start]
-        for name, cell in cells.items():
-            if isinstance(cell, Cell):
-                cells[name] = pack(cell)
-        self._closed.add(start)
+    # Written down
 
-    def _forget_names(self) -> None:
-        cells = sum(map(len, self._windows.values()))
-        if len(self._names) > 2 * cells + 1000:
-            self._names = {n: n for cells in self._windows.values() for n in cells}
+    def take_changes(self, now: float) -> Iterator[tuple[bytes, bytes | None]]:
+        """Hand out what has to be written with the offset of the last block that was added.
 
-    # Written down and read back
+        Args:
+            now: wall-clock time (s, UTC).
 
-    def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
-        """Hand out what changed since the last call, as keys and values for the state topic."""
-        changed, self._changed = self._changed, set()
-        if changed:
-            times = {"event_time": self.clock.event_time, "feeders": self.clock.times}
-            yield CLOCK_KEY, orjson.dumps(times, option=orjson.OPT_NON_STR_KEYS)
-        for name, start in changed:
-            cell = self._windows.get(start, {}).get(name)
-            value = pack(cell) if isinstance(cell, Cell) else cell
-            yield orjson.dumps(("window", name, start)), value
+        Yields:
+            Keys and values for the state topic; all of them have to be written together.
+        """
+        gone, self._gone = self._gone, {}
+        for start, written in gone.items():
+            yield from ((page_key(start, number), None) for number in range(written))
+        for start in self._due(now):
+            self._moved = True
+            for number, value in self._windows[start].settle():
+                yield page_key(start, number), value
+        if self._moved:
+            self._moved = False
+            yield CLOCK_KEY, self._write_clock()
 
-    @property
-    def changes(self) -> int:
-        """How many cells wait to be written."""
-        return len(self._changed)
+    def _due(self, now: float) -> set[int]:
+        """Return the windows to settle: the quiet ones; if the tail of the log is long, more."""
+        unsettled = {s: w for s, w in self._windows.items() if w.since is not None}
+        oldest = min((w.rows_before for w in unsettled.values()), default=self._rows)
+        enough = self._rows - LONGEST_TAIL // 2 if self._rows - oldest > LONGEST_TAIL else -1
+        anew, self._anew = self._anew, set()
+        return anew | {
+            start
+            for start, window in unsettled.items()
+            if window.rows_before < enough
+            or (start not in self._open and now - window.changed_at >= QUIET_S)
+        }
+
+    def _write_clock(self) -> bytes:
+        record = {
+            "format": FORMAT,
+            "size": self._policy.size,
+            "event_time": self.clock.event_time,
+            "feeders": self.clock.times,
+            "unsettled": {
+                start: (window.since, window.late_from)
+                for start, window in self._windows.items()
+                if window.since is not None
+            },
+        }
+        return orjson.dumps(record, option=orjson.OPT_NON_STR_KEYS)
+
+    # Read back
+
+    def restore_page(self, start: int, number: int, value: bytes | None) -> None:
+        """Read one page back; null removes it."""
+        pages = self._pages.setdefault(start, {})
+        if value is not None:
+            pages[number] = value
+        else:
+            pages.pop(number, None)
 
     def restore_clock(self, value: bytes) -> None:
-        """Read the clock back."""
-        times = orjson.loads(value)
-        feeders = {int(feeder): time for feeder, time in times["feeders"].items()}
-        self.clock.restore(feeders, times["event_time"])
+        """Read the clock's record back."""
+        self._clock_record = orjson.loads(value)
 
-    def restore(self, name: str, start: int, value: bytes | None) -> None:
-        """Read one cell back; null removes it."""
-        cells = self._windows.setdefault(start, {})
-        if value is not None:
-            cells[self._names.setdefault(name, name)] = value
-        else:
-            cells.pop(name, None)
-            if not cells:
-                del self._windows[start]
+    def restored(self) -> int | None:
+        """Go on with what was read back, once that is all there is.
+
+        Returns:
+            The offset from which the log has to be read again (`replay`); null if it has not.
+
+        Raises:
+            FormatError: if it was written by a version, or for windows, that do not fit.
+        """
+        record, self._clock_record = self._clock_record, {}
+        if not record:
+            return None
+        self._check(record)
+        feeders = {int(feeder): time for feeder, time in record["feeders"].items()}
+        self.clock.restore(feeders, record["event_time"])
+        all_pages, self._pages = self._pages, {}
+        for start, pages in all_pages.items():
+            if pages:
+                window = Window(start, (pages[number] for number in sorted(pages)))
+                window.late_from = 0
+                self._windows[start] = window
+        for name, (since, late_from) in record["unsettled"].items():
+            window = self._windows.setdefault(int(name), Window(int(name)))
+            window.since, window.late_from = since, late_from
+        self._written_size = record["size"]
+        return min((w.since for w in self._windows.values() if w.since is not None), default=None)
+
+    def _check(self, record: dict[str, Any]) -> None:
+        if record["format"] != FORMAT:
+            raise FormatError(
+                f"the state topic has windows of format {record['format']}, and this version of "
+                f"the program reads {FORMAT}: start the version that wrote them, or read "
+                "docs/operations.md"
+            )
+        if self._policy.size % record["size"]:
+            raise FormatError(
+                f"windows.size: {self._policy.size} s, but the state topic has windows of "
+                f"{record['size']} s: only a multiple of that can be made of them; for any other "
+                "size count anew, as docs/operations.md says"
+            )
+
+    def replay(self, block: Block, offset: int, now: float) -> None:
+        """Add a block of the log again, as far as its counts are in no page that was written."""
+        for counts in block.windows:
+            window = self._windows.get(counts.start)
+            if window is not None and window.since is not None and offset >= window.since:
+                late = window.late_from is not None and offset >= window.late_from
+                self._change(window, counts, offset, now, late=late)
+
+    def resume(self, now: float, offset: int) -> None:
+        """Go on at an offset of the log, after everything before it was replayed."""
+        if self._written_size != self._policy.size:
+            self._merge_windows(now, offset)
+        for start, window in self._windows.items():
+            if not self._policy.is_closed(start, self.clock.event_time):
+                window.late_from = None
+                self._open.add(start)
+        self.advance(now, offset)
+
+    def _merge_windows(self, now: float, offset: int) -> None:
+        """Make longer windows of those that were read back."""
+        shorter, self._windows = self._windows, {}
+        self._gone = {start: window.written for start, window in shorter.items()}
+        for old in shorter.values():
+            start = self._policy.start_of(old.start * 1000)
+            window = self._windows.setdefault(start, Window(start))
+            window.late_from = offset
+            for counts in old.counts():
+                self._change(window, counts, offset, now, late=False)
+        self._anew = set(self._windows)
+        self._written_size = self._policy.size
 
     # Asked
 
@@ -155,16 +267,21 @@ class WindowTable:
 
     def open_starts(self) -> list[int]:
         """Return the starts (s) of the open windows, oldest first."""
-        return [start for start in self.starts() if self.is_open(start)]
+        return sorted(self._open)
 
-    def starts_of(self, campaign_id: str) -> list[int]:
-        """Return the starts (s) of the windows in which a campaign has counts, oldest first."""
-        return sorted(s for s, cells in self._windows.items() if campaign_id in cells)
+    def has(self, campaign_id: str, start: int) -> bool:
+        """Tell whether a campaign has counts in a window."""
+        window = self._windows.get(start)
+        return window is not None and window.has(campaign_id)
+
+    def knows(self, campaign_id: str) -> bool:
+        """Tell whether any retained window has the campaign; newest first, as most are active."""
+        return any(self.has(campaign_id, start) for start in reversed(self.starts()))
 
     def cell(self, campaign_id: str, start: int) -> Cell | None:
-        """Return the counts of a campaign in one window; they may go on changing."""
-        cell = self._windows.get(start, {}).get(campaign_id)
-        return unpack(cell) if isinstance(cell, bytes) else cell
+        """Return the counts of a campaign in one window, as they are now."""
+        window = self._windows.get(start)
+        return window.cell(campaign_id) if window is not None else None
 
     def cells(self, campaign_id: str, starts: Iterable[int]) -> Iterator[tuple[int, Cell]]:
         """Yield a campaign's counts in those of the windows in which it has any."""
@@ -173,31 +290,25 @@ class WindowTable:
             if cell is not None:
                 yield start, cell
 
-    def knows(self, campaign_id: str) -> bool:
-        """Tell whether any retained window has the campaign."""
-        return any(campaign_id in cells for cells in self._windows.values())
+    def all_cells(self, start: int) -> Iterator[tuple[str, Cell]]:
+        """Yield the counts of every campaign in one window, as they are when it is their turn."""
+        window = self._windows.get(start)
+        return window.cells() if window is not None else iter(())
 
-    def campaigns(self, since: int = 0) -> set[str]:
-        """Return the campaigns that have a window starting at `since` (s) or later."""
-        names: set[str] = set()
-        for start, cells in self._windows.items():
-            if start >= since:
-                names.update(cells)
-        return names
+    def campaigns_with(self, outcomes: Iterable[str], start: int) -> set[str]:
+        """Return the campaigns that have sends with one of these statuses in a window."""
+        return self._windows[start].campaigns_with(outcomes)
 
     def __len__(self) -> int:
         """Return the number of cells."""
         return sum(map(len, self._windows.values()))
 
     @property
-    def packed_bytes(self) -> int:
-        """Size of the packed cells, in bytes: most of what the table occupies."""
-        return sum(
-            len(cell)
-            for cells in self._windows.values()
-            for cell in cells.values()
-            if isinstance(cell, bytes)
-        )
+    def size(self) -> int:
+        """About how many bytes it takes in memory."""
+        return sum(window.size for window in self._windows.values())
 
 
-CLOCK_KEY = orjson.dumps(("clock",))
+def page_key(start: int, number: int) -> bytes:
+    """Return the key, on the state topic, of one page of a window."""
+    return orjson.dumps(("page", start, number))

@@ -1,5 +1,6 @@
 """The Faust app: two agents, which hand whole batches to the lanes."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from faust.types import StreamT
 
 from streams.configuration.models import Configuration
 from streams.engine.assignor import LaneAssignor
+from streams.engine.fetching import ParsedConsumer
 from streams.engine.lanes import Lanes
 from streams.engine.transport import FAUST_LOG, BatchTransport, Seams, as_topic_partition
 
@@ -47,8 +49,8 @@ def build_app(
         topic_disable_leader=True,
         topic_allow_declare=False,
         stream_wait_empty=False,
-        # A few batches for each agent; Kafka keeps the rest.
-        stream_buffer_maxsize=8,
+        # Some batches for each agent; Kafka keeps the rest.
+        stream_buffer_maxsize=24,
         store="memory://",
     )
     transport = BatchTransport(app.conf.broker, app, loop=app.loop)
@@ -69,12 +71,15 @@ def _add_agents(app: faust.App, configuration: Configuration, lanes: Lanes) -> N
         """Source records, in any key, become blocks of counts keyed by campaign."""
         async for batch in batches:
             await lanes.take(batch)
+            await asyncio.sleep(0)
 
     async def count_in_windows(batches: StreamT[Any]) -> None:
         """Blocks of counts become windows, alerts and deliveries."""
         async for batch in batches:
             await lanes.take(batch)
+            await asyncio.sleep(0)
 
+    # A stream that has batches waiting does not let go of the event loop by itself.
     app.agent(topic(configuration.topics.source))(key_by_campaign)
     if not configuration.source.keyed:
         app.agent(topic(configuration.topics.keyed))(count_in_windows)
@@ -102,7 +107,7 @@ def _consumer_factory(
     committed = kafka.guarantee == "exactly-once"
 
     def new_consumer() -> "AIOKafkaConsumer[bytes | None, bytes | None]":
-        return AIOKafkaConsumer(
+        return ParsedConsumer(
             **connection,
             group_id=kafka.group_id,
             group_instance_id=kafka.group_instance_id,

@@ -1,23 +1,22 @@
 """What every lane does alike, and what it tells of its work."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from streams.domain.events import Intake, Rejected, Tally
+from streams.domain.events import Rejected
 from streams.domain.partition import Watch
+from streams.domain.sources import Intake
+from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
 
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The topics' names, and how many partitions those have that a lane writes to.
-
-    `keyed` is null when the source topic is keyed by campaign itself.
-    """
+    """The topics' names, and how many partitions those have that a lane writes to."""
 
     source: str
-    keyed: str | None
+    keyed: str
     state: str
     alerts: str
     dead_letter: str
@@ -50,18 +49,21 @@ class Job:
 
     Args:
         topics: where from and where to.
+        hop: whether blocks go to the lanes of their campaigns; otherwise the source topic is keyed
+            by campaign, and each lane keeps its own.
         lanes: how many lanes there are in all.
         intake: what is taken in.
         watch: what is counted and watched for.
-        state_interval: seconds between flushes of changed cells, when there is no hurry.
         now: wall-clock time (s, UTC).
         instruments: are told of the work.
+        apps: the apps of campaigns, as far as they were seen.
     """
 
     topics: Topics
+    hop: bool
     lanes: int
     intake: Intake
     watch: Watch
-    state_interval: float
     now: Callable[[], float]
     instruments: Instruments
+    apps: dict[str, str] = field(default_factory=dict)

@@ -3,6 +3,9 @@
 What a lane does with what it reads, in the order of the code: records of the source topic become
 blocks on the keyed topic, or dead letters; blocks of the keyed topic become windows, alerts and
 deliveries. A flush writes all of it down together with the offsets of what was read.
+
+When the source is keyed by campaign itself there is no hop: the blocks are the lane's own. It adds
+them to its windows as it writes them, and the keyed topic is only their log.
 """
 
 import asyncio
@@ -12,8 +15,10 @@ from zlib import crc32
 from aiokafka.structs import TopicPartition
 
 from streams.domain import blocks, transitions
-from streams.domain.events import Reason, Rejected, SourcePartition, Tally
+from streams.domain.events import Reason, Rejected
 from streams.domain.partition import CampaignPartition
+from streams.domain.sources import SourcePartition
+from streams.domain.tally import Tally
 from streams.domain.transitions import Transition, rfc3339
 from streams.engine.job import Job
 from streams.engine.records import (
@@ -27,11 +32,15 @@ from streams.engine.records import (
 )
 from streams.engine.transport import Batch, Place
 from streams.engine.writer import LaneLostError, Record, WriteError, Writer, Writes
+from streams.errors import FormatError
 
 LOG_APPEND_TIME = 1
 FAR_BEHIND = 10_000
 """Records. With so many waiting, fewer and larger flushes are better than prompt ones."""
-FULL_KEYS = 50_000
+CATCH_UP_INTERVAL = 1.0
+"""Seconds between flushes then."""
+FULL_COUNTS = 5_000
+"""So many counts are put into blocks within a few ms; nothing else is done meanwhile."""
 FULL_BYTES = 16 * 1024 * 1024
 
 
@@ -47,7 +56,8 @@ class Lane:
         job: what every lane does alike.
         writer: the lane's own, open.
         partition: the campaigns, with the state of earlier lives.
-        positions: how far each partition that the lane reads was read.
+        positions: how far each partition that the lane reads was read; without a hop also where
+            its log ends.
         sources: the source partitions among them, by number.
     """
 
@@ -63,22 +73,26 @@ class Lane:
         self.number = number
         self.partition = partition
         self.parked = False
+        self.has_written = False
         self._job = job
         self._writer = writer
         self._sources = sources
         self._turns: dict[TopicPartition, int] = {}
         self._waiting: dict[TopicPartition, int] = {}
-        self._hop_due = 0.0
+        self._due = 0.0
+        self._log = TopicPartition(job.topics.keyed, number)
+        self._log_end = positions[self._log].offset
         self._committed = dict(positions)
-        self.positions = {each: position.offset for each, position in positions.items()}
+        if not job.hop:
+            del self._committed[self._log]
+        self.positions = {each: at.offset for each, at in self._committed.items()}
         self._tally = Tally()
         self._dead: list[Record] = []
         self._dead_bytes = 0
         self._decided: list[Transition] = []
         self._received_at = 0
-        self._state_due = job.now() + job.state_interval
         self._flushing = asyncio.Lock()
-        self._lost: LaneLostError | None = None
+        self._lost: LaneLostError | FormatError | None = None
 
     # Reading
 
@@ -91,8 +105,8 @@ class Lane:
         try:
             self._take(batch)
             if self.is_full:
-                await self.flush(full=False)
-        except LaneLostError as error:
+                await self.flush()
+        except (LaneLostError, FormatError) as error:
             self._lost = self._lost or error
 
     def _take(self, batch: Batch) -> None:
@@ -115,12 +129,6 @@ class Lane:
         rejected = source.count(values, self._broker_time(batch), self._tally)
         if rejected:
             self._put_aside(batch, rejected)
-        if self._job.topics.keyed is None:
-            # The campaign is in this very partition: no hop.
-            for block in self._tally.blocks(1).values():
-                self._add(block)
-            self._job.instruments.counted(self._tally)
-            self._tally = Tally()
 
     def _apply(self, batch: Batch) -> None:
         """Records of the keyed topic: blocks become windows."""
@@ -129,14 +137,12 @@ class Lane:
                 block = blocks.decode(record.value or b"")
             except ValueError as error:
                 self._put_aside(batch, [Rejected(position, Reason.NOT_A_BLOCK, str(error))])
-                # This dead letter goes with the offset of the block, not with those of a source.
-                self._state_due = 0.0
             else:
-                self._add(block)
+                self._add(block, record.offset)
 
-    def _add(self, block: blocks.Block) -> None:
+    def _add(self, block: blocks.Block, offset: int) -> None:
         late_before = self.partition.table.late_events
-        self.partition.apply(block, self._job.now())
+        self.partition.apply(block, offset, self._job.now())
         self._job.instruments.late(self.partition.table.late_events - late_before)
         self._received_at = self._received_at or block.received_at
 
@@ -151,7 +157,7 @@ class Lane:
         failed_at = rfc3339(self._job.now()).encode()
         for each in rejected:
             record = batch.records[each.position]
-            self._dead.append(dead_letter(record, each, failed_at))
+            self._dead.append(dead_letter(batch.partition, record, each, failed_at))
             self._dead_bytes += len(record.value or b"")
 
     @property
@@ -162,8 +168,12 @@ class Lane:
     @property
     def is_full(self) -> bool:
         """Tell whether more should be read only after a flush."""
-        tally = self._tally
-        return len(tally.sends) + len(tally.engagement) > FULL_KEYS or self._dead_bytes > FULL_BYTES
+        return len(self._tally) > FULL_COUNTS or self._dead_bytes > FULL_BYTES
+
+    @property
+    def _read_to(self) -> int:
+        """Where in the log the next block will be, that was not added to the windows yet."""
+        return self.positions[self._log] if self._job.hop else self._log_end
 
     # Writing
 
@@ -172,14 +182,18 @@ class Lane:
 
         Raises:
             LaneLostError: if the lane must not be used any more.
+            FormatError: if this worker cannot go on with what another one wrote.
         """
+        if self._lost:
+            raise self._lost
         now = self._job.now()
-        self.partition.table.advance(now)
+        far_behind = max(self._waiting.values(), default=0) > FAR_BEHIND
+        if far_behind and now < self._due:
+            return
+        self._due = now + CATCH_UP_INTERVAL
+        self.partition.table.advance(now, self._read_to)
         self._decide(now)
-        if self._decided or now >= min(self._hop_due, self._state_due):
-            await self.flush(full=bool(self._decided))
-            far_behind = max(self._waiting.values(), default=0) > FAR_BEHIND
-            self._hop_due = now + (self._job.state_interval if far_behind else 0.0)
+        await self.flush()
 
     def _decide(self, now: float) -> None:
         """Hold the rules against what was counted."""
@@ -190,65 +204,55 @@ class Lane:
             self._decided += decided
         self._received_at = 0
 
-    async def flush(self, *, full: bool) -> None:
+    async def flush(self) -> None:
         """Write down, in one transaction, what was counted and the offsets of what was read.
-
-        Args:
-            full: write the changed state as well, and the offsets of the blocks it comes from,
-                although it is not due; otherwise blocks, dead letters and source offsets.
 
         Raises:
             LaneLostError: if it was not committed; the lane must not be used any more.
+            FormatError: if this worker cannot go on with what another one wrote.
         """
         async with self._flushing:
             if self._lost:
                 raise self._lost
-            full = full or self._state_due <= self._job.now()
             began = self._job.now()
-            writes = self._collect(full=full)
+            writes = self._collect()
             if not writes:
                 return
             try:
-                await self._writer.write(writes)
+                ends = await self._writer.write(writes)
             except BaseException as error:
                 # Collected is gone from memory, and written it may be or not.
                 self._lost = WriteError(f"the flush did not end: {error!r}")
                 raise
+            self.has_written = True
+            self._log_end = max(self._log_end, ends.get(self._log, 0))
             self._committed = self._after(writes)
-            if full:
-                self.partition.deliveries.flush_committed()
+            self.partition.deliveries.flush_committed()
             self._job.instruments.flushed(self._job.now() - began)
 
-    def _collect(self, *, full: bool) -> Writes:
+    def _collect(self) -> Writes:
         writes = Writes()
-        topics = self._job.topics
-        if topics.keyed is not None:
-            self._collect_hop(writes, topics.keyed)
-        if full:
-            self._collect_state(writes)
-        if full or topics.keyed is not None:
-            self._collect_dead(writes)
-            self._collect_positions(writes, topics.source)
-        if full and topics.keyed is not None:
-            self._collect_positions(writes, topics.keyed)
-        if writes.offsets:
-            value = write_positions(self._after(writes))
-            writes.add(topics.state, self.number, Record(POSITIONS_KEY, value))
+        self._collect_blocks(writes)
+        self._collect_state(writes)
+        self._collect_dead(writes)
+        self._collect_positions(writes)
         return writes
 
-    def _collect_hop(self, writes: Writes, keyed: str) -> None:
+    def _collect_blocks(self, writes: Writes) -> None:
         tally, self._tally = self._tally, Tally()
-        for number, block in tally.blocks(self._job.lanes).items():
+        job = self._job
+        for number, block in tally.blocks(job.lanes if job.hop else 1, job.apps).items():
+            if not job.hop:
+                self._add(block, self._log_end)
             for value in blocks.encode_records(block):
-                writes.add(keyed, number, Record(None, value))
-        self._job.instruments.counted(tally)
+                writes.add(
+                    job.topics.keyed, number if job.hop else self.number, Record(None, value)
+                )
+        job.instruments.counted(tally)
 
     def _collect_state(self, writes: Writes) -> None:
-        topics, now = self._job.topics, self._job.now()
-        self._state_due = now + self._job.state_interval
-        # What is written down was looked at: a later life does not look again.
-        self._decide(now)
-        for key, value in self.partition.take_changes():
+        topics = self._job.topics
+        for key, value in self.partition.take_changes(self._job.now()):
             writes.add(topics.state, self.number, Record(key, value))
         decided, self._decided = self._decided, []
         for transition in decided:
@@ -262,11 +266,14 @@ class Lane:
         for record in dead:
             writes.add(self._job.topics.dead_letter, number, record)
 
-    def _collect_positions(self, writes: Writes, topic: str) -> None:
+    def _collect_positions(self, writes: Writes) -> None:
         for partition, offset in self.positions.items():
-            if partition.topic == topic and offset != self._committed[partition].offset:
+            if offset != self._committed[partition].offset:
                 position = Position(offset, self._event_time(partition))
                 writes.offsets[partition] = as_committed(position)
+        if writes.offsets:
+            value = write_positions(self._after(writes))
+            writes.add(self._job.topics.state, self.number, Record(POSITIONS_KEY, value))
 
     def _after(self, writes: Writes) -> dict[TopicPartition, Position]:
         """Return how far everything was read once the writes are committed."""

@@ -20,11 +20,12 @@ from streams.engine.lane import Lane
 from streams.engine.opening import Opening
 from streams.engine.transport import Batch, BatchConsumer, Place
 from streams.engine.writer import LaneLostError
+from streams.errors import FormatError
 
 _log = structlog.get_logger(__name__)
 
 RETRY_AFTER = (0.1, 0.5, 1.0, 2.0, 5.0)
-"""Seconds between attempts to open a lane; the last one repeats."""
+"""Seconds between attempts to open a lane, or to write with it; the last one repeats."""
 
 
 class Lanes:
@@ -126,8 +127,8 @@ class Lanes:
     async def _park(self, number: int, lane: Lane) -> None:
         lane.parked = True
         try:
-            await asyncio.wait_for(lane.flush(full=True), self._park_timeout)
-        except (LaneLostError, TimeoutError) as error:
+            await asyncio.wait_for(lane.flush(), self._park_timeout)
+        except (LaneLostError, FormatError, TimeoutError) as error:
             _log.warning("lane not flushed before a rebalance", lane=number, error=str(error))
             await self._drop(number)
 
@@ -169,17 +170,21 @@ class Lanes:
 
     async def _run(self, number: int, lane: Lane | None) -> None:
         """Run a lane for as long as it can be trusted, then another one in its place."""
+        in_vain = 0
         while True:
             lane = lane or await self._open(number)
             try:
                 await self._drive(lane)
             except LaneLostError as error:
-                _log.warning("lane lost", lane=number, error=str(error))
+                in_vain = 0 if lane.has_written else in_vain + 1
+                _log.warning("lane lost", lane=number, error=str(error), in_vain=in_vain)
             if lane.parked:
                 # The rebalance that is under way sees to it.
                 return
             await self._drop(number)
             lane = None
+            if in_vain:
+                await asyncio.sleep(_pause(in_vain - 1))
 
     async def _drive(self, lane: Lane) -> None:
         while not lane.parked:
@@ -195,7 +200,7 @@ class Lanes:
                 )
                 break
             except (LaneLostError, KafkaError, OSError) as error:
-                wait = RETRY_AFTER[min(attempt, len(RETRY_AFTER) - 1)]
+                wait = _pause(attempt)
                 _log.warning("lane cannot be opened", lane=number, error=str(error), again_in=wait)
                 await asyncio.sleep(wait)
         self._lanes[number] = lane
@@ -221,3 +226,7 @@ class Lanes:
         await self.revoked()
         self._assigned = {}
         await asyncio.gather(*(self._drop(number) for number in list(self._lanes)))
+
+
+def _pause(attempt: int) -> float:
+    return RETRY_AFTER[min(attempt, len(RETRY_AFTER) - 1)]

@@ -1,17 +1,20 @@
 """Opening a lane: shut out earlier owners, then read back what they left."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import structlog
+from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from streams.domain.events import SourcePartition
+from streams.domain import blocks
 from streams.domain.partition import CampaignPartition
+from streams.domain.sources import SourcePartition
 from streams.engine.job import Job
 from streams.engine.lane import Lane
 from streams.engine.records import POSITIONS_KEY, Position, from_committed, read_positions
-from streams.engine.recovery import committed_offsets, read_state, reading
+from streams.engine.recovery import committed_offsets, read_log, read_state, reading
 from streams.engine.writer import Writer
 
 _log = structlog.get_logger(__name__)
@@ -53,18 +56,20 @@ class Opening:
 
         Raises:
             WriteError, KafkaError: if the brokers cannot be had now.
+            FormatError: if what is read back was written by a version that does not fit.
         """
         writer = self._new_writer(number)
         try:
             await writer.open()
-            feeders = range(sources) if self._job.topics.keyed is not None else (number,)
+            feeders = range(sources) if self._job.hop else (number,)
             partition = CampaignPartition(number, self._job.watch, feeders, self._job.now())
             positions = await self._restore(partition, set(partitions))
         except BaseException:
             await writer.close()
             raise
+        apps = self._job.apps
         read = {
-            each.partition: SourcePartition(each.partition, self._job.intake, at.event_time)
+            each.partition: SourcePartition(each.partition, self._job.intake, apps, at.event_time)
             for each, at in positions.items()
             if each.topic == self._job.topics.source
         }
@@ -83,6 +88,7 @@ class Opening:
             else:
                 partition.restore(key, value)
 
+        log = TopicPartition(self._job.topics.keyed, number)
         async with reading(self._connection, committed=self._exactly_once) as consumer:
             records = await read_state(
                 consumer,
@@ -90,10 +96,56 @@ class Opening:
                 apply,
                 lambda at, end: self._progress(number, at, end),
             )
-            known = await self._known(partitions, written)
-            unread = await consumer.beginning_offsets(list(partitions - known.keys()))
-        partition.resume(self._job.now())
-        _log.info("lane open", lane=number, state_records=records, cells=len(partition.table))
+            positions = await self._positions(consumer, partitions, written)
+            if not self._job.hop:
+                # The log is the lane's own: all that is in it was added to the windows.
+                positions[log] = Position((await consumer.end_offsets([log]))[log])
+            replayed = await self._replay(consumer, partition, log, positions[log].offset)
+        partition.resume(self._job.now(), positions[log].offset)
+        _log.info(
+            "lane open",
+            lane=number,
+            state_records=records,
+            replayed_blocks=replayed,
+            cells=len(partition.table),
+        )
+        return positions
+
+    async def _replay(
+        self,
+        consumer: "AIOKafkaConsumer[bytes, bytes | None]",
+        partition: CampaignPartition,
+        log: TopicPartition,
+        end: int,
+    ) -> int:
+        """Add again what unsettled windows got; return how many blocks were read for that."""
+        begin = partition.table.restored()
+        if begin is None or begin >= end:
+            return 0
+        now = self._job.now()
+
+        def apply(offset: int, value: bytes) -> None:
+            with contextlib.suppress(ValueError):  # it is a dead letter already
+                partition.table.replay(blocks.decode(value), offset, now)
+
+        oldest = (await consumer.beginning_offsets([log]))[log]
+        if oldest > begin:
+            _log.error(
+                "counts of open windows are lost: the keyed topic was deleted from",
+                lane=partition.number,
+                needed_from=begin,
+                there_from=oldest,
+            )
+        return await read_log(consumer, log, begin, end, apply)
+
+    async def _positions(
+        self,
+        consumer: "AIOKafkaConsumer[bytes, bytes | None]",
+        partitions: set[TopicPartition],
+        written: Mapping[TopicPartition, Position],
+    ) -> dict[TopicPartition, Position]:
+        known = await self._known(partitions, written)
+        unread = await consumer.beginning_offsets(list(partitions - known.keys()))
         return known | {each: Position(offset) for each, offset in unread.items()}
 
     async def _known(

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
 import orjson
-from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.domain.events import Rejected
+from streams.engine.fetching import SourceRecord
 from streams.engine.writer import Record
 
 
@@ -53,15 +54,15 @@ def from_committed(committed: OffsetAndMetadata) -> Position:
 
 
 def dead_letter(
-    record: "ConsumerRecord[bytes | None, bytes | None]", rejected: Rejected, failed_at: bytes
+    partition: TopicPartition, record: SourceRecord, rejected: Rejected, failed_at: bytes
 ) -> Record:
     """Put a record aside, as it came, with the reason and where it was."""
     headers = (
         *record.headers,
         ("reason", rejected.reason.encode()),
         ("detail", rejected.detail.encode()),
-        ("source-topic", record.topic.encode()),
-        ("source-partition", str(record.partition).encode()),
+        ("source-topic", partition.topic.encode()),
+        ("source-partition", str(partition.partition).encode()),
         ("source-offset", str(record.offset).encode()),
         ("failed-at", failed_at),
     )

@@ -28,6 +28,8 @@ async def reading(
         auto_offset_reset="earliest",
         isolation_level="read_committed" if committed else "read_uncommitted",
         max_partition_fetch_bytes=4 * 1024 * 1024,
+        # Questions about offsets wait for a fetch that is under way on the same connection.
+        fetch_max_wait_ms=20,
     )
     try:
         await consumer.start()
@@ -73,6 +75,40 @@ async def read_state(
         position = await consumer.position(partition)
         progress(position, end)
         await asyncio.sleep(0)
+    return count
+
+
+async def read_log(
+    consumer: "AIOKafkaConsumer[bytes, bytes | None]",
+    partition: TopicPartition,
+    begin: int,
+    end: int,
+    apply: Callable[[int, bytes], None],
+) -> int:
+    """Read a partition of the keyed topic from one offset up to another one.
+
+    Args:
+        consumer: lent by `reading`.
+        partition: what to read.
+        begin: the first offset.
+        end: the offset after the last one.
+        apply: is called with each record's offset and value.
+
+    Returns:
+        The number of records.
+    """
+    consumer.assign([partition])
+    consumer.seek(partition, begin)
+    count = 0
+    position = begin
+    while position < end:
+        fetched = await consumer.getmany(timeout_ms=500)
+        for record in fetched.get(partition, ()):
+            if record.offset < end:
+                apply(record.offset, record.value or b"")
+                count += 1
+                await asyncio.sleep(0)
+        position = await consumer.position(partition)
     return count
 
 

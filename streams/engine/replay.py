@@ -169,7 +169,8 @@ class DeadLetterTopic:
         # Leaving the transaction by an error, or being interrupted, aborts it at once.
         async with producer.transaction() if self._exact else contextlib.nullcontext():
             for writes in self._writes(letters, plan):
-                await asyncio.gather(*await send_records(producer, writes.records))
+                sent = await send_records(producer, writes.records)
+                await asyncio.gather(*(each.acknowledged for each in sent))
 
     def _writes(self, letters: Iterable[DeadLetter], plan: Plan) -> tuple[Writes, Writes]:
         """Return the records as they came, and the markers, which must not be there first."""

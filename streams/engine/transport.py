@@ -1,8 +1,8 @@
-"""Whole fetched batches for Faust's agents.
+"""Batches of records for Faust's agents.
 
-Faust makes one message of every record, and keeps books of what was acknowledged. Here each
-partition's share of a fetch becomes one message, and the lanes keep the offsets: they are committed
-in the transaction that holds what became of the records. Faust's own commits are switched off.
+Faust makes one message of every record, and keeps books of what was acknowledged. Here a few
+hundred records of a partition become one message, and the lanes keep the offsets: these are
+committed in the transaction that holds what became of the records. Faust's own commits are off.
 
 So that no batch can be lost or read twice between the fetcher and a lane, however rebalances and
 seeks interleave with fetches in flight, each batch says where its fetch began and after which
@@ -11,19 +11,24 @@ seeks interleave with fetches in flight, each batch says where its fetch began a
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 from faust.types.transports import TPorTopicSet
 
+from streams.engine.fetching import SourceRecord
+
+RECORDS_AT_ONCE = 500
+"""Longest batch: so many are counted within a few ms, and nobody else has a turn meanwhile."""
+
 
 class Batch(NamedTuple):
-    """One partition's share of a fetch.
+    """One partition's share of a fetch, or a part of it.
 
     Args:
         partition: where the records are from.
@@ -31,13 +36,13 @@ class Batch(NamedTuple):
         start: the offset at which the fetch began; the first record's may be greater, as
             transaction markers and compacted records have offsets too.
         records: at least one, in the order of their offsets.
-        waiting: how many offsets were after these when they were fetched.
+        waiting: how many offsets were after this fetch when it was made.
     """
 
     partition: TopicPartition
     turn: int
     start: int
-    records: list[ConsumerRecord[bytes | None, bytes | None]]
+    records: Sequence[SourceRecord]
     waiting: int = 0
 
     @property
@@ -107,9 +112,8 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             if place is None or not records or records[0].offset < place.offset:
                 continue
             waiting = (consumer.highwater(partition) or 0) - records[-1].offset - 1
-            batch = Batch(partition, place.turn, place.offset, records, waiting)
-            self._places[partition] = Place(place.turn, batch.end)
-            batches[partition] = [batch]
+            batches[partition] = list(_slices(partition, place, records, waiting))
+            self._places[partition] = Place(place.turn, records[-1].offset + 1)
         return batches
 
     async def rewind(
@@ -137,6 +141,17 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     ) -> None:
         """Commit offsets as a member of the group, for brokers without transactions."""
         await self.call_thread(self._ensure_consumer().commit, dict(offsets))
+
+
+def _slices(
+    partition: TopicPartition, place: Place, records: Sequence[SourceRecord], waiting: int
+) -> Iterator[Batch]:
+    """Cut one partition's share of a fetch into batches."""
+    start = place.offset
+    for first in range(0, len(records), RECORDS_AT_ONCE):
+        some = records[first : first + RECORDS_AT_ONCE]
+        yield Batch(partition, place.turn, start, some, waiting)
+        start = some[-1].offset + 1
 
 
 class BatchConsumer(driver.Consumer):

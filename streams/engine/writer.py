@@ -12,12 +12,23 @@ from typing import Any, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import IllegalOperation, KafkaError
-from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
+
+from streams.engine.broken_connections import treat_as_broken
 
 BATCH_BYTES = 512 * 1024
 """Upper size of one batch; a single record may be larger."""
+STALLED_AFTER = 10.0
+"""Seconds in which nothing in a transaction moves on, before it is given up.
+
+A step is a batch, or up to three requests to a coordinator with the connections and coordinators
+that have to be found first: up to 8 s where every answer takes more than one. A broker that does
+not answer at all is as good as gone, and the lane better off opened anew.
+"""
 CLOSE_WITHIN = 5.0
 """Seconds that anybody waits for a producer to end."""
+CLOSE_FAILED_WITHIN = 1.0
+"""The same for one that has failed: it may take for good, and its lane waits to be opened anew."""
 
 
 class Record(NamedTuple):
@@ -63,8 +74,11 @@ class Writer(Protocol):
         """
         ...
 
-    async def write(self, writes: Writes) -> None:
+    async def write(self, writes: Writes) -> Mapping[TopicPartition, int]:
         """Commit the writes.
+
+        Returns:
+            For each partition that got records, the offset after the last one.
 
         Raises:
             WriteError: if that failed; the writer has to be closed and another one opened.
@@ -89,49 +103,65 @@ class TransactionalWriter:
     def __init__(
         self, connection: Mapping[str, Any], transactional_id: str, timeout: float, group_id: str
     ) -> None:
+        treat_as_broken()
         self._producer = AIOKafkaProducer(
             **connection,
             transactional_id=transactional_id,
             transaction_timeout_ms=int(timeout * 1000),
-            # A transaction that cannot be ended in time is lost anyway.
-            request_timeout_ms=int(timeout * 1000),
+            # No request is sent again because its answer is late: should the first one come after
+            # the second, it could end the next transaction. The writer gives up before that.
+            request_timeout_ms=int(max(timeout, 2 * STALLED_AFTER) * 1000),
             max_batch_size=BATCH_BYTES,
             # A transaction often meets the end of the one before it, for a few milliseconds.
             retry_backoff_ms=20,
         )
         self._group_id = group_id
         self._timeout = timeout
+        self._failed = False
 
     async def open(self) -> None:
         """Fence earlier writers; their unfinished transaction is aborted."""
         try:
-            await self._producer.start()
-        except KafkaError as error:
+            async with asyncio.timeout(self._timeout):
+                await self._producer.start()
+        except (KafkaError, TimeoutError) as error:
             raise WriteError(f"the transactional producer cannot start: {error!r}") from error
 
-    async def write(self, writes: Writes) -> None:
+    async def write(self, writes: Writes) -> Mapping[TopicPartition, int]:
         """Commit the writes in one transaction."""
+        clock = asyncio.get_running_loop().time
         try:
-            async with asyncio.timeout(self._timeout):
-                await self._commit(writes)
+            async with asyncio.timeout(self._timeout), asyncio.timeout(STALLED_AFTER) as stalled:
+                return await self._commit(
+                    writes, lambda: stalled.reschedule(clock() + STALLED_AFTER)
+                )
         except (KafkaError, TimeoutError) as error:
+            self._failed = True
             raise WriteError(f"the transaction failed: {error!r}") from error
         except (IllegalOperation, AssertionError) as error:
             # How a producer that was fenced a moment ago answers whatever it is told next.
+            self._failed = True
             raise WriteError(f"the transaction was broken off: {error!r}") from error
 
-    async def _commit(self, writes: Writes) -> None:
+    async def _commit(
+        self, writes: Writes, moved: Callable[[], None]
+    ) -> Mapping[TopicPartition, int]:
         producer = self._producer
         await producer.begin_transaction()
-        sent = await send_records(producer, writes.records)
+        sent = await send_records(producer, writes.records, moved)
+        steps: list[asyncio.Future[Any]] = [each.acknowledged for each in sent]
         if writes.offsets:
-            await producer.send_offsets_to_transaction(writes.offsets, self._group_id)
-        await asyncio.gather(*sent)
+            offsets = producer.send_offsets_to_transaction(writes.offsets, self._group_id)
+            steps.append(_quiet(asyncio.ensure_future(offsets)))
+        for step in asyncio.as_completed(steps):
+            await step
+            moved()
         await producer.commit_transaction()
+        return _ends(sent)
 
     async def close(self) -> None:
         """Close the producer; a transaction under way is left for the next owner to abort."""
-        await _stop(self._producer)
+        await _stop(self._producer, CLOSE_FAILED_WITHIN if self._failed else CLOSE_WITHIN)
 
 
 class PlainWriter:
@@ -157,38 +187,73 @@ class PlainWriter:
         except KafkaError as error:
             raise WriteError(f"the producer cannot start: {error!r}") from error
 
-    async def write(self, writes: Writes) -> None:
+    async def write(self, writes: Writes) -> Mapping[TopicPartition, int]:
         """Write the records, then commit the offsets."""
         try:
-            await asyncio.gather(*await send_records(self._producer, writes.records))
+            sent = await send_records(self._producer, writes.records)
+            await asyncio.gather(*(each.acknowledged for each in sent))
             if writes.offsets:
                 await self._commit(writes.offsets)
         except KafkaError as error:
             raise WriteError(f"the records were not written: {error!r}") from error
+        return _ends(sent)
 
     async def close(self) -> None:
         """Close the producer."""
-        await _stop(self._producer)
+        await _stop(self._producer, CLOSE_WITHIN)
+
+
+class Sent(NamedTuple):
+    """A batch on its way: where to, how many records, and the future of its acknowledgement."""
+
+    partition: TopicPartition
+    records: int
+    acknowledged: asyncio.Future[RecordMetadata]
 
 
 async def send_records(
-    producer: AIOKafkaProducer, records: Mapping[TopicPartition, list[Record]]
-) -> list[asyncio.Future[Any]]:
-    """Send records in few, large batches; return the futures of their acknowledgement."""
-    sent: list[asyncio.Future[Any]] = []
-    for (topic, partition), each in records.items():
+    producer: AIOKafkaProducer,
+    records: Mapping[TopicPartition, list[Record]],
+    moved: Callable[[], None] = lambda: None,
+) -> list[Sent]:
+    """Send records in few, large batches.
+
+    `moved` is called whenever the broker has got one more, of several for the same partition.
+    """
+    sent: list[Sent] = []
+
+    async def send(partition: TopicPartition, batch: Any) -> None:
+        count = batch.record_count()
+        future = await producer.send_batch(batch, partition.topic, partition=partition.partition)
+        sent.append(Sent(partition, count, _quiet(future)))
+        moved()
+
+    for partition, each in records.items():
         batch = producer.create_batch()
         for record in each:
             if _append(batch, record):
                 continue
-            sent.append(await producer.send_batch(batch, topic, partition=partition))
+            await send(partition, batch)
             batch = producer.create_batch()
             _append(batch, record)
-        sent.append(await producer.send_batch(batch, topic, partition=partition))
-    for future in sent:
-        # Who gives up before all are there has said why already.
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await send(partition, batch)
     return sent
+
+
+def _ends(sent: list[Sent]) -> dict[TopicPartition, int]:
+    """Return the offset after the last record, by partition.
+
+    Raises:
+        WriteError: one is not known. A broker that has a batch already, and has forgotten where,
+            says so with the offset -1 (DUPLICATE_SEQUENCE_NUMBER).
+    """
+    ends: dict[TopicPartition, int] = {}
+    for partition, records, acknowledged in sent:
+        offset = acknowledged.result().offset
+        if offset < 0:
+            raise WriteError(f"the broker does not know where in {partition} the records are")
+        ends[partition] = max(offset + records, ends.get(partition, 0))
+    return ends
 
 
 def _append(batch: Any, record: Record) -> bool:
@@ -198,9 +263,14 @@ def _append(batch: Any, record: Record) -> bool:
     return added is not None
 
 
-async def _stop(producer: AIOKafkaProducer) -> None:
+def _quiet(future: asyncio.Future[Any]) -> asyncio.Future[Any]:
+    """Let nobody complain of an error that nobody waits for: who gave up before has said why."""
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future
+
+
+async def _stop(producer: AIOKafkaProducer, within: float) -> None:
     # Without a broker it cannot end. Broken off it would stay for good, with its connections; left
-    # alone it ends when there is a broker again. What it has to say then interests nobody.
-    stopping = asyncio.create_task(producer.stop())
-    stopping.add_done_callback(lambda done: done.cancelled() or done.exception())
-    await asyncio.wait({stopping}, timeout=CLOSE_WITHIN)
+    # alone it ends when there is a broker again.
+    stopping = _quiet(asyncio.ensure_future(producer.stop()))
+    await asyncio.wait({stopping}, timeout=within)

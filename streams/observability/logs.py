@@ -3,6 +3,7 @@
 Records of libraries (Faust, aiokafka, aiohttp) go the same way as our own.
 """
 
+import asyncio
 import json
 import logging
 import re
@@ -40,7 +41,7 @@ class Sparing(logging.Filter):
     """Lets each complaint of a client about its broker through only now and then.
 
     A client that is cut off says so at every attempt, dozens of times a second; what it says first
-    is enough. At level debug everything goes through.
+    is enough. What was cancelled is no error at all. At level debug everything goes through.
 
     Args:
         clock: seconds.
@@ -53,7 +54,12 @@ class Sparing(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether to let a record through."""
-        if not record.name.startswith(_REPETITIVE) or logging.getLogger().level <= logging.DEBUG:
+        if logging.getLogger().level <= logging.DEBUG:
+            return True
+        if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
+            # Somebody is told to stop at the end: Faust's agents call that a crash.
+            return False
+        if not record.name.startswith(_REPETITIVE):
             return True
         complaint = record.name, str(record.msg)
         now = self._clock()

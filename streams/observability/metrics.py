@@ -8,8 +8,9 @@ from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from streams.domain.alerts import Alert
-from streams.domain.events import Rejected, Tally
+from streams.domain.events import Rejected
 from streams.domain.partition import CampaignPartition
+from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
 
 _log = structlog.get_logger(__name__)
@@ -74,10 +75,9 @@ class Metrics:
 
     def counted(self, tally: Tally) -> None:
         """Events were counted and skipped."""
-        if tally.sends:
-            self._events.labels("send", "counted").inc(sum(tally.sends.values()))
-        if tally.engagement:
-            self._events.labels("engagement", "counted").inc(sum(tally.engagement.values()))
+        engagement = tally.engagement
+        self._events.labels("send", "counted").inc(tally.counted - engagement)
+        self._events.labels("engagement", "counted").inc(engagement)
         for kind, count in tally.skipped.items():
             self._events.labels(kind, "skipped").inc(count)
         if tally.unknown_versions:
@@ -160,7 +160,7 @@ class Metrics:
         self._event_time.labels(number).set(table.clock.event_time / 1000)
         self._open_windows.labels(number).set(len(table.open_starts()))
         self._cells.labels(number).set(len(table))
-        self._bytes.labels(number).set(table.packed_bytes)
+        self._bytes.labels(number).set(table.size)
 
 
 def _alerts(partitions: Iterable[CampaignPartition]) -> Tallied[tuple[str, str]]:

@@ -62,7 +62,7 @@ async def test_replay_makes_it_due_at_once_and_to_be_written_down(start: StartAp
     held = owing("a")
     api = await start(held)
     (partition,) = [p for p in held.here.values() if p.deliveries.deliveries()]
-    partition.take_changes()
+    partition.take_changes(0.0)
     partition.deliveries.flush_committed()
     (given_up,) = (await api.get("/v1/deliveries"))["deliveries"]
     target = f"/v1/deliveries/{given_up['delivery_id']}/replay"
@@ -74,7 +74,7 @@ async def test_replay_makes_it_due_at_once_and_to_be_written_down(start: StartAp
         "next_attempt_at": rfc3339(NOW),
     }
     assert [d.delivery_id for d in partition.deliveries.due(NOW)] == [given_up["delivery_id"]]
-    assert len(partition.take_changes()) == 1
+    assert len(partition.take_changes(0.0)) == 1
     assert "still being tried" in await api.refused(target, 409, method="POST")
     await api.refused("/v1/deliveries/none/replay", 404, method="POST")
 

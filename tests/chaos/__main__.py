@@ -1,10 +1,13 @@
 """Inject faults and count.
 
-Prints a line a round, and a table at the end. Exit status 0 if everything was exact; 1 at the first
-difference, with what differs and where the logs are; 2 on wrong usage.
+Prints a line a round, and a table at the end. Exit status 0 if all was exact; 1 at the first
+difference, with what differs and where the logs are; 2 on wrong usage. With stock Faust differences
+end nothing, and the status is 0.
 
     python -m tests.chaos --rounds 8 --seed 1
     python -m tests.chaos --rounds 20 --faults zombie,net-cut+kill-one --rate 5000
+    python -m tests.chaos --rounds 10 --program faust --rate 1000
+    python -m tests.chaos --rounds 3 --measure recount --rate 20000
 """
 
 import argparse
@@ -17,12 +20,15 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import uvloop
 
-from tests.chaos import report
-from tests.chaos.faults import FAULTS
+from tests.chaos import faust_rounds, recount, report
+from tests.chaos.faults import FAULTS, OF_SEVERAL, faults_of
+from tests.chaos.faust_rounds import FaustRounds
+from tests.chaos.faust_system import FaustSystem
 from tests.chaos.plan import Together, plan
 from tests.chaos.rounds import Rounds
 from tests.chaos.system import System, running
@@ -30,27 +36,39 @@ from tests.chaos.traffic import Traffic
 from tests.support.brokers import KafkaStartError
 from tests.support.kafka_jars import KafkaUnavailableError
 
+PROGRAMS = ("campaign-streams", "faust")
+
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"faults: {', '.join(FAULTS)}",
+        epilog=f"faults: {', '.join(FAULTS)}; of several brokers: {', '.join(OF_SEVERAL)}",
     )
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=int, default=5_000, help="events a second (default 5000)")
+    parser.add_argument("--brokers", type=int, default=1, choices=(1, 3), help="default 1")
+    parser.add_argument(
+        "--program", choices=("campaign-streams", "faust"), default="campaign-streams"
+    )
+    parser.add_argument(
+        "--measure", choices=("recount",), help="time instead: a kill in each round"
+    )
     parser.add_argument("--faults", type=_faults, default=[], help="only these, in turn: a,b+c")
     parser.add_argument("--keep", action="store_true", help="keep the logs in any case")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.brokers == 1 and {*itertools.chain.from_iterable(options.faults)} & {*OF_SEVERAL}:
+        parser.error(f"{', '.join(OF_SEVERAL)}: add --brokers 3")
+    return options
 
 
 def _faults(text: str) -> list[Together]:
     chosen = [tuple(together.split("+")) for together in text.split(",")]
     for name in itertools.chain.from_iterable(chosen):
-        if name not in FAULTS:
-            raise argparse.ArgumentTypeError(f"{name}: choose from {', '.join(FAULTS)}")
+        if name not in (known := FAULTS | OF_SEVERAL):
+            raise argparse.ArgumentTypeError(f"{name}: choose from {', '.join(known)}")
     return chosen
 
 
@@ -68,21 +86,35 @@ async def _run(options: argparse.Namespace, directory: Path) -> int:
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    planned = plan(list(FAULTS), options.rounds, options.seed)
-    if options.faults:
-        planned = list(itertools.islice(itertools.cycle(options.faults), options.rounds))
-    async with running(directory, _log_to(directory / "chaos.log")) as system:
+    make = FaustSystem if options.program == "faust" else System
+    system = make(directory, _log_to(directory / "chaos.log"), options.brokers)
+    async with running(system) as it:
         report.say(
-            f"Apache Kafka {system.broker.version}, Python {platform.python_version()}, "
+            f"Apache Kafka {it.kafka.version}, brokers: {options.brokers}, "
+            f"Python {platform.python_version()}, {options.program}, "
             f"seed {options.seed}, {options.rate:,} events/s"
         )
-        return await _rounds(system, planned, options)
+        source, faust = it.topic("source"), isinstance(it, FaustSystem)
+        traffic = Traffic(
+            it.kafka.address, source, options.rate, f"{options.seed}", countable=faust
+        )
+        await it.usual()
+        if options.measure:
+            await recount.measure(it, traffic, options.rounds, options.seed)
+            return 0
+        if isinstance(it, FaustSystem):
+            return await _faust_rounds(it, traffic, options)
+        return await _rounds(it, traffic, options)
 
 
-async def _rounds(system: System, planned: list[Together], options: argparse.Namespace) -> int:
-    source = system.topic("source")
-    traffic = Traffic(system.broker.address, source, options.rate, f"{options.seed}")
-    await system.usual()
+def _planned(kinds: Iterable[str], options: argparse.Namespace) -> list[Together]:
+    if options.faults:
+        return list(itertools.islice(itertools.cycle(options.faults), options.rounds))
+    return plan(list(kinds), options.rounds, options.seed)
+
+
+async def _rounds(system: System, traffic: Traffic, options: argparse.Namespace) -> int:
+    planned = _planned(faults_of(options.brokers), options)
     rounds = Rounds(system, traffic, options.seed)
     results = []
     began = time.monotonic()
@@ -90,7 +122,7 @@ async def _rounds(system: System, planned: list[Together], options: argparse.Nam
     for number, faults in enumerate(planned, start=1):
         results.append(await rounds.run(number, faults))
         if number == len(planned) and results[-1].exact:
-            results[-1].difference = await rounds.compare_all()
+            await rounds.compare_restarted(results[-1])
         report.say(report.line(results[-1]))
         if not results[-1].exact:
             break
@@ -101,6 +133,18 @@ async def _rounds(system: System, planned: list[Together], options: argparse.Nam
         f"broken group coordinators of Kafka: {system.repairs}"
     )
     return 0 if results[-1].exact else 1
+
+
+async def _faust_rounds(system: FaustSystem, traffic: Traffic, options: argparse.Namespace) -> int:
+    rounds = FaustRounds(system, traffic, options.seed)
+    results = []
+    report.say(faust_rounds.HEAD)
+    for number, faults in enumerate(_planned(faust_rounds.APPLY, options), start=1):
+        results.append(await rounds.run(number, faults))
+        report.say(results[-1].line)
+    for each in rounds.summary(results):
+        report.say(each)
+    return 0
 
 
 def main() -> int:

@@ -12,7 +12,8 @@ WHOLE_WITHIN_S = 30.0
 class Asker:
     """Asks one worker."""
 
-    def __init__(self, worker: WorkerProcess) -> None:
+    def __init__(self, name: str, worker: WorkerProcess) -> None:
+        self.name = name
         self._worker = worker
 
     async def whole(self, target: str) -> Any:

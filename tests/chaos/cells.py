@@ -6,12 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import quote
 
-import orjson
-
-from streams.domain.counts import unpack
 from tests.chaos.truth import CellName, Counts, What
 from tests.support.oracle import DIMENSIONS, rfc3339
-from tests.support.topics import Read
 
 NEAR_S = 60
 """Windows that are so near to each other are asked for together."""
@@ -25,8 +21,8 @@ class Difference:
     doubled: int = 0
     where: list[str] = field(default_factory=list)
 
-    def compare(self, source: str, name: CellName, truth: Counts, said: Counts) -> None:
-        """Compare one cell."""
+    def compare(self, who: str, name: CellName, truth: Counts, said: Counts) -> None:
+        """Compare one cell with what somebody says of it."""
         lost = Counter(truth)
         lost.subtract(said)
         missing = sum(count for count in lost.values() if count > 0)
@@ -36,53 +32,21 @@ class Difference:
             self.doubled += more
             of = [f"{-count:+d} {tuple(what)}" for what, count in lost.items() if count]
             self.where.append(
-                f"{source}: {name.campaign_id} {rfc3339(name.start)}: {missing} lost, "
+                f"{who}: {name.campaign_id} {rfc3339(name.start)}: {missing} lost, "
                 f"{more} doubled: {'; '.join(of[:4])}"
             )
 
-
-class StateCells:
-    """The cells as the state topic has them."""
-
-    def __init__(self) -> None:
-        self._values: dict[CellName, bytes] = {}
-        self.changed: set[CellName] = set()
-
-    def take(self, record: Read) -> None:
-        """Read one record of the state topic."""
-        kind, *rest = orjson.loads(record.key or b"")
-        if kind != "window":
-            return
-        name = CellName(*rest)
-        self.changed.add(name)
-        if record.value is None:
-            self._values.pop(name, None)
-        else:
-            self._values[name] = record.value
-
-    def compare(
-        self, truth: Mapping[CellName, Counts], names: Iterable[CellName], difference: Difference
-    ) -> None:
-        """Compare some cells, and those that changed in the topic."""
-        for name in sorted({*names, *self.changed}):
-            value = self._values.get(name)
-            said = {} if value is None else _unpacked(value)
-            difference.compare("state topic", name, truth.get(name, {}), said)
-        self.changed.clear()
-
-
-def _unpacked(value: bytes) -> Counts:
-    cell = unpack(value)
-    parts = ((cell.sends, True), (cell.engagement, False))
-    return {
-        What(dimensions.outcome, is_send, *dimensions[1:]): count
-        for counts, is_send in parts
-        for dimensions, count in counts.items()
-    }
+    def add(self, same: "Difference") -> None:
+        """Add what another one says of the same cells: what both miss is missing once."""
+        self.lost = max(self.lost, same.lost)
+        self.doubled = max(self.doubled, same.doubled)
+        self.where += same.where
 
 
 class Asked(Protocol):
     """A worker that can be asked, and asked again while its answers are partial."""
+
+    name: str
 
     async def whole(self, target: str) -> Any:
         """Return the answer when nothing is missing in it."""
@@ -110,7 +74,9 @@ async def compare_answers(
             }
             expected = {CellName(campaign_id, start) for start in range(first, last + size, size)}
             for name in sorted(expected | said.keys()):
-                difference.compare("API", name, truth.get(name, {}), said.get(name, {}))
+                difference.compare(
+                    f"worker {worker.name}", name, truth.get(name, {}), said.get(name, {})
+                )
 
 
 def _by_campaign(names: Iterable[CellName]) -> dict[str, list[int]]:

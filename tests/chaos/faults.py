@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from tests.chaos.kafka import Cluster, LinkedKafka
 from tests.chaos.link import (
     ADD_PARTITIONS_TO_TXN,
     DIRECTIONS,
@@ -19,7 +20,7 @@ from tests.chaos.link import (
     TXN_OFFSET_COMMIT,
     Link,
 )
-from tests.chaos.system import NAMES, SESSION_S, System
+from tests.chaos.system import LANES, NAMES, SESSION_S, System
 from tests.chaos.traffic import PARTITIONS, Traffic
 
 MEET_WITHIN_S = 8.0
@@ -172,23 +173,23 @@ async def join_and_leave(scene: Scene) -> None:
     await asyncio.gather(join(scene), leave(scene))
 
 
-# The broker
+# The brokers, all of them
 
 
 async def broker_kill(scene: Scene) -> None:
     scene.note("kill -9 the broker")
-    scene.system.broker.strike()
-    await _broker_back(scene)
+    scene.system.kafka.strike()
+    await _back(scene, scene.system.kafka)
 
 
 async def broker_kill_in_flush(scene: Scene) -> None:
     link = scene.system.links[await scene.system.some(scene.chance)]
-    act = scene.soon(scene.system.broker.strike)
+    act = scene.soon(scene.system.kafka.strike)
     key = scene.chance.choice((*IN_FLUSH, END_TXN))
     how = await link.meet(key, act, swallow=False, within=MEET_WITHIN_S)
     scene.note(f"kill -9 the broker {how}")
     await asyncio.sleep(SOON_S)
-    await _broker_back(scene)
+    await _back(scene, scene.system.kafka)
 
 
 async def broker_restart_in_flush(scene: Scene) -> None:
@@ -197,20 +198,74 @@ async def broker_restart_in_flush(scene: Scene) -> None:
     begun = asyncio.Event()
     how = await link.meet(key, begun.set, swallow=False, within=MEET_WITHIN_S)
     scene.note(f"SIGTERM the broker {how}")
-    await asyncio.to_thread(scene.system.broker.stop)
-    await _broker_back(scene)
+    await asyncio.to_thread(scene.system.kafka.stop)
+    await _back(scene, scene.system.kafka)
 
 
-async def _broker_back(scene: Scene) -> None:
-    await scene.wait(0, 3)
+async def _back(scene: Scene, down: Cluster | LinkedKafka, within: float = 3.0) -> None:
+    await scene.wait(0, within)
     async with scene.system.repairing:
         # Reap it first: a process that was killed a moment ago may still seem to run.
-        await asyncio.to_thread(scene.system.broker.kill)
-        await asyncio.to_thread(scene.system.broker.start)
+        await asyncio.to_thread(down.kill)
+        await asyncio.to_thread(down.start)
     scene.note("the broker is back")
 
 
-# The network between one worker and the broker
+# One broker of several
+
+
+async def broker_lost(scene: Scene) -> None:
+    await _lose(scene, scene.chance.choice(scene.system.kafka.brokers), "any one")
+
+
+async def leader_lost(scene: Scene) -> None:
+    kafka, system = scene.system.kafka, scene.system
+    what = scene.chance.choice(("source", "keyed", "state", "group", "transaction"))
+    group = system.settings["kafka"]["group_id"]
+    if what == "group":
+        broker = await kafka.coordinator("group", group)
+    elif what == "transaction":
+        lane = scene.chance.randrange(LANES)
+        broker = await kafka.coordinator("transaction", f"{group}-lane-{lane}")
+    else:
+        broker = await kafka.leader(system.topic(what), scene.chance.randrange(LANES))
+    await _lose(scene, broker, f"which leads a {what}")
+
+
+async def _lose(scene: Scene, broker: LinkedKafka, which: str) -> None:
+    if scene.heads():
+        scene.note(f"kill -9 broker {broker.number}, {which}")
+        broker.strike()
+    else:
+        link = scene.system.links[await scene.system.some(scene.chance)]
+        key = scene.chance.choice((*IN_FLUSH, END_TXN))
+        act = scene.soon(broker.strike)
+        how = await link.meet(key, act, swallow=False, within=MEET_WITHIN_S)
+        scene.note(f"kill -9 broker {broker.number}, {which}, {how}")
+        await asyncio.sleep(SOON_S)
+    await _back(scene, broker, within=8.0)
+
+
+# The disk of a worker
+
+
+async def disk_full(scene: Scene) -> None:
+    """Its log is on that disk; so that it has something to say, its connections are broken."""
+    name = await scene.system.some(scene.chance)
+    scene.note(f"{name} cannot write to any file")
+    scene.system.take_disk(name)
+    for _ in range(scene.chance.randint(1, 3)):
+        await scene.wait(0.5, 2)
+        scene.note(f"reset {name}")
+        scene.system.links[name].reset()
+    await scene.wait(0.5, 2)
+    if scene.heads():
+        scene.note(f"kill -9 {name}")
+        scene.system.kill(name)
+    scene.system.give_disk(name)
+
+
+# The network between one worker and the brokers
 
 
 async def net_cut(scene: Scene) -> None:
@@ -302,6 +357,7 @@ FAULTS: dict[str, Fault] = {
     "broker-kill": broker_kill,
     "broker-kill-in-flush": broker_kill_in_flush,
     "broker-restart-in-flush": broker_restart_in_flush,
+    "disk-full": disk_full,
     "net-cut": net_cut,
     "net-half-cut": net_half_cut,
     "net-slow": net_slow,
@@ -310,3 +366,10 @@ FAULTS: dict[str, Fault] = {
     "silent-partition": silent_partition,
     "hot-campaign": hot_campaign,
 }
+OF_SEVERAL: dict[str, Fault] = {"broker-lost": broker_lost, "leader-lost": leader_lost}
+"""Those that need more than one broker."""
+
+
+def faults_of(brokers: int) -> dict[str, Fault]:
+    """Return the faults that fit so many brokers."""
+    return FAULTS | OF_SEVERAL if brokers > 1 else FAULTS

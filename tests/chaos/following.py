@@ -1,8 +1,10 @@
 """Reading a topic on from where one stood."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
@@ -20,21 +22,19 @@ class Follower:
         self._address = address
         self.positions = {TopicPartition(topic, number): 0 for number in range(partitions)}
 
+    async def ends(self) -> dict[TopicPartition, int]:
+        """Return the offset after the last record of each partition."""
+        async with self._consuming() as consumer:
+            ends: dict[TopicPartition, int] = await consumer.end_offsets(list(self.positions))
+        return ends
+
     async def read(self) -> AsyncIterator[Read]:
         """Yield the new records up to the present end, each partition's in order.
 
         Raises:
             TimeoutError: the end cannot be reached: a transaction stays open.
         """
-        consumer: AIOKafkaConsumer[bytes | None, bytes | None] = AIOKafkaConsumer(
-            bootstrap_servers=self._address,
-            isolation_level="read_committed",
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=FETCH_BYTES,
-        )
-        await consumer.start()
-        try:
-            consumer.assign(list(self.positions))
+        async with self._consuming() as consumer:
             for partition, position in self.positions.items():
                 consumer.seek(partition, position)
             ends = await consumer.end_offsets(list(self.positions))
@@ -49,5 +49,18 @@ class Follower:
                 # Markers of transactions have offsets, but are no records.
                 for partition in self.positions:
                     self.positions[partition] = await consumer.position(partition)
+
+    @contextlib.asynccontextmanager
+    async def _consuming(self) -> AsyncIterator[Any]:
+        consumer: AIOKafkaConsumer[bytes | None, bytes | None] = AIOKafkaConsumer(
+            bootstrap_servers=self._address,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=FETCH_BYTES,
+        )
+        await consumer.start()
+        try:
+            consumer.assign(list(self.positions))
+            yield consumer
         finally:
             await consumer.stop()

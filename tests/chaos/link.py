@@ -1,4 +1,4 @@
-"""A link between one worker and the broker that can be cut, slowed and reset, and that listens.
+"""A link between one worker and the brokers that can be cut, slowed and reset, and that listens.
 
 It is a TCP proxy. While a direction is held, what was sent in it waits, as it does in the buffers
 of a network that is cut, and arrives when the network is back. The link knows Kafka's framing well
@@ -11,6 +11,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, TypeAlias
 
 from tests.support.ports import LOOPBACK, free_port
@@ -52,38 +53,42 @@ class Requests:
 
 
 class Link:
-    """The way from one worker to the broker, and back; started once, for all lives of both."""
+    """The ways from one worker to the brokers, and back; started once, for all lives of all."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, brokers: int = 1) -> None:
         self.name = name
-        self.port = free_port()
-        self.target = 0
-        """The broker's port for this link."""
+        self.ports = [free_port() for _ in range(brokers)]
+        self.targets = [0] * brokers
+        """The brokers' ports for this link."""
         self.delay = 0.0
         """Seconds that every piece of data takes longer."""
         self.refusing = False
         self._flowing = {direction: asyncio.Event() for direction in DIRECTIONS}
         self._writers: set[asyncio.StreamWriter] = set()
         self._watchers: list[Callable[[int], bool]] = []
-        self._server: asyncio.Server | None = None
+        self._serving: set[asyncio.Task[None] | None] = set()
+        self._servers: list[asyncio.Server] = []
 
     @property
-    def address(self) -> str:
-        """host:port, for the worker."""
-        return f"{LOOPBACK}:{self.port}"
+    def addresses(self) -> list[str]:
+        """host:port of each broker, for the worker."""
+        return [f"{LOOPBACK}:{port}" for port in self.ports]
 
     async def start(self) -> None:
         """Listen."""
         self.heal()
-        self._server = await asyncio.start_server(self._serve, LOOPBACK, self.port)
+        for broker, port in enumerate(self.ports):
+            serve = partial(self._serve, broker)
+            self._servers.append(await asyncio.start_server(serve, LOOPBACK, port))
 
     async def close(self) -> None:
         """Break all connections and listen no more."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         self.heal()
-        self.reset()
-        await asyncio.sleep(0)
+        while self._serving:
+            self.reset()
+            await asyncio.sleep(0.01)
 
     # What can be done to it
 
@@ -138,12 +143,24 @@ class Link:
 
     # How it works
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(
+        self, broker: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.current_task()
+        self._serving.add(task)
+        try:
+            await self._connect(self.targets[broker], reader, writer)
+        finally:
+            self._serving.discard(task)
+
+    async def _connect(
+        self, target: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         if self.refusing:
             _reset(writer)
             return
         try:
-            far_reader, far_writer = await asyncio.open_connection(LOOPBACK, self.target)
+            far_reader, far_writer = await asyncio.open_connection(LOOPBACK, target)
         except OSError:  # the broker is down
             _reset(writer)
             return
@@ -159,6 +176,7 @@ class Link:
             self._writers -= both
             for way in ways:
                 way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
             for each in both:
                 each.close()
 
@@ -185,7 +203,9 @@ class Link:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Break a connection in a way that the other side notices as an error."""
+    """Break a connection, unless it is, in a way that the other side notices as an error."""
+    if writer.transport.is_closing():
+        return
     with contextlib.suppress(OSError):
         linger = struct.pack("ii", 1, 0)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

@@ -9,9 +9,9 @@ from aiokafka.errors import KafkaError
 
 from tests.chaos.alerts import SOUND_ROUNDS, AlertLedger
 from tests.chaos.asking import Asker
-from tests.chaos.cells import Difference, StateCells, compare_answers
+from tests.chaos.cells import Difference, compare_answers
 from tests.chaos.dead import DeadLetters
-from tests.chaos.faults import FAULTS, Scene
+from tests.chaos.faults import FAULTS, OF_SEVERAL, Scene
 from tests.chaos.following import Follower
 from tests.chaos.plan import Together
 from tests.chaos.system import GRACE_S, LANES, RETENTION_S, WINDOW_S, System
@@ -20,6 +20,7 @@ from tests.chaos.truth import CellName, Truth
 from tests.support.brokers import KafkaStartError
 from tests.support.topics import committed_offsets
 from tests.support.waiting import until
+from tests.support.workers import WorkerProcess
 
 BEFORE_S = (2.0, 5.0)
 """Seconds of events before the first fault, by chance between these."""
@@ -69,14 +70,12 @@ class Rounds:
         self._system = system
         self._traffic = traffic
         self._seed = seed
-        address, topic = system.broker.address, system.topic
+        address, topic = system.kafka.address, system.topic
         self._source = Follower(address, topic("source"), PARTITIONS)
         self._keyed = Follower(address, topic("keyed"), LANES)
-        self._state = Follower(address, topic("state"), LANES)
         self._alerts = Follower(address, topic("alerts"), LANES)
         self._dead = Follower(address, topic("dead_letter"), LANES)
         self._truth = Truth(WINDOW_S, GRACE_S, RETENTION_S)
-        self._cells = StateCells()
         self._ledger = AlertLedger()
         self._letters = DeadLetters()
         self._hop_ends: dict[int, int] = {}
@@ -90,18 +89,19 @@ class Rounds:
         records, letters = self._truth.records, len(self._truth.refused)
         transitions = self._ledger.transitions
         try:
-            errors = self._system.broker.coordinator_errors()
-            await self._disturb(number, faults, chance)
+            errors = self._system.kafka.coordinator_errors()
+            await disturb(self._system, self._traffic, faults, chance)
+            self._broken_in.update(dict.fromkeys(self._traffic.broken, number))
             began = time.monotonic()
             try:
                 await self._settle()
             except AssertionError:
-                if self._system.broker.coordinator_errors() == errors:
+                if self._system.kafka.coordinator_errors() == errors:
                     raise
                 await self._system.repair()
                 await self._settle()
             result.calm_after = time.monotonic() - began
-            await self._compare(number, result, chance)
+            await self._compare(number, result, set(self._truth.changed))
         except TROUBLE as error:
             result.trouble.append(f"no calm: {error!r}")
         result.events = self._truth.records - records
@@ -110,22 +110,6 @@ class Rounds:
         for each in result.wrong:
             self._system.notes.error("%s", each)
         return result
-
-    async def _disturb(self, number: int, faults: Together, chance: random.Random) -> None:
-        """Let events flow and faults come."""
-        await self._system.usual()
-        self._traffic.broken = frozenset(chance.sample(self._traffic.campaigns, BROKEN))
-        self._broken_in.update(dict.fromkeys(self._traffic.broken, number))
-        async with self._traffic.flowing():
-            await asyncio.sleep(chance.uniform(*BEFORE_S))
-            async with asyncio.timeout(FAULTS_WITHIN_S), asyncio.TaskGroup() as group:
-                for position, name in enumerate(faults):
-                    own = random.Random(f"{chance.random()}")  # noqa: S311 - repeatable
-                    scene = Scene(self._system, self._traffic, own)
-                    after = chance.uniform(0, APART_S) if position else 0.0
-                    group.create_task(_begin(name, scene, after))
-            await asyncio.sleep(chance.uniform(*AFTER_S))
-        self._traffic.silent = frozenset()
 
     async def _settle(self) -> None:
         """Return when all that the faults broke works again and all events went all the way."""
@@ -158,40 +142,39 @@ class Rounds:
 
     async def _committed(self, role: str) -> dict[int, int]:
         group = self._system.settings["kafka"]["group_id"]
-        address = self._system.broker.address
+        address = self._system.kafka.address
         return await committed_offsets(address, group, self._system.topic(role))
 
-    async def _compare(self, number: int, result: Result, chance: random.Random) -> None:
-        async for record in self._state.read():
-            self._cells.take(record)
+    async def _compare(self, number: int, result: Result, names: set[CellName]) -> None:
+        """Compare cells with what each worker says, and everything else."""
         async for record in self._dead.read():
             self._letters.take(record)
-        worker = Asker(self._system.workers[chance.choice(self._system.running())])
-        changed = {*self._truth.changed, *self._cells.changed}
-        self._cells.compare(self._truth.cells, changed, result.difference)
-        await self._compare_api(worker, changed, result.difference)
+        for asker in self._askers():
+            result.difference.add(await self._ask(asker, names))
         result.dead_wrong = self._letters.problems(self._truth.refused)
-        await self._compare_alerts(number, worker, result)
+        result.alerts_wrong = await self._compare_alerts(number)
         self._truth.changed.clear()
 
-    async def _compare_api(
-        self, worker: Asker, names: set[CellName], difference: Difference
-    ) -> None:
-        answered = Difference()
-        await compare_answers(worker, self._truth.cells, names, WINDOW_S, answered)
-        total = await worker.total()
-        if total != self._truth.counted:
-            answered.where.append(f"API: {total} events in all, not {self._truth.counted}")
-        # The same event may be missing in both.
-        difference.lost = max(difference.lost, answered.lost)
-        difference.doubled = max(difference.doubled, answered.doubled)
-        difference.where += answered.where
+    def _askers(self) -> list[Asker]:
+        workers = ((name, self._system.workers[name]) for name in self._system.running())
+        return [Asker(name, each) for name, each in workers if isinstance(each, WorkerProcess)]
 
-    async def _compare_alerts(self, number: int, worker: Asker, result: Result) -> None:
+    async def _ask(self, asker: Asker, names: set[CellName]) -> Difference:
+        difference = Difference()
+        await compare_answers(asker, self._truth.cells, names, WINDOW_S, difference)
+        total = await asker.total()
+        if total != self._truth.counted:
+            difference.where.append(
+                f"worker {asker.name}: {total} events in all, not {self._truth.counted}"
+            )
+        return difference
+
+    async def _compare_alerts(self, number: int) -> list[str]:
+        asker = self._askers()[-1]
         while True:
             async for record in self._alerts.read():
                 self._ledger.take(record)
-            firing = await worker.firing()
+            firing = await asker.firing()
             seen = self._ledger.transitions
             async for record in self._alerts.read():
                 self._ledger.take(record)
@@ -202,18 +185,40 @@ class Rounds:
             for each in self._traffic.campaigns
             if number - self._broken_in.get(each, -SOUND_ROUNDS) >= SOUND_ROUNDS
         }
-        broken = self._traffic.broken
-        result.alerts_wrong = self._ledger.problems(firing, broken, frozenset(sound))
+        return self._ledger.problems(firing, self._traffic.broken, frozenset(sound))
 
-    async def compare_all(self) -> Difference:
-        """Compare all cells there ever were, asking each worker that runs."""
-        difference = Difference()
-        for name in self._system.running():
-            worker = Asker(self._system.workers[name])
-            await self._compare_api(worker, set(self._truth.cells), difference)
-        return difference
+    async def compare_restarted(self, last: Result) -> None:
+        """Kill all workers, and compare every cell there ever was with what comes out of Kafka.
+
+        Args:
+            last: the last round's; gets what is wrong.
+        """
+        self._system.notes.info("restart all workers")
+        try:
+            await self._system.restart_all()
+            await self._compare(last.number, last, set(self._truth.cells))
+        except TROUBLE as error:
+            last.trouble.append(f"no calm after all workers were restarted: {error!r}")
+
+
+async def disturb(
+    system: System, traffic: Traffic, faults: Together, chance: random.Random
+) -> None:
+    """Let events flow and faults come."""
+    await system.usual()
+    traffic.broken = frozenset(chance.sample(traffic.campaigns, BROKEN))
+    async with traffic.flowing():
+        await asyncio.sleep(chance.uniform(*BEFORE_S))
+        async with asyncio.timeout(FAULTS_WITHIN_S), asyncio.TaskGroup() as group:
+            for position, name in enumerate(faults):
+                own = random.Random(f"{chance.random()}")  # noqa: S311 - repeatable
+                scene = Scene(system, traffic, own)
+                after = chance.uniform(0, APART_S) if position else 0.0
+                group.create_task(_begin(name, scene, after))
+        await asyncio.sleep(chance.uniform(*AFTER_S))
+    traffic.silent = frozenset()
 
 
 async def _begin(name: str, scene: Scene, after: float) -> None:
     await asyncio.sleep(after)
-    await FAULTS[name](scene)
+    await (FAULTS | OF_SEVERAL)[name](scene)

@@ -1,19 +1,20 @@
-"""The system under test: a broker, workers in one group, a link from each of them to the broker."""
+"""The system under test: brokers, workers in one group, links from each of them to the brokers."""
 
 import asyncio
 import contextlib
 import logging
 import random
-import shutil
+import resource
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Protocol, TypeVar
 
-from tests.chaos.kafka import LinkedKafka
+from tests.chaos.kafka import Cluster
 from tests.chaos.link import Link
 from tests.chaos.traffic import PARTITIONS
 from tests.support.brokers import RunningBroker
-from tests.support.topics import create_topic
+from tests.support.processes import ServerProcess
 from tests.support.waiting import until
 from tests.support.workers import Settings, WorkerProcess, settings_for
 
@@ -36,25 +37,62 @@ RULE = {
 }
 
 
+class Worker(Protocol):
+    """A process that counts; `start` again for another life of it."""
+
+    @property
+    def process(self) -> ServerProcess:
+        """The process that runs, or ran last."""
+        ...
+
+    def start(self) -> None:
+        """Start; it is not ready yet."""
+        ...
+
+    def stop(self) -> int:
+        """SIGTERM; return the exit status."""
+        ...
+
+    def kill(self) -> int:
+        """SIGKILL; return the exit status."""
+        ...
+
+    async def is_ready(self) -> bool:
+        """Whether it has all that it should have."""
+        ...
+
+
+class OurWorker(WorkerProcess):
+    """`campaign-streams worker`."""
+
+    async def is_ready(self) -> bool:
+        """Whether it says that it is ready."""
+        try:
+            answer = await self.ask("/readyz")
+        except (OSError, TimeoutError, IndexError):
+            return False
+        return answer.status == 200
+
+
 class System:
     """Runs inside `async with running(...)`.
 
     Workers that end are started again, as a supervisor does, unless they are held down.
     """
 
-    def __init__(self, directory: Path, notes: logging.Logger) -> None:
+    def __init__(self, directory: Path, notes: logging.Logger, brokers: int) -> None:
         self.directory = directory
         self.notes = notes
-        self.links = {name: Link(name) for name in NAMES}
-        self.broker = LinkedKafka(list(self.links.values()))
-        self.workers: dict[str, WorkerProcess] = {}
+        self.links = {name: Link(name, brokers) for name in NAMES}
+        self.kafka = Cluster(list(self.links.values()), brokers)
+        self.workers: dict[str, Worker] = {}
         self.wanted: set[str] = set()
         self.held: Counter[str] = Counter()
         self.settings: Settings = {}
         self.repairing = asyncio.Lock()
-        """Held while the broker is started."""
+        """Held while brokers are started."""
         self.repairs = 0
-        """How often the broker was restarted because its group coordinator was broken."""
+        """How often the brokers were restarted because a group coordinator was broken."""
         self.own_ends = 0
         """How often a worker ended that nobody had ended."""
         self._begun: set[str] = set()
@@ -63,30 +101,29 @@ class System:
     # The parts
 
     async def start(self) -> None:
-        """Start the broker, make the source topic, prepare workers."""
+        """Start the brokers, make the source topic, prepare workers."""
         for link in self.links.values():
             await link.start()
-        await asyncio.to_thread(self.broker.start)
-        direct = RunningBroker("kafka", self.broker.address)
+        await asyncio.to_thread(self.kafka.start)
+        direct = RunningBroker("kafka", self.kafka.address)
         self.settings = settings_for(
             direct,
             "chaos",
-            topics={"partitions": LANES},
+            topics={"partitions": LANES, "replication_factor": len(self.kafka.brokers)},
             windows={"size": WINDOW_S, "grace": GRACE_S, "retention": RETENTION_S},
             rules=[RULE],
         )
         self.settings["kafka"]["session_timeout"] = SESSION_S
-        await create_topic(
-            self.broker.address,
-            self.topic("source"),
-            PARTITIONS,
-            retention_ms="600000",
-            segment_bytes=str(64 * 1024 * 1024),
-        )
+        small = {"retention.ms": "600000", "segment.bytes": f"{64 * 1024 * 1024}"}
+        await self.kafka.create_topic(self.topic("source"), PARTITIONS, small)
         for name, link in self.links.items():
-            over_link = {**self.settings["kafka"], "bootstrap_servers": [link.address]}
-            settings = {**self.settings, "kafka": over_link}
-            self.workers[name] = WorkerProcess(settings, self.directory, f"worker-{name}")
+            self.workers[name] = self.make_worker(name, link)
+
+    def make_worker(self, name: str, link: Link) -> Worker:
+        """Prepare a worker that reaches the brokers over a link."""
+        over_link = {**self.settings["kafka"], "bootstrap_servers": link.addresses}
+        settings = {**self.settings, "kafka": over_link}
+        return OurWorker(settings, self.directory, f"worker-{name}")
 
     def topic(self, role: str) -> str:
         """The name of a topic."""
@@ -94,16 +131,11 @@ class System:
         return name
 
     def close(self) -> None:
-        """End all processes and keep the broker's log and its own topics."""
+        """End all processes."""
         self.wanted.clear()
         for name in self.running():
             self.workers[name].kill()
-        self.broker.kill()
-        with contextlib.suppress(OSError):
-            shutil.copy(self.broker.log_file, self.directory)
-            for internal in (self.broker.directory / "data").glob("__*"):
-                shutil.copytree(internal, self.directory / internal.name)
-        self.broker.close()
+        self.kafka.close(self.directory)
 
     # Workers
 
@@ -150,6 +182,19 @@ class System:
         with contextlib.suppress(ProcessLookupError):
             self.workers[name].process.resume()
 
+    def take_disk(self, name: str) -> None:
+        """Let every write of a worker to any file fail, its log included."""
+        self._limit_files(name, 0)
+
+    def give_disk(self, name: str) -> None:
+        """Let a worker write to files again."""
+        self._limit_files(name, resource.RLIM_INFINITY)
+
+    def _limit_files(self, name: str, size: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            pid = self.workers[name].process.pid
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
     async def supervise(self) -> None:
         """Start workers that should run and do not. Never returns."""
         while True:
@@ -179,26 +224,33 @@ class System:
                 await self.stop(name)
         await self.ready()
 
+    async def restart_all(self) -> None:
+        """Kill -9 all workers; return when all are ready again."""
+        for name in self.running():
+            self.kill(name)
+        await self.ready()
+
     async def heal(self) -> None:
         """Undo what a fault may have left behind; return when enough workers are ready."""
         for link in self.links.values():
             link.heal()
         for name in self.running():
             self.resume(name)
+            self.give_disk(name)
         async with self.repairing:
-            if not self.broker.running:
-                await asyncio.to_thread(self.broker.start)
+            await asyncio.to_thread(self.kafka.start)
         for name in NAMES:
             if len(self.wanted) < USUAL:
                 self.wanted.add(name)
         await self.ready()
 
     async def repair(self) -> None:
-        """Do what an operator does about a group coordinator that is broken: restart the broker."""
+        """Do what an operator does about a group coordinator that is broken: restart Kafka."""
         self.repairs += 1
-        self.notes.warning("restart the broker: its group coordinator is broken")
+        self.notes.warning("restart Kafka: its group coordinator is broken")
         async with self.repairing:
-            await asyncio.to_thread(self.broker.restart)
+            await asyncio.to_thread(self.kafka.stop)
+            await asyncio.to_thread(self.kafka.start)
 
     async def ready(self) -> None:
         """Return as soon as all workers that should run are ready."""
@@ -207,20 +259,15 @@ class System:
     async def _all_ready(self) -> bool:
         if set(self.running()) != self.wanted:
             return False
-        for name in self.wanted:
-            try:
-                answer = await self.workers[name].ask("/readyz")
-            except (OSError, TimeoutError, IndexError):
-                return False
-            if answer.status != 200:
-                return False
-        return True
+        return all([await self.workers[name].is_ready() for name in sorted(self.wanted)])
+
+
+Running = TypeVar("Running", bound=System)
 
 
 @contextlib.asynccontextmanager
-async def running(directory: Path, notes: logging.Logger) -> AsyncIterator[System]:
+async def running(system: Running) -> AsyncIterator[Running]:
     """Run a system; nothing of it is left at the end."""
-    system = System(directory, notes)
     try:
         await system.start()
         supervising = asyncio.create_task(system.supervise())

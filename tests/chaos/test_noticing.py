@@ -7,16 +7,15 @@ import orjson
 import pytest
 from aiokafka.structs import ConsumerRecord
 
-from streams.domain.blocks import Dimensions
-from streams.domain.counts import Cell, pack
 from tests.chaos.alerts import AlertLedger
-from tests.chaos.cells import Difference, StateCells
+from tests.chaos.cells import Difference, compare_answers
 from tests.chaos.dead import DeadLetters
 from tests.chaos.faults import FAULTS
 from tests.chaos.link import END_TXN, PRODUCE, Requests
 from tests.chaos.plan import plan
 from tests.chaos.truth import CellName, Truth
 from tests.support.mixture import send_event
+from tests.support.oracle import rfc3339
 from tests.support.topics import Read
 
 NOW = 1_800_000_000_000
@@ -35,25 +34,40 @@ def truth_of(*values: bytes) -> Truth:
     return truth
 
 
-@pytest.mark.parametrize(("said", "lost", "doubled"), [(1, 1, 0), (2, 0, 0), (3, 0, 1), (0, 2, 0)])
-def test_counts(said: int, lost: int, doubled: int) -> None:
+class Worker:
+    """Says of one window of one campaign what it is told to say."""
+
+    name = "a"
+
+    def __init__(self, said: int) -> None:
+        group = {"treatment_id": "0", "delivery_type": "SMS", "channel_type": "SMS"}
+        counts = {"counts": {"SUCCESS": said}, "engagement": {}}
+        start = rfc3339(NOW // 1000)
+        self._window = {"start": start, **counts, "groups": [{**group, **counts}]}
+        self._empty = not said
+
+    async def whole(self, _: str) -> Any:
+        return {"windows": [] if self._empty else [self._window]}
+
+
+@pytest.mark.parametrize(
+    ("sent", "said", "lost", "doubled"),
+    [(2, 1, 1, 0), (2, 2, 0, 0), (2, 3, 0, 1), (2, 0, 2, 0), (0, 4, 0, 4), (0, 0, 0, 0)],
+)
+async def test_counts(sent: int, said: int, lost: int, doubled: int) -> None:
     event = orjson.dumps(send_event("c", NOW, "SUCCESS", delivery_type="SMS"))
-    truth, cells, difference = truth_of(event, event), StateCells(), Difference()
-    start = NOW // 1000
-    cell = Cell(None, {Dimensions("SUCCESS", "0", "SMS", "SMS"): said}, {})
-    if said:
-        cells.take(record(orjson.dumps(("window", "c", start)), pack(cell)))
-    cells.compare(truth.cells, truth.changed, difference)
+    truth, difference = truth_of(*[event] * sent), Difference()
+    names = {CellName("c", NOW // 1000)}
+    await compare_answers(Worker(said), truth.cells, names, 5, difference)
     assert (difference.lost, difference.doubled) == (lost, doubled)
     assert bool(difference.where) == bool(lost or doubled)
 
 
-def test_cell_of_nothing() -> None:
-    cells, difference = StateCells(), Difference()
-    cell = Cell(None, {Dimensions("SUCCESS", "0", "SMS", "SMS"): 4}, {})
-    cells.take(record(orjson.dumps(("window", "c", 0)), pack(cell)))
-    cells.compare({}, {CellName("c", 0)}, difference)
-    assert (difference.lost, difference.doubled) == (0, 4)
+def test_what_two_workers_miss_is_missing_once() -> None:
+    one, both = Difference(2, 0, ["one"]), Difference()
+    both.add(one)
+    both.add(Difference(2, 3, ["other"]))
+    assert (both.lost, both.doubled, both.where) == (2, 3, ["one", "other"])
 
 
 def letter(offset: int, value: bytes = b"bad", reason: str = "not-json") -> Read:

@@ -11,7 +11,7 @@ import orjson
 from aiokafka.errors import KafkaError
 
 from tests.support.mixture import MS, SPOILS, Mixture, SourceRecord, send_event
-from tests.support.oracle import GROUPS
+from tests.support.oracle import ENGAGEMENT, GROUPS
 from tests.support.topics import Sender
 
 PARTITIONS = 6
@@ -30,6 +30,7 @@ DISORDER_MS = 2 * MS
 HOT = 0.9
 """Share of all events that a hot campaign has."""
 
+COUNTABLE = {"_campaign.send", *(f"_campaign.{name}" for name in ENGAGEMENT)}
 _SLOT = 1_111_111_111_111
 _FAILURES = ("FAILURE", "HOOK_FAILURE", "TRANSIENT_FAILURE")
 
@@ -45,10 +46,13 @@ class Traffic:
     """Sends events inside `async with flowing()`.
 
     What is wrong with them is changed while they flow: `broken` campaigns fail, `hot` has most of
-    the events, `silent` partitions get none, `speed` multiplies the rate.
+    the events, `silent` partitions get none, `speed` multiplies the rate. With `countable` all of
+    them can be counted: none is broken, and none of a kind that is left out.
     """
 
-    def __init__(self, address: str, topic: str, rate: int, seed: str) -> None:
+    def __init__(
+        self, address: str, topic: str, rate: int, seed: str, *, countable: bool = False
+    ) -> None:
         self.rate = rate
         self.speed = 1.0
         self.broken: frozenset[str] = frozenset()
@@ -57,10 +61,11 @@ class Traffic:
         self._address = address
         self._topic = topic
         self._chance = random.Random(seed)  # noqa: S311 - repeatable
+        self._bad_share = 0.0 if countable else BAD
         self._late_from = int(time.time() * 1000) - LATE_BY_MS
         mixture = Mixture(0, until=0, campaigns=SOUND_CAMPAIGNS)
         self.campaigns = mixture.ids
-        self._sound = {each: _patterns(mixture, each) for each in mixture.ids}
+        self._sound = {each: _patterns(mixture, each, countable) for each in mixture.ids}
         self._failing = {each: _failing(each) for each in mixture.ids}
 
     @contextlib.asynccontextmanager
@@ -95,7 +100,7 @@ class Traffic:
     def _record(self) -> SourceRecord:
         now = int(time.time() * 1000)
         draw = self._chance.random()
-        value = self._bad(now) if draw < BAD else self._good(now)
+        value = self._bad(now) if draw < self._bad_share else self._good(now)
         partition = int(self._chance.random() * PARTITIONS)
         while partition in self.silent:
             partition = int(self._chance.random() * PARTITIONS)
@@ -121,12 +126,14 @@ class Traffic:
         return spoil(event, now)
 
 
-def _patterns(mixture: Mixture, campaign_id: str) -> list[Pattern]:
+def _patterns(mixture: Mixture, campaign_id: str, countable: bool) -> list[Pattern]:
     """A campaign's events when all is well: of every kind, and few failures."""
     patterns: list[Pattern] = []
     failing = 0
     while len(patterns) < POOL:
         event = mixture.event(campaign_id, _SLOT)
+        if countable and event["event_type"] not in COUNTABLE:
+            continue
         fails = GROUPS.get(event["attributes"].get("campaign_send_status", "")) == "failure"
         if fails and failing == FAILING:
             continue

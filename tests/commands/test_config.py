@@ -57,6 +57,17 @@ def test_check_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_check_warns_of_what_is_hardly_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("my.yaml").write_text("rules: [{name: mine, statuses: [FAILUR]}]", "utf-8")
+    assert run("config", "check", "--config", "my.yaml") == 0
+    out, err = capsys.readouterr()
+    assert out == "configuration is valid: my.yaml\n"
+    assert err == (
+        "campaign-streams: warning: rule mine watches FAILUR, which is no known status: "
+        "did you mean FAILURE?\n"
+    )
+
+
 def test_show_hides_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     text = f"receivers: [{{name: a, url: 'https://a/?key=hunter2', secrets: [{SECRET}]}}]"
     Path("my.yaml").write_text(text, "utf-8")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from streams.domain.events import Reason
 from tests.support.brokers import KafkaBroker, RunningBroker
 from tests.support.mixture import SourceRecord
 from tests.support.ports import free_port
@@ -309,3 +310,8 @@ def test_help_has_an_example(name: str) -> None:
     done = run(name, "--help")
     assert done.returncode == 0
     assert f"campaign-streams dead-letter {name} --" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["list", "replay"])
+def test_help_names_the_reasons_in_their_words(name: str) -> None:
+    assert f"--reason [{'|'.join(reason.value for reason in Reason)}]" in run(name, "--help").stdout

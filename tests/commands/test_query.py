@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,6 +128,38 @@ def test_a_server_that_is_away(capsys: pytest.CaptureFixture[str]) -> None:
     assert query("campaigns", "--url", url) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert f"no answer from {url}" in line
+
+
+def test_a_server_that_is_no_api(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.api.client.ANSWER_WITHIN", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert query("campaigns", "--url", url) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"no answer from {url} (timed out)" in line
+
+
+def test_a_server_that_speaks_something_else(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        url = f"http://127.0.0.1:{other.getsockname()[1]}"
+
+        def greet() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0-\x1b[31mserver\r\n\n")
+                # Closed before it is read, the request would be answered by a reset.
+                connection.recv(4096)
+
+        greeting = threading.Thread(target=greet)
+        greeting.start()
+        assert query("campaigns", "--url", url) == 1
+        greeting.join(30)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"{url} is no campaign-streams API: check the URL (--url)")
 
 
 def test_a_url_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:

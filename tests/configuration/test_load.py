@@ -112,14 +112,36 @@ def test_secrets_from_files() -> None:
     assert [secret.get_secret_value() for secret in receiver.secrets] == SECRETS
 
 
-def test_a_secret_that_cannot_be_had() -> None:
-    write("", "empty")
-    for key in ("password_file: nope", "password_file: empty", "{password_file: x, password: y}"):
-        inner = key if key.startswith("{") else f"{{{key}}}"
-        (line, *_) = problems(f"kafka:\n  sasl: {inner}")
-        assert line.startswith("my.yaml:2: kafka.sasl.password_file: ")
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("password_file: nope", '"nope" cannot be read: No such file or directory'),
+        ("password_file: empty", '"empty" is empty'),
+        ("password_file: binary", '"binary" is not UTF-8'),
+        ("password_file: nope, password: y", "password is also set directly"),
+    ],
+)
+def test_a_secret_that_cannot_be_had_is_one_problem(keys: str, said: str) -> None:
+    write(" \n", "empty")
+    Path("binary").write_bytes(b"\xff")
+    text = f"kafka:\n  sasl: {{mechanism: PLAIN, username: a, {keys}}}"
+    assert problems(text) == [f"my.yaml:2: kafka.sasl.password_file: {said}"]
+
+
+def test_a_receiver_s_secrets_that_cannot_be_had_are_one_problem() -> None:
+    text = "receivers:\n- name: ops\n  url: 'https://a/'\n"
+    cannot = '"nope" cannot be read: No such file or directory'
+    assert problems(f"{text}  secrets_file: nope") == [
+        f"my.yaml:4: receivers[0].secrets_file: {cannot}"
+    ]
+    name = "CAMPAIGN_STREAMS_RECEIVERS__0__SECRETS_FILE"
+    assert problems(text, {name: "nope"}) == [f"environment {name}: {cannot}"]
+
+
+def test_a_secret_and_its_file_in_the_environment() -> None:
+    write("s3cret", "file")
     name = "CAMPAIGN_STREAMS_KAFKA__SASL__PASSWORD"
-    (line, *_) = problems(environ={name: "hunter2", f"{name}_FILE": "empty"})
+    (line, *_) = problems(environ={name: "hunter2", f"{name}_FILE": "file"})
     assert line == f"environment {name}_FILE: kafka.sasl.password is also set directly"
 
 

@@ -93,7 +93,7 @@ def test_a_breach_fires_at_once_without_for() -> None:
     alerts = book()
 
     assert show(alerts, HIGH, T0) == "firing"
-    assert alerts.watches(SCOPE.campaign_id)
+    assert SCOPE.campaign_id in alerts.watched
 
 
 def test_it_fires_once_for_one_episode() -> None:
@@ -135,7 +135,7 @@ def test_a_breach_that_ends_before_for_leaves_no_trace() -> None:
 
     assert show(alerts, BETWEEN, T0 + 5, waiting) is None
     assert alerts.alerts() == []
-    assert not alerts.watches(SCOPE.campaign_id)
+    assert SCOPE.campaign_id not in alerts.watched
     # The next breach waits its whole time again.
     assert show(alerts, HIGH, T0 + 10, waiting) is None
 
@@ -149,7 +149,7 @@ def test_it_resolves_when_the_rate_stays_low_for_long_enough() -> None:
     assert show(alerts, LOW, T0 + 90) == "resolved"
     (alert,) = alerts.alerts()
     assert (alert.state, alert.ends_at, alert.sequence) == ("resolved", T0 + 90, 2)
-    assert not alerts.watches(SCOPE.campaign_id)
+    assert SCOPE.campaign_id not in alerts.watched
 
 
 @pytest.mark.parametrize("what", [BETWEEN, HIGH])
@@ -202,7 +202,7 @@ def test_scopes_and_rules_have_alerts_of_their_own() -> None:
     for scope_of in (RULE, other):
         show(alerts, LOW, T0 + 1, scope_of)
         show(alerts, LOW, T0 + 31, scope_of)
-    assert alerts.watches(SCOPE.campaign_id)
+    assert SCOPE.campaign_id in alerts.watched
     assert sum(alert.is_live for alert in alerts.alerts()) == 1
 
 
@@ -271,7 +271,7 @@ def test_a_restart_fires_nothing_twice() -> None:
     again = restarted(alerts)
     again.resume(T0 + 60)
 
-    assert again.watches(SCOPE.campaign_id)
+    assert SCOPE.campaign_id in again.watched
     assert show(again, HIGH, T0 + 60) is None
     assert again.tick(T0 + 60) == []
 
@@ -319,7 +319,7 @@ def test_reading_null_back_removes_a_live_alert() -> None:
     alerts.restore("alert-1", None)
 
     assert alerts.alerts() == []
-    assert not alerts.watches(SCOPE.campaign_id)
+    assert SCOPE.campaign_id not in alerts.watched
     assert show(alerts, HIGH, T0 + 1) == "firing"
 
 
@@ -514,7 +514,7 @@ class Book(RuleBasedStateMachine):
     def one_episode_at_a_time(self) -> None:
         live = [alert for alert in self.alerts.alerts() if alert.is_live]
         assert len(live) == (self.firing or self.bad_since is not None)
-        assert self.alerts.watches(SCOPE.campaign_id) == bool(live)
+        assert (SCOPE.campaign_id in self.alerts.watched) == bool(live)
 
 
 ENDS = {"resolved", "expired"}

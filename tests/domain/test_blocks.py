@@ -7,29 +7,45 @@ from hypothesis import strategies as st
 from streams.domain.blocks import (
     BLOCK_VERSION,
     Block,
-    CampaignCounts,
     Dimensions,
     WindowCounts,
     decode,
+    decode_campaigns,
+    decode_counts,
     encode,
     encode_records,
+    page_of,
     partition_of,
+    split,
 )
-from streams.domain.events import Key, Tally
+from streams.domain.events import Attributes, FullAttributes
+from streams.domain.tally import Tally
+from streams.errors import FormatError
+from tests.support.partitions import window_counts
 
 texts = st.text(max_size=12)
 names = st.none() | texts
-dimensions = st.builds(Dimensions, texts, names, names, names)
-counts = st.dictionaries(dimensions, st.integers(1, 10**9), max_size=4)
-windows = st.builds(WindowCounts, st.integers(0, 10**10), counts, counts)
-campaigns = st.builds(CampaignCounts, texts, names, st.lists(windows, max_size=3))
+dimensions = st.builds(Dimensions, texts, names, names, names, st.booleans())
+counts = st.dictionaries(dimensions, st.integers(1, 10**9), min_size=1, max_size=4)
+windows = st.builds(
+    window_counts, st.integers(0, 10**10), st.dictionaries(texts, counts, max_size=9), names
+)
 event_times = st.dictionaries(st.integers(0, 99), st.integers(0, 10**13), max_size=3)
 received = st.integers(0, 10**13)
 made_blocks = st.builds(
-    Block, st.just(BLOCK_VERSION), event_times, received, st.lists(campaigns, max_size=5)
+    Block, st.just(BLOCK_VERSION), event_times, received, st.lists(windows, max_size=5)
 )
-keys: st.SearchStrategy[Key] = st.tuples(texts, st.integers(0, 10**10), texts, names, names, names)
-tallied = st.dictionaries(keys, st.integers(1, 1000), max_size=30)
+
+
+def rows_of(parts: list[WindowCounts]) -> Counter[tuple[int, str, str | None, Dimensions]]:
+    rows: Counter[tuple[int, str, str | None, Dimensions]] = Counter()
+    for part in parts:
+        for at, dimension, count in zip(
+            part.at_campaign, part.at_dimension, part.counts, strict=True
+        ):
+            name, app = part.campaigns[at], part.apps[at]
+            rows[part.start, name, app, part.dimensions[dimension]] += count
+    return rows
 
 
 @given(made_blocks)
@@ -37,16 +53,35 @@ def test_a_block_comes_back_as_it_was(block: Block) -> None:
     assert decode(encode(block)) == block
 
 
+@given(windows)
+def test_a_windows_counts_come_back_as_they_were(counts: WindowCounts) -> None:
+    value = encode(counts)
+    assert decode_counts(value) == counts
+    assert decode_campaigns(value) == counts.campaigns
+
+
 @given(made_blocks, st.integers(1, 200))
 def test_records_of_a_block_hold_it_all(block: Block, limit: int) -> None:
     values = list(encode_records(block, limit))
     parts = [decode(value) for value in values]
-    assert [c for part in parts for c in part.campaigns] == block.campaigns
+    assert rows_of([w for part in parts for w in part.windows]) == rows_of(block.windows)
     assert [part.event_times for part in parts[:-1]] == [{}] * (len(parts) - 1)
     assert parts[-1].event_times == block.event_times
     assert {part.received_at for part in parts} == {block.received_at}
     for value, part in zip(values, parts, strict=True):
-        assert len(value) <= limit or len(part.campaigns) <= 1
+        assert len(value) <= limit or sum(len(each.campaigns) for each in part.windows) <= 1
+
+
+@given(windows, st.integers(1, 7))
+def test_pages_hold_it_all_each_campaign_on_its_own(counts: WindowCounts, pages: int) -> None:
+    counts.late = {at: at + 1 for at in range(0, len(counts.campaigns), 2)}
+    parts = split(counts, pages)
+    assert len(parts) == pages
+    assert rows_of(parts) == rows_of([counts])
+    late = {counts.campaigns[at]: n for at, n in counts.late.items()}
+    assert {part.campaigns[at]: n for part in parts for at, n in part.late.items()} == late
+    for number, part in enumerate(parts):
+        assert pages == 1 or all(page_of(name, pages) == number for name in part.campaigns)
 
 
 @pytest.mark.parametrize("value", [b"", b"\xc1", b"{}", b"\x94\x01\x80\x00"])
@@ -56,26 +91,45 @@ def test_other_bytes_are_no_block(value: bytes) -> None:
 
 
 def test_a_block_of_another_version_is_named() -> None:
-    with pytest.raises(ValueError, match=r"version 7.*reads 1"):
+    with pytest.raises(FormatError, match=r"format 7.*reads 2"):
         decode(encode(Block(7, {}, 0, [])))
+    with pytest.raises(FormatError, match=r"format 9"):
+        decode(encode([9, "of tomorrow"]))
+
+
+attributes = st.builds(Attributes, texts, texts, names, names) | st.builds(
+    FullAttributes, texts, texts, names, names, names, st.booleans()
+)
+tallied = st.dictionaries(
+    st.integers(0, 10**10),
+    st.dictionaries(attributes, st.integers(1, 1000), max_size=20).map(Counter),
+    max_size=3,
+)
 
 
 @settings(max_examples=50)
-@given(tallied, tallied, st.integers(1, 9))
+@given(tallied, st.dictionaries(texts, texts), st.integers(1, 9))
 def test_blocks_hold_what_was_tallied_each_campaign_in_its_partition(
-    sends: dict[Key, int], engagement: dict[Key, int], partitions: int
+    counters: dict[int, Counter[Attributes]], apps: dict[str, str], partitions: int
 ) -> None:
-    tally = Tally(sends, engagement, event_times={3: 17}, received_at=5)
-    found: tuple[Counter[Key], Counter[Key]] = (Counter(), Counter())
-    for number, block in tally.blocks(partitions).items():
+    tally = Tally(counters, event_times={3: 17}, received_at=5)
+    expected: Counter[tuple[int, str, str | None, Dimensions]] = Counter()
+    for start, counter in counters.items():
+        for each, count in counter.items():
+            channel, engagement = each.delivery_type, False
+            if isinstance(each, FullAttributes):
+                channel, engagement = each.channel_type, each.engagement
+            of_it = Dimensions(
+                each.outcome, each.treatment_id, each.delivery_type, channel, engagement
+            )
+            expected[start, each.campaign_id, apps.get(each.campaign_id), of_it] += count
+    found = tally.blocks(partitions, apps)
+    for number, block in found.items():
         assert (block.event_times, block.received_at) == ({3: 17}, 5)
-        for campaign in block.campaigns:
-            assert partition_of(campaign.campaign_id, partitions) == number
-            for window in campaign.windows:
-                for target, part in zip(found, (window.sends, window.engagement), strict=True):
-                    for each, count in part.items():
-                        target[campaign.campaign_id, window.start, *each] += count
-    assert found == (Counter(sends), Counter(engagement))
+        for counts in block.windows:
+            assert {partition_of(name, partitions) for name in counts.campaigns} == {number}
+    assert rows_of([each for block in found.values() for each in block.windows]) == expected
+    assert len(tally) == sum(map(len, counters.values()))
 
 
 def test_partitions_never_change() -> None:

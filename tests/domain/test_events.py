@@ -2,18 +2,21 @@
 
 from collections import Counter
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streams.domain.events import Intake, Key, SourcePartition, Tally
+from streams.domain.blocks import Dimensions
+from streams.domain.sources import Intake, SourcePartition
+from streams.domain.tally import Tally
 from streams.domain.windows import WindowPolicy
 from tests.support.mixture import CONTEXTS, DELIVERY_TYPES, MS, SPOILS, Mixture, send_event
 from tests.support.oracle import Oracle
 
+Key: TypeAlias = tuple[str, int, Dimensions]
 NOW = 1_790_000_000_000
 HOUR = 3_600 * MS
 WINDOWS = WindowPolicy(size=60, grace=7, retention=600)
@@ -28,9 +31,20 @@ def oracle(windows: WindowPolicy = WINDOWS) -> Oracle:
     return Oracle(windows.size, windows.grace, windows.retention, MAX_BYTES, 300)
 
 
+def tallied(tally: Tally) -> Counter[Key]:
+    """What was counted, as it goes on its way."""
+    counts: Counter[Key] = Counter()
+    for block in tally.blocks(3, {}).values():
+        for each in block.windows:
+            rows = zip(each.at_campaign, each.at_dimension, each.counts, strict=True)
+            for campaign, dimension, count in rows:
+                counts[each.campaigns[campaign], each.start, each.dimensions[dimension]] += count
+    return counts
+
+
 def assert_same(batches: list[list[bytes | None]], windows: WindowPolicy = WINDOWS) -> None:
     """Count batches of one partition in both ways."""
-    partition, tally = SourcePartition(0, intake(windows)), Tally()
+    partition, tally = SourcePartition(0, intake(windows), {}), Tally()
     expected = oracle(windows)
     reasons: dict[tuple[int, int], str] = {}
     offset = 0
@@ -43,11 +57,13 @@ def assert_same(batches: list[list[bytes | None]], windows: WindowPolicy = WINDO
             offset += 1
     assert reasons == expected.refused
     assert tally.skipped == expected.skipped
-    counts: tuple[Counter[Key], Counter[Key]] = (Counter(), Counter())
+    counts: Counter[Key] = Counter()
     for (campaign_id, start), events in expected.windows.items():
         for event in events:
-            counts[event.is_send][campaign_id, start, event.outcome, *event.dimensions] += 1
-    assert (tally.engagement, tally.sends) == counts
+            names = Dimensions(event.outcome, *event.dimensions, engagement=not event.is_send)
+            counts[campaign_id, start, names] += 1
+    assert tallied(tally) == counts
+    assert tally.engagement == sum(n for key, n in counts.items() if key[2].engagement)
     assert tally.counted == expected.total
     assert partition.event_time == expected.event_times.get(0, 0)
 
@@ -167,7 +183,7 @@ def test_values_on_the_edge(value: bytes) -> None:
 def test_every_way_to_be_put_aside(number: int) -> None:
     reason, spoil = SPOILS[number]
     value = spoil(send_event("c", NOW, "SUCCESS", delivery_type="EMAIL"), NOW)
-    partition, tally = SourcePartition(0, Intake(WINDOWS)), Tally()
+    partition, tally = SourcePartition(0, Intake(WINDOWS), {}), Tally()
     rejected = partition.count([GOOD, value, GOOD], NOW, tally)
     assert [(each.position, each.reason.value) for each in rejected] == [(1, reason)]
     assert tally.counted == 2
@@ -206,7 +222,7 @@ def test_what_has_expired_does_not_depend_on_the_batches(
 
 
 def test_event_time_does_not_pass_the_brokers() -> None:
-    partition, tally = SourcePartition(7, intake()), Tally()
+    partition, tally = SourcePartition(7, intake(), {}), Tally()
     ahead = orjson.dumps(send_event("c", NOW + 200_000, "SUCCESS"))
     assert partition.count([GOOD, ahead], NOW, tally) == []
     assert tally.counted == 2
@@ -218,7 +234,7 @@ def test_versions_that_nobody_has_seen_are_counted_and_named() -> None:
     versions = ("3.1", "3.0", "4.0", "4.0", "30", None, "x" * 99)
     values = [orjson.dumps(send_event("c", NOW, "SUCCESS", version=v)) for v in versions]
     tally = Tally()
-    assert SourcePartition(0, intake()).count(values, NOW, tally) == []
+    assert SourcePartition(0, intake(), {}).count(values, NOW, tally) == []
     assert tally.counted == len(versions)
     assert tally.unknown_versions == {"4.0": 2, "30": 1, "None": 1, "x" * 32: 1}
 
@@ -226,14 +242,14 @@ def test_versions_that_nobody_has_seen_are_counted_and_named() -> None:
 def test_an_app_is_known_by_any_of_its_events() -> None:
     without = send_event("c", NOW, "SUCCESS")
     del without["application"]
-    tally = Tally()
     values = [orjson.dumps(each) for each in (without, send_event("c", NOW, "FAILURE"), without)]
-    SourcePartition(0, intake()).count(values, NOW, tally)
-    assert tally.apps == {"c": "a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6"}
+    apps: dict[str, str] = {}
+    SourcePartition(0, intake(), apps).count(values, NOW, Tally())
+    assert apps == {"c": "a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6"}
 
 
 def test_names_have_a_bound_and_move_no_time() -> None:
-    partition = SourcePartition(0, Intake(WINDOWS, 100_000, 300_000))
+    partition = SourcePartition(0, Intake(WINDOWS, 100_000, 300_000), {})
     tally = Tally()
     long, too_long = (
         orjson.dumps(send_event("c" * length, time, "SUCCESS", treatment_id=None))

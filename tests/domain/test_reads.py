@@ -10,10 +10,17 @@ def test_the_windows_of_one_campaign_oldest_first() -> None:
     for start in (120, 0, 60):
         held.add("c", start, counts({"SUCCESS": 1}))
     held.add("other", 180, counts({"SUCCESS": 1}))
-    held.advance(1000)  # closed windows are packed, and still found
+    held.advance(1000)  # closed windows are settled, and still found
     table = held.here[0].table
-    assert table.starts_of("c") == [0, 60, 120]
-    assert table.starts_of("nobody") == []
+    assert len(list(table.take_changes(2000))) == 5
+    assert [start for start, _ in table.cells("c", table.starts())] == [0, 60, 120]
+    assert [start for start in table.starts() if table.has("c", start)] == [0, 60, 120]
+    assert list(table.cells("nobody", table.starts())) == []
+    assert (table.knows("c"), table.knows("nobody")) == (True, False)
+    assert {name for start in table.starts() for name, _ in table.all_cells(start)} == {
+        "c",
+        "other",
+    }
 
 
 def test_a_summary_of_counts_leaves_the_suppressed_out_of_attempts() -> None:

@@ -1,103 +1,222 @@
 """The windows of one partition against plain counting, through any number of lives."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from streams.domain.blocks import CampaignCounts, Dimensions, WindowCounts
+from streams.domain import pages
+from streams.domain import table as under_test
+from streams.domain.blocks import BLOCK_VERSION, Block, Dimensions, WindowCounts
 from streams.domain.clock import EventClock
-from streams.domain.counts import Cell, unpack
-from streams.domain.table import WindowTable
+from streams.domain.counts import Cell
+from streams.domain.table import CLOCK_KEY, QUIET_S, WindowTable, page_key
 from streams.domain.windows import WindowPolicy
+from streams.errors import FormatError
+from tests.support.partitions import window_counts
 
 POLICY = WindowPolicy(size=10, grace=5, retention=40)
 SUCCESS = Dimensions("SUCCESS", "0", "EMAIL", "EMAIL")
-OPENED = Dimensions("opened_notification", None, None, None)
+OPENED = Dimensions("opened_notification", None, None, None, engagement=True)
 
 
 def table_of(policy: WindowPolicy = POLICY) -> WindowTable:
     return WindowTable(policy, EventClock([0], 60.0, 0.0))
 
 
-def counts(campaign_id: str, start: int, sends: int, opened: int = 0) -> CampaignCounts:
-    window = WindowCounts(start, {SUCCESS: sends}, {OPENED: opened} if opened else {})
-    return CampaignCounts(campaign_id, "app", [window])
+def counts(start: int, sends: int, *campaigns: str, opened: int = 0) -> WindowCounts:
+    of_each = {SUCCESS: sends, **({OPENED: opened} if opened else {})}
+    return window_counts(start, {name: dict(of_each) for name in campaigns})
 
 
-def move_to(table: WindowTable, event_time: int) -> None:
+def move_to(table: WindowTable, event_time: int, offset: int = 0) -> None:
     table.clock.hear(0, event_time, 0.0)
-    table.advance(0.0)
+    table.advance(0.0, offset)
 
 
 def test_counts_add_up() -> None:
     table = table_of()
-    table.add(counts("a", 0, 2, 1))
-    table.add(counts("a", 0, 3))
+    assert table.add(counts(0, 2, "a", opened=1), 0, 0.0)
+    assert table.add(counts(0, 3, "a"), 1, 0.0)
     assert table.cell("a", 0) == Cell("app", {SUCCESS: 5}, {OPENED: 1}, 0)
     assert table.cell("a", 10) is None
     assert table.cell("b", 0) is None
     assert (table.knows("a"), table.knows("b")) == (True, False)
+    assert len(table) == 1
 
 
 def test_events_for_a_closed_window_correct_it_and_are_late() -> None:
     table = table_of()
-    assert [tuple(each) for each in table.add(counts("a", 0, 2))] == [("a", 0)]
+    assert table.add(counts(0, 2, "a"), 0, 0.0)
     move_to(table, 15_000)
     assert not table.is_open(0)
-    assert table.add(counts("a", 0, 3, 1)) == []
+    assert not table.add(counts(0, 3, "a", opened=1), 1, 0.0)
     assert table.cell("a", 0) == Cell("app", {SUCCESS: 5}, {OPENED: 1}, 4)
     assert table.late_events == 4
 
 
-def test_a_closed_window_is_packed_and_again_after_a_correction() -> None:
+def test_events_for_a_window_that_has_expired_leave_nothing() -> None:
     table = table_of()
-    table.add(counts("a", 0, 2))
-    assert table.packed_bytes == 0
-    move_to(table, 15_000)
-    packed = table.packed_bytes
-    assert packed > 0
-    table.add(counts("a", 0, 2))
-    assert table.packed_bytes == 0
-    table.advance(0.0)
-    assert table.packed_bytes >= packed
+    move_to(table, 100_000)
+    assert not table.add(counts(0, 3, "a"), 0, 0.0)
+    assert (table.starts(), table.late_events) == ([], 3)
+
+
+def test_a_window_is_written_once_when_it_is_closed_and_quiet() -> None:
+    table = table_of()
+    table.add(counts(0, 2, "a", "b"), 7, 0.0)
+    assert list(dict(table.take_changes(100.0))) == [CLOCK_KEY], "it is open, and in the log"
+    move_to(table, 15_000, 8)
+    assert list(dict(table.take_changes(QUIET_S / 2))) == [CLOCK_KEY], "late events may follow"
+    assert list(dict(table.take_changes(QUIET_S))) == [page_key(0, 0), CLOCK_KEY]
+    assert dict(table.take_changes(100.0)) == {}
+    table.add(counts(0, 1, "a"), 9, 200.0)
+    assert list(dict(table.take_changes(200.0))) == [CLOCK_KEY]
+    assert list(dict(table.take_changes(300.0))) == [page_key(0, 0), CLOCK_KEY]
+
+
+def test_a_correction_writes_its_own_page_only() -> None:
+    table = table_of()
+    names = [f"c{n}" for n in range(200)]
+    table.add(counts(0, 2, *names), 0, 0.0)
+    move_to(table, 15_000, 1)
+    assert (
+        len(dict(table.take_changes(100.0))) == 8
+    )  # 7 of 32 campaigns at most on average, and the clock
+    table.add(counts(0, 1, "c7"), 1, 200.0)
+    assert len(dict(table.take_changes(300.0))) == 2
+    assert len(table) == 200
+    assert {cell.sends[SUCCESS] for _, cell in table.all_cells(0)} == {2, 3}
+
+
+def test_a_settled_cell_costs_little() -> None:
+    table = table_of()
+    names = [f"{n:032x}" for n in range(10_000)]
+    table.add(counts(0, 2, *names), 0, 0.0)
+    assert table.size < 400 * len(names)
+    move_to(table, 15_000, 1)
+    list(table.take_changes(100.0))
+    assert table.size < 100 * len(names)
+
+
+def test_open_windows_are_settled_too_when_much_would_be_replayed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(under_test, "LONGEST_TAIL", 10)
+    table = table_of()
+    for offset in range(10):
+        table.add(counts(0, 1, "a"), offset, 0.0)
+        assert list(dict(table.take_changes(0.0))) == [CLOCK_KEY]
+    table.add(counts(10, 1, "a"), 10, 0.0)
+    assert list(dict(table.take_changes(0.0))) == [page_key(0, 0), CLOCK_KEY]
+    assert table.is_open(0)
+    table.add(counts(0, 1, "a"), 11, 0.0)
+    assert table.cell("a", 0) == Cell("app", {SUCCESS: 11}, {})
 
 
 def test_what_expires_leaves_null_behind_and_nothing_in_memory() -> None:
     table = table_of()
-    table.add(counts("a", 0, 2))
-    table.add(counts("b", 0, 2))
-    table.add(counts("a", 50, 1))
-    assert set(dict(table.take_changes())) == {CLOCK, key("a", 0), key("b", 0), key("a", 50)}
+    table.add(counts(0, 2, "a", "b"), 0, 0.0)
+    move_to(table, 20_000)
+    assert page_key(0, 0) in dict(table.take_changes(100.0))
+    table.add(counts(50, 1, "a"), 1, 100.0)
     move_to(table, 54_999)
     assert table.starts() == [0, 50]
     move_to(table, 55_000)
     assert table.starts() == [50]
     assert (table.knows("b"), len(table)) == (False, 1)
-    changes = dict(table.take_changes())
-    assert changes.pop(CLOCK)
-    assert changes == {key("a", 0): None, key("b", 0): None}
-    assert dict(table.take_changes()) == {}
+    changes = dict(table.take_changes(100.0))
+    assert changes.pop(CLOCK_KEY)
+    assert changes == {page_key(0, 0): None}
+    assert dict(table.take_changes(100.0)) == {}
 
 
-def test_names_do_not_outlive_their_windows() -> None:
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": 7}, r"format 7.*reads 1"),
+        ({"size": 4}, r"windows\.size: 10 s.*windows of 4 s"),
+        ({"size": 20}, r"windows\.size: 10 s.*windows of 20 s"),
+    ],
+)
+def test_what_others_wrote_is_not_guessed_at(change: dict[str, Any], said: str) -> None:
     table = table_of()
-    for second in range(0, 10_000, 10):
-        for n in range(20):
-            table.add(counts(f"{second}-{n}", second, 1))
-        move_to(table, second * 1000)
-    assert len(table._names) < 3_000
+    table.add(counts(0, 2, "a"), 0, 0.0)
+    ((_, clock),) = table.take_changes(0.0)
+    again = table_of()
+    again.restore_clock(orjson.dumps({**orjson.loads(clock or b""), **change}))
+    with pytest.raises(FormatError, match=said):
+        again.restored()
 
 
-CLOCK = orjson.dumps(["clock"])
+@dataclass
+class Life:
+    """A table, and all that it had written and was given before."""
+
+    table: WindowTable = field(default_factory=table_of)
+    log: list[Block] = field(default_factory=list)
+    topic: dict[bytes, bytes | None] = field(default_factory=dict)
+    now: float = 0.0
+
+    def add(self, *windows: WindowCounts) -> list[bool]:
+        offset = len(self.log)
+        self.log.append(Block(BLOCK_VERSION, {}, 0, list(windows)))
+        return [self.table.add(each, offset, self.now) for each in windows]
+
+    def move_to(self, event_time: int) -> None:
+        move_to(self.table, event_time, len(self.log))
+
+    def write(self) -> None:
+        self.topic.update(self.table.take_changes(self.now))
+
+    def begin_anew(self, policy: WindowPolicy = POLICY) -> None:
+        """Compaction may or may not have removed what is null."""
+        table = table_of(policy)
+        for key, value in self.topic.items():
+            parts: list[Any] = orjson.loads(key)
+            if parts == ["clock"]:
+                assert value is not None
+                table.restore_clock(value)
+            else:
+                table.restore_page(parts[1], parts[2], value)
+        begin = table.restored()
+        for offset in range(len(self.log) if begin is None else begin, len(self.log)):
+            table.replay(self.log[offset], offset, self.now)
+        table.resume(self.now, len(self.log))
+        self.table = table
 
 
-def key(name: str, start: int) -> bytes:
-    return orjson.dumps(["window", name, start])
+def test_windows_become_longer_ones_where_they_fit() -> None:
+    life = Life()
+    life.add(counts(0, 1, "a", "b"), counts(10, 2, "a"), counts(20, 4, "a"))
+    life.move_to(25_000)
+    life.now = 10.0
+    life.write()
+    life.add(counts(0, 1, "a"), counts(20, 1, "b"))
+    life.write()
+    longer = replace(POLICY, size=20)
+    for _ in range(2):
+        life.begin_anew(longer)
+        assert life.table.starts() == [0, 20]
+        assert life.table.cell("a", 0) == Cell("app", {SUCCESS: 4}, {}, 1)
+        assert life.table.cell("b", 0) == Cell("app", {SUCCESS: 1}, {})
+        assert life.table.cell("a", 20) == Cell("app", {SUCCESS: 4}, {})
+        assert life.table.cell("b", 20) == Cell("app", {SUCCESS: 1}, {})
+        life.write()
+    assert {key for key, value in life.topic.items() if value is not None} == {
+        CLOCK_KEY,
+        page_key(0, 0),
+        page_key(20, 0),
+    }
+    # What was on its way when the windows became longer.
+    life.add(counts(30, 8, "a"))
+    assert life.table.cell("a", 20) == Cell("app", {SUCCESS: 12}, {})
 
 
 @dataclass
@@ -108,85 +227,87 @@ class Reference:
     late: Counter[tuple[str, int]] = field(default_factory=Counter)
 
 
+NAMES = [f"c{n}" for n in range(40)]
+
+
 class Lives(RuleBasedStateMachine):
     """Counts, moves time, writes down, and now and then begins a new life from what was written."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.table = table_of()
+        self.life = Life()
         self.expected = Reference()
-        self.topic: dict[bytes, bytes | None] = {}
+        self.written = True
 
-    @rule(name=st.sampled_from("abc"), back=st.integers(0, 6), count=st.integers(1, 9))
-    def add(self, name: str, back: int, count: int) -> None:
-        event_time = self.table.clock.event_time
-        start = POLICY.start_of(event_time) + 10 - back * 10
-        if start < 0 or POLICY.is_expired(start, event_time):
-            return
-        touched = self.table.add(counts(name, start, count))
-        self.expected.sends[name, start] += count
-        if event_time >= (start + 15) * 1000:
-            self.expected.late[name, start] += count
-            assert touched == []
-        else:
-            assert [tuple(each) for each in touched] == [(name, start)]
+    @rule(
+        names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=12, unique=True),
+        backs=st.lists(st.integers(0, 6), min_size=1, max_size=2, unique=True),
+        count=st.integers(1, 9),
+    )
+    def add(self, names: list[str], backs: list[int], count: int) -> None:
+        event_time = self.life.table.clock.event_time
+        starts = [POLICY.start_of(event_time) + 10 - back * 10 for back in backs]
+        starts = [s for s in starts if s >= 0 and not POLICY.is_expired(s, event_time)]
+        took = self.life.add(*(counts(start, count, *names) for start in starts))
+        self.written = self.written and not starts
+        for start, is_open in zip(starts, took, strict=True):
+            assert is_open == (event_time < (start + 15) * 1000)
+            for name in names:
+                self.expected.sends[name, start] += count
+                self.expected.late[name, start] += count * (not is_open)
 
     @rule(step=st.integers(0, 30_000))
     def advance(self, step: int) -> None:
-        move_to(self.table, self.table.clock.event_time + step)
+        table = self.life.table
+        before = (table.open_starts(), table.starts())
+        self.life.move_to(table.clock.event_time + step)
+        self.written = self.written and before == (table.open_starts(), table.starts())
         for at in list(self.expected.sends):
-            if self.table.clock.event_time >= (at[1] + 55) * 1000:
+            if table.clock.event_time >= (at[1] + 55) * 1000:
                 del self.expected.sends[at]
 
-    @rule()
-    def write(self) -> None:
-        self.topic.update(self.table.take_changes())
+    @rule(seconds=st.sampled_from((0.0, 1.0, 5.0)))
+    def write(self, seconds: float) -> None:
+        self.life.now += seconds
+        self.life.write()
+        self.written = True
 
     @rule()
     def begin_anew(self) -> None:
-        self.write()
-        # Compaction may or may not have removed what is null.
-        table = table_of()
-        for record_key, value in self.topic.items():
-            restore(table, record_key, value)
-        table.advance(0.0)
-        assert table.clock.event_time <= self.table.clock.event_time
+        if not self.written:
+            self.life.write()
+        event_time = self.life.table.clock.event_time
+        self.life.begin_anew()
+        assert self.life.table.clock.event_time <= event_time
         # What moved event time since the last change comes again with the next event.
-        move_to(table, self.table.clock.event_time)
-        self.table = table
+        self.life.move_to(event_time)
 
     @invariant()
     def counts_are_right(self) -> None:
-        found = {
-            (name, start): cell
-            for name in self.table.campaigns()
-            for start, cell in self.table.cells(name, self.table.starts_of(name))
-        }
+        table = self.life.table
+        found = dict(_cells(table))
         assert {at: cell.sends[SUCCESS] for at, cell in found.items()} == self.expected.sends
         late = {at: cell.late_events for at, cell in found.items() if cell.late_events}
-        assert late == {at: n for at, n in self.expected.late.items() if at in self.expected.sends}
-        assert len(self.table) == len(self.expected.sends)
-        assert self.table.starts() == sorted({start for _, start in self.expected.sends})
-
-    @invariant()
-    def the_topic_holds_what_memory_holds(self) -> None:
-        if self.table.changes:
-            return
-        windows = {k: v for k, v in self.topic.items() if k != CLOCK}
-        kept = {at: unpack(value) for at, value in windows.items() if value is not None}
-        assert {at: cell.sends[SUCCESS] for at, cell in kept.items()} == {
-            key(name, start): count for (name, start), count in self.expected.sends.items()
-        }
+        wanted = {at: n for at, n in self.expected.late.items() if n and at in found}
+        assert late == wanted
+        assert len(table) == len(self.expected.sends)
+        assert table.starts() == sorted({start for _, start in self.expected.sends})
+        for name in NAMES[:3]:
+            one_by_one = dict(table.cells(name, table.starts()))
+            assert one_by_one == {s: cell for (n, s), cell in found.items() if n == name}
 
 
-def restore(table: WindowTable, record_key: bytes, value: bytes | None) -> None:
-    parts: list[Any] = orjson.loads(record_key)
-    if parts == ["clock"]:
-        assert value is not None
-        table.restore_clock(value)
-    else:
-        table.restore(parts[1], parts[2], value)
+def _cells(table: WindowTable) -> Iterable[tuple[tuple[str, int], Cell]]:
+    return (((n, start), cell) for start in table.starts() for n, cell in table.all_cells(start))
+
+
+@pytest.fixture(autouse=True)
+def small_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where lives are lived at random, pages are small and the log is short."""
+    if request.cls is not None:
+        monkeypatch.setattr(pages, "CAMPAIGNS_A_PAGE", 3)
+        monkeypatch.setattr(under_test, "LONGEST_TAIL", 60)
 
 
 TestLives = Lives.TestCase
-TestLives.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+TestLives.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -391,7 +391,7 @@ async def test_a_replay_that_ends_in_between_has_replayed_nothing(
     async def send_and_stop(producer: AIOKafkaProducer, records: Any) -> Any:
         sent = await send(producer, records)
         if source in {at.topic for at in records}:
-            await asyncio.gather(*sent)
+            await asyncio.gather(*(each.acknowledged for each in sent))
             if not cancelled:
                 # As kill -9: the transaction stays open, the connections are gone.
                 monkeypatch.setattr(producer._txn_manager, "is_fatal_error", lambda: True)

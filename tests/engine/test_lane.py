@@ -1,7 +1,6 @@
 """What a lane reads, and what it writes at once. Its campaigns are those of partition 1 of 2."""
 
 import asyncio
-from dataclasses import replace
 
 import orjson
 import pytest
@@ -18,7 +17,8 @@ from streams.engine.records import (
 )
 from streams.engine.transport import Batch, Place
 from streams.engine.writer import LaneLostError, WriteError
-from tests.support.lanes import KEYED, NOW, SOURCE, TOPICS, Bench, record, state_of
+from streams.errors import FormatError
+from tests.support.lanes import KEYED, NOW, SOURCE, Bench, record, state_of
 from tests.support.mixture import send_event
 
 MS = int(NOW * 1000)
@@ -34,40 +34,52 @@ async def test_source_records_become_blocks_and_offsets_in_one_write() -> None:
     bench = Bench()
     await bench.take(SOURCE, send(HERE), send(THERE), send(HERE, time=MS - 60_000))
     assert bench.writer.written == []
-    await bench.lane.flush(full=False)
+    await bench.lane.flush()
     writes = bench.writer.take()
     assert {(p.topic, p.partition) for p in writes.records} == {("keyed", 0), ("keyed", 1)}
     (here,) = writes.records[KEYED]
     block = blocks.decode(here.value or b"")
     assert block.event_times == {1: MS}
-    assert [(c.campaign_id, len(c.windows)) for c in block.campaigns] == [(HERE, 2)]
+    assert [each.campaigns for each in block.windows] == [[HERE], [HERE]]
     assert writes.offsets == {SOURCE: as_committed(Position(3, MS))}
     assert bench.lane.committed == {SOURCE: 3, KEYED: 0}
     assert bench.gauges.events == 3
 
 
-async def test_blocks_become_windows_that_are_written_with_the_offsets_of_the_blocks() -> None:
+async def test_blocks_become_windows_that_are_recovered_from_the_log() -> None:
     bench = Bench()
     await bench.take(SOURCE, send(), send())
-    await bench.lane.flush(full=False)
+    await bench.lane.flush()
     (block,) = bench.writer.take().records[KEYED]
     await bench.take(KEYED, block.value, gap=1)
-    await bench.lane.flush(full=False)
-    assert bench.writer.written == [], "state is not due yet"
-    await bench.lane.flush(full=True)
+    await bench.lane.flush()
     writes = bench.writer.take()
     start = bench.lane.partition.watch.windows.start_of(MS)
-    assert state_of(writes.records[KEYED._replace(topic="state")]).keys() == {
-        "clock",
-        f"window {HERE} {start}",
-    }
+    (clock,) = state_of(writes.records[KEYED._replace(topic="state")]).values()
+    assert orjson.loads(clock or b"")["unsettled"] == {str(start): [1, None]}
     assert writes.offsets == {KEYED: OffsetAndMetadata(2, "")}
     assert len(writes.records) == 1
 
 
+async def test_a_window_is_written_when_it_is_closed_and_quiet() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, send())
+    await bench.settle()
+    await bench.lane.flush()
+    assert bench.writer.take().offsets == {KEYED: OffsetAndMetadata(1, "")}
+    bench.now += bench.lane.partition.watch.idle_timeout + 100
+    await bench.lane.tick()
+    writes = bench.writer.take()
+    start = bench.lane.partition.watch.windows.start_of(MS)
+    state = state_of(writes.records[KEYED._replace(topic="state")])
+    assert list(state) == [f"page {start} 0", "clock"]
+    assert orjson.loads(state["clock"] or b"")["unsettled"] == {}
+    assert writes.offsets == {}
+
+
 async def test_nothing_read_nothing_written() -> None:
     bench = Bench()
-    await bench.lane.flush(full=True)
+    await bench.lane.flush()
     bench.now += 10
     await bench.lane.tick()
     assert bench.writer.written == []
@@ -76,7 +88,7 @@ async def test_nothing_read_nothing_written() -> None:
 async def test_records_that_cannot_be_counted_are_put_aside_with_their_offsets() -> None:
     bench = Bench()
     await bench.take(SOURCE, b"nonsense", send(), None, b"x" * 3000)
-    await bench.lane.flush(full=False)
+    await bench.lane.flush()
     writes = bench.writer.take()
     dead = writes.records[SOURCE._replace(topic="dead", partition=0)]
     assert [each.value for each in dead] == [b"nonsense", None, b"x" * 3000]
@@ -118,7 +130,7 @@ async def test_a_batch_that_does_not_follow_loses_the_lane() -> None:
     with pytest.raises(LaneLostError, match="read from 5, not from 1"):
         await bench.lane.tick()
     with pytest.raises(LaneLostError):
-        await bench.lane.flush(full=True)
+        await bench.lane.flush()
     assert bench.writer.written == [], "what it has cannot be trusted"
 
 
@@ -127,10 +139,10 @@ async def test_a_batch_from_before_a_rewind_is_left_out(start: int) -> None:
     bench = Bench()
     bench.lane.place({SOURCE: Place(1, 0)})
     await bench.take(SOURCE, send(), start=start, turn=0)
-    await bench.lane.flush(full=True)
+    await bench.lane.flush()
     assert bench.writer.written == []
     await bench.take(SOURCE, send(), turn=1)
-    await bench.lane.flush(full=True)
+    await bench.lane.flush()
     assert bench.writer.take().offsets[SOURCE].offset == 1
 
 
@@ -139,7 +151,7 @@ async def test_a_parked_lane_takes_nothing() -> None:
     await bench.take(SOURCE, send())
     bench.lane.parked = True
     await bench.take(SOURCE, send())
-    await bench.lane.flush(full=True)
+    await bench.lane.flush()
     assert bench.writer.take().offsets[SOURCE].offset == 1
 
 
@@ -148,7 +160,7 @@ async def test_a_flush_that_fails_loses_the_lane_for_good() -> None:
     await bench.take(SOURCE, send())
     bench.writer.fail()
     with pytest.raises(WriteError, match="the broker is gone"):
-        await bench.lane.flush(full=True)
+        await bench.lane.flush()
     bench.writer.failure = None
     await bench.take(SOURCE, send())
     assert bench.lane.positions[SOURCE] == 1
@@ -165,17 +177,17 @@ async def test_a_flush_that_is_broken_off_loses_the_lane_too() -> None:
     await bench.take(SOURCE, send())
     bench.writer.failure = asyncio.CancelledError()
     with pytest.raises(asyncio.CancelledError):
-        await bench.lane.flush(full=True)
+        await bench.lane.flush()
     bench.writer.failure = None
     with pytest.raises(LaneLostError, match="CancelledError"):
-        await bench.lane.flush(full=True)
+        await bench.lane.flush()
     assert bench.writer.written == []
 
 
 async def test_a_failed_flush_within_take_is_told_by_the_next_tick(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streams.engine.lane.FULL_KEYS", 1)
+    monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 1)
     bench = Bench()
     bench.writer.fail()
     await bench.take(SOURCE, send(), send(THERE))
@@ -184,7 +196,7 @@ async def test_a_failed_flush_within_take_is_told_by_the_next_tick(
 
 
 async def test_a_full_lane_flushes_before_it_takes_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.engine.lane.FULL_KEYS", 2)
+    monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 2)
     bench = Bench()
     await bench.take(SOURCE, send(), send())
     assert bench.writer.written == []
@@ -204,19 +216,10 @@ async def test_a_spike_is_decided_and_written_in_one_go() -> None:
     transition = transitions.decode(told.value or b"")
     assert (transition.type, told.key) == ("campaign.alert.firing", HERE.encode())
     state = state_of(writes.records[KEYED._replace(topic="state")])
-    assert sorted(key.split()[0] for key in state) == ["alert", "clock", "delivery", "window"]
+    assert sorted(key.split()[0] for key in state) == ["alert", "clock", "delivery"]
     assert writes.offsets[KEYED].offset == 1
     (owed,) = bench.lane.partition.deliveries.due(bench.now)
     assert owed.alert_id == transition.data.alert_id
-
-
-async def test_a_last_flush_decides_what_nobody_looked_at_yet() -> None:
-    bench = Bench()
-    await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
-    await bench.settle()
-    await bench.lane.flush(full=True)
-    assert any(partition.topic == "alerts" for partition in bench.writer.take().records)
-    assert len(bench.gauges.transitions) == 1
 
 
 async def test_nothing_is_delivered_that_was_not_written() -> None:
@@ -230,15 +233,38 @@ async def test_nothing_is_delivered_that_was_not_written() -> None:
 
 
 async def test_a_source_keyed_by_campaign_has_no_hop() -> None:
-    bench = Bench(replace(TOPICS, keyed=None))
-    await bench.take(SOURCE, send(), b"nonsense")
-    await bench.lane.flush(full=False)
+    bench = Bench(hop=False)
+    start = bench.lane.partition.watch.windows.start_of(MS)
+    for offset, since in ((2, 0), (4, 0)):
+        await bench.take(SOURCE, send(), b"nonsense")
+        await bench.lane.tick()
+        writes = bench.writer.take()
+        assert {partition.topic for partition in writes.records} == {"keyed", "state", "dead"}
+        assert writes.offsets == {SOURCE: as_committed(Position(offset, MS))}
+        (clock,) = state_of(writes.records[KEYED._replace(topic="state")]).values()
+        assert orjson.loads(clock or b"")["unsettled"] == {str(start): [since, None]}
+        ((_, cell),) = bench.lane.partition.table.cells(HERE, [start])
+        assert sum(cell.sends.values()) == offset // 2
+    assert bench.gauges.events == 2
+
+
+async def test_without_a_hop_a_window_begins_after_all_blocks_that_were_written() -> None:
+    bench = Bench(hop=False)
+    for minutes in (0, 60):
+        await bench.take(SOURCE, send(time=MS - 3_600_000 + minutes * 60_000))
+        await bench.lane.tick()
+    (clock,) = state_of(bench.writer.written[1].records[KEYED._replace(topic="state")]).values()
+    assert list(orjson.loads(clock or b"")["unsettled"].values()) == [[0, None], [1, None]]
+
+
+async def test_a_block_of_another_version_stops_the_worker_and_loses_nothing() -> None:
+    bench = Bench()
+    await bench.take(KEYED, blocks.encode([99, "of tomorrow"]))
+    for _ in range(2):
+        with pytest.raises(FormatError, match="format 99"):
+            await bench.lane.tick()
     assert bench.writer.written == []
-    await bench.lane.flush(full=True)
-    writes = bench.writer.take()
-    assert {partition.topic for partition in writes.records} == {"state", "dead"}
-    assert writes.offsets == {SOURCE: as_committed(Position(2, MS))}
-    assert bench.gauges.events == 1
+    assert bench.lane.committed[KEYED] == 0
 
 
 @pytest.mark.parametrize(("timestamp_type", "rejections"), [(0, 0), (1, 1)])

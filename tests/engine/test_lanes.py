@@ -1,7 +1,7 @@
 """The lanes of one worker: opened, lost, opened anew, handed over. Kafka is not needed for that."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -123,6 +123,40 @@ async def test_a_lane_that_is_lost_is_opened_anew() -> None:
             await made.opened(times + 1)
             assert bench.writer.closed
         assert made.consumer.rewound[-1] == {SOURCE: 0, KEYED: 0}
+
+
+def _async(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        return condition()
+
+    return holds
+
+
+async def test_a_lane_that_never_gets_to_write_is_opened_ever_more_rarely(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses = (0.0, 0.001, 0.002)
+    waited: list[int] = []
+
+    def pause(attempt: int) -> float:
+        waited.append(attempt)
+        return pauses[min(attempt, 2)]
+
+    monkeypatch.setattr("streams.engine.lanes._pause", pause)
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        for times in (1, 2, 3):
+            await made.opened(times)
+            made.bench.writer.fail()
+            await made.bench.take(SOURCE, b"nonsense")
+        await made.opened(4)
+        assert waited == [0, 1, 2]
+        await made.bench.take(SOURCE, b"nonsense")
+        await until(_async(lambda: made.bench.lane.has_written))
+        made.bench.writer.fail()
+        await made.bench.take(SOURCE, b"nonsense")
+        await made.opened(5)
+        assert waited == [0, 1, 2], "it had written: that was no attempt in vain"
 
 
 async def test_opening_is_tried_until_it_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from streams.engine.topics import TopicAdmin
 from streams.errors import TopicError
 from tests.support.brokers import KafkaBroker, RunningBroker
 from tests.support.topics import create_topic
+from tests.support.waiting import until
 from tests.support.workers import settings_for
 
 
@@ -19,6 +20,16 @@ def admin_of(broker: RunningBroker, prefix: str, *, keyed: bool = False) -> Topi
     settings = settings_for(broker, prefix, topics={"partitions": 3}, source={"keyed": keyed})
     configuration = Configuration.model_validate(settings)
     return TopicAdmin({"bootstrap_servers": broker.address}, configuration)
+
+
+async def make_topic(address: str, name: str, partitions: int, **settings: str) -> None:
+    await create_topic(address, name, partitions, **settings)
+
+    async def known() -> bool:
+        return name in await topics_of(address)
+
+    # Kafka says that it is made before it lists it.
+    await until(known)
 
 
 async def topics_of(address: str) -> set[str]:
@@ -78,7 +89,7 @@ async def test_topics_have_the_settings_they_need(kafka: KafkaBroker, unique: st
 async def test_what_is_missing_is_named_if_it_may_not_be_made(
     broker: RunningBroker, unique: str
 ) -> None:
-    await create_topic(broker.address, f"{unique}-events", 5)
+    await make_topic(broker.address, f"{unique}-events", 5)
     admin = admin_of(broker, unique)
     with pytest.raises(TopicError) as caught:
         await admin.prepare(create=False)
@@ -95,19 +106,19 @@ async def test_what_is_missing_is_named_if_it_may_not_be_made(
 async def test_another_number_of_partitions_is_named(
     broker: RunningBroker, unique: str, role: str
 ) -> None:
-    await create_topic(broker.address, f"{unique}-{role}", 2)
+    await make_topic(broker.address, f"{unique}-{role}", 2)
     with pytest.raises(TopicError) as caught:
         await admin_of(broker, unique).prepare(create=True)
     message = str(caught.value)
     assert f"topic {unique}-{role} has 2 partitions" in message
     assert "topics.partitions says 3" in message
-    assert f"set topics.partitions to 2, or name another topic in topics.{role}" in message
+    assert "set topics.partitions to 2, or count anew, as docs/operations.md says" in message
 
 
 async def test_others_may_have_any_number_of_partitions(broker: RunningBroker, unique: str) -> None:
     wanted = {"events": 5, "alerts": 1, "dead": 2}
     for role, partitions in wanted.items():
-        await create_topic(broker.address, f"{unique}-{role}", partitions)
+        await make_topic(broker.address, f"{unique}-{role}", partitions)
     counts = await admin_of(broker, unique).prepare(create=True)
     assert counts == {
         f"{unique}-{role}": n for role, n in {**wanted, "keyed": 3, "state": 3}.items()
@@ -117,21 +128,73 @@ async def test_others_may_have_any_number_of_partitions(broker: RunningBroker, u
 async def test_a_keyed_source_says_how_many_partitions_there_are(
     broker: RunningBroker, unique: str
 ) -> None:
-    await create_topic(broker.address, f"{unique}-events", 5)
+    await make_topic(broker.address, f"{unique}-events", 5)
     admin = admin_of(broker, unique, keyed=True)
     counts = await admin.prepare(create=True)
     assert counts[f"{unique}-state"] == 5
-    assert f"{unique}-keyed" not in counts
+    assert counts[f"{unique}-keyed"] == 5
     assert admin.lanes(counts) == 5
 
 
 async def test_a_keyed_source_with_another_number_of_partitions_is_named(
     broker: RunningBroker, unique: str
 ) -> None:
-    await create_topic(broker.address, f"{unique}-events", 5)
-    await create_topic(broker.address, f"{unique}-state", 3)
+    await make_topic(broker.address, f"{unique}-events", 5)
+    await make_topic(broker.address, f"{unique}-state", 3)
     with pytest.raises(TopicError, match=r"-state has 3 partitions, but .*-events has 5, and"):
         await admin_of(broker, unique, keyed=True).prepare(create=True)
+
+
+@pytest.mark.parametrize(
+    ("role", "found", "right"),
+    [
+        ("state", "delete", "compact"),
+        ("state", "compact,delete", "compact"),
+        ("keyed", "compact", "delete"),
+        ("keyed", "compact,delete", "delete"),
+    ],
+)
+async def test_a_topic_that_is_cleaned_up_wrongly_is_named_with_what_to_do(
+    broker: RunningBroker, unique: str, role: str, found: str, right: str
+) -> None:
+    name = f"{unique}-{role}"
+    await make_topic(broker.address, name, 3, cleanup_policy=found)
+    for create in (True, False):
+        with pytest.raises(TopicError) as caught:
+            await admin_of(broker, unique).prepare(create=create)
+        message = str(caught.value)
+        assert "\n" not in message
+        assert message.startswith(f"topic {name} has cleanup.policy={found}, but must have ")
+        assert f"--bootstrap-server {broker.address} --alter" in message
+        assert f"--entity-name {name} --add-config cleanup.policy={right}`" in message
+        assert f"topics.{role}" in message
+    assert (await settings_of(broker.address, name))["cleanup.policy"] == found
+
+
+@pytest.mark.kafka
+async def test_a_state_topic_that_the_broker_has_made_by_its_own_defaults_is_refused(
+    kafka: KafkaBroker, unique: str
+) -> None:
+    await make_topic(kafka.address, f"{unique}-state", 3)
+    with pytest.raises(TopicError, match=r"-state has cleanup\.policy=delete, but must have"):
+        await admin_of(RunningBroker("kafka", kafka.address), unique).prepare(create=True)
+
+
+@pytest.mark.embedded
+async def test_a_topic_of_which_the_broker_does_not_tell_is_taken_as_it_is(
+    embedded_broker: str, unique: str
+) -> None:
+    await make_topic(embedded_broker, f"{unique}-state", 3)
+    assert "cleanup.policy" not in await settings_of(embedded_broker, f"{unique}-state")
+    counts = await admin_of(RunningBroker("embedded", embedded_broker), unique).prepare(create=True)
+    assert counts[f"{unique}-state"] == 3
+
+
+@pytest.mark.kafka
+async def test_a_keyed_topic_may_be_kept_for_longer(kafka: KafkaBroker, unique: str) -> None:
+    await make_topic(kafka.address, f"{unique}-keyed", 3, retention_ms="-1")
+    counts = await admin_of(RunningBroker("kafka", kafka.address), unique).prepare(create=True)
+    assert counts[f"{unique}-keyed"] == 3
 
 
 @pytest.mark.kafka

@@ -6,16 +6,19 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import ProducerFenced
-from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
 
 from streams.engine.writer import (
     BATCH_BYTES,
     PlainWriter,
     Record,
+    Sent,
     TransactionalWriter,
     WriteError,
     Writes,
+    _ends,
 )
+from tests.chaos.kafka import linked_kafka
 from tests.support.brokers import KafkaBroker, RunningBroker
 from tests.support.ports import free_port
 from tests.support.topics import committed_offsets, create_topic, read_topic
@@ -33,6 +36,12 @@ def writes_to(topic: str, *values: bytes, partition: int = 0) -> Writes:
 
 async def values_of(address: str, topic: str, *, committed: bool = True) -> list[bytes | None]:
     return [record.value for record in await read_topic(address, topic, committed=committed)]
+
+
+async def is_gone(writer: TransactionalWriter) -> bool:
+    """Whether nothing of a writer's producer is left."""
+    client = writer._producer.client
+    return client._sync_task is None and not any(c.connected() for c in client._conns.values())
 
 
 @pytest.fixture
@@ -134,12 +143,7 @@ async def test_a_writer_lets_go_of_a_broker_that_is_gone(
         await asyncio.wait_for(writer.write(writes_to(unique, b"two")), 30)
     await asyncio.wait_for(writer.close(), 30)
     await asyncio.to_thread(own_kafka.start)
-
-    async def let_go() -> bool:
-        connections = writer._producer.client._conns.values()
-        return not any(connection.connected() for connection in connections)
-
-    await until(let_go)
+    await until(lambda: is_gone(writer))
 
 
 @pytest.mark.kafka
@@ -164,6 +168,50 @@ async def test_a_writer_that_is_shut_out_in_the_middle_says_so(
         with pytest.raises(WriteError):
             await old.write(writes_to(unique, b"too late"))
     await old.close()
+
+
+@pytest.mark.kafka
+async def test_a_writer_gives_up_a_broker_that_is_silent_not_one_that_is_slow(
+    unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.engine.writer.STALLED_AFTER", 4.0)
+    async with linked_kafka() as (kafka, link):
+        await create_topic(kafka.address, unique, 1, max_message_bytes=f"{2 * BATCH_BYTES}")
+        connection = {"bootstrap_servers": link.addresses}
+        old = TransactionalWriter(connection, unique, 600.0, unique)
+        await old.open()
+        # A batch takes more than a second, and all of them longer than patience lasts.
+        link.delay = 0.2
+        slow = writes_to(unique, *(b"%d" % n * (BATCH_BYTES - 100) for n in range(6)))
+        slow.offsets[TopicPartition(unique, 0)] = OffsetAndMetadata(6, "")
+        await old.write(slow)
+        link.delay = 0.0
+        link.hold("to the worker")
+        with pytest.raises(WriteError, match="TimeoutError"):
+            await asyncio.wait_for(old.write(writes_to(unique, b"no answer")), 60)
+        link.heal()
+        await old.close()
+        new = TransactionalWriter(connection, unique, 600.0, unique)
+        await new.open()
+        await new.write(writes_to(unique, b"of new"))
+        await new.close()
+        await until(lambda: is_gone(old))
+        last = [value for value in await values_of(kafka.address, unique) if value][-2:]
+        assert (last[0][:1], last[1]) == (b"5", b"of new")
+        assert await committed_offsets(kafka.address, unique, unique) == {0: 6}
+
+
+async def test_a_broker_that_does_not_know_where_the_records_are() -> None:
+    partition = TopicPartition("t", 3)
+
+    def sent(offset: int) -> Sent:
+        acknowledged = asyncio.get_running_loop().create_future()
+        acknowledged.set_result(RecordMetadata("t", 3, partition, offset, 0, 0, 0))
+        return Sent(partition, 2, acknowledged)
+
+    assert _ends([sent(5), sent(7)]) == {partition: 9}
+    with pytest.raises(WriteError, match="does not know where"):
+        _ends([sent(5), sent(-1)])
 
 
 SIZES = (1, BATCH_BYTES - 100, 1, BATCH_BYTES + 1, 3_000_000, 7)

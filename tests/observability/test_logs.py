@@ -1,3 +1,4 @@
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
@@ -130,3 +131,12 @@ def test_a_client_that_is_cut_off_does_not_fill_the_log() -> None:
     assert passes("aiokafka.client", "node %s is away", 1)
     logging.getLogger().setLevel(logging.DEBUG)
     assert passes("aiokafka.client", "node %s is away", 1)
+
+
+@pytest.mark.parametrize(("error", "says"), [(asyncio.CancelledError(), 0), (ValueError("x"), 1)])
+def test_what_was_cancelled_is_no_error(
+    capsys: pytest.CaptureFixture[str], error: BaseException, says: int
+) -> None:
+    configure("info", "json")
+    logging.getLogger("faust.agents.actor").error("Crashed reason=%r", error, exc_info=error)
+    assert len(lines(capsys)) == says

@@ -18,8 +18,9 @@ START_TIMEOUT_S = 90.0
 ATTEMPTS = 5
 
 SERVER_PROPERTIES = Path(__file__).parent / "kafka" / "server.properties"
+HEAP = "1g"
 JAVA_OPTIONS = (
-    *("-Xms256m", "-Xmx1g", "-XX:+UseSerialGC"),
+    *("-Xms256m", "-XX:+UseSerialGC"),
     "-Djava.awt.headless=true",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -48,9 +49,9 @@ class KafkaStartError(Exception):
 class KafkaBroker:
     """One Kafka: broker and controller in one process on loopback, data in a directory of its own.
 
-    `port` 0 takes a free one; the port stays the same over restarts. All methods block (use
-    `asyncio.to_thread` where a test's event loop has to go on). `close` ends the process and
-    removes the data; it also happens at the end of the interpreter.
+    `port` 0 takes a free one; the port stays the same over restarts. `heap` is Java's -Xmx. All
+    methods block (use `asyncio.to_thread` where a test's event loop has to go on). `close` ends the
+    process and removes the data; it also happens at the end of the interpreter.
 
     Raises (from `start`):
         kafka_jars.KafkaUnavailableError: no Java or no Maven.
@@ -58,9 +59,15 @@ class KafkaBroker:
     """
 
     def __init__(
-        self, port: int = 0, *, version: str | None = None, directory: Path | None = None
+        self,
+        port: int = 0,
+        *,
+        version: str | None = None,
+        directory: Path | None = None,
+        heap: str = HEAP,
     ) -> None:
         self.port = port
+        self.heap = heap
         self.version = version or kafka_jars.tested_version()
         self.start_seconds = 0.0
         self.directory = directory or Path(tempfile.mkdtemp(prefix="campaign-streams-kafka-"))
@@ -196,7 +203,7 @@ class KafkaBroker:
     def _run(self, jars: str) -> None:
         process = ServerProcess(
             [
-                *("java", *JAVA_OPTIONS, "-cp", jars),
+                *("java", f"-Xmx{self.heap}", *JAVA_OPTIONS, "-cp", jars),
                 *("kafka.Kafka", str(self.directory / "server.properties")),
             ],
             log_file=self.log_file,

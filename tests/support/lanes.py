@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 import orjson
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
-from streams.domain.events import Intake, Rejected, SourcePartition, Tally
+from streams.domain.events import Rejected
 from streams.domain.partition import CampaignPartition, Watch
+from streams.domain.sources import Intake, SourcePartition
+from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
 from streams.engine.job import Job, Topics
 from streams.engine.lane import Lane
@@ -29,15 +31,20 @@ class KeepingWriter:
         self.failure: BaseException | None = None
         self.closed = False
         self.positions: dict[TopicPartition, Position] = {}
+        self.ends: dict[TopicPartition, int] = {}
 
     async def open(self) -> None:
         """Be ready."""
 
-    async def write(self, writes: Writes) -> None:
+    async def write(self, writes: Writes) -> dict[TopicPartition, int]:
         if self.failure is not None:
             raise self.failure
         self._check_positions(writes)
         self.written.append(writes)
+        for partition, records in writes.records.items():
+            # A transaction's end takes an offset as well.
+            self.ends[partition] = self.ends.get(partition, 0) + len(records) + 1
+        return {partition: self.ends[partition] - 1 for partition in writes.records}
 
     def _check_positions(self, writes: Writes) -> None:
         """Whatever moves an offset says so in the state as well: take that record away."""
@@ -102,17 +109,17 @@ class Gauges:
 class Bench:
     """Lane 1 of two, on the bench: `now` is its clock (s)."""
 
-    def __init__(self, topics: Topics = TOPICS, watch: Watch = WATCH) -> None:
+    def __init__(self, watch: Watch = WATCH, *, hop: bool = True) -> None:
         self.now = NOW
         self.writer = KeepingWriter()
         self.gauges = Gauges()
         intake = Intake(watch.windows, max_record_bytes=2000)
-        job = Job(topics, 2, intake, watch, 1.0, lambda: self.now, self.gauges)
-        read = (SOURCE,) if topics.keyed is None else (SOURCE, KEYED)
-        positions = dict.fromkeys(read, Position(0))
+        job = Job(TOPICS, hop, 2, intake, watch, lambda: self.now, self.gauges)
+        positions = dict.fromkeys((SOURCE, KEYED), Position(0))
         partition = CampaignPartition(1, watch, [0, 1], NOW)
-        self.lane = Lane(1, job, self.writer, partition, positions, {1: SourcePartition(1, intake)})
-        self.lane.place({each: Place(0, 0) for each in positions})
+        sources = {1: SourcePartition(1, intake, job.apps)}
+        self.lane = Lane(1, job, self.writer, partition, positions, sources)
+        self.lane.place({each: Place(0, 0) for each in self.lane.positions})
 
     async def take(
         self,
@@ -140,7 +147,7 @@ class Bench:
 
     async def settle(self) -> None:
         """Flush, and take back in what comes out at lane 1's end of the hop."""
-        await self.lane.flush(full=True)
+        await self.lane.flush()
         for writes in list(self.writer.written):
             for each in writes.records.get(KEYED, []):
                 await self.take(KEYED, each.value)

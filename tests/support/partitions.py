@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from streams.domain.blocks import (
     BLOCK_VERSION,
     Block,
-    CampaignCounts,
     Counts,
     Dimensions,
     WindowCounts,
@@ -21,6 +20,7 @@ from streams.domain.windows import WindowPolicy
 
 FAILURE_SPIKE = Rule("failure-spike", frozenset({"FAILURE"}), Threshold(0.1), 0.05)
 _ids = itertools.count(1)
+_offsets = itertools.count()
 
 WATCH = Watch(
     windows=WindowPolicy(size=60, grace=30, retention=86_400),
@@ -49,6 +49,27 @@ def counts(
         Dimensions(outcome, treatment_id, delivery_type, channel_type): count
         for outcome, count in outcomes.items()
     }
+
+
+def window_counts(
+    start: int, campaigns: Mapping[str, Counts], app_id: str | None = "app"
+) -> WindowCounts:
+    """Counts of some campaigns in one window (s), in columns."""
+    dimensions = list({each: 0 for counts in campaigns.values() for each in counts})
+    rows = [
+        (position, dimensions.index(each), count)
+        for position, counts in enumerate(campaigns.values())
+        for each, count in counts.items()
+    ]
+    return WindowCounts(
+        start,
+        list(campaigns),
+        [app_id] * len(campaigns),
+        dimensions,
+        [row[0] for row in rows],
+        [row[1] for row in rows],
+        [row[2] for row in rows],
+    )
 
 
 @dataclass
@@ -80,22 +101,18 @@ class MemoryHolder:
     ) -> None:
         """Count something in one window (s) of a campaign, as of the end of that window."""
         number = partition_of(campaign_id, self.count) if partition is None else partition
-        window = WindowCounts(start, sends, engagement or {})
         event_time = (start + 59) * 1000
-        self.here[number].apply(
-            Block(
-                BLOCK_VERSION,
-                {0: event_time},
-                event_time,
-                [CampaignCounts(campaign_id, app_id, [window])],
-            ),
-            now=start + 59,
-        )
+        engaged = {
+            each._replace(engagement=True): count for each, count in (engagement or {}).items()
+        }
+        counted = window_counts(start, {campaign_id: {**sends, **engaged}}, app_id)
+        block = Block(BLOCK_VERSION, {0: event_time}, event_time, [counted])
+        self.here[number].apply(block, next(_offsets), now=start + 59)
 
     def advance(self, now: float) -> None:
         """Let event time go on in all partitions."""
         for partition in self.here.values():
-            partition.table.advance(now)
+            partition.table.advance(now, next(_offsets))
 
 
 def holder(

@@ -1,0 +1,49 @@
+"""What a configuration may say but hardly means: told, not refused."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+
+from streams.configuration.models import Configuration
+from streams.domain.counts import DEFAULT_GROUPS
+
+_VENDORS = frozenset(status for statuses in DEFAULT_GROUPS.values() for status in statuses)
+_SLIP = 0.8
+"""From this likeness on (1 is the same), a status in a group is taken for a slip, not a new one."""
+
+
+def doubts(configuration: Configuration) -> list[str]:
+    """Return one line for each status that no event is likely to have.
+
+    Statuses of one's own are allowed, so a rule may watch any that is in a group, and a group may
+    have any but those that look like a vendor's status which is in no group.
+    """
+    statuses = configuration.statuses
+    groups = {name: getattr(statuses, name) for name in type(statuses).model_fields}
+    return [*_in_groups(groups), *_in_rules(configuration, groups)]
+
+
+def _in_groups(groups: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    left_out = _VENDORS.difference(*groups.values())
+    for group, statuses in groups.items():
+        for status in statuses:
+            if status not in _VENDORS and (meant := _nearest(status, left_out, _SLIP)):
+                yield (
+                    f"statuses.{group} has {status}, and no group has {meant}: "
+                    f"did you mean {meant}?"
+                )
+
+
+def _in_rules(configuration: Configuration, groups: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    known = _VENDORS.union(*groups.values())
+    for rule in configuration.rules:
+        for status in rule.statuses or ():
+            if status not in known:
+                meant = _nearest(status, known)
+                hint = f"did you mean {meant}?" if meant else "if it is your own, add it to a group"
+                yield f"rule {rule.name} watches {status}, which is no known status: {hint}"
+
+
+def _nearest(status: str, known: Iterable[str], likeness: float = 0.6) -> str | None:
+    # Sorted, so that of several the same is named each time.
+    near = difflib.get_close_matches(status.upper(), sorted(known), n=1, cutoff=likeness)
+    return next(iter(near), None)

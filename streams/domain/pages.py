@@ -1,0 +1,151 @@
+"""One window's counts: in pages that are settled, or changing.
+
+A settled page is the bytes that the state topic has for some dozen campaigns: that is a fraction of
+what the counts take while they change. Each campaign has its page, by its name.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from streams.domain.blocks import (
+    WindowCounts,
+    decode_campaigns,
+    decode_counts,
+    encode,
+    page_of,
+    split,
+)
+from streams.domain.cells import Cells, cell_of, cells_of
+from streams.domain.counts import Cell
+
+CAMPAIGNS_A_PAGE = 32
+
+
+class Page(NamedTuple):
+    """Counts as they were written down, and how many campaigns have any."""
+
+    value: bytes
+    campaigns: int
+
+
+class Window:
+    """The counts of one window, and how much of them was written down.
+
+    Args:
+        start: of the window (s).
+        settled: its pages, as they were written down.
+
+    Attributes:
+        since: offset in the log from which counts are in no page that was written; null if
+            everything was written.
+        late_from: offset in the log from which counts came late; null while it is open.
+        changed_at: wall-clock time (s) of the last change.
+        rows_before: how many counts the table had been given before `since`.
+        written: how many pages the state topic has.
+    """
+
+    __slots__ = ("changed_at", "late_from", "pages", "rows_before", "since", "start", "written")
+
+    def __init__(self, start: int, settled: Iterable[bytes] = ()) -> None:
+        self.start = start
+        self.pages: list[Cells | Page] = [
+            Page(value, len(decode_campaigns(value))) for value in settled
+        ]
+        self.written = len(self.pages)
+        self.pages = self.pages or [Cells()]
+        self.since: int | None = None
+        self.late_from: int | None = None
+        self.changed_at = 0.0
+        self.rows_before = 0
+
+    # Changing
+
+    def add(self, counts: WindowCounts, *, late: bool) -> None:
+        """Add counts; `late` says that their events came after the window was closed."""
+        for number, part in enumerate(split(counts, len(self.pages))):
+            if part.campaigns:
+                page = self.pages[number] = _changing(self.pages[number])
+                page.add(part, late=late)
+
+    def settle(self) -> Iterator[tuple[int, bytes | None]]:
+        """Turn what changed into settled pages; yield their numbers and bytes.
+
+        Yields null for a page that must not be there any more.
+        """
+        self.since = None
+        changed = {n: page for n, page in enumerate(self.pages) if isinstance(page, Cells)}
+        if any(len(page) > 2 * CAMPAIGNS_A_PAGE for page in changed.values()):
+            parts = dict(enumerate(self._shared_out()))
+            self.pages = [Cells()] * len(parts)
+        else:
+            parts = {number: page.counts(self.start) for number, page in changed.items()}
+        for number, part in parts.items():
+            page = self.pages[number] = Page(encode(part), len(part.campaigns))
+            yield number, page.value
+        for number in range(len(self.pages), self.written):
+            yield number, None
+        self.written = len(self.pages)
+
+    def _shared_out(self) -> list[WindowCounts]:
+        """Share the campaigns out over as many pages as they need."""
+        whole = _changing(self.pages[0])
+        for counts in list(self.counts())[1:]:
+            whole.add(counts)
+        return split(whole.counts(self.start), -(-len(whole) // CAMPAIGNS_A_PAGE))
+
+    # Asked
+
+    def counts(self) -> Iterator[WindowCounts]:
+        """Yield the counts, page by page."""
+        for page in self.pages:
+            if isinstance(page, Page):
+                yield decode_counts(page.value)
+            else:
+                yield page.counts(self.start)
+
+    def has(self, campaign_id: str) -> bool:
+        """Tell whether a campaign has any."""
+        page = self._page_of(campaign_id)
+        if isinstance(page, Cells):
+            return campaign_id in page.campaigns()
+        return campaign_id in decode_campaigns(page.value)
+
+    def cell(self, campaign_id: str) -> Cell | None:
+        """Return the counts of one campaign, as they are now."""
+        page = self._page_of(campaign_id)
+        if isinstance(page, Cells):
+            return page.cell(campaign_id)
+        counts = decode_counts(page.value)
+        if campaign_id not in counts.campaigns:
+            return None
+        return cell_of(counts, counts.campaigns.index(campaign_id))
+
+    def cells(self) -> Iterator[tuple[str, Cell]]:
+        """Yield the counts of each campaign, as they are when it is their turn."""
+        for page in list(self.pages):
+            if isinstance(page, Page):
+                yield from cells_of(decode_counts(page.value))
+            else:
+                yield from page.cells()
+
+    def campaigns_with(self, outcomes: Iterable[str]) -> set[str]:
+        """Return the campaigns that have sends with one of these statuses."""
+        found: set[str] = set()
+        return found.union(*(_changing(page).campaigns_with(outcomes) for page in self.pages))
+
+    def _page_of(self, campaign_id: str) -> Cells | Page:
+        pages = self.pages
+        return pages[page_of(campaign_id, len(pages))] if len(pages) > 1 else pages[0]
+
+    def __len__(self) -> int:
+        """Return the number of campaigns."""
+        return sum(page.campaigns if isinstance(page, Page) else len(page) for page in self.pages)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes in memory."""
+        return sum(len(page.value) if isinstance(page, Page) else page.size for page in self.pages)
+
+
+def _changing(page: Cells | Page) -> Cells:
+    return page if isinstance(page, Cells) else Cells(decode_counts(page.value))

@@ -1,0 +1,237 @@
+"""Records of the source topic become counts, or dead letters."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from streams.domain.events import (
+    CAMPAIGN_PREFIX,
+    EARLIEST_MS,
+    ENGAGEMENT,
+    KNOWN_VERSION_PREFIX,
+    LONGEST_NAMES,
+    OWN_CHANNEL,
+    SEND,
+    Attributes,
+    Event,
+    ForeignError,
+    FullAttributes,
+    Reason,
+    Rejected,
+    RejectedError,
+    app_of,
+    careful,
+    decode,
+    endpoint_channel,
+    family,
+)
+from streams.domain.tally import Tally
+from streams.domain.windows import WindowPolicy
+
+MOST_APPS = 500_000
+"""Campaigns whose app is remembered, lest it be decoded from each of their events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What is taken in.
+
+    Args:
+        windows: the windows that events are counted in.
+        max_record_bytes: a larger record is put aside.
+        max_future_skew_ms: how far an event may be ahead of the broker's time.
+    """
+
+    windows: WindowPolicy
+    max_record_bytes: int = 262_144
+    max_future_skew_ms: int = 300_000
+
+
+class SourcePartition:
+    """Counts the records of one source partition, in the order of their offsets.
+
+    Args:
+        number: the partition.
+        intake: what is taken in.
+        apps: the apps of campaigns, as far as they were seen; is added to.
+        event_time: the largest event time (ms) counted before; 0 for none.
+    """
+
+    def __init__(
+        self, number: int, intake: Intake, apps: dict[str, str], event_time: int = 0
+    ) -> None:
+        self.number = number
+        self.event_time = event_time
+        self._intake = intake
+        self._apps = apps
+        self._usual_version = KNOWN_VERSION_PREFIX
+
+    def count(  # noqa: C901, PLR0912, PLR0915 - one loop: a call per event is what it would cost
+        self, values: Sequence[bytes | None], broker_time: int, tally: Tally
+    ) -> list[Rejected]:
+        """Add a batch of records to a tally.
+
+        Event time follows the events, but not past `broker_time`: an event from the future is
+        counted, if it is within the allowed skew, and moves nothing.
+
+        Args:
+            values: the records' values.
+            broker_time: when the broker took in the newest of them (ms, UTC).
+            tally: is added to.
+
+        Returns:
+            The records that were not counted and have to be put aside.
+        """
+        rejected: list[Rejected] = []
+        pending: dict[int, list[Attributes]] = {}
+        gather = pending.setdefault(0, []).append
+        apps, usual_version = self._apps, self._usual_version
+        size_ms = self._intake.windows.size * 1000
+        latest = broker_time + self._intake.max_future_skew_ms
+        ceiling = max(self.event_time, broker_time)
+        newest = self.event_time
+        oldest, next_expiry = self._expiry(newest)
+        # Events from `first` up to `end` (ms) are counted in the window at hand.
+        first = end = 0
+
+        for index, given in enumerate(values):
+            value = given or b""
+            large = len(value) > LONGEST_NAMES
+            event: Event | None = None
+            try:
+                if not large or len(value) <= self._intake.max_record_bytes:
+                    if not value.isascii():
+                        # The decoder does not look into the strings that it skips.
+                        value.decode()
+                    event = decode(value)
+            except (ValueError, RecursionError):
+                pass
+            if event is None:
+                event = self._examine(index, given, rejected, tally)
+                if event is None:
+                    continue
+            attributes = event.attributes
+            if event.event_type != SEND or attributes.delivery_type in OWN_CHANNEL:
+                if event.event_type != SEND and event.event_type not in ENGAGEMENT:
+                    self._skip(index, event, rejected, tally)
+                    continue
+                attributes = _full(event, value)
+            time = event.event_timestamp
+            campaign_id = attributes.campaign_id
+            if not (campaign_id and attributes.outcome and oldest <= time <= latest):
+                rejected.append(_why_not(index, event, latest, min(newest, ceiling)))
+                continue
+            if large and _names_too_long(attributes):
+                detail = f"names of more than {LONGEST_NAMES} characters together"
+                rejected.append(Rejected(index, Reason.TOO_LARGE, detail))
+                continue
+            if not first <= time < end:
+                first = time - time % size_ms
+                end = first + size_ms
+                gather = pending.setdefault(first // 1000, []).append
+            gather(attributes)
+            if campaign_id not in apps:
+                self._learn(campaign_id, value)
+            if time > newest:
+                newest = time
+                if time >= next_expiry:
+                    oldest, next_expiry = self._expiry(min(time, ceiling))
+            if event.event_version != usual_version:
+                usual_version = self._see_version(event.event_version, tally)
+
+        counted = sum(map(len, pending.values()))
+        for start, each in pending.items():
+            if each:
+                tally.windows.setdefault(start, Counter()).update(each)
+        tally.counted += counted
+        if counted:
+            self.event_time = min(newest, ceiling)
+            tally.event_times[self.number] = self.event_time
+            tally.received_at = tally.received_at or broker_time
+        return rejected
+
+    def _examine(
+        self, index: int, value: bytes | None, rejected: list[Rejected], tally: Tally
+    ) -> Event | None:
+        """Look closely at a record that the short way refused.
+
+        Returns the event if it can be counted after all; otherwise takes note of it as rejected
+        or skipped.
+        """
+        try:
+            return careful(value, self._intake.max_record_bytes)
+        except RejectedError as error:
+            rejected.append(Rejected(index, error.reason, error.detail))
+        except ForeignError as error:
+            tally.skipped[family(error.event_type)] += 1
+        return None
+
+    @staticmethod
+    def _skip(index: int, event: Event, rejected: list[Rejected], tally: Tally) -> None:
+        if event.event_type:
+            tally.skipped[family(event.event_type)] += 1
+        else:
+            rejected.append(Rejected(index, Reason.MISSING_FIELD, "event_type"))
+
+    def _learn(self, campaign_id: str, value: bytes) -> None:
+        app_id = app_of(value)
+        if app_id is not None:
+            if len(self._apps) >= MOST_APPS:
+                self._apps.clear()
+            self._apps[campaign_id] = app_id
+
+    def _see_version(self, version: str | None, tally: Tally) -> str:
+        """Take note of a version; return the one that needs no more looking at."""
+        if version is None or not version.startswith(KNOWN_VERSION_PREFIX):
+            tally.unknown_versions[str(version)[:32]] += 1
+        else:
+            self._usual_version = version
+        return self._usual_version
+
+    def _expiry(self, event_time: int) -> tuple[int, int]:
+        """Return the oldest time (ms) to be counted, and the event time (ms) when that changes."""
+        windows = self._intake.windows
+        oldest = windows.oldest_countable(event_time)
+        return max(EARLIEST_MS, oldest), windows.expires_at(oldest // 1000)
+
+
+def _full(event: Event, value: bytes) -> FullAttributes:
+    attributes = event.attributes
+    delivery = channel = attributes.delivery_type
+    if delivery in OWN_CHANNEL:
+        channel = endpoint_channel(value)
+    engagement = event.event_type != SEND
+    return FullAttributes(
+        attributes.campaign_id,
+        event.event_type[len(CAMPAIGN_PREFIX) :] if engagement else attributes.outcome,
+        attributes.treatment_id,
+        delivery,
+        channel,
+        engagement,
+    )
+
+
+def _names_too_long(attributes: Attributes) -> bool:
+    names = (
+        attributes.campaign_id,
+        attributes.outcome,
+        attributes.treatment_id,
+        attributes.delivery_type,
+        attributes.channel_type if isinstance(attributes, FullAttributes) else None,
+    )
+    return sum(len(name) for name in names if name) > LONGEST_NAMES
+
+
+def _why_not(index: int, event: Event, latest: int, event_time: int) -> Rejected:
+    time = event.event_timestamp
+    if not event.attributes.campaign_id:
+        return Rejected(index, Reason.MISSING_FIELD, "attributes.campaign_id")
+    if event.event_type == SEND and not event.attributes.outcome:
+        return Rejected(index, Reason.MISSING_FIELD, "attributes.campaign_send_status")
+    if time < EARLIEST_MS:
+        return Rejected(index, Reason.IMPOSSIBLE_TIME, f"event_timestamp {time} is before 2010")
+    if time > latest:
+        detail = f"event_timestamp {time} is ahead of the broker's time by more than allowed"
+        return Rejected(index, Reason.IMPOSSIBLE_TIME, detail)
+    detail = f"event_timestamp {time} is older than what is retained at {event_time}"
+    return Rejected(index, Reason.EXPIRED, detail)

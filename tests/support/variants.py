@@ -1,0 +1,51 @@
+"""Workers whose program was changed a little: another version, or one with less patience."""
+
+import sys
+
+from tests.support.processes import ServerProcess
+from tests.support.workers import WorkerProcess
+
+QUICK_METADATA = """
+import streams.engine.app as app
+made = app.ParsedConsumer
+app.ParsedConsumer = lambda **settings: made(**{**settings, "metadata_max_age_ms": 500})
+"""
+"""Looks for new partitions twice a second, not twice a minute."""
+
+NEXT_FORMAT = """
+import streams.domain.table as table
+table.FORMAT += 1
+"""
+"""Writes windows in a form of its own."""
+
+NEXT_BLOCKS = """
+import streams.domain.blocks, streams.domain.tally
+for module in (streams.domain.blocks, streams.domain.tally):
+    module.BLOCK_VERSION += 1
+"""
+"""Writes blocks of a form of its own."""
+
+BOTH_BLOCKS = """
+import streams.domain.blocks as blocks
+known = blocks.decode
+def decode(value):
+    if value[1] != blocks.BLOCK_VERSION:
+        return blocks.Block(blocks.BLOCK_VERSION, {}, 0, [])
+    return known(value)
+blocks.decode = decode
+"""
+"""Reads blocks of any version; those that are not ours have nothing in them."""
+
+RUN = "\nfrom streams.commands import main\nmain()\n"
+
+
+class VariantProcess(WorkerProcess):
+    """One worker, started with a change of its program, in Python."""
+
+    change = ""
+
+    def start(self) -> None:
+        """Start; it is not ready yet."""
+        arguments = ["worker", "--config", str(self._file)]
+        command = [sys.executable, "-c", self.change + RUN, *arguments]
+        self._process = ServerProcess(command, log_file=self.log_file)
