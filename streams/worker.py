@@ -12,6 +12,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from streams.api.server import ApiServer
 from streams.configuration.models import Configuration
 from streams.configuration.translation import intake_of, watch_of
+from streams.domain.campaigns import Campaigns
 from streams.engine.app import build_app
 from streams.engine.assignor import LaneAssignor
 from streams.engine.client import check_broker, connection
@@ -67,6 +68,7 @@ class Worker:
 
     def _job(self, counts: Mapping[str, int]) -> Job:
         topics = self.configuration.topics
+        hop, lanes = not self.configuration.source.keyed, counts[topics.state]
         return Job(
             topics=Topics(
                 source=topics.source,
@@ -77,12 +79,13 @@ class Worker:
                 alerts_partitions=counts[topics.alerts],
                 dead_letter_partitions=counts[topics.dead_letter],
             ),
-            hop=not self.configuration.source.keyed,
-            lanes=counts[topics.state],
+            hop=hop,
+            lanes=lanes,
             intake=intake_of(self.configuration),
             watch=self.watch,
             now=time.time,
             instruments=self.metrics,
+            campaigns=Campaigns(lanes if hop else 1),
         )
 
     def _new_lanes(self, job: Job) -> Lanes:

@@ -6,7 +6,7 @@ in the source partitions they are from. A block is a fraction of the events' siz
 counting agent next to nothing per event. A window's counts on the state topic have the same form.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
@@ -32,86 +32,90 @@ class Dimensions(NamedTuple):
 Counts: TypeAlias = dict[Dimensions, int]
 
 
+class Column(msgspec.Struct, array_like=True, gc=False):
+    """Counts of one kind: `counts[n]` is that of the campaign at position `at[n]`."""
+
+    dimensions: Dimensions
+    at: list[int]
+    counts: list[int]
+
+
 class WindowCounts(msgspec.Struct, array_like=True, gc=False):
     """Counts of campaigns in one window, in columns; `start` in seconds since the epoch.
 
-    Count `n` is `counts[n]`, of the campaign at position `at_campaign[n]` of `campaigns` and the
-    dimensions at position `at_dimension[n]` of `dimensions`. `late` has, by the campaign's
-    position, how many of its events came after the window was closed.
+    The app of the campaign at position `n` of `campaigns` is at position `at_app[n]` of `apps`.
+    `late` has, by the campaign's position, how many of its events came after the window was closed.
+    What stands for the same campaign and kind more than once is to be added up.
     """
 
     start: int
     campaigns: list[str]
     apps: list[str | None]
-    dimensions: list[Dimensions]
-    at_campaign: list[int]
-    at_dimension: list[int]
-    counts: list[int]
+    at_app: list[int]
+    columns: list[Column]
     late: dict[int, int] = {}
 
+    @property
+    def rows(self) -> int:
+        """How many counts there are."""
+        return sum(len(column.counts) for column in self.columns)
 
-class Gathering:
-    """Counts of one window that are being put into columns."""
+    @property
+    def events(self) -> int:
+        """How many events they stand for."""
+        return sum(sum(column.counts) for column in self.columns)
 
-    __slots__ = (
-        "at_campaign",
-        "at_dimension",
-        "counts",
-        "dimensions",
-        "late",
-        "positions",
-        "start",
-    )
 
-    def __init__(self, start: int) -> None:
-        self.start = start
-        self.positions: dict[str, int] = {}
-        self.dimensions: dict[Dimensions, int] = {}
-        self.at_campaign: list[int] = []
-        self.at_dimension: list[int] = []
-        self.counts: list[int] = []
+class _Part:
+    """Counts of some campaigns of a window, while they are sorted out."""
+
+    __slots__ = ("apps", "at_app", "campaigns", "columns", "late")
+
+    def __init__(self) -> None:
+        self.campaigns: list[str] = []
+        self.apps: dict[int, int] = {}
+        self.at_app: list[int] = []
+        self.columns: list[Column] = []
         self.late: dict[int, int] = {}
 
-    def columns(self, apps: Iterable[str | None]) -> WindowCounts:
-        """Return all of it; `apps` in the order in which the campaigns came."""
-        return WindowCounts(
-            self.start,
-            list(self.positions),
-            list(apps),
-            list(self.dimensions),
-            self.at_campaign,
-            self.at_dimension,
-            self.counts,
-            self.late,
-        )
+    def add(self, campaign: str, app: int) -> int:
+        """Add a campaign, with its app's position in the whole; return its own position."""
+        self.campaigns.append(campaign)
+        self.at_app.append(self.apps.setdefault(app, len(self.apps)))
+        return len(self.campaigns) - 1
+
+    def of(self, whole: WindowCounts) -> WindowCounts:
+        """Return the counts."""
+        apps = [whole.apps[at] for at in self.apps]
+        return WindowCounts(whole.start, self.campaigns, apps, self.at_app, self.columns, self.late)
+
+
+def sort_out(counts: WindowCounts, parts: int, part_of: Sequence[int]) -> list[WindowCounts]:
+    """Part counts by campaign; `part_of` says for each campaign's position where it belongs."""
+    made = [_Part() for _ in range(parts)]
+    named = zip(counts.campaigns, counts.at_app, part_of, strict=True)
+    places = [made[part].add(campaign, app) for campaign, app, part in named]
+    for column in counts.columns:
+        shares: dict[int, Column] = {}
+        for campaign, count in zip(column.at, column.counts, strict=True):
+            part = part_of[campaign]
+            share = shares.get(part)
+            if share is None:
+                share = shares[part] = Column(column.dimensions, [], [])
+            share.at.append(places[campaign])
+            share.counts.append(count)
+        for part, share in shares.items():
+            made[part].columns.append(share)
+    for campaign, late in counts.late.items():
+        made[part_of[campaign]].late[places[campaign]] = late
+    return [part.of(counts) for part in made]
 
 
 def split(counts: WindowCounts, pages: int) -> list[WindowCounts]:
     """Part counts by campaign: each campaign has its page, the same one whatever else is there."""
     if pages == 1:
         return [counts]
-    parts = [Gathering(counts.start) for _ in range(pages)]
-    apps: list[list[str | None]] = [[] for _ in range(pages)]
-    homes: list[tuple[Gathering, int]] = []
-    for name, app in zip(counts.campaigns, counts.apps, strict=True):
-        page = page_of(name, pages)
-        part = parts[page]
-        at = part.positions[name] = len(part.positions)
-        apps[page].append(app)
-        homes.append((part, at))
-    for position, late in counts.late.items():
-        part, at = homes[position]
-        part.late[at] = late
-    dimensions = counts.dimensions
-    for campaign, dimension, count in zip(
-        counts.at_campaign, counts.at_dimension, counts.counts, strict=True
-    ):
-        part, at = homes[campaign]
-        known = part.dimensions
-        part.at_campaign.append(at)
-        part.at_dimension.append(known.setdefault(dimensions[dimension], len(known)))
-        part.counts.append(count)
-    return [part.columns(of_page) for part, of_page in zip(parts, apps, strict=True)]
+    return sort_out(counts, pages, [page_of(name, pages) for name in counts.campaigns])
 
 
 class Block(msgspec.Struct, array_like=True, gc=False):
@@ -127,7 +131,7 @@ class Block(msgspec.Struct, array_like=True, gc=False):
     windows: list[WindowCounts]
 
 
-BLOCK_VERSION = 2
+BLOCK_VERSION = 3
 RECORD_BYTES = 512 * 1024
 """Upper size of a record, unless one campaign alone is larger: brokers take 1 MB by default."""
 
@@ -195,22 +199,11 @@ def _halves(windows: list[WindowCounts]) -> tuple[list[WindowCounts], list[Windo
     if len(windows) > 1:
         half = len(windows) // 2
         return windows[:half], windows[half:]
-    half = len(windows[0].campaigns) // 2
-    return [_only(windows[0], 0, half)], [_only(windows[0], half, len(windows[0].campaigns))]
-
-
-def _only(counts: WindowCounts, first: int, end: int) -> WindowCounts:
-    """Return the counts of the campaigns at some positions."""
-    rows = [n for n, at in enumerate(counts.at_campaign) if first <= at < end]
-    return WindowCounts(
-        counts.start,
-        counts.campaigns[first:end],
-        counts.apps[first:end],
-        counts.dimensions,
-        [counts.at_campaign[n] - first for n in rows],
-        [counts.at_dimension[n] for n in rows],
-        [counts.counts[n] for n in rows],
-    )
+    (whole,) = windows
+    half = len(whole.campaigns) // 2
+    later = [False] * half + [True] * (len(whole.campaigns) - half)
+    first, second = sort_out(whole, 2, later)
+    return [first], [second]
 
 
 def partition_of(campaign_id: str, partitions: int) -> int:

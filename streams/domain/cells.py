@@ -2,82 +2,73 @@
 
 import sys
 from collections.abc import Collection, Iterable, Iterator
-from operator import or_
+from itertools import repeat
 
-from streams.domain.blocks import Dimensions, WindowCounts
+from streams.domain.blocks import Column, Counts, Dimensions, WindowCounts
 from streams.domain.counts import Cell
 
-_SHIFT = 32
-_MASK = (1 << _SHIFT) - 1
-_ROW_BYTES, _NAME_BYTES = 64, 96
-"""What the objects weigh that one row, and one campaign, has in the dictionaries, more or less."""
+_NO_APP = 0
+"""Where among the apps it is said that there is none."""
+_NAME_BYTES = 110
+"""What a campaign's name and position weigh, apart from the dictionary that they are in."""
 
 
 class Cells:
     """Counts of campaigns in one window.
 
-    One flat dictionary holds all of them, by the positions of campaign and dimensions: most cells
-    have one or two counts, and a dictionary for each would weigh more than what is in it.
+    Each kind of count has one dictionary, by the campaign's position: most campaigns have counts
+    of one or two kinds, and a dictionary for each campaign would weigh more than what is in it.
     """
 
-    __slots__ = ("_apps", "_dimensions", "_late", "_positions", "_rows")
+    __slots__ = ("_apps", "_at_app", "_columns", "_late", "_positions")
 
     def __init__(self, counts: WindowCounts | None = None) -> None:
         self._positions: dict[str, int] = {}
-        self._apps: list[str | None] = []
+        self._apps: dict[str | None, int] = {None: _NO_APP}
+        self._at_app: list[int] = []
+        self._columns: dict[Dimensions, dict[int, int]] = {}
         self._late: dict[int, int] = {}
-        self._dimensions: dict[Dimensions, int] = {}
-        self._rows: dict[int, int] = {}
         if counts is not None:
             self.add(counts)
 
     def add(self, counts: WindowCounts, *, late: bool = False) -> None:
         """Add counts; `late` says that all of their events came after the window was closed."""
-        shifted = self._campaigns(counts)
-        known = self._dimensions
-        dimensions = [known.setdefault(each, len(known)) for each in counts.dimensions]
-        rows = self._rows
-        keys = map(
-            or_,
-            map(shifted.__getitem__, counts.at_campaign),
-            map(dimensions.__getitem__, counts.at_dimension),
-        )
-        for key, count in zip(keys, counts.counts, strict=True):
-            rows[key] = rows.get(key, 0) + count
-        if late:
-            for campaign, count in zip(counts.at_campaign, counts.counts, strict=True):
-                self._add_late(shifted[campaign] >> _SHIFT, count)
-        for campaign, count in counts.late.items():
-            self._add_late(shifted[campaign] >> _SHIFT, count)
+        positions = self._positions_of(counts)
+        for each in counts.columns:
+            column = self._columns.setdefault(each.dimensions, {})
+            for at, count in zip(each.at, each.counts, strict=True):
+                position = positions[at]
+                column[position] = column.get(position, 0) + count
+            if late:
+                for at, count in zip(each.at, each.counts, strict=True):
+                    self._add_late(positions[at], count)
+        for at, count in counts.late.items():
+            self._add_late(positions[at], count)
 
-    def _campaigns(self, counts: WindowCounts) -> list[int]:
-        """Return the campaigns' positions, as they are in the keys of rows."""
-        positions, apps = self._positions, self._apps
-        shifted = []
-        for name, app in zip(counts.campaigns, counts.apps, strict=True):
-            position = positions.get(name)
-            if position is None:
-                position = positions[name] = len(positions)
-                apps.append(app)
-            elif app is not None:
-                apps[position] = app
-            shifted.append(position << _SHIFT)
-        return shifted
+    def _positions_of(self, counts: WindowCounts) -> list[int]:
+        """Return where the campaigns are here; new ones are added, and what their apps are."""
+        positions = self._positions
+        found = [positions.setdefault(name, len(positions)) for name in counts.campaigns]
+        at_app = self._at_app
+        at_app.extend(repeat(_NO_APP, len(positions) - len(at_app)))
+        apps = [self._apps.setdefault(app, len(self._apps)) for app in counts.apps]
+        for position, at in zip(found, counts.at_app, strict=True):
+            app = apps[at]
+            if app != _NO_APP:
+                at_app[position] = app
+        return found
 
     def _add_late(self, position: int, count: int) -> None:
         self._late[position] = self._late.get(position, 0) + count
 
     def counts(self, start: int) -> WindowCounts:
         """Return all of it in columns, as counts of the window that begins at `start` (s)."""
+        columns = [
+            Column(dimensions, list(column), list(column.values()))
+            for dimensions, column in self._columns.items()
+        ]
         return WindowCounts(
-            start,
-            list(self._positions),
-            self._apps,
-            list(self._dimensions),
-            [key >> _SHIFT for key in self._rows],
-            [key & _MASK for key in self._rows],
-            list(self._rows.values()),
-            self._late,
+            start, list(self._positions), list(self._apps), self._at_app, columns, self._late
         )
 
     def cell(self, campaign_id: str) -> Cell | None:
@@ -85,13 +76,12 @@ class Cells:
         position = self._positions.get(campaign_id)
         if position is None:
             return None
-        cell = Cell(self._apps[position], {}, {}, self._late.get(position, 0))
-        first = position << _SHIFT
-        for dimensions, at in self._dimensions.items():
-            count = self._rows.get(first | at)
+        app_id = list(self._apps)[self._at_app[position]]
+        cell = Cell(app_id, {}, {}, self._late.get(position, 0))
+        for dimensions, column in self._columns.items():
+            count = column.get(position)
             if count is not None:
-                target = cell.engagement if dimensions.engagement else cell.sends
-                target[dimensions] = count
+                _part(cell, dimensions)[dimensions] = count
         return cell
 
     def cells(self) -> Iterator[tuple[str, Cell]]:
@@ -108,12 +98,10 @@ class Cells:
     def campaigns_with(self, outcomes: Iterable[str]) -> set[str]:
         """Return the campaigns that have sends with one of these statuses."""
         wanted = set(outcomes)
-        of_them = {
-            at
-            for dimensions, at in self._dimensions.items()
-            if dimensions.outcome in wanted and not dimensions.engagement
-        }
-        positions = {key >> _SHIFT for key in self._rows if key & _MASK in of_them}
+        positions: set[int] = set()
+        for dimensions, column in self._columns.items():
+            if dimensions.outcome in wanted and not dimensions.engagement:
+                positions.update(column)
         return {name for name, position in self._positions.items() if position in positions}
 
     def __len__(self) -> int:
@@ -123,36 +111,33 @@ class Cells:
     @property
     def size(self) -> int:
         """About how many bytes it takes in memory."""
-        return (
-            sys.getsizeof(self._rows)
-            + sys.getsizeof(self._positions)
-            + _ROW_BYTES * len(self._rows)
-            + _NAME_BYTES * len(self._positions)
-        )
+        columns = sum(map(sys.getsizeof, self._columns.values()))
+        names = sys.getsizeof(self._positions) + _NAME_BYTES * len(self._positions)
+        return columns + names + sys.getsizeof(self._at_app)
 
 
 def cell_of(counts: WindowCounts, position: int) -> Cell:
-    """Return the counts of the campaign at a position."""
-    cell = Cell(counts.apps[position], {}, {}, counts.late.get(position, 0))
-    for campaign, dimension, count in zip(
-        counts.at_campaign, counts.at_dimension, counts.counts, strict=True
-    ):
-        if campaign == position:
-            dimensions = counts.dimensions[dimension]
-            target = cell.engagement if dimensions.engagement else cell.sends
-            target[dimensions] = count
+    """Return the counts of the campaign at a position, of counts that name each but once."""
+    app_id = counts.apps[counts.at_app[position]]
+    cell = Cell(app_id, {}, {}, counts.late.get(position, 0))
+    for column in counts.columns:
+        if position in column.at:
+            of_it = column.counts[column.at.index(position)]
+            _part(cell, column.dimensions)[column.dimensions] = of_it
     return cell
 
 
 def cells_of(counts: WindowCounts) -> Iterable[tuple[str, Cell]]:
-    """Return the counts of each campaign."""
+    """Return the counts of each campaign, of counts that name each but once."""
     cells = [
-        Cell(app, {}, {}, counts.late.get(position, 0)) for position, app in enumerate(counts.apps)
+        Cell(counts.apps[app], {}, {}, counts.late.get(position, 0))
+        for position, app in enumerate(counts.at_app)
     ]
-    for campaign, dimension, count in zip(
-        counts.at_campaign, counts.at_dimension, counts.counts, strict=True
-    ):
-        dimensions, cell = counts.dimensions[dimension], cells[campaign]
-        target = cell.engagement if dimensions.engagement else cell.sends
-        target[dimensions] = count
+    for column in counts.columns:
+        for at, count in zip(column.at, column.counts, strict=True):
+            _part(cells[at], column.dimensions)[column.dimensions] = count
     return zip(counts.campaigns, cells, strict=True)
+
+
+def _part(cell: Cell, dimensions: Dimensions) -> Counts:
+    return cell.engagement if dimensions.engagement else cell.sends

@@ -78,17 +78,6 @@ class Attributes(msgspec.Struct, frozen=True, gc=False):
     delivery_type: str | None = None
 
 
-class FullAttributes(Attributes, frozen=True, gc=False):
-    """The same of events that the delivery type does not say everything of.
-
-    `channel_type` is that of the endpoint, if the delivery type is in `OWN_CHANNEL`. With
-    `engagement`, `outcome` is the event type without its `_campaign.` prefix.
-    """
-
-    channel_type: str | None = None
-    engagement: bool = False
-
-
 class Event(msgspec.Struct, gc=False):
     """What is decoded of each event; the time is in ms."""
 

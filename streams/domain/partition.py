@@ -87,13 +87,12 @@ class CampaignPartition:
 
         Any counts can, where there are hits: they may be the attempts that were too few.
         """
-        hits = {
-            at
-            for at, dimensions in enumerate(counts.dimensions)
-            if dimensions.outcome in self._hits and not dimensions.engagement
+        struck = {
+            campaign
+            for column in counts.columns
+            if column.dimensions.outcome in self._hits and not column.dimensions.engagement
+            for campaign in column.at
         }
-        columns = zip(counts.at_campaign, counts.at_dimension, strict=True)
-        struck = {campaign for campaign, dimension in columns if dimension in hits}
         for campaign in struck:
             self._hit(counts.campaigns[campaign], counts.start)
         self._suspects.update(self._last_hits.keys() & counts.campaigns)

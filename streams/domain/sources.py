@@ -1,9 +1,10 @@
 """Records of the source topic become counts, or dead letters."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from streams.domain.blocks import Dimensions
+from streams.domain.campaigns import Campaign, Campaigns
 from streams.domain.events import (
     CAMPAIGN_PREFIX,
     EARLIEST_MS,
@@ -12,24 +13,18 @@ from streams.domain.events import (
     LONGEST_NAMES,
     OWN_CHANNEL,
     SEND,
-    Attributes,
     Event,
     ForeignError,
-    FullAttributes,
     Reason,
     Rejected,
     RejectedError,
-    app_of,
     careful,
     decode,
     endpoint_channel,
     family,
 )
-from streams.domain.tally import Tally
+from streams.domain.tally import Names, Tally
 from streams.domain.windows import WindowPolicy
-
-MOST_APPS = 500_000
-"""Campaigns whose app is remembered, lest it be decoded from each of their events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +48,17 @@ class SourcePartition:
     Args:
         number: the partition.
         intake: what is taken in.
-        apps: the apps of campaigns, as far as they were seen; is added to.
+        campaigns: that were seen, in any partition; is added to.
         event_time: the largest event time (ms) counted before; 0 for none.
     """
 
     def __init__(
-        self, number: int, intake: Intake, apps: dict[str, str], event_time: int = 0
+        self, number: int, intake: Intake, campaigns: Campaigns, event_time: int = 0
     ) -> None:
         self.number = number
         self.event_time = event_time
         self._intake = intake
-        self._apps = apps
+        self._campaigns = campaigns
         self._usual_version = KNOWN_VERSION_PREFIX
 
     def count(  # noqa: C901, PLR0912, PLR0915 - one loop: a call per event is what it would cost
@@ -83,9 +78,9 @@ class SourcePartition:
             The records that were not counted and have to be put aside.
         """
         rejected: list[Rejected] = []
-        pending: dict[int, list[Attributes]] = {}
-        gather = pending.setdefault(0, []).append
-        apps, usual_version = self._apps, self._usual_version
+        pending: dict[int, dict[Names, list[Campaign]]] = {}
+        gathered = pending.setdefault(0, {})
+        known, usual_version = self._campaigns.known, self._usual_version
         size_ms = self._intake.windows.size * 1000
         latest = broker_time + self._intake.max_future_skew_ms
         ceiling = max(self.event_time, broker_time)
@@ -111,27 +106,35 @@ class SourcePartition:
                 if event is None:
                     continue
             attributes = event.attributes
+            names: Names = (
+                attributes.outcome,
+                attributes.treatment_id,
+                attributes.delivery_type,
+            )
             if event.event_type != SEND or attributes.delivery_type in OWN_CHANNEL:
                 if event.event_type != SEND and event.event_type not in ENGAGEMENT:
                     self._skip(index, event, rejected, tally)
                     continue
-                attributes = _full(event, value)
+                names = _full(event, value)
             time = event.event_timestamp
             campaign_id = attributes.campaign_id
-            if not (campaign_id and attributes.outcome and oldest <= time <= latest):
+            if not (campaign_id and names[0] and oldest <= time <= latest):
                 rejected.append(_why_not(index, event, latest, min(newest, ceiling)))
                 continue
-            if large and _names_too_long(attributes):
+            if large and _too_long(campaign_id, names):
                 detail = f"names of more than {LONGEST_NAMES} characters together"
                 rejected.append(Rejected(index, Reason.TOO_LARGE, detail))
                 continue
             if not first <= time < end:
                 first = time - time % size_ms
                 end = first + size_ms
-                gather = pending.setdefault(first // 1000, []).append
-            gather(attributes)
-            if campaign_id not in apps:
-                self._learn(campaign_id, value)
+                gathered = pending.setdefault(first // 1000, {})
+            campaign = known.get(campaign_id) or self._campaigns.meet(campaign_id, value)
+            alike = gathered.get(names)
+            if alike is None:
+                gathered[names] = [campaign]
+            else:
+                alike.append(campaign)
             if time > newest:
                 newest = time
                 if time >= next_expiry:
@@ -139,12 +142,10 @@ class SourcePartition:
             if event.event_version != usual_version:
                 usual_version = self._see_version(event.event_version, tally)
 
-        counted = sum(map(len, pending.values()))
         for start, each in pending.items():
-            if each:
-                tally.windows.setdefault(start, Counter()).update(each)
-        tally.counted += counted
-        if counted:
+            for names, campaigns in each.items():
+                tally.add(start, names, campaigns)
+        if pending != {0: {}}:
             self.event_time = min(newest, ceiling)
             tally.event_times[self.number] = self.event_time
             tally.received_at = tally.received_at or broker_time
@@ -173,13 +174,6 @@ class SourcePartition:
         else:
             rejected.append(Rejected(index, Reason.MISSING_FIELD, "event_type"))
 
-    def _learn(self, campaign_id: str, value: bytes) -> None:
-        app_id = app_of(value)
-        if app_id is not None:
-            if len(self._apps) >= MOST_APPS:
-                self._apps.clear()
-            self._apps[campaign_id] = app_id
-
     def _see_version(self, version: str | None, tally: Tally) -> str:
         """Take note of a version; return the one that needs no more looking at."""
         if version is None or not version.startswith(KNOWN_VERSION_PREFIX):
@@ -195,31 +189,18 @@ class SourcePartition:
         return max(EARLIEST_MS, oldest), windows.expires_at(oldest // 1000)
 
 
-def _full(event: Event, value: bytes) -> FullAttributes:
+def _full(event: Event, value: bytes) -> Dimensions:
     attributes = event.attributes
     delivery = channel = attributes.delivery_type
     if delivery in OWN_CHANNEL:
         channel = endpoint_channel(value)
     engagement = event.event_type != SEND
-    return FullAttributes(
-        attributes.campaign_id,
-        event.event_type[len(CAMPAIGN_PREFIX) :] if engagement else attributes.outcome,
-        attributes.treatment_id,
-        delivery,
-        channel,
-        engagement,
-    )
+    outcome = event.event_type[len(CAMPAIGN_PREFIX) :] if engagement else attributes.outcome
+    return Dimensions(outcome, attributes.treatment_id, delivery, channel, engagement)
 
 
-def _names_too_long(attributes: Attributes) -> bool:
-    names = (
-        attributes.campaign_id,
-        attributes.outcome,
-        attributes.treatment_id,
-        attributes.delivery_type,
-        attributes.channel_type if isinstance(attributes, FullAttributes) else None,
-    )
-    return sum(len(name) for name in names if name) > LONGEST_NAMES
+def _too_long(campaign_id: str, names: Names) -> bool:
+    return sum(len(name) for name in (campaign_id, *names) if isinstance(name, str)) > LONGEST_NAMES
 
 
 def _why_not(index: int, event: Event, latest: int, event_time: int) -> Rejected:

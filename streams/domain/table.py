@@ -21,7 +21,7 @@ from streams.domain.windows import WindowPolicy
 from streams.errors import FormatError
 
 CLOCK_KEY = orjson.dumps(("clock",))
-FORMAT = 1
+FORMAT = 2
 """Version of what is written to the state topic for windows."""
 QUIET_S = 2.0
 """A closed window is settled when nothing has changed it for so long (s, wall clock)."""
@@ -73,7 +73,7 @@ class WindowTable:
         start = self._policy.start_of(counts.start * 1000)
         self._moved = True
         if self._policy.is_expired(start, self.clock.event_time):
-            self.late_events += sum(counts.counts)
+            self.late_events += counts.events
             return False
         window = self._windows.get(start)
         if window is None:
@@ -82,7 +82,7 @@ class WindowTable:
             self._close_if_over(window, offset)
         is_open = window.late_from is None
         if not is_open:
-            self.late_events += sum(counts.counts)
+            self.late_events += counts.events
         self._change(window, counts, offset, now, late=not is_open)
         return is_open
 
@@ -93,7 +93,7 @@ class WindowTable:
             window.since = offset
             window.rows_before = self._rows
         window.changed_at = now
-        self._rows += len(counts.counts)
+        self._rows += counts.rows
         window.add(counts, late=late)
 
     def advance(self, now: float, offset: int) -> None:

@@ -1,97 +1,127 @@
 """What was counted since the last flush, on its way to the campaigns' partitions."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
-from streams.domain.blocks import (
-    BLOCK_VERSION,
-    Block,
-    Dimensions,
-    Gathering,
-    WindowCounts,
-    partition_of,
-)
-from streams.domain.events import Attributes, FullAttributes
+from streams.domain.blocks import BLOCK_VERSION, Block, Column, Dimensions, WindowCounts
+from streams.domain.campaigns import Campaign
+
+Names: TypeAlias = tuple[str, str | None, str | None] | Dimensions
+"""What an event is counted by, apart from campaign and time. Of a send whose delivery type says
+which channel it is, status, treatment and delivery type are enough, and put together sooner."""
+
+ARRANGE_AT = 4_000
+"""So many counts are put into columns within a few ms; nothing else is done meanwhile."""
 
 
-@dataclass(slots=True)
 class Tally:
     """Counts of any number of batches.
 
-    Args:
-        windows: by the start (s) of the window, how many events had which attributes.
+    Attributes:
         event_times: the largest event time (ms) of each source partition.
         skipped: events of other kinds, by family.
         unknown_versions: events of versions that are not known.
         counted: how many events the counts stand for.
-        received_at: wall-clock time (ms) of the oldest batch.
+        engagement: how many of these were engagement; the others are sends.
+        received_at: wall-clock time (ms) of the oldest batch; 0 before the first.
     """
 
-    windows: dict[int, Counter[Attributes]] = field(default_factory=dict)
-    event_times: dict[int, int] = field(default_factory=dict)
-    skipped: Counter[str] = field(default_factory=Counter)
-    unknown_versions: Counter[str] = field(default_factory=Counter)
-    counted: int = 0
-    received_at: int = 0
+    def __init__(self) -> None:
+        self.event_times: dict[int, int] = {}
+        self.skipped: Counter[str] = Counter()
+        self.unknown_versions: Counter[str] = Counter()
+        self.counted = 0
+        self.engagement = 0
+        self.received_at = 0
+        self._fresh: dict[tuple[int, Names], Counter[Campaign]] = {}
+        self._fresh_rows = 0
+        self._arranged: dict[tuple[int, int], _Gathering] = {}
+        self._arranged_rows = 0
 
     def __len__(self) -> int:
         """Return the number of counts."""
-        return sum(map(len, self.windows.values()))
+        return self._fresh_rows + self._arranged_rows
 
-    @property
-    def engagement(self) -> int:
-        """How many of the events were engagement; the others are sends."""
-        return sum(
-            count
-            for counter in self.windows.values()
-            for attributes, count in counter.items()
-            if isinstance(attributes, FullAttributes) and attributes.engagement
-        )
+    def add(self, start: int, names: Names, campaigns: Sequence[Campaign]) -> None:
+        """Count events in the window that begins at `start` (s): the campaign of each of them."""
+        counter = self._fresh.get((start, names))
+        if counter is None:
+            counter = self._fresh[start, names] = Counter()
+        rows = len(counter)
+        counter.update(campaigns)
+        self._fresh_rows += len(counter) - rows
+        self.counted += len(campaigns)
+        if isinstance(names, Dimensions) and names.engagement:
+            self.engagement += len(campaigns)
+        if self._fresh_rows > ARRANGE_AT:
+            self._arrange()
 
-    def blocks(self, partitions: int, apps: Mapping[str, str]) -> dict[int, Block]:
-        """Arrange the counts as one block for each partition that has any.
-
-        Args:
-            partitions: how many there are.
-            apps: the apps of campaigns.
-        """
+    def blocks(self) -> dict[int, Block]:
+        """Return the counts as one block for each partition that has any."""
+        self._arrange()
         blocks: dict[int, Block] = {}
-        for start, counter in self.windows.items():
-            for number, counts in _columns(start, counter, partitions, apps).items():
-                block = blocks.get(number)
-                if block is None:
-                    block = Block(BLOCK_VERSION, self.event_times, self.received_at, [])
-                    blocks[number] = block
-                block.windows.append(counts)
+        for (partition, start), gathering in self._arranged.items():
+            block = blocks.get(partition)
+            if block is None:
+                block = Block(BLOCK_VERSION, self.event_times, self.received_at, [])
+                blocks[partition] = block
+            block.windows.append(gathering.counts(start))
         return blocks
 
+    def _arrange(self) -> None:
+        """Put into columns what is not yet."""
+        fresh, self._fresh = self._fresh, {}
+        for (start, names), counter in fresh.items():
+            places: dict[int, _Place] = {}
+            for campaign, count in counter.items():
+                place = places.get(campaign.partition)
+                if place is None:
+                    gathering = self._gathering(campaign.partition, start)
+                    place = places[campaign.partition] = gathering.place(names)
+                positions, add_position, add_count = place
+                add_position(positions.setdefault(campaign, len(positions)))
+                add_count(count)
+        self._arranged_rows += self._fresh_rows
+        self._fresh_rows = 0
 
-def _columns(
-    start: int, counter: Counter[Attributes], partitions: int, apps: Mapping[str, str]
-) -> dict[int, WindowCounts]:
-    gatherings: dict[int, Gathering] = {}
-    for attributes, count in counter.items():
-        campaign_id = attributes.campaign_id
-        number = partition_of(campaign_id, partitions)
-        gathering = gatherings.get(number)
+    def _gathering(self, partition: int, start: int) -> "_Gathering":
+        gathering = self._arranged.get((partition, start))
         if gathering is None:
-            gathering = gatherings[number] = Gathering(start)
-        delivery = attributes.delivery_type
-        channel, engagement = delivery, False
-        if isinstance(attributes, FullAttributes):
-            channel, engagement = attributes.channel_type, attributes.engagement
-        # A plain tuple equals the named one, and is made in a fraction of the time.
-        names = (attributes.outcome, attributes.treatment_id, delivery, channel, engagement)
-        known = gathering.dimensions
-        at = known.get(names)  # type: ignore[call-overload]
-        if at is None:
-            at = known[Dimensions(*names)] = len(known)
-        positions = gathering.positions
-        gathering.at_campaign.append(positions.setdefault(campaign_id, len(positions)))
-        gathering.at_dimension.append(at)
-        gathering.counts.append(count)
-    return {
-        number: gathering.columns(apps.get(name) for name in gathering.positions)
-        for number, gathering in gatherings.items()
-    }
+            gathering = self._arranged[partition, start] = _Gathering()
+        return gathering
+
+
+_Place: TypeAlias = tuple[dict[Campaign, int], Callable[[int], None], Callable[[int], None]]
+
+
+class _Gathering:
+    """Counts of one window for one partition, in columns that grow."""
+
+    __slots__ = ("_columns", "_positions")
+
+    def __init__(self) -> None:
+        self._positions: dict[Campaign, int] = {}
+        self._columns: dict[Names, Column] = {}
+
+    def place(self, names: Names) -> _Place:
+        """Return the campaigns' positions, and how to add to the column of these names."""
+        column = self._columns.get(names)
+        if column is None:
+            column = self._columns[names] = Column(_dimensions(names), [], [])
+        return self._positions, column.at.append, column.counts.append
+
+    def counts(self, start: int) -> WindowCounts:
+        """Return all of it, as counts of the window that begins at `start` (s)."""
+        campaigns = self._positions
+        apps: dict[str | None, int] = {}
+        at_app = [apps.setdefault(campaign.app_id, len(apps)) for campaign in campaigns]
+        names = [campaign.name for campaign in campaigns]
+        return WindowCounts(start, names, list(apps), at_app, list(self._columns.values()))
+
+
+def _dimensions(names: Names) -> Dimensions:
+    if isinstance(names, Dimensions):
+        return names
+    outcome, treatment_id, delivery_type = names
+    return Dimensions(outcome, treatment_id, delivery_type, delivery_type)

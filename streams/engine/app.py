@@ -11,7 +11,7 @@ from faust.types import StreamT
 
 from streams.configuration.models import Configuration
 from streams.engine.assignor import LaneAssignor
-from streams.engine.fetching import ParsedConsumer
+from streams.engine.fetching import WholeBatchConsumer
 from streams.engine.lanes import Lanes
 from streams.engine.transport import FAUST_LOG, BatchTransport, Seams, as_topic_partition
 
@@ -107,7 +107,7 @@ def _consumer_factory(
     committed = kafka.guarantee == "exactly-once"
 
     def new_consumer() -> "AIOKafkaConsumer[bytes | None, bytes | None]":
-        return ParsedConsumer(
+        return WholeBatchConsumer(
             **connection,
             group_id=kafka.group_id,
             group_instance_id=kafka.group_instance_id,

@@ -1,11 +1,13 @@
-"""A consumer that hands out records as they were parsed.
+"""A consumer that hands out the broker's batches, of records as they were parsed.
 
-aiokafka copies each record into a `ConsumerRecord`, which takes longer than parsing it did. What is
-handed out instead has the same fields, except topic and partition, which the batch knows.
+aiokafka takes each record out of its batch by itself: it compares its offset, copies it into a
+`ConsumerRecord`, and keeps the position. Together that takes longer than parsing it did. Here all
+records of a batch are taken out at once, and are those that the parser made: they have the same
+fields, except topic and partition, which whoever fetches knows.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer
@@ -46,23 +48,73 @@ class SourceRecord(Protocol):
         ...
 
 
+class Records(list[SourceRecord]):
+    """The records of one batch; in the eyes of aiokafka, the last one of them."""
+
+    @property
+    def offset(self) -> int:
+        """Where the batch ends: aiokafka goes on behind it."""
+        return self[-1].offset
+
+
+class _WholeBatch:
+    """A batch that iterates as if it had one record.
+
+    Whatever else aiokafka asks of a batch (checksum, transaction, markers) it is told by the batch.
+    """
+
+    def __init__(self, batch: Any) -> None:
+        self._batch = batch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def __next__(self) -> Any:
+        return next(self._batch)
+
+    def __iter__(self) -> Iterator[Records]:
+        records = Records(self._batch)
+        if records:
+            yield records
+
+
+class _WholeBatches:
+    """The batches of a fetch."""
+
+    def __init__(self, batches: Any) -> None:
+        self._batches = batches
+
+    def has_next(self) -> bool:
+        """Tell whether there is one more."""
+        return bool(self._batches.has_next())
+
+    def next_batch(self) -> _WholeBatch:
+        """Return it."""
+        return _WholeBatch(self._batches.next_batch())
+
+
 class _Fetched(OrderedDict[TopicPartition, Any]):
     """What was fetched and not handed out yet, by partition."""
 
     def __setitem__(self, partition: TopicPartition, result: Any) -> None:
         # A failed fetch has no records.
-        records = getattr(result, "_partition_records", None)
-        if records is not None:
-            records._consumer_record = _as_it_is  # noqa: SLF001 - there is no other seam
+        fetched = getattr(result, "_partition_records", None)
+        if fetched is not None:
+            fetched._records = _WholeBatches(fetched._records)  # noqa: SLF001 - no other seam
+            fetched._consumer_record = _as_it_is  # noqa: SLF001
         super().__setitem__(partition, result)
 
 
-def _as_it_is(_: TopicPartition, record: Any) -> Any:
-    return record
+def _as_it_is(_: TopicPartition, records: Records) -> Records:
+    return records
 
 
-class ParsedConsumer(AIOKafkaConsumer):  # type: ignore[misc] # it has no types
-    """An aiokafka consumer whose `getmany` returns `SourceRecord`s."""
+class WholeBatchConsumer(AIOKafkaConsumer):  # type: ignore[misc] # it has no types
+    """An aiokafka consumer whose fetches bring `Records`.
+
+    The first of them may be from before the offset that was asked for: the broker sends whole
+    batches, even to whoever reads from the middle of one on.
+    """
 
     async def start(self) -> None:
         """Connect, and join the group."""

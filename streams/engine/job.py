@@ -1,9 +1,10 @@
 """What every lane does alike, and what it tells of its work."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
+from streams.domain.campaigns import Campaigns
 from streams.domain.events import Rejected
 from streams.domain.partition import Watch
 from streams.domain.sources import Intake
@@ -56,7 +57,7 @@ class Job:
         watch: what is counted and watched for.
         now: wall-clock time (s, UTC).
         instruments: are told of the work.
-        apps: the apps of campaigns, as far as they were seen.
+        campaigns: that were seen, in any lane.
     """
 
     topics: Topics
@@ -66,4 +67,4 @@ class Job:
     watch: Watch
     now: Callable[[], float]
     instruments: Instruments
-    apps: dict[str, str] = field(default_factory=dict)
+    campaigns: Campaigns

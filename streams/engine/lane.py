@@ -39,8 +39,7 @@ FAR_BEHIND = 10_000
 """Records. With so many waiting, fewer and larger flushes are better than prompt ones."""
 CATCH_UP_INTERVAL = 1.0
 """Seconds between flushes then."""
-FULL_COUNTS = 5_000
-"""So many counts are put into blocks within a few ms; nothing else is done meanwhile."""
+FULL_COUNTS = 25_000
 FULL_BYTES = 16 * 1024 * 1024
 
 
@@ -92,6 +91,7 @@ class Lane:
         self._decided: list[Transition] = []
         self._received_at = 0
         self._flushing = asyncio.Lock()
+        self._early_flush: asyncio.Task[None] | None = None
         self._lost: LaneLostError | FormatError | None = None
 
     # Reading
@@ -104,8 +104,22 @@ class Lane:
         """Count a batch. If that goes wrong the lane is lost, and `tick` says so."""
         try:
             self._take(batch)
-            if self.is_full:
-                await self.flush()
+        except (LaneLostError, FormatError) as error:
+            self._lost = self._lost or error
+        if self.is_full:
+            await self._flush_early()
+
+    async def _flush_early(self) -> None:
+        """Begin a flush as soon as the one before it has ended. Meanwhile more can be counted."""
+        if self._early_flush is not None:
+            await asyncio.wait({self._early_flush})
+        self._early_flush = asyncio.create_task(self._flush_quietly())
+        # Now it takes what was counted.
+        await asyncio.sleep(0)
+
+    async def _flush_quietly(self) -> None:
+        try:
+            await self.flush()
         except (LaneLostError, FormatError) as error:
             self._lost = self._lost or error
 
@@ -186,6 +200,9 @@ class Lane:
         """
         if self._lost:
             raise self._lost
+        if self._early_flush is not None and self._early_flush.done():
+            # If nobody expected how it went, the worker ends.
+            self._early_flush.result()
         now = self._job.now()
         far_behind = max(self._waiting.values(), default=0) > FAR_BEHIND
         if far_behind and now < self._due:
@@ -241,7 +258,7 @@ class Lane:
     def _collect_blocks(self, writes: Writes) -> None:
         tally, self._tally = self._tally, Tally()
         job = self._job
-        for number, block in tally.blocks(job.lanes if job.hop else 1, job.apps).items():
+        for number, block in tally.blocks().items():
             if not job.hop:
                 self._add(block, self._log_end)
             for value in blocks.encode_records(block):

@@ -67,13 +67,15 @@ class Opening:
         except BaseException:
             await writer.close()
             raise
-        apps = self._job.apps
+        job = self._job
         read = {
-            each.partition: SourcePartition(each.partition, self._job.intake, apps, at.event_time)
+            each.partition: SourcePartition(
+                each.partition, job.intake, job.campaigns, at.event_time
+            )
             for each, at in positions.items()
-            if each.topic == self._job.topics.source
+            if each.topic == job.topics.source
         }
-        return Lane(number, self._job, writer, partition, positions, read)
+        return Lane(number, job, writer, partition, positions, read)
 
     async def _restore(
         self, partition: CampaignPartition, partitions: set[TopicPartition]

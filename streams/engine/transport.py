@@ -12,6 +12,7 @@ seeks interleave with fetches in flight, each batch says where its fetch began a
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, cast
 
 from aiokafka import AIOKafkaConsumer
@@ -107,9 +108,12 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         )
         # Nothing may be awaited from here on: a rewind must not come between.
         batches: dict[TP, list[Any]] = {}
-        for partition, records in fetched.items():
+        for partition, parts in fetched.items():
             place = self._places.get(partition)
-            if place is None or not records or records[0].offset < place.offset:
+            if place is None:
+                continue
+            records = _from(place.offset, list(chain.from_iterable(parts)))
+            if not records:
                 continue
             waiting = (consumer.highwater(partition) or 0) - records[-1].offset - 1
             batches[partition] = list(_slices(partition, place, records, waiting))
@@ -141,6 +145,13 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     ) -> None:
         """Commit offsets as a member of the group, for brokers without transactions."""
         await self.call_thread(self._ensure_consumer().commit, dict(offsets))
+
+
+def _from(offset: int, records: list[SourceRecord]) -> list[SourceRecord]:
+    """Leave out what was read before, or skipped by a rewind."""
+    if records and records[0].offset < offset:
+        return [record for record in records if record.offset >= offset]
+    return records
 
 
 def _slices(

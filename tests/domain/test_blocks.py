@@ -1,7 +1,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.domain.blocks import (
@@ -18,8 +18,6 @@ from streams.domain.blocks import (
     partition_of,
     split,
 )
-from streams.domain.events import Attributes, FullAttributes
-from streams.domain.tally import Tally
 from streams.errors import FormatError
 from tests.support.partitions import window_counts
 
@@ -40,11 +38,10 @@ made_blocks = st.builds(
 def rows_of(parts: list[WindowCounts]) -> Counter[tuple[int, str, str | None, Dimensions]]:
     rows: Counter[tuple[int, str, str | None, Dimensions]] = Counter()
     for part in parts:
-        for at, dimension, count in zip(
-            part.at_campaign, part.at_dimension, part.counts, strict=True
-        ):
-            name, app = part.campaigns[at], part.apps[at]
-            rows[part.start, name, app, part.dimensions[dimension]] += count
+        for column in part.columns:
+            for at, count in zip(column.at, column.counts, strict=True):
+                name, app = part.campaigns[at], part.apps[part.at_app[at]]
+                rows[part.start, name, app, column.dimensions] += count
     return rows
 
 
@@ -91,45 +88,10 @@ def test_other_bytes_are_no_block(value: bytes) -> None:
 
 
 def test_a_block_of_another_version_is_named() -> None:
-    with pytest.raises(FormatError, match=r"format 7.*reads 2"):
+    with pytest.raises(FormatError, match=r"format 7.*reads 3"):
         decode(encode(Block(7, {}, 0, [])))
     with pytest.raises(FormatError, match=r"format 9"):
         decode(encode([9, "of tomorrow"]))
-
-
-attributes = st.builds(Attributes, texts, texts, names, names) | st.builds(
-    FullAttributes, texts, texts, names, names, names, st.booleans()
-)
-tallied = st.dictionaries(
-    st.integers(0, 10**10),
-    st.dictionaries(attributes, st.integers(1, 1000), max_size=20).map(Counter),
-    max_size=3,
-)
-
-
-@settings(max_examples=50)
-@given(tallied, st.dictionaries(texts, texts), st.integers(1, 9))
-def test_blocks_hold_what_was_tallied_each_campaign_in_its_partition(
-    counters: dict[int, Counter[Attributes]], apps: dict[str, str], partitions: int
-) -> None:
-    tally = Tally(counters, event_times={3: 17}, received_at=5)
-    expected: Counter[tuple[int, str, str | None, Dimensions]] = Counter()
-    for start, counter in counters.items():
-        for each, count in counter.items():
-            channel, engagement = each.delivery_type, False
-            if isinstance(each, FullAttributes):
-                channel, engagement = each.channel_type, each.engagement
-            of_it = Dimensions(
-                each.outcome, each.treatment_id, each.delivery_type, channel, engagement
-            )
-            expected[start, each.campaign_id, apps.get(each.campaign_id), of_it] += count
-    found = tally.blocks(partitions, apps)
-    for number, block in found.items():
-        assert (block.event_times, block.received_at) == ({3: 17}, 5)
-        for counts in block.windows:
-            assert {partition_of(name, partitions) for name in counts.campaigns} == {number}
-    assert rows_of([each for block in found.values() for each in block.windows]) == expected
-    assert len(tally) == sum(map(len, counters.values()))
 
 
 def test_partitions_never_change() -> None:

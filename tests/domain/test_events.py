@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streams.domain.blocks import Dimensions
+from streams.domain.campaigns import Campaigns
 from streams.domain.sources import Intake, SourcePartition
 from streams.domain.tally import Tally
 from streams.domain.windows import WindowPolicy
@@ -34,17 +35,17 @@ def oracle(windows: WindowPolicy = WINDOWS) -> Oracle:
 def tallied(tally: Tally) -> Counter[Key]:
     """What was counted, as it goes on its way."""
     counts: Counter[Key] = Counter()
-    for block in tally.blocks(3, {}).values():
+    for block in tally.blocks().values():
         for each in block.windows:
-            rows = zip(each.at_campaign, each.at_dimension, each.counts, strict=True)
-            for campaign, dimension, count in rows:
-                counts[each.campaigns[campaign], each.start, each.dimensions[dimension]] += count
+            for column in each.columns:
+                for at, count in zip(column.at, column.counts, strict=True):
+                    counts[each.campaigns[at], each.start, column.dimensions] += count
     return counts
 
 
 def assert_same(batches: list[list[bytes | None]], windows: WindowPolicy = WINDOWS) -> None:
     """Count batches of one partition in both ways."""
-    partition, tally = SourcePartition(0, intake(windows), {}), Tally()
+    partition, tally = SourcePartition(0, intake(windows), Campaigns(3)), Tally()
     expected = oracle(windows)
     reasons: dict[tuple[int, int], str] = {}
     offset = 0
@@ -183,7 +184,7 @@ def test_values_on_the_edge(value: bytes) -> None:
 def test_every_way_to_be_put_aside(number: int) -> None:
     reason, spoil = SPOILS[number]
     value = spoil(send_event("c", NOW, "SUCCESS", delivery_type="EMAIL"), NOW)
-    partition, tally = SourcePartition(0, Intake(WINDOWS), {}), Tally()
+    partition, tally = SourcePartition(0, Intake(WINDOWS), Campaigns(1)), Tally()
     rejected = partition.count([GOOD, value, GOOD], NOW, tally)
     assert [(each.position, each.reason.value) for each in rejected] == [(1, reason)]
     assert tally.counted == 2
@@ -222,7 +223,7 @@ def test_what_has_expired_does_not_depend_on_the_batches(
 
 
 def test_event_time_does_not_pass_the_brokers() -> None:
-    partition, tally = SourcePartition(7, intake(), {}), Tally()
+    partition, tally = SourcePartition(7, intake(), Campaigns(1)), Tally()
     ahead = orjson.dumps(send_event("c", NOW + 200_000, "SUCCESS"))
     assert partition.count([GOOD, ahead], NOW, tally) == []
     assert tally.counted == 2
@@ -234,7 +235,7 @@ def test_versions_that_nobody_has_seen_are_counted_and_named() -> None:
     versions = ("3.1", "3.0", "4.0", "4.0", "30", None, "x" * 99)
     values = [orjson.dumps(send_event("c", NOW, "SUCCESS", version=v)) for v in versions]
     tally = Tally()
-    assert SourcePartition(0, intake(), {}).count(values, NOW, tally) == []
+    assert SourcePartition(0, intake(), Campaigns(1)).count(values, NOW, tally) == []
     assert tally.counted == len(versions)
     assert tally.unknown_versions == {"4.0": 2, "30": 1, "None": 1, "x" * 32: 1}
 
@@ -243,13 +244,14 @@ def test_an_app_is_known_by_any_of_its_events() -> None:
     without = send_event("c", NOW, "SUCCESS")
     del without["application"]
     values = [orjson.dumps(each) for each in (without, send_event("c", NOW, "FAILURE"), without)]
-    apps: dict[str, str] = {}
-    SourcePartition(0, intake(), apps).count(values, NOW, Tally())
-    assert apps == {"c": "a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6"}
+    tally = Tally()
+    SourcePartition(0, intake(), Campaigns(1)).count(values, NOW, tally)
+    (counts,) = tally.blocks()[0].windows
+    assert (counts.campaigns, counts.apps) == (["c"], ["a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6"])
 
 
 def test_names_have_a_bound_and_move_no_time() -> None:
-    partition = SourcePartition(0, Intake(WINDOWS, 100_000, 300_000), {})
+    partition = SourcePartition(0, Intake(WINDOWS, 100_000, 300_000), Campaigns(1))
     tally = Tally()
     long, too_long = (
         orjson.dumps(send_event("c" * length, time, "SUCCESS", treatment_id=None))

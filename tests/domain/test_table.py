@@ -140,7 +140,7 @@ def test_what_expires_leaves_null_behind_and_nothing_in_memory() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": 7}, r"format 7.*reads 1"),
+        ({"format": 7}, r"format 7.*reads 2"),
         ({"size": 4}, r"windows\.size: 10 s.*windows of 4 s"),
         ({"size": 20}, r"windows\.size: 10 s.*windows of 20 s"),
     ],

@@ -278,6 +278,42 @@ async def test_the_brokers_time_is_taken_where_the_topic_has_it(
     assert len(bench.gauges.rejections) == rejections
 
 
+async def test_while_a_full_lane_is_written_down_more_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 1)
+    bench = Bench()
+    let_go = bench.writer.hold()
+    await bench.take(SOURCE, send(HERE), send(THERE))
+    assert bench.lane.is_full is False, "the early flush has taken it"
+    await bench.take(SOURCE, send(HERE))
+    assert bench.lane.positions[SOURCE] == 3
+    full_again = asyncio.create_task(bench.take(SOURCE, send(THERE)))
+    await asyncio.sleep(0.01)
+    assert not full_again.done(), "one flush at a time"
+    let_go.set()
+    await full_again
+    await bench.lane.tick()
+    offsets = [writes.offsets for writes in bench.writer.written]
+    assert offsets == [{SOURCE: as_committed(Position(at, MS))} for at in (2, 4)]
+    assert bench.gauges.events == 4
+
+
+@pytest.mark.parametrize("error", [WriteError("the broker is gone"), RuntimeError("a bug")])
+async def test_an_early_flush_that_fails_is_not_passed_over(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 0)
+    bench = Bench()
+    bench.writer.failure = error
+    await bench.take(SOURCE, send(HERE))
+    await bench.take(SOURCE, send(HERE))
+    with pytest.raises(LaneLostError):
+        await bench.lane.tick()
+    assert bench.writer.written == []
+    assert bench.lane.committed[SOURCE] == 0
+
+
 async def test_closing_lets_go_of_the_writer() -> None:
     bench = Bench()
     await bench.lane.close()

@@ -3,15 +3,16 @@
 from typing import Any
 
 import pytest
-from aiokafka.structs import ConsumerRecord, TopicPartition
+from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.engine.fetching import Records
 from streams.engine.transport import Batch, BatchConsumerThread, Place, as_topic_partition
 from tests.support.lanes import record
 
 ONE, TWO = TopicPartition("events", 0), TopicPartition("events", 1)
-Fetched = dict[TopicPartition, list["ConsumerRecord[bytes | None, bytes | None]"]]
+Fetched = dict[TopicPartition, list[Records]]
 
 
 class Consumer:
@@ -56,8 +57,10 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> Fetched:
     return brought
 
 
-def records(partition: TopicPartition, *offsets: int) -> list[Any]:
-    return [record(partition, offset, b"") for offset in offsets]
+def fetch_of(partition: TopicPartition, *offsets: int, alike: int = 2) -> list[Records]:
+    """Records with these offsets, so many in each of the broker's batches."""
+    made: list[Any] = [record(partition, offset, b"") for offset in offsets]
+    return [Records(made[first : first + alike]) for first in range(0, len(made), alike)]
 
 
 async def batches(thread: Thread) -> list[Batch]:
@@ -70,12 +73,12 @@ async def test_a_batch_begins_where_the_one_before_it_ended(fetched: Fetched) ->
     placed = await thread.rewind({ONE: 5, TWO: 0})
     assert placed == {ONE: Place(0, 5), TWO: Place(0, 0)}
     assert thread.reads.sought == [(ONE, 5), (TWO, 0)]
-    fetched[ONE] = records(ONE, 5, 6)
-    fetched[TWO] = records(TWO, 2, 9)
+    fetched[ONE] = fetch_of(ONE, 5, 6)
+    fetched[TWO] = fetch_of(TWO, 2, 9)
     first, second = await batches(thread)
     assert (first.turn, first.start, first.end, first.waiting) == (0, 5, 7, 93)
     assert (second.turn, second.start, second.end) == (0, 0, 10)
-    fetched[ONE] = records(ONE, 8)
+    fetched[ONE] = fetch_of(ONE, 8)
     del fetched[TWO]
     (third,) = await batches(thread)
     assert (third.start, third.end) == (7, 9), "offsets between may be markers"
@@ -85,24 +88,24 @@ async def test_a_batch_says_how_often_its_partition_was_rewound(fetched: Fetched
     thread = Thread()
     await thread.rewind({ONE: 5, TWO: 0})
     assert await thread.rewind({ONE: 3}) == {ONE: Place(1, 3)}
-    fetched[ONE] = records(ONE, 3)
-    fetched[TWO] = records(TWO, 0)
+    fetched[ONE] = fetch_of(ONE, 3)
+    fetched[TWO] = fetch_of(TWO, 0)
     assert [(b.partition, b.turn) for b in await batches(thread)] == [(ONE, 1), (TWO, 0)]
 
 
 async def test_what_was_fetched_before_a_rewind_is_left_out(fetched: Fetched) -> None:
     thread = Thread()
     await thread.rewind({ONE: 50})
-    fetched[ONE] = records(ONE, 10, 11)
+    fetched[ONE] = fetch_of(ONE, 10, 11)
     assert await batches(thread) == []
-    fetched[ONE] = records(ONE, 50)
+    fetched[ONE] = fetch_of(ONE, 48, 49, 51, 52, alike=3)
     (batch,) = await batches(thread)
-    assert batch.start == 50
+    assert (batch.start, [each.offset for each in batch.records]) == (50, [51, 52])
 
 
 async def test_partitions_of_no_open_lane_are_left_out(fetched: Fetched) -> None:
     thread = Thread()
-    fetched[ONE] = records(ONE, 0)
+    fetched[ONE] = fetch_of(ONE, 0)
     assert await batches(thread) == []
 
 

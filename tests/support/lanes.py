@@ -1,11 +1,13 @@
 """A lane without Kafka: what it reads is handed to it, what it writes is kept."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import orjson
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
+from streams.domain.campaigns import Campaigns
 from streams.domain.events import Rejected
 from streams.domain.partition import CampaignPartition, Watch
 from streams.domain.sources import Intake, SourcePartition
@@ -32,11 +34,19 @@ class KeepingWriter:
         self.closed = False
         self.positions: dict[TopicPartition, Position] = {}
         self.ends: dict[TopicPartition, int] = {}
+        self._go = asyncio.Event()
+        self._go.set()
+
+    def hold(self) -> asyncio.Event:
+        """Let nothing be written until the event is set."""
+        self._go.clear()
+        return self._go
 
     async def open(self) -> None:
         """Be ready."""
 
     async def write(self, writes: Writes) -> dict[TopicPartition, int]:
+        await self._go.wait()
         if self.failure is not None:
             raise self.failure
         self._check_positions(writes)
@@ -114,10 +124,11 @@ class Bench:
         self.writer = KeepingWriter()
         self.gauges = Gauges()
         intake = Intake(watch.windows, max_record_bytes=2000)
-        job = Job(TOPICS, hop, 2, intake, watch, lambda: self.now, self.gauges)
+        campaigns = Campaigns(2 if hop else 1)
+        job = Job(TOPICS, hop, 2, intake, watch, lambda: self.now, self.gauges, campaigns)
         positions = dict.fromkeys((SOURCE, KEYED), Position(0))
         partition = CampaignPartition(1, watch, [0, 1], NOW)
-        sources = {1: SourcePartition(1, intake, job.apps)}
+        sources = {1: SourcePartition(1, intake, campaigns)}
         self.lane = Lane(1, job, self.writer, partition, positions, sources)
         self.lane.place({each: Place(0, 0) for each in self.lane.positions})
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from streams.domain.blocks import (
     BLOCK_VERSION,
     Block,
+    Column,
     Counts,
     Dimensions,
     WindowCounts,
@@ -55,21 +56,14 @@ def window_counts(
     start: int, campaigns: Mapping[str, Counts], app_id: str | None = "app"
 ) -> WindowCounts:
     """Counts of some campaigns in one window (s), in columns."""
-    dimensions = list({each: 0 for counts in campaigns.values() for each in counts})
-    rows = [
-        (position, dimensions.index(each), count)
-        for position, counts in enumerate(campaigns.values())
-        for each, count in counts.items()
-    ]
-    return WindowCounts(
-        start,
-        list(campaigns),
-        [app_id] * len(campaigns),
-        dimensions,
-        [row[0] for row in rows],
-        [row[1] for row in rows],
-        [row[2] for row in rows],
-    )
+    columns: dict[Dimensions, Column] = {}
+    for position, of_it in enumerate(campaigns.values()):
+        for dimensions, count in of_it.items():
+            column = columns.setdefault(dimensions, Column(dimensions, [], []))
+            column.at.append(position)
+            column.counts.append(count)
+    at_app = [0] * len(campaigns)
+    return WindowCounts(start, list(campaigns), [app_id], at_app, list(columns.values()))
 
 
 @dataclass

@@ -7,8 +7,8 @@ from tests.support.workers import WorkerProcess
 
 QUICK_METADATA = """
 import streams.engine.app as app
-made = app.ParsedConsumer
-app.ParsedConsumer = lambda **settings: made(**{**settings, "metadata_max_age_ms": 500})
+made = app.WholeBatchConsumer
+app.WholeBatchConsumer = lambda **settings: made(**{**settings, "metadata_max_age_ms": 500})
 """
 """Looks for new partitions twice a second, not twice a minute."""
 

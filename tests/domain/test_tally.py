@@ -1,0 +1,74 @@
+"""What was tallied comes out in blocks, whole and each campaign in its partition."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.domain import tally as module
+from streams.domain.blocks import Dimensions, partition_of
+from streams.domain.campaigns import Campaign
+from streams.domain.tally import Names, Tally
+
+texts = st.text(max_size=12)
+optional = st.none() | texts
+names = st.tuples(texts, optional, optional) | st.builds(
+    Dimensions, texts, optional, optional, optional, st.booleans()
+)
+apps = st.dictionaries(texts, optional, min_size=1, max_size=9)
+counted = st.lists(st.tuples(st.integers(0, 3), names, st.integers(0, 99)), max_size=30)
+
+
+@settings(max_examples=100)
+@pytest.mark.parametrize("arrange_at", [0, 3, 1000])
+@given(apps, counted, st.integers(1, 5))
+def test_blocks_hold_what_was_tallied_each_campaign_in_its_partition(
+    arrange_at: int,
+    apps: dict[str, str | None],
+    counted: list[tuple[int, Names, int]],
+    partitions: int,
+) -> None:
+    campaigns = [_campaign(name, app, partitions) for name, app in apps.items()]
+    tally = Tally()
+    expected: Counter[tuple[int, str, str | None, Dimensions]] = Counter()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "ARRANGE_AT", arrange_at)
+        for start, of_them, number in counted:
+            some = [campaigns[number % len(campaigns)], campaigns[number // 2 % len(campaigns)]]
+            tally.add(start, of_them, some)
+            expected.update((start, each.name, each.app_id, _expanded(of_them)) for each in some)
+    tally.event_times[3], tally.received_at = 17, 5
+    assert tally.counted == expected.total()
+    assert tally.engagement == sum(n for key, n in expected.items() if key[3].engagement)
+    assert len(tally) >= len(expected)
+    found: Counter[tuple[int, str, str | None, Dimensions]] = Counter()
+    for number, block in tally.blocks().items():
+        assert (block.event_times, block.received_at) == ({3: 17}, 5)
+        for counts in block.windows:
+            assert {partition_of(name, partitions) for name in counts.campaigns} == {number}
+            for column in counts.columns:
+                for at, count in zip(column.at, column.counts, strict=True):
+                    app = counts.apps[counts.at_app[at]]
+                    found[counts.start, counts.campaigns[at], app, column.dimensions] += count
+    assert found == expected
+
+
+def test_the_same_is_kept_once_until_it_is_arranged() -> None:
+    campaign = _campaign("c", "app", 1)
+    tally = Tally()
+    for _ in range(5):
+        tally.add(0, ("SUCCESS", None, "EMAIL"), [campaign, campaign])
+    assert len(tally) == 1
+    (counts,) = tally.blocks()[0].windows
+    assert (counts.rows, counts.events, len(tally)) == (1, 10, 1)
+
+
+def _campaign(name: str, app_id: str | None, partitions: int) -> Campaign:
+    campaign = Campaign(name, partition_of(name, partitions))
+    campaign.app_id = app_id
+    return campaign
+
+
+def _expanded(names: Names) -> Dimensions:
+    return names if isinstance(names, Dimensions) else Dimensions(*names, names[2])

@@ -1,0 +1,162 @@
+"""Fetches that are taken apart batch by batch bring what aiokafka would have brought."""
+
+import gc
+import struct
+import weakref
+from typing import Any
+
+import pytest
+from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, FetchResult
+from aiokafka.consumer.fetcher import PartitionRecords as Fetch
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.engine.fetching import Records, _Fetched
+
+PARTITION = TopicPartition("events", 0)
+ATTRIBUTES_AT = 21
+CONTROL = 0b100000
+ABORT, COMMIT = 0, 1
+GZIP = 1
+
+sizes = st.lists(st.integers(1, 4), max_size=4)
+producers = st.sampled_from([7, 8])
+steps = st.lists(
+    st.tuples(st.just("plain"), st.just(-1), sizes, st.integers(0, 2))
+    | st.tuples(st.just("transaction"), producers, sizes, st.integers(0, 2))
+    | st.tuples(st.sampled_from(["abort", "commit"]), producers, st.just([]), st.just(0)),
+    max_size=12,
+)
+
+
+def batch(offset: int, count: int, producer: int = -1, compression: int = 0) -> bytes:
+    """A batch of records, the first of which has this offset."""
+    builder = DefaultRecordBatchBuilder(
+        magic=2,
+        compression_type=compression,
+        is_transactional=int(producer >= 0),
+        producer_id=producer,
+        producer_epoch=0,
+        base_sequence=0,
+        batch_size=1 << 20,
+    )
+    for n in range(count):
+        builder.append(n, offset + n, b"k", b"%d" % (offset + n), [("h", b"1")])
+    return struct.pack(">q", offset) + bytes(builder.build())[8:]
+
+
+def marker(offset: int, producer: int, kind: int) -> bytes:
+    """The end of a transaction."""
+    builder = DefaultRecordBatchBuilder(2, 0, 1, producer, 0, -1, 1 << 20)
+    builder.append(0, 0, struct.pack(">hh", 0, kind), struct.pack(">hi", 0, 0), [])
+    made = bytearray(builder.build())
+    made[:8] = struct.pack(">q", offset)
+    (attributes,) = struct.unpack_from(">h", made, ATTRIBUTES_AT)
+    struct.pack_into(">h", made, ATTRIBUTES_AT, attributes | CONTROL)
+    return bytes(made)
+
+
+def fetch_of(data: bytes, aborted: list[tuple[int, int]], begin: int, level: int) -> Fetch:
+    return Fetch(PARTITION, MemoryRecords(data), aborted, begin, None, None, False, level)
+
+
+class Assignment:
+    """Takes note of how far was consumed."""
+
+    active = True
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+        self.has_valid_position = True
+        self.paused = False
+
+    def state_value(self, _: TopicPartition) -> "Assignment":
+        return self
+
+    def consumed_to(self, position: int) -> None:
+        self.position = position
+
+
+def whole(fetch: Fetch, begin: int) -> tuple[list[Records], int]:
+    """What is handed out, and the position after it."""
+    assignment = Assignment(begin)
+    result = FetchResult(PARTITION, assignment=assignment, partition_records=fetch, backoff=0)
+    fetched = _Fetched()
+    fetched[PARTITION] = result
+    return fetched[PARTITION].getall(), assignment.position
+
+
+def log_of(made: list[tuple[str, int, list[int], int]]) -> tuple[bytes, list[tuple[int, int]]]:
+    """A partition's bytes, and its aborted transactions (producer, first offset)."""
+    parts: list[bytes] = []
+    aborted: list[tuple[int, int]] = []
+    began: dict[int, int] = {}
+    offset = 0
+    for kind, producer, counts, compression in made:
+        for count in counts:
+            parts.append(batch(offset, count, producer, GZIP if compression == 1 else 0))
+            if kind == "transaction":
+                began.setdefault(producer, offset)
+            # Compaction leaves holes.
+            offset += count + (compression == 2)
+        if kind in {"abort", "commit"}:
+            parts.append(marker(offset, producer, ABORT if kind == "abort" else COMMIT))
+            offset += 1
+            first = began.pop(producer, None)
+            if kind == "abort" and first is not None:
+                aborted.append((producer, first))
+    return b"".join(parts), aborted
+
+
+@given(steps, st.integers(0, 3), st.sampled_from([READ_COMMITTED, READ_UNCOMMITTED]))
+def test_whole_batches_bring_the_same_as_single_records(
+    made: list[tuple[str, int, list[int], int]], begin: int, level: int
+) -> None:
+    data, aborted = log_of(made)
+    # The broker begins with the batch that has the offset.
+    first_batch = next((counts[0] for *_, counts, _ in made if counts), 1)
+    begin %= first_batch if made and made[0][2] else 1
+    one_by_one = fetch_of(data, list(aborted), begin, level)
+    expected = [(each.offset, each.value, each.timestamp) for each in one_by_one]
+    batches, position = whole(fetch_of(data, list(aborted), begin, level), begin)
+    found = [(each.offset, each.value, each.timestamp) for part in batches for each in part]
+    assert [each for each in found if each[0] >= begin] == expected
+    assert position == one_by_one.next_fetch_offset
+    assert [part.offset for part in batches] == [part[-1].offset for part in batches]
+
+
+def test_a_batch_that_is_not_what_its_checksum_says_is_not_handed_out() -> None:
+    data = bytearray(batch(0, 3) + batch(3, 2))
+    data[-1] ^= 1
+    fetch = Fetch(PARTITION, MemoryRecords(bytes(data)), [], 0, None, None, True, READ_COMMITTED)
+    assignment = Assignment(0)
+    fetched = _Fetched()
+    fetched[PARTITION] = FetchResult(
+        PARTITION, assignment=assignment, partition_records=fetch, backoff=0
+    )
+    with pytest.raises(CorruptRecordException):
+        fetched[PARTITION].getall()
+
+
+def test_a_failed_fetch_is_handed_out_as_it_is() -> None:
+    fetched = _Fetched()
+    failed: Any = object()
+    fetched[PARTITION] = failed
+    assert fetched[PARTITION] is failed
+
+
+def test_a_fetch_is_let_go_when_it_was_handed_out() -> None:
+    """Nobody looks for circles: the collector runs seldom, and a fetch is megabytes."""
+    fetch = fetch_of(batch(0, 3), [], 0, READ_COMMITTED)
+    gone = weakref.ref(fetch)
+    gc.disable()
+    try:
+        whole(fetch, 0)
+        del fetch
+        assert gone() is None
+    finally:
+        gc.enable()
