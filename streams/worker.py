@@ -51,6 +51,7 @@ class Worker:
         self._version = importlib.metadata.version("campaign-streams")
         self.metrics = Metrics(self._version)
         self.watch = watch_of(configuration)
+        self._writers_turn = asyncio.Lock()
         job = self._job(counts)
         self._assignor = LaneAssignor(
             job.lanes, job.topics.source, job.topics.keyed if job.hop else None
@@ -115,7 +116,7 @@ class Worker:
             return TransactionalWriter(
                 self._connection, transactional_id, kafka.transaction_timeout, kafka.group_id
             )
-        return PlainWriter(self._connection, self._commit)
+        return PlainWriter(self._connection, self._commit, self._writers_turn)
 
     def _new_api(self) -> ApiServer:
         return ApiServer(

@@ -227,7 +227,7 @@ async def test_records_of_any_size_arrive_in_order(broker: RunningBroker, unique
     if broker.kind == "kafka":
         writer = TransactionalWriter(connection, unique, 10.0, unique)
     else:
-        writer = PlainWriter(connection, _no_commit)
+        writer = PlainWriter(connection, _no_commit, asyncio.Lock())
     await writer.open()
     await writer.write(writes)
     await writer.close()
@@ -247,7 +247,7 @@ async def test_a_plain_writer_commits_after_the_records(broker: RunningBroker, u
     async def commit(offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
         seen.append((dict(offsets), await values_of(broker.address, unique, committed=False)))
 
-    writer = PlainWriter({"bootstrap_servers": broker.address}, commit)
+    writer = PlainWriter({"bootstrap_servers": broker.address}, commit, asyncio.Lock())
     await writer.open()
     writes = writes_to(unique, b"one")
     writes.offsets[TopicPartition(SOURCE, 0)] = OffsetAndMetadata(5, "")
@@ -256,11 +256,26 @@ async def test_a_plain_writer_commits_after_the_records(broker: RunningBroker, u
     assert seen == [({TopicPartition(SOURCE, 0): OffsetAndMetadata(5, "")}, [b"one"])]
 
 
+async def test_plain_writers_do_not_write_at_once(embedded_broker: str, unique: str) -> None:
+    """The embedded broker would lose a batch now and then, some one in six hundred."""
+    await create_topic(embedded_broker, unique, 1)
+    turn = asyncio.Lock()
+    writer = PlainWriter({"bootstrap_servers": embedded_broker}, _no_commit, turn)
+    await writer.open()
+    async with turn:
+        writing = asyncio.create_task(writer.write(writes_to(unique, b"one")))
+        done, _ = await asyncio.wait({writing}, timeout=0.5)
+        assert not done
+    await writing
+    await writer.close()
+    assert await values_of(embedded_broker, unique, committed=False) == [b"one"]
+
+
 @pytest.mark.parametrize("kind", ["plain", "transactional"])
 async def test_no_broker_is_a_write_error(kind: str, unique: str) -> None:
     connection = {"bootstrap_servers": f"127.0.0.1:{free_port()}"}
     writer = (
-        PlainWriter(connection, _no_commit)
+        PlainWriter(connection, _no_commit, asyncio.Lock())
         if kind == "plain"
         else TransactionalWriter(connection, unique, 1.0, unique)
     )
