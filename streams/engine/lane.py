@@ -106,7 +106,7 @@ class Lane:
             self._take(batch)
         except (LaneLostError, FormatError) as error:
             self._lost = self._lost or error
-        if self.is_full:
+        if self.is_full and not (self._lost or self.parked):
             await self._flush_early()
 
     async def _flush_early(self) -> None:
