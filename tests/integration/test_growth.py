@@ -16,6 +16,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.structs import TopicPartition
 
+from streams.domain.blocks import BLOCK_VERSION
+from streams.domain.table import FORMAT
 from tests.integration.conftest import NewWorker
 from tests.integration.test_faults import assert_exact, progress
 from tests.support.brokers import KafkaBroker, RunningBroker
@@ -278,7 +280,7 @@ async def test_state_of_a_newer_version_is_left_alone(
     before = await written(kafka.address, settings)
     worker = new_worker(settings)
     assert await ended(worker) == 1
-    assert "the state topic has windows of format 2" in last_line(worker)
+    assert f"the state topic has windows of format {FORMAT + 1}" in last_line(worker)
     assert await written(kafka.address, settings) == before
     newer.start()
     await newer.ready()
@@ -298,7 +300,7 @@ async def test_blocks_of_a_newer_version_are_left_alone(
     before = await written(kafka.address, settings)
     worker = new_worker(settings)
     assert await ended(worker) == 1
-    assert "a block of counts of format 3" in last_line(worker)
+    assert f"a block of counts of format {BLOCK_VERSION + 1}" in last_line(worker)
     assert await written(kafka.address, settings) == before
     newer.start()
     await newer.ready()
@@ -315,10 +317,10 @@ async def test_block_of_a_newer_version_ends_a_worker(
     await assert_exact(kafka.address, settings, worker)
     lane = 2
     async with AIOKafkaProducer(bootstrap_servers=kafka.address) as producer:
-        foreign = msgspec.msgpack.encode([3, {}, 0, []])
+        foreign = msgspec.msgpack.encode([BLOCK_VERSION + 1, {}, 0, []])
         sent = await producer.send_and_wait(topics["keyed"], foreign, partition=lane)
     assert await ended(worker) == 1
-    assert "a block of counts of format 3" in last_line(worker)
+    assert f"a block of counts of format {BLOCK_VERSION + 1}" in last_line(worker)
     await send(kafka.address, settings, *mixture_of(3, count=1_000, seed=2).records())
     worker.start()
     assert await ended(worker) == 1
