@@ -1,7 +1,7 @@
 """What contenders need beside our own dependencies: made once, kept in `.cache/`.
 
 The Python packages of some contenders are at odds with ours, so they get a virtual environment of
-their own, from requirements.lock; Kafka Streams is built by Maven.
+their own, from requirements.lock; those that run on the JVM are built by Maven.
 """
 
 import shutil
@@ -16,7 +16,7 @@ from tests.support import kafka_jars
 HERE = Path(__file__).parent
 CACHE = HERE / ".cache"
 LOCK = HERE / "requirements.lock"
-STREAMS = HERE / "kafka_streams"
+JVM = HERE / "jvm"
 BUILD_TIMEOUT_S = 900
 
 
@@ -38,22 +38,37 @@ def python() -> Path:
     return interpreter
 
 
-def class_path() -> str:
-    """Return the class path of the Kafka Streams contender; build it first if need be.
+def java(main_class: str) -> list[str]:
+    """Return the command line that runs a contender on the JVM.
+
+    A fixed heap, and the collector that needs the least CPU time on few cores.
 
     Raises:
-        ContenderError: there is no Java or Maven, or Maven cannot build it.
+        ContenderError: see `class_path`.
+    """
+    heap = ["-Xms1g", "-Xmx1g", "-XX:+UseSerialGC"]
+    # Flink reads private fields of these when it copies what it does not know.
+    opened = [f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in ("lang", "util")]
+    quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+    return ["java", *heap, *opened, quiet, "-cp", class_path(), main_class]
+
+
+def class_path() -> str:
+    """Return the class path of the contenders on the JVM; build them first if need be.
+
+    Raises:
+        ContenderError: there is no Java or Maven, or Maven cannot build them.
     """
     missing = kafka_jars.why_unavailable()
     if missing is not None:
         raise ContenderError(missing)
-    sources = sorted(STREAMS.rglob("*.java"))
-    target = CACHE / f"kafka-streams-{_digest(STREAMS / 'pom.xml', *sources)}"
+    sources = sorted(JVM.rglob("*.java"))
+    target = CACHE / f"jvm-{_digest(JVM / 'pom.xml', *sources)}"
     if not (target / ".built").exists():
         shutil.rmtree(target, ignore_errors=True)
-        maven = ["mvn", "-q", "-B", "-f", str(STREAMS / "pom.xml"), f"-Dtarget={target}", "compile"]
+        maven = ["mvn", "-q", "-B", "-f", str(JVM / "pom.xml"), f"-Dtarget={target}", "compile"]
         jars = ["dependency:copy-dependencies", f"-DoutputDirectory={target / 'libs'}"]
-        _build("Kafka Streams contender", [*maven, *jars, "-DincludeScope=runtime"])
+        _build("contenders on the JVM", [*maven, *jars, "-DincludeScope=runtime"])
         (target / ".built").touch()
     return f"{target / 'classes'}:{target / 'libs'}/*"
 

@@ -10,8 +10,6 @@ from benchmarks.contenders.progress import Task
 from benchmarks.events import Truth
 from tests.support.topics import read_topic
 
-# A fixed heap, and the collector that needs the least CPU time on few cores.
-JVM = ("-Xms1g", "-Xmx1g", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
 KEY_TAIL = struct.Struct(">qi")
 """After a window store's key in bytes: the window's start (ms), a sequence number."""
 LENGTH, COUNT = struct.Struct(">h"), struct.Struct(">q")
@@ -21,8 +19,7 @@ def _contender(name: str, title: str, *, exactly_once: bool, keyed: bool = False
     flags = ["--exactly-once"] if exactly_once else []
 
     def command(task: Task) -> list[str]:
-        java = ["java", *JVM, "-cp", environment.class_path(), "bench.Main"]
-        return [*java, *task.arguments(), *flags]
+        return [*environment.java("bench.streams.Main"), *task.arguments(), *flags]
 
     guarantee = "exactly once" if exactly_once else "at least once"
     run = runner(command, keyed=keyed, read_back=_changelog)

@@ -1,4 +1,4 @@
-package bench;
+package bench.streams;
 
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;

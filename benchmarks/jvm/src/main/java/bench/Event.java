@@ -5,13 +5,13 @@ import com.fasterxml.jackson.annotation.JsonProperty;
 
 /** What is needed of an event; Jackson skips the rest. */
 @JsonIgnoreProperties(ignoreUnknown = true)
-record Event(
+public record Event(
     @JsonProperty("event_timestamp") long timestamp,
     @JsonProperty("attributes") Attributes attributes) {
 
   /** What is counted by. */
   @JsonIgnoreProperties(ignoreUnknown = true)
-  record Attributes(
+  public record Attributes(
       @JsonProperty("campaign_id") String campaign,
       @JsonProperty("campaign_send_status") String status) {}
 }

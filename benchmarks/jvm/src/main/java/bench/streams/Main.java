@@ -1,5 +1,6 @@
-package bench;
+package bench.streams;
 
+import bench.Event;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.ObjectReader;
 import java.io.IOException;
