@@ -4,7 +4,7 @@ In the order in which an event meets it:
 
 - `windows`: tumbling windows and the policy that opens, closes and expires them.
 - `events`: one record's bytes become an event, or a reason why not.
-- `sources`, `tally`: the records of a source partition become counts.
+- `campaigns`, `sources`, `tally`: the records of a source partition become counts.
 - `blocks`: counts on their way from the keying agent to the counting agent.
 - `clock`: the event time of a partition, from the clocks of those that feed it.
 - `cells`, `pages`: the counts of one window while they change, and settled.

@@ -19,7 +19,7 @@ from tests.support.mixture import STATUSES, SourceRecord, send_event
 from tests.support.topics import Sender, create_topic, read_topic
 from tests.support.workers import Settings, WorkerProcess, settings_for
 
-pytestmark = [pytest.mark.kafka, pytest.mark.long]
+pytestmark = pytest.mark.kafka
 
 MINUTE, HOUR = 60, 3600
 SOURCES = 3
@@ -133,6 +133,7 @@ async def test_a_day(kafka: KafkaBroker, unique: str, new_worker: NewWorker) -> 
     await run(kafka, unique, new_worker, Traffic(hours=24, speed=3000, campaigns=40), retention=2)
 
 
+@pytest.mark.long
 async def test_four_days_of_what_is_retained_by_default(
     kafka: KafkaBroker, unique: str, new_worker: NewWorker
 ) -> None:
