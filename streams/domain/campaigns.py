@@ -4,6 +4,8 @@ Counting by these objects compares no names: an event's campaign is looked up by
 from there on it is told from others by its identity.
 """
 
+import sys
+
 from streams.domain.blocks import partition_of
 from streams.domain.events import app_of
 
@@ -48,10 +50,12 @@ class Campaigns:
         campaign = self._without_app.get(name)
         if campaign is None:
             campaign = Campaign(name, partition_of(name, self._partitions))
-        campaign.app_id = app_of(value)
-        if campaign.app_id is None:
+        app_id = app_of(value)
+        if app_id is None:
             self._without_app[name] = campaign
         else:
+            # Many campaigns have the same.
+            campaign.app_id = sys.intern(app_id)
             self._without_app.pop(name, None)
             self.known[name] = campaign
         return campaign
