@@ -22,11 +22,14 @@ from tests.chaos.link import (
 )
 from tests.chaos.system import LANES, NAMES, SESSION_S, System
 from tests.chaos.traffic import PARTITIONS, Traffic
+from tests.support.brokers import KafkaStartError
 
 MEET_WITHIN_S = 8.0
 IN_FLUSH = (ADD_PARTITIONS_TO_TXN, PRODUCE, TXN_OFFSET_COMMIT)
 SOON_S = 0.03
 """A fault in the middle of a request comes up to so many seconds after it."""
+STARTS = 3
+"""Attempts to start a broker."""
 
 
 @dataclass(frozen=True)
@@ -205,9 +208,16 @@ async def broker_restart_in_flush(scene: Scene) -> None:
 async def _back(scene: Scene, down: Cluster | LinkedKafka, within: float = 3.0) -> None:
     await scene.wait(0, within)
     async with scene.system.repairing:
-        # Reap it first: a process that was killed a moment ago may still seem to run.
-        await asyncio.to_thread(down.kill)
-        await asyncio.to_thread(down.start)
+        for starts_left in reversed(range(STARTS)):
+            # Reap it first: a process that was killed a moment ago may still seem to run.
+            await asyncio.to_thread(down.kill)
+            try:
+                await asyncio.to_thread(down.start)
+                break
+            except KafkaStartError:
+                # The round's other fault may have hit it while it started.
+                if not starts_left:
+                    raise
     scene.note("the broker is back")
 
 
