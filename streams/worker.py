@@ -54,7 +54,7 @@ class Worker:
         self._writers_turn = asyncio.Lock()
         job = self._job(counts)
         self._assignor = LaneAssignor(
-            job.lanes, job.topics.source, job.topics.keyed if job.hop else None
+            counts[job.topics.state], job.topics.source, job.topics.keyed if job.hop else None
         )
         self.lanes = self._new_lanes(job)
         self._app = build_app(configuration, self._connection, self._assignor, self.lanes)
@@ -81,7 +81,6 @@ class Worker:
                 dead_letter_partitions=counts[topics.dead_letter],
             ),
             hop=hop,
-            lanes=lanes,
             intake=intake_of(self.configuration),
             watch=self.watch,
             now=time.time,

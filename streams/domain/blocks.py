@@ -7,7 +7,7 @@ counting agent next to nothing per event. A window's counts on the state topic h
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias
 from zlib import crc32
 
 import msgspec
@@ -32,11 +32,14 @@ class Dimensions(NamedTuple):
 Counts: TypeAlias = dict[Dimensions, int]
 
 
+Position: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class Column(msgspec.Struct, array_like=True, gc=False):
     """Counts of one kind: `counts[n]` is that of the campaign at position `at[n]`."""
 
     dimensions: Dimensions
-    at: list[int]
+    at: list[Position]
     counts: list[int]
 
 
@@ -45,15 +48,16 @@ class WindowCounts(msgspec.Struct, array_like=True, gc=False):
 
     The app of the campaign at position `n` of `campaigns` is at position `at_app[n]` of `apps`.
     `late` has, by the campaign's position, how many of its events came after the window was closed.
-    What stands for the same campaign and kind more than once is to be added up.
+    Campaigns may be named more than once, and counted more than once for the same kind: that is to
+    be added up.
     """
 
     start: int
     campaigns: list[str]
     apps: list[str | None]
-    at_app: list[int]
+    at_app: list[Position]
     columns: list[Column]
-    late: dict[int, int] = {}
+    late: dict[Position, int] = {}
 
     @property
     def rows(self) -> int:
@@ -174,9 +178,28 @@ def decode(value: bytes) -> Block:
                 f"a block of counts of format {version}, and this version of the program reads "
                 f"{BLOCK_VERSION}: start the version that wrote it, or read docs/operations.md"
             )
-        return _decode(value)
+        block = _decode(value)
     except msgspec.MsgspecError as error:
         raise ValueError(f"not a block of counts: {error}") from error
+    for counts in block.windows:
+        _check(counts)
+    return block
+
+
+def _check(counts: WindowCounts) -> None:
+    """Raise ValueError if a column points to nowhere."""
+    campaigns = len(counts.campaigns)
+    fits = (
+        len(counts.at_app) == campaigns
+        and max(counts.at_app, default=-1) < len(counts.apps)
+        and max(counts.late, default=-1) < campaigns
+        and all(
+            len(column.at) == len(column.counts) and max(column.at, default=-1) < campaigns
+            for column in counts.columns
+        )
+    )
+    if not fits:
+        raise ValueError("not a block of counts: its columns do not fit together")
 
 
 def encode_records(block: Block, limit: int = RECORD_BYTES) -> Iterator[bytes]:
@@ -201,8 +224,8 @@ def _halves(windows: list[WindowCounts]) -> tuple[list[WindowCounts], list[Windo
         return windows[:half], windows[half:]
     (whole,) = windows
     half = len(whole.campaigns) // 2
-    later = [False] * half + [True] * (len(whole.campaigns) - half)
-    first, second = sort_out(whole, 2, later)
+    halves = [0] * half + [1] * (len(whole.campaigns) - half)
+    first, second = sort_out(whole, 2, halves)
     return [first], [second]
 
 

@@ -1,4 +1,4 @@
-"""The campaigns that events name, one object for each.
+"""The campaigns that events name, one object for each, as long as it is remembered.
 
 Counting by these objects compares no names: an event's campaign is looked up by its name once, and
 from there on it is told from others by its identity.
@@ -19,6 +19,9 @@ class Campaign:
     Args:
         name: its id.
         partition: of the keyed topic, in which it lives.
+
+    Attributes:
+        app_id: its app; null while no event has named it.
     """
 
     __slots__ = ("app_id", "name", "partition")

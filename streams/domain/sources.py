@@ -142,10 +142,11 @@ class SourcePartition:
             if event.event_version != usual_version:
                 usual_version = self._see_version(event.event_version, tally)
 
+        before = tally.counted
         for start, each in pending.items():
             for names, campaigns in each.items():
                 tally.add(start, names, campaigns)
-        if pending != {0: {}}:
+        if tally.counted > before:
             self.event_time = min(newest, ceiling)
             tally.event_times[self.number] = self.event_time
             tally.received_at = tally.received_at or broker_time

@@ -40,7 +40,7 @@ class Tally:
         self._arranged_rows = 0
 
     def __len__(self) -> int:
-        """Return the number of counts."""
+        """Return the number of counts; the same may be there once more after each `ARRANGE_AT`."""
         return self._fresh_rows + self._arranged_rows
 
     def add(self, start: int, names: Names, campaigns: Sequence[Campaign]) -> None:

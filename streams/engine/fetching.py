@@ -6,6 +6,7 @@ records of a batch are taken out at once, and are those that the parser made: th
 fields, except topic and partition, which whoever fetches knows.
 """
 
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -102,6 +103,10 @@ class _Fetched(OrderedDict[TopicPartition, Any]):
         if fetched is not None:
             fetched._records = _WholeBatches(fetched._records)  # noqa: SLF001 - no other seam
             fetched._consumer_record = _as_it_is  # noqa: SLF001
+            # Its iterator holds on to it, and it to its iterator, until both are read to the end;
+            # what is thrown away unread would wait for the collector.
+            unpack = type(fetched)._unpack_records  # noqa: SLF001
+            fetched._records_iterator = unpack(weakref.proxy(fetched))  # noqa: SLF001
         super().__setitem__(partition, result)
 
 

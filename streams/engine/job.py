@@ -52,7 +52,6 @@ class Job:
         topics: where from and where to.
         hop: whether blocks go to the lanes of their campaigns; otherwise the source topic is keyed
             by campaign, and each lane keeps its own.
-        lanes: how many lanes there are in all.
         intake: what is taken in.
         watch: what is counted and watched for.
         now: wall-clock time (s, UTC).
@@ -62,7 +61,6 @@ class Job:
 
     topics: Topics
     hop: bool
-    lanes: int
     intake: Intake
     watch: Watch
     now: Callable[[], float]

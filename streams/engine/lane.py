@@ -9,7 +9,9 @@ them to its windows as it writes them, and the keyed topic is only their log.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
+from copy import copy
 from zlib import crc32
 
 from aiokafka.structs import TopicPartition
@@ -31,7 +33,14 @@ from streams.engine.records import (
     write_positions,
 )
 from streams.engine.transport import Batch, Place
-from streams.engine.writer import LaneLostError, Record, WriteError, Writer, Writes
+from streams.engine.writer import (
+    CLOSE_WITHIN,
+    LaneLostError,
+    Record,
+    WriteError,
+    Writer,
+    Writes,
+)
 from streams.errors import FormatError
 
 LOG_APPEND_TIME = 1
@@ -40,6 +49,8 @@ FAR_BEHIND = 10_000
 CATCH_UP_INTERVAL = 1.0
 """Seconds between flushes then."""
 FULL_COUNTS = 25_000
+"""With many campaigns; what a fast worker counts in a second or so, and puts into blocks within a
+few ms."""
 FULL_BYTES = 16 * 1024 * 1024
 
 
@@ -105,23 +116,12 @@ class Lane:
         try:
             self._take(batch)
         except (LaneLostError, FormatError) as error:
-            self._lost = self._lost or error
-        if self.is_full and not (self._lost or self.parked):
-            await self._flush_early()
-
-    async def _flush_early(self) -> None:
-        """Begin a flush as soon as the one before it has ended. Meanwhile more can be counted."""
-        if self._early_flush is not None:
-            await asyncio.wait({self._early_flush})
-        self._early_flush = asyncio.create_task(self._flush_quietly())
-        # Now it takes what was counted.
-        await asyncio.sleep(0)
-
-    async def _flush_quietly(self) -> None:
-        try:
-            await self.flush()
-        except (LaneLostError, FormatError) as error:
-            self._lost = self._lost or error
+            self._lose(error)
+        except BaseException as error:
+            # Half of the batch may be counted.
+            self._lose(LaneLostError(f"a batch of {batch.partition} was not counted: {error!r}"))
+            raise
+        await self._flush_if_full()
 
     def _take(self, batch: Batch) -> None:
         if self.parked or self._lost or batch.turn != self._turns.get(batch.partition):
@@ -181,7 +181,7 @@ class Lane:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether more should be read only after a flush."""
+        """Tell whether it is time for a flush, before the next `tick`."""
         return len(self._tally) > FULL_COUNTS or self._dead_bytes > FULL_BYTES
 
     @property
@@ -197,20 +197,23 @@ class Lane:
         Raises:
             LaneLostError: if the lane must not be used any more.
             FormatError: if this worker cannot go on with what another one wrote.
+            Exception: whatever nobody expected of an early flush.
         """
-        if self._lost:
-            raise self._lost
         if self._early_flush is not None and self._early_flush.done():
-            # If nobody expected how it went, the worker ends.
             self._early_flush.result()
+        self._check()
         now = self._job.now()
         far_behind = max(self._waiting.values(), default=0) > FAR_BEHIND
         if far_behind and now < self._due:
             return
         self._due = now + CATCH_UP_INTERVAL
-        self.partition.table.advance(now, self._read_to)
-        self._decide(now)
-        await self.flush()
+        async with self._flushing:
+            self._check()
+            if not self.parked:
+                # Not during a flush: where its blocks are in the log is known when it has ended.
+                self.partition.table.advance(now, self._read_to)
+                self._decide(now)
+                await self._flush()
 
     def _decide(self, now: float) -> None:
         """Hold the rules against what was counted."""
@@ -229,23 +232,49 @@ class Lane:
             FormatError: if this worker cannot go on with what another one wrote.
         """
         async with self._flushing:
-            if self._lost:
-                raise self._lost
-            began = self._job.now()
+            self._check()
+            await self._flush()
+
+    async def _flush_if_full(self) -> None:
+        """Begin a flush if it is time; wait for the one before it, but not for its own end."""
+        while self.is_full and self._early_flush is not None and not self._early_flush.done():
+            await asyncio.wait({self._early_flush})
+        if self.is_full and not (self._lost or self.parked):
+            self._early_flush = asyncio.create_task(self._flush_early())
+            # Now, as a rule, it takes what was counted.
+            await asyncio.sleep(0)
+
+    async def _flush_early(self) -> None:
+        with contextlib.suppress(LaneLostError, FormatError):
+            async with self._flushing:
+                self._check()
+                if not self.parked:
+                    await self._flush()
+
+    async def _flush(self) -> None:
+        began = self._job.now()
+        try:
             writes = self._collect()
             if not writes:
                 return
-            try:
-                ends = await self._writer.write(writes)
-            except BaseException as error:
-                # Collected is gone from memory, and written it may be or not.
-                self._lost = WriteError(f"the flush did not end: {error!r}")
-                raise
-            self.has_written = True
-            self._log_end = max(self._log_end, ends.get(self._log, 0))
-            self._committed = self._after(writes)
-            self.partition.deliveries.flush_committed()
-            self._job.instruments.flushed(self._job.now() - began)
+            ends = await self._writer.write(writes)
+        except BaseException as error:
+            # Collected is gone from memory, and written it may be or not.
+            self._lose(WriteError(f"the flush did not end: {error!r}"))
+            raise
+        self.has_written = True
+        self._log_end = max(self._log_end, ends.get(self._log, 0))
+        self._committed = self._after(writes)
+        self.partition.deliveries.flush_committed()
+        self._job.instruments.flushed(self._job.now() - began)
+
+    def _lose(self, error: LaneLostError | FormatError) -> None:
+        # Without the traceback: that holds on to the lane, and the collector runs seldom.
+        self._lost = self._lost or error.with_traceback(None)
+
+    def _check(self) -> None:
+        if self._lost:
+            raise copy(self._lost)
 
     def _collect(self) -> Writes:
         writes = Writes()
@@ -303,6 +332,8 @@ class Lane:
         return self._sources[partition.partition].event_time
 
     async def close(self) -> None:
-        """Let go of the broker."""
+        """Let go of the broker, after a flush that is under way."""
         self.parked = True
+        if self._early_flush is not None:
+            await asyncio.wait({self._early_flush}, timeout=CLOSE_WITHIN)
         await self._writer.close()

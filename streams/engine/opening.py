@@ -1,6 +1,5 @@
 """Opening a lane: shut out earlier owners, then read back what they left."""
 
-import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -127,8 +126,11 @@ class Opening:
         now = self._job.now()
 
         def apply(offset: int, value: bytes) -> None:
-            with contextlib.suppress(ValueError):  # it is a dead letter already
-                partition.table.replay(blocks.decode(value), offset, now)
+            try:
+                block = blocks.decode(value)
+            except ValueError:
+                return  # it is a dead letter already
+            partition.table.replay(block, offset, now)
 
         oldest = (await consumer.beginning_offsets([log]))[log]
         if oldest > begin:

@@ -197,7 +197,11 @@ class PlainWriter:
         try:
             async with self._turn:
                 sent = await send_records(self._producer, writes.records)
-                await asyncio.gather(*(each.acknowledged for each in sent))
+                if sent:
+                    # All of them, also after an error: until then it goes on writing.
+                    await asyncio.wait({each.acknowledged for each in sent})
+            for each in sent:
+                each.acknowledged.result()
             if writes.offsets:
                 await self._commit(writes.offsets)
         except KafkaError as error:

@@ -1,4 +1,5 @@
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from streams.domain.blocks import (
     BLOCK_VERSION,
     Block,
+    Column,
     Dimensions,
     WindowCounts,
     decode,
@@ -21,6 +23,7 @@ from streams.domain.blocks import (
 from streams.errors import FormatError
 from tests.support.partitions import window_counts
 
+SENT = Dimensions("SUCCESS", None, "EMAIL", "EMAIL")
 texts = st.text(max_size=12)
 names = st.none() | texts
 dimensions = st.builds(Dimensions, texts, names, names, names, st.booleans())
@@ -85,6 +88,29 @@ def test_pages_hold_it_all_each_campaign_on_its_own(counts: WindowCounts, pages:
 def test_other_bytes_are_no_block(value: bytes) -> None:
     with pytest.raises(ValueError, match="not a block"):
         decode(value)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"columns": [Column(SENT, [0, 2], [1, 1])]},
+        {"columns": [Column(SENT, [-1], [1])]},
+        {"columns": [Column(SENT, [0, 1], [1])]},
+        {"columns": [Column(SENT, [0], [1, 1])]},
+        {"at_app": [0]},
+        {"at_app": [0, 1]},
+        {"at_app": [0, -1]},
+        {"apps": []},
+        {"late": {2: 1}},
+    ],
+)
+def test_what_does_not_fit_together_is_no_block(spoilt: dict[str, Any]) -> None:
+    whole = WindowCounts(60, ["a", "b"], ["app"], [0, 0], [Column(SENT, [0, 1], [1, 2])], {1: 1})
+    assert decode(encode(Block(BLOCK_VERSION, {}, 0, [whole]))).windows == [whole]
+    for name, value in spoilt.items():
+        setattr(whole, name, value)
+    with pytest.raises(ValueError, match="not a block"):
+        decode(encode(Block(BLOCK_VERSION, {}, 0, [whole])))
 
 
 def test_a_block_of_another_version_is_named() -> None:

@@ -1,6 +1,9 @@
 """What a lane reads, and what it writes at once. Its campaigns are those of partition 1 of 2."""
 
 import asyncio
+import contextlib
+import gc
+import weakref
 
 import orjson
 import pytest
@@ -195,7 +198,7 @@ async def test_a_failed_flush_within_take_is_told_by_the_next_tick(
         await bench.lane.tick()
 
 
-async def test_a_full_lane_flushes_before_it_takes_more(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_lane_flushes_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 2)
     bench = Bench()
     await bench.take(SOURCE, send(), send())
@@ -299,19 +302,142 @@ async def test_while_a_full_lane_is_written_down_more_is_counted(
     assert bench.gauges.events == 4
 
 
-@pytest.mark.parametrize("error", [WriteError("the broker is gone"), RuntimeError("a bug")])
+@pytest.mark.parametrize(
+    ("error", "told"), [(WriteError("gone"), LaneLostError), (RuntimeError("a bug"), RuntimeError)]
+)
 async def test_an_early_flush_that_fails_is_not_passed_over(
-    monkeypatch: pytest.MonkeyPatch, error: Exception
+    monkeypatch: pytest.MonkeyPatch, error: Exception, told: type[Exception]
 ) -> None:
     monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 0)
     bench = Bench()
     bench.writer.failure = error
     await bench.take(SOURCE, send(HERE))
     await bench.take(SOURCE, send(HERE))
-    with pytest.raises(LaneLostError):
+    with pytest.raises(told):
         await bench.lane.tick()
+    with pytest.raises(LaneLostError):
+        await bench.lane.flush()
     assert bench.writer.written == []
     assert bench.lane.committed[SOURCE] == 0
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_what_was_collected_and_lost_on_the_way_is_not_passed_over(
+    monkeypatch: pytest.MonkeyPatch, early: bool
+) -> None:
+    bench = Bench()
+    with monkeypatch.context() as patch:
+        patch.setattr("streams.engine.lane.FULL_COUNTS", 0 if early else 9)
+        patch.setattr(bench.lane.partition, "take_changes", lambda _: 1 / 0)
+        await bench.take(SOURCE, send(HERE))
+        with pytest.raises(ZeroDivisionError):
+            await bench.lane.tick()
+    await bench.take(SOURCE, send(THERE))
+    with pytest.raises(LaneLostError):
+        await bench.lane.flush()
+    assert bench.writer.written == []
+
+
+async def test_half_a_batch_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    monkeypatch.setattr(bench.lane, "_put_aside", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        await bench.take(SOURCE, send(HERE), b"nonsense")
+    with pytest.raises(LaneLostError, match="ZeroDivisionError"):
+        await bench.lane.flush()
+    assert bench.writer.written == []
+
+
+async def test_a_parked_lane_writes_no_more_than_its_last_flush(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 1)
+    bench = Bench()
+    let_go = bench.writer.hold()
+    await bench.take(SOURCE, send(HERE), send(THERE))
+    full_again = asyncio.create_task(bench.take(SOURCE, send(HERE), send(THERE)))
+    ticking = asyncio.create_task(bench.lane.tick())
+    await asyncio.sleep(0)
+    bench.lane.parked = True
+    last = asyncio.create_task(bench.lane.flush())
+    await asyncio.sleep(0.01)
+    let_go.set()
+    await last
+    written = len(bench.writer.written)
+    await asyncio.gather(full_again, ticking)
+    await asyncio.sleep(0.01)
+    assert len(bench.writer.written) == written == 2
+    assert bench.lane.committed[SOURCE] == 4
+
+
+async def test_two_that_find_a_lane_full_begin_one_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 1)
+    bench = Bench()
+    let_go = bench.writer.hold()
+    await bench.take(SOURCE, send(HERE), send(THERE))
+    takers = [asyncio.create_task(bench.take(SOURCE, send(HERE), send(THERE))) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    let_go.set()
+    await asyncio.gather(*takers)
+    assert [each.offsets[SOURCE].offset for each in bench.writer.written] == [2, 6]
+
+
+async def test_without_a_hop_time_waits_for_a_flush_that_is_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or counts that close their own window would be taken for late when they are read again."""
+    monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 1)
+    bench = Bench(hop=False)
+    windows = bench.lane.partition.watch.windows
+    old = MS - 3_600_000
+    let_go = bench.writer.hold()
+    await bench.take(SOURCE, send(time=old), send(time=MS))
+    ticking = asyncio.create_task(bench.lane.tick())
+    await asyncio.sleep(0.01)
+    let_go.set()
+    await ticking
+    (clock,) = state_of(bench.writer.written[-1].records[KEYED._replace(topic="state")]).values()
+    unsettled = orjson.loads(clock or b"")["unsettled"]
+    assert unsettled[str(windows.start_of(old))] == [0, 1], "late from behind the block on"
+
+
+async def test_a_lost_lane_is_let_go_without_the_collector(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may hold hundreds of megabytes, and the collector runs seldom."""
+    monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 0)
+    bench = Bench()
+    gone = weakref.ref(bench.lane)
+    gc.disable()
+    try:
+        bench.writer.fail()
+        await bench.take(SOURCE, send(HERE))
+        for _ in range(2):
+            with contextlib.suppress(LaneLostError):
+                await bench.lane.tick()
+        await bench.lane.close()
+        # The bench holds on to it too: by itself, and by the error's traceback.
+        bench.writer.failure = None
+        del bench.lane
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+async def test_closing_waits_for_a_flush_that_is_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 0)
+    bench = Bench()
+    let_go = bench.writer.hold()
+    await bench.take(SOURCE, send(HERE))
+    closing = asyncio.create_task(bench.lane.close())
+    await asyncio.sleep(0.01)
+    assert not closing.done()
+    let_go.set()
+    await closing
+    assert bench.writer.closed
+    assert len(bench.writer.written) == 1
 
 
 async def test_closing_lets_go_of_the_writer() -> None:

@@ -125,9 +125,9 @@ class Bench:
         self.gauges = Gauges()
         intake = Intake(watch.windows, max_record_bytes=2000)
         campaigns = Campaigns(2 if hop else 1)
-        job = Job(TOPICS, hop, 2, intake, watch, lambda: self.now, self.gauges, campaigns)
+        job = Job(TOPICS, hop, intake, watch, lambda: self.now, self.gauges, campaigns)
         positions = dict.fromkeys((SOURCE, KEYED), Position(0))
-        partition = CampaignPartition(1, watch, [0, 1], NOW)
+        partition = CampaignPartition(1, watch, [0, 1] if hop else [1], NOW)
         sources = {1: SourcePartition(1, intake, campaigns)}
         self.lane = Lane(1, job, self.writer, partition, positions, sources)
         self.lane.place({each: Place(0, 0) for each in self.lane.positions})
