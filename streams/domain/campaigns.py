@@ -6,6 +6,8 @@ from there on it is told from others by its identity.
 
 import sys
 
+import msgspec
+
 from streams.domain.blocks import partition_of
 from streams.domain.events import app_of
 
@@ -13,23 +15,18 @@ MOST_CAMPAIGNS = 500_000
 """So many are remembered, lest the app be decoded from each of their events."""
 
 
-class Campaign:
+class Campaign(msgspec.Struct, eq=False, gc=False):
     """A campaign, and where its counts go.
 
     Args:
         name: its id.
         partition: of the keyed topic, in which it lives.
-
-    Attributes:
         app_id: its app; null while no event has named it.
     """
 
-    __slots__ = ("app_id", "name", "partition")
-
-    def __init__(self, name: str, partition: int) -> None:
-        self.name = name
-        self.partition = partition
-        self.app_id: str | None = None
+    name: str
+    partition: int
+    app_id: str | None = None
 
 
 class Campaigns:
