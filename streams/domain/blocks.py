@@ -6,7 +6,7 @@ in the source partitions they are from. A block is a fraction of the events' siz
 counting agent next to nothing per event. A window's counts on the state topic have the same form.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Annotated, NamedTuple, TypeAlias
 from zlib import crc32
 
@@ -27,6 +27,10 @@ class Dimensions(NamedTuple):
     delivery_type: str | None
     channel_type: str | None
     engagement: bool = False
+
+    def is_send_with(self, outcomes: Container[str]) -> bool:
+        """Tell whether it is a send, with one of these statuses."""
+        return self.outcome in outcomes and not self.engagement
 
 
 Counts: TypeAlias = dict[Dimensions, int]

@@ -100,7 +100,7 @@ class Cells:
         wanted = set(outcomes)
         positions: set[int] = set()
         for dimensions, column in self._columns.items():
-            if dimensions.outcome in wanted and not dimensions.engagement:
+            if dimensions.is_send_with(wanted):
                 positions.update(column)
         return {name for name, position in self._positions.items() if position in positions}
 

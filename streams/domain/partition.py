@@ -90,7 +90,7 @@ class CampaignPartition:
         struck = {
             campaign
             for column in counts.columns
-            if column.dimensions.outcome in self._hits and not column.dimensions.engagement
+            if column.dimensions.is_send_with(self._hits)
             for campaign in column.at
         }
         for campaign in struck:
