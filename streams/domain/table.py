@@ -227,7 +227,8 @@ class WindowTable:
     def replay(self, block: Block, offset: int, now: float) -> None:
         """Add a block of the log again, as far as its counts are in no page that was written."""
         for counts in block.windows:
-            window = self._windows.get(counts.start)
+            # The log may have counts of shorter windows than those that were written since.
+            window = self._windows.get(counts.start - counts.start % self._written_size)
             if window is not None and window.since is not None and offset >= window.since:
                 late = window.late_from is not None and offset >= window.late_from
                 self._change(window, counts, offset, now, late=late)

@@ -217,6 +217,9 @@ def test_windows_become_longer_ones_where_they_fit() -> None:
     # What was on its way when the windows became longer.
     life.add(counts(30, 8, "a"))
     assert life.table.cell("a", 20) == Cell("app", {SUCCESS: 12}, {})
+    life.write()
+    life.begin_anew(longer)
+    assert life.table.cell("a", 20) == Cell("app", {SUCCESS: 12}, {})
 
 
 @dataclass
