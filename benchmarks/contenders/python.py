@@ -29,9 +29,9 @@ class _Program:
         return [interpreter, "-m", module, *task.arguments(), *self.flags]
 
 
-def _floor(name: str, title: str, *flags: str) -> Contender:
-    run = runner(_Program("floor_child", flags).command, keyed=False)
-    return Contender(name, title, "none, no state kept", keyed=False, run=run)
+def _floor(name: str, title: str, *flags: str, keyed: bool = False) -> Contender:
+    run = runner(_Program("floor_child", flags).command, keyed=keyed)
+    return Contender(name, title, "none, no state kept", keyed, run)
 
 
 def _other(
@@ -46,6 +46,7 @@ _FAUST = _Program("faust_child").command
 _BYTEWAX = _Program("bytewax_child", own_environment=True).command
 CONTENDERS = (
     _floor("floor", "floor: getmany, decode, dict"),
+    _floor("floor-keyed", "floor, keyed topic", keyed=True),
     _floor("floor-no-crc", "floor without CRC checks", "--no-crc"),
     Contender(
         "bytewax",

@@ -1,0 +1,144 @@
+"""Where an event's cost goes in the domain, without a broker: CPU time of each stage.
+
+    python -m benchmarks.stages --events 400000
+
+The stages are those of lanes with the keying hop: records are counted into a tally, a full tally
+becomes blocks, these are written, read and added to windows, and once a second time goes on. What
+aiokafka, Faust and the requests to the broker take comes on top.
+"""
+
+import argparse
+import gc
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from benchmarks import table
+from benchmarks.events import Traffic
+from streams.configuration.load import read
+from streams.configuration.translation import intake_of, watch_of
+from streams.domain import blocks
+from streams.domain.campaigns import Campaigns
+from streams.domain.partition import CampaignPartition
+from streams.domain.sources import SourcePartition
+from streams.domain.tally import Tally
+from streams.engine.lane import FULL_COUNTS
+from streams.engine.transport import RECORDS_AT_ONCE
+
+LANES = 4
+EVENTS_A_SECOND = 100_000
+"""How fast the clock of the lanes goes."""
+EVENTS_A_FLUSH = 30_000
+"""Of one lane: a tick comes before it is full, with few campaigns."""
+STAGES = ("count", "tally to blocks", "encode", "decode", "add to windows", "rules", "settle")
+
+
+class Lanes:
+    """Source partitions and partitions of campaigns, with nothing between them but calls.
+
+    Attributes:
+        seconds: CPU time by stage.
+        rows: how many counts were in blocks.
+    """
+
+    def __init__(self) -> None:
+        configuration = read(None, {}, {}).configuration
+        watch, intake = watch_of(configuration), intake_of(configuration)
+        campaigns = Campaigns(LANES)
+        self.now = time.time()
+        self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
+        self.rows = 0
+        self._sources = [SourcePartition(n, intake, campaigns) for n in range(LANES)]
+        self._partitions = [
+            CampaignPartition(n, watch, range(LANES), self.now) for n in range(LANES)
+        ]
+        self._tallies = [Tally() for _ in range(LANES)]
+        self._log_ends = [0] * LANES
+
+    @property
+    def cells(self) -> int:
+        """How many windows of a campaign there are."""
+        return sum(len(partition.table) for partition in self._partitions)
+
+    def count(self, number: int, values: list[bytes]) -> None:
+        """Count a batch; flush if it is time."""
+        tally = self._tallies[number]
+        with self._stage("count"):
+            self._sources[number].count(values, int(self.now * 1000), tally)
+        if len(tally) > FULL_COUNTS or tally.counted >= EVENTS_A_FLUSH:
+            self.flush(number)
+
+    def flush(self, number: int) -> None:
+        """Hand over what a lane has counted."""
+        tally, self._tallies[number] = self._tallies[number], Tally()
+        self.rows += len(tally)
+        with self._stage("tally to blocks"):
+            made = tally.blocks()
+        for to, block in made.items():
+            with self._stage("encode"):
+                records = list(blocks.encode_records(block))
+            for record in records:
+                with self._stage("decode"):
+                    read_back = blocks.decode(record)
+                with self._stage("add to windows"):
+                    self._partitions[to].apply(read_back, self._log_ends[to], self.now)
+                self._log_ends[to] += 1
+
+    def tick(self, seconds: float) -> None:
+        """Let time go on."""
+        self.now += seconds
+        for partition, log_end in zip(self._partitions, self._log_ends, strict=True):
+            with self._stage("rules"):
+                partition.table.advance(self.now, log_end)
+                partition.evaluate(self.now)
+            with self._stage("settle"):
+                partition.take_changes(self.now)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        began = time.thread_time()
+        yield
+        self.seconds[name] += time.thread_time() - began
+
+
+def measure(traffic: Traffic) -> list[str]:
+    """Count events; return the row of the table."""
+    values = [event.value for event in traffic]
+    lanes = Lanes()
+    gc.collect()
+    gc.freeze()
+    step = LANES * RECORDS_AT_ONCE
+    for at in range(0, len(values), step):
+        for number in range(LANES):
+            lanes.count(number, values[at + number : at + step : LANES])
+        if at % EVENTS_A_SECOND < step:
+            lanes.tick(1.0)
+    for number in range(LANES):
+        lanes.flush(number)
+    lanes.tick(10.0)
+    costs = [lanes.seconds[stage] / traffic.count * 1e6 for stage in STAGES]
+    return [
+        f"{traffic.campaigns:,}",
+        *(f"{cost:.2f}" for cost in (*costs, sum(costs))),
+        f"{lanes.rows / traffic.count:.2f}",
+        f"{lanes.cells:,}",
+    ]
+
+
+def main() -> None:
+    """Measure few and many campaigns."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stages", description="Stages.")
+    parser.add_argument("--events", type=int, default=400_000)
+    parser.add_argument("--span", type=int, default=600, help="seconds of event time")
+    options = parser.parse_args()
+    made = [
+        measure(Traffic(options.events, campaigns, options.span))
+        for campaigns in (100, 1_000, 20_000, 100_000)
+    ]
+    title = f"CPU µs per event in the domain, {options.events:,} events"
+    head = ("campaigns", *STAGES, "in all", "counts/event", "cells")
+    table.publish("stages", table.Results(title, head, made), **vars(options))
+
+
+if __name__ == "__main__":
+    main()
