@@ -1,4 +1,3 @@
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from streams.domain.blocks import (
     split,
 )
 from streams.errors import FormatError
-from tests.support.partitions import window_counts
+from tests.support.partitions import rows_of, window_counts
 
 SENT = Dimensions("SUCCESS", None, "EMAIL", "EMAIL")
 texts = st.text(max_size=12)
@@ -36,16 +35,6 @@ received = st.integers(0, 10**13)
 made_blocks = st.builds(
     Block, st.just(BLOCK_VERSION), event_times, received, st.lists(windows, max_size=5)
 )
-
-
-def rows_of(parts: list[WindowCounts]) -> Counter[tuple[int, str, str | None, Dimensions]]:
-    rows: Counter[tuple[int, str, str | None, Dimensions]] = Counter()
-    for part in parts:
-        for column in part.columns:
-            for at, count in zip(column.at, column.counts, strict=True):
-                name, app = part.campaigns[at], part.apps[part.at_app[at]]
-                rows[part.start, name, app, column.dimensions] += count
-    return rows
 
 
 @given(made_blocks)

@@ -16,6 +16,7 @@ from streams.domain.tally import Tally
 from streams.domain.windows import WindowPolicy
 from tests.support.mixture import CONTEXTS, DELIVERY_TYPES, MS, SPOILS, Mixture, send_event
 from tests.support.oracle import Oracle
+from tests.support.partitions import rows_of
 
 Key: TypeAlias = tuple[str, int, Dimensions]
 NOW = 1_790_000_000_000
@@ -34,12 +35,10 @@ def oracle(windows: WindowPolicy = WINDOWS) -> Oracle:
 
 def tallied(tally: Tally) -> Counter[Key]:
     """What was counted, as it goes on its way."""
+    windows = (counts for block in tally.blocks().values() for counts in block.windows)
     counts: Counter[Key] = Counter()
-    for block in tally.blocks().values():
-        for each in block.windows:
-            for column in each.columns:
-                for at, count in zip(column.at, column.counts, strict=True):
-                    counts[each.campaigns[at], each.start, column.dimensions] += count
+    for row, count in rows_of(windows).items():
+        counts[row.campaign_id, row.start, row.dimensions] += count
     return counts
 
 

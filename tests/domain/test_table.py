@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -220,6 +220,47 @@ def test_windows_become_longer_ones_where_they_fit() -> None:
     life.write()
     life.begin_anew(longer)
     assert life.table.cell("a", 20) == Cell("app", {SUCCESS: 12}, {})
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("add"), st.integers(0, 7)),
+            st.tuples(st.just("advance"), st.integers(1, 30_000)),
+            st.tuples(st.just("write"), st.sampled_from((0, 5))),
+            st.tuples(st.just("begin"), st.sampled_from((1, 1, 2))),
+        ),
+        min_size=10,
+        max_size=40,
+    )
+)
+def test_no_count_is_lost_while_windows_become_longer(steps: list[tuple[str, int]]) -> None:
+    """Blocks may come from a worker that has shorter windows, and may be read again."""
+    life, policy = Life(), replace(POLICY, retention=10_000)
+    life.begin_anew(policy)
+    expected: Counter[int] = Counter()
+    for number, (step, how) in enumerate(steps):
+        match step:
+            case "add":
+                life.add(counts(how * 10, 1, f"c{number % 3}"))
+                expected[how * 10] += 1
+            case "advance":
+                life.move_to(life.table.clock.event_time + how)
+            case "write":
+                life.now += how
+                life.write()
+            case "begin":
+                life.write()
+                policy = replace(policy, size=policy.size * how)
+                life.begin_anew(policy)
+        wanted: Counter[int] = Counter()
+        for start, count in expected.items():
+            wanted[policy.start_of(start * 1000)] += count
+        found: Counter[int] = Counter()
+        for (_, start), cell in _cells(life.table):
+            found[start] += cell.sends[SUCCESS]
+        assert found == wanted
 
 
 @dataclass

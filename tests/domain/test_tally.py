@@ -10,6 +10,7 @@ from streams.domain import tally as module
 from streams.domain.blocks import Dimensions, partition_of
 from streams.domain.campaigns import Campaign
 from streams.domain.tally import Names, Tally
+from tests.support.partitions import Row, rows_of
 
 texts = st.text(max_size=12)
 optional = st.none() | texts
@@ -31,26 +32,25 @@ def test_blocks_hold_what_was_tallied_each_campaign_in_its_partition(
 ) -> None:
     campaigns = [_campaign(name, app, partitions) for name, app in apps.items()]
     tally = Tally()
-    expected: Counter[tuple[int, str, str | None, Dimensions]] = Counter()
+    expected: Counter[Row] = Counter()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "ARRANGE_AT", arrange_at)
         for start, of_them, number in counted:
             some = [campaigns[number % len(campaigns)], campaigns[number // 2 % len(campaigns)]]
             tally.add(start, of_them, some)
-            expected.update((start, each.name, each.app_id, _expanded(of_them)) for each in some)
+            expected.update(Row(start, each.name, each.app_id, _expanded(of_them)) for each in some)
     tally.event_times[3], tally.received_at = 17, 5
     assert tally.counted == expected.total()
-    assert tally.engagement == sum(n for key, n in expected.items() if key[3].engagement)
+    assert tally.engagement == sum(n for row, n in expected.items() if row.dimensions.engagement)
     assert len(tally) >= len(expected)
-    found: Counter[tuple[int, str, str | None, Dimensions]] = Counter()
+    found: Counter[Row] = Counter()
     for number, block in tally.blocks().items():
         assert (block.event_times, block.received_at) == ({3: 17}, 5)
-        for counts in block.windows:
-            assert {partition_of(name, partitions) for name in counts.campaigns} == {number}
-            for column in counts.columns:
-                for at, count in zip(column.at, column.counts, strict=True):
-                    app = counts.apps[counts.at_app[at]]
-                    found[counts.start, counts.campaigns[at], app, column.dimensions] += count
+        homes = {
+            partition_of(name, partitions) for each in block.windows for name in each.campaigns
+        }
+        assert homes == {number}
+        found += rows_of(block.windows)
     assert found == expected
 
 

@@ -1,8 +1,10 @@
 """Partitions filled with made-up counts, held in memory as a worker holds them."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from streams.domain.blocks import (
     BLOCK_VERSION,
@@ -32,6 +34,15 @@ WATCH = Watch(
     base_url="http://localhost:8080",
     new_id=lambda: f"alert-{next(_ids)}",
 )
+
+
+class Row(NamedTuple):
+    """What one count is a count of."""
+
+    start: int
+    campaign_id: str
+    app_id: str | None
+    dimensions: Dimensions
 
 
 def watch(*, size: int = 60, rules: tuple[Rule, ...] = (FAILURE_SPIKE,)) -> Watch:
@@ -64,6 +75,17 @@ def window_counts(
             column.counts.append(count)
     at_app = [0] * len(campaigns)
     return WindowCounts(start, list(campaigns), [app_id], at_app, list(columns.values()))
+
+
+def rows_of(parts: Iterable[WindowCounts]) -> Counter[Row]:
+    """Take columns apart: how many events there are of each kind, in each window and campaign."""
+    rows: Counter[Row] = Counter()
+    for part in parts:
+        for column in part.columns:
+            for at, count in zip(column.at, column.counts, strict=True):
+                name, app = part.campaigns[at], part.apps[part.at_app[at]]
+                rows[Row(part.start, name, app, column.dimensions)] += count
+    return rows
 
 
 @dataclass
