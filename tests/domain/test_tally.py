@@ -46,11 +46,9 @@ def test_blocks_hold_what_was_tallied_each_campaign_in_its_partition(
     found: Counter[Row] = Counter()
     for number, block in tally.blocks().items():
         assert (block.event_times, block.received_at) == ({3: 17}, 5)
-        homes = {
-            partition_of(name, partitions) for each in block.windows for name in each.campaigns
-        }
-        assert homes == {number}
-        found += rows_of(block.windows)
+        for counts in block.windows:
+            assert {partition_of(name, partitions) for name in counts.campaigns} == {number}
+        found.update(rows_of(block.windows))
     assert found == expected
 
 
