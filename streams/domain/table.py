@@ -9,6 +9,7 @@ last settled. The clock's record says which windows these are, and from where in
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -51,7 +52,8 @@ class WindowTable:
         self._rows = 0
         self._pages: dict[int, dict[int, bytes]] = {}
         self._clock_record: dict[str, Any] = {}
-        self._written_size = policy.size
+        self._written = policy
+        """By which the windows are that were read back."""
         self.late_events = 0
 
     # Counting
@@ -104,14 +106,20 @@ class WindowTable:
             offset: of the log, at which the next counts will be.
         """
         last_close = self._policy.closes_at(max(self._windows, default=0))
-        if not self.clock.advance(now, last_close):
-            return
+        if self.clock.advance(now, last_close):
+            self._moved = True
+            self._close_and_expire(offset)
+
+    def _close_and_expire(self, offset: int) -> None:
         for start in sorted(self._open):
             self._close_if_over(self._windows[start], offset)
         for start in self.starts():
             if not self._policy.is_expired(start, self.clock.event_time):
                 break
-            self._gone[start] = self._windows.pop(start).written
+            written = self._windows.pop(start).written
+            # Of shorter windows, with the same start, there may be pages too.
+            self._gone[start] = max(written, self._gone.get(start, 0))
+            self._anew.discard(start)
             self._moved = True
 
     def _close_if_over(self, window: Window, offset: int) -> None:
@@ -207,7 +215,7 @@ class WindowTable:
         for name, (since, late_from) in record["unsettled"].items():
             window = self._windows.setdefault(int(name), Window(int(name)))
             window.since, window.late_from = since, late_from
-        self._written_size = record["size"]
+        self._written = replace(self._policy, size=record["size"])
         return min((w.since for w in self._windows.values() if w.since is not None), default=None)
 
     def _check(self, record: dict[str, Any]) -> None:
@@ -228,20 +236,32 @@ class WindowTable:
         """Add a block of the log again, as far as its counts are in no page that was written."""
         for counts in block.windows:
             # The log may have counts of shorter windows than those that were written since.
-            window = self._windows.get(counts.start - counts.start % self._written_size)
+            window = self._windows.get(self._written.start_of(counts.start * 1000))
             if window is not None and window.since is not None and offset >= window.since:
                 late = window.late_from is not None and offset >= window.late_from
                 self._change(window, counts, offset, now, late=late)
 
     def resume(self, now: float, offset: int) -> None:
-        """Go on at an offset of the log, after everything before it was replayed."""
-        if self._written_size != self._policy.size:
+        """Go on at an offset of the log, after everything before it was replayed.
+
+        What was read back is as it was; from here on it is as this table's policy wants it.
+        """
+        if self._written.size != self._policy.size:
             self._merge_windows(now, offset)
-        for start, window in self._windows.items():
-            if not self._policy.is_closed(start, self.clock.event_time):
-                window.late_from = None
-                self._open.add(start)
+        for window in self._windows.values():
+            if not self._policy.is_closed(window.start, self.clock.event_time):
+                self._open_again(window)
+            elif window.late_from is None:
+                self._open.add(window.start)
+        self._close_and_expire(offset)
         self.advance(now, offset)
+
+    def _open_again(self, window: Window) -> None:
+        self._open.add(window.start)
+        if window.late_from is not None and window.since is not None:
+            # The log does not tell any more which of its counts came late.
+            self._anew.add(window.start)
+        window.late_from = None
 
     def _merge_windows(self, now: float, offset: int) -> None:
         """Make longer windows of those that were read back."""
@@ -254,7 +274,7 @@ class WindowTable:
             for counts in old.counts():
                 self._change(window, counts, offset, now, late=False)
         self._anew = set(self._windows)
-        self._written_size = self._policy.size
+        self._written = self._policy
 
     # Asked
 
