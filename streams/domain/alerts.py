@@ -5,7 +5,7 @@ say, and decides the transitions. An alert's state is written down in the same t
 transition that led to it, so each is decided once.
 """
 
-from collections.abc import Callable, Iterable, Iterator, KeysView
+from collections.abc import Callable, Collection, Iterable, Iterator, KeysView
 from typing import Literal, NamedTuple, TypeAlias
 from urllib.parse import quote
 
@@ -23,6 +23,7 @@ from streams.domain.transitions import (
     TransitionType,
     rfc3339,
 )
+from streams.errors import FormatError
 
 State: TypeAlias = Literal["pending", "firing", "resolved", "expired"]
 LIVE: frozenset[State] = frozenset({"pending", "firing"})
@@ -32,7 +33,8 @@ class Alert(msgspec.Struct):
     """One episode of one rule in one scope. Times are seconds since the epoch, UTC.
 
     `pending_since` is when the breach began; `recovering_since` when the rate fell below the
-    recovery level, null while it has not; `heard_at` when a window last said anything.
+    recovery level, null while it has not; `heard_at` when a window last said anything, and
+    `window_start` and `window_size` (s) which one that was.
     """
 
     alert_id: str
@@ -45,6 +47,7 @@ class Alert(msgspec.Struct):
     pending_since: float
     heard_at: float
     window_start: int
+    window_size: int
     evidence: Evidence
     starts_at: float | None = None
     ends_at: float | None = None
@@ -99,6 +102,8 @@ class AlertBook:
         self._live: dict[tuple[str, Scope], Alert] = {}
         self._live_campaigns: dict[str, int] = {}
         self._changed: dict[str, str] = {}
+        self._unwritten: set[str] = set()
+        """Alerts whose newest figures were not written, as their windows are open."""
 
     # Deciding
 
@@ -118,9 +123,17 @@ class AlertBook:
             alert = self._open(rule, said, _evidence(seen, verdict), now)
         else:
             alert.heard_at = now
-            alert.window_start = said.window_start
-            alert.evidence = _evidence(seen, verdict)
+            self._take_in(alert, said, verdict)
         return self._step(alert, rule, verdict, seen.rate, now)
+
+    def _take_in(self, alert: Alert, said: Said, verdict: Verdict) -> None:
+        if alert.window_start != said.window_start:
+            self._mark(alert)
+        else:
+            self._unwritten.add(alert.alert_id)
+        alert.window_start = said.window_start
+        alert.window_size = self._window_size
+        alert.evidence = _evidence(said.seen, verdict)
 
     def _step(
         self, alert: Alert, rule: Rule, verdict: Verdict, rate: float, now: float
@@ -171,6 +184,7 @@ class AlertBook:
             pending_since=now,
             heard_at=now,
             window_start=said.window_start,
+            window_size=self._window_size,
             evidence=evidence,
         )
         self._enter(alert)
@@ -222,7 +236,7 @@ class AlertBook:
 
     def describe(self, alert: Alert) -> AlertData:
         """Return the alert as receivers and the API show it."""
-        end = alert.window_start + self._window_size
+        end = alert.window_start + alert.window_size
         quoted = _quote(alert.scope.campaign_id)
         return AlertData(
             alert_id=alert.alert_id,
@@ -249,6 +263,17 @@ class AlertBook:
 
     def _mark(self, alert: Alert) -> None:
         self._changed[alert.alert_id] = alert.scope.campaign_id
+        self._unwritten.discard(alert.alert_id)
+
+    def keep_evidence(self, open_starts: Collection[int]) -> None:
+        """Write down what windows said that are not open any more, given the starts (s) of all.
+
+        What an open window says changes all the time, and can be worked out from its counts.
+        """
+        for alert_id in list(self._unwritten):
+            alert = self._alerts[alert_id]
+            if alert.window_start not in open_starts:
+                self._mark(alert)
 
     def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
         """Hand out what changed since the last call, as keys and values for the state topic."""
@@ -261,13 +286,23 @@ class AlertBook:
             )
 
     def restore(self, alert_id: str, value: bytes | None) -> None:
-        """Read one alert back; null removes it."""
+        """Read one alert back; null removes it.
+
+        Raises:
+            FormatError: if it was written by a version that does not fit.
+        """
         old = self._alerts.pop(alert_id, None)
         if old is not None and old.is_live:
             self._leave(old)
         if value is None:
             return
-        alert = _decode(value)
+        try:
+            alert = _decode(value)
+        except msgspec.ValidationError as error:
+            raise FormatError(
+                f"alert {alert_id} on the state topic: {error}; start the version that wrote it, "
+                "or read docs/operations.md"
+            ) from error
         self._alerts[alert_id] = alert
         if alert.is_live:
             self._enter(alert)
@@ -277,7 +312,15 @@ class AlertBook:
         for alert in self._live.values():
             alert.heard_at = now
 
+    def look_again(self, alert: Alert, rule: Rule, said: Said) -> None:
+        """Give an alert that was read back the figures of its open window."""
+        self._take_in(alert, said, rule.detector.judge(said.seen))
+
     # Asked
+
+    def live(self) -> list[Alert]:
+        """Return the alerts whose episodes go on."""
+        return list(self._live.values())
 
     def alerts(self) -> list[Alert]:
         """Return all alerts, live and remembered."""

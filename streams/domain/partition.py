@@ -10,7 +10,7 @@ from typing import Protocol
 import orjson
 
 from streams.domain import transitions
-from streams.domain.alerts import AlertBook, Said
+from streams.domain.alerts import Alert, AlertBook, Said
 from streams.domain.blocks import Block, WindowCounts
 from streams.domain.clock import EventClock
 from streams.domain.counts import Cell, StatusGroups
@@ -101,21 +101,34 @@ class CampaignPartition:
     def _hit(self, campaign_id: str, start: int) -> None:
         self._last_hits[campaign_id] = max(start, self._last_hits.get(campaign_id, start))
 
-    def _forget_hits(self, open_starts: list[int]) -> None:
-        """Forget campaigns whose windows with hits are closed; newest open window first."""
+    def _forget_closed(self, open_starts: list[int]) -> None:
+        """Forget hits in windows that are closed; newest open window first."""
         oldest = open_starts[-1] if open_starts else self._oldest_open
         if oldest > self._oldest_open:
             self._last_hits = {name: at for name, at in self._last_hits.items() if at >= oldest}
             self._oldest_open = oldest
+        self.alerts.keep_evidence(open_starts)
+
+    def advance(self, now: float, offset: int) -> list[Transition]:
+        """Let time go on: close and expire windows, after all rules were held against them.
+
+        Args:
+            now: wall-clock time (s, UTC).
+            offset: of the log, at which the next counts will be.
+        """
+        decided = self.evaluate(now)
+        self.table.advance(now, offset)
+        return decided
 
     def evaluate(self, now: float) -> list[Transition]:
         """Hold the rules against the open windows of campaigns that changed, at `now` (s).
 
-        Each transition is owed to the receivers of its rule from here on.
+        Each transition is owed to the receivers of its rule from here on. Counts are written down
+        with what they led to, so whoever reads them back has not to look at them again.
         """
         suspects, self._suspects = self._suspects, set()
         starts = self.table.open_starts()[::-1]
-        self._forget_hits(starts)
+        self._forget_closed(starts)
         decided: list[tuple[Rule | None, Transition]] = [
             decision
             for campaign_id in suspects
@@ -218,9 +231,20 @@ class CampaignPartition:
         for start in self.table.open_starts():
             for campaign_id in self.table.campaigns_with(self._hits, start):
                 self._hit(campaign_id, start)
-        # Whether an earlier owner had looked at everything that it wrote down is not known.
-        self._suspects.update(self._last_hits)
         self.alerts.resume(now)
+        for alert in self.alerts.live():
+            self._look_again(alert)
+
+    def _look_again(self, alert: Alert) -> None:
+        """Give an alert the figures of its window, which are not written while it is open."""
+        rule = next((rule for rule in self.watch.rules if rule.name == alert.rule), None)
+        start = self.watch.windows.start_of(alert.window_start * 1000)
+        cell = self.table.cell(alert.scope.campaign_id, start)
+        if rule is None or cell is None or not self.table.is_open(start):
+            return
+        seen = rule.observe(alert.scope.campaign_id, cell, self.watch.groups).get(alert.scope)
+        if seen is not None:
+            self.alerts.look_again(alert, rule, Said(alert.scope, cell.app_id, start, seen))
 
 
 class Holder(Protocol):

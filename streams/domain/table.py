@@ -254,7 +254,6 @@ class WindowTable:
             elif window.late_from is None:
                 self._open.add(window.start)
         self._close_and_expire(offset)
-        self.advance(now, offset)
 
     def _open_again(self, window: Window) -> None:
         self._open.add(window.start)

@@ -4,15 +4,18 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import replace
 
+import msgspec
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from streams.domain.blocks import BLOCK_VERSION, Block, Dimensions
 from streams.domain.detectors import Threshold
 from streams.domain.partition import CampaignPartition, Watch
 from streams.domain.rules import Rule
+from streams.domain.transitions import AlertData, Links, Span, Transition
 from streams.domain.windows import WindowPolicy
 from tests.support.partitions import WATCH, counts, window_counts
 
@@ -42,7 +45,10 @@ def block(start: int, *parts: tuple[str, dict[str, int]], app_id: str | None = "
 
 
 def said(partition: CampaignPartition, now: float) -> list[tuple[str, str, str]]:
-    decided = partition.evaluate(now)
+    return kinds(partition.evaluate(now))
+
+
+def kinds(decided: Iterable[Transition]) -> list[tuple[str, str, str]]:
     return [(each.data.campaign_id, each.data.rule, each.type.split(".")[-1]) for each in decided]
 
 
@@ -58,10 +64,10 @@ class Log:
         self.partition.apply(block, len(self.blocks), now)
         self.blocks.append(block)
 
-    def begin_anew(self, now: float = 0.0) -> CampaignPartition:
-        """Write everything down, and read it back in another life."""
+    def begin_anew(self, now: float = 0.0, what: Watch | None = None) -> CampaignPartition:
+        """Write everything down, and read it back in another life; `what` changes the settings."""
         self.topic.update(self.partition.take_changes(now))
-        again = CampaignPartition(self.partition.number, self.partition.watch, [0], now)
+        again = CampaignPartition(0, what or self.partition.watch, [0], now)
         for key, value in self.topic.items():
             again.restore(key, value)
         for offset in range(again.table.restored() or 0, len(self.blocks)):
@@ -97,10 +103,53 @@ def test_hits_of_before_a_restart_count_with_attempts_after_it() -> None:
     assert said(log.partition, 1.0) == [("c", "failing", "firing")]
 
 
-def test_what_was_written_down_before_anybody_looked_is_looked_at_after_a_restart() -> None:
+def test_a_restart_alone_decides_nothing() -> None:
+    waiting = replace(RULES[0], for_=60.0)
+    log = Log(CampaignPartition(0, watch((waiting,)), [0], 0.0))
+    log.add(block(0, ("c", {"FAILURE": 60})), 0.0)
+    assert said(log.partition, 0.0) == []
+    assert said(log.begin_anew(), 70.0) == []
+    log.add(block(0, ("c", {"FAILURE": 1})), 71.0)
+    assert said(log.partition, 71.0) == [("c", "failing", "firing")]
+
+
+def test_counts_of_a_window_that_closes_just_then_are_decided_on() -> None:
+    partition = CampaignPartition(0, watch(RULES[:1]), [0], 0.0)
+    partition.apply(block(0, ("c", {"FAILURE": 60})), 0, 0.0)
+    partition.table.clock.hear(0, 90_000, 1.0)
+    assert kinds(partition.advance(1.0, 1)) == [("c", "failing", "firing")]
+    assert partition.table.open_starts() == []
+
+
+def test_a_reminder_after_a_restart_has_the_newest_figures() -> None:
     log = Log(CampaignPartition(0, watch(RULES[:1]), [0], 0.0))
     log.add(block(0, ("c", {"FAILURE": 60})), 0.0)
-    assert said(log.begin_anew(), 0.0) == [("c", "failing", "firing")]
+    log.partition.evaluate(0.0)
+    log.add(block(60, ("c", {"FAILURE": 20, "SUCCESS": 20})), 61.0)
+    log.partition.evaluate(61.0)
+    log.begin_anew(61.0)
+    log.add(block(60, ("c", {"SUCCESS": 40})), 62.0)
+    log.partition.evaluate(62.0)
+    for now in (63.0, 64.0):
+        (alert,) = log.begin_anew(now).alerts.alerts()
+        assert (alert.window_start, alert.evidence.attempts) == (60, 80)
+
+
+def test_an_alert_is_about_a_window_as_long_as_it_was() -> None:
+    log = Log(CampaignPartition(0, watch(RULES[:1]), [0], 0.0))
+    log.add(block(60, ("c", {"FAILURE": 60}), ("d", {"FAILURE": 60})), 60.0)
+    log.partition.evaluate(60.0)
+    log.add(block(60, ("d", {"SUCCESS": 6000})), 61.0)
+    log.partition.evaluate(61.0)
+    log.add(block(60, ("d", {"SUCCESS": 1})), 95.0)
+    assert said(log.partition, 95.0) == [("d", "failing", "resolved")]
+    longer = replace(watch(RULES[:1]), windows=WindowPolicy(300, 30, 600))
+    again = log.begin_anew(96.0, longer)
+    shown = {a.scope.campaign_id: again.alerts.describe(a).window for a in again.alerts.alerts()}
+    assert shown == {
+        "c": Span("1970-01-01T00:00:00Z", "1970-01-01T00:05:00Z"),
+        "d": Span("1970-01-01T00:01:00Z", "1970-01-01T00:02:00Z"),
+    }
 
 
 def test_an_alert_fires_once_through_restarts() -> None:
@@ -183,3 +232,105 @@ def test_looking_only_where_minds_can_change_misses_nothing(
             each.apply(block(start, *campaigns, app_id=app_id), 0, now)
             each.table.advance(now, 0)
         assert sorted(said(partition, now)) == sorted(said(attentive, now))
+
+
+class Restless(Log):
+    """Is written down often, and read back whenever it is told to."""
+
+    def tick(self, now: float) -> list[tuple[str, str, str]]:
+        decided = kinds(self.partition.advance(now, len(self.blocks)))
+        self.topic.update(self.partition.take_changes(now))
+        return sorted(decided)
+
+    def flush(self, now: float) -> list[tuple[str, str, str]]:
+        decided = said(self.partition, now)
+        self.topic.update(self.partition.take_changes(now))
+        return sorted(decided)
+
+
+# Rules without those ends that come of silence: a restart cannot know for how long there was any.
+PATIENT = tuple(replace(each, no_data_after=1e9, keep_firing_for=20.0) for each in RULES)
+POLICIES = st.builds(
+    WindowPolicy,
+    size=st.just(60),
+    grace=st.sampled_from((0, 30, 90)),
+    retention=st.sampled_from((0, 120, 600)),
+)
+
+
+class Twins(RuleBasedStateMachine):
+    """Two workers are given the same; one lives on, the other one is restarted again and again.
+
+    Settings change for both at once: that takes a restart.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.size = 60
+        self.watch = replace(watch(PATIENT), idle_timeout=1e9)
+        self.twins = [Restless(CampaignPartition(0, self.watch, [0], 0.0)) for _ in range(2)]
+
+    @rule(pause=st.integers(0, 40), back=st.integers(0, 4), parts=parts, app=st.sampled_from("ab"))
+    def add(
+        self, pause: int, back: int, parts: list[tuple[str, dict[str, int]]], app: str
+    ) -> None:
+        """Blocks may be late, and of a worker that has the first, shorter windows."""
+        self.now += pause
+        start = max(0, int(self.now) - int(self.now) % 60 - back * 60)
+        new = block(start, *parts, app_id=app)
+        new.event_times[0] = int(self.now) * 1000
+        for twin in self.twins:
+            twin.add(new, self.now)
+
+    @rule(pause=st.integers(0, 60))
+    def tick(self, pause: int) -> None:
+        self.now += pause
+        lived, restarted = (twin.tick(self.now) for twin in self.twins)
+        assert lived == restarted
+
+    @rule()
+    def flush(self) -> None:
+        lived, restarted = (twin.flush(self.now) for twin in self.twins)
+        assert lived == restarted
+
+    @rule()
+    def restart(self) -> None:
+        self.flush()
+        self.twins[1].begin_anew(self.now)
+
+    @rule(policy=POLICIES, longer=st.sampled_from((1, 1, 1, 2)), rules=st.sampled_from((2, 4)))
+    def change_settings(self, policy: WindowPolicy, longer: int, rules: int) -> None:
+        self.flush()
+        self.size *= longer if self.size < 240 else 1
+        windows = replace(policy, size=self.size)
+        self.watch = replace(self.watch, windows=windows, rules=PATIENT[:rules])
+        for twin in self.twins:
+            twin.begin_anew(self.now, self.watch)
+
+    @invariant()
+    def they_are_alike(self) -> None:
+        lived, restarted = (_known(twin.partition) for twin in self.twins)
+        assert lived == restarted
+
+
+def _known(partition: CampaignPartition) -> dict[str, object]:
+    table, alerts = partition.table, partition.alerts
+    return {
+        "event time": (table.clock.event_time, table.clock.times),
+        "open": table.open_starts(),
+        "cells": {start: dict(table.all_cells(start)) for start in table.starts()},
+        "alerts": sorted(
+            (repr(a.scope), a.rule, a.state, repr(_apart_from_ids(alerts.describe(a))))
+            for a in alerts.alerts()
+        ),
+        "owed": len(partition.deliveries),
+    }
+
+
+def _apart_from_ids(shown: AlertData) -> AlertData:
+    return msgspec.structs.replace(shown, alert_id="", links=Links("", ""))
+
+
+TestTwins = Twins.TestCase
+TestTwins.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
