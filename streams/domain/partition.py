@@ -62,6 +62,7 @@ class CampaignPartition:
             watch.rules, watch.windows.size, watch.windows.retention, watch.new_id, watch.base_url
         )
         self.deliveries = DeliveryQueue()
+        self._rules = {rule.name: rule for rule in watch.rules}
         self._hits = frozenset[str]().union(*(rule.statuses for rule in watch.rules))
         self._suspects: set[str] = set()
         self._last_hits: dict[str, int] = {}
@@ -134,8 +135,7 @@ class CampaignPartition:
             for campaign_id in suspects
             for decision in self._consider(campaign_id, starts, now)
         ]
-        rules = {rule.name: rule for rule in self.watch.rules}
-        decided += [(rules.get(t.data.rule), t) for t in self.alerts.tick(now)]
+        decided += [(self._rules.get(t.data.rule), t) for t in self.alerts.tick(now)]
         for rule, transition in decided:
             self._owe(rule, transition, now)
         return [transition for _, transition in decided]
@@ -157,16 +157,19 @@ class CampaignPartition:
         """Hold one rule against a campaign: for each scope, its newest window that says enough."""
         heard: set[Scope] = set()
         for start, cell in cells:
-            if not rule.matches(campaign_id, cell.app_id):
-                continue
+            for said in self._says(rule, campaign_id, start, cell):
+                if said.scope not in heard:
+                    heard.add(said.scope)
+                    transition = self.alerts.consider(rule, said, now)
+                    if transition is not None:
+                        yield transition
+
+    def _says(self, rule: Rule, campaign_id: str, start: int, cell: Cell) -> Iterator[Said]:
+        """What a window says to a rule: of each scope that has enough attempts there."""
+        if rule.matches(campaign_id, cell.app_id):
             for scope, seen in rule.observe(campaign_id, cell, self.watch.groups).items():
-                if scope in heard or seen.attempts < rule.min_attempts:
-                    continue
-                heard.add(scope)
-                said = Said(scope, cell.app_id, start, seen)
-                transition = self.alerts.consider(rule, said, now)
-                if transition is not None:
-                    yield transition
+                if seen.attempts >= rule.min_attempts:
+                    yield Said(scope, cell.app_id, start, seen)
 
     def _owe(self, rule: Rule | None, transition: Transition, now: float) -> None:
         names = rule.receivers if rule is not None else ("*",)
@@ -237,14 +240,15 @@ class CampaignPartition:
 
     def _look_again(self, alert: Alert) -> None:
         """Give an alert the figures of its window, which are not written while it is open."""
-        rule = next((rule for rule in self.watch.rules if rule.name == alert.rule), None)
+        campaign_id = alert.scope.campaign_id
         start = self.watch.windows.start_of(alert.window_start * 1000)
-        cell = self.table.cell(alert.scope.campaign_id, start)
+        rule = self._rules.get(alert.rule)
+        cell = self.table.cell(campaign_id, start)
         if rule is None or cell is None or not self.table.is_open(start):
             return
-        seen = rule.observe(alert.scope.campaign_id, cell, self.watch.groups).get(alert.scope)
-        if seen is not None:
-            self.alerts.look_again(alert, rule, Said(alert.scope, cell.app_id, start, seen))
+        for said in self._says(rule, campaign_id, start, cell):
+            if said.scope == alert.scope:
+                self.alerts.look_again(alert, rule, said)
 
 
 class Holder(Protocol):

@@ -211,13 +211,11 @@ class Lane:
             self._check()
             if not self.parked:
                 # Not during a flush: where its blocks are in the log is known when it has ended.
-                self.partition.table.advance(now, self._read_to)
-                self._decide(now)
+                self._note(self.partition.advance(now, self._read_to), now)
                 await self._flush()
 
-    def _decide(self, now: float) -> None:
-        """Hold the rules against what was counted."""
-        decided = self.partition.evaluate(now)
+    def _note(self, decided: list[Transition], now: float) -> None:
+        """Take note of what the rules made of that which was counted."""
         if decided:
             age = now - self._received_at / 1000 if self._received_at else 0.0
             self._job.instruments.decided(decided, age)
@@ -279,6 +277,9 @@ class Lane:
     def _collect(self) -> Writes:
         writes = Writes()
         self._collect_blocks(writes)
+        # What is written down was decided on: its next owner will not look at it again.
+        now = self._job.now()
+        self._note(self.partition.evaluate(now), now)
         self._collect_state(writes)
         self._collect_dead(writes)
         self._collect_positions(writes)

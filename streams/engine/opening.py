@@ -15,6 +15,7 @@ from streams.engine.lane import Lane
 from streams.engine.records import POSITIONS_KEY, Position, from_committed, read_positions
 from streams.engine.recovery import committed_offsets, read_log, read_state, reading
 from streams.engine.writer import Writer
+from streams.errors import FormatError
 
 _log = structlog.get_logger(__name__)
 
@@ -97,6 +98,7 @@ class Opening:
                 apply,
                 lambda at, end: self._progress(number, at, end),
             )
+            self._check(written, log)
             positions = await self._positions(consumer, partitions, written)
             if not self._job.hop:
                 # The log is the lane's own: all that is in it was added to the windows.
@@ -111,6 +113,15 @@ class Opening:
             cells=len(partition.table),
         )
         return positions
+
+    def _check(self, written: Mapping[TopicPartition, Position], log: TopicPartition) -> None:
+        """See that the state belongs to this log: with a hop, the log is one thing that is read."""
+        if written and (log in written) != self._job.hop:
+            keyed = "false" if log in written else "true, or another topics.keyed"
+            raise FormatError(
+                f"the state topic was written with source.keyed: {keyed} (lane {log.partition}): "
+                "set that again, or count anew as docs/operations.md says"
+            )
 
     async def _replay(
         self,

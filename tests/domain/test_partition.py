@@ -272,9 +272,7 @@ class Twins(RuleBasedStateMachine):
         self.twins = [Restless(CampaignPartition(0, self.watch, [0], 0.0)) for _ in range(2)]
 
     @rule(pause=st.integers(0, 40), back=st.integers(0, 4), parts=parts, app=st.sampled_from("ab"))
-    def add(
-        self, pause: int, back: int, parts: list[tuple[str, dict[str, int]]], app: str
-    ) -> None:
+    def add(self, pause: int, back: int, parts: list[tuple[str, dict[str, int]]], app: str) -> None:
         """Blocks may be late, and of a worker that has the first, shorter windows."""
         self.now += pause
         start = max(0, int(self.now) - int(self.now) % 60 - back * 60)

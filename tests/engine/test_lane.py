@@ -225,6 +225,22 @@ async def test_a_spike_is_decided_and_written_in_one_go() -> None:
     assert owed.alert_id == transition.data.alert_id
 
 
+@pytest.mark.parametrize("hop", [True, False])
+async def test_no_count_is_written_before_it_was_decided_on(hop: bool) -> None:
+    """Also not by a last flush before the lane is handed over."""
+    bench = Bench(hop=hop)
+    await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
+    await bench.lane.flush()
+    if hop:
+        (block,) = bench.writer.take().records[KEYED]
+        await bench.take(KEYED, block.value)
+        await bench.lane.flush()
+    writes = bench.writer.take()
+    assert {partition.topic for partition in writes.records} >= {"alerts", "state"}
+    (transition,) = bench.gauges.transitions
+    assert transition.type == "campaign.alert.firing"
+
+
 async def test_nothing_is_delivered_that_was_not_written() -> None:
     bench = Bench()
     await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))

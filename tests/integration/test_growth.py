@@ -269,6 +269,26 @@ async def test_windows_that_cannot_be_made_of_others_are_refused(
     await assert_exact(kafka.address, settings, worker)
 
 
+@pytest.mark.parametrize("keyed", [True, False])
+async def test_a_hop_that_is_put_in_or_left_out_is_refused(
+    kafka: KafkaBroker, settings: Settings, new_worker: NewWorker, keyed: bool
+) -> None:
+    """The log would be counted twice, or campaigns looked for where they are not."""
+    lanes = 4
+    await create_topic(kafka.address, settings["topics"]["source"], lanes)
+    settings = {**settings, "source": {"keyed": keyed}}
+    worker = await new_worker(settings).ready()
+    mixture = Mixture(2_000, until=int(time.time() * 1000), partitions=lanes, keyed=True)
+    await send(kafka.address, settings, *mixture.records())
+    await assert_exact(kafka.address, settings, worker)
+    assert worker.stop() == 0
+    before = await written(kafka.address, settings)
+    other = new_worker({**settings, "source": {"keyed": not keyed}}, "other")
+    assert await ended(other) == 1
+    assert f"written with source.keyed: {str(keyed).lower()}" in last_line(other)
+    assert await written(kafka.address, settings) == before
+
+
 async def test_state_of_a_newer_version_is_left_alone(
     kafka: KafkaBroker, settings: Settings, new_worker: NewWorker, new_variant: Any
 ) -> None:
