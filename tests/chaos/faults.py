@@ -20,7 +20,7 @@ from tests.chaos.link import (
     TXN_OFFSET_COMMIT,
     Link,
 )
-from tests.chaos.system import LANES, NAMES, SESSION_S, System
+from tests.chaos.system import LANES, NAMES, SESSION_S, WINDOW_S, System
 from tests.chaos.traffic import PARTITIONS, Traffic
 from tests.support.brokers import KafkaStartError
 
@@ -28,6 +28,7 @@ MEET_WITHIN_S = 8.0
 IN_FLUSH = (ADD_PARTITIONS_TO_TXN, PRODUCE, TXN_OFFSET_COMMIT)
 SOON_S = 0.03
 """A fault in the middle of a request comes up to so many seconds after it."""
+OTHER_GRACES_S = (1, 3, 8, 15)
 STARTS = 3
 """Attempts to start a broker."""
 
@@ -174,6 +175,15 @@ async def leave(scene: Scene) -> None:
 
 async def join_and_leave(scene: Scene) -> None:
     await asyncio.gather(join(scene), leave(scene))
+
+
+async def other_windows(scene: Scene) -> None:
+    """The grace goes up and down; the windows become longer but once."""
+    grace = scene.chance.choice(OTHER_GRACES_S)
+    gently = scene.heads()
+    scene.note(f"stop all workers, {'SIGTERM' if gently else 'kill -9'}: grace {grace} s")
+    await scene.system.change_windows(2 * WINDOW_S, grace, gently=gently)
+    await scene.wait(1, 4)
 
 
 # The brokers, all of them
@@ -364,6 +374,7 @@ FAULTS: dict[str, Fault] = {
     "join": join,
     "leave": leave,
     "join-and-leave": join_and_leave,
+    "other-windows": other_windows,
     "broker-kill": broker_kill,
     "broker-kill-in-flush": broker_kill_in_flush,
     "broker-restart-in-flush": broker_restart_in_flush,

@@ -118,6 +118,8 @@ class Rounds:
         await self._calm()
 
     async def _count(self) -> None:
+        if self._truth.size != self._system.window_s:
+            self._truth.lengthen(self._system.window_s)
         async for record in self._source.read():
             self._truth.take(record)
 
@@ -161,7 +163,7 @@ class Rounds:
 
     async def _ask(self, asker: Asker, names: set[CellName]) -> Difference:
         difference = Difference()
-        await compare_answers(asker, self._truth.cells, names, WINDOW_S, difference)
+        await compare_answers(asker, self._truth.cells, names, self._truth.size, difference)
         total = await asker.total()
         if total != self._truth.counted:
             difference.where.append(

@@ -23,6 +23,7 @@ USUAL = 2
 """So many workers run while nothing happens."""
 SESSION_S = 4.0
 WINDOW_S, GRACE_S, RETENTION_S = 5, 5, 86_400
+"""At first; `System.change_windows` changes them."""
 LANES = 4
 READY_WITHIN_S = 90.0
 STARTS_AGAIN_AFTER_S = 0.5
@@ -121,9 +122,17 @@ class System:
 
     def make_worker(self, name: str, link: Link) -> Worker:
         """Prepare a worker that reaches the brokers over a link."""
+        return OurWorker(self._settings_over(link), self.directory, f"worker-{name}")
+
+    def _settings_over(self, link: Link) -> Settings:
         over_link = {**self.settings["kafka"], "bootstrap_servers": link.addresses}
-        settings = {**self.settings, "kafka": over_link}
-        return OurWorker(settings, self.directory, f"worker-{name}")
+        return {**self.settings, "kafka": over_link}
+
+    @property
+    def window_s(self) -> int:
+        """How long windows are (s)."""
+        size: int = self.settings["windows"]["size"]
+        return size
 
     def topic(self, role: str) -> str:
         """The name of a topic."""
@@ -212,6 +221,21 @@ class System:
         self._begun.add(name)
         self.notes.info("%s started", name)
         worker.start()
+
+    async def change_windows(self, size: int, grace: int, *, gently: bool) -> None:
+        """End all workers, `gently` or with kill -9, and let them go on with other windows (s)."""
+        with contextlib.ExitStack() as held:
+            for name in NAMES:
+                held.enter_context(self.down(name))
+            for name in self.running():
+                if gently:
+                    await self.stop(name)
+                else:
+                    self.kill(name)
+            self.settings["windows"] |= {"size": size, "grace": grace}
+            for name, worker in self.workers.items():
+                if isinstance(worker, OurWorker):
+                    worker.configure(self._settings_over(self.links[name]))
 
     # Between the rounds
 

@@ -49,6 +49,21 @@ class Truth:
         self.records = 0
         self.counted = 0
 
+    @property
+    def size(self) -> int:
+        """How long windows are (s)."""
+        return self._oracle.size
+
+    def lengthen(self, size: int) -> None:
+        """Make longer windows (s) of those that there are; all cells are changed then."""
+        self._oracle.size = size
+        shorter, self.cells = self.cells, {}
+        for (campaign_id, start), counts in shorter.items():
+            cell = self.cells.setdefault(CellName(campaign_id, start // size * size), {})
+            for what, count in counts.items():
+                cell[what] = cell.get(what, 0) + count
+        self.changed = set(self.cells)
+
     def take(self, record: Read) -> None:
         """Count a record; those of one partition come in the order of their offsets."""
         self.records += 1

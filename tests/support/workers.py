@@ -58,12 +58,16 @@ class WorkerProcess:
 
     def __init__(self, settings: Settings, directory: Path, name: str = "worker") -> None:
         self.port = free_port()
-        http = {**settings.get("http", {}), "port": self.port}
         self._file = directory / f"{name}.yaml"
-        # JSON is YAML.
-        self._file.write_bytes(orjson.dumps({**settings, "http": http}))
         self.log_file = directory / f"{name}.log"
         self._process: ServerProcess | None = None
+        self.configure(settings)
+
+    def configure(self, settings: Settings) -> None:
+        """Give its next life another configuration."""
+        http = {**settings.get("http", {}), "port": self.port}
+        # JSON is YAML.
+        self._file.write_bytes(orjson.dumps({**settings, "http": http}))
 
     def start(self) -> None:
         """Start; it is not ready yet."""
