@@ -6,6 +6,7 @@ transition that led to it, so each is decided once.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, KeysView
+from heapq import heapify, heappop, heappush
 from typing import Literal, NamedTuple, TypeAlias
 from urllib.parse import quote
 
@@ -34,7 +35,8 @@ class Alert(msgspec.Struct):
 
     `pending_since` is when the breach began; `recovering_since` when the rate fell below the
     recovery level, null while it has not; `heard_at` when a window last said anything, and
-    `window_start` and `window_size` (s) which one that was.
+    `window_start` and `window_size` (s) which one that was. `receivers` are told of its end even
+    if its rule is gone by then.
     """
 
     alert_id: str
@@ -44,6 +46,7 @@ class Alert(msgspec.Struct):
     state: State
     severity: str
     labels: dict[str, str]
+    receivers: tuple[str, ...]
     pending_since: float
     heard_at: float
     window_start: int
@@ -100,6 +103,8 @@ class AlertBook:
         self._base_url = base_url
         self._alerts: dict[str, Alert] = {}
         self._live: dict[tuple[str, Scope], Alert] = {}
+        self._ended: list[tuple[float, str]] = []
+        """When alerts ended, and their ids: a heap."""
         self._live_campaigns: dict[str, int] = {}
         self._changed: dict[str, str] = {}
         self._unwritten: set[str] = set()
@@ -158,12 +163,11 @@ class AlertBook:
     def tick(self, now: float) -> list[Transition]:
         """Let time (s, UTC) do its part: reminders, alerts without data, forgotten episodes."""
         transitions = []
-        for alert in list(self._alerts.values()):
+        while self._ended and now - self._ended[0][0] >= self._history:
+            self._forget(self._alerts[heappop(self._ended)[1]])
+        for alert in list(self._live.values()):
             rule = self._rules.get(alert.rule)
-            if not alert.is_live:
-                if now - (alert.ends_at or now) >= self._history:
-                    self._forget(alert)
-            elif rule is None or now - alert.heard_at >= rule.no_data_after:
+            if rule is None or now - alert.heard_at >= rule.no_data_after:
                 if alert.state == "pending":
                     self._drop(alert)
                 else:
@@ -181,6 +185,7 @@ class AlertBook:
             state="pending",
             severity=rule.severity,
             labels=dict(rule.labels),
+            receivers=rule.receivers,
             pending_since=now,
             heard_at=now,
             window_start=said.window_start,
@@ -200,6 +205,7 @@ class AlertBook:
         alert.state = state
         alert.ends_at = now
         self._leave(alert)
+        heappush(self._ended, (now, alert.alert_id))
         kind: TransitionType = (
             "campaign.alert.resolved" if state == "resolved" else "campaign.alert.expired"
         )
@@ -265,14 +271,23 @@ class AlertBook:
         self._changed[alert.alert_id] = alert.scope.campaign_id
         self._unwritten.discard(alert.alert_id)
 
-    def keep_evidence(self, open_starts: Collection[int]) -> None:
-        """Write down what windows said that are not open any more, given the starts (s) of all.
+    def keep_evidence(
+        self, open_starts: Collection[int] = (), suspects: Collection[str] = (), now: float = 0
+    ) -> None:
+        """Write down what windows said that cannot be worked out from their counts again.
 
-        What an open window says changes all the time, and can be worked out from its counts.
+        What an open window says changes all the time, so it is not written each time.
+
+        Args:
+            open_starts: of the windows (s) that are open.
+            suspects: campaigns that were looked at just now; an alert that was not shown anything
+                is about counts of which its rule wants to know nothing any more.
+            now: wall-clock time (s, UTC) of that.
         """
         for alert_id in list(self._unwritten):
             alert = self._alerts[alert_id]
-            if alert.window_start not in open_starts:
+            unheard = alert.scope.campaign_id in suspects and alert.heard_at < now
+            if unheard or alert.window_start not in open_starts:
                 self._mark(alert)
 
     def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
@@ -308,7 +323,12 @@ class AlertBook:
             self._enter(alert)
 
     def resume(self, now: float) -> None:
-        """Go on after a pause of unknown length, in which nobody listened, at `now` (s)."""
+        """Go on after a pause of unknown length, in which nobody listened, at `now` (s).
+
+        What open windows say of live alerts has to be told again (`look_again`).
+        """
+        self._ended = [(a.ends_at, a.alert_id) for a in self.alerts() if a.ends_at is not None]
+        heapify(self._ended)
         for alert in self._live.values():
             alert.heard_at = now
 
@@ -317,6 +337,12 @@ class AlertBook:
         self._take_in(alert, said, rule.detector.judge(said.seen))
 
     # Asked
+
+    def receivers(self, alert_id: str) -> tuple[str, ...]:
+        """Return the names of those who are told of an alert, as its rule says."""
+        alert = self._alerts[alert_id]
+        rule = self._rules.get(alert.rule)
+        return rule.receivers if rule is not None else alert.receivers
 
     def live(self) -> list[Alert]:
         """Return the alerts whose episodes go on."""
@@ -338,7 +364,7 @@ def _evidence(seen: Observation, verdict: Verdict) -> Evidence:
         rate=round(seen.rate, 6),
         lower_bound=round(verdict.lower_bound, 6),
         baseline_rate=verdict.baseline_rate,
-        counts=seen.counts,
+        counts=dict(sorted(seen.counts.items())),
     )
 
 

@@ -39,6 +39,11 @@ class EventClock:
         self._times.update(times)
         self.event_time = max(self.event_time, event_time)
 
+    def expect(self, feeders: Iterable[int], now: float) -> None:
+        """Wait for these feeders too, from wall-clock `now` (s) on."""
+        for feeder in feeders:
+            self._heard_at.setdefault(feeder, now)
+
     def hear(self, feeder: int, event_time: int, now: float) -> None:
         """Take note that a feeder has reached an event time (ms) at wall-clock `now` (s)."""
         self._heard_at[feeder] = now

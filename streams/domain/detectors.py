@@ -1,6 +1,7 @@
 """When a share of hits among attempts is too high to be chance."""
 
 from dataclasses import dataclass
+from functools import cache
 from math import sqrt
 from statistics import NormalDist
 from typing import NamedTuple
@@ -56,7 +57,12 @@ def wilson_lower_bound(hits: int, attempts: int, confidence: float) -> float:
     """
     if attempts == 0:
         return 0.0
-    z = NormalDist().inv_cdf(confidence)
+    z = _z(confidence)
     rate = hits / attempts
     spread = z * sqrt(rate * (1 - rate) / attempts + z * z / (4 * attempts * attempts))
     return max(0.0, (rate + z * z / (2 * attempts) - spread) / (1 + z * z / attempts))
+
+
+@cache
+def _z(confidence: float) -> float:
+    return NormalDist().inv_cdf(confidence)

@@ -17,7 +17,7 @@ from streams.domain.counts import Cell, StatusGroups
 from streams.domain.deliveries import Delivery, DeliveryQueue
 from streams.domain.rules import Rule, Scope
 from streams.domain.table import WindowTable
-from streams.domain.transitions import Transition
+from streams.domain.transitions import AlertData, Transition
 from streams.domain.windows import WindowPolicy
 
 
@@ -65,8 +65,9 @@ class CampaignPartition:
         self._rules = {rule.name: rule for rule in watch.rules}
         self._hits = frozenset[str]().union(*(rule.statuses for rule in watch.rules))
         self._suspects: set[str] = set()
-        self._last_hits: dict[str, int] = {}
-        """By campaign, the newest open window that has hits, or may have."""
+        self._undecided: dict[str, int] = {}
+        """Campaigns about which attempts alone may say something to a rule: where they have too
+        few with hits among them, or an app that no rule is about. Until which window is closed."""
         self._oldest_open = 0
 
     def apply(self, block: Block, offset: int, now: float) -> None:
@@ -86,29 +87,14 @@ class CampaignPartition:
     def _suspect(self, counts: WindowCounts) -> None:
         """Take note of campaigns about which the counts can change the mind of any rule.
 
-        Any counts can, where there are hits: they may be the attempts that were too few.
+        Hits can, and any counts where there is an alert, or where there were hits among too few
+        attempts. Otherwise more attempts without a hit only make a rate lower.
         """
-        struck = {
-            campaign
-            for column in counts.columns
-            if column.dimensions.is_send_with(self._hits)
-            for campaign in column.at
-        }
-        for campaign in struck:
-            self._hit(counts.campaigns[campaign], counts.start)
-        self._suspects.update(self._last_hits.keys() & counts.campaigns)
+        for column in counts.columns:
+            if column.dimensions.is_send_with(self._hits):
+                self._suspects.update([counts.campaigns[at] for at in column.at])
+        self._suspects.update(self._undecided.keys() & counts.campaigns)
         self._suspects.update(self.alerts.watched & counts.campaigns)
-
-    def _hit(self, campaign_id: str, start: int) -> None:
-        self._last_hits[campaign_id] = max(start, self._last_hits.get(campaign_id, start))
-
-    def _forget_closed(self, open_starts: list[int]) -> None:
-        """Forget hits in windows that are closed; newest open window first."""
-        oldest = open_starts[-1] if open_starts else self._oldest_open
-        if oldest > self._oldest_open:
-            self._last_hits = {name: at for name, at in self._last_hits.items() if at >= oldest}
-            self._oldest_open = oldest
-        self.alerts.keep_evidence(open_starts)
 
     def advance(self, now: float, offset: int) -> list[Transition]:
         """Let time go on: close and expire windows, after all rules were held against them.
@@ -130,74 +116,72 @@ class CampaignPartition:
         suspects, self._suspects = self._suspects, set()
         starts = self.table.open_starts()[::-1]
         self._forget_closed(starts)
-        decided: list[tuple[Rule | None, Transition]] = [
-            decision
-            for campaign_id in suspects
-            for decision in self._consider(campaign_id, starts, now)
-        ]
-        decided += [(self._rules.get(t.data.rule), t) for t in self.alerts.tick(now)]
-        for rule, transition in decided:
-            self._owe(rule, transition, now)
-        return [transition for _, transition in decided]
+        decided: list[Transition] = []
+        for campaign_id in suspects:
+            decided += self._owe(self._consider(campaign_id, starts, now), now)
+        decided += self._owe(self.alerts.tick(now), now)
+        self.alerts.keep_evidence(starts, suspects, now)
+        return decided
 
-    def _consider(
-        self, campaign_id: str, starts: list[int], now: float
-    ) -> Iterator[tuple[Rule, Transition]]:
+    def _forget_closed(self, open_starts: list[int]) -> None:
+        """Forget who is undecided because of windows that are closed; newest open window first."""
+        oldest = open_starts[-1] if open_starts else self._oldest_open
+        if oldest > self._oldest_open:
+            self._undecided = {name: at for name, at in self._undecided.items() if at >= oldest}
+            self._oldest_open = oldest
+
+    def _consider(self, campaign_id: str, starts: list[int], now: float) -> Iterator[Transition]:
         """Hold the rules against a campaign's open windows, newest first."""
+        self._undecided.pop(campaign_id, None)
         cells = list(self.table.cells(campaign_id, starts))
-        most = max((sum(cell.sends.values()) for _, cell in cells), default=0)
+        if not cells:
+            return
+        app_id = _app_of(cells)
+        most = max(sum(cell.sends.values()) for _, cell in cells)
         for rule in self.watch.rules:
-            if most >= rule.min_attempts:
-                for transition in self._hold(rule, campaign_id, cells, now):
-                    yield rule, transition
+            if not rule.matches_campaign(campaign_id):
+                continue
+            if most >= rule.min_attempts and rule.matches_app(app_id):
+                yield from self._hold(rule, campaign_id, app_id, cells, now)
+            else:
+                self._undecided.setdefault(campaign_id, cells[0][0])
 
     def _hold(
-        self, rule: Rule, campaign_id: str, cells: list[tuple[int, Cell]], now: float
+        self,
+        rule: Rule,
+        campaign_id: str,
+        app_id: str | None,
+        cells: list[tuple[int, Cell]],
+        now: float,
     ) -> Iterator[Transition]:
         """Hold one rule against a campaign: for each scope, its newest window that says enough."""
         heard: set[Scope] = set()
         for start, cell in cells:
-            for said in self._says(rule, campaign_id, start, cell):
-                if said.scope not in heard:
-                    heard.add(said.scope)
-                    transition = self.alerts.consider(rule, said, now)
+            for scope, seen in rule.observe(campaign_id, cell, self.watch.groups).items():
+                if seen.attempts < rule.min_attempts:
+                    if seen.hits:
+                        self._undecided.setdefault(campaign_id, start)
+                elif scope not in heard:
+                    heard.add(scope)
+                    transition = self.alerts.consider(rule, Said(scope, app_id, start, seen), now)
                     if transition is not None:
                         yield transition
 
-    def _says(self, rule: Rule, campaign_id: str, start: int, cell: Cell) -> Iterator[Said]:
-        """What a window says to a rule: of each scope that has enough attempts there."""
-        if rule.matches(campaign_id, cell.app_id):
-            for scope, seen in rule.observe(campaign_id, cell, self.watch.groups).items():
-                if seen.attempts >= rule.min_attempts:
-                    yield Said(scope, cell.app_id, start, seen)
-
-    def _owe(self, rule: Rule | None, transition: Transition, now: float) -> None:
-        names = rule.receivers if rule is not None else ("*",)
-        body = transitions.encode(transition).decode()
-        data = transition.data
-        for receiver in self.watch.receivers:
-            if "*" not in names and receiver not in names:
-                continue
-            webhook_id = f"{data.alert_id}.{data.sequence}"
-            self.deliveries.add(
-                Delivery(
-                    delivery_id=f"{webhook_id}.{receiver}",
-                    webhook_id=webhook_id,
-                    receiver=receiver,
-                    campaign_id=data.campaign_id,
-                    alert_id=data.alert_id,
-                    sequence=data.sequence,
-                    body=body,
-                    created_at=now,
-                    next_attempt_at=now,
-                )
-            )
+    def _owe(self, decided: Iterable[Transition], now: float) -> Iterator[Transition]:
+        """Owe each transition to its receivers."""
+        for transition in decided:
+            names = self.alerts.receivers(transition.data.alert_id)
+            body = transitions.encode(transition).decode()
+            for receiver in self.watch.receivers:
+                if "*" in names or receiver in names:
+                    self.deliveries.add(_delivery(transition.data, receiver, body, now))
+            yield transition
 
     def take_changes(self, now: float) -> list[tuple[bytes, bytes | None]]:
         """Hand out what has to be written at wall-clock `now` (s), for the state topic.
 
-        Whoever reads all of it back, and then `replay`s the blocks from where `restored` says to
-        the last that was applied, knows what is known now.
+        Whoever reads all of it back, `replay`s the blocks from where `restored` says to the last
+        that was applied, and then `resume`s, knows what is known now.
         """
         return [
             *self.table.take_changes(now),
@@ -233,7 +217,7 @@ class CampaignPartition:
         self.table.resume(now, offset)
         for start in self.table.open_starts():
             for campaign_id in self.table.campaigns_with(self._hits, start):
-                self._hit(campaign_id, start)
+                self._undecided[campaign_id] = start
         self.alerts.resume(now)
         for alert in self.alerts.live():
             self._look_again(alert)
@@ -241,14 +225,43 @@ class CampaignPartition:
     def _look_again(self, alert: Alert) -> None:
         """Give an alert the figures of its window, which are not written while it is open."""
         campaign_id = alert.scope.campaign_id
-        start = self.watch.windows.start_of(alert.window_start * 1000)
         rule = self._rules.get(alert.rule)
-        cell = self.table.cell(campaign_id, start)
-        if rule is None or cell is None or not self.table.is_open(start):
+        cells = dict(self.table.cells(campaign_id, self.table.open_starts()[::-1]))
+        start = self.watch.windows.start_of(alert.window_start * 1000)
+        if rule is None or start not in cells:
             return
-        for said in self._says(rule, campaign_id, start, cell):
-            if said.scope == alert.scope:
-                self.alerts.look_again(alert, rule, said)
+        app_id = _app_of(cells.items())
+        if rule.matches(campaign_id, app_id):
+            seen = rule.observe(campaign_id, cells[start], self.watch.groups).get(alert.scope)
+            if seen is not None and seen.attempts >= rule.min_attempts:
+                self.alerts.look_again(alert, rule, Said(alert.scope, app_id, start, seen))
+
+    def hand_over(self) -> None:
+        """Let the next `take_changes` keep nothing back that could be worked out again.
+
+        What can depends on the settings, and those of the next owner may be others.
+        """
+        self.alerts.keep_evidence()
+
+
+def _app_of(cells: Iterable[tuple[int, Cell]]) -> str | None:
+    """Return a campaign's app, given its windows, newest first."""
+    return next((cell.app_id for _, cell in cells if cell.app_id is not None), None)
+
+
+def _delivery(data: AlertData, receiver: str, body: str, now: float) -> Delivery:
+    webhook_id = f"{data.alert_id}.{data.sequence}"
+    return Delivery(
+        delivery_id=f"{webhook_id}.{receiver}",
+        webhook_id=webhook_id,
+        receiver=receiver,
+        campaign_id=data.campaign_id,
+        alert_id=data.alert_id,
+        sequence=data.sequence,
+        body=body,
+        created_at=now,
+        next_attempt_at=now,
+    )
 
 
 class Holder(Protocol):

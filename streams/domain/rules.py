@@ -1,6 +1,5 @@
 """What to watch for, in which campaigns, and whom to tell."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -60,18 +59,31 @@ class Rule:
 
     def matches(self, campaign_id: str, app_id: str | None) -> bool:
         """Tell whether the rule is about this campaign."""
-        return _any_matches(campaign_id, self.campaigns) and _any_matches(app_id or "", self.apps)
+        return self.matches_campaign(campaign_id) and self.matches_app(app_id)
+
+    def matches_campaign(self, campaign_id: str) -> bool:
+        """Tell whether the rule is about this campaign, in one of its apps."""
+        return _any_matches(campaign_id, self.campaigns)
+
+    def matches_app(self, app_id: str | None) -> bool:
+        """Tell whether the rule is about campaigns of this app."""
+        return _any_matches(app_id or "", self.apps)
 
     def observe(
         self, campaign_id: str, cell: Cell, groups: StatusGroups
     ) -> dict[Scope, Observation]:
         """Count attempts and hits in one window, for each of the campaign's scopes."""
-        by_scope: dict[Scope, Counter[str]] = {}
+        by_scope: dict[Scope, dict[str, int]] = {}
         for dimensions, count in cell.sends.items():
-            if not groups.is_attempt(dimensions.outcome):
+            outcome = dimensions.outcome
+            if not groups.is_attempt(outcome):
                 continue
             scope = self._scope(campaign_id, dimensions.treatment_id, dimensions.delivery_type)
-            by_scope.setdefault(scope, Counter())[dimensions.outcome] += count
+            counts = by_scope.get(scope)
+            if counts is None:
+                by_scope[scope] = {outcome: count}
+            else:
+                counts[outcome] = counts.get(outcome, 0) + count
         return {scope: self._observation(counts) for scope, counts in by_scope.items()}
 
     def _scope(
@@ -83,10 +95,10 @@ class Rule:
             return Scope(campaign_id, delivery_type=delivery_type)
         return Scope(campaign_id)
 
-    def _observation(self, counts: Counter[str]) -> Observation:
-        hits = sum(count for status, count in counts.items() if status in self.statuses)
-        return Observation(counts.total(), hits, dict(sorted(counts.items())))
+    def _observation(self, counts: dict[str, int]) -> Observation:
+        hits = sum([count for status, count in counts.items() if status in self.statuses])
+        return Observation(sum(counts.values()), hits, counts)
 
 
 def _any_matches(value: str, patterns: tuple[str, ...]) -> bool:
-    return any(pattern == "*" or fnmatchcase(value, pattern) for pattern in patterns)
+    return "*" in patterns or any(fnmatchcase(value, pattern) for pattern in patterns)

@@ -22,7 +22,7 @@ from streams.domain.windows import WindowPolicy
 from streams.errors import FormatError
 
 CLOCK_KEY = orjson.dumps(("clock",))
-FORMAT = 2
+FORMAT = 3
 """Version of what is written to the state topic for windows."""
 QUIET_S = 2.0
 """A closed window is settled when nothing has changed it for so long (s, wall clock)."""
@@ -52,8 +52,8 @@ class WindowTable:
         self._rows = 0
         self._pages: dict[int, dict[int, bytes]] = {}
         self._clock_record: dict[str, Any] = {}
-        self._written = policy
-        """By which the windows are that were read back."""
+        self._written_windows = policy
+        """Of the size that windows had which were read back."""
         self.late_events = 0
 
     # Counting
@@ -215,7 +215,7 @@ class WindowTable:
         for name, (since, late_from) in record["unsettled"].items():
             window = self._windows.setdefault(int(name), Window(int(name)))
             window.since, window.late_from = since, late_from
-        self._written = replace(self._policy, size=record["size"])
+        self._written_windows = replace(self._policy, size=record["size"])
         return min((w.since for w in self._windows.values() if w.since is not None), default=None)
 
     def _check(self, record: dict[str, Any]) -> None:
@@ -236,7 +236,7 @@ class WindowTable:
         """Add a block of the log again, as far as its counts are in no page that was written."""
         for counts in block.windows:
             # The log may have counts of shorter windows than those that were written since.
-            window = self._windows.get(self._written.start_of(counts.start * 1000))
+            window = self._windows.get(self._written_windows.start_of(counts.start * 1000))
             if window is not None and window.since is not None and offset >= window.since:
                 late = window.late_from is not None and offset >= window.late_from
                 self._change(window, counts, offset, now, late=late)
@@ -246,7 +246,7 @@ class WindowTable:
 
         What was read back is as it was; from here on it is as this table's policy wants it.
         """
-        if self._written.size != self._policy.size:
+        if self._written_windows.size != self._policy.size:
             self._merge_windows(now, offset)
         for window in self._windows.values():
             if not self._policy.is_closed(window.start, self.clock.event_time):
@@ -266,14 +266,14 @@ class WindowTable:
         """Make longer windows of those that were read back."""
         shorter, self._windows = self._windows, {}
         self._gone = {start: window.written for start, window in shorter.items()}
-        for old in shorter.values():
+        for _, old in sorted(shorter.items()):
             start = self._policy.start_of(old.start * 1000)
             window = self._windows.setdefault(start, Window(start))
             window.late_from = offset
             for counts in old.counts():
                 self._change(window, counts, offset, now, late=False)
         self._anew = set(self._windows)
-        self._written = self._policy
+        self._written_windows = self._policy
 
     # Asked
 

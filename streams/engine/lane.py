@@ -222,8 +222,13 @@ class Lane:
             self._decided += decided
         self._received_at = 0
 
-    async def flush(self) -> None:
-        """Write down, in one transaction, what was counted and the offsets of what was read.
+    def expect(self, sources: int) -> None:
+        """Wait for the source partitions that there are now before time goes on."""
+        if self._job.hop:
+            self.partition.table.clock.expect(range(sources), self._job.now())
+
+    async def hand_over(self) -> None:
+        """Write down all that the next owner needs, in one transaction.
 
         Raises:
             LaneLostError: if it was not committed; the lane must not be used any more.
@@ -231,6 +236,7 @@ class Lane:
         """
         async with self._flushing:
             self._check()
+            self.partition.hand_over()
             await self._flush()
 
     async def _flush_if_full(self) -> None:
@@ -250,6 +256,7 @@ class Lane:
                     await self._flush()
 
     async def _flush(self) -> None:
+        """Write down what was counted, what that led to, and the offsets of what was read."""
         began = self._job.now()
         try:
             writes = self._collect()

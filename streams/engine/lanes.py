@@ -127,7 +127,7 @@ class Lanes:
     async def _park(self, number: int, lane: Lane) -> None:
         lane.parked = True
         try:
-            await asyncio.wait_for(lane.flush(), self._park_timeout)
+            await asyncio.wait_for(lane.hand_over(), self._park_timeout)
         except (LaneLostError, FormatError, TimeoutError) as error:
             _log.warning("lane not flushed before a rebalance", lane=number, error=str(error))
             await self._drop(number)
@@ -154,6 +154,7 @@ class Lanes:
             kept = self._lanes.get(number)
             if kept is not None:
                 kept.parked = False
+                kept.expect(self._assignor.sources)
             self._start(number, kept)
 
     # Running

@@ -13,8 +13,8 @@ from streams.domain.sources import SourcePartition
 from streams.engine.job import Job
 from streams.engine.lane import Lane
 from streams.engine.records import POSITIONS_KEY, Position, from_committed, read_positions
-from streams.engine.recovery import committed_offsets, read_log, read_state, reading
-from streams.engine.writer import Writer
+from streams.engine.recovery import committed_offsets, end_of, read_log, read_state, reading
+from streams.engine.writer import LaneLostError, Writer
 from streams.errors import FormatError
 
 _log = structlog.get_logger(__name__)
@@ -55,7 +55,7 @@ class Opening:
         offsets and the state that are read after it are final, and belong together.
 
         Raises:
-            WriteError, KafkaError: if the brokers cannot be had now.
+            LaneLostError, KafkaError: if the brokers, or what they should have, cannot be had now.
             FormatError: if what is read back was written by a version that does not fit.
         """
         writer = self._new_writer(number)
@@ -102,7 +102,7 @@ class Opening:
             positions = await self._positions(consumer, partitions, written)
             if not self._job.hop:
                 # The log is the lane's own: all that is in it was added to the windows.
-                positions[log] = Position((await consumer.end_offsets([log]))[log])
+                positions[log] = Position(await end_of(consumer, log))
             replayed = await self._replay(consumer, partition, log, positions[log].offset)
         partition.resume(self._job.now(), positions[log].offset)
         _log.info(
@@ -132,8 +132,13 @@ class Opening:
     ) -> int:
         """Add again what unsettled windows got; return how many blocks were read for that."""
         begin = partition.table.restored()
-        if begin is None or begin >= end:
+        if begin is None:
             return 0
+        if begin >= end:
+            raise LaneLostError(
+                f"lane {log.partition} needs {log.topic} from offset {begin}, but it ends at "
+                f"{end}: if it was deleted and made anew, count anew as docs/operations.md says"
+            )
         now = self._job.now()
 
         def apply(offset: int, value: bytes) -> None:

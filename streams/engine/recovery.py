@@ -78,6 +78,22 @@ async def read_state(
     return count
 
 
+async def end_of(
+    consumer: "AIOKafkaConsumer[bytes, bytes | None]", partition: TopicPartition
+) -> int:
+    """Return the offset behind the last record that may be read.
+
+    The embedded broker's own answer leaves out most of the last batch; its fetches know.
+    """
+    consumer.assign([partition])
+    end: int = (await consumer.end_offsets([partition]))[partition]
+    if end:
+        consumer.seek(partition, end - 1)
+        await consumer.getmany(timeout_ms=500)
+        end = max(end, consumer.last_stable_offset(partition) or 0)
+    return end
+
+
 async def read_log(
     consumer: "AIOKafkaConsumer[bytes, bytes | None]",
     partition: TopicPartition,

@@ -67,6 +67,16 @@ def test_a_restored_clock_goes_on_where_it_stood() -> None:
     assert clock.newest == 6_000
 
 
+def test_a_feeder_that_is_expected_later_is_waited_for() -> None:
+    clock = clock_of([0])
+    clock.hear(0, 5_000, 10.0)
+    clock.expect([0, 1], 10.0)
+    assert not clock.advance(10.0 + IDLE - 1, NEVER)
+    clock.hear(0, 6_000, 10.0 + IDLE)
+    assert clock.advance(10.0 + IDLE, NEVER)
+    assert clock.event_time == 6_000
+
+
 heard = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 10**6), st.floats(0, 30)))
 
 

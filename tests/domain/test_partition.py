@@ -135,6 +135,35 @@ def test_a_reminder_after_a_restart_has_the_newest_figures() -> None:
         assert (alert.window_start, alert.evidence.attempts) == (60, 80)
 
 
+def test_what_is_handed_over_has_the_newest_figures_whatever_the_settings_then() -> None:
+    log = Log(CampaignPartition(0, watch(RULES[:1]), [0], 0.0))
+    log.add(block(0, ("c", {"FAILURE": 60})), 0.0)
+    log.partition.evaluate(0.0)
+    log.begin_anew(0.0)
+    log.add(block(0, ("c", {"SUCCESS": 60})), 1.0)
+    log.add(block(70), 70.0)
+    log.partition.advance(70.0, len(log.blocks))
+    log.partition.hand_over()
+    (alert,) = log.begin_anew(
+        70.0, replace(watch(()), windows=WindowPolicy(60, 0, 600))
+    ).alerts.live()
+    assert alert.evidence.attempts == 120
+
+
+def test_those_who_heard_of_an_alert_hear_of_its_end_when_its_rule_is_gone() -> None:
+    rule = replace(RULES[0], receivers=("ops",))
+    what = replace(watch((rule,)), receivers=("ops", "dev"))
+    log = Log(CampaignPartition(0, what, [0], 0.0))
+    log.add(block(0, ("c", {"FAILURE": 60})), 0.0)
+    log.partition.evaluate(0.0)
+    again = log.begin_anew(1.0, replace(what, rules=()))
+    assert said(again, 1.0) == [("c", "failing", "expired")]
+    assert [(each.sequence, each.receiver) for each in again.deliveries.deliveries()] == [
+        (1, "ops"),
+        (2, "ops"),
+    ]
+
+
 def test_an_alert_is_about_a_window_as_long_as_it_was() -> None:
     log = Log(CampaignPartition(0, watch(RULES[:1]), [0], 0.0))
     log.add(block(60, ("c", {"FAILURE": 60}), ("d", {"FAILURE": 60})), 60.0)
@@ -214,7 +243,7 @@ def test_hits_are_forgotten_with_their_windows() -> None:
         partition.apply(block(start, (f"c-{start}", {"FAILURE": 1})), 0, start)
         partition.table.advance(start, 0)
         partition.evaluate(start)
-    assert len(partition._last_hits) <= 3
+    assert len(partition._undecided) <= 3
 
 
 @settings(max_examples=300, deadline=None)
@@ -271,8 +300,15 @@ class Twins(RuleBasedStateMachine):
         self.watch = replace(watch(PATIENT), idle_timeout=1e9)
         self.twins = [Restless(CampaignPartition(0, self.watch, [0], 0.0)) for _ in range(2)]
 
-    @rule(pause=st.integers(0, 40), back=st.integers(0, 4), parts=parts, app=st.sampled_from("ab"))
-    def add(self, pause: int, back: int, parts: list[tuple[str, dict[str, int]]], app: str) -> None:
+    @rule(
+        pause=st.integers(0, 40),
+        back=st.integers(0, 4),
+        parts=parts,
+        app=st.sampled_from(("app", "other", None)),
+    )
+    def add(
+        self, pause: int, back: int, parts: list[tuple[str, dict[str, int]]], app: str | None
+    ) -> None:
         """Blocks may be late, and of a worker that has the first, shorter windows."""
         self.now += pause
         start = max(0, int(self.now) - int(self.now) % 60 - back * 60)

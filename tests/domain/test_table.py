@@ -140,7 +140,7 @@ def test_what_expires_leaves_null_behind_and_nothing_in_memory() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": 7}, r"format 7.*reads 2"),
+        ({"format": 7}, r"format 7.*reads 3"),
         ({"size": 4}, r"windows\.size: 10 s.*windows of 4 s"),
         ({"size": 20}, r"windows\.size: 10 s.*windows of 20 s"),
     ],
@@ -238,6 +238,22 @@ def test_windows_that_become_longer_may_expire_at_once() -> None:
         assert life.table.starts() == [40]
         life.write()
     assert life.topic[page_key(0, 0)] is None
+
+
+def test_the_app_of_the_newest_window_is_that_of_a_longer_one() -> None:
+    life = Life()
+    life.add(window_counts(0, {"a": {SUCCESS: 1}}, "old"))
+    life.add(window_counts(10, {"a": {SUCCESS: 1}}, "new"))
+    life.move_to(25_000)
+    life.now = 10.0
+    life.write()
+    life.add(window_counts(0, {"a": {SUCCESS: 1}}, "old"))
+    life.now = 20.0
+    life.write()
+    # As the topic is after compaction: what was written last comes last.
+    life.topic[page_key(0, 0)] = life.topic.pop(page_key(0, 0))
+    life.begin_anew(replace(POLICY, size=20))
+    assert life.table.cell("a", 0) == Cell("new", {SUCCESS: 3}, {}, 1)
 
 
 def test_a_window_that_is_open_again_keeps_its_late_counts() -> None:

@@ -37,7 +37,7 @@ async def test_source_records_become_blocks_and_offsets_in_one_write() -> None:
     bench = Bench()
     await bench.take(SOURCE, send(HERE), send(THERE), send(HERE, time=MS - 60_000))
     assert bench.writer.written == []
-    await bench.lane.flush()
+    await bench.lane.hand_over()
     writes = bench.writer.take()
     assert {(p.topic, p.partition) for p in writes.records} == {("keyed", 0), ("keyed", 1)}
     (here,) = writes.records[KEYED]
@@ -52,10 +52,10 @@ async def test_source_records_become_blocks_and_offsets_in_one_write() -> None:
 async def test_blocks_become_windows_that_are_recovered_from_the_log() -> None:
     bench = Bench()
     await bench.take(SOURCE, send(), send())
-    await bench.lane.flush()
+    await bench.lane.hand_over()
     (block,) = bench.writer.take().records[KEYED]
     await bench.take(KEYED, block.value, gap=1)
-    await bench.lane.flush()
+    await bench.lane.hand_over()
     writes = bench.writer.take()
     start = bench.lane.partition.watch.windows.start_of(MS)
     (clock,) = state_of(writes.records[KEYED._replace(topic="state")]).values()
@@ -68,7 +68,7 @@ async def test_a_window_is_written_when_it_is_closed_and_quiet() -> None:
     bench = Bench()
     await bench.take(SOURCE, send())
     await bench.settle()
-    await bench.lane.flush()
+    await bench.lane.hand_over()
     assert bench.writer.take().offsets == {KEYED: OffsetAndMetadata(1, "")}
     bench.now += bench.lane.partition.watch.idle_timeout + 100
     await bench.lane.tick()
@@ -82,7 +82,7 @@ async def test_a_window_is_written_when_it_is_closed_and_quiet() -> None:
 
 async def test_nothing_read_nothing_written() -> None:
     bench = Bench()
-    await bench.lane.flush()
+    await bench.lane.hand_over()
     bench.now += 10
     await bench.lane.tick()
     assert bench.writer.written == []
@@ -91,7 +91,7 @@ async def test_nothing_read_nothing_written() -> None:
 async def test_records_that_cannot_be_counted_are_put_aside_with_their_offsets() -> None:
     bench = Bench()
     await bench.take(SOURCE, b"nonsense", send(), None, b"x" * 3000)
-    await bench.lane.flush()
+    await bench.lane.hand_over()
     writes = bench.writer.take()
     dead = writes.records[SOURCE._replace(topic="dead", partition=0)]
     assert [each.value for each in dead] == [b"nonsense", None, b"x" * 3000]
@@ -133,7 +133,7 @@ async def test_a_batch_that_does_not_follow_loses_the_lane() -> None:
     with pytest.raises(LaneLostError, match="read from 5, not from 1"):
         await bench.lane.tick()
     with pytest.raises(LaneLostError):
-        await bench.lane.flush()
+        await bench.lane.hand_over()
     assert bench.writer.written == [], "what it has cannot be trusted"
 
 
@@ -142,10 +142,10 @@ async def test_a_batch_from_before_a_rewind_is_left_out(start: int) -> None:
     bench = Bench()
     bench.lane.place({SOURCE: Place(1, 0)})
     await bench.take(SOURCE, send(), start=start, turn=0)
-    await bench.lane.flush()
+    await bench.lane.hand_over()
     assert bench.writer.written == []
     await bench.take(SOURCE, send(), turn=1)
-    await bench.lane.flush()
+    await bench.lane.hand_over()
     assert bench.writer.take().offsets[SOURCE].offset == 1
 
 
@@ -154,7 +154,7 @@ async def test_a_parked_lane_takes_nothing() -> None:
     await bench.take(SOURCE, send())
     bench.lane.parked = True
     await bench.take(SOURCE, send())
-    await bench.lane.flush()
+    await bench.lane.hand_over()
     assert bench.writer.take().offsets[SOURCE].offset == 1
 
 
@@ -163,7 +163,7 @@ async def test_a_flush_that_fails_loses_the_lane_for_good() -> None:
     await bench.take(SOURCE, send())
     bench.writer.fail()
     with pytest.raises(WriteError, match="the broker is gone"):
-        await bench.lane.flush()
+        await bench.lane.hand_over()
     bench.writer.failure = None
     await bench.take(SOURCE, send())
     assert bench.lane.positions[SOURCE] == 1
@@ -180,10 +180,10 @@ async def test_a_flush_that_is_broken_off_loses_the_lane_too() -> None:
     await bench.take(SOURCE, send())
     bench.writer.failure = asyncio.CancelledError()
     with pytest.raises(asyncio.CancelledError):
-        await bench.lane.flush()
+        await bench.lane.hand_over()
     bench.writer.failure = None
     with pytest.raises(LaneLostError, match="CancelledError"):
-        await bench.lane.flush()
+        await bench.lane.hand_over()
     assert bench.writer.written == []
 
 
@@ -230,11 +230,11 @@ async def test_no_count_is_written_before_it_was_decided_on(hop: bool) -> None:
     """Also not by a last flush before the lane is handed over."""
     bench = Bench(hop=hop)
     await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
-    await bench.lane.flush()
+    await bench.lane.hand_over()
     if hop:
         (block,) = bench.writer.take().records[KEYED]
         await bench.take(KEYED, block.value)
-        await bench.lane.flush()
+        await bench.lane.hand_over()
     writes = bench.writer.take()
     assert {partition.topic for partition in writes.records} >= {"alerts", "state"}
     (transition,) = bench.gauges.transitions
@@ -332,7 +332,7 @@ async def test_an_early_flush_that_fails_is_not_passed_over(
     with pytest.raises(told):
         await bench.lane.tick()
     with pytest.raises(LaneLostError):
-        await bench.lane.flush()
+        await bench.lane.hand_over()
     assert bench.writer.written == []
     assert bench.lane.committed[SOURCE] == 0
 
@@ -350,7 +350,7 @@ async def test_what_was_collected_and_lost_on_the_way_is_not_passed_over(
             await bench.lane.tick()
     await bench.take(SOURCE, send(THERE))
     with pytest.raises(LaneLostError):
-        await bench.lane.flush()
+        await bench.lane.hand_over()
     assert bench.writer.written == []
 
 
@@ -360,7 +360,7 @@ async def test_half_a_batch_is_not_written(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ZeroDivisionError):
         await bench.take(SOURCE, send(HERE), b"nonsense")
     with pytest.raises(LaneLostError, match="ZeroDivisionError"):
-        await bench.lane.flush()
+        await bench.lane.hand_over()
     assert bench.writer.written == []
 
 
@@ -375,7 +375,7 @@ async def test_a_parked_lane_writes_no_more_than_its_last_flush(
     ticking = asyncio.create_task(bench.lane.tick())
     await asyncio.sleep(0)
     bench.lane.parked = True
-    last = asyncio.create_task(bench.lane.flush())
+    last = asyncio.create_task(bench.lane.hand_over())
     await asyncio.sleep(0.01)
     let_go.set()
     await last

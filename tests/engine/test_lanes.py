@@ -187,6 +187,22 @@ async def test_a_lane_that_stays_is_kept() -> None:
         assert len(made.opening.benches) == 1
 
 
+async def test_a_lane_that_is_kept_waits_for_source_partitions_that_are_new() -> None:
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        await made.opened(1)
+        await made.lanes.revoked()
+        clock, now = made.bench.lane.partition.table.clock, made.bench.now
+        for feeder in range(2):
+            clock.hear(feeder, 5_000, now)
+        made.assignor.sources = 3
+        await made.lanes.assign(SHARE, 2)
+        assert not clock.advance(now, 0)
+        clock.hear(2, 4_000, now)
+        assert clock.advance(now, 0)
+        assert clock.event_time == 4_000
+
+
 async def test_a_lane_that_others_may_have_had_is_opened_anew() -> None:
     async with rig() as made:
         await made.lanes.assign(SHARE, 1)

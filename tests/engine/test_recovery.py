@@ -6,7 +6,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from streams.engine.recovery import committed_offsets, read_state, reading
+from streams.engine.recovery import committed_offsets, end_of, read_state, reading
 from tests.support.brokers import KafkaBroker, RunningBroker
 from tests.support.topics import create_topic
 
@@ -33,6 +33,14 @@ async def state_of(
     return records, progress
 
 
+async def end_of_topic(address: str, topic: str, *, committed: bool, partition: int = 0) -> int:
+    async with (
+        asyncio.timeout(WITHIN_S),
+        reading({"bootstrap_servers": address}, committed=committed) as consumer,
+    ):
+        return await end_of(consumer, TopicPartition(topic, partition))
+
+
 async def test_all_of_it_is_read_whatever_the_batches(broker: RunningBroker, unique: str) -> None:
     """The embedded broker says that a partition ends where its last batch begins."""
     await create_topic(broker.address, unique, 2)
@@ -50,8 +58,10 @@ async def test_all_of_it_is_read_whatever_the_batches(broker: RunningBroker, uni
             await (await producer.send_batch(batch, unique, partition=0))
             records, progress = await state_of(broker.address, unique, committed=committed)
             assert records == sent
+            assert await end_of_topic(broker.address, unique, committed=committed) == len(sent)
             assert progress[-1] == (len(sent), len(sent))
     assert await state_of(broker.address, unique, committed=committed, partition=1) == ([], [])
+    assert await end_of_topic(broker.address, unique, committed=committed, partition=1) == 0
 
 
 @pytest.mark.kafka

@@ -158,7 +158,7 @@ class Bench:
 
     async def settle(self) -> None:
         """Flush, and take back in what comes out at lane 1's end of the hop."""
-        await self.lane.flush()
+        await self.lane.hand_over()
         for writes in list(self.writer.written):
             for each in writes.records.get(KEYED, []):
                 await self.take(KEYED, each.value)
