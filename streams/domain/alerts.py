@@ -132,12 +132,12 @@ class AlertBook:
         return self._step(alert, rule, verdict, seen.rate, now)
 
     def _take_in(self, alert: Alert, said: Said, verdict: Verdict) -> None:
-        if alert.window_start != said.window_start:
+        window = said.window_start, self._window_size
+        if (alert.window_start, alert.window_size) != window:
             self._mark(alert)
         else:
             self._unwritten.add(alert.alert_id)
-        alert.window_start = said.window_start
-        alert.window_size = self._window_size
+        alert.window_start, alert.window_size = window
         alert.evidence = _evidence(said.seen, verdict)
 
     def _step(
