@@ -20,12 +20,14 @@ class Cells:
     of one or two kinds, and a dictionary for each campaign would weigh more than what is in it.
     """
 
-    __slots__ = ("_apps", "_at_app", "_columns", "_late", "_positions")
+    __slots__ = ("_apps", "_at_app", "_columns", "_events", "_late", "_positions")
 
     def __init__(self, counts: WindowCounts | None = None) -> None:
         self._positions: dict[str, int] = {}
         self._apps: dict[str | None, int] = {None: _NO_APP}
         self._at_app: list[int] = []
+        self._events: list[int] = []
+        """How many each campaign has, of all kinds."""
         self._columns: dict[Dimensions, dict[int, int]] = {}
         self._late: dict[int, int] = {}
         if counts is not None:
@@ -34,11 +36,13 @@ class Cells:
     def add(self, counts: WindowCounts, *, late: bool = False) -> None:
         """Add counts; `late` says that all of their events came after the window was closed."""
         positions = self._positions_of(counts)
+        events = self._events
         for each in counts.columns:
             column = self._columns.setdefault(each.dimensions, {})
             for at, count in zip(each.at, each.counts, strict=True):
                 position = positions[at]
                 column[position] = column.get(position, 0) + count
+                events[position] += count
             if late:
                 for at, count in zip(each.at, each.counts, strict=True):
                     self._add_late(positions[at], count)
@@ -50,7 +54,9 @@ class Cells:
         positions = self._positions
         found = [positions.setdefault(name, len(positions)) for name in counts.campaigns]
         at_app = self._at_app
-        at_app.extend(repeat(_NO_APP, len(positions) - len(at_app)))
+        added = len(positions) - len(at_app)
+        at_app.extend(repeat(_NO_APP, added))
+        self._events.extend(repeat(0, added))
         apps = [self._apps.setdefault(app, len(self._apps)) for app in counts.apps]
         for position, at in zip(found, counts.at_app, strict=True):
             app = apps[at]
@@ -70,6 +76,11 @@ class Cells:
         return WindowCounts(
             start, list(self._positions), list(self._apps), self._at_app, columns, self._late
         )
+
+    def events(self, campaign_id: str) -> int:
+        """Return how many events a campaign has, of all kinds."""
+        position = self._positions.get(campaign_id)
+        return self._events[position] if position is not None else 0
 
     def cell(self, campaign_id: str) -> Cell | None:
         """Return the counts of one campaign."""
@@ -113,7 +124,7 @@ class Cells:
         """About how many bytes it takes in memory."""
         columns = sum(map(sys.getsizeof, self._columns.values()))
         names = sys.getsizeof(self._positions) + _NAME_BYTES * len(self._positions)
-        return columns + names + sys.getsizeof(self._at_app)
+        return columns + names + sys.getsizeof(self._at_app) + sys.getsizeof(self._events)
 
 
 def cell_of(counts: WindowCounts, position: int) -> Cell:

@@ -120,6 +120,10 @@ class Window:
             return None
         return cell_of(counts, counts.campaigns.index(campaign_id))
 
+    def events(self, campaign_id: str) -> int:
+        """Return how many events a campaign has, of all kinds."""
+        return _changing(self._page_of(campaign_id)).events(campaign_id)
+
     def cells(self) -> Iterator[tuple[str, Cell]]:
         """Yield the counts of each campaign, as they are when it is their turn."""
         for page in list(self.pages):

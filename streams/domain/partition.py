@@ -64,6 +64,7 @@ class CampaignPartition:
         self.deliveries = DeliveryQueue()
         self._rules = {rule.name: rule for rule in watch.rules}
         self._hits = frozenset[str]().union(*(rule.statuses for rule in watch.rules))
+        self._least_attempts = min((rule.min_attempts for rule in watch.rules), default=0)
         self._suspects: set[str] = set()
         self._undecided: dict[str, int] = {}
         """Campaigns about which attempts alone may say something to a rule: where they have too
@@ -132,12 +133,14 @@ class CampaignPartition:
 
     def _consider(self, campaign_id: str, starts: list[int], now: float) -> Iterator[Transition]:
         """Hold the rules against a campaign's open windows, newest first."""
+        most = max([self.table.events(campaign_id, start) for start in starts], default=0)
+        if most < self._least_attempts:
+            if starts:
+                self._undecided[campaign_id] = starts[0]
+            return
         self._undecided.pop(campaign_id, None)
         cells = list(self.table.cells(campaign_id, starts))
-        if not cells:
-            return
         app_id = _app_of(cells)
-        most = max(sum(cell.sends.values()) for _, cell in cells)
         for rule in self.watch.rules:
             if not rule.matches_campaign(campaign_id):
                 continue

@@ -303,6 +303,11 @@ class WindowTable:
         window = self._windows.get(start)
         return window.cell(campaign_id) if window is not None else None
 
+    def events(self, campaign_id: str, start: int) -> int:
+        """Return how many events of all kinds a campaign has in one window."""
+        window = self._windows.get(start)
+        return window.events(campaign_id) if window is not None else 0
+
     def cells(self, campaign_id: str, starts: Iterable[int]) -> Iterator[tuple[int, Cell]]:
         """Yield a campaign's counts in those of the windows in which it has any."""
         for start in starts:

@@ -31,3 +31,4 @@ def test_engagement_is_no_send_with_that_status() -> None:
     cells = Cells(window_counts(0, {"sent": {FAILED: 1}, "opened": {OPENED: 1}}))
     assert cells.campaigns_with(["FAILURE"]) == {"sent"}
     assert cells.campaigns_with(["SUCCESS"]) == set()
+    assert [cells.events(name) for name in ("sent", "opened", "neither")] == [1, 1, 0]
