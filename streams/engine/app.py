@@ -31,6 +31,11 @@ class _App(faust.App):
         """Make none: nothing is kept on disk."""
 
 
+FETCH_BYTES = 8 * 1024 * 1024
+"""In one answer of a broker, however many partitions it leads: larger ones are read into memory that
+has to be had from the system anew each time."""
+
+
 def build_app(
     configuration: Configuration,
     connection: Mapping[str, Any],
@@ -122,6 +127,7 @@ def _consumer_factory(
             # Faust asks when it can take more; it may be long.
             max_poll_interval_ms=24 * 3600 * 1000,
             metadata_max_age_ms=30_000,
+            fetch_max_bytes=FETCH_BYTES,
         )
 
     return new_consumer
