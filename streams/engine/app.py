@@ -15,6 +15,10 @@ from streams.engine.fetching import WholeBatchConsumer
 from streams.engine.lanes import Lanes
 from streams.engine.transport import FAUST_LOG, BatchTransport, Seams, as_topic_partition
 
+FETCH_BYTES = 8 * 1024 * 1024
+"""In one answer of a broker, however many partitions it leads. For larger ones memory has to be had
+from the system each time."""
+
 
 class _Boot(BootStrategy):
     """Starts what is needed of Faust: the lanes have producers of their own."""
@@ -29,11 +33,6 @@ class _App(faust.App):
 
     def _create_directories(self) -> None:
         """Make none: nothing is kept on disk."""
-
-
-FETCH_BYTES = 8 * 1024 * 1024
-"""In one answer of a broker, however many partitions it leads: larger ones are read into memory that
-has to be had from the system anew each time."""
 
 
 def build_app(

@@ -113,6 +113,11 @@ async def grow(address: str, topic: str, partitions: int) -> None:
         assert all(code == 0 for _, code, *_ in response.topic_errors), response
 
 
+async def is_gone(address: str, topic: str) -> bool:
+    async with admin_of(address) as admin:
+        return topic not in await admin.list_topics()
+
+
 async def written(address: str, settings: Settings) -> tuple[Any, ...]:
     """All that a worker writes, and how far it says that it has read."""
     topics = settings["topics"]
@@ -287,6 +292,31 @@ async def test_a_hop_that_is_put_in_or_left_out_is_refused(
     assert await ended(other) == 1
     assert f"written with source.keyed: {str(keyed).lower()}" in last_line(other)
     assert await written(kafka.address, settings) == before
+
+
+async def test_a_log_that_was_made_anew_is_not_taken_for_the_old_one(
+    kafka: KafkaBroker, settings: Settings, new_worker: NewWorker
+) -> None:
+    """What open windows had in it is lost; to go on would lose what they get from then on."""
+    lanes, topics = 4, settings["topics"]
+    await create_topic(kafka.address, topics["source"], lanes)
+    settings = {**settings, "source": {"keyed": True}}
+    worker = await new_worker(settings).ready()
+    mixture = Mixture(2_000, until=int(time.time() * 1000), partitions=lanes, keyed=True)
+    await send(kafka.address, settings, *mixture.records())
+    await assert_exact(kafka.address, settings, worker)
+    assert worker.stop() == 0
+    async with admin_of(kafka.address) as admin:
+        await admin.delete_topics([topics["keyed"]])
+    await until(lambda: is_gone(kafka.address, topics["keyed"]))
+    worker.start()
+
+    async def says_so() -> bool:
+        return f"needs {topics['keyed']} from offset" in worker.log
+
+    await until(says_so)
+    assert (await worker.ask("/readyz")).status == 503
+    assert worker.process.running
 
 
 async def test_state_of_a_newer_version_is_left_alone(
