@@ -83,14 +83,15 @@ class Lanes:
                 with self._stage("add to windows"):
                     self._partitions[to].apply(read_back, self._log_ends[to], self.now)
                 self._log_ends[to] += 1
+        with self._stage("rules"):
+            self._partitions[number].evaluate(self.now)
 
     def tick(self, seconds: float) -> None:
         """Let time go on."""
         self.now += seconds
         for partition, log_end in zip(self._partitions, self._log_ends, strict=True):
             with self._stage("rules"):
-                partition.table.advance(self.now, log_end)
-                partition.evaluate(self.now)
+                partition.advance(self.now, log_end)
             with self._stage("settle"):
                 partition.take_changes(self.now)
 

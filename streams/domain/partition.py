@@ -64,7 +64,7 @@ class CampaignPartition:
         self.deliveries = DeliveryQueue()
         self._rules = {rule.name: rule for rule in watch.rules}
         self._hits = frozenset[str]().union(*(rule.statuses for rule in watch.rules))
-        self._least_attempts = min((rule.min_attempts for rule in watch.rules), default=0)
+        self._least_attempts = max(1, min((rule.min_attempts for rule in watch.rules), default=1))
         self._suspects: set[str] = set()
         self._undecided: dict[str, int] = {}
         """Campaigns about which attempts alone may say something to a rule: where they have too

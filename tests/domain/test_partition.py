@@ -103,6 +103,18 @@ def test_hits_of_before_a_restart_count_with_attempts_after_it() -> None:
     assert said(log.partition, 1.0) == [("c", "failing", "firing")]
 
 
+def test_a_rule_without_a_least_number_of_attempts() -> None:
+    rule = replace(RULES[2], min_attempts=0)
+    log = Log(CampaignPartition(0, watch((rule,)), [0], 0.0))
+    log.add(block(0, ("c", {"THROTTLED": 9})), 0.0)
+    assert said(log.partition, 0.0) == [("c", "one app", "firing")]
+    log.partition.table.clock.hear(0, 90_000, 1.0)
+    log.partition.advance(1.0, 1)
+    log.add(block(60, ("d", {"THROTTLED": 9}), app_id="other"), 2.0)
+    log.add(block(0, ("c", {"SUCCESS": 1})), 2.0)
+    assert said(log.partition, 2.0) == []
+
+
 def test_a_restart_alone_decides_nothing() -> None:
     waiting = replace(RULES[0], for_=60.0)
     log = Log(CampaignPartition(0, watch((waiting,)), [0], 0.0))
