@@ -109,6 +109,8 @@ class AlertBook:
         self._changed: dict[str, str] = {}
         self._unwritten: set[str] = set()
         """Alerts whose newest figures were not written, as their windows are open."""
+        self._heard: set[str] = set()
+        """Alerts that were shown something since `keep_unheard`."""
 
     # Deciding
 
@@ -128,6 +130,7 @@ class AlertBook:
             alert = self._open(rule, said, _evidence(seen, verdict), now)
         else:
             alert.heard_at = now
+            self._heard.add(alert.alert_id)
             self._take_in(alert, said, verdict)
         return self._step(alert, rule, verdict, seen.rate, now)
 
@@ -271,24 +274,24 @@ class AlertBook:
         self._changed[alert.alert_id] = alert.scope.campaign_id
         self._unwritten.discard(alert.alert_id)
 
-    def keep_evidence(
-        self, open_starts: Collection[int] = (), suspects: Collection[str] = (), now: float = 0
-    ) -> None:
-        """Write down what windows said that cannot be worked out from their counts again.
+    def keep_evidence(self) -> None:
+        """Write down what windows say of alerts: it may not be worked out from their counts again.
 
-        What an open window says changes all the time, so it is not written each time.
-
-        Args:
-            open_starts: of the windows (s) that are open.
-            suspects: campaigns that were looked at just now; an alert that was not shown anything
-                is about counts of which its rule wants to know nothing any more.
-            now: wall-clock time (s, UTC) of that.
+        While nothing closes it can, and it changes all the time, so it is not written each time.
         """
         for alert_id in list(self._unwritten):
+            self._mark(self._alerts[alert_id])
+
+    def keep_unheard(self, campaigns: Collection[str]) -> None:
+        """Do so for alerts of campaigns that were looked at and had nothing to say to their rule.
+
+        From here on there are counts of which the rule wants to know nothing.
+        """
+        for alert_id in self._unwritten - self._heard:
             alert = self._alerts[alert_id]
-            unheard = alert.scope.campaign_id in suspects and alert.heard_at < now
-            if unheard or alert.window_start not in open_starts:
+            if alert.scope.campaign_id in campaigns:
                 self._mark(alert)
+        self._heard.clear()
 
     def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
         """Hand out what changed since the last call, as keys and values for the state topic."""

@@ -67,9 +67,9 @@ class CampaignPartition:
         self._least_attempts = max(1, min((rule.min_attempts for rule in watch.rules), default=1))
         self._suspects: set[str] = set()
         self._undecided: dict[str, int] = {}
-        """Campaigns about which attempts alone may say something to a rule: where they have too
-        few with hits among them, or an app that no rule is about. Until which window is closed."""
-        self._oldest_open = 0
+        """Campaigns of which any counts may say something to a rule, as too few attempts with hits
+        among them did not, or an app that it is not about; and the newest window in which."""
+        self._oldest_open: int | None = None
 
     def apply(self, block: Block, offset: int, now: float) -> None:
         """Add a block of counts, then let event time be heard.
@@ -88,8 +88,8 @@ class CampaignPartition:
     def _suspect(self, counts: WindowCounts) -> None:
         """Take note of campaigns about which the counts can change the mind of any rule.
 
-        Hits can, and any counts where there is an alert, or where there were hits among too few
-        attempts. Otherwise more attempts without a hit only make a rate lower.
+        Hits can, and any counts where there is an alert or somebody is undecided. Otherwise more
+        attempts without a hit only make a rate lower.
         """
         for column in counts.columns:
             if column.dimensions.is_send_with(self._hits):
@@ -116,27 +116,39 @@ class CampaignPartition:
         """
         suspects, self._suspects = self._suspects, set()
         starts = self.table.open_starts()[::-1]
-        self._forget_closed(starts)
+        self._notice_closed(starts)
+        watched = set(self.alerts.watched)
         decided: list[Transition] = []
         for campaign_id in suspects:
             decided += self._owe(self._consider(campaign_id, starts, now), now)
+        self.alerts.keep_unheard(suspects)
         decided += self._owe(self.alerts.tick(now), now)
-        self.alerts.keep_evidence(starts, suspects, now)
+        # The rate may be too high as before, where an alert expired.
+        for campaign_id in watched - self.alerts.watched:
+            self._leave_undecided(campaign_id, starts[:1])
         return decided
 
-    def _forget_closed(self, open_starts: list[int]) -> None:
-        """Forget who is undecided because of windows that are closed; newest open window first."""
-        oldest = open_starts[-1] if open_starts else self._oldest_open
-        if oldest > self._oldest_open:
-            self._undecided = {name: at for name, at in self._undecided.items() if at >= oldest}
+    def _notice_closed(self, open_starts: list[int]) -> None:
+        """Let go of windows that are closed, given those that are open, newest first."""
+        oldest = open_starts[-1] if open_starts else None
+        if oldest != self._oldest_open:
             self._oldest_open = oldest
+            self._undecided = {
+                name: at
+                for name, at in self._undecided.items()
+                if oldest is not None and at >= oldest
+            }
+            self.alerts.keep_evidence()
+
+    def _leave_undecided(self, campaign_id: str, starts: Iterable[int]) -> None:
+        for start in starts:
+            self._undecided[campaign_id] = max(start, self._undecided.get(campaign_id, start))
 
     def _consider(self, campaign_id: str, starts: list[int], now: float) -> Iterator[Transition]:
         """Hold the rules against a campaign's open windows, newest first."""
         most = max([self.table.events(campaign_id, start) for start in starts], default=0)
         if most < self._least_attempts:
-            if starts:
-                self._undecided[campaign_id] = starts[0]
+            self._leave_undecided(campaign_id, starts[:1])
             return
         self._undecided.pop(campaign_id, None)
         cells = list(self.table.cells(campaign_id, starts))
@@ -147,7 +159,7 @@ class CampaignPartition:
             if most >= rule.min_attempts and rule.matches_app(app_id):
                 yield from self._hold(rule, campaign_id, app_id, cells, now)
             else:
-                self._undecided.setdefault(campaign_id, cells[0][0])
+                self._leave_undecided(campaign_id, starts[:1])
 
     def _hold(
         self,
@@ -163,7 +175,7 @@ class CampaignPartition:
             for scope, seen in rule.observe(campaign_id, cell, self.watch.groups).items():
                 if seen.attempts < rule.min_attempts:
                     if seen.hits:
-                        self._undecided.setdefault(campaign_id, start)
+                        self._leave_undecided(campaign_id, [start])
                 elif scope not in heard:
                     heard.add(scope)
                     transition = self.alerts.consider(rule, Said(scope, app_id, start, seen), now)
@@ -218,7 +230,9 @@ class CampaignPartition:
             offset: of the log, where reading goes on.
         """
         self.table.resume(now, offset)
-        for start in self.table.open_starts():
+        starts = self.table.open_starts()
+        self._oldest_open = min(starts, default=None)
+        for start in starts:
             for campaign_id in self.table.campaigns_with(self._hits, start):
                 self._undecided[campaign_id] = start
         self.alerts.resume(now)

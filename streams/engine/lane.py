@@ -236,8 +236,7 @@ class Lane:
         """
         async with self._flushing:
             self._check()
-            self.partition.hand_over()
-            await self._flush()
+            await self._flush(last=True)
 
     async def _flush_if_full(self) -> None:
         """Begin a flush if it is time; wait for the one before it, but not for its own end."""
@@ -255,11 +254,11 @@ class Lane:
                 if not self.parked:
                     await self._flush()
 
-    async def _flush(self) -> None:
+    async def _flush(self, *, last: bool = False) -> None:
         """Write down what was counted, what that led to, and the offsets of what was read."""
         began = self._job.now()
         try:
-            writes = self._collect()
+            writes = self._collect(last=last)
             if not writes:
                 return
             ends = await self._writer.write(writes)
@@ -281,12 +280,14 @@ class Lane:
         if self._lost:
             raise copy(self._lost)
 
-    def _collect(self) -> Writes:
+    def _collect(self, *, last: bool) -> Writes:
         writes = Writes()
         self._collect_blocks(writes)
         # What is written down was decided on: its next owner will not look at it again.
         now = self._job.now()
         self._note(self.partition.evaluate(now), now)
+        if last:
+            self.partition.hand_over()
         self._collect_state(writes)
         self._collect_dead(writes)
         self._collect_positions(writes)

@@ -100,10 +100,11 @@ class Opening:
             )
             self._check(written, log)
             positions = await self._positions(consumer, partitions, written)
+            there = await end_of(consumer, log, committed=self._exactly_once)
             if not self._job.hop:
                 # The log is the lane's own: all that is in it was added to the windows.
-                positions[log] = Position(await end_of(consumer, log))
-            replayed = await self._replay(consumer, partition, log, positions[log].offset)
+                positions[log] = Position(there)
+            replayed = await self._replay(consumer, partition, log, positions[log].offset, there)
         partition.resume(self._job.now(), positions[log].offset)
         _log.info(
             "lane open",
@@ -115,7 +116,7 @@ class Opening:
         return positions
 
     def _check(self, written: Mapping[TopicPartition, Position], log: TopicPartition) -> None:
-        """See that the state belongs to this log: with a hop, the log is one thing that is read."""
+        """See whether the state was written with a hop: then the log is one of the things read."""
         if written and (log in written) != self._job.hop:
             keyed = "false" if log in written else "true, or another topics.keyed"
             raise FormatError(
@@ -129,16 +130,22 @@ class Opening:
         partition: CampaignPartition,
         log: TopicPartition,
         end: int,
+        there: int,
     ) -> int:
-        """Add again what unsettled windows got; return how many blocks were read for that."""
+        """Add again what unsettled windows got; return how many blocks were read for that.
+
+        With transactions, counts and their blocks are written together, so what is needed is
+        `there` (the log's end). Without them a crash comes between, and they are counted again.
+        """
         begin = partition.table.restored()
-        if begin is None:
-            return 0
-        if begin >= end:
+        needed = end if begin is None else max(begin + 1, end)
+        if self._exactly_once and needed > there:
             raise LaneLostError(
-                f"lane {log.partition} needs {log.topic} from offset {begin}, but it ends at "
-                f"{end}: if it was deleted and made anew, count anew as docs/operations.md says"
+                f"lane {log.partition} needs {log.topic} up to offset {needed}, but it ends at "
+                f"{there}: if it was deleted and made anew, count anew as docs/operations.md says"
             )
+        if begin is None or begin >= end:
+            return 0
         now = self._job.now()
 
         def apply(offset: int, value: bytes) -> None:

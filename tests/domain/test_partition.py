@@ -115,6 +115,56 @@ def test_a_rule_without_a_least_number_of_attempts() -> None:
     assert said(log.partition, 2.0) == []
 
 
+def test_an_alert_that_expired_is_raised_again_while_the_rate_is_still_too_high() -> None:
+    rule = replace(RULES[0], no_data_after=30.0)
+    partition = CampaignPartition(0, watch((rule,)), [0], 0.0)
+    partition.apply(block(0, ("c", {"FAILURE": 60})), 0, 0.0)
+    assert said(partition, 0.0) == [("c", "failing", "firing")]
+    assert said(partition, 30.0) == [("c", "failing", "expired")]
+    partition.apply(block(0, ("c", {"SUCCESS": 1})), 1, 31.0)
+    assert said(partition, 31.0) == [("c", "failing", "firing")]
+
+
+def test_two_rules_may_be_undecided_about_different_windows() -> None:
+    partition = CampaignPartition(0, watch((RULES[0], RULES[2])), [0], 0.0)
+    partition.apply(block(0, ("c", {"FAILURE": 1, "SUCCESS": 8, "HOLDOUT": 50})), 0, 0.0)
+    partition.apply(block(60, ("c", {"THROTTLED": 4})), 1, 60.0)
+    assert said(partition, 60.0) == []
+    partition.table.clock.hear(0, 95_000, 61.0)
+    partition.advance(61.0, 2)
+    assert partition.table.open_starts() == [60]
+    assert said(partition, 62.0) == []
+    partition.apply(block(60, ("c", {"SUCCESS": 1})), 2, 63.0)
+    assert said(partition, 63.0) == [("c", "one app", "firing")]
+
+
+def test_figures_are_kept_when_the_app_is_forgotten_with_a_window() -> None:
+    log = Log(CampaignPartition(0, watch(RULES[2:3]), [0], 0.0))
+    log.add(block(0, ("c", {"SUCCESS": 1})), 0.0)
+    log.add(block(60, ("c", {"THROTTLED": 60}), app_id=None), 60.0)
+    assert said(log.partition, 60.0) == [("c", "one app", "firing")]
+    log.begin_anew(60.0)
+    log.add(block(60, ("c", {"THROTTLED": 60}), app_id=None), 61.0)
+    log.partition.table.clock.hear(0, 95_000, 61.0)
+    log.partition.advance(61.0, len(log.blocks))
+    log.partition.evaluate(61.0)
+    (alert,) = log.begin_anew(62.0).alerts.live()
+    assert alert.evidence.attempts == 120
+
+
+def test_figures_are_kept_when_the_app_becomes_another_one() -> None:
+    log = Log(CampaignPartition(0, watch(RULES[2:3]), [0], 0.0))
+    log.add(block(0, ("c", {"THROTTLED": 60})), 0.0)
+    assert said(log.partition, 0.0) == [("c", "one app", "firing")]
+    log.begin_anew(0.0)
+    log.add(block(0, ("c", {"THROTTLED": 60})), 0.0)
+    log.partition.evaluate(0.0)
+    log.add(block(0, ("c", {"THROTTLED": 60}), app_id="other"), 0.0)
+    log.partition.evaluate(0.0)
+    (alert,) = log.begin_anew(1.0).alerts.live()
+    assert alert.evidence.attempts == 120
+
+
 def test_a_restart_alone_decides_nothing() -> None:
     waiting = replace(RULES[0], for_=60.0)
     log = Log(CampaignPartition(0, watch((waiting,)), [0], 0.0))
@@ -231,7 +281,11 @@ outcomes = st.dictionaries(
 )
 parts = st.lists(st.tuples(st.sampled_from("abc"), outcomes), min_size=1, max_size=3)
 steps = st.lists(
-    st.tuples(st.integers(0, 40), st.sampled_from((None, "app", "other")), parts),
+    st.tuples(
+        st.one_of(st.integers(0, 40), st.integers(0, 200)),
+        st.sampled_from((None, "app", "other")),
+        parts,
+    ),
     max_size=12,
 )
 
@@ -259,16 +313,19 @@ def test_hits_are_forgotten_with_their_windows() -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(steps)
+@given(steps, st.sampled_from((60, 600)))
 def test_looking_only_where_minds_can_change_misses_nothing(
     steps: list[tuple[int, str | None, list[tuple[str, dict[str, int]]]]],
+    size: int,
 ) -> None:
-    partition = CampaignPartition(0, watch(), [0], 0.0)
-    attentive = Attentive(0, watch(), [0], 0.0)
+    rules = tuple(replace(each, no_data_after=150.0) for each in RULES)
+    what = replace(watch(rules), windows=WindowPolicy(size, size // 2, 600))
+    partition = CampaignPartition(0, what, [0], 0.0)
+    attentive = Attentive(0, what, [0], 0.0)
     now = 0
     for pause, app_id, campaigns in steps:
         now += pause
-        start = now - now % 60
+        start = now - now % size
         for each in (partition, attentive):
             each.apply(block(start, *campaigns, app_id=app_id), 0, now)
             each.table.advance(now, 0)
@@ -352,6 +409,7 @@ class Twins(RuleBasedStateMachine):
         windows = replace(policy, size=self.size)
         self.watch = replace(self.watch, windows=windows, rules=PATIENT[:rules])
         for twin in self.twins:
+            twin.partition.hand_over()
             twin.begin_anew(self.now, self.watch)
 
     @invariant()

@@ -241,6 +241,26 @@ async def test_no_count_is_written_before_it_was_decided_on(hop: bool) -> None:
     assert transition.type == "campaign.alert.firing"
 
 
+@pytest.mark.parametrize("hop", [True, False])
+async def test_figures_are_handed_over_with_the_last_counts(hop: bool) -> None:
+    bench = Bench(hop=hop)
+    for count in (60, 120):
+        await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
+        await bench.lane.hand_over()
+        if hop:
+            (block,) = bench.writer.take().records[KEYED]
+            await bench.take(KEYED, block.value)
+            await bench.lane.hand_over()
+        (alert,) = (
+            value
+            for name, value in state_of(
+                bench.writer.take().records[KEYED._replace(topic="state")]
+            ).items()
+            if name.startswith("alert ")
+        )
+        assert orjson.loads(alert or b"")["evidence"]["attempts"] == count
+
+
 async def test_nothing_is_delivered_that_was_not_written() -> None:
     bench = Bench()
     await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))

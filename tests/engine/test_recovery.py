@@ -38,7 +38,7 @@ async def end_of_topic(address: str, topic: str, *, committed: bool, partition: 
         asyncio.timeout(WITHIN_S),
         reading({"bootstrap_servers": address}, committed=committed) as consumer,
     ):
-        return await end_of(consumer, TopicPartition(topic, partition))
+        return await end_of(consumer, TopicPartition(topic, partition), committed=committed)
 
 
 async def test_all_of_it_is_read_whatever_the_batches(broker: RunningBroker, unique: str) -> None:

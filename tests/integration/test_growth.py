@@ -312,7 +312,7 @@ async def test_a_log_that_was_made_anew_is_not_taken_for_the_old_one(
     worker.start()
 
     async def says_so() -> bool:
-        return f"needs {topics['keyed']} from offset" in worker.log
+        return f"needs {topics['keyed']} up to offset" in worker.log
 
     await until(says_so)
     assert (await worker.ask("/readyz")).status == 503
