@@ -66,8 +66,8 @@ class Lane:
         job: what every lane does alike.
         writer: the lane's own, open.
         partition: the campaigns, with the state of earlier lives.
-        positions: how far each partition that the lane reads was read; without a hop also where
-            its log ends.
+        positions: how far each partition that the lane reads was read; also where its state
+            ends, and without a hop its log.
         sources: the source partitions among them, by number.
     """
 
@@ -92,7 +92,10 @@ class Lane:
         self._due = 0.0
         self._log = TopicPartition(job.topics.keyed, number)
         self._log_end = positions[self._log].offset
+        self._state = TopicPartition(job.topics.state, number)
+        self._state_end = positions[self._state].offset
         self._committed = dict(positions)
+        del self._committed[self._state]
         if not job.hop:
             del self._committed[self._log]
         self.positions = {each: at.offset for each, at in self._committed.items()}
@@ -268,6 +271,9 @@ class Lane:
             raise
         self.has_written = True
         self._log_end = max(self._log_end, ends.get(self._log, 0))
+        if self._state in ends:
+            # The end of the transaction takes an offset as well.
+            self._state_end = ends[self._state] + 1
         self._committed = self._after(writes)
         self.partition.deliveries.flush_committed()
         self._job.instruments.flushed(self._job.now() - began)
@@ -291,6 +297,8 @@ class Lane:
         self._collect_state(writes)
         self._collect_dead(writes)
         self._collect_positions(writes)
+        if self._state in writes.records:
+            writes.begin[self._state] = self._state_end
         return writes
 
     def _collect_blocks(self, writes: Writes) -> None:

@@ -91,10 +91,11 @@ class Opening:
                 partition.restore(key, value)
 
         log = TopicPartition(self._job.topics.keyed, number)
+        state = TopicPartition(self._job.topics.state, number)
         async with reading(self._connection, committed=self._exactly_once) as consumer:
-            records = await read_state(
+            records, state_end = await read_state(
                 consumer,
-                TopicPartition(self._job.topics.state, number),
+                state,
                 apply,
                 lambda at, end: self._progress(number, at, end),
             )
@@ -104,6 +105,7 @@ class Opening:
             if not self._job.hop:
                 # The log is the lane's own: all that is in it was added to the windows.
                 positions[log] = Position(there)
+            positions[state] = Position(state_end)
             replayed = await self._replay(consumer, partition, log, positions[log].offset, there)
         partition.resume(self._job.now(), positions[log].offset)
         _log.info(

@@ -45,7 +45,7 @@ async def read_state(
     partition: TopicPartition,
     apply: Callable[[bytes, bytes | None], None],
     progress: Callable[[int, int], None],
-) -> int:
+) -> tuple[int, int]:
     """Read a partition of the state topic from its beginning to its present end.
 
     The lane's writer has to be open: then nobody else can add to the partition.
@@ -57,7 +57,7 @@ async def read_state(
         progress: is called with the offset reached and the end.
 
     Returns:
-        The number of records.
+        The number of records, and the offset after the last one.
     """
     consumer.assign([partition])
     await consumer.seek_to_beginning(partition)
@@ -75,7 +75,7 @@ async def read_state(
         position = await consumer.position(partition)
         progress(position, end)
         await asyncio.sleep(0)
-    return count
+    return count, position
 
 
 async def end_of(

@@ -41,10 +41,15 @@ class Record(NamedTuple):
 
 @dataclass(slots=True)
 class Writes:
-    """What belongs together: all of it is written, or nothing."""
+    """What belongs together: all of it is written, or nothing.
+
+    `begin` says for partitions that only this lane writes to where its records have to begin, as
+    everything before that was read or written by itself. Without transactions it is not heeded.
+    """
 
     records: dict[TopicPartition, list[Record]] = field(default_factory=dict)
     offsets: dict[TopicPartition, OffsetAndMetadata] = field(default_factory=dict)
+    begin: dict[TopicPartition, int] = field(default_factory=dict)
 
     def add(self, topic: str, partition: int, record: Record) -> None:
         """Add a record."""
@@ -135,6 +140,9 @@ class TransactionalWriter:
                 return await self._commit(
                     writes, lambda: stalled.reschedule(clock() + STALLED_AFTER)
                 )
+        except WriteError:
+            self._failed = True
+            raise
         except (KafkaError, TimeoutError) as error:
             self._failed = True
             raise WriteError(f"the transaction failed: {error!r}") from error
@@ -156,8 +164,10 @@ class TransactionalWriter:
         for step in asyncio.as_completed(steps):
             await step
             moved()
+        ends = _ends(sent)
+        _check_begin(sent, writes.begin)
         await producer.commit_transaction()
-        return _ends(sent)
+        return ends
 
     async def close(self) -> None:
         """Close the producer; a transaction under way is left for the next owner to abort."""
@@ -264,6 +274,27 @@ def _ends(sent: list[Sent]) -> dict[TopicPartition, int]:
             raise WriteError(f"the broker does not know where in {partition} the records are")
         ends[partition] = max(offset + records, ends.get(partition, 0))
     return ends
+
+
+def _check_begin(sent: list[Sent], begin: Mapping[TopicPartition, int]) -> None:
+    """See that nothing was in a partition that its only writer does not know of.
+
+    A broker that was just restarted may say for a moment that a partition ends before a
+    transaction that was committed: whoever read up to there must not go on from there.
+
+    Raises:
+        WriteError: if there was something.
+    """
+    begins: dict[TopicPartition, int] = {}
+    for partition, _, acknowledged in sent:
+        offset = acknowledged.result().offset
+        begins[partition] = min(offset, begins.get(partition, offset))
+    for partition, expected in begin.items():
+        if begins[partition] != expected:
+            raise WriteError(
+                f"{partition} was read up to offset {expected}, but has records up to "
+                f"{begins[partition]}"
+            )
 
 
 def _append(batch: Any, record: Record) -> bool:

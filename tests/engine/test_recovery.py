@@ -23,13 +23,14 @@ async def state_of(
         asyncio.timeout(WITHIN_S),
         reading({"bootstrap_servers": address}, committed=committed) as consumer,
     ):
-        count = await read_state(
+        count, end = await read_state(
             consumer,
             TopicPartition(topic, partition),
             lambda key, value: records.append((key, value)),
             lambda at, end: progress.append((at, end)),
         )
     assert count == len(records)
+    assert end == (progress[-1][0] if progress else 0)
     return records, progress
 
 

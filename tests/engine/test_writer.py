@@ -56,6 +56,30 @@ def transactional(kafka: KafkaBroker, unique: str) -> Callable[[], Transactional
 
 
 @pytest.mark.kafka
+async def test_nothing_is_committed_behind_something_that_was_not_read(
+    kafka: KafkaBroker, unique: str, transactional: Callable[[], TransactionalWriter]
+) -> None:
+    await create_topic(kafka.address, unique, 1)
+    partition = TopicPartition(unique, 0)
+    writer = transactional()
+    await writer.open()
+    for begin in (0, 3):
+        writes = writes_to(unique, b"one", b"two")
+        writes.begin[partition] = begin
+        # Two records and the end of the transaction.
+        assert await writer.write(writes) == {partition: begin + 2}
+    writes = writes_to(unique, b"three")
+    writes.begin[partition] = 3
+    with pytest.raises(WriteError, match="read up to offset 3, but has records up to 6"):
+        await writer.write(writes)
+    await writer.close()
+    again = transactional()
+    await again.open()
+    assert await values_of(kafka.address, unique) == [b"one", b"two"] * 2
+    await again.close()
+
+
+@pytest.mark.kafka
 async def test_records_and_offsets_are_committed_together(
     kafka: KafkaBroker, unique: str, transactional: Callable[[], TransactionalWriter]
 ) -> None:

@@ -23,6 +23,7 @@ from tests.support.partitions import WATCH
 TOPICS = Topics("events", "keyed", "state", "alerts", "dead", 3, 1)
 NOW = 1_790_000_000.0
 SOURCE, KEYED = TopicPartition("events", 1), TopicPartition("keyed", 1)
+STATE = TopicPartition("state", 1)
 
 
 class KeepingWriter:
@@ -49,6 +50,9 @@ class KeepingWriter:
         await self._go.wait()
         if self.failure is not None:
             raise self.failure
+        assert (STATE in writes.begin) == (STATE in writes.records)
+        for partition, offset in writes.begin.items():
+            assert offset == self.ends.get(partition, 0)
         self._check_positions(writes)
         self.written.append(writes)
         for partition, records in writes.records.items():
@@ -126,7 +130,7 @@ class Bench:
         intake = Intake(watch.windows, max_record_bytes=2000)
         campaigns = Campaigns(2 if hop else 1)
         job = Job(TOPICS, hop, intake, watch, lambda: self.now, self.gauges, campaigns)
-        positions = dict.fromkeys((SOURCE, KEYED), Position(0))
+        positions = dict.fromkeys((SOURCE, KEYED, STATE), Position(0))
         partition = CampaignPartition(1, watch, [0, 1] if hop else [1], NOW)
         sources = {1: SourcePartition(1, intake, campaigns)}
         self.lane = Lane(1, job, self.writer, partition, positions, sources)
