@@ -92,12 +92,11 @@ class Lane:
         self._due = 0.0
         self._log = TopicPartition(job.topics.keyed, number)
         self._log_end = positions[self._log].offset
-        self._state = TopicPartition(job.topics.state, number)
-        self._state_end = positions[self._state].offset
         self._committed = dict(positions)
-        del self._committed[self._state]
-        if not job.hop:
-            del self._committed[self._log]
+        state = TopicPartition(job.topics.state, number)
+        own = (state,) if job.hop else (state, self._log)
+        self._own_ends = {each: self._committed.pop(each).offset for each in own}
+        """Where the partitions end that only this lane writes to."""
         self.positions = {each: at.offset for each, at in self._committed.items()}
         self._tally = Tally()
         self._dead: list[Record] = []
@@ -271,9 +270,8 @@ class Lane:
             raise
         self.has_written = True
         self._log_end = max(self._log_end, ends.get(self._log, 0))
-        if self._state in ends:
-            # The end of the transaction takes an offset as well.
-            self._state_end = ends[self._state] + 1
+        # The end of the transaction takes an offset as well.
+        self._own_ends |= {each: ends[each] + 1 for each in self._own_ends.keys() & ends}
         self._committed = self._after(writes)
         self.partition.deliveries.flush_committed()
         self._job.instruments.flushed(self._job.now() - began)
@@ -297,8 +295,8 @@ class Lane:
         self._collect_state(writes)
         self._collect_dead(writes)
         self._collect_positions(writes)
-        if self._state in writes.records:
-            writes.begin[self._state] = self._state_end
+        written = self._own_ends.keys() & writes.records
+        writes.begin = {each: self._own_ends[each] for each in written}
         return writes
 
     def _collect_blocks(self, writes: Writes) -> None:

@@ -33,6 +33,7 @@ class KeepingWriter:
         self.written: list[Writes] = []
         self.failure: BaseException | None = None
         self.closed = False
+        self.own = {STATE}
         self.positions: dict[TopicPartition, Position] = {}
         self.ends: dict[TopicPartition, int] = {}
         self._go = asyncio.Event()
@@ -50,7 +51,7 @@ class KeepingWriter:
         await self._go.wait()
         if self.failure is not None:
             raise self.failure
-        assert (STATE in writes.begin) == (STATE in writes.records)
+        assert writes.begin.keys() == self.own & writes.records.keys()
         for partition, offset in writes.begin.items():
             assert offset == self.ends.get(partition, 0)
         self._check_positions(writes)
@@ -127,6 +128,7 @@ class Bench:
         self.now = NOW
         self.writer = KeepingWriter()
         self.gauges = Gauges()
+        self.writer.own |= set() if hop else {KEYED}
         intake = Intake(watch.windows, max_record_bytes=2000)
         campaigns = Campaigns(2 if hop else 1)
         job = Job(TOPICS, hop, intake, watch, lambda: self.now, self.gauges, campaigns)
