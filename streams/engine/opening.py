@@ -101,12 +101,12 @@ class Opening:
             )
             self._check(written, log)
             positions = await self._positions(consumer, partitions, written)
-            there = await end_of(consumer, log, committed=self._exactly_once)
             if not self._job.hop:
                 # The log is the lane's own: all that is in it was added to the windows.
-                positions[log] = Position(there)
+                end = await end_of(consumer, log, committed=self._exactly_once)
+                positions[log] = Position(end)
             positions[state] = Position(state_end)
-            replayed = await self._replay(consumer, partition, log, positions[log].offset, there)
+            replayed = await self._replay(consumer, partition, log, positions[log].offset)
         partition.resume(self._job.now(), positions[log].offset)
         _log.info(
             "lane open",
@@ -132,20 +132,11 @@ class Opening:
         partition: CampaignPartition,
         log: TopicPartition,
         end: int,
-        there: int,
     ) -> int:
-        """Add again what unsettled windows got; return how many blocks were read for that.
-
-        With transactions, counts and their blocks are written together, so what is needed is
-        `there` (the log's end). Without them a crash comes between, and they are counted again.
-        """
+        """Add again what unsettled windows got; return how many blocks were read for that."""
         begin = partition.table.restored()
-        needed = end if begin is None else max(begin + 1, end)
-        if self._exactly_once and needed > there:
-            raise LaneLostError(
-                f"lane {log.partition} needs {log.topic} up to offset {needed}, but it ends at "
-                f"{there}: if it was deleted and made anew, count anew as docs/operations.md says"
-            )
+        if self._exactly_once:
+            await _require(consumer, log, end if begin is None else max(begin + 1, end))
         if begin is None or begin >= end:
             return 0
         now = self._job.now()
@@ -193,3 +184,15 @@ class Opening:
         committed = await committed_offsets(self._connection, self._group_id, partitions)
         kept = {each: from_committed(at) for each, at in committed.items()}
         return {**kept, **known} if self._exactly_once else kept
+
+
+async def _require(
+    consumer: "AIOKafkaConsumer[bytes, bytes | None]", log: TopicPartition, needed: int
+) -> None:
+    """See that the log goes up to an offset, as it does if it was written with the state."""
+    there = await end_of(consumer, log, committed=True)
+    if needed > there:
+        raise LaneLostError(
+            f"lane {log.partition} needs {log.topic} up to offset {needed}, but it ends at "
+            f"{there}: if it was deleted and made anew, count anew as docs/operations.md says"
+        )

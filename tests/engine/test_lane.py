@@ -21,7 +21,7 @@ from streams.engine.records import (
 from streams.engine.transport import Batch, Place
 from streams.engine.writer import LaneLostError, WriteError
 from streams.errors import FormatError
-from tests.support.lanes import KEYED, NOW, SOURCE, Bench, record, state_of
+from tests.support.lanes import KEYED, NOW, SOURCE, STATE, Bench, record, state_of
 from tests.support.mixture import send_event
 
 MS = int(NOW * 1000)
@@ -58,7 +58,7 @@ async def test_blocks_become_windows_that_are_recovered_from_the_log() -> None:
     await bench.lane.hand_over()
     writes = bench.writer.take()
     start = bench.lane.partition.watch.windows.start_of(MS)
-    (clock,) = state_of(writes.records[KEYED._replace(topic="state")]).values()
+    (clock,) = state_of(writes.records[STATE]).values()
     assert orjson.loads(clock or b"")["unsettled"] == {str(start): [1, None]}
     assert writes.offsets == {KEYED: OffsetAndMetadata(2, "")}
     assert len(writes.records) == 1
@@ -74,7 +74,7 @@ async def test_a_window_is_written_when_it_is_closed_and_quiet() -> None:
     await bench.lane.tick()
     writes = bench.writer.take()
     start = bench.lane.partition.watch.windows.start_of(MS)
-    state = state_of(writes.records[KEYED._replace(topic="state")])
+    state = state_of(writes.records[STATE])
     assert list(state) == [f"page {start} 0", "clock"]
     assert orjson.loads(state["clock"] or b"")["unsettled"] == {}
     assert writes.offsets == {}
@@ -218,7 +218,7 @@ async def test_a_spike_is_decided_and_written_in_one_go() -> None:
     )
     transition = transitions.decode(told.value or b"")
     assert (transition.type, told.key) == ("campaign.alert.firing", HERE.encode())
-    state = state_of(writes.records[KEYED._replace(topic="state")])
+    state = state_of(writes.records[STATE])
     assert sorted(key.split()[0] for key in state) == ["alert", "clock", "delivery"]
     assert writes.offsets[KEYED].offset == 1
     (owed,) = bench.lane.partition.deliveries.due(bench.now)
@@ -230,11 +230,9 @@ async def test_no_count_is_written_before_it_was_decided_on(hop: bool) -> None:
     """Also not by a last flush before the lane is handed over."""
     bench = Bench(hop=hop)
     await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
-    await bench.lane.hand_over()
     if hop:
-        (block,) = bench.writer.take().records[KEYED]
-        await bench.take(KEYED, block.value)
-        await bench.lane.hand_over()
+        await bench.settle()
+    await bench.lane.hand_over()
     writes = bench.writer.take()
     assert {partition.topic for partition in writes.records} >= {"alerts", "state"}
     (transition,) = bench.gauges.transitions
@@ -246,18 +244,11 @@ async def test_figures_are_handed_over_with_the_last_counts(hop: bool) -> None:
     bench = Bench(hop=hop)
     for count in (60, 120):
         await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
-        await bench.lane.hand_over()
         if hop:
-            (block,) = bench.writer.take().records[KEYED]
-            await bench.take(KEYED, block.value)
-            await bench.lane.hand_over()
-        (alert,) = (
-            value
-            for name, value in state_of(
-                bench.writer.take().records[KEYED._replace(topic="state")]
-            ).items()
-            if name.startswith("alert ")
-        )
+            await bench.settle()
+        await bench.lane.hand_over()
+        state = state_of(bench.writer.take().records[STATE])
+        (alert,) = (value for name, value in state.items() if name.startswith("alert "))
         assert orjson.loads(alert or b"")["evidence"]["attempts"] == count
 
 
@@ -280,7 +271,7 @@ async def test_a_source_keyed_by_campaign_has_no_hop() -> None:
         writes = bench.writer.take()
         assert {partition.topic for partition in writes.records} == {"keyed", "state", "dead"}
         assert writes.offsets == {SOURCE: as_committed(Position(offset, MS))}
-        (clock,) = state_of(writes.records[KEYED._replace(topic="state")]).values()
+        (clock,) = state_of(writes.records[STATE]).values()
         assert orjson.loads(clock or b"")["unsettled"] == {str(start): [since, None]}
         ((_, cell),) = bench.lane.partition.table.cells(HERE, [start])
         assert sum(cell.sends.values()) == offset // 2
@@ -292,7 +283,7 @@ async def test_without_a_hop_a_window_begins_after_all_blocks_that_were_written(
     for minutes in (0, 60):
         await bench.take(SOURCE, send(time=MS - 3_600_000 + minutes * 60_000))
         await bench.lane.tick()
-    (clock,) = state_of(bench.writer.written[1].records[KEYED._replace(topic="state")]).values()
+    (clock,) = state_of(bench.writer.written[1].records[STATE]).values()
     assert list(orjson.loads(clock or b"")["unsettled"].values()) == [[0, None], [1, None]]
 
 
@@ -432,7 +423,7 @@ async def test_without_a_hop_time_waits_for_a_flush_that_is_under_way(
     await asyncio.sleep(0.01)
     let_go.set()
     await ticking
-    (clock,) = state_of(bench.writer.written[-1].records[KEYED._replace(topic="state")]).values()
+    (clock,) = state_of(bench.writer.written[-1].records[STATE]).values()
     unsettled = orjson.loads(clock or b"")["unsettled"]
     assert unsettled[str(windows.start_of(old))] == [0, 1], "late from behind the block on"
 

@@ -274,19 +274,24 @@ async def test_windows_that_cannot_be_made_of_others_are_refused(
     await assert_exact(kafka.address, settings, worker)
 
 
+async def has_counted(address: str, settings: Settings, new_worker: NewWorker) -> WorkerProcess:
+    """Return a worker that was stopped; its events are keyed, in as many partitions as lanes."""
+    await create_topic(address, settings["topics"]["source"], 4)
+    worker = await new_worker(settings).ready()
+    mixture = Mixture(2_000, until=int(time.time() * 1000), partitions=4, keyed=True)
+    await send(address, settings, *mixture.records())
+    await assert_exact(address, settings, worker)
+    assert worker.stop() == 0
+    return worker
+
+
 @pytest.mark.parametrize("keyed", [True, False])
 async def test_a_hop_that_is_put_in_or_left_out_is_refused(
     kafka: KafkaBroker, settings: Settings, new_worker: NewWorker, keyed: bool
 ) -> None:
     """The log would be counted twice, or campaigns looked for where they are not."""
-    lanes = 4
-    await create_topic(kafka.address, settings["topics"]["source"], lanes)
     settings = {**settings, "source": {"keyed": keyed}}
-    worker = await new_worker(settings).ready()
-    mixture = Mixture(2_000, until=int(time.time() * 1000), partitions=lanes, keyed=True)
-    await send(kafka.address, settings, *mixture.records())
-    await assert_exact(kafka.address, settings, worker)
-    assert worker.stop() == 0
+    await has_counted(kafka.address, settings, new_worker)
     before = await written(kafka.address, settings)
     other = new_worker({**settings, "source": {"keyed": not keyed}}, "other")
     assert await ended(other) == 1
@@ -298,14 +303,9 @@ async def test_a_log_that_was_made_anew_is_not_taken_for_the_old_one(
     kafka: KafkaBroker, settings: Settings, new_worker: NewWorker
 ) -> None:
     """What open windows had in it is lost; to go on would lose what they get from then on."""
-    lanes, topics = 4, settings["topics"]
-    await create_topic(kafka.address, topics["source"], lanes)
+    topics = settings["topics"]
     settings = {**settings, "source": {"keyed": True}}
-    worker = await new_worker(settings).ready()
-    mixture = Mixture(2_000, until=int(time.time() * 1000), partitions=lanes, keyed=True)
-    await send(kafka.address, settings, *mixture.records())
-    await assert_exact(kafka.address, settings, worker)
-    assert worker.stop() == 0
+    worker = await has_counted(kafka.address, settings, new_worker)
     async with admin_of(kafka.address) as admin:
         await admin.delete_topics([topics["keyed"]])
     await until(lambda: is_gone(kafka.address, topics["keyed"]))
