@@ -6,6 +6,7 @@ end nothing, and the status is 0.
 
     python -m tests.chaos --rounds 8 --seed 1
     python -m tests.chaos --rounds 20 --faults zombie,net-cut+kill-one --rate 5000
+    python -m tests.chaos --rounds 20 --keyed
     python -m tests.chaos --rounds 10 --program faust --rate 1000
     python -m tests.chaos --rounds 3 --measure recount --rate 20000
 """
@@ -51,6 +52,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=int, default=5_000, help="events a second (default 5000)")
     parser.add_argument("--brokers", type=int, default=1, choices=(1, 3), help="default 1")
     parser.add_argument(
+        "--keyed", action="store_true", help="the source topic is keyed by campaign: no hop"
+    )
+    parser.add_argument(
         "--program", choices=("campaign-streams", "faust"), default="campaign-streams"
     )
     parser.add_argument(
@@ -87,16 +91,23 @@ async def _run(options: argparse.Namespace, directory: Path) -> int:
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     make = FaustSystem if options.program == "faust" else System
-    system = make(directory, _log_to(directory / "chaos.log"), options.brokers)
+    notes = _log_to(directory / "chaos.log")
+    system = make(directory, notes, options.brokers, keyed=options.keyed)
     async with running(system) as it:
+        keyed = ", source.keyed" if options.keyed else ""
         report.say(
             f"Apache Kafka {it.kafka.version}, brokers: {options.brokers}, "
             f"Python {platform.python_version()}, {options.program}, "
-            f"seed {options.seed}, {options.rate:,} events/s"
+            f"seed {options.seed}, {options.rate:,} events/s{keyed}"
         )
         source, faust = it.topic("source"), isinstance(it, FaustSystem)
         traffic = Traffic(
-            it.kafka.address, source, options.rate, f"{options.seed}", countable=faust
+            it.kafka.address,
+            source,
+            options.rate,
+            f"{options.seed}",
+            countable=faust,
+            keyed=options.keyed,
         )
         await it.usual()
         if options.measure:

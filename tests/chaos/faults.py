@@ -20,7 +20,7 @@ from tests.chaos.link import (
     TXN_OFFSET_COMMIT,
     Link,
 )
-from tests.chaos.system import LANES, NAMES, SESSION_S, WINDOW_S, System
+from tests.chaos.system import NAMES, SESSION_S, WINDOW_S, System
 from tests.chaos.traffic import PARTITIONS, Traffic
 from tests.support.brokers import KafkaStartError
 
@@ -245,10 +245,10 @@ async def leader_lost(scene: Scene) -> None:
     if what == "group":
         broker = await kafka.coordinator("group", group)
     elif what == "transaction":
-        lane = scene.chance.randrange(LANES)
+        lane = scene.chance.randrange(scene.system.lanes)
         broker = await kafka.coordinator("transaction", f"{group}-lane-{lane}")
     else:
-        broker = await kafka.leader(system.topic(what), scene.chance.randrange(LANES))
+        broker = await kafka.leader(system.topic(what), scene.chance.randrange(scene.system.lanes))
     await _lose(scene, broker, f"which leads a {what}")
 
 

@@ -81,11 +81,15 @@ class System:
     Workers that end are started again, as a supervisor does, unless they are held down.
     """
 
-    def __init__(self, directory: Path, notes: logging.Logger, brokers: int) -> None:
+    def __init__(
+        self, directory: Path, notes: logging.Logger, brokers: int, *, keyed: bool = False
+    ) -> None:
         self.directory = directory
         self.notes = notes
         self.links = {name: Link(name, brokers) for name in NAMES}
         self.kafka = Cluster(list(self.links.values()), brokers)
+        self.keyed = keyed
+        """Whether the source topic is keyed by campaign, so that there is no hop."""
         self.workers: dict[str, Worker] = {}
         self.wanted: set[str] = set()
         self.held: Counter[str] = Counter()
@@ -110,7 +114,8 @@ class System:
         self.settings = settings_for(
             direct,
             "chaos",
-            topics={"partitions": LANES, "replication_factor": len(self.kafka.brokers)},
+            source={"keyed": self.keyed},
+            topics={"partitions": self.lanes, "replication_factor": len(self.kafka.brokers)},
             windows={"size": WINDOW_S, "grace": GRACE_S, "retention": RETENTION_S},
             rules=[RULE],
         )
@@ -127,6 +132,11 @@ class System:
     def _settings_over(self, link: Link) -> Settings:
         over_link = {**self.settings["kafka"], "bootstrap_servers": link.addresses}
         return {**self.settings, "kafka": over_link}
+
+    @property
+    def lanes(self) -> int:
+        """How many lanes the work is parted into."""
+        return PARTITIONS if self.keyed else LANES
 
     @property
     def window_s(self) -> int:

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
+from zlib import crc32
 
 import orjson
 from aiokafka.errors import KafkaError
@@ -47,11 +48,19 @@ class Traffic:
 
     What is wrong with them is changed while they flow: `broken` campaigns fail, `hot` has most of
     the events, `silent` partitions get none, `speed` multiplies the rate. With `countable` all of
-    them can be counted: none is broken, and none of a kind that is left out.
+    them can be counted: none is broken, and none of a kind that is left out. With `keyed` all
+    events of a campaign are in one partition.
     """
 
-    def __init__(
-        self, address: str, topic: str, rate: int, seed: str, *, countable: bool = False
+    def __init__(  # noqa: PLR0913 - what the stream is like
+        self,
+        address: str,
+        topic: str,
+        rate: int,
+        seed: str,
+        *,
+        countable: bool = False,
+        keyed: bool = False,
     ) -> None:
         self.rate = rate
         self.speed = 1.0
@@ -62,6 +71,7 @@ class Traffic:
         self._topic = topic
         self._chance = random.Random(seed)  # noqa: S311 - repeatable
         self._bad_share = 0.0 if countable else BAD
+        self._keyed = keyed
         self._late_from = int(time.time() * 1000) - LATE_BY_MS
         mixture = Mixture(0, until=0, campaigns=SOUND_CAMPAIGNS)
         self.campaigns = mixture.ids
@@ -99,18 +109,28 @@ class Traffic:
 
     def _record(self) -> SourceRecord:
         now = int(time.time() * 1000)
-        draw = self._chance.random()
-        value = self._bad(now) if draw < self._bad_share else self._good(now)
-        partition = int(self._chance.random() * PARTITIONS)
+        campaign_id, partition = self._addressed()
         while partition in self.silent:
-            partition = int(self._chance.random() * PARTITIONS)
+            campaign_id, partition = self._addressed()
+        draw = self._chance.random()
+        bad = draw < self._bad_share
+        value = self._bad(campaign_id, now) if bad else self._good(campaign_id, now)
+        if self._keyed:
+            return SourceRecord(partition, campaign_id.encode(), value)
         return SourceRecord(partition, b"some key" if draw < 0.5 else None, value)
 
-    def _good(self, now: int) -> bytes:
+    def _addressed(self) -> tuple[str, int]:
+        """Choose a campaign, and the partition that its event goes to."""
         draw = self._chance.random
         campaign_id = self.campaigns[int(draw() * len(self.campaigns))]
         if self.hot is not None and draw() < HOT:
             campaign_id = self.hot
+        if self._keyed:
+            return campaign_id, crc32(campaign_id.encode()) % PARTITIONS
+        return campaign_id, int(draw() * PARTITIONS)
+
+    def _good(self, campaign_id: str, now: int) -> bytes:
+        draw = self._chance.random
         patterns = self._sound[campaign_id]
         if campaign_id in self.broken and draw() < 0.5:
             patterns = self._failing[campaign_id]
@@ -118,11 +138,11 @@ class Traffic:
         at = self._late_from + now % 20_000 if draw() < LATE else now - int(draw() * DISORDER_MS)
         return b"%b%d%b" % (head, at, tail)
 
-    def _bad(self, now: int) -> bytes | None:
+    def _bad(self, campaign_id: str, now: int) -> bytes | None:
         reason, spoil = self._chance.choice(SPOILS)
         if reason == "too-large" and self._chance.random() < 0.9:
             return b"small"  # large ones are slow to send
-        event = send_event(self._chance.choice(self.campaigns), now, "SUCCESS")
+        event = send_event(campaign_id, now, "SUCCESS")
         return spoil(event, now)
 
 
