@@ -106,13 +106,13 @@ class Lanes:
     def placed(self, places: Mapping[TopicPartition, Place]) -> None:
         """Take note of which batches continue what the lanes have read."""
         for lane in self._lanes.values():
-            lane.place({p: place for p, place in places.items() if p in lane.positions})
+            lane.place(places)
 
     async def take(self, batch: Batch) -> None:
         """Give a batch to its lane."""
         number = batch.partition.partition % self._assignor.lanes
         lane = self._lanes.get(number)
-        if lane is not None and batch.partition in lane.positions:
+        if lane is not None:
             await lane.take(batch)
 
     # Rebalances

@@ -12,6 +12,7 @@ from streams.domain.partition import CampaignPartition
 from streams.domain.sources import SourcePartition
 from streams.engine.job import Job
 from streams.engine.lane import Lane
+from streams.engine.progress import Progress
 from streams.engine.records import POSITIONS_KEY, Position, from_committed, read_positions
 from streams.engine.recovery import committed_offsets, end_of, read_log, read_state, reading
 from streams.engine.writer import LaneLostError, Writer
@@ -63,24 +64,21 @@ class Opening:
             await writer.open()
             feeders = range(sources) if self._job.hop else (number,)
             partition = CampaignPartition(number, self._job.watch, feeders, self._job.now())
-            positions = await self._restore(partition, set(partitions))
+            progress = await self._restore(partition, set(partitions))
         except BaseException:
             await writer.close()
             raise
         job = self._job
         read = {
-            each.partition: SourcePartition(
-                each.partition, job.intake, job.campaigns, at.event_time
-            )
-            for each, at in positions.items()
-            if each.topic == job.topics.source
+            source: SourcePartition(source, job.intake, job.campaigns, event_time)
+            for source, event_time in progress.event_times(job.topics.source).items()
         }
-        return Lane(number, job, writer, partition, positions, read)
+        return Lane(job, writer, partition, progress, read)
 
     async def _restore(
         self, partition: CampaignPartition, partitions: set[TopicPartition]
-    ) -> dict[TopicPartition, Position]:
-        """Read the state back; return from where to read on."""
+    ) -> Progress:
+        """Read the state back; return from where to go on."""
         number = partition.number
         written: dict[TopicPartition, Position] = {}
 
@@ -100,14 +98,14 @@ class Opening:
                 lambda at, end: self._progress(number, at, end),
             )
             self._check(written, log)
-            positions = await self._positions(consumer, partitions, written)
+            read = await self._positions(consumer, partitions, written)
+            own_ends = {state: state_end}
             if not self._job.hop:
                 # The log is the lane's own: all that is in it was added to the windows.
-                end = await end_of(consumer, log, committed=self._exactly_once)
-                positions[log] = Position(end)
-            positions[state] = Position(state_end)
-            replayed = await self._replay(consumer, partition, log, positions[log].offset)
-        partition.resume(self._job.now(), positions[log].offset)
+                own_ends[log] = await end_of(consumer, log, committed=self._exactly_once)
+            progress = Progress(state, log, read, own_ends)
+            replayed = await self._replay(consumer, partition, log, progress.next_in_log)
+        partition.resume(self._job.now(), progress.next_in_log)
         _log.info(
             "lane open",
             lane=number,
@@ -115,7 +113,7 @@ class Opening:
             replayed_blocks=replayed,
             cells=len(partition.table),
         )
-        return positions
+        return progress
 
     def _check(self, written: Mapping[TopicPartition, Position], log: TopicPartition) -> None:
         """See whether the state was written with a hop: then the log is one of the things read."""

@@ -83,7 +83,8 @@ class Writer(Protocol):
         """Commit the writes.
 
         Returns:
-            For each partition that got records, the offset after the last one.
+            For each partition that got records, where the next one will be, if nobody else writes
+            to it.
 
         Raises:
             WriteError: if that failed; the writer has to be closed and another one opened.
@@ -164,10 +165,11 @@ class TransactionalWriter:
         for step in asyncio.as_completed(steps):
             await step
             moved()
-        ends = _ends(sent)
-        _check_begin(sent, writes.begin)
+        spans = _spans(sent)
+        _check_begin(spans, writes.begin)
         await producer.commit_transaction()
-        return ends
+        # The end of the transaction takes an offset as well.
+        return {partition: span.stop + 1 for partition, span in spans.items()}
 
     async def close(self) -> None:
         """Close the producer; a transaction under way is left for the next owner to abort."""
@@ -216,7 +218,7 @@ class PlainWriter:
                 await self._commit(writes.offsets)
         except KafkaError as error:
             raise WriteError(f"the records were not written: {error!r}") from error
-        return _ends(sent)
+        return {partition: span.stop for partition, span in _spans(sent).items()}
 
     async def close(self) -> None:
         """Close the producer."""
@@ -260,23 +262,26 @@ async def send_records(
     return sent
 
 
-def _ends(sent: list[Sent]) -> dict[TopicPartition, int]:
-    """Return the offset after the last record, by partition.
+def _spans(sent: list[Sent]) -> dict[TopicPartition, range]:
+    """Return the offsets that the records got, by partition.
 
     Raises:
         WriteError: one is not known. A broker that has a batch already, and has forgotten where,
             says so with the offset -1 (DUPLICATE_SEQUENCE_NUMBER).
     """
-    ends: dict[TopicPartition, int] = {}
+    spans: dict[TopicPartition, range] = {}
     for partition, records, acknowledged in sent:
         offset = acknowledged.result().offset
         if offset < 0:
             raise WriteError(f"the broker does not know where in {partition} the records are")
-        ends[partition] = max(offset + records, ends.get(partition, 0))
-    return ends
+        span = spans.get(partition, range(offset, offset))
+        spans[partition] = range(min(offset, span.start), max(offset + records, span.stop))
+    return spans
 
 
-def _check_begin(sent: list[Sent], begin: Mapping[TopicPartition, int]) -> None:
+def _check_begin(
+    spans: Mapping[TopicPartition, range], begin: Mapping[TopicPartition, int]
+) -> None:
     """See that nothing was in a partition that its only writer does not know of.
 
     A broker that was just restarted may say for a moment that a partition ends before a
@@ -285,15 +290,11 @@ def _check_begin(sent: list[Sent], begin: Mapping[TopicPartition, int]) -> None:
     Raises:
         WriteError: if there was something.
     """
-    begins: dict[TopicPartition, int] = {}
-    for partition, _, acknowledged in sent:
-        offset = acknowledged.result().offset
-        begins[partition] = min(offset, begins.get(partition, offset))
     for partition, expected in begin.items():
-        if begins[partition] != expected:
+        if spans[partition].start != expected:
             raise WriteError(
                 f"{partition} was read up to offset {expected}, but has records up to "
-                f"{begins[partition]}"
+                f"{spans[partition].start}"
             )
 
 

@@ -190,7 +190,7 @@ async def test_a_flush_that_is_broken_off_loses_the_lane_too() -> None:
 async def test_a_failed_flush_within_take_is_told_by_the_next_tick(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 1)
+    monkeypatch.setattr("streams.engine.unwritten.FULL_COUNTS", 1)
     bench = Bench()
     bench.writer.fail()
     await bench.take(SOURCE, send(), send(THERE))
@@ -199,7 +199,7 @@ async def test_a_failed_flush_within_take_is_told_by_the_next_tick(
 
 
 async def test_a_full_lane_flushes_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 2)
+    monkeypatch.setattr("streams.engine.unwritten.FULL_COUNTS", 2)
     bench = Bench()
     await bench.take(SOURCE, send(), send())
     assert bench.writer.written == []
@@ -284,7 +284,7 @@ async def test_without_a_hop_a_window_begins_after_all_blocks_that_were_written(
         await bench.take(SOURCE, send(time=MS - 3_600_000 + minutes * 60_000))
         await bench.lane.tick()
     (clock,) = state_of(bench.writer.written[1].records[STATE]).values()
-    assert list(orjson.loads(clock or b"")["unsettled"].values()) == [[0, None], [1, None]]
+    assert list(orjson.loads(clock or b"")["unsettled"].values()) == [[0, None], [2, None]]
 
 
 async def test_a_block_of_another_version_stops_the_worker_and_loses_nothing() -> None:
@@ -311,11 +311,11 @@ async def test_the_brokers_time_is_taken_where_the_topic_has_it(
 async def test_while_a_full_lane_is_written_down_more_is_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 1)
+    monkeypatch.setattr("streams.engine.unwritten.FULL_COUNTS", 1)
     bench = Bench()
     let_go = bench.writer.hold()
     await bench.take(SOURCE, send(HERE), send(THERE))
-    assert bench.lane.is_full is False, "the early flush has taken it"
+    assert bench.lane._unwritten.is_full is False, "the early flush has taken it"
     await bench.take(SOURCE, send(HERE))
     assert bench.lane.positions[SOURCE] == 3
     full_again = asyncio.create_task(bench.take(SOURCE, send(THERE)))
@@ -335,7 +335,7 @@ async def test_while_a_full_lane_is_written_down_more_is_counted(
 async def test_an_early_flush_that_fails_is_not_passed_over(
     monkeypatch: pytest.MonkeyPatch, error: Exception, told: type[Exception]
 ) -> None:
-    monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 0)
+    monkeypatch.setattr("streams.engine.unwritten.FULL_COUNTS", 0)
     bench = Bench()
     bench.writer.failure = error
     await bench.take(SOURCE, send(HERE))
@@ -354,7 +354,7 @@ async def test_what_was_collected_and_lost_on_the_way_is_not_passed_over(
 ) -> None:
     bench = Bench()
     with monkeypatch.context() as patch:
-        patch.setattr("streams.engine.lane.FULL_COUNTS", 0 if early else 9)
+        patch.setattr("streams.engine.unwritten.FULL_COUNTS", 0 if early else 9)
         patch.setattr(bench.lane.partition, "take_changes", lambda _: 1 / 0)
         await bench.take(SOURCE, send(HERE))
         with pytest.raises(ZeroDivisionError):
@@ -378,7 +378,7 @@ async def test_half_a_batch_is_not_written(monkeypatch: pytest.MonkeyPatch) -> N
 async def test_a_parked_lane_writes_no_more_than_its_last_flush(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 1)
+    monkeypatch.setattr("streams.engine.unwritten.FULL_COUNTS", 1)
     bench = Bench()
     let_go = bench.writer.hold()
     await bench.take(SOURCE, send(HERE), send(THERE))
@@ -398,7 +398,7 @@ async def test_a_parked_lane_writes_no_more_than_its_last_flush(
 
 
 async def test_two_that_find_a_lane_full_begin_one_flush(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 1)
+    monkeypatch.setattr("streams.engine.unwritten.FULL_COUNTS", 1)
     bench = Bench()
     let_go = bench.writer.hold()
     await bench.take(SOURCE, send(HERE), send(THERE))
@@ -413,7 +413,7 @@ async def test_without_a_hop_time_waits_for_a_flush_that_is_under_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Or counts that close their own window would be taken for late when they are read again."""
-    monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 1)
+    monkeypatch.setattr("streams.engine.unwritten.FULL_COUNTS", 1)
     bench = Bench(hop=False)
     windows = bench.lane.partition.watch.windows
     old = MS - 3_600_000
@@ -425,14 +425,16 @@ async def test_without_a_hop_time_waits_for_a_flush_that_is_under_way(
     await ticking
     (clock,) = state_of(bench.writer.written[-1].records[STATE]).values()
     unsettled = orjson.loads(clock or b"")["unsettled"]
-    assert unsettled[str(windows.start_of(old))] == [0, 1], "late from behind the block on"
+    assert unsettled[str(windows.start_of(old))] == [0, 2], (
+        "late from behind the block and its transaction on"
+    )
 
 
 async def test_a_lost_lane_is_let_go_without_the_collector(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It may hold hundreds of megabytes, and the collector runs seldom."""
-    monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 0)
+    monkeypatch.setattr("streams.engine.unwritten.FULL_COUNTS", 0)
     bench = Bench()
     gone = weakref.ref(bench.lane)
     gc.disable()
@@ -454,7 +456,7 @@ async def test_a_lost_lane_is_let_go_without_the_collector(
 async def test_closing_waits_for_a_flush_that_is_under_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streams.engine.lane.FULL_COUNTS", 0)
+    monkeypatch.setattr("streams.engine.unwritten.FULL_COUNTS", 0)
     bench = Bench()
     let_go = bench.writer.hold()
     await bench.take(SOURCE, send(HERE))

@@ -228,10 +228,9 @@ async def test_a_lane_that_cannot_be_flushed_is_not_kept() -> None:
     async with rig() as made:
         await made.lanes.assign(SHARE, 1)
         await made.opened(1)
+        await made.bench.take(SOURCE, b"nonsense")
         made.bench.lane.parked = True  # before its own task can flush
         made.bench.writer.fail()
-        made.bench.lane._dead_bytes = 0
-        made.bench.lane.positions[SOURCE] = 1
         await made.lanes.revoked()
         assert made.lanes.ready() == {}
         await made.lanes.assign(SHARE, 2)

@@ -16,7 +16,7 @@ from streams.engine.writer import (
     TransactionalWriter,
     WriteError,
     Writes,
-    _ends,
+    _spans,
 )
 from tests.chaos.kafka import linked_kafka
 from tests.support.brokers import KafkaBroker, RunningBroker
@@ -67,7 +67,7 @@ async def test_nothing_is_committed_behind_something_that_was_not_read(
         writes = writes_to(unique, b"one", b"two")
         writes.begin[partition] = begin
         # Two records and the end of the transaction.
-        assert await writer.write(writes) == {partition: begin + 2}
+        assert await writer.write(writes) == {partition: begin + 3}
     writes = writes_to(unique, b"three")
     writes.begin[partition] = 3
     with pytest.raises(WriteError, match="read up to offset 3, but has records up to 6"):
@@ -233,9 +233,9 @@ async def test_a_broker_that_does_not_know_where_the_records_are() -> None:
         acknowledged.set_result(RecordMetadata("t", 3, partition, offset, 0, 0, 0))
         return Sent(partition, 2, acknowledged)
 
-    assert _ends([sent(5), sent(7)]) == {partition: 9}
+    assert _spans([sent(5), sent(7)]) == {partition: range(5, 9)}
     with pytest.raises(WriteError, match="does not know where"):
-        _ends([sent(5), sent(-1)])
+        _spans([sent(5), sent(-1)])
 
 
 SIZES = (1, BATCH_BYTES - 100, 1, BATCH_BYTES + 1, 3_000_000, 7)

@@ -15,6 +15,7 @@ from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
 from streams.engine.job import Job, Topics
 from streams.engine.lane import Lane
+from streams.engine.progress import Progress
 from streams.engine.records import POSITIONS_KEY, Position, from_committed, read_positions
 from streams.engine.transport import Batch, Place
 from streams.engine.writer import Record, WriteError, Writes
@@ -59,7 +60,7 @@ class KeepingWriter:
         for partition, records in writes.records.items():
             # A transaction's end takes an offset as well.
             self.ends[partition] = self.ends.get(partition, 0) + len(records) + 1
-        return {partition: self.ends[partition] - 1 for partition in writes.records}
+        return {partition: self.ends[partition] for partition in writes.records}
 
     def _check_positions(self, writes: Writes) -> None:
         """Whatever moves an offset says so in the state as well: take that record away."""
@@ -132,10 +133,12 @@ class Bench:
         intake = Intake(watch.windows, max_record_bytes=2000)
         campaigns = Campaigns(2 if hop else 1)
         job = Job(TOPICS, hop, intake, watch, lambda: self.now, self.gauges, campaigns)
-        positions = dict.fromkeys((SOURCE, KEYED, STATE), Position(0))
+        read = (SOURCE, KEYED) if hop else (SOURCE,)
+        own_ends = dict.fromkeys(self.writer.own, 0)
+        progress = Progress(STATE, KEYED, dict.fromkeys(read, Position(0)), own_ends)
         partition = CampaignPartition(1, watch, [0, 1] if hop else [1], NOW)
         sources = {1: SourcePartition(1, intake, campaigns)}
-        self.lane = Lane(1, job, self.writer, partition, positions, sources)
+        self.lane = Lane(job, self.writer, partition, progress, sources)
         self.lane.place({each: Place(0, 0) for each in self.lane.positions})
 
     async def take(
