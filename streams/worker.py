@@ -16,6 +16,7 @@ from streams.domain.campaigns import Campaigns
 from streams.engine.app import build_app
 from streams.engine.assignor import LaneAssignor
 from streams.engine.client import check_broker, connection
+from streams.engine.hanging import TransactionalId
 from streams.engine.job import Job, Topics
 from streams.engine.lag import watch_lag
 from streams.engine.lanes import Lanes
@@ -52,7 +53,8 @@ class Worker:
         self.metrics = Metrics(self._version)
         self.watch = watch_of(configuration)
         self._writers_turn = asyncio.Lock()
-        job = self._job(counts)
+        self._transactional_ids: dict[int, TransactionalId] = {}
+        self._job = job = self._new_job(counts)
         self._assignor = LaneAssignor(
             counts[job.topics.state], job.topics.source, job.topics.keyed if job.hop else None
         )
@@ -67,7 +69,7 @@ class Worker:
 
     # The parts
 
-    def _job(self, counts: Mapping[str, int]) -> Job:
+    def _new_job(self, counts: Mapping[str, int]) -> Job:
         topics = self.configuration.topics
         hop, lanes = not self.configuration.source.keyed, counts[topics.state]
         return Job(
@@ -111,11 +113,20 @@ class Worker:
     def _new_writer(self, lane: int) -> Writer:
         kafka = self.configuration.kafka
         if kafka.guarantee == "exactly-once":
-            transactional_id = f"{kafka.group_id}-lane-{lane}"
             return TransactionalWriter(
-                self._connection, transactional_id, kafka.transaction_timeout, kafka.group_id
+                self._connection, self._transactional_id(lane), kafka.transaction_timeout
             )
         return PlainWriter(self._connection, self._commit, self._writers_turn)
+
+    def _transactional_id(self, lane: int) -> TransactionalId:
+        """Return the same one whenever the lane is opened."""
+        if lane not in self._transactional_ids:
+            group_id = self.configuration.kafka.group_id
+            written = self._job.written_by(lane, self.lanes.partitions())
+            self._transactional_ids[lane] = TransactionalId(
+                self._connection, f"{group_id}-lane-{lane}", group_id, written
+            )
+        return self._transactional_ids[lane]
 
     def _new_api(self) -> ApiServer:
         return ApiServer(

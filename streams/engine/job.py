@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from aiokafka.structs import TopicPartition
+
 from streams.domain.campaigns import Campaigns
 from streams.domain.events import Rejected
 from streams.domain.partition import Watch
@@ -66,3 +68,13 @@ class Job:
     now: Callable[[], float]
     instruments: Instruments
     campaigns: Campaigns
+
+    def written_by(self, lane: int, lanes: int) -> list[TopicPartition]:
+        """Return all partitions that one of so many lanes may write to."""
+        topics = self.topics
+        return [
+            TopicPartition(topics.state, lane),
+            *(TopicPartition(topics.keyed, n) for n in (range(lanes) if self.hop else (lane,))),
+            *(TopicPartition(topics.alerts, n) for n in range(topics.alerts_partitions)),
+            TopicPartition(topics.dead_letter, lane % topics.dead_letter_partitions),
+        ]

@@ -15,6 +15,7 @@ from aiokafka.errors import IllegalOperation, KafkaError
 from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
 
 from streams.engine.broken_connections import treat_as_broken
+from streams.engine.hanging import Producer, TransactionalId
 
 BATCH_BYTES = 512 * 1024
 """Upper size of one batch; a single record may be larger."""
@@ -103,16 +104,15 @@ class TransactionalWriter:
         connection: keyword arguments for aiokafka clients.
         transactional_id: the lane's own: opening it anywhere fences all who opened it before.
         timeout: seconds after which the broker aborts a transaction that nobody ends.
-        group_id: the consumer group that the offsets belong to.
     """
 
     def __init__(
-        self, connection: Mapping[str, Any], transactional_id: str, timeout: float, group_id: str
+        self, connection: Mapping[str, Any], transactional_id: TransactionalId, timeout: float
     ) -> None:
         treat_as_broken()
         self._producer = AIOKafkaProducer(
             **connection,
-            transactional_id=transactional_id,
+            transactional_id=transactional_id.name,
             transaction_timeout_ms=int(timeout * 1000),
             # No request is sent again because its answer is late: should the first one come after
             # the second, it could end the next transaction. The writer gives up before that.
@@ -121,15 +121,18 @@ class TransactionalWriter:
             # A transaction often meets the end of the one before it, for a few milliseconds.
             retry_backoff_ms=20,
         )
-        self._group_id = group_id
+        self._id = transactional_id
         self._timeout = timeout
         self._failed = False
 
     async def open(self) -> None:
-        """Fence earlier writers; their unfinished transaction is aborted."""
+        """Fence earlier writers; their unfinished transaction is aborted, wherever it wrote to."""
         try:
             async with asyncio.timeout(self._timeout):
+                await self._id.look()
                 await self._producer.start()
+                known = self._producer._txn_manager  # noqa: SLF001 - no other way to see it
+                await self._id.end_hanging(Producer(known.producer_id, known.producer_epoch))
         except (KafkaError, TimeoutError) as error:
             raise WriteError(f"the transactional producer cannot start: {error!r}") from error
 
@@ -160,7 +163,7 @@ class TransactionalWriter:
         sent = await send_records(producer, writes.records, moved)
         steps: list[asyncio.Future[Any]] = [each.acknowledged for each in sent]
         if writes.offsets:
-            offsets = producer.send_offsets_to_transaction(writes.offsets, self._group_id)
+            offsets = producer.send_offsets_to_transaction(writes.offsets, self._id.group_id)
             steps.append(_quiet(asyncio.ensure_future(offsets)))
         for step in asyncio.as_completed(steps):
             await step
