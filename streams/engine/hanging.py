@@ -20,9 +20,12 @@ from typing import Any, NamedTuple
 import structlog
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
     IncompatibleBrokerVersion,
     LeaderNotAvailableError,
     NoError,
+    NotCoordinatorForGroupError,
     TopicAuthorizationFailedError,
     for_code,
 )
@@ -38,6 +41,12 @@ from streams.engine.inspecting import DescribeProducers, DescribeTransactions
 _log = structlog.get_logger(__name__)
 
 TRANSACTIONAL_ID_NOT_FOUND = 105
+NOT_YET = (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
+"""Of the coordinator of transactions, too."""
 AGAIN_AFTER = 0.02
 """Seconds. The end of a transaction is written a few milliseconds after it was decided on."""
 
@@ -86,26 +95,33 @@ class TransactionalId:
     async def look(self) -> None:
         """Take note of how the last transaction ended; to be called before a producer is opened.
 
+        Waits for a coordinator that is not there yet, or does not know yet.
+
         Raises:
             KafkaError: if the coordinator does not say.
         """
-        request = DescribeTransactions([self.name])
         async with self._client() as client:
-            try:
-                ((code, _, state, _, _, producer_id, epoch, *_),) = (
-                    await self._ask_coordinator(client, request)
-                ).transactions
-            except IncompatibleBrokerVersion:
-                return
-        if code != TRANSACTIONAL_ID_NOT_FOUND:
-            _check(code)
+            while True:
+                try:
+                    self._committed = await self._last_committed(client)
+                except NOT_YET:
+                    await asyncio.sleep(AGAIN_AFTER)
+                except IncompatibleBrokerVersion:
+                    return
+                else:
+                    return
+
+    async def _last_committed(self, client: AIOKafkaClient) -> Producer | None:
+        """Return whose transaction was the last one, if it was committed."""
+        answer = await self._ask_coordinator(client, DescribeTransactions([self.name]))
+        ((code, _, state, _, _, producer_id, epoch, *_),) = answer.transactions
+        if code == TRANSACTIONAL_ID_NOT_FOUND:
+            return None
+        _check(code)
         known = Producer(producer_id, epoch)
-        if state in {"PrepareCommit", "CompleteCommit"} or (
-            state == "Empty" and known.follows(self._committed)
-        ):
-            self._committed = known
-        else:
-            self._committed = None
+        if state == "Empty":
+            return known if known.follows(self._committed) else None
+        return known if state in {"PrepareCommit", "CompleteCommit"} else None
 
     async def end_hanging(self, producer: Producer) -> None:
         """End what hangs, as its own transaction ended; to be called when `producer` is open.

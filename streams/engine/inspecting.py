@@ -20,7 +20,7 @@ from aiokafka.protocol.types import (
 _NO_TAGS: dict[int, bytes] = {}
 
 
-class DescribeProducersResponse(Response):
+class DescribeProducersResponse(Response):  # type: ignore[misc] # aiokafka has no types
     """For each partition, its error code and the producers that wrote to it of late."""
 
     API_KEY = 61
@@ -59,7 +59,7 @@ class DescribeProducersResponse(Response):
     )
 
 
-class DescribeProducersRequest(RequestStruct):
+class DescribeProducersRequest(RequestStruct):  # type: ignore[misc] # aiokafka has no types
     """As it is sent."""
 
     FLEXIBLE_VERSION = True
@@ -79,7 +79,7 @@ class DescribeProducersRequest(RequestStruct):
     )
 
 
-class DescribeProducers(Request[DescribeProducersRequest]):
+class DescribeProducers(Request[DescribeProducersRequest]):  # type: ignore[misc] # aiokafka has no types
     """Asks the leader of partitions who writes to them, and since which offset in a transaction.
 
     Args:
@@ -98,7 +98,7 @@ class DescribeProducers(Request[DescribeProducersRequest]):
         return request_struct_class(self._topics, _NO_TAGS)
 
 
-class DescribeTransactionsResponse(Response):
+class DescribeTransactionsResponse(Response):  # type: ignore[misc] # aiokafka has no types
     """For each transactional id, its error code, state and producer."""
 
     API_KEY = 65
@@ -130,7 +130,7 @@ class DescribeTransactionsResponse(Response):
     )
 
 
-class DescribeTransactionsRequest(RequestStruct):
+class DescribeTransactionsRequest(RequestStruct):  # type: ignore[misc] # aiokafka has no types
     """As it is sent."""
 
     FLEXIBLE_VERSION = True
@@ -143,7 +143,7 @@ class DescribeTransactionsRequest(RequestStruct):
     )
 
 
-class DescribeTransactions(Request[DescribeTransactionsRequest]):
+class DescribeTransactions(Request[DescribeTransactionsRequest]):  # type: ignore[misc] # aiokafka has no types
     """Asks the coordinator of transactional ids how their last transactions stand.
 
     Args:
