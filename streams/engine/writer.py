@@ -287,8 +287,8 @@ def _check_begin(
 ) -> None:
     """See that nothing was in a partition that its only writer does not know of.
 
-    A broker that was just restarted may say for a moment that a partition ends before a
-    transaction that was committed: whoever read up to there must not go on from there.
+    Such as a transaction that hung while the partition was read, and would be committed now: whoever
+    read up to there must not go on from there.
 
     Raises:
         WriteError: if there was something.
