@@ -287,8 +287,7 @@ def _check_begin(
 ) -> None:
     """See that nothing was in a partition that its only writer does not know of.
 
-    Such as a transaction that hung while the partition was read, and would be committed now: whoever
-    read up to there must not go on from there.
+    Such as a transaction that hung while the partition was read, and would be committed now.
 
     Raises:
         WriteError: if there was something.
