@@ -16,7 +16,7 @@ from streams.domain.campaigns import Campaigns
 from streams.engine.app import build_app
 from streams.engine.assignor import LaneAssignor
 from streams.engine.client import check_broker, connection
-from streams.engine.hanging import TransactionalId
+from streams.engine.hanging import TransactionEnds
 from streams.engine.job import Job, Topics
 from streams.engine.lag import watch_lag
 from streams.engine.lanes import Lanes
@@ -53,7 +53,7 @@ class Worker:
         self.metrics = Metrics(self._version)
         self.watch = watch_of(configuration)
         self._writers_turn = asyncio.Lock()
-        self._transactional_ids: dict[int, TransactionalId] = {}
+        self._ends: dict[int, TransactionEnds] = {}
         self._job = job = self._new_job(counts)
         self._assignor = LaneAssignor(
             counts[job.topics.state], job.topics.source, job.topics.keyed if job.hop else None
@@ -114,19 +114,19 @@ class Worker:
         kafka = self.configuration.kafka
         if kafka.guarantee == "exactly-once":
             return TransactionalWriter(
-                self._connection, self._transactional_id(lane), kafka.transaction_timeout
+                self._connection, self._ends_of(lane), kafka.transaction_timeout
             )
         return PlainWriter(self._connection, self._commit, self._writers_turn)
 
-    def _transactional_id(self, lane: int) -> TransactionalId:
-        """Return the same one whenever the lane is opened."""
-        if lane not in self._transactional_ids:
+    def _ends_of(self, lane: int) -> TransactionEnds:
+        """Return the same one whenever the lane is opened: it keeps in mind what it saw."""
+        if lane not in self._ends:
             group_id = self.configuration.kafka.group_id
-            written = self._job.written_by(lane, self.lanes.partitions())
-            self._transactional_ids[lane] = TransactionalId(
-                self._connection, f"{group_id}-lane-{lane}", group_id, written
+            state, *others = self._job.written_by(lane, self.lanes.partitions())
+            self._ends[lane] = TransactionEnds(
+                self._connection, f"{group_id}-lane-{lane}", group_id, state, [state, *others]
             )
-        return self._transactional_ids[lane]
+        return self._ends[lane]
 
     def _new_api(self) -> ApiServer:
         return ApiServer(

@@ -76,7 +76,7 @@ class CampaignPartition:
 
         Args:
             block: the counts.
-            offset: where in the log the block is; or, if it is yet to be written, the log's end.
+            offset: where in the log the block is; or, if it is yet to be written, where it will be.
             now: wall-clock time (s, UTC).
         """
         for counts in block.windows:

@@ -4,7 +4,7 @@ The fields are those of `DescribeProducersRequest.json` and `DescribeTransaction
 of their responses, in Apache Kafka (KIP-664).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
@@ -88,8 +88,8 @@ class DescribeProducers(Request[DescribeProducersRequest]):  # type: ignore[misc
 
     API_KEY = 61
 
-    def __init__(self, topics: Mapping[str, Sequence[int]]) -> None:
-        self._topics = [(name, partitions, _NO_TAGS) for name, partitions in topics.items()]
+    def __init__(self, topics: Iterable[tuple[str, Sequence[int]]]) -> None:
+        self._topics = [(name, partitions, _NO_TAGS) for name, partitions in topics]
 
     def build(
         self, request_struct_class: type[DescribeProducersRequest]

@@ -70,7 +70,7 @@ class Job:
     campaigns: Campaigns
 
     def written_by(self, lane: int, lanes: int) -> list[TopicPartition]:
-        """Return all partitions that one of so many lanes may write to."""
+        """Return all partitions that one of so many lanes may write to, that of the state first."""
         topics = self.topics
         return [
             TopicPartition(topics.state, lane),

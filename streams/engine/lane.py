@@ -233,8 +233,8 @@ class Lane:
             self.partition.hand_over()
         for key, value in self.partition.take_changes(now):
             writes.add(self._job.topics.state, self.partition.number, Record(key, value))
-        self._unwritten.write(writes)
-        self._progress.write(writes)
+        self._unwritten.add_to(writes)
+        self._progress.add_to(writes)
         return writes
 
     def _collect_blocks(self, writes: Writes) -> None:

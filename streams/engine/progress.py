@@ -101,7 +101,7 @@ class Progress:
 
     # Writing
 
-    def write(self, writes: Writes) -> None:
+    def add_to(self, writes: Writes) -> None:
         """Add how far the lane has read, and where its own records have to begin."""
         moved = {
             partition: at
@@ -117,4 +117,5 @@ class Progress:
     def commit(self, writes: Writes, ends: Mapping[TopicPartition, int]) -> None:
         """Take note that writes are committed, and where their partitions end now."""
         self._committed |= {each: from_committed(at) for each, at in writes.offsets.items()}
-        self._own_ends |= {each: ends[each] for each in self._own_ends.keys() & ends.keys()}
+        for each in self._own_ends.keys() & ends.keys():
+            self._own_ends[each] = max(self._own_ends[each], ends[each])

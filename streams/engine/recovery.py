@@ -57,7 +57,7 @@ async def read_state(
         progress: is called with the offset reached and the end.
 
     Returns:
-        The number of records, and the offset after the last one.
+        The number of records, and the offset at which the next one will be.
     """
     consumer.assign([partition])
     await consumer.seek_to_beginning(partition)

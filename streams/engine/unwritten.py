@@ -70,7 +70,7 @@ class Unwritten:
         self._job.instruments.counted(tally)
         return tally.blocks()
 
-    def write(self, writes: Writes) -> None:
+    def add_to(self, writes: Writes) -> None:
         """Hand out transitions and dead letters."""
         topics = self._job.topics
         decided, self._decided = self._decided, []

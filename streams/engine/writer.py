@@ -15,7 +15,7 @@ from aiokafka.errors import IllegalOperation, KafkaError
 from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
 
 from streams.engine.broken_connections import treat_as_broken
-from streams.engine.hanging import Producer, TransactionalId
+from streams.engine.hanging import Producer, TransactionEnds
 
 BATCH_BYTES = 512 * 1024
 """Upper size of one batch; a single record may be larger."""
@@ -102,17 +102,18 @@ class TransactionalWriter:
 
     Args:
         connection: keyword arguments for aiokafka clients.
-        transactional_id: the lane's own: opening it anywhere fences all who opened it before.
+        ends: of the lane's own transactional id: opening that anywhere fences all who opened it
+            before.
         timeout: seconds after which the broker aborts a transaction that nobody ends.
     """
 
     def __init__(
-        self, connection: Mapping[str, Any], transactional_id: TransactionalId, timeout: float
+        self, connection: Mapping[str, Any], ends: TransactionEnds, timeout: float
     ) -> None:
         treat_as_broken()
         self._producer = AIOKafkaProducer(
             **connection,
-            transactional_id=transactional_id.name,
+            transactional_id=ends.transactional_id,
             transaction_timeout_ms=int(timeout * 1000),
             # No request is sent again because its answer is late: should the first one come after
             # the second, it could end the next transaction. The writer gives up before that.
@@ -121,7 +122,7 @@ class TransactionalWriter:
             # A transaction often meets the end of the one before it, for a few milliseconds.
             retry_backoff_ms=20,
         )
-        self._id = transactional_id
+        self._ends = ends
         self._timeout = timeout
         self._failed = False
 
@@ -129,12 +130,16 @@ class TransactionalWriter:
         """Fence earlier writers; their unfinished transaction is aborted, wherever it wrote to."""
         try:
             async with asyncio.timeout(self._timeout):
-                await self._id.look()
+                await self._ends.look()
                 await self._producer.start()
-                known = self._producer._txn_manager  # noqa: SLF001 - no other way to see it
-                await self._id.end_hanging(Producer(known.producer_id, known.producer_epoch))
-        except (KafkaError, TimeoutError) as error:
+                await self._ends.settle(self._known_as())
+        except (KafkaError, TimeoutError, AssertionError) as error:
+            # A broker that stops may say that there are no brokers, and aiokafka asserts that.
             raise WriteError(f"the transactional producer cannot start: {error!r}") from error
+
+    def _known_as(self) -> Producer:
+        manager = self._producer._txn_manager  # noqa: SLF001 - there is no other way to see it
+        return Producer(manager.producer_id, manager.producer_epoch)
 
     async def write(self, writes: Writes) -> Mapping[TopicPartition, int]:
         """Commit the writes in one transaction."""
@@ -159,11 +164,12 @@ class TransactionalWriter:
         self, writes: Writes, moved: Callable[[], None]
     ) -> Mapping[TopicPartition, int]:
         producer = self._producer
+        await self._ends.check(producer.client, self._known_as())
         await producer.begin_transaction()
         sent = await send_records(producer, writes.records, moved)
         steps: list[asyncio.Future[Any]] = [each.acknowledged for each in sent]
         if writes.offsets:
-            offsets = producer.send_offsets_to_transaction(writes.offsets, self._id.group_id)
+            offsets = producer.send_offsets_to_transaction(writes.offsets, self._ends.group_id)
             steps.append(_quiet(asyncio.ensure_future(offsets)))
         for step in asyncio.as_completed(steps):
             await step

@@ -65,6 +65,8 @@ def _arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.brokers == 1 and {*itertools.chain.from_iterable(options.faults)} & {*OF_SEVERAL}:
         parser.error(f"{', '.join(OF_SEVERAL)}: add --brokers 3")
+    if options.keyed and options.program == "faust":
+        parser.error("--keyed: Faust's plain agent keys its events in any case")
     return options
 
 

@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
-from zlib import crc32
 
 import orjson
 from aiokafka.errors import KafkaError
@@ -126,7 +125,8 @@ class Traffic:
         if self.hot is not None and draw() < HOT:
             campaign_id = self.hot
         if self._keyed:
-            return campaign_id, crc32(campaign_id.encode()) % PARTITIONS
+            # Not as the program parts campaigns: it must not rely on that here.
+            return campaign_id, sum(campaign_id.encode()) % PARTITIONS
         return campaign_id, int(draw() * PARTITIONS)
 
     def _good(self, campaign_id: str, now: int) -> bytes:

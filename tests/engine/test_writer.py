@@ -8,7 +8,7 @@ import pytest
 from aiokafka.errors import ProducerFenced
 from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
 
-from streams.engine.hanging import TransactionalId
+from streams.engine.hanging import TransactionEnds
 from streams.engine.writer import (
     BATCH_BYTES,
     PlainWriter,
@@ -35,8 +35,9 @@ def writes_to(topic: str, *values: bytes, partition: int = 0) -> Writes:
     return writes
 
 
-def id_of(connection: Mapping[str, Any], unique: str) -> TransactionalId:
-    return TransactionalId(connection, f"{unique}-lane-0", unique, [TopicPartition(unique, 0)])
+def ends_of(connection: Mapping[str, Any], unique: str) -> TransactionEnds:
+    state = TopicPartition(unique, 0)
+    return TransactionEnds(connection, f"{unique}-lane-0", unique, state, [state])
 
 
 async def values_of(address: str, topic: str, *, committed: bool = True) -> list[bytes | None]:
@@ -55,7 +56,7 @@ def transactional(kafka: KafkaBroker, unique: str) -> Callable[[], Transactional
 
     def make() -> TransactionalWriter:
         connection = {"bootstrap_servers": kafka.address}
-        return TransactionalWriter(connection, id_of(connection, unique), 10.0)
+        return TransactionalWriter(connection, ends_of(connection, unique), 10.0)
 
     return make
 
@@ -164,7 +165,7 @@ async def test_a_writer_lets_go_of_a_broker_that_is_gone(
 ) -> None:
     await create_topic(own_kafka.address, unique, 1)
     connection = {"bootstrap_servers": own_kafka.address}
-    writer = TransactionalWriter(connection, id_of(connection, unique), 2.0)
+    writer = TransactionalWriter(connection, ends_of(connection, unique), 2.0)
     await writer.open()
     await writer.write(writes_to(unique, b"one"))
     await asyncio.to_thread(own_kafka.kill)
@@ -207,7 +208,7 @@ async def test_a_writer_gives_up_a_broker_that_is_silent_not_one_that_is_slow(
     async with linked_kafka() as (kafka, link):
         await create_topic(kafka.address, unique, 1, max_message_bytes=f"{2 * BATCH_BYTES}")
         connection = {"bootstrap_servers": link.addresses}
-        old = TransactionalWriter(connection, id_of(connection, unique), 600.0)
+        old = TransactionalWriter(connection, ends_of(connection, unique), 600.0)
         await old.open()
         # A batch takes more than a second, and all of them longer than patience lasts.
         link.delay = 0.2
@@ -220,7 +221,7 @@ async def test_a_writer_gives_up_a_broker_that_is_silent_not_one_that_is_slow(
             await asyncio.wait_for(old.write(writes_to(unique, b"no answer")), 60)
         link.heal()
         await old.close()
-        new = TransactionalWriter(connection, id_of(connection, unique), 600.0)
+        new = TransactionalWriter(connection, ends_of(connection, unique), 600.0)
         await new.open()
         await new.write(writes_to(unique, b"of new"))
         await new.close()
@@ -254,7 +255,7 @@ async def test_records_of_any_size_arrive_in_order(broker: RunningBroker, unique
     connection = {"bootstrap_servers": broker.address}
     writer: PlainWriter | TransactionalWriter
     if broker.kind == "kafka":
-        writer = TransactionalWriter(connection, id_of(connection, unique), 10.0)
+        writer = TransactionalWriter(connection, ends_of(connection, unique), 10.0)
     else:
         writer = PlainWriter(connection, _no_commit, asyncio.Lock())
     await writer.open()
@@ -306,7 +307,7 @@ async def test_no_broker_is_a_write_error(kind: str, unique: str) -> None:
     writer = (
         PlainWriter(connection, _no_commit, asyncio.Lock())
         if kind == "plain"
-        else TransactionalWriter(connection, id_of(connection, unique), 1.0)
+        else TransactionalWriter(connection, ends_of(connection, unique), 1.0)
     )
     with pytest.raises(WriteError, match="cannot start"):
         await asyncio.wait_for(writer.open(), 60)
