@@ -66,7 +66,7 @@ class WindowTable:
 
         Args:
             counts: of one window.
-            offset: where in the log they are; or, if they are yet to be written, where they will be.
+            offset: where in the log they are or, if they are yet to be written, will be.
             now: wall-clock time (s, UTC).
 
         Returns:
