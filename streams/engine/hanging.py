@@ -15,87 +15,24 @@ than in the state if the next transaction, which writes there too, is cut off. B
 
 import asyncio
 import contextlib
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import structlog
-from aiokafka.client import AIOKafkaClient, CoordinationType
-from aiokafka.errors import (
-    ConcurrentTransactions,
-    GroupCoordinatorNotAvailableError,
-    GroupLoadInProgressError,
-    IncompatibleBrokerVersion,
-    KafkaConnectionError,
-    KafkaError,
-    LeaderNotAvailableError,
-    NodeNotReadyError,
-    NoError,
-    NotCoordinatorForGroupError,
-    NotLeaderForPartitionError,
-    RequestTimedOutError,
-    TopicAuthorizationFailedError,
-    for_code,
-)
-from aiokafka.protocol.transaction import (
-    AddOffsetsToTxnRequest,
-    AddPartitionsToTxnRequest,
-    EndTxnRequest,
-)
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from streams.engine.inspecting import DescribeProducers, DescribeTransactions
+from streams.engine.transaction_admin import (
+    AGAIN_AFTER,
+    UNSUPPORTED,
+    Described,
+    Producer,
+    Starts,
+    TransactionAdmin,
+)
 
 _log = structlog.get_logger(__name__)
-
-TRANSACTIONAL_ID_NOT_FOUND = 105
-NOT_NOW = (
-    ConcurrentTransactions,
-    GroupCoordinatorNotAvailableError,
-    GroupLoadInProgressError,
-    KafkaConnectionError,
-    LeaderNotAvailableError,
-    NodeNotReadyError,
-    NotCoordinatorForGroupError,
-    NotLeaderForPartitionError,
-    RequestTimedOutError,
-)
-"""Errors that go away when a broker is back. Those of groups are those of transactions too."""
-UNSUPPORTED = (IncompatibleBrokerVersion, NotImplementedError)
-"""By brokers that are too old (before Apache Kafka 3.0) or too new to be asked."""
-AGAIN_AFTER = 0.02
-"""Seconds. The end of a transaction is written a few milliseconds after it was decided on."""
-
-Starts: TypeAlias = Mapping[TopicPartition, int]
-"""Partitions in which a transaction is open, and the offset of its first record there."""
-
-
-class Producer(NamedTuple):
-    """A producer as the brokers know it."""
-
-    id: int
-    epoch: int
-
-    def follows(self, other: "Producer | None") -> bool:
-        """Tell whether it was opened after another one, and no transaction was aborted for that.
-
-        Opening adds one to the epoch, and more if it has to abort; also if it was tried before.
-        """
-        return other is not None and self == (other.id, other.epoch + 1)
-
-
-class Described(NamedTuple):
-    """What a coordinator says of a transactional id.
-
-    Args:
-        state: of the last transaction: "Empty", "Ongoing", "PrepareCommit", "CompleteCommit", ….
-        producer: whose it is.
-        partitions: that it writes to, until it has ended.
-    """
-
-    state: str
-    producer: Producer
-    partitions: frozenset[TopicPartition]
 
 
 class HangingError(KafkaError):  # type: ignore[misc] # aiokafka has no types
@@ -137,19 +74,17 @@ class TransactionEnds:
     async def look(self) -> None:
         """Take note of what hangs, and how it ended; to be called before a producer is opened.
 
-        Waits for brokers that are not there yet, or do not know yet.
-
         Raises:
             KafkaError: if they do not say.
         """
         if self._ending is not None:
             await asyncio.wait({self._ending})
         with contextlib.suppress(*UNSUPPORTED):
-            async with self._client() as client:
-                last = await self._describe(client)
+            async with self._admin() as admin:
+                last = await admin.describe()
                 self._before = last and last.producer
                 if last is not None:
-                    hanging = await self._open(client, last.producer, self._partitions)
+                    hanging = await admin.open_in(self._partitions, last.producer)
                     found = {each: self._verdict(last, *each) for each in hanging.items()}
                     self._verdicts = {at: known for at, known in found.items() if known is not None}
 
@@ -179,11 +114,11 @@ class TransactionEnds:
             KafkaError: if what hangs cannot be found out, or not be ended.
         """
         with contextlib.suppress(*UNSUPPORTED):
-            async with self._client() as client:
-                hanging = await self._open(client, producer, self._partitions)
-                await self._complain(client, producer)
+            async with self._admin() as admin:
+                hanging = await admin.open_in(self._partitions, producer)
+                await self._complain(admin, producer)
             if hanging:
-                self._ending = asyncio.create_task(self._end_all(producer, hanging))
+                self._ending = asyncio.create_task(self._end(producer, hanging))
                 self._ending.add_done_callback(lambda done: done.cancelled() or done.exception())
                 await asyncio.shield(self._ending)
 
@@ -198,50 +133,21 @@ class TransactionEnds:
             HangingError: if it never will.
         """
         with contextlib.suppress(*UNSUPPORTED):
-            while await self._open(client, producer, [self._state]):
-                last = await self._describe(client)
+            admin = TransactionAdmin(client, self.transactional_id)
+            while await admin.open_in([self._state], producer):
+                last = await admin.describe()
                 ended = last is None or last.state != "PrepareCommit"
-                if ended and await self._open(client, producer, [self._state]):
+                if ended and await admin.open_in([self._state], producer):
                     raise HangingError(f"a transaction hangs in {self._state}")
                 await asyncio.sleep(AGAIN_AFTER)
 
-    # What the brokers say
+    def _admin(self) -> contextlib.AbstractAsyncContextManager[TransactionAdmin]:
+        return TransactionAdmin.connected(self._connection, self.transactional_id)
 
-    async def _describe(self, client: AIOKafkaClient) -> Described | None:
-        """Ask the coordinator for the last transaction; there may have been none."""
-        while True:
-            with contextlib.suppress(*NOT_NOW):
-                answer = await self._ask_coordinator(
-                    client, DescribeTransactions([self.transactional_id])
-                )
-                ((code, _, state, _, _, producer_id, epoch, topics, _),) = answer.transactions
-                if code == TRANSACTIONAL_ID_NOT_FOUND:
-                    return None
-                _check(code)
-                partitions = {
-                    TopicPartition(name, n) for name, numbers, _ in topics for n in numbers
-                }
-                return Described(state, Producer(producer_id, epoch), frozenset(partitions))
-            await asyncio.sleep(AGAIN_AFTER)
-
-    async def _open(
-        self, client: AIOKafkaClient, producer: Producer, partitions: Iterable[TopicPartition]
-    ) -> Starts:
-        """Ask the leaders where a transaction of the producer is open."""
-        while True:
-            with contextlib.suppress(*NOT_NOW):
-                return {
-                    partition: start
-                    for partition, code, producers in await _inspect(client, partitions)
-                    for start in _starts(code, producers, producer.id)
-                }
-            await client.force_metadata_update()
-            await asyncio.sleep(AGAIN_AFTER)
-
-    async def _complain(self, client: AIOKafkaClient, producer: Producer) -> None:
+    async def _complain(self, admin: TransactionAdmin, producer: Producer) -> None:
         """Tell of what hangs of a producer whose epochs are exhausted: no other can end it."""
         if self._before is not None and self._before.id != producer.id:
-            hanging = await self._open(client, self._before, self._partitions)
+            hanging = await admin.open_in(self._partitions, self._before)
             if hanging:
                 _log.error(
                     "a transaction hangs, and only an operator can abort it",
@@ -249,108 +155,22 @@ class TransactionEnds:
                     partitions=_names(hanging),
                 )
 
-    # Ends
-
-    async def _end_all(self, producer: Producer, hanging: Starts) -> None:
+    async def _end(self, producer: Producer, hanging: Starts) -> None:
         # What was under way when somebody looked, or came after, was committed, unless the opening
         # cut it off.
         otherwise = producer.follows(self._before)
         committed = {each[0] for each in hanging.items() if self._verdicts.get(each, otherwise)}
-        for partitions, as_committed in ((committed, True), (hanging.keys() - committed, False)):
-            if partitions:
-                await self._end(producer, partitions, committed=as_committed)
-                _log.warning(
-                    "a transaction hung: it was ended",
-                    transactional_id=self.transactional_id,
-                    committed=as_committed,
-                    partitions=_names(partitions),
-                )
-
-    async def _end(
-        self, producer: Producer, partitions: Iterable[TopicPartition], *, committed: bool
-    ) -> None:
-        """Make a transaction of nothing but its end, which ends the one that hangs as well."""
-        who = (self.transactional_id, *producer)
-        async with self._client() as client:
-            await self._insist(client, AddPartitionsToTxnRequest(*who, _by_topic(partitions)))
-            # Whether the group's offsets hang too is not asked: they may end once more.
-            await self._insist(client, AddOffsetsToTxnRequest(*who, self.group_id))
-            await self._insist(client, EndTxnRequest(*who, committed))
-            while await self._open(client, producer, partitions):  # noqa: ASYNC110 - brokers know
-                await asyncio.sleep(AGAIN_AFTER)
-
-    async def _insist(self, client: AIOKafkaClient, request: Any) -> None:
-        """Ask the coordinator until it has done what it was asked for; once more does no harm."""
-        while True:
-            with contextlib.suppress(*NOT_NOW):
-                answer = await self._ask_coordinator(client, request)
-                for code in _codes(answer):
-                    _check(code)
-                return
-            await asyncio.sleep(AGAIN_AFTER)
-
-    async def _ask_coordinator(self, client: AIOKafkaClient, request: Any) -> Any:
-        node = await client.coordinator_lookup(CoordinationType.TRANSACTION, self.transactional_id)
-        return await client.send(node, request)
-
-    @contextlib.asynccontextmanager
-    async def _client(self) -> AsyncIterator[AIOKafkaClient]:
-        client = AIOKafkaClient(**self._connection)
-        try:
-            await client.bootstrap()
-            yield client
-        finally:
-            await client.close()
-
-
-async def _inspect(
-    client: AIOKafkaClient, partitions: Iterable[TopicPartition]
-) -> list[tuple[TopicPartition, int, list[tuple[Any, ...]]]]:
-    """Ask the leaders of partitions for an error code, and who wrote to them."""
-    led: dict[int, set[TopicPartition]] = defaultdict(set)
-    for each in partitions:
-        await client.add_topic(each.topic)
-        leader = client.cluster.leader_for_partition(each)
-        if leader in {None, -1}:
-            raise LeaderNotAvailableError(f"{each} has no leader")
-        led[leader].add(each)
-    answers = await asyncio.gather(
-        *(client.send(leader, DescribeProducers(_by_topic(each))) for leader, each in led.items())
-    )
-    return [
-        (TopicPartition(topic, number), code, producers)
-        for answer in answers
-        for topic, found, _ in answer.topics
-        for number, code, _, producers, _ in found
-    ]
-
-
-def _starts(code: int, producers: Iterable[tuple[Any, ...]], producer_id: int) -> list[int]:
-    if code == TopicAuthorizationFailedError.errno:
-        # Who may only write to a topic may not look into it.
-        return []
-    _check(code)
-    return [start for each, *_, start, _ in producers if each == producer_id and start >= 0]
-
-
-def _by_topic(partitions: Iterable[TopicPartition]) -> list[tuple[str, list[int]]]:
-    topics: dict[str, list[int]] = defaultdict(list)
-    for topic, number in partitions:
-        topics[topic].append(number)
-    return list(topics.items())
+        async with self._admin() as admin:
+            for partitions, well in ((committed, True), (hanging.keys() - committed, False)):
+                if partitions:
+                    await admin.end(producer, partitions, self.group_id, committed=well)
+                    _log.warning(
+                        "a transaction hung: it was ended",
+                        transactional_id=self.transactional_id,
+                        committed=well,
+                        partitions=_names(partitions),
+                    )
 
 
 def _names(partitions: Iterable[TopicPartition]) -> list[str]:
     return sorted(f"{each.topic}-{each.partition}" for each in partitions)
-
-
-def _codes(answer: Any) -> list[int]:
-    if hasattr(answer, "errors"):
-        return [code for _, errors in answer.errors for _, code in errors]
-    return [answer.error_code]
-
-
-def _check(code: int) -> None:
-    error = for_code(code)
-    if error is not NoError:
-        raise error

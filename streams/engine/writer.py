@@ -15,7 +15,8 @@ from aiokafka.errors import IllegalOperation, KafkaError
 from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
 
 from streams.engine.broken_connections import treat_as_broken
-from streams.engine.hanging import Producer, TransactionEnds
+from streams.engine.hanging import TransactionEnds
+from streams.engine.transaction_admin import Producer
 
 BATCH_BYTES = 512 * 1024
 """Upper size of one batch; a single record may be larger."""

@@ -12,7 +12,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from streams.engine.hanging import Described, Producer, TransactionEnds
+from streams.engine.hanging import TransactionEnds
+from streams.engine.transaction_admin import Described, Producer, TransactionAdmin
 from streams.engine.writer import Record, TransactionalWriter, WriteError, Writes
 from tests.chaos.kafka import linked_kafka
 from tests.chaos.link import INIT_PRODUCER_ID
@@ -209,14 +210,14 @@ async def test_what_hung_before_the_last_transaction_is_committed(bench: Bench) 
 
 def name_all(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the coordinator name partition 1 too, as it does when it was told of it."""
-    describe = bench.ends._describe
+    describe = TransactionAdmin.describe
 
-    async def describe_all(client: Any) -> Described | None:
-        last = await describe(client)
+    async def describe_all(admin: TransactionAdmin) -> Described | None:
+        last = await describe(admin)
         there = {TopicPartition(bench.topic, 1)}
         return last and last._replace(partitions=last.partitions | there)
 
-    monkeypatch.setattr(bench.ends, "_describe", describe_all)
+    monkeypatch.setattr(TransactionAdmin, "describe", describe_all)
 
 
 @pytest.mark.parametrize("under_way", [True, False])
@@ -313,16 +314,16 @@ async def test_it_is_ended_when_the_coordinator_does_not_answer_at_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bench.leave_hanging(committed=True)
-    ask, asked = bench.ends._ask_coordinator, set()
+    ask, asked = TransactionAdmin._ask_coordinator, set()
 
-    async def fail_once(client: Any, request: Any) -> Any:
-        answer = await ask(client, request)
+    async def fail_once(admin: TransactionAdmin, request: Any) -> Any:
+        answer = await ask(admin, request)
         if type(request) not in asked:
             asked.add(type(request))
             raise KafkaConnectionError("the answer is lost")
         return answer
 
-    monkeypatch.setattr(bench.ends, "_ask_coordinator", fail_once)
+    monkeypatch.setattr(TransactionAdmin, "_ask_coordinator", fail_once)
     async with bench.writer():
         assert await bench.values() == [[b"hangs"]] * 3
     assert len(asked) == 4
@@ -333,15 +334,15 @@ async def test_it_is_ended_also_when_nobody_waits_for_it(
 ) -> None:
     """Begun and not ended, it would be aborted by the next opening."""
     await bench.leave_hanging(committed=True)
-    insist = bench.ends._insist
+    insist = TransactionAdmin._insist
     begun, go_on = asyncio.Event(), asyncio.Event()
 
-    async def wait(client: Any, request: Any) -> None:
-        await insist(client, request)
+    async def wait(admin: TransactionAdmin, request: Any) -> None:
+        await insist(admin, request)
         begun.set()
         await go_on.wait()
 
-    monkeypatch.setattr(bench.ends, "_insist", wait)
+    monkeypatch.setattr(TransactionAdmin, "_insist", wait)
     writer = TransactionalWriter(bench.connection, bench.ends, 20.0)
     opening = asyncio.create_task(writer.open())
     await begun.wait()
