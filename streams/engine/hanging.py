@@ -8,9 +8,10 @@ reads committed data gets no further, and what becomes of it depends on how the 
 the same producer ends that writes there, not on its own one.
 
 So no transaction begins before the one before it has ended where the lane's state is, and when a
-lane is opened, what hangs of it anywhere is ended as its coordinator had decided. Two things cannot
-be found out: what hangs when a process was killed between these two steps, and what hangs elsewhere
-than in the state if the next transaction, which writes there too, is cut off. Both are aborted.
+lane is opened, what hangs of it anywhere is ended as its coordinator had decided. Where that cannot
+be found out it is aborted: when a process ended between taking the transactional id and ending what
+hangs, and when something hangs elsewhere than in the state and the next transaction, which writes
+there too, is cut off.
 """
 
 import asyncio
@@ -24,7 +25,6 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from streams.engine.transaction_admin import (
-    AGAIN_AFTER,
     UNSUPPORTED,
     Described,
     Producer,
@@ -33,6 +33,9 @@ from streams.engine.transaction_admin import (
 )
 
 _log = structlog.get_logger(__name__)
+
+END_WITHIN = 60.0
+"""Seconds. After that it is tried again when the lane is opened again."""
 
 
 class HangingError(KafkaError):  # type: ignore[misc] # aiokafka has no types
@@ -75,18 +78,23 @@ class TransactionEnds:
         """Take note of what hangs, and how it ended; to be called before a producer is opened.
 
         Raises:
-            KafkaError: if they do not say.
+            KafkaError: if the brokers do not say.
         """
-        if self._ending is not None:
-            await asyncio.wait({self._ending})
+        await self.finish()
         with contextlib.suppress(*UNSUPPORTED):
             async with self._admin() as admin:
-                last = await admin.describe()
-                self._before = last and last.producer
-                if last is not None:
+                producer_id = -1
+                hanging: Starts = {}
+                # How it ended has to be asked for last: it may end in between.
+                while (last := await admin.describe()) and last.producer.id != producer_id:
+                    producer_id = last.producer.id
                     hanging = await admin.open_in(self._partitions, last.producer)
-                    found = {each: self._verdict(last, *each) for each in hanging.items()}
-                    self._verdicts = {at: known for at, known in found.items() if known is not None}
+            self._note(last, hanging)
+
+    def _note(self, last: Described | None, hanging: Starts) -> None:
+        self._before = last and last.producer
+        found = {each: last and self._verdict(last, *each) for each in hanging.items()}
+        self._verdicts = {at: known for at, known in found.items() if known is not None}
 
     def _verdict(self, last: Described, partition: TopicPartition, start: int) -> bool | None:
         """Tell whether what hangs, or is under way, was committed; None if it is under way."""
@@ -96,14 +104,12 @@ class TransactionEnds:
         match last.state:
             case "PrepareCommit" | "CompleteCommit":
                 return True
-            case "Ongoing" if partition in last.partitions:
-                return None
-            case "Empty":
-                # Somebody has opened a producer in vain, and nobody knows of what was before.
-                return False
-            case _:
+            case "Ongoing":
                 # What the last transaction does not write is of one before it.
-                return bool(last.partitions) and partition not in last.partitions
+                return None if partition in last.partitions else True
+            case _:
+                # Aborted; or somebody has opened a producer in vain, and nobody knows any more.
+                return False
 
     async def settle(self, producer: Producer) -> None:
         """End what hangs as its transaction ended; to be called when `producer` is open.
@@ -121,6 +127,12 @@ class TransactionEnds:
                 self._ending = asyncio.create_task(self._end(producer, hanging))
                 self._ending.add_done_callback(lambda done: done.cancelled() or done.exception())
                 await asyncio.shield(self._ending)
+            self._verdicts = {}
+
+    async def finish(self, within: float | None = None) -> None:
+        """Wait for what a `settle` began that was broken off, for so many seconds at most."""
+        if self._ending is not None:
+            await asyncio.wait({self._ending}, timeout=within)
 
     async def check(self, client: AIOKafkaClient, producer: Producer) -> None:
         """See that the producer's last transaction has ended where the lane's state is.
@@ -131,15 +143,12 @@ class TransactionEnds:
 
         Raises:
             HangingError: if it never will.
+            KafkaError: if the brokers do not say, or the producer is not the newest any more.
         """
         with contextlib.suppress(*UNSUPPORTED):
             admin = TransactionAdmin(client, self.transactional_id)
-            while await admin.open_in([self._state], producer):
-                last = await admin.describe()
-                ended = last is None or last.state != "PrepareCommit"
-                if ended and await admin.open_in([self._state], producer):
-                    raise HangingError(f"a transaction hangs in {self._state}")
-                await asyncio.sleep(AGAIN_AFTER)
+            if await admin.left_open([self._state], producer):
+                raise HangingError(f"a transaction hangs in {self._state}")
 
     def _admin(self) -> contextlib.AbstractAsyncContextManager[TransactionAdmin]:
         return TransactionAdmin.connected(self._connection, self.transactional_id)
@@ -159,9 +168,11 @@ class TransactionEnds:
         # What was under way when somebody looked, or came after, was committed, unless the opening
         # cut it off.
         otherwise = producer.follows(self._before)
-        committed = {each[0] for each in hanging.items() if self._verdicts.get(each, otherwise)}
-        async with self._admin() as admin:
-            for partitions, well in ((committed, True), (hanging.keys() - committed, False)):
+        self._verdicts = {each: self._verdicts.get(each, otherwise) for each in hanging.items()}
+        committed = {each[0] for each, well in self._verdicts.items() if well}
+        async with asyncio.timeout(END_WITHIN), self._admin() as admin:
+            # In this order: should it be cut off in between, the rest is aborted as well.
+            for partitions, well in ((hanging.keys() - committed, False), (committed, True)):
                 if partitions:
                     await admin.end(producer, partitions, self.group_id, committed=well)
                     _log.warning(

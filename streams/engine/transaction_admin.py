@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
@@ -18,6 +19,7 @@ from aiokafka.errors import (
     NoError,
     NotCoordinatorForGroupError,
     NotLeaderForPartitionError,
+    ProducerFenced,
     RequestTimedOutError,
     TopicAuthorizationFailedError,
     for_code,
@@ -48,7 +50,10 @@ UNSUPPORTED = (IncompatibleBrokerVersion, NotImplementedError)
 """By brokers that are too old (before Apache Kafka 3.0) or too new to be asked."""
 AGAIN_AFTER = 0.02
 """Seconds. The end of a transaction is written a few milliseconds after it was decided on."""
+AT_LAST = 0.5
+"""Seconds between attempts while brokers stay away."""
 
+T = TypeVar("T")
 Starts: TypeAlias = Mapping[TopicPartition, int]
 """Partitions in which a transaction is open, and the offset of its first record there."""
 
@@ -115,16 +120,16 @@ class TransactionAdmin:
         Raises:
             KafkaError: if it does not say.
         """
-        while True:
-            with contextlib.suppress(*NOT_NOW):
-                answer = await self._ask_coordinator(DescribeTransactions([self._id]))
-                ((code, _, state, _, _, producer_id, epoch, topics, _),) = answer.transactions
-                if code == TRANSACTIONAL_ID_NOT_FOUND:
-                    return None
-                _check(code)
-                partitions = {TopicPartition(name, n) for name, all_n, _ in topics for n in all_n}
-                return Described(state, Producer(producer_id, epoch), frozenset(partitions))
-            await asyncio.sleep(AGAIN_AFTER)
+        return await _persist(self._describe)
+
+    async def _describe(self) -> Described | None:
+        answer = await self._ask_coordinator(DescribeTransactions([self._id]))
+        ((code, _, state, _, _, producer_id, epoch, topics, _),) = answer.transactions
+        if code == TRANSACTIONAL_ID_NOT_FOUND:
+            return None
+        _check(code)
+        partitions = {TopicPartition(name, n) for name, numbers, _ in topics for n in numbers}
+        return Described(state, Producer(producer_id, epoch), frozenset(partitions))
 
     async def open_in(self, partitions: Iterable[TopicPartition], producer: Producer) -> Starts:
         """Ask the leaders of partitions in which of them a transaction of the producer is open.
@@ -132,15 +137,36 @@ class TransactionAdmin:
         Raises:
             KafkaError: if one does not say.
         """
-        while True:
-            with contextlib.suppress(*NOT_NOW):
-                return {
-                    partition: start
-                    for partition, code, producers in await self._inspect(partitions)
-                    for start in _starts(code, producers, producer.id)
-                }
+        asked = frozenset(partitions)
+        return await _persist(lambda: self._open_in(asked, producer))
+
+    async def _open_in(self, partitions: Iterable[TopicPartition], producer: Producer) -> Starts:
+        try:
+            found = await self._inspect(partitions)
+            return {
+                partition: start
+                for partition, code, producers in found
+                for start in _starts(code, producers, producer.id)
+            }
+        except NOT_NOW:
             await self._client.force_metadata_update()
+            raise
+
+    async def left_open(self, partitions: Iterable[TopicPartition], producer: Producer) -> Starts:
+        """Wait for the end of the producer's last transaction; return where it will not come to.
+
+        Raises:
+            ProducerFenced: if another one was opened meanwhile.
+            KafkaError: if brokers do not say.
+        """
+        while left := await self.open_in(partitions, producer):
+            last = await self.describe()
+            if last is not None and last.producer != producer:
+                raise ProducerFenced
+            if last is None or not last.state.startswith("Prepare"):
+                return await self.open_in(left, producer)
             await asyncio.sleep(AGAIN_AFTER)
+        return left
 
     async def end(
         self,
@@ -150,33 +176,35 @@ class TransactionAdmin:
         *,
         committed: bool,
     ) -> None:
-        """Make a transaction of nothing but its end, which ends what is open there as well.
+        """Make transactions of nothing but an end until what is open in partitions has ended.
 
         Args:
             producer: the one that is open now.
-            partitions: where the transaction ends.
+            partitions: where something is open.
             group_id: whose offsets end too. Whether they have to is not asked.
             committed: how it ends.
 
         Raises:
-            KafkaError: if it cannot; the transaction may be begun then.
+            KafkaError: if it cannot; a transaction may be begun then.
         """
         who = (self._id, *producer)
-        await self._insist(AddPartitionsToTxnRequest(*who, _by_topic(partitions)))
-        await self._insist(AddOffsetsToTxnRequest(*who, group_id))
-        await self._insist(EndTxnRequest(*who, committed))
-        while await self.open_in(partitions, producer):  # noqa: ASYNC110 - it is the brokers' state
+        while partitions:
+            add = AddPartitionsToTxnRequest(*who, _by_topic(partitions))
+            for request in (
+                add,
+                AddOffsetsToTxnRequest(*who, group_id),
+                EndTxnRequest(*who, committed),
+            ):
+                await _persist(partial(self._tell_coordinator, request))
+            # The end of this one may be left out just as well.
+            partitions = await self.left_open(partitions, producer)
             await asyncio.sleep(AGAIN_AFTER)
 
-    async def _insist(self, request: Any) -> None:
-        """Ask the coordinator until it has done what it was asked for; once more does no harm."""
-        while True:
-            with contextlib.suppress(*NOT_NOW):
-                answer = await self._ask_coordinator(request)
-                for code in _codes(answer):
-                    _check(code)
-                return
-            await asyncio.sleep(AGAIN_AFTER)
+    async def _tell_coordinator(self, request: Any) -> None:
+        """Do something that does no harm when it is done once more."""
+        answer = await self._ask_coordinator(request)
+        for code in _codes(answer):
+            _check(code)
 
     async def _ask_coordinator(self, request: Any) -> Any:
         node = await self._client.coordinator_lookup(CoordinationType.TRANSACTION, self._id)
@@ -195,12 +223,28 @@ class TransactionAdmin:
                 raise LeaderNotAvailableError(f"{each} has no leader")
             led[leader].add(each)
         asked = (client.send(who, DescribeProducers(_by_topic(each))) for who, each in led.items())
+        # All of them, also after an error: or the next attempt would come on top.
+        answers: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
         return [
             (TopicPartition(topic, number), code, producers)
-            for answer in await asyncio.gather(*asked)
+            for answer in answers
             for topic, found, _ in answer.topics
             for number, code, _, producers, _ in found
         ]
+
+
+async def _persist(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Try until the brokers are there."""
+    pause = AGAIN_AFTER
+    while True:
+        try:
+            return await attempt()
+        except NOT_NOW:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, AT_LAST)
 
 
 def _starts(code: int, producers: Iterable[tuple[Any, ...]], producer_id: int) -> list[int]:

@@ -166,6 +166,7 @@ class TransactionalWriter:
     ) -> Mapping[TopicPartition, int]:
         producer = self._producer
         await self._ends.check(producer.client, self._known_as())
+        moved()
         await producer.begin_transaction()
         sent = await send_records(producer, writes.records, moved)
         steps: list[asyncio.Future[Any]] = [each.acknowledged for each in sent]
@@ -183,6 +184,7 @@ class TransactionalWriter:
 
     async def close(self) -> None:
         """Close the producer; a transaction under way is left for the next owner to abort."""
+        await self._ends.finish(CLOSE_FAILED_WITHIN)
         await _stop(self._producer, CLOSE_FAILED_WITHIN if self._failed else CLOSE_WITHIN)
 
 

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.transaction import AddPartitionsToTxnRequest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.engine.hanging import TransactionEnds
@@ -329,20 +330,40 @@ async def test_it_is_ended_when_the_coordinator_does_not_answer_at_once(
     assert len(asked) == 4
 
 
+async def test_an_end_that_is_left_out_again_is_sent_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.leave_hanging(committed=True)
+    tell = TransactionAdmin._tell_coordinator
+    told: list[list[int]] = []
+
+    async def leave_out_first(admin: TransactionAdmin, request: Any) -> None:
+        if isinstance(request, AddPartitionsToTxnRequest):
+            if not told:
+                request._topics = [(bench.topic, [1])]
+            told.append(sorted(request._topics[0][1]))
+        await tell(admin, request)
+
+    monkeypatch.setattr(TransactionAdmin, "_tell_coordinator", leave_out_first)
+    async with bench.writer():
+        assert await bench.values() == [[b"hangs"]] * 3
+    assert told == [[1], [2]]
+
+
 async def test_it_is_ended_also_when_nobody_waits_for_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Begun and not ended, it would be aborted by the next opening."""
     await bench.leave_hanging(committed=True)
-    insist = TransactionAdmin._insist
+    tell = TransactionAdmin._tell_coordinator
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def wait(admin: TransactionAdmin, request: Any) -> None:
-        await insist(admin, request)
+        await tell(admin, request)
         begun.set()
         await go_on.wait()
 
-    monkeypatch.setattr(TransactionAdmin, "_insist", wait)
+    monkeypatch.setattr(TransactionAdmin, "_tell_coordinator", wait)
     writer = TransactionalWriter(bench.connection, bench.ends, 20.0)
     opening = asyncio.create_task(writer.open())
     await begun.wait()
