@@ -31,7 +31,7 @@ from aiokafka.protocol.transaction import (
 )
 from aiokafka.structs import TopicPartition
 
-from streams.engine.inspecting import DescribeProducers, DescribeTransactions
+from streams.engine.transaction_requests import DescribeProducers, DescribeTransactions
 
 TRANSACTIONAL_ID_NOT_FOUND = 105
 NOT_NOW = (
