@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from aiokafka.errors import KafkaError
+
 from tests.chaos.kafka import Cluster, LinkedKafka
 from tests.chaos.link import (
     ADD_PARTITIONS_TO_TXN,
@@ -239,17 +241,25 @@ async def broker_lost(scene: Scene) -> None:
 
 
 async def leader_lost(scene: Scene) -> None:
-    kafka, system = scene.system.kafka, scene.system
     what = scene.chance.choice(("source", "keyed", "state", "group", "transaction"))
+    lane = scene.chance.randrange(scene.system.lanes)
+    while True:
+        try:
+            broker = await _leader(scene.system, what, lane)
+            break
+        except (KafkaError, AssertionError):
+            # The round's other fault may have hit all brokers.
+            await asyncio.sleep(0.2)
+    await _lose(scene, broker, f"which leads a {what}")
+
+
+async def _leader(system: System, what: str, lane: int) -> LinkedKafka:
     group = system.settings["kafka"]["group_id"]
     if what == "group":
-        broker = await kafka.coordinator("group", group)
-    elif what == "transaction":
-        lane = scene.chance.randrange(scene.system.lanes)
-        broker = await kafka.coordinator("transaction", f"{group}-lane-{lane}")
-    else:
-        broker = await kafka.leader(system.topic(what), scene.chance.randrange(scene.system.lanes))
-    await _lose(scene, broker, f"which leads a {what}")
+        return await system.kafka.coordinator("group", group)
+    if what == "transaction":
+        return await system.kafka.coordinator("transaction", f"{group}-lane-{lane}")
+    return await system.kafka.leader(system.topic(what), lane)
 
 
 async def _lose(scene: Scene, broker: LinkedKafka, which: str) -> None:
