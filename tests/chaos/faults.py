@@ -224,7 +224,8 @@ async def _back(scene: Scene, down: Cluster | LinkedKafka, within: float = 3.0) 
             # Reap it first: a process that was killed a moment ago may still seem to run.
             await asyncio.to_thread(down.kill)
             try:
-                await asyncio.to_thread(down.start)
+                # All that do not run: if the other fault hit the rest, one alone has no quorum.
+                await asyncio.to_thread(scene.system.kafka.start)
                 break
             except KafkaStartError:
                 # The round's other fault may have hit it while it started.
