@@ -122,9 +122,9 @@ class Worker:
         """Return the same one whenever the lane is opened: it keeps in mind what it saw."""
         if lane not in self._ends:
             group_id = self.configuration.kafka.group_id
-            state, *others = self._job.written_by(lane, self.lanes.partitions())
+            written = self._job.written_by(lane, self.lanes.partitions())
             self._ends[lane] = TransactionEnds(
-                self._connection, f"{group_id}-lane-{lane}", group_id, state, [state, *others]
+                self._connection, f"{group_id}-lane-{lane}", group_id, written[0], written
             )
         return self._ends[lane]
 

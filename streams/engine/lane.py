@@ -112,7 +112,7 @@ class Lane:
         values = [record.value for record in batch.records]
         rejected = source.count(values, self._broker_time(batch), self._unwritten.tally)
         if rejected:
-            self._put_aside(batch, rejected)
+            self._unwritten.put_aside(batch, rejected)
         self._progress.advance(batch, source.event_time)
 
     def _broker_time(self, batch: Batch) -> int:
@@ -127,7 +127,9 @@ class Lane:
             try:
                 block = blocks.decode(record.value or b"")
             except ValueError as error:
-                self._put_aside(batch, [Rejected(position, Reason.NOT_A_BLOCK, str(error))])
+                self._unwritten.put_aside(
+                    batch, [Rejected(position, Reason.NOT_A_BLOCK, str(error))]
+                )
             else:
                 self._add(block, record.offset)
         self._progress.advance(batch)
@@ -137,10 +139,6 @@ class Lane:
         self.partition.apply(block, offset, self._job.now())
         self._job.instruments.late(self.partition.table.late_events - late_before)
         self._unwritten.applied(block)
-
-    def _put_aside(self, batch: Batch, rejected: list[Rejected]) -> None:
-        self._job.instruments.rejected(rejected)
-        self._unwritten.put_aside(batch, rejected)
 
     # Writing
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -131,16 +131,15 @@ class TransactionAdmin:
         partitions = {TopicPartition(name, n) for name, numbers, _ in topics for n in numbers}
         return Described(state, Producer(producer_id, epoch), frozenset(partitions))
 
-    async def open_in(self, partitions: Iterable[TopicPartition], producer: Producer) -> Starts:
+    async def open_in(self, partitions: Collection[TopicPartition], producer: Producer) -> Starts:
         """Ask the leaders of partitions in which of them a transaction of the producer is open.
 
         Raises:
             KafkaError: if one does not say.
         """
-        asked = frozenset(partitions)
-        return await _persist(lambda: self._open_in(asked, producer))
+        return await _persist(partial(self._open_in, partitions, producer))
 
-    async def _open_in(self, partitions: Iterable[TopicPartition], producer: Producer) -> Starts:
+    async def _open_in(self, partitions: Collection[TopicPartition], producer: Producer) -> Starts:
         try:
             found = await self._inspect(partitions)
             return {
@@ -152,7 +151,7 @@ class TransactionAdmin:
             await self._client.force_metadata_update()
             raise
 
-    async def left_open(self, partitions: Iterable[TopicPartition], producer: Producer) -> Starts:
+    async def left_open(self, partitions: Collection[TopicPartition], producer: Producer) -> Starts:
         """Wait for the end of the producer's last transaction; return where it will not come to.
 
         Raises:
@@ -171,7 +170,7 @@ class TransactionAdmin:
     async def end(
         self,
         producer: Producer,
-        partitions: Iterable[TopicPartition],
+        partitions: Collection[TopicPartition],
         group_id: str,
         *,
         committed: bool,

@@ -18,6 +18,11 @@ from aiokafka.protocol.types import (
 )
 
 _NO_TAGS: dict[int, bytes] = {}
+_PARTITIONS_BY_TOPIC = CompactArray(
+    ("topic", CompactString("utf-8")),
+    ("partitions", CompactArray(Int32)),
+    ("tags", TaggedFields),
+)
 
 
 class DescribeProducersResponse(Response):  # type: ignore[misc] # aiokafka has no types
@@ -66,17 +71,7 @@ class DescribeProducersRequest(RequestStruct):  # type: ignore[misc] # aiokafka 
     API_KEY = 61
     API_VERSION = 0
     RESPONSE_TYPE = DescribeProducersResponse
-    SCHEMA = Schema(
-        (
-            "topics",
-            CompactArray(
-                ("name", CompactString("utf-8")),
-                ("partitions", CompactArray(Int32)),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("tags", TaggedFields),
-    )
+    SCHEMA = Schema(("topics", _PARTITIONS_BY_TOPIC), ("tags", TaggedFields))
 
 
 class DescribeProducers(Request[DescribeProducersRequest]):  # type: ignore[misc] # aiokafka has no types
@@ -115,14 +110,7 @@ class DescribeTransactionsResponse(Response):  # type: ignore[misc] # aiokafka h
                 ("start_time_ms", Int64),
                 ("producer_id", Int64),
                 ("producer_epoch", Int16),
-                (
-                    "topics",
-                    CompactArray(
-                        ("topic", CompactString("utf-8")),
-                        ("partitions", CompactArray(Int32)),
-                        ("tags", TaggedFields),
-                    ),
-                ),
+                ("topics", _PARTITIONS_BY_TOPIC),
                 ("tags", TaggedFields),
             ),
         ),

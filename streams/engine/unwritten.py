@@ -1,6 +1,6 @@
 """What a lane has counted, decided and put aside since its last flush."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from zlib import crc32
 
 from streams.domain import transitions
@@ -44,8 +44,9 @@ class Unwritten:
         """Tell whether it is time for a flush."""
         return len(self.tally) > FULL_COUNTS or self._dead_bytes > FULL_BYTES
 
-    def put_aside(self, batch: Batch, rejected: Iterable[Rejected]) -> None:
+    def put_aside(self, batch: Batch, rejected: list[Rejected]) -> None:
         """Owe records of a batch to the dead-letter topic."""
+        self._job.instruments.rejected(rejected)
         failed_at = rfc3339(self._job.now()).encode()
         for each in rejected:
             record = batch.records[each.position]
