@@ -13,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 import orjson
 
+from streams.domain.counts import largest_counts
 from streams.domain.detectors import Observation, Verdict
 from streams.domain.rules import Rule, Scope
 from streams.domain.transitions import (
@@ -28,6 +29,11 @@ from streams.errors import FormatError
 
 State: TypeAlias = Literal["pending", "firing", "resolved", "expired"]
 LIVE: frozenset[State] = frozenset({"pending", "firing"})
+
+EVIDENCE_STATUSES = 50
+EVIDENCE_BYTES = 8 * 1024
+"""How many statuses the evidence lists, and how long their names may be together. The figures are
+in the alert, its transition and each delivery, and all of these are records with a bound."""
 
 
 class Alert(msgspec.Struct):
@@ -367,7 +373,7 @@ def _evidence(seen: Observation, verdict: Verdict) -> Evidence:
         rate=round(seen.rate, 6),
         lower_bound=round(verdict.lower_bound, 6),
         baseline_rate=verdict.baseline_rate,
-        counts=dict(sorted(seen.counts.items())),
+        counts=largest_counts(seen.counts, EVIDENCE_STATUSES, EVIDENCE_BYTES),
     )
 
 

@@ -37,6 +37,30 @@ DEFAULT_GROUPS: Mapping[str, tuple[str, ...]] = {
 """The vendor's statuses, by what they say of an attempt to send."""
 
 
+OTHER = "__other__"
+"""Stands for all names that are not listed by themselves."""
+
+
+def largest_counts(counts: Mapping[str, int], names: int, size: int) -> dict[str, int]:
+    """Return the largest counts, in the order of their names, and the sum of the others as `OTHER`.
+
+    Args:
+        counts: by name.
+        names: how many to list at most, besides `OTHER`.
+        size: how many bytes of UTF-8 these names may have together.
+    """
+    listed: dict[str, int] = {}
+    for name in sorted(counts, key=lambda each: (-counts[each], each)):
+        length = len(name.encode())
+        if name != OTHER and len(listed) < names and length <= size:
+            listed[name] = counts[name]
+            size -= length
+    rest = sum(counts.values()) - sum(listed.values())
+    if len(listed) < len(counts):
+        listed[OTHER] = rest
+    return dict(sorted(listed.items()))
+
+
 @dataclass(frozen=True, slots=True)
 class StatusGroups:
     """Which group each status is in; a status that is in none is `unrecognised`."""

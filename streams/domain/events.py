@@ -31,6 +31,9 @@ LONGEST_NAMES = 4096
 """Characters of a campaign's, treatment's, status' and channel's names together: each of them is
 kept for every window, so what one event may name has to have a bound."""
 
+LONGEST_APP = 1024
+"""Characters of an app's name; those of the vendor have 32."""
+
 OWN_CHANNEL = frozenset({"CUSTOM", None})
 """Delivery types that do not say which channel it is; then the endpoint does."""
 
@@ -118,12 +121,13 @@ _decode_endpoint = msgspec.json.Decoder(_Endpoint).decode
 
 
 def app_of(value: bytes) -> str | None:
-    """Return the app that an event names."""
+    """Return the app that an event names; one with an impossibly long name is none."""
     try:
         application = _decode_application(value).application
     except (ValueError, RecursionError):
         return None
-    return application.app_id or None if application is not None else None
+    app_id = application.app_id if application is not None else None
+    return app_id if app_id and len(app_id) <= LONGEST_APP else None
 
 
 def endpoint_channel(value: bytes) -> str | None:

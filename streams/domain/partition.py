@@ -5,7 +5,7 @@ This is what the counting agent drives, what the state topic holds, and what the
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import orjson
 
@@ -44,6 +44,13 @@ class Watch:
     new_id: Callable[[], str]
 
 
+class EvaluationFailure(NamedTuple):
+    """A campaign that a rule could not be evaluated for, and what it raised."""
+
+    campaign_id: str
+    error: Exception
+
+
 class CampaignPartition:
     """The campaigns of one partition of the keyed topic.
 
@@ -70,6 +77,7 @@ class CampaignPartition:
         """Campaigns of which any counts may say something to a rule, as too few attempts with hits
         among them did not, or an app that it is not about; and the newest window in which."""
         self._oldest_open: int | None = None
+        self._failures: list[EvaluationFailure] = []
 
     def apply(self, block: Block, offset: int, now: float) -> None:
         """Add a block of counts, then let event time be heard.
@@ -120,7 +128,11 @@ class CampaignPartition:
         watched = set(self.alerts.watched)
         decided: list[Transition] = []
         for campaign_id in suspects:
-            decided += self._owe(self._consider(campaign_id, starts, now), now)
+            try:
+                for transition in self._consider(campaign_id, starts, now):
+                    decided += self._owe([transition], now)
+            except Exception as error:  # noqa: BLE001 - one campaign must not stop the others
+                self._failures.append(EvaluationFailure(campaign_id, error))
         self.alerts.keep_unheard(suspects)
         decided += self._owe(self.alerts.tick(now), now)
         # The rate may be too high as before, where an alert expired.
@@ -192,6 +204,11 @@ class CampaignPartition:
                     self.deliveries.add(_delivery(transition.data, receiver, body, now))
             yield transition
 
+    def take_failures(self) -> list[EvaluationFailure]:
+        """Return the campaigns whose evaluation failed since the last call."""
+        failures, self._failures = self._failures, []
+        return failures
+
     def take_changes(self, now: float) -> list[tuple[bytes, bytes | None]]:
         """Hand out what has to be written at wall-clock `now` (s), for the state topic.
 
@@ -237,7 +254,10 @@ class CampaignPartition:
                 self._undecided[campaign_id] = start
         self.alerts.resume(now)
         for alert in self.alerts.live():
-            self._look_again(alert)
+            try:
+                self._look_again(alert)
+            except Exception as error:  # noqa: BLE001 - one campaign must not stop the others
+                self._failures.append(EvaluationFailure(alert.scope.campaign_id, error))
 
     def _look_again(self, alert: Alert) -> None:
         """Give an alert the figures of its window, which are not written while it is open."""

@@ -8,7 +8,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.domain.campaigns import Campaigns
 from streams.domain.events import Rejected
-from streams.domain.partition import Watch
+from streams.domain.partition import EvaluationFailure, Watch
 from streams.domain.sources import Intake
 from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
@@ -41,6 +41,9 @@ class Instruments(Protocol):
 
     def decided(self, decided: Iterable[Transition], event_age: float) -> None:
         """Transitions were decided, `event_age` seconds after the events came in."""
+
+    def evaluation_failed(self, failures: Iterable[EvaluationFailure]) -> None:
+        """Rules could not be evaluated for campaigns."""
 
     def flushed(self, seconds: float) -> None:
         """A flush was committed."""

@@ -19,6 +19,7 @@ from streams.domain import blocks
 from streams.domain.events import Reason, Rejected
 from streams.domain.partition import CampaignPartition
 from streams.domain.sources import SourcePartition
+from streams.domain.transitions import Transition
 from streams.engine.job import Job
 from streams.engine.progress import Progress
 from streams.engine.transport import Batch, Place
@@ -161,9 +162,12 @@ class Lane:
             self._check()
             if not self.parked:
                 # Not during a flush: where its blocks are in the log is known when it has ended.
-                decided = self.partition.advance(now, self._progress.next_in_log)
-                self._unwritten.decide(decided, now)
+                self._decide(self.partition.advance(now, self._progress.next_in_log), now)
                 await self._flush()
+
+    def _decide(self, decided: list[Transition], now: float) -> None:
+        self._job.instruments.evaluation_failed(self.partition.take_failures())
+        self._unwritten.decide(decided, now)
 
     def expect(self, sources: int) -> None:
         """Wait for the source partitions that there are now before time goes on."""
@@ -226,7 +230,7 @@ class Lane:
         self._collect_blocks(writes)
         # What is written down was decided on: its next owner will not look at it again.
         now = self._job.now()
-        self._unwritten.decide(self.partition.evaluate(now), now)
+        self._decide(self.partition.evaluate(now), now)
         if last:
             self.partition.hand_over()
         for key, value in self.partition.take_changes(now):

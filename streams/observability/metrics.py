@@ -9,13 +9,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from streams.domain.alerts import Alert
 from streams.domain.events import Rejected
-from streams.domain.partition import CampaignPartition
+from streams.domain.partition import CampaignPartition, EvaluationFailure
 from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
 
 _log = structlog.get_logger(__name__)
 
 PREFIX = "campaign_streams"
+MOST_FAILURES = 100
+"""Campaigns whose failed evaluation is logged; all are counted."""
 MOST_VERSIONS = 100
 """Of event_version, in the log."""
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -37,6 +39,10 @@ class Metrics:
         self._transitions = self._counter(
             "alert_transitions", "Decided alert transitions", "rule", "type"
         )
+        self._evaluation_failures = self._counter(
+            "evaluation_failures", "Evaluations of a campaign's rules that failed"
+        )
+        self._failed_campaigns: set[str] = set()
         self._decide = self._histogram(
             "event_to_alert_seconds", "From an event's arrival to the decision it led to"
         )
@@ -106,6 +112,19 @@ class Metrics:
         for transition in decided:
             self._transitions.labels(transition.data.rule, transition.type).inc()
             self._decide.observe(event_age)
+
+    def evaluation_failed(self, failures: Iterable[EvaluationFailure]) -> None:
+        """Rules could not be evaluated for campaigns; log each campaign once."""
+        for campaign_id, error in failures:
+            self._evaluation_failures.inc()
+            known = self._failed_campaigns
+            if campaign_id not in known and len(known) < MOST_FAILURES:
+                known.add(campaign_id)
+                _log.error(
+                    "rules were not evaluated for a campaign",
+                    campaign_id=campaign_id,
+                    exc_info=error,
+                )
 
     def flushed(self, seconds: float) -> None:
         """A flush was committed."""

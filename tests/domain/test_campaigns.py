@@ -6,6 +6,7 @@ import pytest
 from streams.domain import campaigns as module
 from streams.domain.blocks import partition_of
 from streams.domain.campaigns import Campaigns
+from streams.domain.events import LONGEST_APP
 
 OF_APP = orjson.dumps({"application": {"app_id": "app"}})
 OF_NONE = orjson.dumps({})
@@ -16,6 +17,12 @@ def test_a_campaign_is_met_once_and_known_from_then_on() -> None:
     met = campaigns.meet("c", OF_APP)
     assert (met.name, met.app_id, met.partition) == ("c", "app", partition_of("c", 5))
     assert campaigns.known == {"c": met}
+
+
+def test_an_app_with_an_impossibly_long_name_is_none() -> None:
+    for length, known in ((LONGEST_APP, True), (LONGEST_APP + 1, False)):
+        value = orjson.dumps({"application": {"app_id": "x" * length}})
+        assert (Campaigns(5).meet("c", value).app_id is not None) == known
 
 
 def test_a_campaign_stays_the_same_while_its_app_is_looked_for() -> None:

@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 from streams.domain.blocks import Counts, Dimensions
 from streams.domain.counts import (
     DEFAULT_GROUPS,
+    OTHER,
     Cell,
     StatusGroups,
+    largest_counts,
     summarise,
     summarise_by,
 )
@@ -33,6 +35,27 @@ def events_of(cell: Cell) -> list[Counted]:
         for each, count in counts.items()
         for _ in range(count)
     ]
+
+
+@given(
+    st.dictionaries(st.text(max_size=9), st.integers(1, 99)), st.integers(0, 5), st.integers(0, 40)
+)
+def test_the_largest_counts_and_the_others_are_all_of_them(
+    counts: dict[str, int], names: int, size: int
+) -> None:
+    listed = largest_counts(counts, names, size)
+    assert sum(listed.values()) == sum(counts.values())
+    named = listed.keys() - {OTHER}
+    assert all(listed[name] == counts[name] for name in named)
+    assert len(named) <= names
+    assert len("".join(named).encode()) <= size
+    assert (OTHER in listed) == (len(named) < len(counts))
+
+
+def test_the_largest_counts_are_listed_first() -> None:
+    counts = {"A": 5, "B": 9, "C": 7, OTHER: 100}
+    assert largest_counts(counts, 2, 100) == {"B": 9, "C": 7, OTHER: 105}
+    assert largest_counts({"long": 9, "B": 1}, 5, 3) == {"B": 1, OTHER: 9}
 
 
 def test_groups_are_the_vendors_statuses() -> None:

@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from streams.domain.blocks import BLOCK_VERSION, Block, Dimensions
-from streams.domain.detectors import Threshold
+from streams.domain import transitions
+from streams.domain.blocks import BLOCK_VERSION, RECORD_BYTES, Block, Dimensions
+from streams.domain.counts import OTHER
+from streams.domain.detectors import Observation, Threshold, Verdict
+from streams.domain.events import LONGEST_APP, LONGEST_NAMES
 from streams.domain.partition import CampaignPartition, Watch
 from streams.domain.rules import Rule
 from streams.domain.transitions import AlertData, Links, Span, Transition
@@ -265,6 +268,52 @@ def test_what_is_decided_is_owed_to_the_receivers_of_the_rule() -> None:
     partition.take_changes(10.0)
     partition.deliveries.flush_committed()
     assert partition.deliveries.due(10.0) == [owed]
+
+
+@pytest.mark.parametrize("letter", ["a", "\x00", '"', "\N{GRINNING FACE}"])
+def test_whatever_is_named_an_alert_fits_into_its_records(letter: str) -> None:
+    name = letter * (LONGEST_NAMES // 2)
+    outcomes = {f"{number}{name}": 20 for number in range(900)} | {"FAILURE": 20_000}
+    rules = (Rule("failing", frozenset({"FAILURE"}), Threshold(0.2), 0.1, scope="treatment"),)
+    partition = CampaignPartition(0, watch(rules), [0], 0.0)
+    campaigns = {name: counts(outcomes, name, name, None)}
+    columns = window_counts(600, campaigns, letter * LONGEST_APP)
+    partition.apply(Block(BLOCK_VERSION, {0: 600_000}, 600_000, [columns]), 0, 600.0)
+    (transition,) = partition.evaluate(600.0)
+    partition.hand_over()
+    counted = transition.data.evidence.counts
+    assert sum(counted.values()) == transition.data.evidence.attempts
+    assert counted["FAILURE"] == 20_000
+    assert counted[OTHER] > 0
+    sizes = [len(transitions.encode(transition)) + len(transition.data.campaign_id.encode())]
+    for key, value in partition.take_changes(600.0):
+        sizes.append(len(key) + len(value or b""))
+    assert len(sizes) == 4  # the alert, its delivery and the clock, too
+    assert max(sizes) <= RECORD_BYTES
+
+
+class Poisoned(Threshold):
+    """A detector that one number of hits is too much for."""
+
+    def judge(self, seen: Observation) -> Verdict:
+        if seen.hits == 13:
+            raise OverflowError("13")
+        return super().judge(seen)
+
+
+def test_a_campaign_that_cannot_be_evaluated_stops_no_other_one() -> None:
+    rules = (Rule("failing", frozenset({"FAILURE"}), Poisoned(0.2), 0.1, min_attempts=10),)
+    partition = CampaignPartition(0, watch(rules), [0], 0.0)
+    log = Log(partition)
+    campaigns = [("a", {"FAILURE": 20}), ("poison", {"FAILURE": 13}), ("z", {"FAILURE": 20})]
+    log.add(block(600, *campaigns), 600)
+    decided = said(partition, 600)
+    assert sorted(decided) == [("a", "failing", "firing"), ("z", "failing", "firing")]
+    (failure,) = partition.take_failures()
+    assert (failure.campaign_id, str(failure.error)) == ("poison", "13")
+    assert partition.take_failures() == []
+    log.add(block(600, ("poison", {"FAILURE": 1})), 601)
+    assert said(partition, 601) == [("poison", "failing", "firing")]
 
 
 def test_a_key_of_nobody_is_named() -> None:

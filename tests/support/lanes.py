@@ -9,7 +9,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from streams.domain.campaigns import Campaigns
 from streams.domain.events import Rejected
-from streams.domain.partition import CampaignPartition, Watch
+from streams.domain.partition import CampaignPartition, EvaluationFailure, Watch
 from streams.domain.sources import Intake, SourcePartition
 from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
@@ -102,6 +102,7 @@ class Gauges:
     rejections: list[Rejected] = field(default_factory=list)
     late_events: int = 0
     transitions: list[Transition] = field(default_factory=list)
+    failures: list[EvaluationFailure] = field(default_factory=list)
     flushes: int = 0
 
     def counted(self, tally: Tally) -> None:
@@ -116,6 +117,9 @@ class Gauges:
     def decided(self, decided: Iterable[Transition], event_age: float) -> None:
         assert event_age >= 0
         self.transitions += decided
+
+    def evaluation_failed(self, failures: Iterable[EvaluationFailure]) -> None:
+        self.failures += failures
 
     def flushed(self, seconds: float) -> None:
         assert seconds >= 0
