@@ -7,10 +7,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from streams.demo.embedded_broker import EmbeddedBroker
 from tests.support import kafka_jars
 from tests.support.brokers import KafkaBroker, RunningBroker
+
+# Hypothesis' time limits measure the machine, which may be busy with other things.
+settings.register_profile(
+    "any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any-machine")
 
 LEFT_OUT = pytest.StashKey[Counter[str]]()
 STARTED = pytest.StashKey[str]()

@@ -186,12 +186,16 @@ def decode(value: bytes) -> Block:
     except msgspec.MsgspecError as error:
         raise ValueError(f"not a block of counts: {error}") from error
     for counts in block.windows:
-        _check(counts)
+        check_counts(counts)
     return block
 
 
-def _check(counts: WindowCounts) -> None:
-    """Raise ValueError if a column points to nowhere."""
+def check_counts(counts: WindowCounts) -> None:
+    """See that every column points to campaigns that are there.
+
+    Raises:
+        ValueError: if one does not.
+    """
     campaigns = len(counts.campaigns)
     fits = (
         len(counts.at_app) == campaigns

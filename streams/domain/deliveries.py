@@ -218,13 +218,20 @@ class DeliveryQueue:
                 self._schedule(self._deliveries[delivery_id])
 
     def restore(self, delivery_id: str, value: bytes | None) -> None:
-        """Read one delivery back; null removes it."""
+        """Read one delivery back; null removes it.
+
+        Raises:
+            MsgspecError: if the value is no delivery.
+            ValueError: if it is another one than its key says.
+        """
         old = self._deliveries.pop(delivery_id, None)
         if old is not None and old.state == "pending":
             self._leave(old)
         if value is None:
             return
         delivery = _decode(value)
+        if delivery.delivery_id != delivery_id:
+            raise ValueError(f"its value is delivery {delivery.delivery_id}")
         self._deliveries[delivery_id] = delivery
         if delivery.state == "pending":
             self._line_up(delivery)

@@ -7,8 +7,11 @@ what the counts take while they change. Each campaign has its page, by its name.
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import msgspec
+
 from streams.domain.blocks import (
     WindowCounts,
+    check_counts,
     decode_campaigns,
     decode_counts,
     encode,
@@ -26,6 +29,20 @@ class Page(NamedTuple):
 
     value: bytes
     campaigns: int
+
+
+def read_page(value: bytes) -> Page:
+    """Read a page back.
+
+    Raises:
+        ValueError: if the bytes are no page.
+    """
+    try:
+        counts = decode_counts(value)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"not a page of counts: {error}") from error
+    check_counts(counts)
+    return Page(value, len(counts.campaigns))
 
 
 class Window:
@@ -46,11 +63,9 @@ class Window:
 
     __slots__ = ("changed_at", "late_from", "pages", "rows_before", "since", "start", "written")
 
-    def __init__(self, start: int, settled: Iterable[bytes] = ()) -> None:
+    def __init__(self, start: int, settled: Iterable[Page] = ()) -> None:
         self.start = start
-        self.pages: list[Cells | Page] = [
-            Page(value, len(decode_campaigns(value))) for value in settled
-        ]
+        self.pages: list[Cells | Page] = list(settled)
         self.written = len(self.pages)
         self.pages = self.pages or [Cells()]
         self.since: int | None = None

@@ -225,7 +225,8 @@ class CampaignPartition:
         """Read one record of the state topic back; null removes what it stands for.
 
         Raises:
-            ValueError: if the key is none of ours.
+            FormatError: if it was written by a version, or for windows, that do not fit.
+            MsgspecError, ValueError: if it is broken.
         """
         match orjson.loads(key):
             case ["page", int(start), int(number)]:

@@ -8,16 +8,18 @@ Reading back: the pages, then from the log the blocks that unsettled windows got
 last settled. The clock's record says which windows these are, and from where in the log.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated
 
+import msgspec
 import orjson
 
 from streams.domain.blocks import Block, WindowCounts
 from streams.domain.clock import EventClock
 from streams.domain.counts import Cell
-from streams.domain.pages import Window
+from streams.domain.pages import Page, Window, read_page
+from streams.domain.transitions import rfc3339
 from streams.domain.windows import WindowPolicy
 from streams.errors import FormatError
 
@@ -28,6 +30,30 @@ QUIET_S = 2.0
 """A closed window is settled when nothing has changed it for so long (s, wall clock)."""
 LONGEST_TAIL = 1_000_000
 """Counts in the log that may have to be read again; with more, open windows are settled too."""
+
+
+class _Format(msgspec.Struct):
+    """The part of the clock's record that every version writes."""
+
+    format: int
+
+
+class _ClockRecord(msgspec.Struct):
+    """What the state topic has for the clock.
+
+    `size` is that of the windows (s); `event_time` and `feeders`, event times by source partition,
+    are ms. `unsettled` has, by a window's start (s), its `since` and `late_from`.
+    """
+
+    format: int
+    size: Annotated[int, msgspec.Meta(gt=0)]
+    event_time: int
+    feeders: dict[int, int]
+    unsettled: dict[int, tuple[int, int | None]]
+
+
+_decode_format = msgspec.json.Decoder(_Format).decode
+_decode_clock = msgspec.json.Decoder(_ClockRecord).decode
 
 
 class WindowTable:
@@ -50,8 +76,8 @@ class WindowTable:
         self._moved = False
         """Whether the clock's record has to be written."""
         self._rows = 0
-        self._pages: dict[int, dict[int, bytes]] = {}
-        self._clock_record: dict[str, Any] = {}
+        self._pages: dict[int, dict[int, Page]] = {}
+        self._clock_record: _ClockRecord | None = None
         self._written_windows = policy
         """Of the size that windows had which were read back."""
         self.late_events = 0
@@ -180,16 +206,39 @@ class WindowTable:
     # Read back
 
     def restore_page(self, start: int, number: int, value: bytes | None) -> None:
-        """Read one page back; null removes it."""
+        """Read one page back; null removes it.
+
+        Raises:
+            ValueError: if the value is no page.
+        """
         pages = self._pages.setdefault(start, {})
         if value is not None:
-            pages[number] = value
+            pages[number] = read_page(value)
         else:
             pages.pop(number, None)
 
     def restore_clock(self, value: bytes) -> None:
-        """Read the clock's record back."""
-        self._clock_record = orjson.loads(value)
+        """Read the clock's record back.
+
+        Raises:
+            FormatError: if it was written by a version, or for windows, that do not fit.
+            MsgspecError: if it is none.
+        """
+        written = _decode_format(value).format
+        if written != FORMAT:
+            raise FormatError(
+                f"the state topic has windows of format {written}, and this version of "
+                f"the program reads {FORMAT}: start the version that wrote them, or read "
+                "docs/operations.md"
+            )
+        record = _decode_clock(value)
+        if self._policy.size % record.size:
+            raise FormatError(
+                f"windows.size: {self._policy.size} s, but the state topic has windows of "
+                f"{record.size} s: only a multiple of that can be made of them; for any other "
+                "size count anew, as docs/operations.md says"
+            )
+        self._clock_record = record
 
     def restored(self) -> int | None:
         """Go on with what was read back, once that is all there is.
@@ -198,39 +247,29 @@ class WindowTable:
             The offset from which the log has to be read again (`replay`); null if it has not.
 
         Raises:
-            FormatError: if it was written by a version, or for windows, that do not fit.
+            FormatError: if there are pages without the clock's record, or without others of
+                their window.
         """
-        record, self._clock_record = self._clock_record, {}
-        if not record:
-            return None
-        self._check(record)
-        feeders = {int(feeder): time for feeder, time in record["feeders"].items()}
-        self.clock.restore(feeders, record["event_time"])
+        record, self._clock_record = self._clock_record, None
         all_pages, self._pages = self._pages, {}
+        if record is None:
+            if any(all_pages.values()):
+                raise FormatError(
+                    "the state topic has windows, but not the record of the clock that is "
+                    "written with them: count anew, as docs/operations.md says"
+                )
+            return None
+        self.clock.restore(record.feeders, record.event_time)
         for start, pages in all_pages.items():
             if pages:
-                window = Window(start, (pages[number] for number in sorted(pages)))
+                window = Window(start, _in_order(start, pages))
                 window.late_from = 0
                 self._windows[start] = window
-        for name, (since, late_from) in record["unsettled"].items():
-            window = self._windows.setdefault(int(name), Window(int(name)))
+        for start, (since, late_from) in record.unsettled.items():
+            window = self._windows.setdefault(start, Window(start))
             window.since, window.late_from = since, late_from
-        self._written_windows = replace(self._policy, size=record["size"])
+        self._written_windows = replace(self._policy, size=record.size)
         return min((w.since for w in self._windows.values() if w.since is not None), default=None)
-
-    def _check(self, record: dict[str, Any]) -> None:
-        if record["format"] != FORMAT:
-            raise FormatError(
-                f"the state topic has windows of format {record['format']}, and this version of "
-                f"the program reads {FORMAT}: start the version that wrote them, or read "
-                "docs/operations.md"
-            )
-        if self._policy.size % record["size"]:
-            raise FormatError(
-                f"windows.size: {self._policy.size} s, but the state topic has windows of "
-                f"{record['size']} s: only a multiple of that can be made of them; for any other "
-                "size count anew, as docs/operations.md says"
-            )
 
     def replay(self, block: Block, offset: int, now: float) -> None:
         """Add a block of the log again, as far as its counts are in no page that was written."""
@@ -332,6 +371,17 @@ class WindowTable:
     def size(self) -> int:
         """About how many bytes it takes in memory."""
         return sum(window.size for window in self._windows.values())
+
+
+def _in_order(start: int, pages: Mapping[int, Page]) -> list[Page]:
+    """Return the pages of a window (s); a campaign's page is found by how many there are."""
+    missing = set(range(max(pages) + 1)) - pages.keys()
+    if missing:
+        raise FormatError(
+            f"the state topic has page {max(pages)} of the window that begins at {rfc3339(start)}, "
+            f"but not page {min(missing)}: count anew, as docs/operations.md says"
+        )
+    return [pages[number] for number in range(len(pages))]
 
 
 def page_key(start: int, number: int) -> bytes:

@@ -1,5 +1,6 @@
 """Opening a lane: shut out earlier owners, then read back what they left."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from aiokafka.structs import TopicPartition
 from streams.domain import blocks
 from streams.domain.partition import CampaignPartition
 from streams.domain.sources import SourcePartition
+from streams.domain.table import CLOCK_KEY
 from streams.engine.job import Job
 from streams.engine.lane import Lane
 from streams.engine.progress import Progress
@@ -19,6 +21,11 @@ from streams.engine.writer import LaneLostError, Writer
 from streams.errors import FormatError
 
 _log = structlog.get_logger(__name__)
+
+RECORDS_AT_A_TIME = 500
+"""Records of the state that are restored before others may work."""
+LONGEST_KEY_SHOWN = 200
+"""Bytes."""
 
 
 class Opening:
@@ -80,13 +87,13 @@ class Opening:
     ) -> Progress:
         """Read the state back; return from where to go on."""
         number = partition.number
-        written: dict[TopicPartition, Position] = {}
+        latest: dict[bytes, tuple[int, bytes]] = {}
+        """The last value of each key, and its offset: what came before it need not be readable."""
 
-        def apply(key: bytes, value: bytes | None) -> None:
-            if key == POSITIONS_KEY:
-                written.update(read_positions(value or b"[]"))
-            else:
-                partition.restore(key, value)
+        def apply(offset: int, key: bytes, value: bytes | None) -> None:
+            latest.pop(key, None)
+            if value is not None:
+                latest[key] = offset, value
 
         log = TopicPartition(self._job.topics.keyed, number)
         state = TopicPartition(self._job.topics.state, number)
@@ -97,6 +104,7 @@ class Opening:
                 apply,
                 lambda at, end: self._progress(number, at, end),
             )
+            written = await self._restore_records(partition, latest)
             self._check(written, log)
             read = await self._positions(consumer, partitions, written)
             own_ends = {state: state_end}
@@ -114,6 +122,30 @@ class Opening:
             cells=len(partition.table),
         )
         return progress
+
+    async def _restore_records(
+        self, partition: CampaignPartition, latest: Mapping[bytes, tuple[int, bytes]]
+    ) -> Mapping[TopicPartition, Position]:
+        """Restore the partition from its records; return how far was read, as one of them says.
+
+        Raises:
+            FormatError: if a record is broken; names it.
+        """
+        written: Mapping[TopicPartition, Position] = {}
+        # The clock's first: it says which format the others have.
+        for count, key in enumerate(sorted(latest, key=lambda key: key != CLOCK_KEY)):
+            offset, value = latest[key]
+            try:
+                if key == POSITIONS_KEY:
+                    written = read_positions(value)
+                else:
+                    partition.restore(key, value)
+            except Exception as error:  # whatever it is, the record cannot be read
+                place = f"{self._job.topics.state}-{partition.number}"
+                raise _broken(place, offset, key, error) from error
+            if count % RECORDS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        return written
 
     def _check(self, written: Mapping[TopicPartition, Position], log: TopicPartition) -> None:
         """See whether the state was written with a hop: then the log is one of the things read."""
@@ -182,6 +214,17 @@ class Opening:
         committed = await committed_offsets(self._connection, self._group_id, partitions)
         kept = {each: from_committed(at) for each, at in committed.items()}
         return {**kept, **known} if self._exactly_once else kept
+
+
+def _broken(place: str, offset: int, key: bytes, error: Exception) -> FormatError:
+    """Say which record of the state topic cannot be used, and what can be done."""
+    named = f"{place}, offset {offset}, key {key[:LONGEST_KEY_SHOWN]!r}"
+    if isinstance(error, FormatError):
+        return FormatError(f"{named}: {error}")
+    return FormatError(
+        f"{named}: a broken record ({type(error).__name__}: {error}); start the version that "
+        "wrote it, or count anew as docs/operations.md says"
+    )
 
 
 async def _require(

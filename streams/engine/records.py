@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
+import msgspec
 import orjson
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
@@ -25,6 +26,8 @@ class Position(NamedTuple):
 
 Positions: TypeAlias = Mapping[TopicPartition, Position]
 
+_decode_positions = msgspec.json.Decoder(list[tuple[str, int, int, int]]).decode
+
 POSITIONS_KEY = orjson.dumps(("positions",))
 """Key, on the state topic, of how far a lane has read."""
 
@@ -35,10 +38,14 @@ def write_positions(positions: Positions) -> bytes:
 
 
 def read_positions(value: bytes) -> dict[TopicPartition, Position]:
-    """Read back what `write_positions` wrote."""
+    """Read back what `write_positions` wrote.
+
+    Raises:
+        MsgspecError: if it is something else.
+    """
     return {
         TopicPartition(topic, partition): Position(offset, event_time)
-        for topic, partition, offset, event_time in orjson.loads(value)
+        for topic, partition, offset, event_time in _decode_positions(value)
     }
 
 

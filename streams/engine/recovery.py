@@ -43,7 +43,7 @@ async def reading(
 async def read_state(
     consumer: "AIOKafkaConsumer[bytes, bytes | None]",
     partition: TopicPartition,
-    apply: Callable[[bytes, bytes | None], None],
+    apply: Callable[[int, bytes, bytes | None], None],
     progress: Callable[[int, int], None],
 ) -> tuple[int, int]:
     """Read a partition of the state topic from its beginning to its present end.
@@ -53,7 +53,7 @@ async def read_state(
     Args:
         consumer: lent by `reading`.
         partition: what to read.
-        apply: is called with each record's key and value.
+        apply: is called with each record's offset, key and value.
         progress: is called with the offset reached and the end.
 
     Returns:
@@ -67,7 +67,7 @@ async def read_state(
     while position < end:
         fetched = await consumer.getmany(timeout_ms=500)
         for record in fetched.get(partition, ()):
-            apply(record.key or b"", record.value)
+            apply(record.offset, record.key or b"", record.value)
             count += 1
         # The embedded broker's end offset leaves out most of its last batch; its fetches know.
         end = max(end, consumer.last_stable_offset(partition) or 0)

@@ -519,4 +519,4 @@ class Book(RuleBasedStateMachine):
 
 ENDS = {"resolved", "expired"}
 TestBook = Book.TestCase
-TestBook.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestBook.settings = settings(max_examples=150, stateful_step_count=40)

@@ -361,7 +361,7 @@ def test_hits_are_forgotten_with_their_windows() -> None:
     assert len(partition._undecided) <= 3
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(steps, st.sampled_from((60, 600)))
 def test_looking_only_where_minds_can_change_misses_nothing(
     steps: list[tuple[int, str | None, list[tuple[str, dict[str, int]]]]],
@@ -486,4 +486,4 @@ def _apart_from_ids(shown: AlertData) -> AlertData:
 
 
 TestTwins = Twins.TestCase
-TestTwins.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestTwins.settings = settings(max_examples=200, stateful_step_count=40)
