@@ -22,6 +22,8 @@ STATE = choice("state", ("pending", "firing", "resolved", "expired"), "Only aler
 CAMPAIGN = text("campaign_id", "Only what is about this campaign.")
 RULE = text("rule", "Only alerts of this rule.")
 SEVERITY = text("severity", "Only alerts of this severity.")
+TREATMENT = text("treatment_id", "Only what is about this treatment.")
+CHANNEL = text("channel_type", "Only what is about this channel.")
 ALERT_ID = text("alert_id", "The alert's id.")
 
 
@@ -51,6 +53,8 @@ def _is_wanted(alert: domain.Alert, ask: Ask) -> bool:
     return (
         ask.get(STATE, alert.state) == alert.state
         and ask.get(CAMPAIGN, alert.scope.campaign_id) == alert.scope.campaign_id
+        and ask.get(TREATMENT, alert.scope.treatment_id) == alert.scope.treatment_id
+        and ask.get(CHANNEL, alert.scope.channel_type) == alert.scope.channel_type
         and ask.get(RULE, alert.rule) == alert.rule
         and ask.get(SEVERITY, alert.severity) == alert.severity
     )
@@ -122,7 +126,7 @@ ROUTES = (
         alerts,
         "Alerts, current and past, newest first",
         answers.Alerts,
-        (STATE, CAMPAIGN, RULE, SEVERITY, LIMIT, CURSOR),
+        (STATE, CAMPAIGN, TREATMENT, CHANNEL, RULE, SEVERITY, LIMIT, CURSOR),
     ),
     Route(
         "/v1/alerts/{alert_id}",

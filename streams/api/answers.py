@@ -87,7 +87,7 @@ class LiveAlert(Struct):
     severity: str
     state: State
     treatment_id: str | None
-    delivery_type: str | None
+    channel_type: str | None
 
 
 class RecentWindow(Struct):

@@ -106,7 +106,7 @@ def _show_live(alert: Alert) -> LiveAlert:
         alert.severity,
         alert.state,
         scope.treatment_id,
-        scope.delivery_type,
+        scope.channel_type,
     )
 
 

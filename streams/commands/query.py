@@ -147,6 +147,8 @@ def windows(
 @command.command(epilog=examples(f"{PROGRAM} query alerts --state firing"))
 @click.option("--state", help="pending, firing, resolved or expired.")
 @click.option("--campaign-id", help="Only what is about this campaign.")
+@click.option("--treatment-id", help="Only alerts about this treatment.")
+@click.option("--channel-type", help="Only alerts about this channel.")
 @click.option("--rule", help="Only alerts of this rule.")
 @click.option("--severity", help="Only alerts of this severity.")
 @_limit
@@ -162,7 +164,7 @@ def alerts(api: "ApiClient", **options: Any) -> tuple[Item, list[Item], Columns]
         "rule": lambda row: row["rule"],
         "campaign": lambda row: row["campaign_id"],
         "treatment": lambda row: row["treatment_id"] or "",
-        "channel": lambda row: row["delivery_type"] or "",
+        "channel": lambda row: row["channel_type"] or "",
         "rate": lambda row: _percent(row["evidence"]["rate"]),
         "hits": lambda row: f"{row['evidence']['hits']} of {row['evidence']['attempts']}",
         "alert": lambda row: row["alert_id"],
@@ -181,7 +183,7 @@ def rules(api: "ApiClient") -> tuple[Item, list[Item], Columns]:
         "scope": lambda row: row["scope"],
         "detector": lambda row: row["detector"]["kind"],
         "level": lambda row: _percent(row["detector"]["level"]),
-        "recovers below": lambda row: _percent(row["recovery_level"]),
+        "recovers at": lambda row: _percent(row["recovery_level"]),
         "attempts from": lambda row: row["min_attempts"],
         "campaigns": lambda row: ", ".join(row["match"]["campaigns"]),
         "receivers": lambda row: ", ".join(row["receivers"]),

@@ -39,8 +39,8 @@ in the alert, its transition and each delivery, and all of these are records wit
 class Alert(msgspec.Struct):
     """One episode of one rule in one scope. Times are seconds since the epoch, UTC.
 
-    `pending_since` is when the breach began; `recovering_since` when the rate fell below the
-    recovery level, null while it has not; `heard_at` when a window last said anything, and
+    `pending_since` is when the breach began; `recovering_since` when the rate fell to the
+    recovery level or below, null while it has not; `heard_at` when a window last said anything, and
     `window_start` and `window_size` (s) which one that was. `receivers` are told of its end even
     if its rule is gone by then.
     """
@@ -160,7 +160,7 @@ class AlertBook:
                 alert.starts_at = alert.pending_since
                 return self._tell(alert, "campaign.alert.firing", now)
             return None
-        if rate >= rule.recovery_level:
+        if rate > rule.recovery_level:
             self._set_recovering(alert, None)
         elif alert.recovering_since is None:
             self._set_recovering(alert, now)
@@ -260,7 +260,8 @@ class AlertBook:
             severity=alert.severity,
             campaign_id=alert.scope.campaign_id,
             treatment_id=alert.scope.treatment_id,
-            delivery_type=alert.scope.delivery_type,
+            delivery_type=None,
+            channel_type=alert.scope.channel_type,
             app_id=alert.app_id,
             starts_at=rfc3339(alert.starts_at or alert.pending_since),
             ends_at=rfc3339(alert.ends_at) if alert.ends_at is not None else None,
@@ -387,7 +388,7 @@ def _summary(alert: Alert) -> str:
         f", {name} {value}"
         for name, value in (
             ("treatment", alert.scope.treatment_id),
-            ("channel", alert.scope.delivery_type),
+            ("channel", alert.scope.channel_type),
         )
         if value is not None
     )

@@ -12,11 +12,15 @@ ScopeKind: TypeAlias = Literal["campaign", "treatment", "channel"]
 
 
 class Scope(NamedTuple):
-    """What one alert is about. `treatment_id` or `delivery_type` is set if the rule looks there."""
+    """What one alert is about. `treatment_id` or `channel_type` is set if the rule looks there.
+
+    `channel_type` is the channel of the endpoint: real sends of SMS and e-mail have no delivery
+    type, and for CUSTOM ones it does not say which channel it is.
+    """
 
     campaign_id: str
     treatment_id: str | None = None
-    delivery_type: str | None = None
+    channel_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class Rule:
         name: unique among the rules.
         statuses: the send statuses that are hits.
         detector: decides when the share of hits is a breach.
-        recovery_level: rate below which a firing alert recovers.
+        recovery_level: a firing alert recovers while the rate is at this level or below.
         min_attempts: a window with fewer says nothing.
         scope: what an alert of this rule is about.
         campaigns: shell-style patterns of campaign ids.
@@ -78,7 +82,7 @@ class Rule:
             outcome = dimensions.outcome
             if not groups.is_attempt(outcome):
                 continue
-            scope = self._scope(campaign_id, dimensions.treatment_id, dimensions.delivery_type)
+            scope = self._scope(campaign_id, dimensions.treatment_id, dimensions.channel_type)
             counts = by_scope.get(scope)
             if counts is None:
                 by_scope[scope] = {outcome: count}
@@ -86,13 +90,11 @@ class Rule:
                 counts[outcome] = counts.get(outcome, 0) + count
         return {scope: self._observation(counts) for scope, counts in by_scope.items()}
 
-    def _scope(
-        self, campaign_id: str, treatment_id: str | None, delivery_type: str | None
-    ) -> Scope:
+    def _scope(self, campaign_id: str, treatment_id: str | None, channel_type: str | None) -> Scope:
         if self.scope == "treatment":
             return Scope(campaign_id, treatment_id=treatment_id)
         if self.scope == "channel":
-            return Scope(campaign_id, delivery_type=delivery_type)
+            return Scope(campaign_id, channel_type=channel_type)
         return Scope(campaign_id)
 
     def _observation(self, counts: dict[str, int]) -> Observation:

@@ -42,7 +42,11 @@ class Links(msgspec.Struct):
 
 
 class AlertData(msgspec.Struct):
-    """The alert, as it is after the transition."""
+    """The alert, as it is after the transition.
+
+    `channel_type` is the endpoint's channel, if the rule is about channels. No rule is about
+    delivery types, so `delivery_type` is always null.
+    """
 
     alert_id: str
     sequence: int
@@ -51,6 +55,7 @@ class AlertData(msgspec.Struct):
     campaign_id: str
     treatment_id: str | None
     delivery_type: str | None
+    channel_type: str | None
     app_id: str | None
     starts_at: str
     ends_at: str | None

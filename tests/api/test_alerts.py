@@ -1,10 +1,14 @@
 """Alerts and rules."""
 
+from dataclasses import replace
+
+from streams.domain.rules import ScopeKind
 from streams.domain.transitions import rfc3339
 from tests.api.conftest import NOW, StartApi
-from tests.support.partitions import MemoryHolder, counts, holder
+from tests.support.partitions import FAILURE_SPIKE, MemoryHolder, counts, holder, watch
 
 T0 = int(NOW) - 60
+SCOPES: tuple[ScopeKind, ...] = ("campaign", "treatment", "channel")
 
 
 def with_alerts(count: int = 3) -> MemoryHolder:
@@ -57,6 +61,26 @@ async def test_filters(start: StartApi) -> None:
         alerts = (await api.get(f"/v1/alerts?{query}"))["alerts"]
         assert [alert["campaign_id"] for alert in alerts] == expected, query
     assert "expected one of" in await api.refused("/v1/alerts?state=on", 400)
+
+
+async def test_filters_by_scope(start: StartApi) -> None:
+    rules = tuple(replace(FAILURE_SPIKE, name=scope, scope=scope) for scope in SCOPES)
+    held = holder(what=watch(rules=rules))
+    held.add("c", T0, counts({"FAILURE": 60}, "1", None, "SMS"))
+    for partition in held.here.values():
+        partition.evaluate(NOW)
+    api = await start(held)
+    for query, expected in (
+        ("treatment_id=1", ["treatment"]),
+        ("treatment_id=0", []),
+        ("channel_type=SMS", ["channel"]),
+        ("channel_type=EMAIL", []),
+    ):
+        alerts = (await api.get(f"/v1/alerts?{query}"))["alerts"]
+        assert [alert["rule"] for alert in alerts] == expected, query
+    (by_channel,) = (await api.get("/v1/alerts?channel_type=SMS"))["alerts"]
+    assert (by_channel["channel_type"], by_channel["delivery_type"]) == ("SMS", None)
+    assert ", channel SMS: 60 of 60" in by_channel["summary"]
 
 
 async def test_pages(start: StartApi) -> None:

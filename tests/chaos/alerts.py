@@ -7,7 +7,7 @@ import orjson
 from tests.support.topics import Read
 
 Scope: TypeAlias = tuple[str, str, str | None, str | None]
-"""Rule, campaign, treatment, delivery type."""
+"""Rule, campaign, treatment, channel."""
 FIRING, REMINDER = "campaign.alert.firing", "campaign.alert.reminder"
 ENDS = {"campaign.alert.resolved", "campaign.alert.expired"}
 SOUND_ROUNDS = 2
@@ -33,7 +33,7 @@ class AlertLedger:
         if sequence != expected:
             self._wrong(value, f"sequence {expected} was to come")
         self._sequences[alert_id] = sequence
-        scope = data["rule"], data["campaign_id"], data["treatment_id"], data["delivery_type"]
+        scope = data["rule"], data["campaign_id"], data["treatment_id"], data["channel_type"]
         self._follow(value, scope)
 
     def _follow(self, value: Any, scope: Scope) -> None:

@@ -94,7 +94,7 @@ def test_dead_letters(letters: list[Read], problems: int) -> None:
 
 def transition(kind: str, alert_id: str, sequence: int) -> Read:
     data: dict[str, Any] = {"alert_id": alert_id, "sequence": sequence, "rule": "r"}
-    data |= {"campaign_id": "c", "treatment_id": None, "delivery_type": None}
+    data |= {"campaign_id": "c", "treatment_id": None, "channel_type": None}
     value = {"type": f"campaign.alert.{kind}", "timestamp": "", "data": data}
     return record(b"c", orjson.dumps(value))
 

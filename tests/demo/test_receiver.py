@@ -27,6 +27,7 @@ TRANSITION = Transition(
         campaign_id="c",
         treatment_id=None,
         delivery_type=None,
+        channel_type=None,
         app_id=None,
         starts_at="2026-11-23T10:00:42Z",
         ends_at=None,

@@ -164,11 +164,15 @@ def test_a_rate_above_the_recovery_level_starts_the_recovery_anew(what: Observat
     assert show(alerts, LOW, T0 + 70) == "resolved"
 
 
-def test_a_rate_at_the_recovery_level_has_not_recovered() -> None:
-    alerts = book()
-    show(alerts, HIGH, T0)
-    for second in range(100):
-        assert show(alerts, seen(5, 100), T0 + second) is None
+@pytest.mark.parametrize(("level", "what"), [(0.05, seen(5, 100)), (0.0, seen(0, 100))])
+def test_a_rate_at_the_recovery_level_recovers(level: float, what: Observation) -> None:
+    at_level = replace(RULE, recovery_level=level)
+    alerts = book(at_level)
+    show(alerts, HIGH, T0, at_level)
+
+    assert show(alerts, seen(what.hits + 1, what.attempts), T0 + 1, at_level) is None
+    assert show(alerts, what, T0 + 31, at_level) is None
+    assert show(alerts, what, T0 + 61, at_level) == "resolved"
 
 
 def test_without_keep_firing_for_it_resolves_at_once() -> None:
@@ -359,8 +363,8 @@ def test_golden(name: str) -> None:
 
 
 PROMISED = """
-    alert_id sequence rule severity campaign_id treatment_id delivery_type app_id starts_at ends_at
-    window evidence summary labels links
+    alert_id sequence rule severity campaign_id treatment_id delivery_type channel_type app_id
+    starts_at ends_at window evidence summary labels links
 """
 
 

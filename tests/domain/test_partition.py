@@ -316,6 +316,19 @@ def test_a_campaign_that_cannot_be_evaluated_stops_no_other_one() -> None:
     assert said(partition, 601) == [("poison", "failing", "firing")]
 
 
+def test_a_channel_that_fails_beside_a_healthy_one() -> None:
+    """Real sends of SMS and e-mail name no delivery type."""
+    by_channel = replace(RULES[0], scope="channel")
+    partition = CampaignPartition(0, watch((by_channel,)), [0], 0.0)
+    sends = {
+        **counts({"FAILURE": 100}, None, None, "SMS"),
+        **counts({"SUCCESS": 2000}, None, None, "EMAIL"),
+    }
+    partition.apply(Block(BLOCK_VERSION, {0: 0}, 0, [window_counts(0, {"c": sends})]), 0, 0.0)
+    (raised,) = partition.evaluate(0.0)
+    assert (raised.data.channel_type, raised.data.evidence.hits) == ("SMS", 100)
+
+
 def test_a_key_of_nobody_is_named() -> None:
     partition = CampaignPartition(0, watch(), [0], 0.0)
     with pytest.raises(ValueError, match="stranger"):

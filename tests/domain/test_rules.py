@@ -91,7 +91,7 @@ SPLIT = Cell(
         sent("SUCCESS", "0", "EMAIL"): 10,
         sent("FAILURE", "0", "EMAIL", "APNS"): 1,
         sent("FAILURE", "1", "EMAIL"): 4,
-        sent("SUCCESS", "1", None): 20,
+        sent("SUCCESS", "1", None, "SMS"): 20,
         sent("SUCCESS", None, "PUSH"): 40,
     },
     {},
@@ -113,9 +113,9 @@ SPLIT = Cell(
         (
             "channel",
             {
-                Scope("c", delivery_type="EMAIL"): (15, 5),
-                Scope("c"): (20, 0),
-                Scope("c", delivery_type="PUSH"): (40, 0),
+                Scope("c", channel_type="APNS"): (1, 1),
+                Scope("c", channel_type="SMS"): (20, 0),
+                Scope("c", channel_type="GCM"): (54, 4),
             },
         ),
     ],

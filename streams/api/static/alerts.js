@@ -4,7 +4,7 @@ import { campaignLink, el, name, number, percent, since } from "./dom.js";
 
 export function alertCard(alert, now, linked) {
   const seen = alert.evidence;
-  const where = [["treatment", alert.treatment_id], ["channel", alert.delivery_type]]
+  const where = [["treatment", alert.treatment_id], ["channel", alert.channel_type]]
     .filter(([, value]) => value !== null).map(([label, value]) => `, ${label} ${value}`).join("");
   const over = alert.ends_at !== null;
   return el("li", { class: `alert ${alert.state}` },
