@@ -37,6 +37,11 @@ Counts: TypeAlias = dict[Dimensions, int]
 
 
 Position: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+Start: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=32_503_680_000)]
+"""In seconds since the epoch; up to the year 3000, so that it can be written as a date."""
+EventTime: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=32_503_680_000_000)]
+"""The same in milliseconds."""
 
 
 class Column(msgspec.Struct, array_like=True, gc=False):
@@ -44,7 +49,7 @@ class Column(msgspec.Struct, array_like=True, gc=False):
 
     dimensions: Dimensions
     at: list[Position]
-    counts: list[int]
+    counts: list[Count]
 
 
 class WindowCounts(msgspec.Struct, array_like=True, gc=False):
@@ -56,7 +61,7 @@ class WindowCounts(msgspec.Struct, array_like=True, gc=False):
     be added up.
     """
 
-    start: int
+    start: Start
     campaigns: list[str]
     apps: list[str | None]
     at_app: list[Position]
@@ -134,14 +139,15 @@ class Block(msgspec.Struct, array_like=True, gc=False):
     """
 
     version: int
-    event_times: dict[int, int]
-    received_at: int
+    event_times: dict[int, EventTime]
+    received_at: EventTime
     windows: list[WindowCounts]
 
 
 BLOCK_VERSION = 3
-RECORD_BYTES = 512 * 1024
-"""Upper size of a record, unless one campaign alone is larger: brokers take 1 MB by default."""
+RECORD_BYTES = 480 * 1024
+"""Upper size of a record on the keyed and the state topic: brokers take 1 MB by default, and with
+its key and what Kafka adds it fits into a batch of 512 KiB."""
 
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Block).decode
@@ -211,30 +217,57 @@ def check_counts(counts: WindowCounts) -> None:
 
 
 def encode_records(block: Block, limit: int = RECORD_BYTES) -> Iterator[bytes]:
-    """Write a block as records of at most `limit` bytes, as far as it has campaigns to part.
+    """Write a block as records of at most `limit` bytes; a single count is not split.
 
     The event times are in the last record: whoever knows them has all the counts.
     """
     value = encode(block)
-    if len(value) <= limit or sum(len(each.campaigns) for each in block.windows) <= 1:
+    halves = _halves(block.windows) if len(value) > limit else None
+    if halves is None:
         yield value
         return
-    first, second = _halves(block.windows)
+    first, second = halves
     yield from encode_records(Block(block.version, {}, block.received_at, first), limit)
     yield from encode_records(
         Block(block.version, block.event_times, block.received_at, second), limit
     )
 
 
-def _halves(windows: list[WindowCounts]) -> tuple[list[WindowCounts], list[WindowCounts]]:
-    if len(windows) > 1:
+def encode_window(counts: WindowCounts, limit: int = RECORD_BYTES) -> Iterator[bytes]:
+    """Write counts as records of at most `limit` bytes, to be added up; no count is split."""
+    value = encode(counts)
+    halves = _halves_of_window(counts) if len(value) > limit else None
+    if halves is None:
+        yield value
+        return
+    for half in halves:
+        yield from encode_window(half, limit)
+
+
+def _halves(windows: list[WindowCounts]) -> tuple[list[WindowCounts], list[WindowCounts]] | None:
+    """Split windows into two parts, as long as there is more than one count."""
+    if len(windows) != 1:
         half = len(windows) // 2
-        return windows[:half], windows[half:]
-    (whole,) = windows
-    half = len(whole.campaigns) // 2
-    halves = [0] * half + [1] * (len(whole.campaigns) - half)
-    first, second = sort_out(whole, 2, halves)
-    return [first], [second]
+        return (windows[:half], windows[half:]) if windows else None
+    halves = _halves_of_window(windows[0])
+    return ([halves[0]], [halves[1]]) if halves is not None else None
+
+
+def _halves_of_window(whole: WindowCounts) -> tuple[WindowCounts, WindowCounts] | None:
+    """Split by campaign or, if there is but one, by kind of count."""
+    if len(whole.campaigns) > 1:
+        half = len(whole.campaigns) // 2
+        parts = [0] * half + [1] * (len(whole.campaigns) - half)
+        first, second = sort_out(whole, 2, parts)
+        return first, second
+    if len(whole.columns) > 1:
+        half = len(whole.columns) // 2
+        names = whole.campaigns, whole.apps, whole.at_app
+        return (
+            WindowCounts(whole.start, *names, whole.columns[:half], whole.late),
+            WindowCounts(whole.start, *names, whole.columns[half:]),
+        )
+    return None
 
 
 def partition_of(campaign_id: str, partitions: int) -> int:

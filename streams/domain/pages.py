@@ -4,17 +4,19 @@ A settled page is the bytes that the state topic has for some dozen campaigns: t
 what the counts take while they change. Each campaign has its page, by its name.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from streams.domain.blocks import (
+    RECORD_BYTES,
     WindowCounts,
     check_counts,
     decode_campaigns,
     decode_counts,
     encode,
+    encode_window,
     page_of,
     split,
 )
@@ -22,6 +24,8 @@ from streams.domain.cells import Cells, cell_of, cells_of
 from streams.domain.counts import Cell
 
 CAMPAIGNS_A_PAGE = 32
+PAGE_RECORD_BYTES = RECORD_BYTES
+"""Upper size of a record; what is larger, as campaigns have many or long names, is several."""
 
 
 class Page(NamedTuple):
@@ -29,6 +33,13 @@ class Page(NamedTuple):
 
     value: bytes
     campaigns: int
+
+
+class PageRecord(NamedTuple):
+    """Which record of the state topic: a page, or the next part of one that one cannot hold."""
+
+    page: int
+    part: int = 0
 
 
 def read_page(value: bytes) -> Page:
@@ -50,7 +61,7 @@ class Window:
 
     Args:
         start: of the window (s).
-        settled: its pages, as they were written down.
+        settled: its pages, as they were written down: the records of each, to be added up.
 
     Attributes:
         since: offset in the log from which counts are in no page that was written; null if
@@ -58,15 +69,18 @@ class Window:
         late_from: offset in the log from which counts came late; null while it is open.
         changed_at: wall-clock time (s) of the last change.
         rows_before: how many counts the table had been given before `since`.
-        written: how many pages the state topic has.
+        written: which records the state topic has.
     """
 
     __slots__ = ("changed_at", "late_from", "pages", "rows_before", "since", "start", "written")
 
-    def __init__(self, start: int, settled: Iterable[Page] = ()) -> None:
+    def __init__(self, start: int, settled: Iterable[Sequence[Page]] = ()) -> None:
         self.start = start
-        self.pages: list[Cells | Page] = list(settled)
-        self.written = len(self.pages)
+        self.pages: list[Cells | Page] = []
+        self.written: set[PageRecord] = set()
+        for number, parts in enumerate(settled):
+            self.written.update(PageRecord(number, part) for part in range(len(parts)))
+            self.pages.append(parts[0] if len(parts) == 1 else _added_up(start, parts))
         self.pages = self.pages or [Cells()]
         self.since: int | None = None
         self.late_from: int | None = None
@@ -82,10 +96,10 @@ class Window:
                 page = self.pages[number] = _changing(self.pages[number])
                 page.add(part, late=late)
 
-    def settle(self) -> Iterator[tuple[int, bytes | None]]:
-        """Turn what changed into settled pages; yield their numbers and bytes.
+    def settle(self) -> Iterator[tuple[PageRecord, bytes | None]]:
+        """Turn what changed into settled pages; yield their records.
 
-        Yields null for a page that must not be there any more.
+        Yields null for a record that must not be there any more.
         """
         self.since = None
         changed = {n: page for n, page in enumerate(self.pages) if isinstance(page, Cells)}
@@ -94,12 +108,19 @@ class Window:
             self.pages = [Cells()] * len(parts)
         else:
             parts = {number: page.counts(self.start) for number, page in changed.items()}
+        gone = {each for each in self.written if each.page in parts or each.page >= len(self.pages)}
         for number, part in parts.items():
-            page = self.pages[number] = Page(encode(part), len(part.campaigns))
-            yield number, page.value
-        for number in range(len(self.pages), self.written):
-            yield number, None
-        self.written = len(self.pages)
+            values = list(encode_window(part, PAGE_RECORD_BYTES))
+            value = values[0] if len(values) == 1 else encode(part)
+            self.pages[number] = Page(value, len(part.campaigns))
+            for at, value in enumerate(values):
+                record = PageRecord(number, at)
+                gone.discard(record)
+                self.written.add(record)
+                yield record, value
+        self.written -= gone
+        for record in gone:
+            yield record, None
 
     def _shared_out(self) -> list[WindowCounts]:
         """Share the campaigns out over as many pages as they need."""
@@ -164,6 +185,13 @@ class Window:
     def size(self) -> int:
         """About how many bytes it takes in memory."""
         return sum(len(page.value) if isinstance(page, Page) else page.size for page in self.pages)
+
+
+def _added_up(start: int, parts: Iterable[Page]) -> Page:
+    cells = Cells()
+    for part in parts:
+        cells.add(decode_counts(part.value))
+    return Page(encode(cells.counts(start)), len(cells))
 
 
 def _changing(page: Cells | Page) -> Cells:

@@ -15,6 +15,7 @@ from streams.domain.blocks import Block, WindowCounts
 from streams.domain.clock import EventClock
 from streams.domain.counts import Cell, StatusGroups
 from streams.domain.deliveries import Delivery, DeliveryQueue
+from streams.domain.pages import PageRecord
 from streams.domain.rules import Rule, Scope
 from streams.domain.table import WindowTable
 from streams.domain.transitions import AlertData, Transition
@@ -229,8 +230,10 @@ class CampaignPartition:
             MsgspecError, ValueError: if it is broken.
         """
         match orjson.loads(key):
-            case ["page", int(start), int(number)]:
-                self.table.restore_page(start, number, value)
+            case ["page", int(start), int(page)]:
+                self.table.restore_page(start, PageRecord(page), value)
+            case ["page", int(start), int(page), int(part)]:
+                self.table.restore_page(start, PageRecord(page, part), value)
             case ["clock"] if value is not None:
                 self.table.restore_clock(value)
             case ["alert", str(), str(alert_id)]:

@@ -10,6 +10,8 @@ last settled. The clock's record says which windows these are, and from where in
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import groupby
+from operator import attrgetter
 from typing import Annotated
 
 import msgspec
@@ -18,7 +20,7 @@ import orjson
 from streams.domain.blocks import Block, WindowCounts
 from streams.domain.clock import EventClock
 from streams.domain.counts import Cell
-from streams.domain.pages import Page, Window, read_page
+from streams.domain.pages import Page, PageRecord, Window, read_page
 from streams.domain.transitions import rfc3339
 from streams.domain.windows import WindowPolicy
 from streams.errors import FormatError
@@ -30,6 +32,8 @@ QUIET_S = 2.0
 """A closed window is settled when nothing has changed it for so long (s, wall clock)."""
 LONGEST_TAIL = 1_000_000
 """Counts in the log that may have to be read again; with more, open windows are settled too."""
+MOST_UNSETTLED = 4_096
+"""Windows that the clock's record names; with more, all of them are settled."""
 
 
 class _Format(msgspec.Struct):
@@ -69,14 +73,14 @@ class WindowTable:
         self.clock = clock
         self._windows: dict[int, Window] = {}
         self._open: set[int] = set()
-        self._gone: dict[int, int] = {}
-        """Windows that expired, and how many pages of them were written."""
+        self._gone: dict[int, set[PageRecord]] = {}
+        """Windows that expired, and which records of them were written."""
         self._anew: set[int] = set()
         """Windows that have to be written whatever else is due."""
         self._moved = False
         """Whether the clock's record has to be written."""
         self._rows = 0
-        self._pages: dict[int, dict[int, Page]] = {}
+        self._pages: dict[int, dict[PageRecord, Page]] = {}
         self._clock_record: _ClockRecord | None = None
         self._written_windows = policy
         """Of the size that windows had which were read back."""
@@ -144,7 +148,7 @@ class WindowTable:
                 break
             written = self._windows.pop(start).written
             # Of shorter windows, with the same start, there may be pages too.
-            self._gone[start] = max(written, self._gone.get(start, 0))
+            self._gone[start] = written | self._gone.get(start, set())
             self._anew.discard(start)
             self._moved = True
 
@@ -167,11 +171,11 @@ class WindowTable:
         """
         gone, self._gone = self._gone, {}
         for start, written in gone.items():
-            yield from ((page_key(start, number), None) for number in range(written))
+            yield from ((page_key(start, *record), None) for record in sorted(written))
         for start in self._due(now):
             self._moved = True
-            for number, value in self._windows[start].settle():
-                yield page_key(start, number), value
+            for record, value in self._windows[start].settle():
+                yield page_key(start, *record), value
         if self._moved:
             self._moved = False
             yield CLOCK_KEY, self._write_clock()
@@ -182,6 +186,8 @@ class WindowTable:
         oldest = min((w.rows_before for w in unsettled.values()), default=self._rows)
         enough = self._rows - LONGEST_TAIL // 2 if self._rows - oldest > LONGEST_TAIL else -1
         anew, self._anew = self._anew, set()
+        if len(unsettled) > MOST_UNSETTLED:
+            return anew | unsettled.keys()
         return anew | {
             start
             for start, window in unsettled.items()
@@ -205,17 +211,17 @@ class WindowTable:
 
     # Read back
 
-    def restore_page(self, start: int, number: int, value: bytes | None) -> None:
-        """Read one page back; null removes it.
+    def restore_page(self, start: int, record: PageRecord, value: bytes | None) -> None:
+        """Read one record of a page back; null removes it.
 
         Raises:
             ValueError: if the value is no page.
         """
         pages = self._pages.setdefault(start, {})
         if value is not None:
-            pages[number] = read_page(value)
+            pages[record] = read_page(value)
         else:
-            pages.pop(number, None)
+            pages.pop(record, None)
 
     def restore_clock(self, value: bytes) -> None:
         """Read the clock's record back.
@@ -373,17 +379,26 @@ class WindowTable:
         return sum(window.size for window in self._windows.values())
 
 
-def _in_order(start: int, pages: Mapping[int, Page]) -> list[Page]:
-    """Return the pages of a window (s); a campaign's page is found by how many there are."""
-    missing = set(range(max(pages) + 1)) - pages.keys()
+def _in_order(start: int, records: Mapping[PageRecord, Page]) -> list[list[Page]]:
+    """Return the records of each page of a window (s), in order.
+
+    A campaign's page is found by how many there are.
+    """
+    pages = [
+        [records[each] for each in of_one]
+        for _, of_one in groupby(sorted(records), key=attrgetter("page"))
+    ]
+    expected = {PageRecord(page, part) for page, of in enumerate(pages) for part in range(len(of))}
+    missing = expected - records.keys()
     if missing:
         raise FormatError(
-            f"the state topic has page {max(pages)} of the window that begins at {rfc3339(start)}, "
-            f"but not page {min(missing)}: count anew, as docs/operations.md says"
+            f"the state topic has page {max(records).page} of the window that begins at "
+            f"{rfc3339(start)}, but not page {min(missing).page}: count anew, as "
+            "docs/operations.md says"
         )
-    return [pages[number] for number in range(len(pages))]
+    return pages
 
 
-def page_key(start: int, number: int) -> bytes:
-    """Return the key, on the state topic, of one page of a window."""
-    return orjson.dumps(("page", start, number))
+def page_key(start: int, page: int, part: int = 0) -> bytes:
+    """Return the key, on the state topic, of one record of a page of a window."""
+    return orjson.dumps(("page", start, page, part) if part else ("page", start, page))

@@ -1,3 +1,4 @@
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from streams.domain.blocks import (
     decode_counts,
     encode,
     encode_records,
+    encode_window,
     page_of,
     partition_of,
     split,
@@ -58,7 +60,25 @@ def test_records_of_a_block_hold_it_all(block: Block, limit: int) -> None:
     assert parts[-1].event_times == block.event_times
     assert {part.received_at for part in parts} == {block.received_at}
     for value, part in zip(values, parts, strict=True):
-        assert len(value) <= limit or sum(len(each.campaigns) for each in part.windows) <= 1
+        assert len(value) <= limit or sum(len(each.columns) for each in part.windows) <= 1
+
+
+@given(windows, st.integers(1, 200))
+def test_records_of_a_window_add_up_to_it(counts: WindowCounts, limit: int) -> None:
+    counts.late = {at: at + 1 for at in range(0, len(counts.campaigns), 2)}
+    parts = [(value, decode_counts(value)) for value in encode_window(counts, limit)]
+    assert rows_of(part for _, part in parts) == rows_of([counts])
+    late = Counter[str]()
+    for value, part in parts:
+        late.update({part.campaigns[at]: n for at, n in part.late.items()})
+        assert len(value) <= limit or max(len(part.campaigns), len(part.columns)) <= 1
+    assert late == {counts.campaigns[at]: n for at, n in counts.late.items()}
+
+
+def test_a_start_that_is_no_date_is_no_block() -> None:
+    whole = WindowCounts(10**12, ["a"], ["app"], [0], [Column(SENT, [0], [1])])
+    with pytest.raises(ValueError, match="not a block"):
+        decode(encode(Block(BLOCK_VERSION, {}, 0, [whole])))
 
 
 @given(windows, st.integers(1, 7))

@@ -13,12 +13,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from streams.domain import pages
 from streams.domain import table as under_test
-from streams.domain.blocks import BLOCK_VERSION, Block, Dimensions, WindowCounts
+from streams.domain.blocks import BLOCK_VERSION, RECORD_BYTES, Block, Dimensions, WindowCounts
 from streams.domain.clock import EventClock
 from streams.domain.counts import Cell
+from streams.domain.pages import PageRecord
 from streams.domain.table import CLOCK_KEY, QUIET_S, WindowTable, page_key
 from streams.domain.windows import WindowPolicy
 from streams.errors import FormatError
+from tests.support.partitions import counts as counts_of
 from tests.support.partitions import window_counts
 
 POLICY = WindowPolicy(size=10, grace=5, retention=40)
@@ -105,6 +107,61 @@ def test_a_settled_cell_costs_little() -> None:
     assert table.size < 100 * len(names)
 
 
+def test_a_page_is_as_many_records_as_its_names_need() -> None:
+    life = Life()
+    names = {f"{number:04}" + "x" * 2000: number + 1 for number in range(900)}
+    whole = window_counts(0, {"a": counts_of(names), "b": counts_of({"SENT": 7})})
+    life.add(whole)
+    life.move_to(16_000)
+    life.add(whole)
+    life.now = 100.0
+    life.write()
+    pages_written = {key: value for key, value in life.topic.items() if key != CLOCK_KEY}
+    assert len(pages_written) > 3
+    assert max(len(value or b"") for value in pages_written.values()) <= RECORD_BYTES
+    life.begin_anew()
+    cell = life.table.cell("a", 0)
+    assert cell is not None
+    assert {each.outcome: count for each, count in cell.sends.items()} == {
+        name: 2 * count for name, count in names.items()
+    }
+    assert cell.late_events == sum(names.values())
+    life.move_to(80_000)
+    life.write()
+    assert {life.topic[key] for key in pages_written} == {None}
+
+
+def test_a_page_that_needs_fewer_records_leaves_null_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    life = Life()
+    life.add(counts(0, 1, *"abcdef"))
+    life.move_to(16_000)
+    monkeypatch.setattr(pages, "PAGE_RECORD_BYTES", 40)
+    life.now = 100.0
+    life.write()
+    assert page_key(0, 0, 1) in life.topic
+    monkeypatch.setattr(pages, "PAGE_RECORD_BYTES", 4000)
+    life.add(counts(0, 1, *"abcdef"))
+    life.now = 200.0
+    life.write()
+    assert {key for key, value in life.topic.items() if value} == {page_key(0, 0), CLOCK_KEY}
+    life.begin_anew()
+    assert {cell.sends[SUCCESS] for _, cell in life.table.all_cells(0)} == {2}
+
+
+def test_the_clocks_record_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "MOST_UNSETTLED", 3)
+    table = table_of()
+    for start in (0, 10, 20):
+        table.add(counts(start, 1, "a"), 0, 0.0)
+    assert list(dict(table.take_changes(0.0))) == [CLOCK_KEY]
+    table.add(counts(30, 1, "a"), 0, 0.0)
+    changes = dict(table.take_changes(0.0))
+    assert len(changes) == 5
+    assert orjson.loads(changes[CLOCK_KEY] or b"")["unsettled"] == {}
+
+
 def test_open_windows_are_settled_too_when_much_would_be_replayed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -163,7 +220,7 @@ def test_a_window_that_lacks_a_page_is_not_guessed_at() -> None:
     for key, value in written.items():
         match orjson.loads(key):
             case ["page", start, number] if number != 1:
-                again.restore_page(start, number, value)
+                again.restore_page(start, PageRecord(number), value)
             case ["clock"]:
                 again.restore_clock(value or b"")
     with pytest.raises(FormatError, match=r"1970-01-01T00:00:00Z.*not page 1"):
@@ -210,7 +267,7 @@ class Life:
                 assert value is not None
                 table.restore_clock(value)
             else:
-                table.restore_page(parts[1], parts[2], value)
+                table.restore_page(parts[1], PageRecord(*parts[2:]), value)
         begin = table.restored()
         for offset in range(len(self.log) if begin is None else begin, len(self.log)):
             table.replay(self.log[offset], offset, self.now)
@@ -466,6 +523,7 @@ def small_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     """Where lives are lived at random, pages are small and the log is short."""
     if request.cls is not None:
         monkeypatch.setattr(pages, "CAMPAIGNS_A_PAGE", 3)
+        monkeypatch.setattr(pages, "PAGE_RECORD_BYTES", 60)
         monkeypatch.setattr(under_test, "LONGEST_TAIL", 60)
 
 
