@@ -232,7 +232,7 @@ def test_windows_without_their_clock_are_not_guessed_at() -> None:
     table.add(counts(0, 2, "a"), 0, 0.0)
     move_to(table, 15_000)
     again = table_of()
-    again.restore_page(0, 0, dict(table.take_changes(100.0))[page_key(0, 0)])
+    again.restore_page(0, PageRecord(0), dict(table.take_changes(100.0))[page_key(0, 0)])
     with pytest.raises(FormatError, match="not the record of the clock"):
         again.restored()
 
