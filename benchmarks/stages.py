@@ -43,7 +43,7 @@ class Lanes:
 
     def __init__(self) -> None:
         configuration = read(None, {}, {}).configuration
-        watch, intake = watch_of(configuration), intake_of(configuration)
+        watch, intake = watch_of(configuration, "http://localhost:8080"), intake_of(configuration)
         campaigns = Campaigns(LANES)
         self.now = time.time()
         self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 import structlog
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from streams.api.listening import Listener, listen
 from streams.api.server import ApiServer
 from streams.configuration.models import Configuration
 from streams.configuration.translation import intake_of, watch_of
@@ -30,8 +31,6 @@ from streams.webhooks.guard import Guard
 
 _log = structlog.get_logger(__name__)
 
-EVERY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - to be told from addresses
-"""Where one can listen but not be asked."""
 STOP_WITHIN = 8.0
 """Seconds for an orderly end; what is left then is left to the broker."""
 WEBHOOKS_STOP_WITHIN = 2.0
@@ -44,14 +43,18 @@ class Worker:
     Args:
         configuration: all of it.
         counts: the number of partitions of each topic.
+        listener: the sockets of the HTTP API.
     """
 
-    def __init__(self, configuration: Configuration, counts: Mapping[str, int]) -> None:
+    def __init__(
+        self, configuration: Configuration, counts: Mapping[str, int], listener: Listener
+    ) -> None:
         self.configuration = configuration
+        self._listener = listener
         self._connection = connection(configuration.kafka)
         self._version = importlib.metadata.version("campaign-streams")
         self.metrics = Metrics(self._version)
-        self.watch = watch_of(configuration)
+        self.watch = watch_of(configuration, listener.url)
         self._writers_turn = asyncio.Lock()
         self._ends: dict[int, TransactionEnds] = {}
         self._job = job = self._new_job(counts)
@@ -131,10 +134,11 @@ class Worker:
     def _new_api(self) -> ApiServer:
         return ApiServer(
             self.configuration.http,
+            self._listener,
             self.lanes,
             self.watch,
             self,
-            lambda: self.metrics.page(self.lanes.ready()),
+            metrics=lambda: self.metrics.page(self.lanes.ready()),
             located=not self.configuration.source.keyed,
             now=time.time,
         )
@@ -189,22 +193,26 @@ class Worker:
     # Its life
 
     async def start(self) -> None:
-        """Listen, then join the group.
-
-        Raises:
-            UserError: if it cannot listen.
-        """
+        """Answer over HTTP, then join the group."""
         await self.api.start()
-        http = self.configuration.http
-        if http.advertised_url or http.host not in EVERY_ADDRESS:
-            self._assignor.url = http.advertised_url or f"http://{http.host}:{self.api.port}"
+        self._assignor.url = self._listener.url
         await self._client.__aenter__()
         await self._dispatcher.start()
         self._lag = asyncio.create_task(
             watch_lag(self._connection, self.lanes.committed, self.metrics.lag)
         )
-        _log.info("listening", url=f"http://{http.host}:{self.api.port}")
+        self._log_address()
         await self._app.start()
+
+    def _log_address(self) -> None:
+        listener = self._listener
+        _log.info("listening", host=listener.host, port=listener.port, url=listener.url)
+        if listener.url is None:
+            _log.warning(
+                "no URL for others to follow: alerts have no links, and other workers cannot ask "
+                "this one; set http.advertised_url",
+                host=listener.host,
+            )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop.
@@ -245,7 +253,8 @@ async def working(configuration: Configuration) -> AsyncIterator[Worker]:
     await check_broker(configuration.kafka)
     admin = TopicAdmin(connection(configuration.kafka), configuration)
     counts = await admin.prepare(create=configuration.topics.create)
-    worker = Worker(configuration, counts)
+    listener = await listen(configuration.http)
+    worker = Worker(configuration, counts, listener)
     try:
         await worker.start()
         yield worker

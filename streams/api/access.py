@@ -10,11 +10,11 @@ from base64 import b64decode
 from collections.abc import Mapping
 from hashlib import sha256
 from http import HTTPStatus
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from streams.api.problems import ProblemError
 from streams.api.routing import Route, Scope
+from streams.configuration.addresses import is_loopback
 from streams.configuration.http import HttpSettings
 
 _CHALLENGE = 'Bearer realm="campaign-streams"'
@@ -83,16 +83,6 @@ class Gate:
         if at_home:
             return ("read", "write")
         return ("read",) if self._anonymous == "always" else ()
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this machine's loopback."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _host_name(host: str) -> str:

@@ -34,6 +34,7 @@ from streams.domain.transitions import rfc3339
 _QUARTER_OF_AN_HOUR = 900.0
 _MOST_RECENT = 60
 _DEFAULT_SORT = "campaign_id"
+_TEXTUAL_SORTS = ("campaign_id", "last_window")
 _SORTS = ("campaign_id", "attempts", "failure_rate", "throttled_rate", "last_window")
 
 ACTIVE_WITHIN = duration(
@@ -55,7 +56,8 @@ RECENT = whole("recent", 1, _MOST_RECENT, "Adds so many of each campaign's newes
 async def campaigns(context: Context, ask: Ask) -> Campaigns:
     """Answer with campaigns that were active lately."""
     sort = ask.get(SORT, _DEFAULT_SORT)
-    cursor = read_cursor(ask.get(CURSOR, None), sort)
+    textual = sort.lstrip("-") in _TEXTUAL_SORTS
+    cursor = read_cursor(ask.get(CURSOR, None), sort, textual=textual)
     within = ask.get(ACTIVE_WITHIN, _QUARTER_OF_AN_HOUR)
     since = cursor.since if cursor else context.now() - within
     app_id = ask.get(APP_ID, None)

@@ -13,9 +13,12 @@ from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
+from streams.api.parameters import LAST_MS
 from streams.api.problems import refuse
 
 T = TypeVar("T")
+
+_NO_CURSOR = "cursor: not one that this list gave: leave it out to begin anew"
 
 Value: TypeAlias = int | float | str | None
 
@@ -45,8 +48,13 @@ class Cursor(msgspec.Struct, array_like=True):
         return urlsafe_b64encode(msgspec.json.encode(self)).decode().rstrip("=")
 
 
-def read_cursor(text: str | None, order: str) -> Cursor | None:
+def read_cursor(text: str | None, order: str, *, textual: bool = False) -> Cursor | None:
     """Read a cursor that a list in this order gave; null if there is none.
+
+    Args:
+        text: as it came; a client may have changed it.
+        order: of the list.
+        textual: whether the list is ordered by a text, otherwise it is by a number.
 
     Raises:
         ProblemError: 400, if it is none, or of another order.
@@ -56,9 +64,13 @@ def read_cursor(text: str | None, order: str) -> Cursor | None:
     try:
         cursor = msgspec.json.decode(urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=Cursor)
     except (ValueError, msgspec.MsgspecError):
-        refuse("cursor: not one that this list gave: leave it out to begin anew")
+        refuse(_NO_CURSOR)
     if cursor.order != order:
-        refuse(f"cursor: it is of the order {cursor.order}, not {order}: leave it out")
+        refuse(f"cursor: it is of the order {cursor.order[:200]}, not {order}: leave it out")
+    # Compared with values of the list's items, and written as a time.
+    comparable = cursor.value is None or isinstance(cursor.value, str) is textual
+    if not comparable or not 0 <= cursor.since * 1000 <= LAST_MS:
+        refuse(_NO_CURSOR)
     return cursor
 
 

@@ -12,9 +12,16 @@ T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
 
 _EPOCH_MS = re.compile(r"-?\d{1,15}", re.ASCII)
+# Python takes an offset of 10:60, and since 3.14 the hour 24; the standard has neither.
 _RFC3339 = re.compile(
-    r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII
+    r"\d{4}-\d{2}-\d{2}[Tt ](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?"
+    r"(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
 )
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# A year away from the ends of the calendar: a neighbouring window can still be written.
+FIRST_MS = -62_104_060_800_000  # 0002-01-01T00:00:00Z
+LAST_MS = 253_370_764_799_999  # 9998-12-31T23:59:59.999Z
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+", re.ASCII)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -118,10 +125,15 @@ def read_moment(value: str) -> int:
     """Read a time, RFC 3339 or ms since the epoch, as ms since the epoch.
 
     Raises:
-        ValueError: if it is neither; says what is expected.
+        ValueError: if it is neither, or not in the years 2 to 9998; says what is expected.
     """
-    if _EPOCH_MS.fullmatch(value):
-        return int(value)
+    time = int(value) if _EPOCH_MS.fullmatch(value) else _read_rfc3339(value)
+    if not FIRST_MS <= time <= LAST_MS:
+        raise ValueError("expected a time in the years 0002 to 9998")
+    return time
+
+
+def _read_rfc3339(value: str) -> int:
     # A plus sign that was not encoded arrives as a space.
     value = re.sub(r" (?=\d{2}:\d{2}$)", "+", value)
     try:
@@ -132,4 +144,4 @@ def read_moment(value: str) -> int:
         raise ValueError(
             "expected a time such as 2026-11-23T10:00:00Z, or milliseconds since the epoch"
         ) from None
-    return round((time - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
+    return round((time - _EPOCH).total_seconds() * 1000)

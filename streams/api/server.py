@@ -1,19 +1,20 @@
 """The HTTP server: listens, limits, and answers every mistake with a problem."""
 
 import asyncio
-import errno
 from collections.abc import Callable
 from http import HTTPStatus
 
 import msgspec
 import structlog
-from aiohttp import web
+from aiohttp import ClientError, web
+from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError, LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
-from streams.api.access import Gate, is_loopback
+from streams.api.access import Gate
 from streams.api.asking import Ask
 from streams.api.cluster import Cluster
 from streams.api.context import Context, Health
+from streams.api.listening import Listener
 from streams.api.openapi import document
 from streams.api.pages import load_assets
 from streams.api.problems import ProblemError
@@ -22,14 +23,16 @@ from streams.api.routing import Route, find, split_target
 from streams.api.rows import RowReader
 from streams.configuration.http import HttpSettings
 from streams.domain.partition import Holder, Watch
-from streams.errors import UserError
 
 LONGEST_REQUEST = 30.0  # s
+LONGEST_BODY = 10.0  # s
 LARGEST_BODY = 64 * 1024
 _LONGEST_LINE = 64 * 1024  # a campaign id can be long, and threefold when percent-encoded
+_LONGEST_HEADER = 8190
 _KEEP_ALIVE = 75.0  # s
 _SHUTDOWN = 3.0  # s
 _HEADERS = {
+    "Server": "campaign-streams",
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -45,7 +48,8 @@ class ApiServer:
     """Answers over HTTP what this worker and the others hold.
 
     Args:
-        settings: where to listen, and who may ask.
+        settings: who may ask.
+        listener: where it listens; closed when the server stops.
         holder: holds partitions, and knows who holds the others.
         watch: what is counted and watched for.
         health: of this worker.
@@ -58,15 +62,16 @@ class ApiServer:
     def __init__(  # noqa: PLR0913 - what it joins
         self,
         settings: HttpSettings,
+        listener: Listener,
         holder: Holder,
         watch: Watch,
         health: Health,
-        metrics: Callable[[], bytes],
         *,
+        metrics: Callable[[], bytes],
         located: bool,
         now: Callable[[], float],
     ) -> None:
-        self._settings = settings
+        self._listener = listener
         self._cluster = Cluster(holder, located=located)
         self._context = Context(
             watch,
@@ -78,44 +83,43 @@ class ApiServer:
             document(ROUTES),
             load_assets(),
         )
-        self._gate = Gate(settings, loopback_only=False)
+        self._gate = Gate(settings, loopback_only=listener.loopback_only)
         self._runner: web.ServerRunner | None = None
 
     async def start(self) -> None:
-        """Listen.
-
-        Raises:
-            UserError: if that is not possible at this host and port.
-        """
-        server = _Server(self._answer, max_line_size=_LONGEST_LINE, keepalive_timeout=_KEEP_ALIVE)
+        """Answer what comes in."""
+        server = _Server(
+            self._answer,
+            max_line_size=_LONGEST_LINE,
+            max_field_size=_LONGEST_HEADER,
+            keepalive_timeout=_KEEP_ALIVE,
+            auto_decompress=False,  # no body is looked at
+        )
         runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_SHUTDOWN)
         await runner.setup()
-        host, port = self._settings.host, self._settings.port
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            await runner.cleanup()
-            raise UserError(_why(host, port, error)) from None
         self._runner = runner
-        addresses = [address[0] for address in runner.addresses]
-        self._gate = Gate(self._settings, loopback_only=all(map(is_loopback, addresses)))
+        for each in self._listener.sockets:
+            await web.SockSite(runner, each).start()
 
     async def stop(self) -> None:
         """Take no new requests, finish those under way for a few seconds, and close."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        self._listener.close()
         await self._cluster.stop()
 
     @property
     def port(self) -> int:
         """The port that it listens on."""
-        if self._runner is None:
-            return self._settings.port
-        port: int = self._runner.addresses[0][1]
-        return port
+        return self._listener.port
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    @property
+    def url(self) -> str | None:
+        """Where others reach it; null if nobody can follow it."""
+        return self._listener.url
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
         try:
             async with asyncio.timeout(LONGEST_REQUEST):
                 response = await self._route(request)
@@ -126,9 +130,7 @@ class ApiServer:
         except Exception:
             log.exception("request failed", method=request.method, target=request.raw_path)
             response = _defect().response()
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
-        return response
+        return _with_headers(response)
 
     async def _route(self, request: web.BaseRequest) -> web.Response:
         path, query = split_target(request.raw_path)
@@ -139,7 +141,7 @@ class ApiServer:
             self._check(request, None)
             raise
         self._check(request, route)
-        await _refuse_large_body(request)
+        await _read_body(request)
         target = f"{path}?{query}" if query else path
         ask = Ask(method, target, values, route.read_query(query), request.headers)
         reply = await route.handle(self._context, ask)
@@ -151,17 +153,47 @@ class ApiServer:
         self._gate.check(request.headers, request.remote, route)
 
 
-async def _refuse_large_body(request: web.BaseRequest) -> None:
-    """Read a body to its end; nothing here needs one, but a client may send one."""
+async def _read_body(request: web.BaseRequest) -> None:
+    """Read a body to its end; nothing here needs one, but a client may send one.
+
+    Raises:
+        ProblemError: 413 if it is too large, 408 if it is too slow, 400 if it is broken.
+    """
     size = 0
-    async for chunk in request.content.iter_chunked(LARGEST_BODY):
-        size += len(chunk)
-        if size > LARGEST_BODY:
-            raise ProblemError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"the body is larger than {LARGEST_BODY} bytes: leave it out",
-                {"Connection": "close"},
-            )
+    try:
+        async with asyncio.timeout(LONGEST_BODY):
+            if request.headers.get("Expect", "").lower() == "100-continue":
+                await _write_continue(request)
+            async for chunk in request.content.iter_chunked(LARGEST_BODY):
+                size += len(chunk)
+                if size > LARGEST_BODY:
+                    raise _closing(
+                        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                        f"the body is larger than {LARGEST_BODY} bytes: leave it out",
+                    )
+    except TimeoutError:
+        detail = f"the body took more than {LONGEST_BODY:.0f} s: leave it out"
+        raise _closing(HTTPStatus.REQUEST_TIMEOUT, detail) from None
+    except (web.RequestPayloadError, ClientError, HttpProcessingError, ConnectionError):
+        detail = "the body is broken off, or not in the form that its headers say"
+        raise _closing(HTTPStatus.BAD_REQUEST, detail) from None
+
+
+async def _write_continue(request: web.BaseRequest) -> None:
+    """Let a client send the body that it holds back (RFC 9110, 10.1.1)."""
+    writer = request.writer
+    await writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    writer.output_size = 0  # of the answer, which begins after it
+
+
+def _closing(status: HTTPStatus, detail: str) -> ProblemError:
+    return ProblemError(status, detail, {"Connection": "close"})
+
+
+def _with_headers(response: web.Response) -> web.Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
 
 
 class _Handler(RequestHandler):
@@ -175,11 +207,22 @@ class _Handler(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         log.debug("bad request", remote=request.remote, status=status, error=repr(exc))
-        # What follows the first line quotes the request.
-        detail = (message or HTTPStatus(status).phrase).partition("\n")[0].rstrip(":")
-        response = ProblemError(HTTPStatus(status), detail).response()
+        response = ProblemError(HTTPStatus(status), _what_is_wrong(exc, message)).response()
         response.force_close()
-        return response
+        return _with_headers(response)
+
+
+def _what_is_wrong(error: BaseException | None, message: str | None) -> str:
+    """Say what is wrong with something that is no HTTP, without quoting it."""
+    if isinstance(error, LineTooLong):
+        return (
+            f"the first line is longer than {_LONGEST_LINE} bytes, or a header than "
+            f"{_LONGEST_HEADER}"
+        )
+    if isinstance(error, InvalidURLError):
+        return "the request's target is no URL: percent-encode it"
+    # What follows the first line quotes the request.
+    return (message or "this is no HTTP request").partition("\n")[0].rstrip(":")
 
 
 class _Server(web.Server):
@@ -195,13 +238,3 @@ def _too_slow() -> ProblemError:
 def _defect() -> ProblemError:
     detail = "a defect of the worker, not of the request: its log says more"
     return ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
-
-
-def _why(host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        reason = "is taken: choose another port, or 0 for any free one"
-    elif error.errno == errno.EACCES:
-        reason = "is not allowed for this user: choose a port from 1024 on"
-    else:
-        reason = f"cannot be used ({error.strerror or error}): choose another http.host"
-    return f"cannot listen: {host}:{port} {reason} (http.port, --port)"

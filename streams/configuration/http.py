@@ -3,15 +3,14 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from streams.configuration import addresses
 from streams.configuration.values import (
     Name,
     Port,
     ProblemsError,
     Settings,
-    Text,
-    check_url,
     same_names,
 )
 
@@ -36,18 +35,11 @@ class TokenSettings(Settings):
 class HttpSettings(Settings):
     """The HTTP API. Port 0 lets the system choose a free one."""
 
-    host: Text = "127.0.0.1"
+    host: Annotated[str, AfterValidator(addresses.listening_host)] = "127.0.0.1"
     port: Port = 8080
-    advertised_url: Text | None = None
+    advertised_url: Annotated[str, AfterValidator(addresses.advertised_url)] | None = None
     anonymous: Literal["loopback", "always", "never"] = "loopback"
     tokens: tuple[TokenSettings, ...] = ()
-
-    @field_validator("advertised_url")
-    @classmethod
-    def _url(cls, url: str | None) -> str | None:
-        if url is not None:
-            check_url(url)
-        return url
 
     @field_validator("tokens")
     @classmethod
@@ -56,3 +48,15 @@ class HttpSettings(Settings):
         if problems:
             raise ProblemsError(problems)
         return tokens
+
+    @model_validator(mode="after")
+    def _closed_by_default(self) -> "HttpSettings":
+        """Nobody could ask: neither is there a token, nor is anybody on loopback."""
+        local = addresses.is_loopback(self.host)
+        if self.anonymous == "loopback" and not self.tokens and not local:
+            expected = (
+                f"expected at least one, as http.host {self.host} is not loopback; or "
+                "http.anonymous: always, which lets everybody read"
+            )
+            raise ProblemsError([(("tokens",), expected)])
+        return self

@@ -11,18 +11,22 @@ from streams.domain.sources import Intake
 from streams.domain.windows import WindowPolicy
 
 
-def watch_of(configuration: Configuration) -> Watch:
-    """Return what is counted and watched for."""
+def watch_of(configuration: Configuration, base_url: str | None) -> Watch:
+    """Return what is counted and watched for.
+
+    Args:
+        configuration: all of it.
+        base_url: where others reach the API, for links; null if nobody can.
+    """
     windows, statuses = configuration.windows, configuration.statuses
     groups = {name: getattr(statuses, name) for name in type(statuses).model_fields}
-    http = configuration.http
     return Watch(
         windows=WindowPolicy(windows.size, windows.grace, windows.retention),
         groups=StatusGroups.of(groups),
         rules=tuple(_rule(rule, groups) for rule in configuration.rules),
         receivers=tuple(receiver.name for receiver in configuration.receivers),
         idle_timeout=windows.idle_timeout,
-        base_url=http.advertised_url or f"http://{http.host}:{http.port}",
+        base_url=base_url,
         new_id=lambda: str(uuid.uuid4()),
     )
 

@@ -97,8 +97,9 @@ async def system(
                 while not worker.ready()[0]:  # noqa: ASYNC110 - many things make it ready
                     await asyncio.sleep(READY_POLL)
                 say(f"worker     ready after {time.monotonic() - began:.1f} s")
-                say(f"open       http://127.0.0.1:{worker.api.port}/  the dashboard")
-                say(f"           http://127.0.0.1:{worker.api.port}/docs  the HTTP API")
+                url = worker.api.url or f"http://127.0.0.1:{worker.api.port}"
+                say(f"open       {url}/  the dashboard")
+                say(f"           {url}/docs  the HTTP API")
                 yield worker
         finally:
             await receiver.stop()

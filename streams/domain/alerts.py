@@ -91,7 +91,7 @@ class AlertBook:
         window_size: in seconds.
         history: how long, in seconds, an ended alert is remembered.
         new_id: makes alert ids.
-        base_url: of the API, for links; without a slash at its end.
+        base_url: of the API, for links, without a slash at its end; null for no links.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class AlertBook:
         window_size: int,
         history: float,
         new_id: Callable[[], str],
-        base_url: str = "",
+        base_url: str | None = None,
     ) -> None:
         self._rules = {rule.name: rule for rule in rules}
         self._window_size = window_size
@@ -252,7 +252,6 @@ class AlertBook:
     def describe(self, alert: Alert) -> AlertData:
         """Return the alert as receivers and the API show it."""
         end = alert.window_start + alert.window_size
-        quoted = _quote(alert.scope.campaign_id)
         return AlertData(
             alert_id=alert.alert_id,
             sequence=alert.sequence,
@@ -269,10 +268,16 @@ class AlertBook:
             evidence=alert.evidence,
             summary=_summary(alert),
             labels=alert.labels,
-            links=Links(
-                windows=f"{self._base_url}/v1/campaigns/{quoted}/windows",
-                alert=f"{self._base_url}/v1/alerts/{alert.alert_id}",
-            ),
+            links=self._links(alert),
+        )
+
+    def _links(self, alert: Alert) -> Links | None:
+        if self._base_url is None:
+            return None
+        quoted = _quote(alert.scope.campaign_id)
+        return Links(
+            windows=f"{self._base_url}/v1/campaigns/{quoted}/windows",
+            alert=f"{self._base_url}/v1/alerts/{alert.alert_id}",
         )
 
     # Written down and read back

@@ -32,7 +32,7 @@ class Watch:
         rules: what alerts are raised for.
         receivers: the names of those who can be told.
         idle_timeout: seconds without events after which a partition no longer waits for a feeder.
-        base_url: of the API, for links in alerts.
+        base_url: of the API, for links in alerts; null for alerts without links.
         new_id: makes alert ids.
     """
 
@@ -41,7 +41,7 @@ class Watch:
     rules: tuple[Rule, ...]
     receivers: tuple[str, ...]
     idle_timeout: float
-    base_url: str
+    base_url: str | None
     new_id: Callable[[], str]
 
 

@@ -35,7 +35,7 @@ class Evidence(msgspec.Struct):
 
 
 class Links(msgspec.Struct):
-    """Where the API has more."""
+    """URLs of the API, absolute."""
 
     windows: str
     alert: str
@@ -46,6 +46,7 @@ class AlertData(msgspec.Struct):
 
     `channel_type` is the endpoint's channel, if the rule is about channels. No rule is about
     delivery types, so `delivery_type` is always null.
+    `links` is null where the worker has no URL that others can follow.
     """
 
     alert_id: str
@@ -63,7 +64,7 @@ class AlertData(msgspec.Struct):
     evidence: Evidence
     summary: str
     labels: dict[str, str]
-    links: Links
+    links: Links | None
 
 
 class Transition(msgspec.Struct):

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from streams.api.listening import listen
 from streams.api.server import ApiServer
 from streams.configuration.http import HttpSettings
 from streams.domain.partition import Watch
@@ -35,13 +36,12 @@ class RunningApi:
     port: int
     holder: MemoryHolder
     health: SettableHealth
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+    url: str
+    """Where other workers ask it."""
+    host: str = "127.0.0.1"
 
     async def ask(self, target: str, **options: Any) -> HttpAnswer:
-        return await request(self.port, target, **options)
+        return await request(self.port, target, host=self.host, **options)
 
     async def get(self, target: str) -> Any:
         """Return the JSON of an answer that has to be a success."""
@@ -82,18 +82,23 @@ async def running(
     now: Callable[[], float] = lambda: NOW,
 ) -> AsyncIterator[RunningApi]:
     health = SettableHealth()
+    settings = settings or HttpSettings(port=0)
+    listener = await listen(settings)
     server = ApiServer(
-        settings or HttpSettings(port=0),
+        settings,
+        listener,
         holder,
         watch,
         health,
-        lambda: b"made_up 1.0\n",
+        metrics=lambda: b"made_up 1.0\n",
         located=located,
         now=now,
     )
     await server.start()
     try:
-        yield RunningApi(server.port, holder, health)
+        url = server.url or f"http://127.0.0.1:{server.port}"
+        host = "::1" if ":" in settings.host else "127.0.0.1"
+        yield RunningApi(server.port, holder, health, url, host)
     finally:
         await server.stop()
 

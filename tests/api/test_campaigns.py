@@ -1,7 +1,9 @@
 """The list of campaigns, in pages and orders, and one campaign."""
 
+from base64 import urlsafe_b64encode
 from typing import Any
 
+import orjson
 import pytest
 
 from streams.domain.transitions import rfc3339
@@ -182,3 +184,34 @@ async def test_a_cursor_of_another_order_is_refused(start: StartApi) -> None:
     cursor = (await api.get("/v1/campaigns?limit=1"))["next_cursor"]
     detail = await api.refused(f"/v1/campaigns?sort=attempts&cursor={cursor}", 400)
     assert "it is of the order campaign_id, not attempts" in detail
+
+
+@pytest.mark.parametrize(
+    ("sort", "cursor"),
+    [
+        ("attempts", ["attempts", 0, "five", "c"]),
+        ("failure_rate", ["failure_rate", 0, "0.5", "c"]),
+        ("campaign_id", ["campaign_id", 0, 5, "c"]),
+        ("last_window", ["last_window", 0, 1e300, "c"]),
+        ("campaign_id", ["campaign_id", 1e300, "a", "c"]),
+        ("campaign_id", ["campaign_id", 1e14, "a", "c"]),
+        ("campaign_id", ["campaign_id", -1e14, "a", "c"]),
+        ("campaign_id", ["campaign_id", 0, "a"]),
+        ("campaign_id", {"order": "campaign_id"}),
+        ("campaign_id", None),
+    ],
+)
+async def test_a_cursor_that_was_changed_is_refused(
+    start: StartApi, sort: str, cursor: object
+) -> None:
+    api = await start(three_campaigns())
+    text = urlsafe_b64encode(orjson.dumps(cursor)).decode().rstrip("=")
+    detail = await api.refused(f"/v1/campaigns?sort={sort}&cursor={text}", 400)
+    assert detail.startswith("cursor: ")
+
+
+async def test_any_number_in_a_cursor_is_a_place_in_the_order(start: StartApi) -> None:
+    api = await start(three_campaigns())
+    huge = urlsafe_b64encode(b'["attempts",0,1%s,"c"]' % (b"0" * 500)).decode().rstrip("=")
+    answer = await api.get(f"/v1/campaigns?sort=attempts&cursor={huge}")
+    assert answer["campaigns"] == []

@@ -59,6 +59,15 @@ async def test_both_answer_the_same(start: StartApi) -> None:
     assert names == sorted(NAMES)
 
 
+async def test_workers_on_an_ipv6_address_ask_each_other(start: StartApi) -> None:
+    one, other = await two_workers(start, settings=HttpSettings(host="::1", port=0))
+    fill(one.holder, other.holder)
+    assert one.url.startswith("http://[::1]:")
+    for worker in (one, other):
+        answer = await worker.get("/v1/campaigns")
+        assert (answer["partial"], len(answer["campaigns"])) == (False, len(NAMES))
+
+
 @pytest.mark.parametrize("target", ["/v1/campaigns", "/v1/alerts", "/v1/deliveries"])
 async def test_lists_of_all_workers_in_pages(start: StartApi, target: str) -> None:
     one, other = await two_workers(start)

@@ -1,12 +1,16 @@
 """Listening, limits, and mistakes."""
 
+import asyncio
+
 import pytest
 
+from streams.api import server
 from streams.configuration.http import HttpSettings
 from streams.errors import UserError
 from tests.api.conftest import NOW, StartApi, running
-from tests.support.http import exchange
+from tests.support.http import HttpAnswer, exchange
 from tests.support.partitions import counts, holder
+from tests.support.waiting import PATIENCE_S
 
 
 async def test_a_port_that_is_taken_is_named(start: StartApi) -> None:
@@ -18,7 +22,7 @@ async def test_a_port_that_is_taken_is_named(start: StartApi) -> None:
 
 async def test_a_host_that_is_not_here_is_named() -> None:
     with pytest.raises(UserError, match=r"203\.0\.113\.1:0 cannot be used"):
-        async with running(holder(), HttpSettings(host="203.0.113.1", port=0)):
+        async with running(holder(), HttpSettings(host="203.0.113.1", port=0, anonymous="never")):
             pass
 
 
@@ -75,11 +79,65 @@ async def test_the_absolute_form_of_a_target_is_understood(start: StartApi) -> N
     assert (await api.get(f"http://localhost:{api.port}/livez")) == {"status": "live"}
 
 
-@pytest.mark.parametrize("data", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nHost\r\n\r\n"])
+HEAD = b"Host: localhost\r\nConnection: close\r\n"
+REPLAY = b"POST /v1/deliveries/x/replay HTTP/1.1\r\n" + HEAD
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"nonsense\r\n\r\n",
+        b"\x16\x03\x01\x00\xc8\x01\r\n\r\n",  # TLS
+        b"GET / HTTP/1.1\r\nHost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: evil.example\r\n" + HEAD + b"\r\n",
+        b"GET / HTTP/3.0\r\n" + HEAD + b"\r\n",
+        b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n" + HEAD + b"\r\n",
+        b"GET / HTTP/1.1\r\n" + HEAD + b"X: " + b"a" * 70_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + HEAD + b"X: a\r\n" * 1000 + b"\r\n",
+        b"GET /\xff HTTP/1.1\r\n" + HEAD + b"\r\n",
+        b"GET /a\x00 HTTP/1.1\r\n" + HEAD + b"\r\n",
+        b"GET http://[ HTTP/1.1\r\n" + HEAD + b"\r\n",
+        REPLAY + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+        REPLAY + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcdeXX\r\n",
+        REPLAY + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        REPLAY + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+)
 async def test_what_is_no_http_is_a_problem_too(start: StartApi, data: bytes) -> None:
     answer = await exchange((await start(holder())).port, data)
     assert (answer.status, answer.headers["Content-Type"]) == (400, "application/problem+json")
     assert answer.json["status"] == 400
+    assert "aaaa" not in answer.json["detail"]
+    assert_careful(answer)
+
+
+async def test_a_body_is_not_unpacked(start: StartApi) -> None:
+    data = REPLAY + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nabcde"
+    assert (await exchange((await start(holder())).port, data)).status == 404
+
+
+async def test_a_body_that_is_held_back_is_asked_for(start: StartApi) -> None:
+    api = await start(holder())
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    writer.write(REPLAY + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+    async with asyncio.timeout(PATIENCE_S):
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"abcde")
+        assert (await reader.readline()) == b"HTTP/1.1 404 Not Found\r\n"
+    writer.close()
+
+
+async def test_a_body_that_does_not_come_is_408(
+    start: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "LONGEST_BODY", 0.05)
+    api = await start(holder())
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    writer.write(REPLAY + b"Content-Length: 5\r\n\r\nab")
+    async with asyncio.timeout(PATIENCE_S):
+        assert (await reader.readline()) == b"HTTP/1.1 408 Request Timeout\r\n"
+    writer.close()
 
 
 async def test_a_defect_is_500_without_its_details(
@@ -95,7 +153,11 @@ async def test_a_defect_is_500_without_its_details(
 async def test_every_answer_tells_browsers_to_be_careful(start: StartApi) -> None:
     api = await start(holder())
     for target in ("/", "/docs", "/v1/campaigns", "/nothing"):
-        headers = (await api.ask(target)).headers
-        assert headers["X-Content-Type-Options"] == "nosniff"
-        assert "default-src 'none'" in headers["Content-Security-Policy"]
-        assert "unsafe" not in headers["Content-Security-Policy"]
+        assert_careful(await api.ask(target))
+
+
+def assert_careful(answer: HttpAnswer) -> None:
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Server"] == "campaign-streams"

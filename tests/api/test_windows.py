@@ -221,6 +221,22 @@ async def test_merged_windows_are_the_sums_of_their_parts(
         ("from=yesterday", "from=yesterday: expected a time"),
         ("from=2026-11-23T09:00:00", "from="),
         ("from=2026-13-23T09:00:00Z", "from="),
+        ("from=2026-11-23T09:00:00%2B10:60", "from=2026-11-23T09:00:00+10:60: expected a time"),
+        ("from=2026-11-23T09:00:00-24:00", "from="),
+        ("from=2026-11-23T24:00:00Z", "from="),
+        ("from=2026-11-23T23:59:60Z", "from="),
+        ("from=2026-02-29T00:00:00Z", "from="),
+        ("from=0000-01-01T00:00:00Z", "from="),
+        ("from=0001-01-01T00:00:00Z", "from=0001-01-01T00:00:00Z: expected a time in the years"),
+        ("to=9999-12-31T23:59:59Z", "to=9999-12-31T23:59:59Z: expected a time in the years"),
+        ("to=999999999999999", "to=999999999999999: expected a time in the years"),
+        ("to=-999999999999999", "to="),
+        ("to=1e12", "to="),
+        ("to=NaN", "to="),
+        ("to=%D9%A1%D9%A2", "to="),
+        ("to=%00", "to="),
+        ("to=%ED%A0%80", "the query is not UTF-8"),
+        ("to=", "to="),
         ("from=9&to=9", "from: expected a time before to"),
         ("by=app_id", "by=app_id: expected some of treatment_id, delivery_type, channel_type"),
         ("by=treatment_id,treatment_id", "by="),
@@ -236,6 +252,22 @@ async def test_a_wrong_parameter_is_named(start: StartApi, query: str, named: st
     held.add("c", T0, counts({"SUCCESS": 1}))
     api = await start(held)
     assert named in await api.refused(f"/v1/campaigns/c/windows?{query}", 400)
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        "999999999999999",
+        "-999999999999999",
+        "253402300799999",
+        "9999-12-31T23:59:30Z",
+        "now",
+        "%00",
+    ],
+)
+async def test_a_window_beyond_the_calendar_is_refused(start: StartApi, time: str) -> None:
+    api = await start(holder())
+    assert "start=" in await api.refused(f"/v1/campaigns/c/windows/{time}", 400)
 
 
 async def test_too_many_windows_are_refused_with_a_way_out(start: StartApi) -> None:

@@ -53,7 +53,7 @@ def test_without_a_file_there_are_defaults() -> None:
 
 
 def test_precedence() -> None:
-    path = write("http: {port: 1, host: file}\nwindows: {size: 5s}")
+    path = write("http: {port: 1, host: file, anonymous: always}\nwindows: {size: 5s}")
     environ = {"CAMPAIGN_STREAMS_HTTP__PORT": "2", "CAMPAIGN_STREAMS_HTTP__HOST": "environment"}
     configuration = load(path, environ, {"http.port": "3", "http.host": None})
     assert (configuration.http.port, configuration.http.host) == (3, "environment")

@@ -77,6 +77,10 @@ def test_the_recovery_level_follows_the_level() -> None:
         ({"http": {"port": "8080"}}, "valid integer"),
         ({"http": {"tokens": [{"name": "a", "sha256": "ab"}]}}, "64 hexadecimal digits"),
         ({"http": {"tokens": [{"name": "a", "sha256": "0" * 64}] * 2}}, "a is there 2 times"),
+        ({"http": {"advertised_url": "http://0.0.0.0:8080"}}, "every interface"),
+        ({"http": {"host": "http://localhost"}}, "without port, such as 127.0.0.1"),
+        ({"http": {"host": "0.0.0.0"}}, "expected at least one, as http.host 0.0.0.0 is not"),  # noqa: S104
+        ({"http": {"host": "worker.example"}}, "or http.anonymous: always"),
         ({"delivery": {"retry_schedule": ["5s", "4s"]}}, "never get shorter"),
         ({"delivery": {"retry_schedule": ["0s"]}}, "longer than 0s"),
         ({"delivery": {"allow_networks": ["10.0.0.1/8"]}}, "has host bits set"),

@@ -10,6 +10,7 @@ import math
 import random
 import time
 
+from streams.api.listening import listen
 from streams.api.server import ApiServer
 from streams.configuration.http import HttpSettings
 from streams.domain.blocks import Counts, partition_of
@@ -75,12 +76,14 @@ async def serve(options: argparse.Namespace) -> None:
     held = holder(numbers=[0, 2, 3] if options.missing else None, now=time.time())
     if not options.empty:
         fill(held, time.time())
+    settings = HttpSettings(port=options.port)
     server = ApiServer(
-        HttpSettings(port=options.port),
+        settings,
+        await listen(settings),
         held,
         WATCH,
         WellHealth(),
-        lambda: b"",
+        metrics=lambda: b"",
         located=True,
         now=time.time,
     )

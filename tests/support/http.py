@@ -22,28 +22,28 @@ class HttpAnswer:
         return orjson.loads(self.body)
 
 
-async def request(
+async def request(  # noqa: PLR0913 - what a request is made of
     port: int,
     target: str,
     *,
     method: str = "GET",
     headers: dict[str, str] | None = None,
     body: bytes = b"",
+    host: str = "127.0.0.1",
 ) -> HttpAnswer:
     """Send one request over a connection of its own."""
     lines = {"Host": f"localhost:{port}", "Connection": "close", **(headers or {})}
     if body:
         lines["Content-Length"] = str(len(body))
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    return await exchange(
-        port, f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode(errors="surrogateescape") + body
-    )
+    first = f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode(errors="surrogateescape")
+    return await exchange(port, first + body, host)
 
 
-async def exchange(port: int, data: bytes) -> HttpAnswer:
+async def exchange(port: int, data: bytes, host: str = "127.0.0.1") -> HttpAnswer:
     """Send bytes, read until the server closes."""
     async with asyncio.timeout(LONGEST_ANSWER):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection(host, port)
         writer.write(data)
         answer = await reader.read()
         writer.close()
