@@ -1,16 +1,21 @@
 """The `campaign-streams` command. One file a subcommand; each is read when it is called for."""
 
+import contextlib
+import errno
 import importlib
 import importlib.metadata
+import os
 import sys
 from typing import Any, NoReturn
 
 import click
 
 from streams.commands.common import PROGRAM, complain, examples
+from streams.commands.running import Interrupted, output_is_gone
 from streams.errors import UserError
 
 INTERRUPTED = 130
+OUTPUT_FAILS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 COMMANDS = {
     "worker": "Consume, count, alert, deliver and serve the HTTP API.",
     "dev": "Run the whole system on this machine, with traffic.",
@@ -23,8 +28,22 @@ COMMANDS = {
 }
 
 
+class UnreadError(Exception):
+    """Nobody reads the output any more."""
+
+
 class Program(click.Group):
     """Finds subcommands by the name of their file, so that `--help` reads none of them."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            # As another error: click takes it for a failure. It may also be about a connection.
+            if output_is_gone():
+                raise UnreadError from error
+            raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """In the order in which a new user needs them."""
@@ -74,23 +93,51 @@ def program() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and exit: 0 success, 1 failure, 2 wrong usage or configuration.
 
-    Errors of the user are one line each on standard error. Anything else is a defect and keeps
-    its traceback.
+    128 and a signal's number if one has ended it. Errors of the user are one line each on standard
+    error. Anything else is a defect and keeps its traceback.
     """
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+    except (BrokenPipeError, UnreadError):
+        # The reader has seen enough, as `head` has: no failure, and nobody to tell.
+        status = 0
+    except OSError as error:
+        if error.errno not in OUTPUT_FAILS or error.filename is not None:
+            raise
+        complain(f"the output cannot be written: {error.strerror}")
+        status = 1
+    _close_output()
+    sys.exit(status)
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         result: Any = program.main(arguments, prog_name=PROGRAM, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.ClickException as error:
         complain(_one_line(error))
-        sys.exit(error.exit_code)
+        return error.exit_code
     except UserError as error:
         complain(str(error))
-        sys.exit(error.exit_code)
+        return error.exit_code
+    except Interrupted as interrupted:
+        return interrupted.status
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(INTERRUPTED)
-    sys.exit(result if isinstance(result, int) else 0)
+        return INTERRUPTED
+    return result if isinstance(result, int) else 0
+
+
+def _close_output() -> None:
+    """Keep Python from complaining, at its end, of output that nobody reads."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _one_line(error: click.ClickException) -> str:

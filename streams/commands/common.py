@@ -1,6 +1,7 @@
 """What commands share: the options that choose the configuration, and examples in the help."""
 
 import functools
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from streams.terminal import printable, printable_json
+
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from streams.configuration.load import Loaded
     from streams.configuration.models import Configuration
 
@@ -21,11 +26,6 @@ def examples(*lines: str) -> str:
     title = "Example:" if len(lines) == 1 else "Examples:"
     # \b keeps click from joining the lines.
     return "\n".join(["\b", title, *(f"  {line}" for line in lines)])
-
-
-def printable(text: str) -> str:
-    """Write out what could steer the terminal: names and bytes come from anybody."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def with_configuration(**keys: str) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
@@ -106,5 +106,27 @@ def _pairs(settings: tuple[str, ...]) -> dict[str, object]:
 
 def complain(message: str) -> None:
     """Say on standard error what is wrong, each line with the program's name."""
-    for line in message.splitlines():
-        click.echo(f"{PROGRAM}: {line}", err=True)
+    for line in message.strip("\n").split("\n"):
+        say(f"{PROGRAM}: {line}", err=True)
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print a line for a person, on standard output or error; nothing in it steers the terminal."""
+    click.echo(printable(line), err=err)
+
+
+def print_json(value: object, *, indent: int | None = None) -> None:
+    """Print a JSON document; what could steer the terminal is escaped in it."""
+    click.echo(printable_json(json.dumps(value, indent=indent, ensure_ascii=False)))
+
+
+def print_table(table: "Table", width: int) -> None:
+    """Print a table; `width` is its widest where no terminal says how wide it is."""
+    from rich.console import Console  # noqa: PLC0415 - not needed for --help
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=width)
+    with console.capture() as captured:
+        console.print(table)
+    click.echo(captured.get(), nl=False)

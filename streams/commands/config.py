@@ -1,11 +1,19 @@
 """`campaign-streams config`: is the configuration right, and what is in effect?"""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from streams.commands.common import PROGRAM, examples, with_configuration, with_sources
+from streams.commands.common import (
+    PROGRAM,
+    complain,
+    examples,
+    print_json,
+    say,
+    with_configuration,
+    with_sources,
+)
+from streams.terminal import printable_lines
 
 if TYPE_CHECKING:
     from streams.configuration.load import Loaded
@@ -28,12 +36,12 @@ def check(loaded: "Loaded") -> None:
     from streams.configuration.doubts import doubts  # noqa: PLC0415 - pydantic
 
     for doubt in doubts(loaded.configuration):
-        click.echo(f"{PROGRAM}: warning: {doubt}", err=True)
+        complain(f"warning: {doubt}")
     source = str(loaded.file or "defaults")
     count = len(loaded.variables)
     if count:
         source += f" (+ {count} environment value{'s' if count > 1 else ''})"
-    click.echo(f"configuration is valid: {source}")
+    say(f"configuration is valid: {source}")
 
 
 @command.command(
@@ -48,11 +56,15 @@ def show(configuration: "Configuration", as_json: bool) -> None:
     """Show the values in effect, with secrets hidden."""
     values = _without_url_secrets(configuration.model_dump(mode="json", by_alias=True))
     if as_json:
-        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        print_json(values, indent=2)
         return
     import yaml  # noqa: PLC0415 - only here
 
-    click.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), nl=False)
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    if printable_lines(text) != text:
+        # YAML's own escapes, so that it still says the same.
+        text = yaml.safe_dump(values, sort_keys=False)
+    click.echo(text, nl=False)
 
 
 def _without_url_secrets(value: Any) -> Any:

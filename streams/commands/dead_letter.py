@@ -1,7 +1,5 @@
 """`campaign-streams dead-letter`: what was put aside, and sending it through again."""
 
-import asyncio
-import json
 import logging
 import sys
 import time
@@ -10,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from streams.commands.common import PROGRAM, examples, with_configuration
+from streams.commands import running
+from streams.commands.common import PROGRAM, examples, print_json, say, with_configuration
 from streams.domain.events import Reason
 
 if TYPE_CHECKING:
@@ -126,17 +125,15 @@ def list_(  # noqa: PLR0913, PLR0917 - one parameter an option
     from streams.engine.dead_letters import Selection  # noqa: PLC0415 - aiokafka
 
     selection = Selection(reasons=frozenset(reasons) or None, since=since)
-    listing = asyncio.run(_list(configuration, selection, limit))
+    listing = running.run(_list(configuration, selection, limit))
     if as_json:
         for letter in listing.letters:
-            click.echo(
-                json.dumps(output.as_json(letter, replayed=letter.place in listing.replayed))
-            )
+            print_json(output.as_json(letter, replayed=letter.place in listing.replayed))
     elif listing.reasons:
         output.print_table(listing, values=values)
     else:
         some = " of this kind" if reasons or since is not None else ""
-        click.echo(f"there are no dead letters{some} in {configuration.topics.dead_letter}")
+        say(f"there are no dead letters{some} in {configuration.topics.dead_letter}")
 
 
 async def _list(configuration: "Configuration", selection: "Selection", limit: int) -> "Listing":
@@ -190,17 +187,17 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter an option
     selection = Selection(frozenset(reasons) or None, frozenset(places) or None)
     before = 0
     if not yes or dry_run:
-        chosen, topics, before = asyncio.run(_look(configuration, selection))
-        click.echo(f"{_count(len(chosen))} to replay{topics}{_before(before)}")
+        chosen, topics, before = running.run(_look(configuration, selection))
+        say(f"{_count(len(chosen))} to replay{topics}{_before(before)}")
         if dry_run or not chosen:
             return 0
         if not click.confirm("Replay?"):
-            click.echo("nothing was replayed")
+            say("nothing was replayed")
             return 1
         # What has come in since is not what was agreed to.
         selection = Selection(places=chosen)
-    done = asyncio.run(_replay(configuration, selection))
-    click.echo(f"{_count(done.sent)} replayed{_before(before + done.before)}")
+    done = running.run(_replay(configuration, selection))
+    say(f"{_count(done.sent)} replayed{_before(before + done.before)}")
     return 0
 
 
@@ -208,7 +205,6 @@ async def _look(
     configuration: "Configuration", selection: "Selection"
 ) -> "tuple[frozenset[Place], str, int]":
     plan = await (await _topic(configuration)).plan(selection)
-    # Topics that exist: their names hold nothing that could steer the terminal.
     names = sorted({target.topic for target in plan.targets.values()})
     topics = f" to {', '.join(names)}" if names else ""
     return frozenset(plan.targets), topics, len(plan.replayed)

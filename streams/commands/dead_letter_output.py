@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import click
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streams.commands.common import printable
+from streams.commands import common
 from streams.domain.transitions import rfc3339
 from streams.engine.dead_letters import DeadLetter, Listing
+from streams.terminal import printable
 
 SHOWN_BYTES = 200
 WIDE = 250
@@ -55,10 +55,7 @@ def print_table(listing: Listing, *, values: bool) -> None:
         cells = _cells(letter, replayed=letter.place in listing.replayed)
         value = [_beginning(letter.value)] if values else []
         table.add_row(*(Text(printable(cell)) for cell in (*cells, *value)))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDE)
-    console.print(table)
+    common.print_table(table, WIDE)
     _print_summary(listing)
 
 
@@ -66,11 +63,11 @@ def _print_summary(listing: Listing) -> None:
     total, shown = listing.reasons.total(), len(listing.letters)
     newest = f", the newest {shown:,} are shown" if shown < total else ""
     by_reason = ", ".join(
-        f"{printable(reason)} {count:,}"
-        for reason, count in sorted(listing.reasons.items(), key=_most_first)
+        f"{reason} {count:,}" for reason, count in sorted(listing.reasons.items(), key=_most_first)
     )
     letters = "dead letter" if total == 1 else "dead letters"
-    click.echo(f"\n{total:,} {letters}{newest}: {by_reason}")
+    click.echo()
+    common.say(f"{total:,} {letters}{newest}: {by_reason}")
 
 
 def _cells(letter: DeadLetter, *, replayed: bool) -> Iterator[str]:

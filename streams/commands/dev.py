@@ -1,19 +1,22 @@
 """`campaign-streams dev`: the whole system in one terminal."""
 
 import asyncio
-import contextlib
 import logging
-import signal
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from streams.commands import common, running
 from streams.commands.common import PROGRAM, examples, log_doubts, with_configuration
 
 if TYPE_CHECKING:
     from streams.configuration.models import Configuration
     from streams.worker import Worker
+
+END_WITHIN = 14.0
+"""Seconds; the broker may take some of its own after the worker's."""
+LOOK_AFTER = 0.5
+"""Seconds."""
 
 
 @click.command(
@@ -54,61 +57,63 @@ def command(
     log_doubts(configuration)
     # Of the embedded broker's ways the clients have much to say, and nothing to do about.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    # Ctrl-C is how it ends; while parts are still being read, it comes as an exception.
-    with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(_run(configuration, broker_port, files, now=now))
+    uvloop.run(_run(configuration, broker_port, files, now=now))
 
 
 async def _run(
     configuration: "Configuration", broker_port: int, files: tuple[str, ...], *, now: bool
 ) -> None:
-    from streams.demo.system import system  # noqa: PLC0415
+    with running.stopped_by_signals(END_WITHIN) as stop:
+        from streams.demo.system import system  # noqa: PLC0415
 
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    parts = system(configuration, broker_port, _say, hasty=not files)
-    worker = await _entered(parts, stop)
-    if worker is None:
-        return
-    try:
-        await _play(worker, stop, files, now=now)
-    finally:
-        await parts.__aexit__(*sys.exc_info())
+        say = _Say(stop)
+        unread = asyncio.create_task(_stop_when_unread(stop))
+        parts = system(configuration, broker_port, say, hasty=not files)
+        async with running.entered(parts, stop) as worker:
+            if worker is not None:
+                await _play(worker, stop, say, files, now=now)
+        unread.cancel()
 
 
-async def _entered(
-    parts: "contextlib.AbstractAsyncContextManager[Worker]", stop: asyncio.Event
-) -> "Worker | None":
-    """Start the parts; return null if told to stop meanwhile."""
-    starting = asyncio.ensure_future(parts.__aenter__())
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if starting.done():
-        return starting.result()
-    starting.cancel()
-    await asyncio.gather(starting, return_exceptions=True)
-    return None
+class _Say:
+    """Prints lines, and stops everything when nobody reads them."""
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+
+    def __call__(self, line: str) -> None:
+        if running.output_is_gone():
+            self._stop.set()
+            return
+        try:
+            common.say(line)
+        except BrokenPipeError:
+            self._stop.set()
+
+
+async def _stop_when_unread(stop: asyncio.Event) -> None:
+    """Stop when the reader of a pipe has ended, as `head` does, even if there is nothing to say."""
+    while not running.output_is_gone():  # noqa: ASYNC110 - nobody says when
+        await asyncio.sleep(LOOK_AFTER)
+    stop.set()
 
 
 async def _play(
-    worker: "Worker", stop: asyncio.Event, files: tuple[str, ...], *, now: bool
+    worker: "Worker", stop: asyncio.Event, say: _Say, files: tuple[str, ...], *, now: bool
 ) -> None:
     from streams.demo.system import simulate  # noqa: PLC0415
 
-    _say("stop       with Ctrl-C")
+    say("stop       with Ctrl-C")
     if files:
         traffic = asyncio.create_task(_send(worker.configuration, files, now=now))
     else:
-        traffic = asyncio.create_task(simulate(worker.configuration, _say))
+        traffic = asyncio.create_task(simulate(worker.configuration, say))
     working = asyncio.create_task(worker.run(stop))
     await asyncio.wait((working, traffic), return_when=asyncio.FIRST_COMPLETED)
     if traffic.done() and traffic.exception() is None:
         # All that was recorded is sent; the rest goes on.
         await asyncio.wait((working,))
-    _say("stopping …")
+    say("stopping …")
     stop.set()
     traffic.cancel()
     for result in await asyncio.gather(working, traffic, return_exceptions=True):
@@ -121,7 +126,3 @@ async def _send(configuration: "Configuration", files: tuple[str, ...], *, now: 
 
     options = Options(None, now, by_campaign=False, topic=configuration.topics.source)
     await send_files(configuration, files, options)
-
-
-def _say(line: str) -> None:
-    click.echo(line)

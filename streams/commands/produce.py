@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.common import PROGRAM, examples, with_configuration
+from streams.commands import running
+from streams.commands.common import PROGRAM, examples, say, with_configuration
 from streams.errors import UserError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     # What the client has to say is in the account or in the error.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     options = Options(rate, now, key == "campaign", topic or configuration.topics.source)
-    account = asyncio.run(send_files(configuration, files, options))
+    account = running.run(send_files(configuration, files, options))
     return 1 if account.unsent else 0
 
 
@@ -115,7 +116,7 @@ async def _produce(
             await _send_all(sender, streams, options, shift)
     finally:
         for line in sender.account.lines():
-            click.echo(line, err=True)
+            say(line, err=True)
     return sender.account
 
 

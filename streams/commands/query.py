@@ -1,7 +1,6 @@
 """`campaign-streams query`: what the API knows, in the terminal."""
 
 import functools
-import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from streams.commands.common import PROGRAM, examples, printable
+from streams.commands.common import PROGRAM, examples, print_json, print_table, say
 from streams.errors import UsageError
+from streams.terminal import printable
 
 if TYPE_CHECKING:
     from streams.api.client import ApiClient
@@ -67,7 +67,7 @@ def _asking(ask: Callable[..., tuple[Item, list[Item], Columns]]) -> Callable[..
 
         answer, rows, columns = ask(ApiClient(url, _token(token_file)), **options)
         if as_json:
-            click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+            print_json(answer, indent=2)
         else:
             _print_table(rows, columns)
         _print_notes(answer)
@@ -247,7 +247,6 @@ def _value_of(name: str) -> Callable[[Item], object]:
 
 def _print_table(rows: Iterable[Item], columns: Columns) -> None:
     from rich import box  # noqa: PLC0415 - only here
-    from rich.console import Console  # noqa: PLC0415 - only here
     from rich.table import Table  # noqa: PLC0415 - only here
     from rich.text import Text  # noqa: PLC0415 - only here
 
@@ -258,15 +257,12 @@ def _print_table(rows: Iterable[Item], columns: Columns) -> None:
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in cells:
         table.add_row(*(Text(printable(str("" if c is None else c))) for c in row))
-    console = Console()
-    if not console.is_terminal:  # a file or another program has no width
-        console = Console(width=_WIDE)
-    console.print(table)
+    print_table(table, _WIDE)
 
 
 def _print_notes(answer: Item) -> None:
     if answer.get("next_cursor"):
-        click.echo("there are more: --limit shows up to 1000, --json has next_cursor", err=True)
+        say("there are more: --limit shows up to 1000, --json has next_cursor", err=True)
     if answer.get("partial"):
         names = ", ".join(map(str, answer["missing_partitions"]))
-        click.echo(f"incomplete: partition {names} cannot be asked now, try again", err=True)
+        say(f"incomplete: partition {names} cannot be asked now, try again", err=True)

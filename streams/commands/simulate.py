@@ -5,7 +5,6 @@ import contextlib
 import gzip
 import json
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import click
 
-from streams.commands.common import PROGRAM, examples, with_configuration
+from streams.commands import running
+from streams.commands.common import PROGRAM, examples, say, with_configuration
 from streams.errors import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
         _write_events(plan, output)
         return 0
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    account = asyncio.run(_send(configuration, plan, fast=fast))
+    account = running.run(_send(configuration, plan, fast=fast))
     return 1 if account.unsent else 0
 
 
@@ -132,7 +132,7 @@ async def _send(configuration: "Configuration", plan: "Plan", *, fast: bool) -> 
                     await play(plan, sender.send, time.monotonic, asyncio.sleep, observe)
     finally:
         for line in sender.account.lines():
-            click.echo(line, err=True)
+            say(line, err=True)
     return sender.account
 
 
@@ -140,7 +140,7 @@ def _announce(step: "Step") -> None:
     for word, labels in (("begins", step.began), ("ends", step.ended)):
         for label in labels:
             what = "decoy" if label.decoy else "incident"
-            click.echo(f"{what} {word}: {label.kind}, campaign {label.campaign_id}", err=True)
+            say(f"{what} {word}: {label.kind}, campaign {label.campaign_id}", err=True)
 
 
 def _write_labels(plan: "Plan", file: str) -> None:
@@ -157,18 +157,20 @@ def _write_events(plan: "Plan", file: str) -> None:
 
     count = 0
     try:
-        with _output(file) as stream, progress((plan.end_ms or 0) - plan.start_ms) as advance:
+        with (
+            running.interruptible(),
+            _output(file) as stream,
+            progress((plan.end_ms or 0) - plan.start_ms) as advance,
+        ):
             for step in steps(plan):
                 stream.writelines(event + b"\n" for _, event in step.events)
                 count += len(step.events)
                 advance(len(step.events), step.until_ms - plan.start_ms)
     except BrokenPipeError:
-        # The reader has seen enough; without this, Python would complain at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return
+        raise
     except OSError as error:
         raise UserError(f"cannot write {file}: {error.strerror}") from error
-    click.echo(f"wrote {count:,} events", err=True)
+    say(f"wrote {count:,} events", err=True)
 
 
 @contextlib.contextmanager

@@ -1,11 +1,11 @@
 """`campaign-streams topics`: the topics."""
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import click
 
-from streams.commands.common import PROGRAM, examples, with_configuration
+from streams.commands import running
+from streams.commands.common import PROGRAM, examples, say, with_configuration
 
 if TYPE_CHECKING:
     from streams.configuration.models import Configuration
@@ -26,8 +26,8 @@ def create(configuration: "Configuration") -> None:
     Running it twice is harmless: a topic that exists is left as it is, and what has to be changed
     in it is said.
     """
-    for name, partitions in asyncio.run(_create(configuration)).items():
-        click.echo(f"{name}: {partitions} partitions")
+    for name, partitions in running.run(_create(configuration)).items():
+        say(f"{name}: {partitions} partitions")
 
 
 async def _create(configuration: "Configuration") -> dict[str, int]:

@@ -1,15 +1,12 @@
 """`campaign-streams worker`: one long-running worker."""
 
-import asyncio
 import gc
-import os
-import signal
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 import click
 
+from streams.commands import running
 from streams.commands.common import (
     PROGRAM,
     complain,
@@ -20,10 +17,13 @@ from streams.commands.common import (
 from streams.errors import UserError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from streams.configuration.models import Configuration
+    from streams.worker import Worker
 
 
-LAST_FAREWELL = 9.0
+END_WITHIN = 9.0
 """Seconds; a worker that is told to stop is gone within ten."""
 SWITCH_INTERVAL = 0.0005
 """Seconds that one thread works while another one waits."""
@@ -53,37 +53,27 @@ def command(configuration: "Configuration", port: int | None) -> None:  # noqa: 
 
 
 async def _work(configuration: "Configuration") -> None:
-    from streams.worker import working  # noqa: PLC0415
+    with running.stopped_by_signals(END_WITHIN) as stop:
+        from streams.worker import working  # noqa: PLC0415
 
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with working(configuration) as worker:
-        # What is here now stays: the collector need not look at it again. Counts make no cycles.
-        # The consumer's thread lets go soon: whoever asks the API waits for it several times.
-        sys.setswitchinterval(SWITCH_INTERVAL)
-        gc.freeze()
-        gc.set_threshold(100_000, 20, 50)
-        status = 1
-        try:
-            await worker.run(stop)
-            status = 0
-        except UserError as error:
-            # Now, as the end may take a while, and be broken off.
-            complain(str(error))
-            raise click.exceptions.Exit(error.exit_code) from error
-        finally:
-            _end_within(LAST_FAREWELL, status)
+        async with running.entered(working(configuration), stop) as worker:
+            if worker is not None:
+                await _run(worker, stop)
 
 
-def _end_within(seconds: float, status: int) -> None:
-    """End the process by then, whatever hangs.
-
-    Without a broker some task or thread of a client may not let itself be ended, and a process
-    that has stopped working but stays in its group keeps others from taking over. Nothing is lost:
-    what is not committed is read again.
-    """
-    timer = threading.Timer(seconds, os._exit, (status,))
-    timer.daemon = True
-    timer.start()
+async def _run(worker: "Worker", stop: "asyncio.Event") -> None:
+    # What is here now stays: the collector need not look at it again. Counts make no cycles.
+    # The consumer's thread lets go soon: whoever asks the API waits for it several times.
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)
+    status = 1
+    try:
+        await worker.run(stop)
+        status = 0
+    except UserError as error:
+        # Now, as the end may take a while, and be broken off.
+        complain(str(error))
+        raise click.exceptions.Exit(error.exit_code) from error
+    finally:
+        running.end_within(END_WITHIN, status)

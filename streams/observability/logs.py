@@ -16,6 +16,8 @@ import orjson
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
+from streams.terminal import printable, printable_json, printable_lines
+
 HIDDEN = "********"
 _CHATTY = ("aiohttp", "aiokafka", "asyncio", "faust", "kafka", "mode")
 _REPETITIVE = "aiokafka"
@@ -160,19 +162,19 @@ def _renderers(format: Literal["text", "json"]) -> list[Processor]:  # noqa: A00
 def _one_line(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:  # noqa: ARG001
     """Keep control characters of campaign ids and the like away from the terminal."""
     return {
-        key: value if key in _BLOCKS or not isinstance(value, str) else _printable(value)
+        key: _write_out(key, value) if isinstance(value, str) else value
         for key, value in event.items()
     }
 
 
-def _printable(text: str) -> str:
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+def _write_out(key: str, value: str) -> str:
+    return printable_lines(value) if key in _BLOCKS else printable(value)
 
 
 def _dumps(event: Any, **_: Any) -> str:
     options = orjson.OPT_NON_STR_KEYS
     try:
-        return orjson.dumps(event, default=str, option=options).decode()
+        return printable_json(orjson.dumps(event, default=str, option=options).decode())
     except TypeError:
         # Numbers beyond 64 bits, and text that is no valid Unicode.
         return json.dumps(event, default=str)
