@@ -196,7 +196,6 @@ class Worker:
         """Answer over HTTP, then join the group."""
         await self.api.start()
         self._assignor.url = self._listener.url
-        await self._client.__aenter__()
         await self._dispatcher.start()
         self._lag = asyncio.create_task(
             watch_lag(self._connection, self.lanes.committed, self.metrics.lag)
@@ -239,7 +238,6 @@ class Worker:
             self._lag.cancel()
             await asyncio.gather(self._lag, return_exceptions=True)
         await self._app.stop()
-        await self._client.__aexit__(None, None, None)
         await self.api.stop()
 
 

@@ -1,19 +1,26 @@
 """One attempt to send one webhook."""
 
+import asyncio
+import socket
 import ssl
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
-import aiohttp
+import aiohappyeyeballs
 from yarl import URL
 
-from streams.webhooks import outcomes
-from streams.webhooks.guard import Guard
-from streams.webhooks.outcomes import GiveUp, Outcome
+from streams.webhooks import exchange, outcomes
+from streams.webhooks.exchange import Answer
+from streams.webhooks.guard import AddressRefusedError, Guard
+from streams.webhooks.outcomes import GiveUp, Outcome, Retry
+from streams.webhooks.resolver import Resolver
 from streams.webhooks.signing import signed_headers
+from streams.webhooks.wire import Wire
 
 CONNECT_TIMEOUT_S = 5.0
+MOST_ADDRESSES = 16
+"""How many of a name's addresses are tried."""
+NEXT_ADDRESS_AFTER_S = 0.25
+"""RFC 8305: how long to wait for one address before the next one is tried beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,7 @@ class Receiver:
 
 
 class WebhookClient:
-    """Sends webhooks; an asynchronous context manager.
+    """Sends webhooks.
 
     Each attempt has a connection of its own: alerts are rare, and a kept connection that the other
     side has closed meanwhile would cost a POST its first attempt. Proxies and credentials of the
@@ -49,6 +56,7 @@ class WebhookClient:
         allow_http: whether a URL without TLS may be used.
         user_agent: what the requests say that they are from.
         tls: for certificates other than the system's authorities know.
+        resolver: finds addresses.
     """
 
     def __init__(
@@ -58,67 +66,67 @@ class WebhookClient:
         allow_http: bool = False,
         user_agent: str = "campaign-streams",
         tls: ssl.SSLContext | None = None,
+        resolver: Resolver | None = None,
     ) -> None:
         self._guard = guard
         self._allow_http = allow_http
         self._user_agent = user_agent
         self._tls = tls or ssl.create_default_context()
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                force_close=True,
-                limit=0,  # each receiver has its own limit: one must not wait for another
-                socket_factory=self._guard.open_socket,
-                ssl=self._tls,
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": self._user_agent, "Content-Type": "application/json"},
-            auto_decompress=False,
-            read_bufsize=outcomes.READ_BYTES,
-            trust_env=False,
-        )
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        self._resolver = resolver or Resolver()
 
     async def send(self, receiver: Receiver, webhook_id: str, body: str, now: float) -> Outcome:
-        """Make one attempt, at `now` (s).
-
-        Raises:
-            RuntimeError: if the client is not open.
-        """
-        if self._session is None:
-            raise RuntimeError("the client is used outside of its `async with`")
+        """Make one attempt, at `now` (s)."""
         url = _parsed(receiver.url)
         if url is None:
             return GiveUp("protocol", "the URL of the receiver cannot be read")
         if url.scheme != "https" and not self._allow_http:
             return GiveUp("forbidden", "the URL is not https; delivery.allow_http can allow it")
         data = body.encode()
+        headers = {
+            "User-Agent": self._user_agent,
+            "Content-Type": "application/json",
+            **signed_headers(webhook_id, int(now), data, receiver.secrets),
+        }
         try:
-            async with self._session.post(
-                url,
-                data=data,
-                headers=signed_headers(webhook_id, int(now), data, receiver.secrets),
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(
-                    total=receiver.timeout,
-                    sock_connect=min(receiver.timeout, CONNECT_TIMEOUT_S),
-                ),
-            ) as response:
-                return await outcomes.of_answer(response, now)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            return outcomes.of_error(error, receiver.timeout)
+            async with asyncio.timeout(receiver.timeout):
+                answer = await self._post(url, headers, data)
+        except TimeoutError:
+            return Retry("timeout", f"no answer within {receiver.timeout:g} s")
+        return outcomes.of_answer(answer, now) if isinstance(answer, Answer) else answer
+
+    async def _post(self, url: URL, headers: dict[str, str], body: bytes) -> Answer | Outcome:
+        host = url.raw_host or ""
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                wire = Wire(await self._connect(host, url.port or 0))
+        except TimeoutError:
+            return Retry("timeout", f"no connection within {CONNECT_TIMEOUT_S:g} s")
+        except OSError as error:
+            return outcomes.not_connected(error, host)
+        try:
+            if url.scheme == "https":
+                await wire.start_tls(self._tls, host)
+            return await exchange.post(wire, url, headers, body)
+        except outcomes.EXPECTED as error:
+            return outcomes.of_error(error)
+        finally:
+            wire.close()
+
+    async def _connect(self, host: str, port: int) -> socket.socket:
+        """Connect to one of the host's addresses that the guard permits.
+
+        Raises:
+            OSError: if that is not possible; `AddressRefusedError` if the guard permits none.
+        """
+        found = (await self._resolver.addresses(host, port))[:MOST_ADDRESSES]
+        permitted = [info for info in found if self._guard.permits(info[4][0])]
+        if not permitted:
+            raise AddressRefusedError(found[0][4][0])
+        return await aiohappyeyeballs.start_connection(
+            permitted,
+            happy_eyeballs_delay=NEXT_ADDRESS_AFTER_S,
+            socket_factory=self._guard.open_socket,
+        )
 
 
 def _parsed(text: str) -> URL | None:

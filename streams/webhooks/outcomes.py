@@ -1,22 +1,34 @@
 """What came of an attempt, as a value, and how answers and errors become one."""
 
-import asyncio
+import re
+import socket
+import ssl
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Literal, TypeAlias
 
-import aiohttp
+import h11
 
-EXCERPT_TIMEOUT_S = 1.0
-MAX_RETRY_AFTER_S = 3600.0
-"""What a receiver may ask for; an alert should not wait for a day because of one header."""
+from streams.webhooks.exchange import Answer, BrokenError
+from streams.webhooks.wire import TooMuchError
 
-READ_BYTES = 4096
-"""How much of an answer's body is read at most."""
+MAX_RETRY_AFTER_S = 86_400.0
+"""What a receiver may ask for: a wrong header must not silence it for good."""
 
 _EXCERPT_CHARACTERS = 200
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH, _TIME = rf"(?P<month>{'|'.join(_MONTHS)})", r"(?P<time>\d\d:\d\d:\d\d)"
+# RFC 9110, 5.6.7: a recipient has to read all three.
+_HTTP_DATES = tuple(
+    re.compile(pattern, re.ASCII)
+    for pattern in (
+        rf"[A-Z][a-z]{{2}}, (?P<day>\d{{1,2}}) {_MONTH} (?P<year>\d{{4}}) {_TIME} (GMT|UTC|\+0000)",
+        rf"[A-Z][a-z]{{5,8}}, (?P<day>\d\d)-{_MONTH}-(?P<year>\d\d) {_TIME} GMT",
+        rf"[A-Z][a-z]{{2}} {_MONTH} (?P<day>[ \d]\d) {_TIME} (?P<year>\d{{4}})",
+    )
+)
 
 Failure: TypeAlias = Literal[
     "status", "timeout", "dns", "connection", "tls", "forbidden", "protocol", "unexpected"
@@ -33,7 +45,11 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """It may work later; not before `retry_after` seconds, if the receiver said so."""
+    """It may work later.
+
+    The receiver may have asked for peace: `retry_after` seconds, from everybody and for all that is
+    sent to it.
+    """
 
     failure: Failure
     reason: str
@@ -58,35 +74,34 @@ class Disable:
 Outcome: TypeAlias = Delivered | Retry | GiveUp | Disable
 
 
-async def of_answer(response: aiohttp.ClientResponse, now: float) -> Outcome:
-    """Say what an answer means (Standard Webhooks 1.0.0, "Deliverability and reliability")."""
-    status = response.status
+def of_answer(answer: Answer, now: float) -> Outcome:
+    """Say what an answer at `now` (s) means (Standard Webhooks 1.0.0, "Deliverability")."""
+    status = answer.status
     # The status alone decides: who has said yes may take as long as it likes over the rest.
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return Delivered(status)
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        return Retry("status", f"HTTP status {status}; redirects are not followed")
-    reason = f"HTTP status {status}{await _excerpt(response)}"
+        reason = f"HTTP status {status}; redirects are not followed"
+    else:
+        reason = f"HTTP status {status}{_excerpt(answer)}"
     if status == HTTPStatus.GONE:
         return Disable(reason)
-    if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
-        asked = retry_after(response.headers.get("Retry-After"), now)
-        return Retry("status", reason, asked)
-    return Retry("status", reason)
+    return Retry("status", reason, retry_after(answer.headers.get("retry-after"), now))
 
 
-async def _excerpt(response: aiohttp.ClientResponse) -> str:
-    """Return the beginning of an answer, for the one who looks for the reason; never much."""
-    try:
-        async with asyncio.timeout(EXCERPT_TIMEOUT_S):
-            data = await response.content.read(READ_BYTES)
-    except (aiohttp.ClientError, TimeoutError):
+def _excerpt(answer: Answer) -> str:
+    """Return the beginning of an answer's body, for the one who looks for the reason."""
+    if answer.headers.get("content-encoding", "identity").lower() != "identity":
         return ""
-    text = " ".join(data.decode(errors="replace").split())
-    text = "".join(character for character in text if character.isprintable())
-    if len(text) > _EXCERPT_CHARACTERS:
-        text = text[:_EXCERPT_CHARACTERS] + "…"
+    text = _shown(answer.excerpt.decode(errors="replace"))
     return f": {text}" if text else ""
+
+
+def _shown(text: str) -> str:
+    """Return the beginning of what a receiver sent, on one line and harmless to a terminal."""
+    text = " ".join(text.split())
+    text = "".join(character for character in text if character.isprintable())
+    return f"{text[:_EXCERPT_CHARACTERS]}…" if len(text) > _EXCERPT_CHARACTERS else text
 
 
 def retry_after(value: str | None, now: float) -> float | None:
@@ -102,39 +117,59 @@ def retry_after(value: str | None, now: float) -> float | None:
         # Digits beyond the limit say nothing new, and thousands of them are no number to Python.
         seconds = float(value[:20])
     else:
-        try:
-            date = parsedate_to_datetime(value)
-        except ValueError:
+        date = _http_date(value, now)
+        if date is None:
             return None
-        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
+        seconds = date - now
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
 
 
-def of_error(error: aiohttp.ClientError | TimeoutError, timeout: float) -> Outcome:
-    """Say what an error means, in words of our own: those of aiohttp may hold the whole URL."""
-    if isinstance(error, TimeoutError):
-        return Retry("timeout", f"no answer within {timeout:g} s")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return _not_connected(error)
-    if isinstance(error, aiohttp.InvalidURL):
-        return GiveUp("protocol", "the URL of the receiver cannot be used")
-    if isinstance(error, aiohttp.ClientConnectionError):
-        return Retry("connection", "the connection broke before there was an answer")
-    return Retry("protocol", f"not an HTTP answer ({type(error).__name__})")
+def _http_date(value: str, now: float) -> float | None:
+    """Read an HTTP date in any of its forms (RFC 9110, 5.6.7) as seconds since the epoch."""
+    match = next(filter(None, (form.fullmatch(value) for form in _HTTP_DATES)), None)
+    if match is None:
+        return None
+    year, month = int(match["year"]), _MONTHS.index(match["month"]) + 1
+    if len(match["year"]) == 2:  # noqa: PLR2004 - the digits of the year
+        this_year = datetime.fromtimestamp(now, UTC).year
+        year += this_year - this_year % 100
+        # What seems to be more than 50 years ahead is past.
+        year -= 100 if year > this_year + 50 else 0
+    hour, minute, second = map(int, match["time"].split(":"))
+    try:
+        # A leap second has no time of its own here.
+        date = datetime(year, month, int(match["day"]), hour, minute, min(second, 59), tzinfo=UTC)
+    except ValueError:
+        return None
+    return (date - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
 
 
-def _not_connected(error: aiohttp.ClientConnectorError) -> Retry:
+EXPECTED = (OSError, BrokenError, TooMuchError, h11.ProtocolError)
+"""Errors of a connection."""
+
+
+def not_connected(error: OSError, host: str) -> Retry:
+    """Say why there is no connection to a host."""
     match error:
-        case aiohttp.ClientConnectorDNSError():
-            return Retry("dns", f"the name {error.host} cannot be resolved")
-        case aiohttp.ClientConnectorCertificateError():
-            return Retry("tls", f"the certificate is not valid: {error.certificate_error}")
-        case aiohttp.ClientConnectorSSLError():
-            return Retry("tls", f"TLS failed: {_os_reason(error.os_error)}")
-        case aiohttp.ClientConnectorError(os_error=PermissionError() as refusal):
-            return Retry("forbidden", _os_reason(refusal))
+        case socket.gaierror():
+            return Retry("dns", f"the name {host} cannot be resolved")
+        case PermissionError():
+            return Retry("forbidden", _os_reason(error))
         case _:
-            return Retry("connection", f"cannot connect: {_os_reason(error.os_error)}")
+            return Retry("connection", f"cannot connect: {_os_reason(error)}")
+
+
+def of_error(error: Exception) -> Outcome:
+    """Say what one of the `EXPECTED` errors means."""
+    if isinstance(error, h11.LocalProtocolError):
+        return GiveUp("protocol", "the URL of the receiver cannot be used")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Retry("tls", f"the certificate is not valid: {error.verify_message}")
+    if isinstance(error, ssl.SSLError):
+        return Retry("tls", f"TLS failed: {error.reason or _os_reason(error)}")
+    if isinstance(error, OSError | BrokenError):
+        return Retry("connection", "the connection broke before there was an answer")
+    return Retry("protocol", f"not an HTTP answer: {_shown(str(error))}")
 
 
 def _os_reason(error: OSError) -> str:

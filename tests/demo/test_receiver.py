@@ -60,9 +60,9 @@ async def receiver(said: list[str]) -> AsyncIterator[LocalReceiver]:
 async def send(
     receiver: LocalReceiver, *secrets: str, body: str = BODY, now: float | None = None
 ) -> Outcome:
-    async with WebhookClient(Guard(["127.0.0.1"]), allow_http=True) as client:
-        to = Receiver("local", receiver.url, secrets or (SECRET,))
-        return await client.send(to, "a.1", body, time.time() if now is None else now)
+    client = WebhookClient(Guard(["127.0.0.1"]), allow_http=True)
+    to = Receiver("local", receiver.url, secrets or (SECRET,))
+    return await client.send(to, "a.1", body, time.time() if now is None else now)
 
 
 async def test_an_alert_is_one_line(receiver: LocalReceiver, said: list[str]) -> None:

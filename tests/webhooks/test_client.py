@@ -1,20 +1,18 @@
 """One attempt, against real local servers that behave in every way they can."""
 
 import asyncio
-import contextlib
 import ssl
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 
 from streams.webhooks.client import Receiver, WebhookClient
-from streams.webhooks.guard import Guard
+from streams.webhooks.guard import AddressInfo, Guard
 from streams.webhooks.outcomes import (
     MAX_RETRY_AFTER_S,
     Delivered,
@@ -24,12 +22,43 @@ from streams.webhooks.outcomes import (
     Retry,
     retry_after,
 )
+from streams.webhooks.resolver import Resolver, system_look_up
+from tests.support.hostile import (
+    BROKEN,
+    ENDLESS_BODIES,
+    FLOODS,
+    Serve,
+    raw_server,
+    says,
+    silence,
+)
 from tests.support.ports import free_port
-from tests.support.receiver import SECRET, Answer, Collector, endless, hang, reset, status
+from tests.support.receiver import (
+    PATIENCE_S,
+    SECRET,
+    Answer,
+    Collector,
+    endless,
+    hang,
+    reset,
+    status,
+)
 
 TLS = Path(__file__).parents[1] / "support" / "tls"
 LOOPBACK = Guard(["127.0.0.0/8", "::1/128"])
 NEW_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+
+
+@pytest.fixture
+def server_tls() -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(TLS / "localhost.pem", TLS / "localhost.key")
+    return context
+
+
+@pytest.fixture
+def client_tls() -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=TLS / "localhost.pem")
 
 
 async def attempt(
@@ -41,8 +70,8 @@ async def attempt(
     tls: ssl.SSLContext | None = None,
 ) -> Outcome:
     receiver = Receiver("ops", url, (NEW_SECRET, SECRET), patience)
-    async with WebhookClient(guard, allow_http=allow_http, user_agent="us/1", tls=tls) as client:
-        return await client.send(receiver, "a.1", '{"summary":"ü"}', time.time())
+    client = WebhookClient(guard, allow_http=allow_http, user_agent="us/1", tls=tls)
+    return await client.send(receiver, "a.1", '{"summary":"ü"}', time.time())
 
 
 async def answered(*answers: Answer, patience: float = 10.0) -> Outcome:
@@ -91,7 +120,7 @@ async def test_gone_disables() -> None:
     assert await answered(status(410, "moved away")) == Disable("HTTP status 410: moved away")
 
 
-@pytest.mark.parametrize("code", [429, 503])
+@pytest.mark.parametrize("code", [301, 404, 413, 429, 500, 502, 503, 504])
 async def test_retry_after_is_handed_on(code: int) -> None:
     outcome = await answered(status(code, Retry_After="120"))
 
@@ -148,68 +177,127 @@ async def test_a_name_that_does_not_resolve() -> None:
     assert "hidden" not in outcome.reason
 
 
-Serve: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+@pytest.mark.parametrize("kind", FLOODS)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_flood_before_an_answer_is_no_answer(
+    kind: str, scheme: str, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    async with raw_server(FLOODS[kind], server_tls if scheme == "https" else None) as url:
+        outcome = await attempt(url, patience=PATIENCE_S, tls=client_tls)
+
+    assert isinstance(outcome, Retry)
+    assert outcome.failure == "protocol", outcome
+    assert len(outcome.reason) < 250
+    assert outcome.reason.isprintable()
 
 
-@asynccontextmanager
-async def raw_server(serve: Serve) -> AsyncIterator[str]:
-    """Listen, and leave nothing open at the end."""
-    tasks: list[asyncio.Task[None]] = []
+@pytest.mark.parametrize("kind", ENDLESS_BODIES)
+async def test_of_an_endless_body_only_the_beginning_is_read(kind: str) -> None:
+    async with raw_server(ENDLESS_BODIES[kind]) as url:
+        outcome = await attempt(url, patience=PATIENCE_S)
 
-    async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-                await serve(reader, writer)
-        finally:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+    assert isinstance(outcome, Retry)
+    assert outcome.reason.startswith("HTTP status 500")
+    assert len(outcome.reason) < 250
 
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.append(asyncio.create_task(closing(reader, writer)))
 
-    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook?token=hidden"
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+@pytest.mark.parametrize("kind", BROKEN)
+async def test_half_an_answer_is_none(kind: str) -> None:
+    async with raw_server(BROKEN[kind]) as url:
+        outcome = await attempt(url, patience=PATIENCE_S)
+
+    assert isinstance(outcome, Retry)
+    assert outcome.failure in {"protocol", "connection"}, outcome
+    assert "hidden" not in outcome.reason
+    assert outcome.reason.isprintable()
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "expected"),
     [
-        b"SSH-2.0-OpenSSH_9.6\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000,
-        b"",
+        (b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 500 Oh\r\n\r\n", Delivered(204)),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", Delivered(200)),
+        (b"HTTP/1.0 200 OK\n\n", Delivered(200)),
+        (b"HTTP/1.1 299\r\n\r\n", Delivered(299)),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nx", Delivered(200)),
+        (
+            b"HTTP/1.1 500 Oh\r\nContent-Length: 100\r\n\r\nwhy",
+            Retry("status", "HTTP status 500: why"),
+        ),
+        (b"HTTP/1.1 999 Oh\r\n\r\n", Retry("status", "HTTP status 999")),
     ],
 )
-async def test_an_answer_that_is_not_http(answer: bytes) -> None:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
-        await writer.drain()
+async def test_unusual_answers_that_are_answers(answer: bytes, expected: Outcome) -> None:
+    async with raw_server(says(answer)) as url:
+        assert await attempt(url, patience=PATIENCE_S) == expected
 
+
+async def test_an_early_answer_to_what_is_not_read_counts() -> None:
+    """More than the system's buffers take: the receiver answers, and hangs up."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await writer.drain()
+        await reader.read()
+
+    async with raw_server(refuse) as url:
+        client = WebhookClient(LOOPBACK, allow_http=True)
+        receiver = Receiver("ops", url, (SECRET,), PATIENCE_S)
+        outcome = await client.send(receiver, "a.1", "x" * 1_000_000, time.time())
+
+    assert outcome == Delivered(200)
+
+
+@pytest.mark.parametrize(
+    "serve", [silence, says(b"HTTP/1.1 200 OK\r\n", then=b"X: y\r\n", pause=0.05)]
+)
+async def test_who_takes_too_long_runs_into_the_timeout(serve: Serve) -> None:
     async with raw_server(serve) as url:
-        outcome = await attempt(url)
+        outcome = await attempt(url, patience=0.3)
+
+    assert outcome == Retry("timeout", "no answer within 0.3 s")
+
+
+async def test_tls_that_is_never_negotiated() -> None:
+    async with raw_server(silence) as url:
+        outcome = await attempt(url.replace("http:", "https:"), patience=0.3)
+
+    assert outcome == Retry("timeout", "no answer within 0.3 s")
+
+
+async def test_garbage_instead_of_tls() -> None:
+    async with raw_server(says(then=b"\x16\x03\x03\x40\x00" + bytes(16384), asked=False)) as url:
+        outcome = await attempt(url.replace("http:", "https:"), patience=PATIENCE_S)
 
     assert isinstance(outcome, Retry)
-    assert outcome.failure in {"protocol", "connection"}
-    assert "hidden" not in outcome.reason
+    assert outcome.failure in {"tls", "protocol"}
 
 
-async def test_headers_that_drip_run_into_the_timeout() -> None:
-    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\n")
-        while True:
-            writer.write(b"X: y\r\n")
-            await writer.drain()
-            await asyncio.sleep(0.05)
+async def test_a_name_that_is_not_found_in_time_keeps_no_other_waiting() -> None:
+    released = threading.Event()
 
-    async with raw_server(drip) as url:
-        outcome = await attempt(url, patience=0.5)
+    def look_up(host: str, port: int) -> list[AddressInfo]:
+        if host == "silent.example":
+            released.wait(PATIENCE_S)
+        return system_look_up("127.0.0.1", port)
 
-    assert outcome == Retry("timeout", "no answer within 0.5 s")
+    async with Collector() as collector:
+        client = WebhookClient(LOOPBACK, allow_http=True, resolver=Resolver(look_up))
+        silent = Receiver("silent", "http://silent.example/", (SECRET,), 60.0)
+        waiting = [
+            asyncio.create_task(client.send(silent, f"b.{n}", "{}", 0.0)) for n in range(100)
+        ]
+        await asyncio.sleep(0)
+        threads = threading.active_count()
+        good = Receiver("ops", collector.url.replace("127.0.0.1", "good.example"), (SECRET,))
+        assert await client.send(good, "a.1", "{}", time.time()) == Delivered(204)
+        assert threads - threading.active_count() <= 1
+        assert not any(task.done() for task in waiting)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        released.set()
 
 
 # Where a connection may go
@@ -264,18 +352,6 @@ async def test_a_url_that_cannot_be_used(url: str) -> None:
 
 
 # TLS
-
-
-@pytest.fixture
-def server_tls() -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(TLS / "localhost.pem", TLS / "localhost.key")
-    return context
-
-
-@pytest.fixture
-def client_tls() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=TLS / "localhost.pem")
 
 
 async def test_tls(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
@@ -333,6 +409,25 @@ def in_seconds(seconds: float) -> str:
         (in_seconds(90), 90.0),
         (in_seconds(-90), 0.0),
         (in_seconds(10**6), MAX_RETRY_AFTER_S),
+        # NOW is Monday, 21 September 2026, 14:13:20.
+        ("Monday, 21-Sep-26 14:13:50 GMT", 30.0),
+        ("Mon Sep 21 14:13:50 2026", 30.0),
+        ("Tue Sep  1 14:13:50 2026", 0.0),
+        ("Mon, 21 Sep 2026 14:13:50 UTC", 30.0),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 0.0),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", 0.0),
+        ("Sunday, 06-Nov-76 08:49:37 GMT", MAX_RETRY_AFTER_S),
+        ("Sunday, 06-Nov-77 08:49:37 GMT", 0.0),
+        ("Wed, 31 Dec 1969 23:59:59 GMT", 0.0),
+        ("Mon, 01 Jan 0001 00:00:00 GMT", 0.0),
+        ("Fri, 31 Dec 9999 23:59:60 GMT", MAX_RETRY_AFTER_S),
+        ("Mon, 01 Jan 0000 00:00:00 GMT", None),
+        ("Mon, 31 Feb 2027 00:00:00 GMT", None),
+        ("Mon, 01 Jan 10000 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2027 24:00:00 GMT", None),
+        ("Mon, 21 Sep 2026 14:13:50 +9999", None),
+        ("Mon, 21 Sep 2026 14:13:50 " + "x" * 10_000, None),
+        ("1e9999", None),
         ("soon", None),
         ("-5", None),
         ("1.5", None),
@@ -343,11 +438,6 @@ def in_seconds(seconds: float) -> str:
 )
 def test_retry_after(value: str | None, expected: float | None) -> None:
     assert retry_after(value, NOW) == expected
-
-
-async def test_the_client_has_to_be_open() -> None:
-    with pytest.raises(RuntimeError, match="async with"):
-        await WebhookClient(LOOPBACK).send(Receiver("ops", "https://x", ()), "a.1", "", 0.0)
 
 
 @pytest.mark.parametrize("show", [repr, str])

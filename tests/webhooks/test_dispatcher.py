@@ -119,13 +119,13 @@ async def running(
     metrics: CountingMetrics | None = None,
 ) -> AsyncIterator[Dispatcher]:
     counting = metrics or CountingMetrics()
-    async with WebhookClient(Guard(["127.0.0.0/8"]), allow_http=True) as client:
-        dispatcher = Dispatcher(holder, sender or client, receivers, timing, counting)
-        await dispatcher.start()
-        try:
-            yield dispatcher
-        finally:
-            await dispatcher.stop(0.0)
+    client = WebhookClient(Guard(["127.0.0.0/8"]), allow_http=True)
+    dispatcher = Dispatcher(holder, sender or client, receivers, timing, counting)
+    await dispatcher.start()
+    try:
+        yield dispatcher
+    finally:
+        await dispatcher.stop(0.0)
 
 
 async def test_a_due_delivery_arrives_and_is_gone() -> None:

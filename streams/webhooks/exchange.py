@@ -1,0 +1,144 @@
+"""One HTTP/1.1 request and its answer (RFC 9112), as far as it is of any interest.
+
+That is the status, the headers and the beginning of the body. Interim answers (1xx) are read over.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+import h11
+from yarl import URL
+
+from streams.webhooks.wire import TooMuchError, Wire
+
+MOST_LINES = 256
+"""Lines up to the end of the headers, those of interim answers included."""
+EXCERPT_BYTES = 4096
+"""How much is read of a body at most, in whatever it is wrapped."""
+EXCERPT_PARTS = 32
+"""Parts of the body that are put together: a part may be a single byte."""
+EXCERPT_TIMEOUT_S = 1.0
+
+
+class BrokenError(Exception):
+    """The connection ended before there was an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a receiver answered.
+
+    Args:
+        status: of HTTP; never an interim one.
+        headers: by name in lower case; of several with the same name, the first.
+        excerpt: the beginning of the body; empty for a success, which needs no reason.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    excerpt: bytes = b""
+
+
+async def post(wire: Wire, url: URL, headers: Mapping[str, str], body: bytes) -> Answer:
+    """Send a POST and read its answer.
+
+    Raises:
+        h11.LocalProtocolError: if URL or headers cannot be sent.
+        h11.RemoteProtocolError: if what comes back is not HTTP.
+        BrokenError: if the connection ended first.
+        TooMuchError: if the receiver sends more than there is to say.
+        OSError: if the connection breaks.
+    """
+    exchange = _Exchange(wire)
+    await exchange.send(url, headers, body)
+    return await exchange.answer()
+
+
+class _Exchange:
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._http = h11.Connection(h11.CLIENT)
+        self._unread = bytearray()
+
+    async def send(self, url: URL, headers: Mapping[str, str], body: bytes) -> None:
+        named = {
+            "Host": _host(url),
+            **headers,
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+        }
+        request = h11.Request(
+            method="POST", target=url.raw_path_qs or "/", headers=list(named.items())
+        )
+        head = self._http.send(request) or b""
+        data = self._http.send(h11.Data(data=body)) or b""
+        self._http.send(h11.EndOfMessage())
+        with suppress(ConnectionError):  # who hangs up early may have said why
+            await self._wire.send(head + data)
+
+    async def answer(self) -> Answer:
+        head = await self._head()
+        headers: dict[str, str] = {}
+        for name, value in head.headers:
+            headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+        success = head.status_code // 100 == 2  # noqa: PLR2004 - the class of the status
+        return Answer(head.status_code, headers, b"" if success else await self._excerpt())
+
+    async def _head(self) -> h11.Response:
+        """Read up to the end of the headers, line by line: so there is a limit to the lines."""
+        for _ in range(MOST_LINES):
+            self._http.receive_data(await self._line())
+            event = self._http.next_event()
+            if isinstance(event, h11.Response):
+                return event
+            if isinstance(event, h11.ConnectionClosed):
+                raise BrokenError
+        raise TooMuchError(f"more than {MOST_LINES} lines before the end of its headers")
+
+    async def _line(self) -> bytes:
+        """Return the next line with its end; what is left if the connection ends."""
+        begin = 0
+        while (end := self._unread.find(b"\n", begin)) < 0:
+            begin = len(self._unread)
+            data = await self._wire.receive()
+            if not data:
+                if not self._unread:
+                    raise BrokenError
+                break
+            self._unread += data
+        end = len(self._unread) if end < 0 else end + 1
+        line = bytes(self._unread[:end])
+        del self._unread[:end]
+        return line
+
+    async def _excerpt(self) -> bytes:
+        """Return the beginning of the body; what has come of it, if it goes wrong or is slow."""
+        excerpt = bytearray()
+        with suppress(h11.RemoteProtocolError, TooMuchError, OSError):
+            async with asyncio.timeout(EXCERPT_TIMEOUT_S):
+                await self._read_body(excerpt)
+        return bytes(excerpt)
+
+    async def _read_body(self, excerpt: bytearray) -> None:
+        data, left = bytes(self._unread[:EXCERPT_BYTES]), EXCERPT_BYTES
+        if data:
+            left -= len(data)
+            self._http.receive_data(data)
+        for _ in range(EXCERPT_PARTS):
+            event = self._http.next_event()
+            if isinstance(event, h11.Data):
+                excerpt += event.data
+            elif event is h11.NEED_DATA and left > 0:
+                data = (await self._wire.receive())[:left]
+                left -= len(data)
+                self._http.receive_data(data)
+            else:
+                break
+
+
+def _host(url: URL) -> str:
+    """Return what a Host header says: the port only if it is not the scheme's own."""
+    host = url.host_subcomponent or ""
+    return host if url.is_default_port() or url.port is None else f"{host}:{url.port}"
