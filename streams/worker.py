@@ -21,6 +21,7 @@ from streams.engine.hanging import TransactionEnds
 from streams.engine.job import Job, Topics
 from streams.engine.lag import watch_lag
 from streams.engine.lanes import Lanes
+from streams.engine.limits import MessageLimits
 from streams.engine.opening import Opening
 from streams.engine.topics import TopicAdmin
 from streams.engine.writer import PlainWriter, TransactionalWriter, Writer
@@ -43,11 +44,16 @@ class Worker:
     Args:
         configuration: all of it.
         counts: the number of partitions of each topic.
+        limits: how large the records may be that are written.
         listener: the sockets of the HTTP API.
     """
 
     def __init__(
-        self, configuration: Configuration, counts: Mapping[str, int], listener: Listener
+        self,
+        configuration: Configuration,
+        counts: Mapping[str, int],
+        limits: MessageLimits,
+        listener: Listener,
     ) -> None:
         self.configuration = configuration
         self._listener = listener
@@ -57,7 +63,7 @@ class Worker:
         self.watch = watch_of(configuration, listener.url)
         self._writers_turn = asyncio.Lock()
         self._ends: dict[int, TransactionEnds] = {}
-        self._job = job = self._new_job(counts)
+        self._job = job = self._new_job(counts, limits)
         self._assignor = LaneAssignor(
             counts[job.topics.state], job.topics.source, job.topics.keyed if job.hop else None
         )
@@ -72,7 +78,7 @@ class Worker:
 
     # The parts
 
-    def _new_job(self, counts: Mapping[str, int]) -> Job:
+    def _new_job(self, counts: Mapping[str, int], limits: MessageLimits) -> Job:
         topics = self.configuration.topics
         hop, lanes = not self.configuration.source.keyed, counts[topics.state]
         return Job(
@@ -91,6 +97,7 @@ class Worker:
             now=time.time,
             instruments=self.metrics,
             campaigns=Campaigns(lanes if hop else 1),
+            limits=limits,
         )
 
     def _new_lanes(self, job: Job) -> Lanes:
@@ -252,7 +259,7 @@ async def working(configuration: Configuration) -> AsyncIterator[Worker]:
     admin = TopicAdmin(connection(configuration.kafka), configuration)
     counts = await admin.prepare(create=configuration.topics.create)
     listener = await listen(configuration.http)
-    worker = Worker(configuration, counts, listener)
+    worker = Worker(configuration, counts, admin.limits, listener)
     try:
         await worker.start()
         yield worker

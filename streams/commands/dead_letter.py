@@ -173,7 +173,9 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter an option
 
     Each is replayed at most once, however often this is called and whatever fails meanwhile: a
     marker in the dead-letter topic is written in the same Kafka transaction. Only one replay can
-    be under way; a second one ends the first. What is bad still becomes a new dead letter.
+    be under way; a second one ends the first. What is bad still becomes a new dead letter. Those
+    that were cut off, as their topic did not take the whole record, are left out: `list` says where
+    in the source topic the record is.
 
     With kafka.guarantee at-least-once there is no transaction: a replay that is interrupted may
     send some records again when it is repeated.
@@ -185,10 +187,10 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter an option
     if not (yes or dry_run or sys.stdin.isatty()):
         raise click.UsageError("there is no terminal to ask: add --yes, or --dry-run")
     selection = Selection(frozenset(reasons) or None, frozenset(places) or None)
-    before = 0
+    before = truncated = 0
     if not yes or dry_run:
-        chosen, topics, before = running.run(_look(configuration, selection))
-        say(f"{_count(len(chosen))} to replay{topics}{_before(before)}")
+        chosen, topics, before, truncated = running.run(_look(configuration, selection))
+        say(f"{_count(len(chosen))} to replay{topics}{_left_out(before, truncated)}")
         if dry_run or not chosen:
             return 0
         if not click.confirm("Replay?"):
@@ -197,17 +199,18 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter an option
         # What has come in since is not what was agreed to.
         selection = Selection(places=chosen)
     done = running.run(_replay(configuration, selection))
-    say(f"{_count(done.sent)} replayed{_before(before + done.before)}")
+    left_out = _left_out(before + done.before, truncated + done.truncated)
+    say(f"{_count(done.sent)} replayed{left_out}")
     return 0
 
 
 async def _look(
     configuration: "Configuration", selection: "Selection"
-) -> "tuple[frozenset[Place], str, int]":
+) -> "tuple[frozenset[Place], str, int, int]":
     plan = await (await _topic(configuration)).plan(selection)
     names = sorted({target.topic for target in plan.targets.values()})
     topics = f" to {', '.join(names)}" if names else ""
-    return frozenset(plan.targets), topics, len(plan.replayed)
+    return frozenset(plan.targets), topics, len(plan.replayed), len(plan.truncated)
 
 
 async def _replay(configuration: "Configuration", selection: "Selection") -> "Replayed":
@@ -230,5 +233,7 @@ def _count(letters: int) -> str:
     return f"{letters:,} dead letter{'' if letters == 1 else 's'}"
 
 
-def _before(letters: int) -> str:
-    return f" ({letters:,} left out: replayed before)" if letters else ""
+def _left_out(before: int, truncated: int) -> str:
+    reasons = {"replayed before": before, "cut off, so not whole": truncated}
+    parts = [f"{letters:,} left out: {why}" for why, letters in reasons.items() if letters]
+    return f" ({'; '.join(parts)})" if parts else ""

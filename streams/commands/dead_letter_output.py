@@ -30,6 +30,8 @@ def as_json(letter: DeadLetter, *, replayed: bool) -> dict[str, object]:
         "source_partition": letter.source_partition,
         "source_offset": letter.source_offset,
         "size": letter.size,
+        "original_size": letter.size if letter.original_size is None else letter.original_size,
+        "truncated": list(letter.truncated),
         "replayed": replayed,
         **_text("key", letter.key),
         **_text("value", letter.value),
@@ -76,7 +78,8 @@ def _cells(letter: DeadLetter, *, replayed: bool) -> Iterator[str]:
     yield letter.reason
     came_from = (letter.source_topic, letter.source_partition, letter.source_offset)
     yield ":".join("?" if part is None else str(part) for part in came_from)
-    yield f"{letter.size:,}"
+    cut = f" of {letter.original_size or 0:,}" if letter.truncated else ""
+    yield f"{letter.size:,}{cut}"
     yield "yes" if replayed else ""
     yield letter.detail
 

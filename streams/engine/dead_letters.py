@@ -1,12 +1,13 @@
 """Dead letters: what a record of the dead-letter topic says, and which ones are to be replayed.
 
-A dead letter is the record as it came, with six headers added at the end. A replay leaves a
+A dead letter is the record as it came, with six headers added at the end. One that is too large
+for its topic is cut off, and two more headers say so; it cannot be replayed. A replay leaves a
 marker in the same partition: no value, one header `replayed` that names the dead letter's place.
 """
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from heapq import heappush, heappushpop
 from typing import NamedTuple, Self, TypeAlias
@@ -14,6 +15,7 @@ from typing import NamedTuple, Self, TypeAlias
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
+from streams.engine.records import ORIGINAL_SIZE, TRUNCATED
 from streams.engine.writer import Record
 from streams.errors import TopicError
 
@@ -66,10 +68,13 @@ class DeadLetter:
     source_topic: str | None
     source_partition: int | None
     source_offset: int | None
+    truncated: tuple[str, ...] = ()
+    """Which of headers, key and value were cut off."""
+    original_size: int | None = None
 
     @property
     def size(self) -> int:
-        """Bytes of key and value."""
+        """Bytes of key and value, as they are here."""
         return len(self.key or b"") + len(self.value or b"")
 
 
@@ -104,8 +109,16 @@ def _marker(record: Read) -> Marker | None:
 def _letter(record: Read) -> DeadLetter:
     own: list[tuple[str, bytes]] = []
     added: dict[str, str] = {}
+    headers = list(record.headers)
+    truncated: tuple[str, ...] = ()
+    original_size = None
+    if [name for name, _ in headers[-2:]] == [ORIGINAL_SIZE, TRUNCATED]:
+        (_, size), (_, parts) = headers[-2:]
+        headers = headers[:-2]
+        original_size = _number((size or b"").decode(errors="replace"))
+        truncated = tuple((parts or b"").decode(errors="replace").split(","))
     # From the end: the record may have brought headers of the same names.
-    for name, value in reversed(record.headers):
+    for name, value in reversed(headers):
         if name in ADDED and name not in added:
             added[name] = (value or b"").decode(errors="replace")
         else:
@@ -121,6 +134,8 @@ def _letter(record: Read) -> DeadLetter:
         source_topic=added.get("source-topic"),
         source_partition=_number(added.get("source-partition", "")),
         source_offset=_number(added.get("source-offset", "")),
+        truncated=truncated,
+        original_size=original_size,
     )
 
 
@@ -199,13 +214,19 @@ class Plan:
     partitions: Mapping[str, int]
     targets: dict[Place, TopicPartition] = field(default_factory=dict)
     replayed: set[Place] = field(default_factory=set)
+    truncated: dict[Place, DeadLetter] = field(default_factory=dict)
+    """Those that are left out, as they are not whole; without key, value and headers."""
     _lost: dict[Place, str] = field(default_factory=dict)
 
     def add(self, entry: DeadLetter | Marker) -> None:
         """Take in what the topic holds."""
         if isinstance(entry, Marker):
             self.replayed.add(entry.of)
-        elif entry in self.selection:
+        elif entry not in self.selection:
+            pass
+        elif entry.truncated:
+            self.truncated[entry.place] = replace(entry, key=None, value=None, headers=())
+        else:
             target = self._target(entry)
             if isinstance(target, TopicPartition):
                 self.targets[entry.place] = target
@@ -216,16 +237,24 @@ class Plan:
         """Leave out what was replayed already: a marker comes after its dead letter.
 
         Raises:
-            TopicError: a place that was asked for holds no dead letter, or the topic or partition
-                that a dead letter came from is not there.
+            TopicError: a place that was asked for holds no dead letter, or one that was cut off, or
+                the topic or partition that a dead letter came from is not there.
         """
-        found = self.targets.keys() | self._lost.keys()
+        found = self.targets.keys() | self._lost.keys() | self.truncated.keys()
         missing = sorted((self.selection.places or frozenset()) - found)
         if missing:
             raise TopicError(
                 f"there is no dead letter at {', '.join(map(str, missing))}: "
                 "see `campaign-streams dead-letter list`"
             )
+        if self.selection.places is not None:
+            for place, letter in sorted(self.truncated.items()):
+                origin = f"{letter.source_topic}:{letter.source_partition}:{letter.source_offset}"
+                raise TopicError(
+                    f"dead letter {place} was cut off, as its topic did not take all of its "
+                    f"{letter.original_size} bytes: if the record is still at {origin!r}, send it "
+                    "again from there"
+                )
         self.replayed &= found
         for place in self.replayed:
             self.targets.pop(place, None)

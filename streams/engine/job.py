@@ -12,6 +12,7 @@ from streams.domain.partition import EvaluationFailure, Watch
 from streams.domain.sources import Intake
 from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
+from streams.engine.limits import MessageLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Job:
         now: wall-clock time (s, UTC).
         instruments: are told of the work.
         campaigns: that were seen, in any lane.
+        limits: how large the records may be that are written.
     """
 
     topics: Topics
@@ -71,6 +73,7 @@ class Job:
     now: Callable[[], float]
     instruments: Instruments
     campaigns: Campaigns
+    limits: MessageLimits
 
     def written_by(self, lane: int, lanes: int) -> list[TopicPartition]:
         """Return all partitions that one of so many lanes may write to, that of the state first."""

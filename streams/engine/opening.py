@@ -66,6 +66,7 @@ class Opening:
             LaneLostError, KafkaError: if the brokers, or what they should have, cannot be had now.
             FormatError: if what is read back was written by a version that does not fit.
         """
+        await self._job.limits.refresh()
         writer = self._new_writer(number)
         try:
             await writer.open()

@@ -47,10 +47,11 @@ class ReplayError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """How many dead letters were sent, and how many were left out, having been sent before."""
+    """How many dead letters were sent; left out were those sent before, and those cut off."""
 
     sent: int
     before: int
+    truncated: int = 0
 
 
 class DeadLetterTopic:
@@ -114,7 +115,7 @@ class DeadLetterTopic:
         except ReplayError as error:
             some = f"{sent:,} dead letters were" if sent else "nothing was"
             raise ReplayError(f"{some} replayed: {error}") from error
-        return Replayed(sent, len(plan.replayed))
+        return Replayed(sent, len(plan.replayed), len(plan.truncated))
 
     @contextlib.asynccontextmanager
     async def _producing(self) -> AsyncIterator[AIOKafkaProducer]:

@@ -5,16 +5,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from streams.configuration.models import Configuration
+from streams.engine.limits import (
+    DEFAULT_BYTES,
+    LEAST_BYTES,
+    MAX_MESSAGE_BYTES,
+    SEGMENT_BYTES,
+    MessageLimits,
+    topic_settings,
+)
 from streams.errors import TopicError
 
+_log = structlog.get_logger(__name__)
+
 RECORD_BYTES = 16 * 1024 * 1024
-"""A dead letter is its record and more, and must fit where the record did; the counts of one
-campaign and window can be as large, where there are many names or long ones."""
+"""A dead letter is its record and more, so its topic should take more than the source; what is
+larger all the same is cut off."""
 
 CLEANUP_POLICY = "cleanup.policy"
 
@@ -35,7 +45,7 @@ class Wanted:
 def wanted(configuration: Configuration) -> list[Wanted]:
     """Return the topics that a configuration needs."""
     topics = configuration.topics
-    large = {"max.message.bytes": str(RECORD_BYTES)}
+    large = {MAX_MESSAGE_BYTES: str(RECORD_BYTES)}
     compact = {**large, CLEANUP_POLICY: "compact", "min.cleanable.dirty.ratio": "0.1"}
     hop = {**large, CLEANUP_POLICY: "delete", "retention.ms": str(7 * 86_400_000)}
     month = {"retention.ms": str(30 * 86_400_000)}
@@ -44,7 +54,12 @@ def wanted(configuration: Configuration) -> list[Wanted]:
         Wanted(topics.keyed, "topics.keyed", True, hop),
         Wanted(topics.state, "topics.state", True, compact),
         Wanted(topics.alerts, "topics.alerts", False, month),
-        Wanted(topics.dead_letter, "topics.dead_letter", False, {**large, **month}),
+        Wanted(
+            topics.dead_letter,
+            "topics.dead_letter",
+            False,
+            {**large, **month, CLEANUP_POLICY: "delete"},
+        ),
     ]
 
 
@@ -59,6 +74,9 @@ class TopicAdmin:
     def __init__(self, connection: Mapping[str, Any], configuration: Configuration) -> None:
         self._connection = connection
         self._configuration = configuration
+        names = [each.name for each in wanted(configuration)]
+        self.limits = MessageLimits(connection, names)
+        """How large records may be, once `prepare` was called."""
 
     async def prepare(self, *, create: bool) -> dict[str, int]:
         """Make the topics that are missing, if allowed, and check all of them.
@@ -67,8 +85,8 @@ class TopicAdmin:
             The number of partitions of each topic.
 
         Raises:
-            TopicError: if a topic is missing, has another number of partitions than it must, or is
-                cleaned up in a way that loses counts.
+            TopicError: if a topic is missing, has another number of partitions than it must, is
+                cleaned up in a way that loses counts, or does not take what is written to it.
         """
         admin = AIOKafkaAdminClient(**self._connection)
         await admin.start()
@@ -82,7 +100,10 @@ class TopicAdmin:
                 await self._create(admin, missing, counts)
                 counts = await _appeared(admin, names)
             self._check(counts)
-            await self._check_cleanup(admin)
+            settings = await topic_settings(admin, names)
+            self.limits.learn(settings)
+            self._check_cleanup(settings)
+            self._check_sizes(settings)
         except KafkaError as error:
             raise TopicError(f"topics cannot be made or listed: {error!r}") from error
         finally:
@@ -120,21 +141,52 @@ class TopicAdmin:
             if each.fixed and counts[each.name] != expected:
                 raise TopicError(self._mismatch(each, counts[each.name], expected))
 
-    async def _check_cleanup(self, admin: AIOKafkaAdminClient) -> None:
-        ours = {each.name: each for each in wanted(self._configuration) if each.fixed}
-        for name, policy in (await _cleanup_policies(admin, list(ours))).items():
+    def _check_cleanup(self, settings: Mapping[str, Mapping[str, str]]) -> None:
+        for topic in wanted(self._configuration):
+            policy = settings.get(topic.name, {}).get(CLEANUP_POLICY)
+            right = topic.settings.get(CLEANUP_POLICY)
+            if policy is None or right is None:
+                continue
             words = {word.strip() for word in policy.split(",")}
-            if name == self._configuration.topics.state:
-                if words != {"compact"}:
-                    raise TopicError(self._unclean(ours[name], policy, "counts would be lost"))
+            if right == "compact":
+                if words != {right}:
+                    why = "counts would be lost"
+                    raise TopicError(self._unfit(topic, CLEANUP_POLICY, policy, right, why))
             elif "compact" in words:
-                raise TopicError(self._unclean(ours[name], policy, "its records have no keys"))
+                why = "its records have no keys"
+                raise TopicError(self._unfit(topic, CLEANUP_POLICY, policy, right, why))
 
-    def _unclean(self, topic: Wanted, found: str, why: str) -> str:
+    def _check_sizes(self, settings: Mapping[str, Mapping[str, str]]) -> None:
+        """See that every topic that is written to takes what is written to it."""
+        topics = self._configuration.topics
+        for topic in wanted(self._configuration):
+            found = settings.get(topic.name, {})
+            for name in (MAX_MESSAGE_BYTES, SEGMENT_BYTES):
+                value = found.get(name)
+                if topic.name != topics.source and value and int(value) < LEAST_BYTES:
+                    why = "a smaller one refuses what has to be written"
+                    raise TopicError(self._unfit(topic, name, value, str(DEFAULT_BYTES), why))
+            if MAX_MESSAGE_BYTES not in found:
+                _log.warning(
+                    "the broker does not say how large a record may be: its default is assumed",
+                    topic=topic.name,
+                    bytes=DEFAULT_BYTES,
+                )
+        source, dead = self.limits.of(topics.source), self.limits.of(topics.dead_letter)
+        if dead < source:
+            _log.warning(
+                "records of the source topic can be larger than its dead-letter topic takes: as "
+                f"dead letters they are cut off; raise {MAX_MESSAGE_BYTES} there",
+                topic=topics.dead_letter,
+                bytes=dead,
+                source_bytes=source,
+            )
+
+    def _unfit(self, topic: Wanted, setting: str, found: str, needed: str, why: str) -> str:
         server = self._configuration.kafka.bootstrap_servers[0]
-        right = f"{CLEANUP_POLICY}={topic.settings[CLEANUP_POLICY]}"
+        right = f"{setting}={needed}"
         return (
-            f"topic {topic.name} has {CLEANUP_POLICY}={found}, but must have {right} ({why}): "
+            f"topic {topic.name} has {setting}={found}, but must have {right} ({why}): "
             f"run `kafka-configs.sh --bootstrap-server {server} --alter --entity-type topics "
             f"--entity-name {topic.name} --add-config {right}`, "
             f"or name another topic in {topic.setting}"
@@ -167,24 +219,6 @@ async def _partition_counts(admin: AIOKafkaAdminClient, names: list[str]) -> dic
         each["topic"]: len(each["partitions"])
         for each in described
         if each["error_code"] == 0 and each["partitions"]
-    }
-
-
-async def _cleanup_policies(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, str]:
-    """Ask how topics are cleaned up; those of which the broker does not tell are left out."""
-    # All of a topic's settings: the embedded broker tells nothing to those who name one.
-    asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    try:
-        (response,) = await admin.describe_configs(asked)
-    except KafkaError:
-        # Not every broker can be asked.
-        return {}
-    # A topic that this client may not ask about has an error, and no entries.
-    return {
-        topic: value
-        for _, _, _, topic, entries in response.resources
-        for setting, value, *_ in entries
-        if setting == CLEANUP_POLICY and value is not None
     }
 
 

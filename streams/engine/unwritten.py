@@ -9,7 +9,7 @@ from streams.domain.events import Rejected
 from streams.domain.tally import Tally
 from streams.domain.transitions import Transition, rfc3339
 from streams.engine.job import Job
-from streams.engine.records import dead_letter
+from streams.engine.records import dead_letter, size_of
 from streams.engine.transport import Batch
 from streams.engine.writer import Record, Writes
 
@@ -48,10 +48,12 @@ class Unwritten:
         """Owe records of a batch to the dead-letter topic."""
         self._job.instruments.rejected(rejected)
         failed_at = rfc3339(self._job.now()).encode()
+        limit = self._job.limits.record_bytes(self._job.topics.dead_letter)
         for each in rejected:
             record = batch.records[each.position]
-            self._dead.append(dead_letter(batch.partition, record, each, failed_at))
-            self._dead_bytes += len(record.value or b"")
+            letter = dead_letter(batch.partition, record, each, failed_at, limit)
+            self._dead.append(letter)
+            self._dead_bytes += size_of(letter)
 
     def applied(self, block: Block) -> None:
         """Take note of how old the events are that the rules will be held against next."""

@@ -224,6 +224,17 @@ def test_a_plan_names_places_without_a_dead_letter() -> None:
         planned(letter(Place(0, 1)), Marker(Place(0, 2)), selection=selection)
 
 
+def test_what_was_cut_off_is_left_out_of_a_plan_and_refused_by_name() -> None:
+    cut = (*added(), ("original-size", b"17000003"), ("truncated", b"value"))
+    of_it = parse(record(cut, place=Place(0, 1)))
+    assert isinstance(of_it, DeadLetter)
+    plan = planned(of_it, letter(Place(0, 2)))
+    assert (plan.targets.keys(), plan.truncated.keys()) == ({Place(0, 2)}, {Place(0, 1)})
+    selection = Selection(places=frozenset({Place(0, 1)}))
+    with pytest.raises(TopicError, match=r"0:1 was cut off.* 17000003 bytes.*'events:1:7'"):
+        planned(of_it, selection=selection)
+
+
 # On brokers
 
 

@@ -18,6 +18,7 @@ from streams.domain.sources import Intake
 from streams.domain.table import CLOCK_KEY, page_key
 from streams.engine.job import Job, Topics
 from streams.engine.lane import Lane
+from streams.engine.limits import MessageLimits
 from streams.engine.opening import Opening
 from streams.engine.records import POSITIONS_KEY
 from streams.engine.writer import Writer
@@ -81,7 +82,9 @@ class State:
             f"{prefix}-events", f"{prefix}-keyed", f"{prefix}-state", f"{prefix}-alerts", "", 1, 1
         )
         intake = Intake(WATCH.windows, max_record_bytes=2000)
-        job = Job(topics, True, intake, WATCH, time.time, Gauges(), Campaigns(2))
+        job = Job(
+            topics, True, intake, WATCH, time.time, Gauges(), Campaigns(2), MessageLimits({}, ())
+        )
         opening = Opening(
             job,
             {"bootstrap_servers": self.broker.address},

@@ -8,7 +8,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.configuration.models import Configuration
-from streams.engine.topics import TopicAdmin
+from streams.engine.limits import DEFAULT_BYTES
+from streams.engine.topics import RECORD_BYTES, TopicAdmin
 from streams.errors import TopicError
 from tests.support.brokers import KafkaBroker, RunningBroker
 from tests.support.topics import create_topic
@@ -169,6 +170,33 @@ async def test_a_topic_that_is_cleaned_up_wrongly_is_named_with_what_to_do(
         assert f"--entity-name {name} --add-config cleanup.policy={right}`" in message
         assert f"topics.{role}" in message
     assert (await settings_of(broker.address, name))["cleanup.policy"] == found
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("role", ["keyed", "state", "alerts", "dead_letter"])
+async def test_a_topic_that_takes_too_small_records_is_named_with_what_to_do(
+    kafka: KafkaBroker, unique: str, role: str
+) -> None:
+    admin = admin_of(RunningBroker("kafka", kafka.address), unique)
+    name = getattr(admin._configuration.topics, role)
+    policy = {"state": "compact"}.get(role, "delete")
+    await make_topic(kafka.address, name, 3, max_message_bytes="500000", cleanup_policy=policy)
+    with pytest.raises(TopicError) as caught:
+        await admin.prepare(create=True)
+    message = str(caught.value)
+    assert message.startswith(f"topic {name} has max.message.bytes=500000, but must have ")
+    assert f"--entity-name {name} --add-config max.message.bytes=1048588`" in message
+    assert f"topics.{role}" in message
+
+
+@pytest.mark.kafka
+async def test_the_limits_are_those_of_the_topics(kafka: KafkaBroker, unique: str) -> None:
+    await make_topic(kafka.address, f"{unique}-state", 3, cleanup_policy="compact")
+    admin = admin_of(RunningBroker("kafka", kafka.address), unique)
+    await admin.prepare(create=True)
+    topics = admin._configuration.topics
+    assert admin.limits.of(topics.state) == DEFAULT_BYTES
+    assert admin.limits.of(topics.dead_letter) == RECORD_BYTES
 
 
 @pytest.mark.kafka

@@ -15,6 +15,7 @@ from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
 from streams.engine.job import Job, Topics
 from streams.engine.lane import Lane
+from streams.engine.limits import MessageLimits
 from streams.engine.progress import Progress
 from streams.engine.records import POSITIONS_KEY, Position, from_committed, read_positions
 from streams.engine.transport import Batch, Place
@@ -133,10 +134,11 @@ class Bench:
         self.now = NOW
         self.writer = KeepingWriter()
         self.gauges = Gauges()
+        self.limits = MessageLimits({}, ())
         self.writer.own |= set() if hop else {KEYED}
         intake = Intake(watch.windows, max_record_bytes=2000)
         campaigns = Campaigns(2 if hop else 1)
-        job = Job(TOPICS, hop, intake, watch, lambda: self.now, self.gauges, campaigns)
+        job = Job(TOPICS, hop, intake, watch, lambda: self.now, self.gauges, campaigns, self.limits)
         read = (SOURCE, KEYED) if hop else (SOURCE,)
         own_ends = dict.fromkeys(self.writer.own, 0)
         progress = Progress(STATE, KEYED, dict.fromkeys(read, Position(0)), own_ends)
