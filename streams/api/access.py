@@ -1,20 +1,21 @@
 """Who may ask: closed by default.
 
 A token is known by its SHA-256 alone. Requests without one are let in where the configuration says
-so; on loopback, only if they also name this machine by a loopback name, or any page in a browser
-here could ask under a name of its own (DNS rebinding).
+so, and on loopback if they are of this machine (`proxies`). Other workers sign what they ask
+(`peers`).
 """
 
 import hmac
 from base64 import b64decode
-from collections.abc import Mapping
 from hashlib import sha256
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+from aiohttp import HttpVersion11, web
+
 from streams.api.problems import ProblemError
+from streams.api.proxies import Proxies, came_through_proxy, forwarded_hosts
 from streams.api.routing import Route, Scope
-from streams.configuration.addresses import is_loopback
 from streams.configuration.http import HttpSettings
 
 _CHALLENGE = 'Bearer realm="campaign-streams"'
@@ -38,8 +39,10 @@ class Gate:
         self._tokens = [(token.sha256.encode(), token.scopes) for token in settings.tokens]
         self._anonymous = settings.anonymous
         self._loopback_only = loopback_only
+        self._proxies = Proxies(settings.trusted_proxies)
+        self._own_host = urlsplit(settings.advertised_url or "").netloc
 
-    def check(self, headers: Mapping[str, str], remote: str | None, route: Route | None) -> None:
+    def check(self, request: web.BaseRequest, route: Route | None) -> None:
         """Let a request in; `route` is null for a path that does not exist.
 
         Raises:
@@ -49,14 +52,14 @@ class Gate:
         if scope is None:
             return
         if scope == "write":
-            _refuse_other_sites(headers)
-        authorization = headers.get("Authorization")
+            self._refuse_other_sites(request)
+        authorization = request.headers.get("Authorization")
         if authorization is not None:
             allowed = self._scopes(_token(authorization))
             if allowed is None:
                 raise _unauthorised(_NOT_KNOWN, route)
         else:
-            allowed = self._scopes_without_token(headers, remote)
+            allowed = self._scopes_without_token(request)
             if not allowed:
                 raise _unauthorised(_NONE_GIVEN, route)
         if scope not in allowed:
@@ -70,26 +73,39 @@ class Gate:
                 found = scopes
         return found
 
-    def _scopes_without_token(
-        self, headers: Mapping[str, str], remote: str | None
-    ) -> tuple[Scope, ...]:
-        at_home = (
-            self._loopback_only
-            and is_loopback(remote or "")
-            and is_loopback(_host_name(headers.get("Host", "")))
-        )
+    def _scopes_without_token(self, request: web.BaseRequest) -> tuple[Scope, ...]:
         if self._anonymous == "never":
             return ()
-        if at_home:
+        if self._loopback_only and self._is_local(request):
             return ("read", "write")
         return ("read",) if self._anonymous == "always" else ()
 
+    def _is_local(self, request: web.BaseRequest) -> bool:
+        # Programs of today speak HTTP/1.1; a proxy may speak 1.0 and leave no other trace.
+        if request.version < HttpVersion11 and not came_through_proxy(request.headers):
+            return False
+        return self._proxies.are_local(request.headers, request.remote or "")
 
-def _host_name(host: str) -> str:
-    try:
-        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:
-        return ""
+    def _refuse_other_sites(self, request: web.BaseRequest) -> None:
+        """Refuse what a page of another site sends with the permission of whoever looks at it.
+
+        Browsers say of which origin a page is (RFC 6454, 7), and how it stands to this server
+        (Fetch Metadata); other programs say neither.
+        """
+        origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
+        own = {request.headers.get("Host"), self._own_host}
+        if self._proxies.trusts(request.remote or ""):
+            own.update(forwarded_hosts(request.headers))
+        if origin is not None:
+            if origin.partition("://")[2] in own - {""}:
+                return
+        elif site in {"none", "same-origin"}:
+            return
+        detail = (
+            f"a page of {(origin or 'another site')[:200]} may not do this: only pages of this "
+            "server may; if it is behind a proxy, see http.trusted_proxies"
+        )
+        raise ProblemError(HTTPStatus.FORBIDDEN, detail)
 
 
 def _token(authorization: str) -> str:
@@ -101,14 +117,6 @@ def _token(authorization: str) -> str:
         except ValueError:
             return ""
     return value.strip() if scheme.lower() == "bearer" else ""
-
-
-def _refuse_other_sites(headers: Mapping[str, str]) -> None:
-    """Refuse what a page of another site sends with the permission of whoever looks at it."""
-    origin = headers.get("Origin")
-    if origin is not None and origin.partition("://")[2] != headers.get("Host"):
-        detail = f"a page of {origin[:200]} may not do this: only pages of this server may"
-        raise ProblemError(HTTPStatus.FORBIDDEN, detail)
 
 
 def _unauthorised(detail: str, route: Route | None) -> ProblemError:

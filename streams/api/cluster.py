@@ -2,10 +2,11 @@
 
 A request to another worker carries the partitions that it is to answer for. A worker that finds
 them in a request answers for those alone, so nothing is asked twice, counted twice or sent round
-in circles.
+in circles. How workers know each other is in `peers`.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Generic, NamedTuple, TypeVar
@@ -17,14 +18,18 @@ from yarl import URL
 
 from streams.api.answers import Answer, Problem
 from streams.api.asking import Ask
+from streams.api.peers import PARTITIONS_HEADER, SIGNATURE_HEADER, Peers
 from streams.api.problems import ProblemError, refuse, unavailable
 from streams.domain.blocks import partition_of
 from streams.domain.partition import CampaignPartition, Holder
 
 A = TypeVar("A", bound=Answer)
 
-PARTITIONS_HEADER = "Campaign-Streams-Partitions"
 PEER_TIMEOUT = aiohttp.ClientTimeout(total=2.0)
+LARGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes that are read of another worker's answer."""
+_MOST_WARNED = 1000
+_PARTITIONS = re.compile(r"\d{1,9}(,\d{1,9})*", re.ASCII)
 # What a worker says of the request rather than of its partitions.
 _OF_THE_REQUEST = {HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT}
 
@@ -43,11 +48,14 @@ class Cluster:
 
     Args:
         holder: knows who holds what.
+        peers: decides which workers are asked, and how.
         located: whether a campaign's id tells its partition; if not, it may be in any.
     """
 
-    def __init__(self, holder: Holder, *, located: bool) -> None:
+    def __init__(self, holder: Holder, peers: Peers, *, located: bool) -> None:
         self._holder = holder
+        self._peers = peers
+        self._warned: set[str] = set()
         self._located = located
         self._session: aiohttp.ClientSession | None = None
 
@@ -132,7 +140,7 @@ class Cluster:
         peers = self._holder.peers()
         for number in away:
             if number in peers:
-                holders.setdefault(peers[number], []).append(number)
+                holders.setdefault(peers[number].rstrip("/"), []).append(number)
             else:
                 missing.append(number)
         answers = await asyncio.gather(
@@ -144,6 +152,10 @@ class Cluster:
     async def _ask_peer(
         self, url: str, numbers: list[int], ask: Ask, answer: type[A]
     ) -> Gathered[A]:
+        reason = self._peers.why_not_ask(url)
+        if reason is not None:
+            self._warn_once(url, numbers, reason)
+            return Gathered([], numbers)
         try:
             status, body = await self._fetch(url, numbers, ask)
             if status == HTTPStatus.OK:
@@ -157,21 +169,51 @@ class Cluster:
             return Gathered([], numbers)
         if status in _OF_THE_REQUEST:
             raise ProblemError(HTTPStatus(status), problem.detail)
-        log.warning("worker refuses", url=url, partitions=numbers, error=problem.detail)
+        hint = "" if self._peers.sign else "; with http.cluster_secrets workers need no token"
+        log.warning("worker refuses", url=url, partitions=numbers, error=problem.detail + hint)
         return Gathered([], numbers)
+
+    def _warn_once(self, url: str, numbers: list[int], reason: str) -> None:
+        if url in self._warned or len(self._warned) >= _MOST_WARNED:
+            return
+        self._warned.add(url)
+        log.warning("worker is not asked", url=url, partitions=numbers, reason=reason)
 
     async def _fetch(self, url: str, numbers: list[int], ask: Ask) -> tuple[int, bytes]:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=PEER_TIMEOUT)
-        headers = {PARTITIONS_HEADER: ",".join(map(str, numbers))}
-        if authorization := ask.headers.get("Authorization"):
-            headers["Authorization"] = authorization
+            self._session = aiohttp.ClientSession(
+                timeout=PEER_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+            )
+        # Nothing of what the client sent, least of all its token.
+        partitions = ",".join(map(str, numbers))
+        headers = {PARTITIONS_HEADER: partitions, "Accept-Encoding": "identity"}
+        nonce = ""
+        if self._peers.sign:
+            nonce, headers[SIGNATURE_HEADER] = self._peers.request(
+                ask.method, url, ask.target, partitions
+            )
         # Already encoded: anything else would normalise the path, and a campaign may be named `..`.
-        target = URL(url.rstrip("/") + ask.target, encoded=True)
+        target = URL(url + ask.target, encoded=True)
         async with self._session.request(
             ask.method, target, headers=headers, allow_redirects=False
         ) as response:
-            return response.status, await response.read()
+            body = await _read(response)
+            signature = response.headers.get(SIGNATURE_HEADER, "")
+        if nonce and not self._peers.is_answer(signature, nonce, response.status, body):
+            raise ValueError(
+                f"HTTP {response.status}, not signed by any of http.cluster_secrets: all workers "
+                "need the same ones, and clocks that agree"
+            )
+        return response.status, body
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > LARGEST_ANSWER:
+            raise ValueError(f"an answer of more than {LARGEST_ANSWER} bytes")
+    return bytes(body)
 
 
 def _restriction(headers: Mapping[str, str]) -> set[int] | None:
@@ -179,7 +221,6 @@ def _restriction(headers: Mapping[str, str]) -> set[int] | None:
     value = headers.get(PARTITIONS_HEADER)
     if value is None:
         return None
-    try:
-        return {int(number) for number in value.split(",")}
-    except ValueError:
+    if not _PARTITIONS.fullmatch(value):
         refuse(f"{PARTITIONS_HEADER}: expected partition numbers, separated by commas")
+    return {int(number) for number in value.split(",")}

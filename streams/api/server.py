@@ -17,9 +17,10 @@ from streams.api.context import Context, Health
 from streams.api.listening import Listener
 from streams.api.openapi import document
 from streams.api.pages import load_assets
+from streams.api.peers import SIGNATURE_HEADER, Peers
 from streams.api.problems import ProblemError
 from streams.api.routes import ROUTES
-from streams.api.routing import Route, find, split_target
+from streams.api.routing import find, split_target
 from streams.api.rows import RowReader
 from streams.configuration.http import HttpSettings
 from streams.domain.partition import Holder, Watch
@@ -72,7 +73,8 @@ class ApiServer:
         now: Callable[[], float],
     ) -> None:
         self._listener = listener
-        self._cluster = Cluster(holder, located=located)
+        self._peers = Peers(settings, listener.url, now)
+        self._cluster = Cluster(holder, self._peers, located=located)
         self._context = Context(
             watch,
             self._cluster,
@@ -120,9 +122,11 @@ class ApiServer:
         return self._listener.url
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
+        nonce = None
         try:
+            nonce = self._asked_by_worker(request)
             async with asyncio.timeout(LONGEST_REQUEST):
-                response = await self._route(request)
+                response = await self._route(request, of_worker=nonce is not None)
         except ProblemError as problem:
             response = problem.response()
         except TimeoutError:
@@ -130,27 +134,36 @@ class ApiServer:
         except Exception:
             log.exception("request failed", method=request.method, target=request.raw_path)
             response = _defect().response()
+        if nonce is not None:
+            # Those that another worker asks for are answered in one piece.
+            body = response.body if isinstance(response.body, bytes) else b""
+            response.headers[SIGNATURE_HEADER] = self._peers.answer(nonce, response.status, body)
         return _with_headers(response)
 
-    async def _route(self, request: web.BaseRequest) -> web.Response:
+    def _asked_by_worker(self, request: web.BaseRequest) -> str | None:
+        path, query = split_target(request.raw_path)
+        return self._peers.asked_by(request.method, _joined(path, query), request.headers)
+
+    async def _route(self, request: web.BaseRequest, *, of_worker: bool) -> web.Response:
         path, query = split_target(request.raw_path)
         method = "GET" if request.method == "HEAD" else request.method
         try:
             route, values = find(ROUTES, method, path)
         except ProblemError:
-            self._check(request, None)
+            self._gate.check(request, None)
             raise
-        self._check(request, route)
+        if not of_worker:
+            self._gate.check(request, route)
         await _read_body(request)
-        target = f"{path}?{query}" if query else path
-        ask = Ask(method, target, values, route.read_query(query), request.headers)
+        ask = Ask(method, _joined(path, query), values, route.read_query(query), request.headers)
         reply = await route.handle(self._context, ask)
         if isinstance(reply, web.Response):
             return reply
         return web.Response(body=_encode(reply), content_type="application/json", charset="utf-8")
 
-    def _check(self, request: web.BaseRequest, route: Route | None) -> None:
-        self._gate.check(request.headers, request.remote, route)
+
+def _joined(path: str, query: str) -> str:
+    return f"{path}?{query}" if query else path
 
 
 async def _read_body(request: web.BaseRequest) -> None:

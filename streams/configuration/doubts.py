@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 
+from streams.configuration.http import HttpSettings
 from streams.configuration.models import Configuration
 from streams.domain.counts import DEFAULT_GROUPS
 
@@ -12,14 +13,26 @@ _SLIP = 0.8
 
 
 def doubts(configuration: Configuration) -> list[str]:
-    """Return one line for each status that no event is likely to have.
+    """Return one line for each doubt: statuses that no event is likely to have, silent workers.
 
     Statuses of one's own are allowed, so a rule may watch any that is in a group, and a group may
     have any but those that look like a vendor's status which is in no group.
     """
     statuses = configuration.statuses
     groups = {name: getattr(statuses, name) for name in type(statuses).model_fields}
-    return [*_in_groups(groups), *_in_rules(configuration, groups)]
+    return [
+        *_in_groups(groups),
+        *_in_rules(configuration, groups),
+        *_between_workers(configuration.http),
+    ]
+
+
+def _between_workers(http: HttpSettings) -> Iterator[str]:
+    if http.advertised_url and not http.cluster_secrets and http.anonymous != "always":
+        yield (
+            "http.advertised_url is set and http.cluster_secrets is not: workers on other machines "
+            "are not asked, so where there are several, answers lack what these hold"
+        )
 
 
 def _in_groups(groups: Mapping[str, tuple[str, ...]]) -> Iterator[str]:

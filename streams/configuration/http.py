@@ -3,17 +3,22 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from streams.configuration import addresses
 from streams.configuration.values import (
     Name,
+    Network,
     Port,
+    Problem,
     ProblemsError,
+    Secret,
     Settings,
     same_names,
 )
 
+SHORTEST_SECRET = 32
+"""Characters of a cluster secret: 128 bits even if they are hexadecimal digits."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -40,6 +45,8 @@ class HttpSettings(Settings):
     advertised_url: Annotated[str, AfterValidator(addresses.advertised_url)] | None = None
     anonymous: Literal["loopback", "always", "never"] = "loopback"
     tokens: tuple[TokenSettings, ...] = ()
+    cluster_secrets: tuple[Secret, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
 
     @field_validator("tokens")
     @classmethod
@@ -48,6 +55,18 @@ class HttpSettings(Settings):
         if problems:
             raise ProblemsError(problems)
         return tokens
+
+    @field_validator("cluster_secrets")
+    @classmethod
+    def _long_enough(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        problems: list[Problem] = [
+            ((at,), f"expected {SHORTEST_SECRET} characters or more: openssl rand -hex 32")
+            for at, secret in enumerate(secrets)
+            if len(secret.get_secret_value()) < SHORTEST_SECRET
+        ]
+        if problems:
+            raise ProblemsError(problems)
+        return secrets
 
     @model_validator(mode="after")
     def _closed_by_default(self) -> "HttpSettings":

@@ -8,6 +8,7 @@ import pytest
 
 from streams.configuration.http import HttpSettings
 from tests.api.conftest import StartApi
+from tests.support.http import exchange
 from tests.support.partitions import holder
 
 READER, WRITER = "reads", "writes"
@@ -38,6 +39,98 @@ async def test_on_loopback_nobody_needs_a_token(start: StartApi) -> None:
 async def test_a_name_that_was_rebound_to_loopback_is_refused(start: StartApi, host: str) -> None:
     api = await start(holder(), settings())
     await api.refused("/v1/campaigns", 401, headers={"Host": host})
+
+
+@pytest.mark.parametrize(
+    "trace",
+    [
+        {"X-Forwarded-For": "127.0.0.1"},
+        {"X-Forwarded-For": "10.1.2.3"},
+        {"Forwarded": "for=127.0.0.1;host=localhost"},
+        {"X-Forwarded-Proto": "https"},
+        {"x-forwarded-host": "localhost"},
+        {"X-Real-IP": "127.0.0.1"},
+        {"Via": "1.1 proxy"},
+        {"CF-Connecting-IP": "127.0.0.1"},
+    ],
+)
+async def test_nobody_is_local_through_a_proxy(start: StartApi, trace: dict[str, str]) -> None:
+    for trusted in ([], ["10.0.0.0/8"]):
+        api = await start(holder(), settings(trusted_proxies=trusted))
+        await api.refused("/v1/campaigns", 401, headers=trace)
+        await api.refused(REPLAY, 401, method="POST", headers=trace)
+        assert (await api.ask("/v1/campaigns", headers=trace | bearer(READER))).status == 200
+
+
+async def test_http_1_0_may_be_of_a_proxy_that_leaves_no_trace(start: StartApi) -> None:
+    api = await start(holder(), settings())
+    for version, status in ((b"1.0", 401), (b"1.1", 200)):
+        data = b"GET /v1/rules HTTP/" + version
+        data += b"\r\nHost: 127.0.0.1:8080\r\nConnection: close\r\n\r\n"
+        assert (await exchange(api.port, data)).status == status
+
+
+LOCAL_HOST = {"X-Forwarded-Host": "localhost:8080"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "local"),
+    [
+        ({"X-Forwarded-For": "127.0.0.1", **LOCAL_HOST}, True),
+        ({"X-Forwarded-For": "::1", **LOCAL_HOST}, True),
+        ({"X-Forwarded-For": "[::1]:9000", **LOCAL_HOST}, True),
+        ({"X-Forwarded-For": "127.0.0.1:9000", **LOCAL_HOST}, True),
+        ({"X-Forwarded-For": "127.0.0.1, 10.0.0.9", **LOCAL_HOST}, True),
+        ({"Forwarded": "for=127.0.0.1;host=localhost"}, True),
+        ({"Forwarded": 'for="[::1]:80";host="localhost:8080";proto=http'}, True),
+        ({"Forwarded": "FOR=127.0.0.1; Host=localhost, for=10.0.0.9;host=localhost"}, True),
+        # What a client writes is at the left of what its proxy saw.
+        ({"X-Forwarded-For": "127.0.0.1, 192.0.2.1", **LOCAL_HOST}, False),
+        ({"X-Forwarded-For": "127.0.0.1, 192.0.2.1, 10.0.0.9", **LOCAL_HOST}, False),
+        ({"Forwarded": "for=127.0.0.1;host=localhost, for=192.0.2.1;host=localhost"}, False),
+        ({"Forwarded": 'for="127.0.0.1, for=::1";host=localhost'}, False),
+        # One of both may be the client's own.
+        ({"X-Forwarded-For": "192.0.2.1", "Forwarded": "for=127.0.0.1;host=localhost"}, False),
+        ({"X-Forwarded-For": "127.0.0.1", "X-Real-IP": "192.0.2.1", **LOCAL_HOST}, False),
+        # The name that was asked for is of another, or is not known.
+        ({"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": "rebound.example"}, False),
+        ({"X-Forwarded-For": "127.0.0.1"}, False),
+        ({"Forwarded": "for=127.0.0.1"}, False),
+        ({"Forwarded": "for=127.0.0.1;host=localhost, for=127.0.0.1"}, False),
+        (LOCAL_HOST, False),
+        ({"Via": "1.1 proxy", **LOCAL_HOST}, False),
+        ({"X-Forwarded-For": "unknown", **LOCAL_HOST}, False),
+        ({"X-Forwarded-For": "", **LOCAL_HOST}, False),
+        ({"X-Forwarded-For": "localhost.example", **LOCAL_HOST}, False),
+        ({"Forwarded": "for=_hidden;host=localhost"}, False),
+        ({"Forwarded": "nonsense"}, False),
+        ({"Forwarded": '"'}, False),
+        ({"Forwarded": "for=127.0.0.1;host=localhost,"}, False),
+        # Half a quotation by the client, before what its proxy has added.
+        ({"Forwarded": 'for=127.0.0.1;host=localhost;x=", for="[2001:db8::1]"'}, False),
+        ({"Forwarded": 'for=127.0.0.1;host=localhost;x="\\, for="[2001:db8::1]"'}, False),
+    ],
+)
+async def test_through_a_trusted_proxy_those_are_local_who_are(
+    start: StartApi,
+    headers: dict[str, str],
+    local: bool,
+) -> None:
+    api = await start(holder(), settings(trusted_proxies=["127.0.0.0/8", "10.0.0.0/8"]))
+    answer = await api.ask("/v1/campaigns", headers=headers)
+    assert answer.status == (200 if local else 401)
+
+
+async def test_a_trusted_proxy_says_which_pages_are_ours(start: StartApi) -> None:
+    origin = {"Origin": "https://streams.example", **bearer(WRITER)}
+    forwarded = {**origin, "X-Forwarded-Host": "streams.example", "Host": "127.0.0.1:8080"}
+    plain = await start(holder(), settings())
+    assert "trusted_proxies" in await plain.refused(REPLAY, 403, method="POST", headers=forwarded)
+    behind = await start(holder(), settings(trusted_proxies=["127.0.0.1/32"]))
+    await behind.refused(REPLAY, 404, method="POST", headers=forwarded)
+    await behind.refused(REPLAY, 403, method="POST", headers=origin)
+    advertised = await start(holder(), settings(advertised_url="https://streams.example/"))
+    await advertised.refused(REPLAY, 404, method="POST", headers=origin)
 
 
 @pytest.mark.parametrize("anonymous", ["loopback", "never"])
@@ -117,5 +210,8 @@ async def test_pages_of_other_sites_change_nothing(start: StartApi) -> None:
         f"http://localhost:{api.port + 1}",
     ):
         await api.refused(REPLAY, 403, method="POST", headers={"Origin": origin})
+    for site in ("cross-site", "same-site", "new"):
+        await api.refused(REPLAY, 403, method="POST", headers={"Sec-Fetch-Site": site})
     own = {"Origin": f"http://localhost:{api.port}"}
-    await api.refused(REPLAY, 404, method="POST", headers=own)
+    for headers in (own, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}):
+        await api.refused(REPLAY, 404, method="POST", headers=headers)

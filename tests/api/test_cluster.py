@@ -1,9 +1,13 @@
 """Any worker answers any query: two or three real servers, each with some of the partitions."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from hashlib import sha256
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from streams.configuration.http import HttpSettings
 from streams.domain.blocks import partition_of
@@ -168,16 +172,162 @@ async def test_with_a_keyed_source_a_campaign_may_be_in_any_partition(start: Sta
     await one.refused("/v1/campaigns/unknown", 503)
 
 
-async def test_a_token_is_passed_on(start: StartApi) -> None:
-    token, digest = "secret", "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
-    settings = HttpSettings.model_validate(
-        {"port": 0, "anonymous": "never", "tokens": [{"name": "reader", "sha256": digest}]}
-    )
-    one, other = await two_workers(start, settings=settings)
+SECRETS = ("0" * 32, "1" * 32, "2" * 32)
+TOKEN = "secret"
+TOKENS = [{"name": "reader", "sha256": sha256(TOKEN.encode()).hexdigest(), "scopes": ["read"]}]
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+def closed(*cluster_secrets: str, **options: Any) -> HttpSettings:
+    """Nobody may ask without a token, but workers with one of these secrets."""
+    values = {"port": 0, "anonymous": "never", "tokens": TOKENS, **options}
+    return HttpSettings.model_validate({**values, "cluster_secrets": cluster_secrets})
+
+
+async def two_with(start: StartApi, *settings: HttpSettings) -> tuple[RunningApi, RunningApi]:
+    """Two workers, each with settings of its own."""
+    one = await start(holder(numbers=HERE), settings[0])
+    other = await start(holder(numbers=THERE), settings[-1])
+    one.holder.others.update(dict.fromkeys(THERE, other.url))
+    other.holder.others.update(dict.fromkeys(HERE, one.url))
     fill(one.holder, other.holder)
-    headers = {"Authorization": f"Bearer {token}"}
-    answer = await one.ask("/v1/campaigns", headers=headers)
-    assert (answer.status, answer.json["partial"]) == (200, False)
+    return one, other
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [closed(SECRETS[0])],
+        [closed(SECRETS[0], host="::1")],
+        # One after the other gets a new secret, and loses the old one when all have it.
+        [closed(SECRETS[0]), closed(SECRETS[0], SECRETS[1])],
+        [closed(SECRETS[1], SECRETS[0]), closed(SECRETS[0], SECRETS[1])],
+        [closed(SECRETS[1]), closed(SECRETS[1], SECRETS[0])],
+    ],
+)
+async def test_workers_with_a_secret_need_no_token(
+    start: StartApi, settings: list[HttpSettings]
+) -> None:
+    for worker in await two_with(start, *settings):
+        answer = await worker.ask("/v1/campaigns?sort=-attempts", headers=BEARER)
+        assert (answer.status, answer.json["partial"]) == (200, False)
+        assert len(answer.json["campaigns"]) == len(NAMES)
+        # Not for clients: what they may is what it was.
+        await worker.refused("/v1/campaigns", 401)
+
+
+async def test_what_is_asked_of_another_worker_may_be_a_write(start: StartApi) -> None:
+    writer = [{**TOKENS[0], "scopes": ["read", "write"]}]
+    one, other = await two_with(start, closed(SECRETS[0], tokens=writer))
+    delivery = next(
+        d for partition in other.holder.here.values() for d in partition.deliveries.deliveries()
+    )
+    target = f"/v1/deliveries/{delivery.delivery_id}/replay"
+    # It is there, and not given up.
+    detail = await one.refused(target, 409, method="POST", headers=BEARER)
+    assert "still being tried" in detail
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [closed(), closed(SECRETS[0])],
+        [closed(SECRETS[0]), closed()],
+        [closed(SECRETS[0]), closed(SECRETS[1])],
+        [closed(), closed()],
+    ],
+)
+async def test_without_a_common_secret_what_is_missing_is_named(
+    start: StartApi, settings: list[HttpSettings]
+) -> None:
+    one, _ = await two_with(start, *settings)
+    answer = await one.ask("/v1/campaigns", headers=BEARER)
+    assert (answer.status, answer.json["missing_partitions"]) == (200, list(THERE))
+
+
+async def test_an_answer_that_no_worker_signed_is_not_believed(start: StartApi) -> None:
+    """Here others let anybody ask, so the answer is a right one, but could be anybody's."""
+    signing = HttpSettings.model_validate({"port": 0, "cluster_secrets": [SECRETS[0]]})
+    one, _ = await two_with(start, signing, HttpSettings(port=0))
+    assert (await one.get("/v1/campaigns"))["missing_partitions"] == list(THERE)
+
+
+@asynccontextmanager
+async def recording(host: str = "127.0.0.1") -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Announced by a member of the group: takes what it is sent, and says nothing of use."""
+    taken: list[bytes] = []
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    server = await asyncio.start_server(take, host, 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", taken
+
+
+@pytest.mark.parametrize("settings", [closed(SECRETS[0]), closed(), closed(anonymous="loopback")])
+async def test_a_token_never_leaves_the_worker_that_got_it(
+    start: StartApi, settings: HttpSettings
+) -> None:
+    cookie = {**BEARER, "Cookie": "a=b", "X-Api-Key": TOKEN}
+    async with recording() as (url, taken):
+        api = await start(holder(numbers=HERE), settings)
+        api.holder.others[1] = url
+        answer = await api.ask("/v1/campaigns?sort=attempts", headers=cookie)
+    assert answer.json["missing_partitions"] == [1, 3]
+    (request,) = taken
+    assert b"GET /v1/campaigns?sort=attempts HTTP/1.1\r\n" in request
+    for word in (TOKEN, "Authorization", "Cookie", "Api-Key"):
+        assert word.lower().encode() not in request.lower()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://192.0.2.1:8080",  # beyond loopback, and no secret
+        "http://0.0.0.0:{port}",
+        "http://u:p@127.0.0.1:{port}",
+        "http://127.0.0.1:{port}?a=",
+        "http://127.0.0.1:{port}#",
+        "ftp://127.0.0.1:{port}",
+        "file:///etc/passwd",
+        "127.0.0.1:{port}",
+        "http://a b",
+        "",
+    ],
+)
+async def test_an_address_that_no_worker_announces_is_not_asked(start: StartApi, url: str) -> None:
+    async with recording() as (real, taken):
+        api = await start(holder(numbers=HERE), closed())
+        api.holder.others[1] = url.format(port=real.rpartition(":")[2])
+        with capture_logs() as logs:
+            for _ in range(2):
+                answer = await api.ask("/v1/campaigns", headers=BEARER)
+                assert answer.json["missing_partitions"] == [1, 3]
+    assert not taken
+    (said,) = [line for line in logs if line["event"] == "worker is not asked"]
+    assert said["partitions"] == [1]
+
+
+async def test_a_worker_that_was_asked_by_another_asks_nobody(start: StartApi) -> None:
+    async with recording() as (url, taken):
+        api = await start(holder(numbers=HERE), HttpSettings(port=0))
+        api.holder.others.update(dict.fromkeys(THERE, url))
+        headers = {"Campaign-Streams-Partitions": "1,2,3"}
+        answer = await api.ask("/v1/campaigns", headers=headers)
+        assert answer.json["missing_partitions"] == [1, 3]
+        assert not taken
+        await api.get("/v1/campaigns")
+        assert len(taken) == 1
+
+
+@pytest.mark.parametrize("numbers", ["", "a", "1,", "-1", "1_0", "\u0661", "1 2", "9" * 5000])
+async def test_partitions_that_are_none_are_refused(start: StartApi, numbers: str) -> None:
+    api = await start(holder(numbers=HERE))
+    headers = {"Campaign-Streams-Partitions": numbers}
+    assert "partition numbers" in await api.refused("/v1/campaigns", 400, headers=headers)
 
 
 async def test_before_it_knows_its_partitions(start: StartApi) -> None:

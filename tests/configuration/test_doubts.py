@@ -51,3 +51,11 @@ def test_a_group_in_which_a_vendor_s_status_seems_misspelt() -> None:
 
 def test_a_status_in_a_group_that_only_resembles_one_of_another() -> None:
     assert of(statuses={"throttled": ["THROTTLED", "THROTTLED_2"]}) == []
+
+
+def test_workers_that_cannot_ask_each_other() -> None:
+    http = {"advertised_url": "http://10.0.0.7:8080"}
+    (line,) = of(http=http)
+    assert "http.cluster_secrets is not" in line
+    assert of(http=http | {"cluster_secrets": ["0" * 32]}) == []
+    assert of(http=http | {"anonymous": "always"}) == []

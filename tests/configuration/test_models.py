@@ -81,6 +81,8 @@ def test_the_recovery_level_follows_the_level() -> None:
         ({"http": {"host": "http://localhost"}}, "without port, such as 127.0.0.1"),
         ({"http": {"host": "0.0.0.0"}}, "expected at least one, as http.host 0.0.0.0 is not"),  # noqa: S104
         ({"http": {"host": "worker.example"}}, "or http.anonymous: always"),
+        ({"http": {"cluster_secrets": ["short"]}}, "expected 32 characters or more"),
+        ({"http": {"trusted_proxies": ["10.0.0.1/8"]}}, "has host bits set"),
         ({"delivery": {"retry_schedule": ["5s", "4s"]}}, "never get shorter"),
         ({"delivery": {"retry_schedule": ["0s"]}}, "longer than 0s"),
         ({"delivery": {"allow_networks": ["10.0.0.1/8"]}}, "has host bits set"),
