@@ -4,16 +4,22 @@ The format is Amazon Pinpoint's campaign event, "Campaign events" in its develop
 events lack `delivery_type` now and then, and bring fields that the guide does not name.
 
 Each record takes one of two ways. The short one decodes only what every event is counted by, into
-typed structures; it fits nearly every record. Whatever surprises it is examined whole, field by
-field, so that the reason given is the right one. What is needed now and then, such as the app of a
+typed structures; it fits nearly every record. Whatever surprises it is parsed whole and examined
+field by field. Both ways give the same answer, and it depends on the needed fields alone: whatever
+JSON allows in another field (RFC 8259: half a surrogate, numbers beyond a double, a name that is
+there twice; the last one counts) changes nothing. What is needed now and then, such as the app of a
 campaign that is seen for the first time, is decoded then.
 """
 
+import json
+import math
+import re
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple
+from itertools import accumulate
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
-import orjson
 
 SEND = "_campaign.send"
 CAMPAIGN_PREFIX = "_campaign."
@@ -34,7 +40,15 @@ kept for every window, so what one event may name has to have a bound."""
 LONGEST_APP = 1024
 """Characters of an app's name; those of the vendor have 32."""
 
-OWN_CHANNEL = frozenset({"CUSTOM", None})
+DEEPEST = 500
+"""Levels of arrays and objects in a record, or in the endpoint that it has in a string. Decoders
+stop where the interpreter's stack does, which differs from one Python to the next; all of them,
+from 3.11 on, reach this far."""
+
+SURELY_FLAT = 2 * DEEPEST
+"""Bytes of a record that cannot nest deeper: each level has a bracket at its beginning and end."""
+
+OWN_CHANNEL = frozenset({"CUSTOM", "", None})
 """Delivery types that do not say which channel it is; then the endpoint does."""
 
 KNOWN_VERSION_PREFIX = "3."
@@ -98,25 +112,26 @@ class _WithApplication(msgspec.Struct, gc=False):
     application: _Application | None = None
 
 
+class _Endpoint(msgspec.Struct, gc=False):
+    ChannelType: str | None = None
+
+
 class _Custom(msgspec.Struct, gc=False):
-    endpoint: str | None = None
+    endpoint: str | _Endpoint | None = None
 
 
 class _ClientContext(msgspec.Struct, gc=False):
     custom: _Custom | None = None
 
 
-class _WithContext(msgspec.Struct, gc=False):
+class _WithEndpoint(msgspec.Struct, gc=False):
     client_context: _ClientContext | None = None
-
-
-class _Endpoint(msgspec.Struct, gc=False):
-    ChannelType: str | None = None
+    endpoint: str | _Endpoint | None = None
 
 
 decode = msgspec.json.Decoder(Event).decode
 _decode_application = msgspec.json.Decoder(_WithApplication).decode
-_decode_context = msgspec.json.Decoder(_WithContext).decode
+_decode_with_endpoint = msgspec.json.Decoder(_WithEndpoint).decode
 _decode_endpoint = msgspec.json.Decoder(_Endpoint).decode
 
 
@@ -124,21 +139,42 @@ def app_of(value: bytes) -> str | None:
     """Return the app that an event names; one with an impossibly long name is none."""
     try:
         application = _decode_application(value).application
-    except (ValueError, RecursionError):
-        return None
-    app_id = application.app_id if application is not None else None
+    except ValueError:
+        app_id = _text(_member(_parse_if_json(value), "application", "app_id"))
+    else:
+        app_id = application.app_id if application is not None else None
     return app_id if app_id and len(app_id) <= LONGEST_APP else None
 
 
 def endpoint_channel(value: bytes) -> str | None:
-    """Return the endpoint's own channel; an endpoint that cannot be read has none."""
+    """Return the endpoint's own channel; an endpoint that cannot be read has none.
+
+    The endpoint is in the client's context, or beside the attributes as in engagement events from
+    Android; it is JSON inside a string, or an object.
+    """
     try:
-        context = _decode_context(value).client_context
-        if context is None or context.custom is None or context.custom.endpoint is None:
-            return None
-        return _decode_endpoint(context.custom.endpoint).ChannelType
-    except (ValueError, RecursionError):
+        event = _decode_with_endpoint(value)
+    except ValueError:
+        data = _parse_if_json(value)
+        inner: object = _member(data, "client_context", "custom", "endpoint")
+        outer: object = _member(data, "endpoint")
+    else:
+        custom = event.client_context.custom if event.client_context is not None else None
+        inner, outer = custom.endpoint if custom is not None else None, event.endpoint
+    return _channel_of(inner) or _channel_of(outer)
+
+
+def _channel_of(endpoint: object) -> str | None:
+    if isinstance(endpoint, _Endpoint):
+        return endpoint.ChannelType or None
+    if not isinstance(endpoint, str):
+        return _text(_member(endpoint, "ChannelType"))
+    if len(endpoint) > SURELY_FLAT and nests_too_deeply(endpoint.encode(errors="surrogatepass")):
         return None
+    try:
+        return _decode_endpoint(endpoint).ChannelType or None
+    except ValueError:
+        return _text(_member(_parse_if_json(endpoint), "ChannelType"))
 
 
 def family(event_type: str) -> str:
@@ -155,11 +191,37 @@ class ForeignError(Exception):
         self.event_type = event_type
 
 
+def check_readable(value: bytes, max_bytes: int) -> None:
+    """See that a record is within the bounds of what is decoded.
+
+    Raises:
+        RejectedError: if it is too large, or nests too deeply.
+    """
+    if len(value) > max_bytes:
+        raise RejectedError(Reason.TOO_LARGE, f"{len(value)} bytes, more than {max_bytes}")
+    if nests_too_deeply(value):
+        raise RejectedError(Reason.NOT_JSON, f"nests deeper than {DEEPEST} levels")
+
+
+def nests_too_deeply(value: bytes) -> bool:
+    """Tell whether arrays and objects nest deeper than `DEEPEST`, in JSON text."""
+    if value.count(b"[") + value.count(b"{") <= DEEPEST:
+        return False
+    brackets = _STRING.sub(b"", value).translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_LEVEL.__getitem__, brackets)), default=0) > DEEPEST
+
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_LEVEL = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS = bytes(set(range(256)) - _LEVEL.keys())
+
+
 def careful(value: bytes | None, max_bytes: int) -> Event:
     """Examine a record that the short way refused.
 
     Returns:
-        The event, if it can be counted after all: a field that nobody needs had a wrong type.
+        The event, if it can be counted after all: a field that nobody needs surprised, or the time
+        is a whole number that is written as a fraction.
 
     Raises:
         RejectedError: if it cannot be counted.
@@ -167,37 +229,78 @@ def careful(value: bytes | None, max_bytes: int) -> Event:
     """
     if value is None:
         raise RejectedError(Reason.NOT_JSON, "the record has no value")
-    if len(value) > max_bytes:
-        raise RejectedError(Reason.TOO_LARGE, f"{len(value)} bytes, more than {max_bytes}")
+    check_readable(value, max_bytes)
     try:
-        data: Any = orjson.loads(value)
-    except orjson.JSONDecodeError as error:
+        data = _parse(value)
+    except ValueError as error:
         raise RejectedError(Reason.NOT_JSON, str(error)) from error
     if not isinstance(data, dict):
         raise RejectedError(Reason.NOT_AN_OBJECT, f"a JSON {_type_name(data)}")
-    event_type: str = _needed(data, "event_type", str)
+    event_type = _needed_text(data, "event_type")
     if event_type != SEND and event_type not in ENGAGEMENT:
         raise ForeignError(event_type)
     attributes: dict[str, Any] = _needed(data, "attributes", dict)
-    campaign_id: str = _needed(attributes, "campaign_id", str, "attributes.")
-    time: int = _needed(data, "event_timestamp", int)
+    campaign_id = _needed_text(attributes, "campaign_id", "attributes.")
+    time = _whole(_needed(data, "event_timestamp", (int, float)), "event_timestamp")
     status = ""
     if event_type == SEND:
-        status = _needed(attributes, "campaign_send_status", str, "attributes.")
+        status = _needed_text(attributes, "campaign_send_status", "attributes.")
     return Event(
         event_type=event_type,
         event_timestamp=time,
-        event_version=_optional(data.get("event_version")),
+        event_version=_text(data.get("event_version")),
         attributes=Attributes(
             campaign_id,
             status,
-            _optional(attributes.get("treatment_id")),
-            _optional(attributes.get("delivery_type")),
+            _text(attributes.get("treatment_id")),
+            _text(attributes.get("delivery_type")),
         ),
     )
 
 
-def _needed(data: dict[str, Any], name: str, kind: type, where: str = "") -> Any:
+LONGEST_INTEGER = 20
+"""Characters of an integer that is read to its last digit: of 64 bits, with its sign."""
+
+
+def _integer(text: str) -> int:
+    if len(text) > LONGEST_INTEGER:
+        # Whatever it stands for has passed long before, or is to come long after.
+        return -(2**64) if text.startswith("-") else 2**64
+    return int(text)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decode_whole = json.JSONDecoder(parse_int=_integer, parse_constant=_refuse_constant).decode
+
+
+def _parse(value: bytes) -> Any:
+    """Parse all of a record; of names that are there twice, the last one counts.
+
+    Raises:
+        ValueError: if it is not JSON in UTF-8.
+    """
+    return _decode_whole(value.decode())
+
+
+def _parse_if_json(value: bytes | str) -> Any:
+    """Parse what is no reason to reject its event; return null if it cannot be read."""
+    try:
+        return _decode_whole(value if isinstance(value, str) else value.decode())
+    except ValueError:
+        return None
+
+
+def _member(data: object, *path: str) -> object:
+    """Return what is at a path of names; null where there is nothing."""
+    for name in path:
+        data = data.get(name) if isinstance(data, Mapping) else None
+    return data
+
+
+def _needed(data: dict[str, Any], name: str, kind: type | tuple[type, ...], where: str = "") -> Any:
     value = data.get(name)
     if value is None or value == "":
         raise RejectedError(Reason.MISSING_FIELD, where + name)
@@ -207,8 +310,32 @@ def _needed(data: dict[str, Any], name: str, kind: type, where: str = "") -> Any
     return value
 
 
-def _optional(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _needed_text(data: dict[str, Any], name: str, where: str = "") -> str:
+    text: str = _needed(data, name, str, where)
+    if not _is_unicode(text):
+        raise RejectedError(Reason.WRONG_TYPE, f"{where}{name} has half of a surrogate pair")
+    return text
+
+
+def _whole(number: float, name: str) -> int:
+    if isinstance(number, int):
+        return number
+    if not (math.isfinite(number) and number.is_integer()):
+        raise RejectedError(Reason.WRONG_TYPE, f"{name} is not a whole number: {number}")
+    return int(number)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value and _is_unicode(value) else None
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether a string can be written as UTF-8: JSON can escape half a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _type_name(value: object) -> str:

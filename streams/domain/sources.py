@@ -13,12 +13,14 @@ from streams.domain.events import (
     LONGEST_NAMES,
     OWN_CHANNEL,
     SEND,
+    SURELY_FLAT,
     Event,
     ForeignError,
     Reason,
     Rejected,
     RejectedError,
     careful,
+    check_readable,
     decode,
     endpoint_channel,
     family,
@@ -91,15 +93,16 @@ class SourcePartition:
 
         for index, given in enumerate(values):
             value = given or b""
-            large = len(value) > LONGEST_NAMES
+            large = len(value) > SURELY_FLAT
             event: Event | None = None
             try:
-                if not large or len(value) <= self._intake.max_record_bytes:
-                    if not value.isascii():
-                        # The decoder does not look into the strings that it skips.
-                        value.decode()
-                    event = decode(value)
-            except (ValueError, RecursionError):
+                if large:
+                    check_readable(value, self._intake.max_record_bytes)
+                if not value.isascii():
+                    # The decoder does not look into the strings that it skips.
+                    value.decode()
+                event = decode(value)
+            except (ValueError, RejectedError):
                 pass
             if event is None:
                 event = self._examine(index, given, rejected, tally)
@@ -121,7 +124,7 @@ class SourcePartition:
             if not (campaign_id and names[0] and oldest <= time <= latest):
                 rejected.append(_why_not(index, event, latest, min(newest, ceiling)))
                 continue
-            if large and _too_long(campaign_id, names):
+            if large and _too_long(value, campaign_id, names):
                 detail = f"names of more than {LONGEST_NAMES} characters together"
                 rejected.append(Rejected(index, Reason.TOO_LARGE, detail))
                 continue
@@ -178,7 +181,7 @@ class SourcePartition:
     def _see_version(self, version: str | None, tally: Tally) -> str:
         """Take note of a version; return the one that needs no more looking at."""
         if version is None or not version.startswith(KNOWN_VERSION_PREFIX):
-            tally.unknown_versions[str(version)[:32]] += 1
+            tally.unknown_versions[str(version or None)[:32]] += 1
         else:
             self._usual_version = version
         return self._usual_version
@@ -192,20 +195,27 @@ class SourcePartition:
 
 def _full(event: Event, value: bytes) -> Dimensions:
     attributes = event.attributes
-    delivery = channel = attributes.delivery_type
+    # An empty name is none.
+    delivery = channel = attributes.delivery_type or None
     if delivery in OWN_CHANNEL:
         channel = endpoint_channel(value)
     engagement = event.event_type != SEND
     outcome = event.event_type[len(CAMPAIGN_PREFIX) :] if engagement else attributes.outcome
-    return Dimensions(outcome, attributes.treatment_id, delivery, channel, engagement)
+    return Dimensions(outcome, attributes.treatment_id or None, delivery, channel, engagement)
 
 
-def _too_long(campaign_id: str, names: Names) -> bool:
-    return sum(len(name) for name in (campaign_id, *names) if isinstance(name, str)) > LONGEST_NAMES
+def _too_long(value: bytes, campaign_id: str, names: Names) -> bool:
+    if len(value) <= LONGEST_NAMES:
+        return False
+    different = {campaign_id, *names}
+    return sum(len(name) for name in different if isinstance(name, str)) > LONGEST_NAMES
 
 
 def _why_not(index: int, event: Event, latest: int, event_time: int) -> Rejected:
     time = event.event_timestamp
+    if abs(time) >= 2**63:
+        # It may have thousands of digits.
+        time = 2**63 if time > 0 else -(2**63)
     if not event.attributes.campaign_id:
         return Rejected(index, Reason.MISSING_FIELD, "attributes.campaign_id")
     if event.event_type == SEND and not event.attributes.outcome:

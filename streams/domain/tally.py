@@ -124,4 +124,5 @@ def _dimensions(names: Names) -> Dimensions:
     if isinstance(names, Dimensions):
         return names
     outcome, treatment_id, delivery_type = names
-    return Dimensions(outcome, treatment_id, delivery_type, delivery_type)
+    # An empty treatment is none.
+    return Dimensions(outcome, treatment_id or None, delivery_type, delivery_type)

@@ -1,19 +1,25 @@
 """One record's bytes against the independent reading of `tests.support.oracle`."""
 
 from collections import Counter
+from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
+from itertools import islice
 from typing import Any, TypeAlias
 
+import msgspec
 import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from streams.domain import sources
 from streams.domain.blocks import Dimensions
 from streams.domain.campaigns import Campaigns
 from streams.domain.sources import Intake, SourcePartition
 from streams.domain.tally import Tally
 from streams.domain.windows import WindowPolicy
+from tests.support.fuzzing import records as fuzzed
 from tests.support.mixture import CONTEXTS, DELIVERY_TYPES, MS, SPOILS, Mixture, send_event
 from tests.support.oracle import Oracle
 from tests.support.partitions import rows_of
@@ -151,7 +157,7 @@ GOOD = orjson.dumps(send_event("c", NOW, "SUCCESS", delivery_type="EMAIL"))
             *(b'"\\q"', b'"\\ud800"', b'"\\u12"', b'"\t"', b'"\x00"', b'"\xff"', b'"\xc3\xa9"'),
             *(b"01", b"1.", b".5", b"+1", b"-", b"1e", b"NaN", b"Infinity", b"tru"),
             *(b"'x'", b"[1,]", b'{"a":1,}', b"{1:2}", b"/**/1", b"[" * 300 + b"]" * 300),
-            b"[" * 2000 + b"]" * 2000,
+            *(b"[" * 498 + b"]" * 498, b"[" * 499 + b"]" * 499, b"[" * 500 + b"]" * 500),
         )
     ],
 )
@@ -177,6 +183,183 @@ def test_what_is_not_counted_must_be_json_too(value: bytes) -> None:
 )
 def test_values_on_the_edge(value: bytes) -> None:
     assert_same([[value]])
+
+
+# Each record has one fate, whichever way it takes.
+
+
+def fate(value: bytes | None) -> tuple[Counter[Key], list[str], Counter[str], Counter[str]]:
+    partition, tally = SourcePartition(0, Intake(WindowPolicy()), Campaigns(1)), Tally()
+    rejected = partition.count([value], NOW, tally)
+    reasons = [each.reason.value for each in rejected]
+    return tallied(tally), reasons, tally.skipped, tally.unknown_versions
+
+
+def surprised(_: bytes) -> None:
+    raise msgspec.DecodeError("nothing goes the short way")
+
+
+def assert_same_either_way(value: bytes | None) -> None:
+    given = fate(value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "decode", surprised)
+        assert fate(value) == given, value
+
+
+@settings(max_examples=300)
+@given(records)
+def test_both_ways_give_the_same(value: bytes | None) -> None:
+    assert_same_either_way(value)
+
+
+def test_both_ways_give_the_same_of_fuzzed_records() -> None:
+    for value in islice(fuzzed(5, NOW), 2_000):
+        assert_same_either_way(value)
+
+
+def counted_as(value: bytes) -> tuple[str, Dimensions]:
+    (((campaign_id, _, dimensions), count),) = fate(value)[0].items()
+    assert count == 1
+    return campaign_id, dimensions
+
+
+def edited(change: Callable[[dict[str, Any]], Any], **fields: Any) -> bytes:
+    event = send_event("c", NOW, "SUCCESS", **fields)
+    change(event)
+    return orjson.dumps(event)
+
+
+def shaped(shape: dict[str, Any], event: dict[str, Any]) -> None:
+    event.update(shape)
+
+
+PLAIN = Dimensions("SUCCESS", "0", None, "GCM")
+SMS = {"ChannelType": "SMS"}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (edited(lambda event: event["attributes"].update(delivery_type="")), PLAIN),
+        (
+            edited(lambda event: event["attributes"].update(treatment_id="")),
+            PLAIN._replace(treatment_id=None),
+        ),
+        (
+            edited(
+                lambda event: event["attributes"].update(treatment_id=""), delivery_type="EMAIL"
+            ),
+            Dimensions("SUCCESS", None, "EMAIL", "EMAIL"),
+        ),
+        *(
+            (edited(partial(shaped, shape)), PLAIN._replace(channel_type=of))
+            for shape, of in (
+                ({"client_context": {"custom": {"endpoint": SMS}}}, "SMS"),
+                ({"client_context": None, "endpoint": SMS}, "SMS"),
+                ({"client_context": {}, "endpoint": '{"ChannelType":"SMS"}'}, "SMS"),
+                ({"client_context": {"custom": {"endpoint": 7}}, "endpoint": SMS}, "SMS"),
+                ({"client_context": {"custom": {"endpoint": ""}}, "endpoint": SMS}, "SMS"),
+                ({"endpoint": SMS}, "GCM"),
+                ({"client_context": None, "endpoint": {"ChannelType": ""}}, None),
+                ({"client_context": None, "endpoint": [SMS]}, None),
+                ({"client_context": None, "endpoint": "[" * 2_000}, None),
+                (
+                    {
+                        "client_context": None,
+                        "endpoint": '{"x":%s,"ChannelType":"SMS"}' % ("[" * 600 + "]" * 600),
+                    },
+                    None,
+                ),
+                ({"client_context": None, "endpoint": '{"x":1e999,"ChannelType":"SMS"}'}, "SMS"),
+            )
+        ),
+    ],
+)
+def test_shapes_that_real_events_have(value: bytes, expected: Dimensions) -> None:
+    assert counted_as(value) == ("c", expected)
+    assert_same_either_way(value)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [b"%d.0" % NOW, b"1.79e12", b"1.79E+12", b"17900000000000e-1", b"%d.000000" % NOW],
+)
+def test_whole_times_however_written(written: bytes) -> None:
+    value = GOOD.replace(b'"event_timestamp":%d' % NOW, b'"event_timestamp":' + written)
+    assert counted_as(value) == counted_as(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        *((time, "wrong-type") for time in (b"1e9999", b"-1e9999", b"%d.5" % NOW, b"1e-3")),
+        *((time, "impossible-time") for time in (b"0.0", b"-0", b"1e300", b"9" * 30, b"9" * 6_000)),
+    ],
+)
+def test_times_that_cannot_be(written: bytes, reason: str) -> None:
+    value = GOOD.replace(b'"event_timestamp":%d' % NOW, b'"event_timestamp":' + written)
+    assert fate(value)[1] == [reason]
+    assert_same_either_way(value)
+
+
+STRANGE = (
+    *(b'"\\ud800"', b'"\\udc00x"', b'{"\\ud800":1}', b"1e9999", b"9" * 6_000, b'{"a":1,"a":2}'),
+    *(b"[" * 450 + b"]" * 450, b'{"a":' * 450 + b"1" + b"}" * 450),
+)
+
+
+@pytest.mark.parametrize("strange", STRANGE, ids=lambda value: repr(value[:20]))
+@pytest.mark.parametrize(
+    "place", [b'"awsAccountId":"123456789012"', b'"platform":{}', b'"campaign_type":null']
+)
+@pytest.mark.parametrize("delivery_type", ["EMAIL", None])
+def test_what_nobody_needs_does_not_matter(
+    strange: bytes, place: bytes, delivery_type: str | None
+) -> None:
+    good = orjson.dumps(send_event("c", NOW, "SUCCESS", delivery_type=delivery_type))
+    name = place.split(b":")[0]
+    value = good.replace(place, name + b":" + strange)
+    assert value != good
+    assert fate(value) == fate(good)
+    assert fate(value[:-1] + b',"\\udbff":' + strange + b"}") == fate(good)
+    assert_same_either_way(value)
+
+
+def test_half_a_surrogate_is_no_name() -> None:
+    for name in (b"campaign_id", b"campaign_send_status"):
+        value = GOOD.replace(b'"%s":"' % name, b'"%s":"\\ud800' % name)
+        assert fate(value)[1] == ["wrong-type"]
+    # What is not needed is null, as any other value that is no text.
+    value = GOOD.replace(b'"treatment_id":"0"', b'"treatment_id":"\\ud800"')
+    assert counted_as(value) == ("c", Dimensions("SUCCESS", None, "EMAIL", "EMAIL"))
+
+
+def nested(levels: int) -> bytes:
+    """An event that nests so many levels, beside brackets in strings, which are none."""
+    strings = b'["%s","\\"[[[",{"[[":"\\\\"}]' % (b"[{" * 600)
+    inner = b"[" * (levels - 1) + b"]" * (levels - 1)
+    return GOOD[:-1] + b',"x":' + strings + b',"y":' + inner + b"}"
+
+
+def deeper(frames: int, call: Callable[[], Any]) -> Any:
+    return deeper(frames - 1, call) if frames else call()
+
+
+@pytest.mark.parametrize("frames", [0, 250])
+def test_nesting_is_bounded_whatever_the_stack(frames: int) -> None:
+    assert deeper(frames, lambda: fate(nested(500))) == fate(GOOD)
+    for levels in (501, 900, 2_000, 50_000):
+        partition, tally = SourcePartition(0, Intake(WINDOWS), Campaigns(1)), Tally()
+        count = partial(partition.count, [nested(levels)], NOW, tally)
+        (rejected,) = deeper(frames, count)
+        assert rejected.reason == "not-json"
+        assert "500" in rejected.detail
+
+
+def test_a_wide_record_is_not_a_deep_one() -> None:
+    wide = GOOD[:-1] + b',"x":[' + b"{}," * 700 + b"[[]]]}"
+    assert fate(wide) == fate(GOOD)
+    assert_same_either_way(wide)
 
 
 @pytest.mark.parametrize("number", range(len(SPOILS)))

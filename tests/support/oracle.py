@@ -4,13 +4,12 @@ Written after the description of the events, windows and dead letters, with plai
 dictionaries, one record at a time, and nothing of the program's own code.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
-
-import orjson
+from typing import Any, NamedTuple, NoReturn
 
 GROUPS = {
     "SUCCESS": "success",
@@ -31,6 +30,8 @@ ENGAGEMENT = ("opened_notification", "received_foreground", "received_background
 FAMILIES = ("_SMS", "_email", "_journey", "_campaign", "_session", "_monetization")
 DIMENSIONS = ("treatment_id", "delivery_type", "channel_type")
 YEAR_2010_MS = 1_262_304_000_000
+DEEPEST = 500
+LONGEST_NAMES = 4_096
 
 
 class RefusedError(Exception):
@@ -75,6 +76,8 @@ class Oracle:
         try:
             event = self._read(value)
             self._check_time(partition, event.time, now)
+            _check_names(event)
+            self._move_time(partition, event.time, now)
         except RefusedError as error:
             self.refused[partition, offset] = str(error)
         except SkippedError as error:
@@ -89,8 +92,8 @@ class Oracle:
         if value is not None and len(value) > self.max_record_bytes:
             raise RefusedError("too-large")
         try:
-            event = orjson.loads(value or b"")
-        except orjson.JSONDecodeError:
+            event = _parse((value or b"").decode())
+        except ValueError:
             raise RefusedError("not-json") from None
         if not isinstance(event, dict):
             raise RefusedError("not-an-object")
@@ -100,14 +103,15 @@ class Oracle:
             raise SkippedError(kind)
         attributes = _need(event, "attributes", dict)
         campaign_id = _need(attributes, "campaign_id", str)
-        time = _need(event, "event_timestamp", int)
+        time = _whole(_need(event, "event_timestamp", int, float))
         outcome = engagement
         if kind == "_campaign.send":
             outcome = _need(attributes, "campaign_send_status", str)
         treatment, delivery = (_text(attributes.get(name)) for name in DIMENSIONS[:2])
         channel = delivery
         if delivery in {None, "CUSTOM"}:
-            channel = _channel_of_endpoint(event)
+            channel = _channel_of_endpoint(_in(event, "client_context", "custom", "endpoint"))
+            channel = channel or _channel_of_endpoint(event.get("endpoint"))
         assert outcome is not None
         is_send = kind == "_campaign.send"
         return Counted(time, campaign_id, outcome, is_send, (treatment, delivery, channel))
@@ -119,6 +123,9 @@ class Oracle:
         end = (time // 1000 // self.size + 1) * self.size
         if reached >= (end + self.grace + self.retention) * 1000:
             raise RefusedError("expired")
+
+    def _move_time(self, partition: int, time: int, now: int) -> None:
+        reached = self.event_times.get(partition, 0)
         self.event_times[partition] = max(reached, min(time, max(now, reached)))
 
     # What follows from it
@@ -186,25 +193,72 @@ def rfc3339(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _need(data: dict[str, Any], name: str, kind: type) -> Any:
+def _check_names(event: Counted) -> None:
+    names = {event.campaign_id, event.outcome, *event.dimensions}
+    if sum(len(name or "") for name in names) > LONGEST_NAMES:
+        raise RefusedError("too-large")
+
+
+def _need(data: dict[str, Any], name: str, *kinds: type) -> Any:
     value = data.get(name)
     if value is None or value == "":
         raise RefusedError("missing-field")
-    if type(value) is not kind:
+    if type(value) not in kinds or (isinstance(value, str) and _text(value) is None):
         raise RefusedError("wrong-type")
     return value
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _channel_of_endpoint(event: dict[str, Any]) -> str | None:
-    context = event.get("client_context")
-    custom = context.get("custom") if isinstance(context, dict) else None
-    record = custom.get("endpoint") if isinstance(custom, dict) else None
+def _whole(number: float) -> int:
     try:
-        endpoint = orjson.loads(record) if isinstance(record, str) else None
-    except orjson.JSONDecodeError:
+        whole = int(number)
+    except OverflowError:  # the number is infinite
+        raise RefusedError("wrong-type") from None
+    if whole != number:
+        raise RefusedError("wrong-type")
+    return whole
+
+
+def _text(value: object) -> str | None:
+    """A string that is not empty and can be written as UTF-8."""
+    if not isinstance(value, str) or any("\ud800" <= sign <= "\udfff" for sign in value):
         return None
-    return _text(endpoint.get("ChannelType")) if isinstance(endpoint, dict) else None
+    return value or None
+
+
+def _in(data: object, *path: str) -> object:
+    for name in path:
+        data = data.get(name) if isinstance(data, dict) else None
+    return data
+
+
+def _channel_of_endpoint(endpoint: object) -> str | None:
+    if isinstance(endpoint, str):
+        try:
+            endpoint = _parse(endpoint)
+        except ValueError:
+            return None
+    return _text(_in(endpoint, "ChannelType"))
+
+
+def _parse(text: str) -> Any:
+    """Parse JSON; what nests deeper than 500 levels is refused."""
+    depth, in_string, escaped = 0, False, False
+    for sign in text if text.count("[") + text.count("{") > DEEPEST else "":
+        if in_string:
+            in_string = escaped or sign != '"'
+            escaped = not escaped and sign == "\\"
+        else:
+            in_string = sign == '"'
+            depth += (sign in "[{") - (sign in "]}")
+        if depth > DEEPEST:
+            raise ValueError("too deep")
+    return json.loads(text, parse_int=_integer, parse_constant=_refuse)
+
+
+def _integer(digits: str) -> int:
+    # Python reads no more than 4,300 digits.
+    return int(digits[:1000])
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)

@@ -1,0 +1,130 @@
+"""Fuzzed records through the counting, without a broker: what became of each of them.
+
+    python -m tests.fuzz --records 1000000 --seed 1
+
+Records are counted into tallies, these go over the hop as blocks, and are added to windows, against
+which the rules are evaluated. Every record has to be counted, skipped or rejected with a reason,
+just as the independent reading of `tests.support.oracle` says, and every count has to arrive.
+"""
+
+import argparse
+import random
+import sys
+import time
+from collections import Counter
+from itertools import islice
+
+from streams.configuration.load import read
+from streams.configuration.translation import intake_of, watch_of
+from streams.domain import blocks
+from streams.domain.campaigns import Campaigns
+from streams.domain.partition import CampaignPartition
+from streams.domain.sources import SourcePartition
+from streams.domain.tally import Tally
+from tests.support.fuzzing import UNTIL, records
+from tests.support.oracle import Oracle
+
+LANES = 3
+FLUSH_AT = 10_000
+"""Records of a tally."""
+
+
+class Pipeline:
+    """Source partitions and partitions of campaigns, joined by the hop; nothing else."""
+
+    def __init__(self) -> None:
+        configuration = read(None, {}, {}).configuration
+        intake, campaigns = intake_of(configuration), Campaigns(LANES)
+        watch = watch_of(configuration)
+        self.rejected: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
+        self.counted = self.transitions = self._offset = 0
+        self._sources = [SourcePartition(n, intake, campaigns) for n in range(LANES)]
+        now = UNTIL / 1000
+        self.partitions = [CampaignPartition(n, watch, range(LANES), now) for n in range(LANES)]
+        self._tally = Tally()
+        self._taken = 0
+
+    def take(self, source: int, values: list[bytes | None]) -> dict[int, str]:
+        """Count a batch; return the reason of each record that was rejected, by position."""
+        rejected = self._sources[source].count(values, UNTIL, self._tally)
+        assert all(each.detail for each in rejected)
+        self.rejected.update(each.reason.value for each in rejected)
+        self._taken += len(values)
+        if self._taken >= FLUSH_AT:
+            self.flush()
+        return {each.position: each.reason.value for each in rejected}
+
+    def flush(self) -> None:
+        """Send what was counted over the hop, and evaluate the rules."""
+        tally, self._tally, self._taken = self._tally, Tally(), 0
+        self.counted += tally.counted
+        self.skipped += tally.skipped
+        for number, block in tally.blocks().items():
+            for record in blocks.encode_records(block):
+                self.partitions[number].apply(blocks.decode(record), self._offset, UNTIL / 1000)
+                self._offset += 1
+        for partition in self.partitions:
+            self.transitions += len(partition.advance(UNTIL / 1000, self._offset))
+            partition.take_changes(UNTIL / 1000)
+
+    @property
+    def in_windows(self) -> int:
+        """How many events the windows hold."""
+        return sum(
+            sum(cell.sends.values()) + sum(cell.engagement.values())
+            for partition in self.partitions
+            for start in partition.table.starts()
+            for _, cell in partition.table.all_cells(start)
+        )
+
+
+def run(count: int, seed: int) -> tuple[Pipeline, list[str]]:
+    """Take records through the counting; return where they are, and what went wrong."""
+    pipeline, oracle = Pipeline(), Oracle()
+    chance = random.Random(seed)  # noqa: S311 - repeatable
+    given, wrong, offsets = 0, [], [0] * LANES
+    stream = records(seed)
+    while batch := list(islice(stream, min(chance.randrange(1, 501), count - given))):
+        source = chance.randrange(LANES)
+        reasons = pipeline.take(source, batch)
+        for position, value in enumerate(batch):
+            at = source, offsets[source] + position
+            oracle.take(*at, value, UNTIL)
+            if reasons.get(position) != oracle.refused.get(at):
+                wrong.append(f"{reasons.get(position)}, not {oracle.refused.get(at)}: {value!r}")
+        offsets[source] += len(batch)
+        given += len(batch)
+    pipeline.flush()
+    rejected, skipped = pipeline.rejected.total(), pipeline.skipped.total()
+    if pipeline.counted + skipped + rejected != given:
+        wrong.append(f"{pipeline.counted} + {skipped} + {rejected} is not {given}")
+    if not pipeline.counted == pipeline.in_windows == oracle.total:
+        wrong.append(f"{pipeline.counted} counted, {pipeline.in_windows} in windows")
+    if pipeline.skipped != oracle.skipped:
+        wrong.append(f"skipped {pipeline.skipped}, not {oracle.skipped}")
+    return pipeline, wrong
+
+
+def main() -> int:
+    """Take records through the counting, and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    began = time.monotonic()
+    pipeline, wrong = run(options.records, options.seed)
+    lines = [
+        f"{options.records:,} records, seed {options.seed}, {time.monotonic() - began:.0f} s",
+        f"counted   {pipeline.counted:>10,}",
+        *(f"skipped   {n:>10,}  {kind}" for kind, n in pipeline.skipped.most_common()),
+        *(f"rejected  {n:>10,}  {reason}" for reason, n in pipeline.rejected.most_common()),
+        f"wrong     {len(wrong):>10,}",
+        *wrong[:20],
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
