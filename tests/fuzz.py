@@ -35,7 +35,7 @@ class Pipeline:
     def __init__(self) -> None:
         configuration = read(None, {}, {}).configuration
         intake, campaigns = intake_of(configuration), Campaigns(LANES)
-        watch = watch_of(configuration)
+        watch = watch_of(configuration, None)
         self.rejected: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.counted = self.transitions = self._offset = 0

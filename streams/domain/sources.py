@@ -148,6 +148,9 @@ class SourcePartition:
         before = tally.counted
         for start, each in pending.items():
             for names, campaigns in each.items():
+                if names[1] == "":
+                    # An empty treatment is none.
+                    names = (names[0], None, names[2])  # noqa: PLW2901 - as good as another name
                 tally.add(start, names, campaigns)
         if tally.counted > before:
             self.event_time = min(newest, ceiling)

@@ -124,5 +124,4 @@ def _dimensions(names: Names) -> Dimensions:
     if isinstance(names, Dimensions):
         return names
     outcome, treatment_id, delivery_type = names
-    # An empty treatment is none.
-    return Dimensions(outcome, treatment_id or None, delivery_type, delivery_type)
+    return Dimensions(outcome, treatment_id, delivery_type, delivery_type)
