@@ -145,7 +145,7 @@ class Worker:
             self.lanes,
             self.watch,
             self,
-            metrics=lambda: self.metrics.page(self.lanes.ready()),
+            metrics=lambda accept: self.metrics.page(self.lanes.ready(), accept),
             located=not self.configuration.source.keyed,
             now=time.time,
         )

@@ -34,7 +34,7 @@ class Context:
         cluster: the partitions, here and at other workers.
         rows: reads the campaign list.
         health: of this worker.
-        metrics: writes the metrics in Prometheus' text format.
+        metrics: writes the metrics in the format that `Accept` asks for, and says its content type.
         now: the wall clock (s, UTC).
         document: the OpenAPI document.
         assets: the files of the pages, by name.
@@ -44,7 +44,7 @@ class Context:
     cluster: Cluster
     rows: RowReader
     health: Health
-    metrics: Callable[[], bytes]
+    metrics: Callable[[str], tuple[bytes, str]]
     now: Callable[[], float]
     document: bytes
     assets: dict[str, bytes]

@@ -4,7 +4,6 @@ from http import HTTPStatus
 
 import orjson
 from aiohttp import web
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from streams.api.answers import HealthStatus
 from streams.api.asking import Ask
@@ -35,9 +34,10 @@ async def readyz(context: Context, ask: Ask) -> HealthStatus:  # noqa: ARG001 - 
     return HealthStatus("ready")
 
 
-async def metrics(context: Context, ask: Ask) -> web.Response:  # noqa: ARG001 - nothing to ask
+async def metrics(context: Context, ask: Ask) -> web.Response:
     """Answer with the metrics of this worker."""
-    return web.Response(body=context.metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    body, content_type = context.metrics(ask.headers.get("Accept", ""))
+    return web.Response(body=body, headers={"Content-Type": content_type, "Vary": "Accept"})
 
 
 async def openapi(context: Context, ask: Ask) -> web.Response:  # noqa: ARG001 - nothing to ask

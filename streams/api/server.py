@@ -54,7 +54,7 @@ class ApiServer:
         holder: holds partitions, and knows who holds the others.
         watch: what is counted and watched for.
         health: of this worker.
-        metrics: writes the metrics in Prometheus' text format.
+        metrics: writes the metrics in the format that `Accept` asks for, and says its content type.
         located: whether a campaign is in the partition that its id tells; with
             `source.keyed` the producers decide, and it may be in any.
         now: the wall clock (s, UTC).
@@ -68,7 +68,7 @@ class ApiServer:
         watch: Watch,
         health: Health,
         *,
-        metrics: Callable[[], bytes],
+        metrics: Callable[[str], tuple[bytes, str]],
         located: bool,
         now: Callable[[], float],
     ) -> None:

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Mapping
 
 import structlog
 from aiokafka.structs import TopicPartition
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from streams.domain.alerts import Alert
 from streams.domain.events import Rejected
 from streams.domain.partition import CampaignPartition, EvaluationFailure
 from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
+from streams.observability.exposition import negotiate
 
 _log = structlog.get_logger(__name__)
 
@@ -156,8 +157,10 @@ class Metrics:
 
     # Asked
 
-    def page(self, partitions: Mapping[int, CampaignPartition]) -> bytes:
-        """Return all metrics in Prometheus's text format."""
+    def page(
+        self, partitions: Mapping[int, CampaignPartition], accept: str = ""
+    ) -> tuple[bytes, str]:
+        """Return all metrics and their content type, in the format that `Accept` asks for."""
         for gauge in (self._event_time, self._open_windows, self._cells, self._bytes):
             gauge.clear()
         for number, partition in partitions.items():
@@ -172,7 +175,8 @@ class Metrics:
                     d.state == state for p in partitions.values() for d in p.deliveries.deliveries()
                 )
             )
-        return generate_latest(self._registry)
+        write, content_type = negotiate(accept)
+        return write(self._registry), content_type
 
     def _look_at(self, number: str, partition: CampaignPartition) -> None:
         table = partition.table

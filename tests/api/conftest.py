@@ -90,7 +90,7 @@ async def running(
         holder,
         watch,
         health,
-        metrics=lambda: b"made_up 1.0\n",
+        metrics=lambda accept: (b"made_up 1.0\n", f"text/plain; asked={accept}"),
         located=located,
         now=now,
     )

@@ -38,9 +38,10 @@ async def test_health(start: StartApi) -> None:
 
 
 async def test_metrics(start: StartApi) -> None:
-    answer = await (await start(holder())).ask("/metrics")
+    answer = await (await start(holder())).ask("/metrics", headers={"Accept": "text/*"})
     assert answer.body == b"made_up 1.0\n"
-    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    assert answer.headers["Content-Type"] == "text/plain; asked=text/*"
+    assert answer.headers["Vary"] == "Accept"
 
 
 async def test_what_is_not_there_is_404(start: StartApi) -> None:

@@ -83,7 +83,7 @@ async def serve(options: argparse.Namespace) -> None:
         held,
         WATCH,
         WellHealth(),
-        metrics=lambda: b"",
+        metrics=lambda _: (b"", "text/plain"),
         located=True,
         now=time.time,
     )
