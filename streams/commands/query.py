@@ -214,13 +214,16 @@ def deliveries(api: "ApiClient", **options: Any) -> tuple[Item, list[Item], Colu
 
 
 def _token(file: Path | None) -> str | None:
+    from streams.configuration.files import read_small  # noqa: PLC0415 - `--help` does without
+
     if file is None:
         return os.environ.get(TOKEN_VARIABLE)
     try:
-        return file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise UsageError(f"--token-file {file}: cannot be read ({reason})") from None
+        return read_small(file).decode().strip()
+    except UnicodeDecodeError:
+        raise UsageError(f"--token-file {file}: is not UTF-8") from None
+    except ValueError as error:
+        raise UsageError(f"--token-file {file}: {error}") from None
 
 
 def _percent(rate: float | None) -> str:

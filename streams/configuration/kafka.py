@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from streams.configuration.files import check_small
 from streams.configuration.values import (
     Count,
     Flag,
@@ -18,6 +19,8 @@ from streams.configuration.values import (
 )
 
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+_LONGEST_TIMEOUT = 24 * 86_400.0
+"""Seconds: Kafka's protocol has milliseconds in 32 bits."""
 Guarantee = Literal["exactly-once", "at-least-once"]
 
 
@@ -39,10 +42,7 @@ class TlsSettings(Settings):
     @classmethod
     def _readable(cls, path: Path | None) -> Path | None:
         if path is not None:
-            try:
-                path.open("rb").close()
-            except OSError as error:
-                raise ValueError(f"cannot be read: {error.strerror}") from None
+            check_small(path)
         return path
 
     @model_validator(mode="after")
@@ -99,6 +99,13 @@ class KafkaSettings(Settings):
     transaction_timeout: PositiveDuration = 30.0
     tls: TlsSettings = TlsSettings()
     sasl: SaslSettings = SaslSettings()
+
+    @field_validator("session_timeout", "transaction_timeout")
+    @classmethod
+    def _fits_the_protocol(cls, seconds: float) -> float:
+        if seconds > _LONGEST_TIMEOUT:
+            raise ValueError("expected at most 24d")
+        return seconds
 
     @model_validator(mode="after")
     def _iam_is_encrypted(self) -> Self:

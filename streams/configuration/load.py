@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -22,6 +23,7 @@ from streams.errors import ConfigurationError
 
 DEFAULT_FILE = Path("config/campaign-streams.yaml")
 INCLUDE_VARIABLE = f"{PREFIX}INCLUDE"
+MOST_PROBLEMS = 50
 _INCLUDED = ("rules", "receivers")
 _ALLOWED = " and ".join(_INCLUDED)
 
@@ -100,7 +102,9 @@ def _validated(tree: Tree) -> Configuration:
     try:
         configuration = Configuration.model_validate(tree.values)
     except ValidationError as error:
-        problems = [*problems, *describe(error, tree)]
+        # Not all: each unknown key is compared with all that are known.
+        problems = [*problems, *islice(describe(error, tree), MOST_PROBLEMS + 1)]
     if problems:
-        raise ConfigurationError("\n".join(problems))
+        more = ["there are more problems"] if len(problems) > MOST_PROBLEMS else []
+        raise ConfigurationError("\n".join(problems[:MOST_PROBLEMS] + more))
     return configuration

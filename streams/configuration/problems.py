@@ -30,15 +30,12 @@ _EXPECTED = {
 _LONGEST_SHOWN = 80
 
 
-def describe(error: ValidationError, tree: Tree) -> list[str]:
+def describe(error: ValidationError, tree: Tree) -> Iterator[str]:
     """Say what is wrong, in the order of the models."""
-    return [
-        line
-        for details in error.errors()
+    for details in error.errors():
         # A default that depends on another value, which is reported itself.
-        if details["type"] != "default_factory_not_called"
-        for line in _lines(details, tree)
-    ]
+        if details["type"] != "default_factory_not_called":
+            yield from _lines(details, tree)
 
 
 def mask_url(text: str) -> str:

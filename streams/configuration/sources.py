@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from streams.configuration import schema
+from streams.configuration.files import read_small
 from streams.configuration.models import Configuration
 from streams.configuration.problems import show
 from streams.configuration.strict_yaml import read_text, scalar
@@ -18,6 +19,9 @@ URL_VARIABLE = f"{PREFIX}URL"
 TOKEN_VARIABLE = f"{PREFIX}TOKEN"
 # Of the programs, not of the configuration: which file, and whom `query` asks with what token.
 _NO_KEYS = frozenset({CONFIG_VARIABLE, URL_VARIABLE, TOKEN_VARIABLE})
+_INDEX = re.compile(r"\d{1,9}", re.ASCII)
+_LONGEST_NAME = 200
+_DEEPEST_HINT = 10
 # Stands for a secret that cannot be read, and would be a right one: the file is what is wrong, and
 # nobody should read of a missing secret as well. It is never used, as a problem ends the loading.
 _UNREAD = "whsec_" + "A" * 32
@@ -42,7 +46,7 @@ def variables(environ: Mapping[str, str]) -> dict[str, Keys]:
 def split_keys(text: str) -> Keys:
     """Keys from `rules.0.name` or `rules[0].name`."""
     parts = re.sub(r"\[(\d+)\]", r".\1", text).split(".")
-    return tuple(int(part) if part.isdecimal() else part for part in parts)
+    return tuple(int(part) if _INDEX.fullmatch(part) else part for part in parts)
 
 
 def assign(tree: Tree, keys: Keys, value: object, source: str, name: str) -> None:
@@ -50,7 +54,7 @@ def assign(tree: Tree, keys: Keys, value: object, source: str, name: str) -> Non
 
     What is wrong goes to the tree's problems.
     """
-    origin = f"{source} {name}"
+    origin = f"{source} {name[:_LONGEST_NAME]}"
     secret = schema.secret_from_file(keys)
     target = secret or keys
     annotation = schema.annotation_at(target)
@@ -124,11 +128,11 @@ def _read_secret(tree: Tree, origin: str, path: Path, annotation: Any) -> str | 
 
 def _read(path: Path) -> str:
     try:
-        text = path.read_text("utf-8").rstrip("\r\n")
-    except OSError as error:
-        raise ValueError(f"{show(str(path))} cannot be read: {error.strerror}") from None
+        text = read_small(path).decode().rstrip("\r\n")
     except UnicodeDecodeError:
         raise ValueError(f"{show(str(path))} is not UTF-8") from None
+    except ValueError as error:
+        raise ValueError(f"{show(str(path))} {error}") from None
     if not text.strip():
         raise ValueError(f"{show(str(path))} is empty")
     return text
@@ -150,6 +154,8 @@ def _from_text(text: str, annotation: Any, tree: Tree, origin: str) -> Any:
 
 
 def _hint(keys: Keys, source: str) -> str:
+    if len(keys) > _DEEPEST_HINT:
+        return ""
     near = schema.nearest(keys)
     if near and source == "environment":
         near = PREFIX + near.replace(".", "__").upper()

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from yaml.composer import ComposerError
 
+from streams.configuration.files import read_small
 from streams.configuration.tree import Keys, Tree
 from streams.errors import ConfigurationError
 
@@ -19,18 +20,43 @@ _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)", re.ASCII)
 _NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?", re.ASCII)
 _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "true": True, "false": False}
 _DEEPEST = 32
+_MOST_VALUES = 50_000
+"""What an alias stands for counts each time: a few lines of aliases of aliases are billions."""
+_LONGEST_NUMBER = 100
+"""Characters. Nothing counted or measured here needs more, and int() is slow for thousands."""
+
+
+class _TooDeepError(yaml.MarkedYAMLError):
+    """Nested deeper than any configuration is, and deeper than Python can follow."""
 
 
 class _Composer(yaml.SafeLoader):
-    """Resolves no plain scalar by itself: `scalar` does."""
+    """Resolves no plain scalar by itself, `scalar` does; and stops where it gets too deep."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own way to say it
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node and all in it."""
+        if self._depth > _DEEPEST:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise _TooDeepError(problem=f"nested more than {_DEEPEST} deep", problem_mark=mark)
+        self._depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
 
 def scalar(text: str) -> str | int | float | bool | None:
     """The value of a plain scalar."""
     if text in _WORDS:
         return _WORDS[text]
+    if len(text) > _LONGEST_NUMBER:
+        return text
     if _INTEGER.fullmatch(text):
         return int(text)
     return float(text) if _NUMBER.fullmatch(text) else text
@@ -43,11 +69,11 @@ def read_file(path: Path) -> Tree:
         ConfigurationError: it cannot be read, or is not YAML with keys at its top.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+        text = read_small(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: is not UTF-8 (byte {error.start})") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
     tree = Tree()
     value = _Reader(str(path), tree).read(text)
     if value is not None and not isinstance(value, dict):
@@ -69,10 +95,14 @@ def read_text(text: str, origin: str) -> tuple[Any, list[str]]:
 class _Reader:
     def __init__(self, name: str, tree: Tree, *, lines: bool = True) -> None:
         self.name, self.tree, self.lines = name, tree, lines
+        self._values = 0
 
     def read(self, text: str) -> Any:
         try:
             node = yaml.compose(text, Loader=_Composer)
+        except _TooDeepError as error:
+            place = self._place(error.problem_mark)
+            raise ConfigurationError(f"{place}: is {error.problem}") from None
         except yaml.MarkedYAMLError as error:
             place = self._place(error.problem_mark or error.context_mark)
             raise ConfigurationError(f"{place}: is not YAML: {_explain(error)}") from None
@@ -86,6 +116,9 @@ class _Reader:
     def _value(self, node: yaml.Node, keys: Keys) -> Any:
         place = self._place(node.start_mark)
         self.tree.origins.setdefault(keys, place)
+        self._values += 1
+        if self._values > _MOST_VALUES:
+            raise ConfigurationError(f"{place}: has more than {_MOST_VALUES:,} values up to here")
         if len(keys) > _DEEPEST:
             raise ConfigurationError(f"{place}: is nested more than {_DEEPEST} deep")
         if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":

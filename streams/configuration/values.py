@@ -25,6 +25,7 @@ from pydantic import (
 
 HIDDEN = "********"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST_DURATION = 1_000_000 * 86_400.0
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _SERVER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})", re.ASCII)
@@ -70,6 +71,8 @@ def parse_duration(value: object) -> float:
         seconds = float(value)
     if not math.isfinite(seconds) or seconds < 0:
         raise ValueError("expected a duration such as 200ms, 5s, 1m, 24h or 7d, or seconds")
+    if seconds > _LONGEST_DURATION:
+        raise ValueError("expected a duration of at most 1000000d")
     # Sums of binary fractions: 0.1 s is 100 ms, not 0.1000000000001.
     return round(seconds, 6)
 
@@ -166,7 +169,7 @@ Secret = Annotated[SecretStr, PlainSerializer(lambda _: HIDDEN, return_type=str,
 """Hidden wherever it is printed; `get_secret_value()` where it is used."""
 
 Flag = StrictBool
-Count = Annotated[StrictInt, Field(ge=1)]
+Count = Annotated[StrictInt, Field(ge=1, le=2**31 - 1)]
 Port = Annotated[StrictInt, Field(ge=0, le=_HIGHEST_PORT)]
 Share = Annotated[StrictFloat, Field(gt=0, lt=1)]
 Text = Annotated[str, StringConstraints(min_length=1)]
