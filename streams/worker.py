@@ -165,6 +165,7 @@ class Worker:
                 settings.url,
                 tuple(secret.get_secret_value() for secret in settings.secrets),
                 settings.timeout,
+                kind=settings.kind,
             )
             for settings in self.configuration.receivers
         ]

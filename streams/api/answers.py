@@ -10,6 +10,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from streams.domain.alerts import State
 from streams.domain.deliveries import DeliveryState
+from streams.domain.receivers import ReceiverStatus
 from streams.domain.rules import ScopeKind
 from streams.domain.transitions import AlertData
 
@@ -230,6 +231,33 @@ class OneDelivery(Answer, kw_only=True):
     """One delivery."""
 
     delivery: Delivery
+
+
+class Receiver(Struct, kw_only=True):
+    """Somebody who hears of alerts.
+
+    A `disabled` one answered 410 Gone and gets nothing; a `paused` one asked for nothing before
+    `until`. `since` says from when on its state holds, null if it was always so; `reason` is what
+    it answered.
+    """
+
+    name: str
+    state: ReceiverStatus
+    since: str | None
+    until: str | None
+    reason: str | None
+
+
+class Receivers(Answer, kw_only=True):
+    """All receivers of the configuration, in its order."""
+
+    receivers: list[Receiver]
+
+
+class OneReceiver(Answer, kw_only=True):
+    """One receiver."""
+
+    receiver: Receiver
 
 
 class HealthStatus(Struct):

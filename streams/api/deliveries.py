@@ -14,6 +14,7 @@ from streams.api.problems import ProblemError, not_found
 from streams.api.routing import Route
 from streams.domain import deliveries as domain
 from streams.domain.partition import CampaignPartition
+from streams.domain.receivers import ReceiverBook
 from streams.domain.transitions import rfc3339
 
 STATE = choice("state", ("pending", "given-up"), "Only deliveries in this state.")
@@ -22,9 +23,11 @@ ALERT = text("alert_id", "Only what is about this alert.")
 DELIVERY_ID = text("delivery_id", "The delivery's id.")
 
 
-def show(delivery: domain.Delivery) -> answers.Delivery:
-    """Return a delivery as the API shows it."""
+def show(delivery: domain.Delivery, receivers: ReceiverBook) -> answers.Delivery:
+    """Return a delivery as the API shows it, given what its partition keeps of receivers."""
     waiting = delivery.state == "pending"
+    record = receivers.get(delivery.receiver)
+    paused_until = record.paused_until(record.target) if record is not None else 0.0
     return answers.Delivery(
         delivery_id=delivery.delivery_id,
         webhook_id=delivery.webhook_id,
@@ -35,7 +38,7 @@ def show(delivery: domain.Delivery) -> answers.Delivery:
         state=delivery.state,
         attempts=delivery.attempts,
         created_at=rfc3339(delivery.created_at),
-        next_attempt_at=rfc3339(delivery.next_attempt_at) if waiting else None,
+        next_attempt_at=rfc3339(max(delivery.next_attempt_at, paused_until)) if waiting else None,
         last_error=delivery.last_error,
     )
 
@@ -46,7 +49,7 @@ async def deliveries(context: Context, ask: Ask) -> answers.Deliveries:
     def wanted(partition: CampaignPartition) -> Iterator[answers.Delivery]:
         for delivery in partition.deliveries.deliveries():
             if _is_wanted(delivery, ask):
-                yield show(delivery)
+                yield show(delivery, partition.receivers)
 
     return await _NEWEST.page(context, ask, wanted)
 
@@ -82,13 +85,20 @@ async def replay(context: Context, ask: Ask) -> answers.OneDelivery:
             delivery = partition.deliveries.get(delivery_id)
             if delivery is None:
                 continue
+            record = partition.receivers.get(delivery.receiver)
+            if record is not None and record.status == "disabled":
+                raise ProblemError(
+                    HTTPStatus.CONFLICT,
+                    f"receiver {delivery.receiver} answered 410 Gone: enable it first, "
+                    "see /v1/receivers",
+                )
             if not partition.deliveries.replay(delivery_id, context.now()):
                 raise ProblemError(
                     HTTPStatus.CONFLICT,
                     f"delivery {delivery_id} was not given up, it is still being tried: "
                     f"next at {rfc3339(delivery.next_attempt_at)}",
                 )
-            return answers.OneDelivery(as_of="", delivery=show(delivery))
+            return answers.OneDelivery(as_of="", delivery=show(delivery, partition.receivers))
         return None
 
     everywhere = context.cluster.everywhere()

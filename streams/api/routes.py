@@ -1,12 +1,13 @@
 """Every route there is."""
 
-from streams.api import alerts, campaigns, deliveries, operations, pages, windows
+from streams.api import alerts, campaigns, deliveries, operations, pages, receivers, windows
 
 ROUTES = (
     *campaigns.ROUTES,
     *windows.ROUTES,
     *alerts.ROUTES,
     *deliveries.ROUTES,
+    *receivers.ROUTES,
     *operations.ROUTES,
     *pages.ROUTES,
 )

@@ -35,7 +35,7 @@ Columns = dict[str, Callable[[Item], object]]
     ),
 )
 def command() -> None:
-    """Ask the API about campaigns, windows, alerts, rules and deliveries.
+    """Ask the API about campaigns, windows, alerts, rules, receivers and deliveries.
 
     Times are in UTC.
     """
@@ -211,6 +211,21 @@ def deliveries(api: "ApiClient", **options: Any) -> tuple[Item, list[Item], Colu
         "delivery": lambda row: row["delivery_id"],
     }
     return answer, answer["deliveries"], columns
+
+
+@command.command(epilog=examples(f"{PROGRAM} query receivers"))
+@_asking
+def receivers(api: "ApiClient") -> tuple[Item, list[Item], Columns]:
+    """List receivers: who of them asked for a pause, or answered 410 Gone."""
+    answer = api.get("v1", "receivers")
+    columns: Columns = {
+        "receiver": lambda row: row["name"],
+        "state": lambda row: row["state"],
+        "since": lambda row: row["since"] or "",
+        "until": lambda row: row["until"] or "",
+        "reason": lambda row: row["reason"] or "",
+    }
+    return answer, answer["receivers"], columns
 
 
 def _token(file: Path | None) -> str | None:

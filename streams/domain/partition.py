@@ -16,6 +16,7 @@ from streams.domain.clock import EventClock
 from streams.domain.counts import Cell, StatusGroups
 from streams.domain.deliveries import Delivery, DeliveryQueue
 from streams.domain.pages import PageRecord
+from streams.domain.receivers import ReceiverBook
 from streams.domain.rules import Rule, Scope
 from streams.domain.table import WindowTable
 from streams.domain.transitions import AlertData, Transition
@@ -70,6 +71,7 @@ class CampaignPartition:
             watch.rules, watch.windows.size, watch.windows.retention, watch.new_id, watch.base_url
         )
         self.deliveries = DeliveryQueue()
+        self.receivers = ReceiverBook()
         self._rules = {rule.name: rule for rule in watch.rules}
         self._hits = frozenset[str]().union(*(rule.statuses for rule in watch.rules))
         self._least_attempts = max(1, min((rule.min_attempts for rule in watch.rules), default=1))
@@ -220,6 +222,7 @@ class CampaignPartition:
             *self.table.take_changes(now),
             *self.alerts.take_changes(),
             *self.deliveries.take_changes(),
+            *self.receivers.take_changes(),
         ]
 
     def restore(self, key: bytes, value: bytes | None) -> None:
@@ -240,6 +243,8 @@ class CampaignPartition:
                 self.alerts.restore(alert_id, value)
             case ["delivery", str(), str(delivery_id)]:
                 self.deliveries.restore(delivery_id, value)
+            case ["receiver", str(name)]:
+                self.receivers.restore(name, value)
             case other:
                 raise ValueError(f"not a key of the state topic: {other!r}")
 

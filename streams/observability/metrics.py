@@ -1,5 +1,6 @@
 """What the worker tells Prometheus."""
 
+import time
 from collections import Counter as Tallied
 from collections.abc import Iterable, Mapping
 
@@ -10,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from streams.domain.alerts import Alert
 from streams.domain.events import Rejected
 from streams.domain.partition import CampaignPartition, EvaluationFailure
+from streams.domain.receivers import standing
 from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
 from streams.observability.exposition import negotiate
@@ -61,6 +63,9 @@ class Metrics:
         self._bytes = self._gauge("window_table_bytes", "Packed size of windows", "partition")
         self._alerts = self._gauge("alerts", "Alerts by rule and state", "rule", "state")
         self._outbox = self._gauge("outbox_deliveries", "Deliveries by state", "state")
+        self._receivers = self._gauge(
+            "receivers_restricted", "Receivers that are paused or disabled", "state"
+        )
         self._rebalances = self._counter("rebalances", "Times the group was shared out anew")
         self._recovered = self._gauge(
             "recovery_progress_ratio", "Share of the state that is read back", "partition"
@@ -175,6 +180,9 @@ class Metrics:
                     d.state == state for p in partitions.values() for d in p.deliveries.deliveries()
                 )
             )
+        restricted = _restricted(partitions.values(), time.time())
+        for state in ("paused", "disabled"):
+            self._receivers.labels(state).set(restricted[state])
         write, content_type = negotiate(accept)
         return write(self._registry), content_type
 
@@ -189,3 +197,11 @@ class Metrics:
 def _alerts(partitions: Iterable[CampaignPartition]) -> Tallied[tuple[str, str]]:
     alerts: Iterable[Alert] = (a for p in partitions for a in p.alerts.alerts())
     return Tallied((alert.rule, alert.state) for alert in alerts)
+
+
+def _restricted(partitions: Iterable[CampaignPartition], now: float) -> Tallied[str]:
+    """Count the receivers that get nothing at wall-clock `now` (s), by the reason for that."""
+    books = [partition.receivers for partition in partitions]
+    names = {name for book in books for name in book.names()}
+    known = (standing(name, books) for name in names)
+    return Tallied(each.status for each in known if each is not None and each.holds(now))

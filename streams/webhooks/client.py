@@ -1,6 +1,7 @@
 """One attempt to send one webhook."""
 
 import asyncio
+import hashlib
 import socket
 import ssl
 from dataclasses import dataclass, field
@@ -42,6 +43,11 @@ class Receiver:
     timeout: float = 10.0
     max_concurrency: int = 8
     kind: str = "webhook"
+
+    @property
+    def target(self) -> str:
+        """A digest of the URL: tells whether it is still the same, and not what it is."""
+        return hashlib.sha256(self.url.encode()).hexdigest()[:16]
 
 
 class WebhookClient:

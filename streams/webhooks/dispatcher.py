@@ -7,15 +7,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
+from urllib.parse import quote
 
 import structlog
 
 from streams.domain.deliveries import Delivery, DeliveryQueue
 from streams.domain.partition import Holder
+from streams.domain.receivers import ReceiverBook, ReceiverRecord, lifted, standing
+from streams.domain.transitions import rfc3339
 from streams.webhooks.client import Receiver
 from streams.webhooks.outcomes import Delivered, Disable, GiveUp, Outcome, Retry
 from streams.webhooks.outlet import Job, Outlet
+from streams.webhooks.pace import Pace
 from streams.webhooks.schedule import next_attempt_at
+
+SHORTEST_REST_S = 0.005
+"""So that many receivers that fail do not make the dispatcher look all the time."""
 
 log = structlog.get_logger(__name__)
 
@@ -63,9 +70,11 @@ class Timing:
 class Dispatcher:
     """Sends the deliveries of the partitions that `holder` has ready.
 
-    A result for a partition that went away meanwhile is dropped: its next owner sends again. A
-    receiver that answers 410 gets nothing more until a restart; what is owed to it is given up,
-    from where it can be sent again.
+    A result for a partition that went away meanwhile is dropped: its next owner sends again. What
+    an answer says of the receiver as a whole is kept in every partition that is here. One that
+    asked for peace gets nothing before the time it named. One that answered 410 gets nothing until
+    somebody enables it, or its URL changes; its deliveries are given up, from where they can be
+    sent again.
     """
 
     def __init__(
@@ -82,11 +91,11 @@ class Dispatcher:
         self._metrics = metrics
         self._receivers = {receiver.name: receiver for receiver in receivers}
         self._outlets = {
-            name: Outlet(self._attempt, receiver.max_concurrency)
+            name: Outlet(self._attempt, Pace(receiver.max_concurrency), timing.clock)
             for name, receiver in self._receivers.items()
         }
-        self._disabled: set[str] = set()
         self._queues: list[DeliveryQueue] = []
+        self._books: list[ReceiverBook] = []
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -118,42 +127,108 @@ class Dispatcher:
             except Exception:  # deliveries go on, whatever was wrong with one
                 log.exception("looking for due deliveries failed")
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._timing.poll_interval):
+                async with asyncio.timeout(self._rest()):
                     await self._woken.wait()
 
+    def _rest(self) -> float:
+        """Return how long (s) to wait for being woken."""
+        now, longest = self._timing.clock(), self._timing.poll_interval
+        times = [o.resumes_at for o in self._outlets.values() if o.resumes_at is not None]
+        # Those that could go on and do not wait for the end of an attempt, which wakes.
+        return min([longest, *(max(at - now, SHORTEST_REST_S) for at in times if at > now)])
+
     def _look(self) -> None:
-        queues = [partition.deliveries for partition in self._holder.ready().values()]
+        partitions = list(self._holder.ready().values())
+        queues = [partition.deliveries for partition in partitions]
         if queues != self._queues:
             self._queues = queues
             for outlet in self._outlets.values():
                 outlet.keep(lambda job: job.queue in queues)
+        self._books = [partition.receivers for partition in partitions]
+        for name, outlet in self._outlets.items():
+            self._look_after(name, outlet)
         for queue in queues:
             for delivery in queue.due(self._timing.clock()):
                 self._hand_on(Job(queue, delivery))
+
+    def _look_after(self, name: str, outlet: Outlet) -> None:
+        """Do what is known of a receiver, and go on with what waits for it."""
+        record, target = standing(name, self._books), self._receivers[name].target
+        if record is not None and record.status != "enabled" and record.target != target:
+            log.info("receiver enabled: it has another URL", receiver=name)
+            self._note(name, lifted(record, target, self._timing.clock()))
+            record = None
+        outlet.pace.paused_until = record.paused_until(target) if record is not None else 0.0
+        if record is not None and record.is_disabled(target):
+            for job in outlet.take_waiting():
+                self._give_up(job, _why_disabled(name, record))
+        else:
+            outlet.go_on()
 
     def _hand_on(self, job: Job) -> None:
         name = job.delivery.receiver
         if name not in self._receivers:
             self._give_up(job, f"receiver {name} is not in the configuration any more")
-        elif name in self._disabled:
-            self._give_up(
-                job, f"receiver {name} answered 410 Gone; nothing is sent until a restart"
-            )
+            return
+        record = standing(name, self._books)
+        if record is not None and record.is_disabled(self._receivers[name].target):
+            self._give_up(job, _why_disabled(name, record))
         else:
             self._outlets[name].put(job)
+
+    def _note(self, name: str, record: ReceiverRecord) -> None:
+        """Keep what is known of a receiver in every partition that is here."""
+        for book in self._books:
+            book.note(name, record)
 
     async def _attempt(self, job: Job) -> None:
         delivery = job.delivery
         if not self._holds(job.queue):
             job.queue.release(delivery)
-        elif delivery.receiver in self._disabled:
-            self._hand_on(job)
+            return
+        outcome = await self._send(delivery)
+        self._learn(delivery.receiver, outcome)
+        if self._holds(job.queue):
+            self._record(job, outcome)
         else:
-            outcome = await self._send(delivery)
-            if self._holds(job.queue):
-                self._record(job, outcome)
-            else:
-                _log_of(delivery).info("webhook result dropped: the partition has moved")
+            _log_of(delivery).info("webhook result dropped: the partition has moved")
+        # The next of the same alert may be due.
+        self.wake()
+
+    def _learn(self, name: str, outcome: Outcome) -> None:
+        """Take note of what an attempt says of the receiver, beyond its own delivery."""
+        pace, now = self._outlets[name].pace, self._timing.clock()
+        match outcome:
+            case Delivered():
+                pace.succeeded()
+            case Retry(retry_after=asked) if asked:
+                pace.failed(now)
+                self._pause(name, outcome.reason, now, asked)
+            case Retry():
+                pace.failed(now)
+            case Disable():
+                self._disable(name, outcome.reason, now)
+
+    def _pause(self, name: str, reason: str, now: float, seconds: float) -> None:
+        until = now + seconds
+        pace, target = self._outlets[name].pace, self._receivers[name].target
+        record = standing(name, self._books)
+        if record is not None and record.is_disabled(target):
+            return
+        if until > pace.paused_until:
+            if now >= pace.paused_until:
+                log.warning("receiver asks for peace", receiver=name, seconds=round(seconds, 1))
+            pace.paused_until = until
+            self._note(name, ReceiverRecord("paused", target, now, until, reason))
+
+    def _disable(self, name: str, reason: str, now: float) -> None:
+        target = self._receivers[name].target
+        record = standing(name, self._books)
+        if record is None or not record.is_disabled(target):
+            log.error("receiver disabled: it answered 410 Gone", receiver=name, reason=reason)
+            self._note(name, ReceiverRecord("disabled", target, now, reason=reason))
+            # Now: at the end of this attempt the next one would begin.
+            self._look_after(name, self._outlets[name])
 
     def _holds(self, queue: DeliveryQueue) -> bool:
         return any(p.deliveries is queue for p in self._holder.ready().values())
@@ -184,10 +259,7 @@ class Dispatcher:
                 self._failed(job, outcome.reason, None)
             case Disable():
                 self._metrics.attempted(kind, "disabled")
-                self._disable(job.delivery.receiver)
                 self._failed(job, outcome.reason, None)
-        # The next of the same alert may be due.
-        self.wake()
 
     def _delivered(self, job: Job, outcome: Delivered) -> None:
         delivery = job.delivery
@@ -215,15 +287,17 @@ class Dispatcher:
             wait = round(retry_at - self._timing.clock(), 1)
             told.warning("webhook attempt failed", retry_in_seconds=wait)
 
-    def _disable(self, name: str) -> None:
-        if name not in self._disabled:
-            self._disabled.add(name)
-            log.error("receiver disabled until restart: it answered 410 Gone", receiver=name)
-
     def _give_up(self, job: Job, reason: str) -> None:
         job.queue.give_up(job.delivery, reason)
         _log_of(job.delivery).error("webhook given up", reason=reason)
         self.wake()
+
+
+def _why_disabled(name: str, record: ReceiverRecord) -> str:
+    return (
+        f"receiver {name} answered 410 Gone at {rfc3339(record.since)}: "
+        f"POST /v1/receivers/{quote(name, safe='')}/enable lifts that"
+    )
 
 
 def _log_of(delivery: Delivery) -> structlog.stdlib.BoundLogger:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.domain.deliveries import Delivery, DeliveryQueue
+from streams.webhooks.pace import Pace
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,26 +19,54 @@ class Job:
 
 
 class Outlet:
-    """Waiting and running attempts for one receiver, at most `limit` of them running.
+    """Waiting and running attempts for one receiver.
 
     Whatever is not attempted to its end goes back to its queue.
+
+    Args:
+        attempt: makes one.
+        pace: says how many may be under way.
+        clock: wall-clock time, seconds since the epoch.
     """
 
-    def __init__(self, attempt: Callable[[Job], Coroutine[Any, Any, None]], limit: int) -> None:
+    def __init__(
+        self,
+        attempt: Callable[[Job], Coroutine[Any, Any, None]],
+        pace: Pace,
+        clock: Callable[[], float],
+    ) -> None:
+        self.pace = pace
         self._attempt = attempt
-        self._limit = limit
+        self._clock = clock
         self._waiting: deque[Job] = deque()
         self._running: dict[asyncio.Task[None], Job] = {}
 
     def put(self, job: Job) -> None:
         """Attempt a delivery as soon as there is room."""
         self._waiting.append(job)
-        self._start_waiting()
+        self.go_on()
+
+    @property
+    def resumes_at(self) -> float | None:
+        """When (s) to `go_on`; null if nothing waits for the time."""
+        return self.pace.resumes_at if self._waiting else None
+
+    def go_on(self) -> None:
+        """Start what waits, as far as there is room."""
+        while self._waiting and self.pace.room(len(self._running), self._clock()):
+            job = self._waiting.popleft()
+            task = asyncio.create_task(self._attempt(job))
+            self._running[task] = job
+            task.add_done_callback(self._ended)
+
+    def take_waiting(self) -> list[Job]:
+        """Hand out what waits, in order: it will not be attempted."""
+        waiting, self._waiting = self._waiting, deque()
+        return list(waiting)
 
     def keep(self, wanted: Callable[[Job], bool]) -> None:
         """Break off whatever is not wanted any more, waiting or running."""
-        waiting, self._waiting = self._waiting, deque()
-        for job in waiting:
+        for job in self.take_waiting():
             if wanted(job):
                 self._waiting.append(job)
             else:
@@ -48,8 +77,7 @@ class Outlet:
 
     async def close(self, grace: float) -> None:
         """Start no more attempts; break off what is still under way after `grace` seconds."""
-        waiting, self._waiting = self._waiting, deque()
-        for job in waiting:
+        for job in self.take_waiting():
             job.queue.release(job.delivery)
         if self._running:
             _, late = await asyncio.wait(self._running, timeout=grace)
@@ -57,16 +85,9 @@ class Outlet:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    def _start_waiting(self) -> None:
-        while self._waiting and len(self._running) < self._limit:
-            job = self._waiting.popleft()
-            task = asyncio.create_task(self._attempt(job))
-            self._running[task] = job
-            task.add_done_callback(self._ended)
-
     def _ended(self, task: asyncio.Task[None]) -> None:
         job = self._running.pop(task)
         # Here and not in the attempt: a task that is cancelled early never begins.
         if task.cancelled():
             job.queue.release(job.delivery)
-        self._start_waiting()
+        self.go_on()

@@ -62,6 +62,7 @@ async def test_every_answer_is_as_described(start: StartApi) -> None:
         "alert_id": alert_id,
         "delivery_id": delivery_id,
         "file": "dashboard.html",
+        "name": "ops",
     }
     queries = {
         "/v1/campaigns": "?recent=5&sort=-failure_rate",

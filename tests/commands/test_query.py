@@ -77,6 +77,7 @@ def test_tables(api: RunningApi, capsys: pytest.CaptureFixture[str]) -> None:
         (["alerts", "--state", "firing"], ["failure-spike", "40 of 200", "critical"]),
         (["rules"], ["failure-spike", "10.00%", "threshold"]),
         (["deliveries", "--state", "given-up"], ["ops", "HTTP 500"]),
+        (["receivers"], ["ops", "enabled"]),
     ):
         assert query(*arguments, "--url", api.url) == 0
         printed = capsys.readouterr()

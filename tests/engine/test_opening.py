@@ -58,6 +58,7 @@ def delivery(delivery_id: str = "d", **change: Any) -> bytes:
 
 
 DELIVERY_KEY = orjson.dumps(("delivery", "c", "d"))
+RECEIVER_KEY = orjson.dumps(("receiver", "ops"))
 ALERT_KEY = orjson.dumps(("alert", "c", "a"))
 
 
@@ -110,6 +111,7 @@ def state(broker: RunningBroker, unique: str) -> State:
         pytest.param(DELIVERY_KEY, delivery(attempts="many"), id="delivery, wrong type"),
         pytest.param(DELIVERY_KEY, b"{}", id="delivery, fields missing"),
         pytest.param(DELIVERY_KEY, delivery("another"), id="delivery, another one"),
+        pytest.param(RECEIVER_KEY, b'{"status": "gone"}', id="receiver, wrong word"),
         pytest.param(ALERT_KEY, b"\xff", id="alert, no JSON"),
         pytest.param(ALERT_KEY, b"{}", id="alert, fields missing"),
         pytest.param(CLOCK_KEY, b"[]", id="clock, no object"),

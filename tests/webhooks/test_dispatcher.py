@@ -1,6 +1,7 @@
 """From queues to receivers: real servers, or a sender whose answers the test holds back."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from structlog.typing import EventDict
 from streams.domain.counts import StatusGroups
 from streams.domain.deliveries import Delivery, DeliveryQueue
 from streams.domain.partition import CampaignPartition, Watch
+from streams.domain.receivers import lifted
 from streams.domain.windows import WindowPolicy
 from streams.webhooks.client import Receiver, WebhookClient
 from streams.webhooks.dispatcher import Dispatcher, Sender, Timing
@@ -98,6 +100,14 @@ def owe(queue: DeliveryQueue, alert: str, sequence: int = 1, receiver: str = "op
     list(queue.take_changes())
     queue.flush_committed()
     return delivery
+
+
+def read_back(before: CampaignPartition) -> CampaignPartition:
+    """Return the partition as its next owner reads it from the state topic."""
+    after = partition(before.number)
+    for key, value in before.take_changes(0.0):
+        after.restore(key, value)
+    return after
 
 
 def to(url: str, name: str = "ops", **more: float) -> Receiver:
@@ -304,7 +314,7 @@ async def test_without_being_woken_it_looks_now_and_then() -> None:
 
 
 async def test_gone_disables_a_receiver_and_only_that() -> None:
-    holder, metrics = FakeHolder(), CountingMetrics()
+    holder, metrics = FakeHolder(2), CountingMetrics()
     for alert in "abc":
         owe(holder.queue(), alert, 1)
         owe(holder.queue(), alert, 2)
@@ -314,15 +324,165 @@ async def test_gone_disables_a_receiver_and_only_that() -> None:
         async with running(holder, *receivers, metrics=metrics) as dispatcher:
             await other.wait_for(1)
             await until(lambda: len(holder.queue()) == 0)
-            owe(holder.queue(), "later")
+            owe(holder.queue(1), "later")
             dispatcher.wake()
-            await until(lambda: len(holder.queue()) == 0)
+            await until(lambda: len(holder.queue(1)) == 0)
 
         assert len(collector.arrivals) == 1
-    given_up = holder.queue().deliveries()
+    given_up = holder.queue().deliveries() + holder.queue(1).deliveries()
     assert len(given_up) == 7
     assert all("410" in (delivery.last_error or "") for delivery in given_up)
+    assert "POST /v1/receivers/ops/enable" in (given_up[-1].last_error or "")
     assert sorted(metrics.results) == ["delivered", "disabled"]
+
+
+async def test_gone_is_remembered_over_restarts_wherever_the_partitions_go() -> None:
+    holder = FakeHolder(2)
+    owe(holder.queue(), "a")
+    async with Collector(status(410)) as collector:
+        async with running(holder, to(collector.url)):
+            await until(lambda: len(holder.queue()) == 0)
+        for number in range(2):
+            # What another worker reads back, which gets only one of the partitions.
+            elsewhere = FakeHolder(0)
+            elsewhere.held = {number: read_back(holder.held[number])}
+            delivery = owe(elsewhere.queue(number), "b")
+            async with running(elsewhere, to(collector.url)):
+                await until(lambda delivery=delivery: delivery.state == "given-up")  # type: ignore[misc]
+
+        assert len(collector.arrivals) == 1
+
+
+async def test_a_receiver_that_is_enabled_gets_what_comes_then() -> None:
+    holder = FakeHolder(2)
+    owe(holder.queue(), "a")
+    async with Collector(status(410)) as collector:
+        receiver = to(collector.url)
+        async with running(holder, receiver) as dispatcher:
+            await until(lambda: len(holder.queue()) == 0)
+            # In one partition is enough: of what they say the newest holds.
+            book = holder.held[1].receivers
+            book.note("ops", lifted(book.get("ops"), receiver.target, 0.0))
+            assert holder.queue().replay("a.1.ops", 0.0)
+            dispatcher.wake()
+            await collector.wait_for(2)
+            await until(lambda: holder.queue().deliveries() == [])
+
+
+async def test_a_receiver_with_another_url_is_another_one() -> None:
+    holder = FakeHolder()
+    owe(holder.queue(), "a")
+    async with Collector(status(410)) as former, Collector() as latter:
+        async with running(holder, to(former.url)):
+            await until(lambda: len(holder.queue()) == 0)
+        owe(holder.queue(), "b")
+        async with running(holder, to(latter.url)):
+            await latter.wait_for(1)
+        record = holder.held[0].receivers.get("ops")
+        assert record is not None
+        assert record.status == "enabled"
+
+
+# Receivers that ask for peace, and those that fail
+
+
+class Clock:
+    """A wall clock that stands still."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("code", [429, 502, 503, 504])
+async def test_peace_is_for_the_receiver(code: int) -> None:
+    """Whatever is due to it, of whichever partition, waits; nobody else does."""
+    holder, clock = FakeHolder(3), Clock()
+    for number in range(3):
+        for alert in range(20):
+            owe(holder.queue(number), f"{number}-{alert}")
+    timing = Timing((0.0,), poll_interval=0.005, clock=clock)
+    async with Collector(status(code, Retry_After="30")) as collector, Collector() as other:
+        receivers = (to(collector.url, max_concurrency=1), to(other.url, "other"))
+        async with running(holder, *receivers, timing=timing) as dispatcher:
+            await collector.wait_for(1)
+            await until(lambda: holder.held[0].receivers.get("ops") is not None)
+            owe(holder.queue(1), "later")
+            owe(holder.queue(1), "x", receiver="other")
+            dispatcher.wake()
+            await other.wait_for(1)
+            clock.now += 29.9
+            await asyncio.sleep(0.05)
+            assert len(collector.arrivals) == 1
+            clock.now += 5.0
+            await collector.wait_for(62)
+            await until(lambda: all(len(each.deliveries) == 0 for each in holder.held.values()))
+
+
+async def test_peace_is_kept_over_a_restart_wherever_the_partitions_go() -> None:
+    holder, clock = FakeHolder(2), Clock()
+    owe(holder.queue(), "a")
+    timing = Timing((3600.0,), poll_interval=0.005, clock=clock)
+    async with Collector(status(503, Retry_After="30")) as collector:
+        async with running(holder, to(collector.url), timing=timing):
+            await until(lambda: holder.held[1].receivers.get("ops") is not None)
+        elsewhere = FakeHolder(0)
+        elsewhere.held = {1: read_back(holder.held[1])}
+        owe(elsewhere.queue(1), "b")
+        async with running(elsewhere, to(collector.url), timing=timing):
+            await asyncio.sleep(0.05)
+            assert len(collector.arrivals) == 1
+            clock.now += 30.0
+            await collector.wait_for(2)
+
+
+async def test_a_success_does_not_end_the_peace_that_was_asked_for() -> None:
+    holder, sender, clock = FakeHolder(), HeldBack(), Clock()
+    for alert in "abc":
+        owe(holder.queue(), alert)
+    timing = Timing((3600.0,), poll_interval=0.005, clock=clock)
+    async with running(holder, to("", max_concurrency=2), sender=sender, timing=timing):
+        await until(lambda: len(sender.asked) == 2)
+        sender.answer(Retry("status", "no", 30.0), 0)
+        sender.answer(Delivered(204), 1)
+        await until(lambda: len(holder.queue()) == 2)
+        await asyncio.sleep(0.05)
+        assert len(sender.asked) == 2
+        clock.now += 30.0
+        await until(lambda: len(sender.asked) == 3)
+
+
+async def test_a_receiver_that_fails_is_not_tried_with_all_that_waits() -> None:
+    """Its next attempts are one at a time, and with time between them."""
+
+    class Failing:
+        under_way = most_under_way = attempts = 0
+
+        async def send(self, receiver: Receiver, webhook_id: str, body: str, now: float) -> Outcome:
+            del receiver, webhook_id, body, now
+            self.attempts += 1
+            self.under_way += 1
+            self.most_under_way = max(self.most_under_way, self.under_way)
+            await asyncio.sleep(0)
+            self.under_way -= 1
+            return Retry("connection", "no")
+
+    holder, sender, clock = FakeHolder(), Failing(), Clock()
+    for alert in range(1000):
+        owe(holder.queue(), f"a{alert}")
+    timing = Timing((3600.0,), poll_interval=0.005, clock=clock)
+    async with running(holder, to(""), sender=sender, timing=timing):
+        await until(lambda: sender.attempts == 8)
+        await asyncio.sleep(0.05)
+        assert (sender.attempts, sender.most_under_way) == (8, 8)
+        sender.most_under_way = 0
+        for more in range(1, 20):
+            clock.now += 1.0
+            await until(lambda more=more: sender.attempts == 8 + more)  # type: ignore[misc]
+        assert sender.most_under_way == 1
+        assert len(holder.queue()) == 1000
 
 
 async def test_what_is_owed_to_a_receiver_that_was_removed_is_given_up() -> None:

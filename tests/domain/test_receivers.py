@@ -1,0 +1,71 @@
+"""What partitions keep of receivers, and what of it holds."""
+
+from msgspec.structs import replace
+
+from streams.domain.receivers import ReceiverBook, ReceiverRecord, lifted, standing
+
+GONE = ReceiverRecord("disabled", "t", 100.0, reason="gone")
+PAUSED = ReceiverRecord("paused", "t", 200.0, 230.0, "busy")
+
+
+def books(*records: ReceiverRecord) -> list[ReceiverBook]:
+    made = []
+    for record in records:
+        made.append(ReceiverBook())
+        made[-1].note("ops", record)
+    return made
+
+
+def test_what_nobody_knows_anything_of() -> None:
+    assert standing("ops", []) is None
+    assert standing("others", books(GONE)) is None
+
+
+def test_gone_outlasts_a_pause_whenever_that_was() -> None:
+    assert standing("ops", books(PAUSED, GONE)) == GONE
+    assert standing("ops", books(replace(GONE, since=300.0), PAUSED)) == replace(GONE, since=300.0)
+
+
+def test_of_pauses_the_one_that_ends_last_holds() -> None:
+    longer = replace(PAUSED, since=150.0, until=240.0)
+    assert standing("ops", books(PAUSED, longer)) == longer
+
+
+def test_enabling_lifts_what_was_known_by_then_and_nothing_later() -> None:
+    enabled = lifted(GONE, "t", 150.0)
+    assert enabled == ReceiverRecord("enabled", "t", 150.0)
+    assert standing("ops", books(GONE, enabled)) == enabled
+    assert standing("ops", books(GONE, enabled, PAUSED)) == PAUSED
+    later = replace(GONE, since=151.0)
+    assert standing("ops", books(GONE, enabled, later)) == later
+
+
+def test_enabling_lifts_what_a_worker_with_a_faster_clock_noted() -> None:
+    enabled = lifted(GONE, "t", 50.0)
+    assert standing("ops", books(GONE, enabled)) == enabled
+
+
+def test_nothing_of_it_holds_at_another_url() -> None:
+    assert GONE.is_disabled("t")
+    assert not GONE.is_disabled("other")
+    assert PAUSED.paused_until("t") == 230.0
+    assert PAUSED.paused_until("other") == 0.0
+    assert GONE.paused_until("t") == 0.0
+    assert not PAUSED.is_disabled("t")
+
+
+def test_what_is_written_down_is_read_back() -> None:
+    (book,) = books(PAUSED)
+    book.note("others", GONE)
+    changes = dict(book.take_changes())
+    assert changes.keys() == {b'["receiver","ops"]', b'["receiver","others"]'}
+    assert dict(book.take_changes()) == {}
+    book.note("ops", PAUSED)
+    assert dict(book.take_changes()) == {}
+    again = ReceiverBook()
+    again.restore("ops", changes[b'["receiver","ops"]'])
+    again.restore("others", changes[b'["receiver","others"]'])
+    assert (again.get("ops"), again.get("others")) == (PAUSED, GONE)
+    again.restore("ops", None)
+    assert again.get("ops") is None
+    assert dict(again.take_changes()) == {}
