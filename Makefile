@@ -20,7 +20,8 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long test-kafka chaos fuzz test-all check format kafka kafka-stop lock clean \
-	bench bench-flat bench-latency bench-queries bench-memory bench-workers bench-stages
+	bench bench-flat bench-latency bench-queries bench-memory bench-workers bench-hostile \
+	bench-stages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +58,9 @@ bench-memory: $(INSTALLED) ## bytes per live cell, and a restart with many of th
 
 bench-workers: $(INSTALLED) ## an event's cost with two workers against one
 	$(BIN)/python -m benchmarks.workers $(ARGS)
+
+bench-hostile: $(INSTALLED) ## honest events beside hostile records: what these cost the others
+	$(BIN)/python -m benchmarks.hostile $(ARGS)
 
 bench-stages: $(INSTALLED) ## where an event's cost goes in the domain, without a broker
 	$(BIN)/python -m benchmarks.stages $(ARGS)

@@ -1,7 +1,8 @@
 """A steady load of healthy sends, as a process of its own; the latency benchmark starts it.
 
 Every 20 ms the events of those 20 ms go to all partitions, timed by the wall clock. On SIGTERM it
-says on standard output how many it sent and in how many seconds.
+says on standard output how many it sent and in how many seconds, and with `--truth` it writes to a
+file how they must be counted: JSON, a list of [campaign, window start (s), status, count].
 """
 
 import argparse
@@ -11,10 +12,12 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import orjson
 import uvloop
 
-from benchmarks.events import campaign_ids, make
+from benchmarks.events import Truth, campaign_ids, make
 from tests.support.mixture import SourceRecord
 from tests.support.topics import Sender
 
@@ -23,10 +26,16 @@ CAMPAIGNS = 200
 
 
 class Load:
-    """Sends `rate` events a second to a topic with so many partitions."""
+    """Sends `rate` events a second to a topic with so many partitions.
+
+    Attributes:
+        sent: how many events.
+        truth: how they must be counted.
+    """
 
     def __init__(self, rate: int, partitions: int) -> None:
         self.sent = 0
+        self.truth = Truth()
         self._rate = rate
         self._partitions = partitions
         self._source = random.Random(3)  # noqa: S311 - no secrets here
@@ -47,6 +56,7 @@ class Load:
         now = int(time.time() * 1000)
         for n in range(count):
             event = make(self._source.choice(self._ids), now, "SUCCESS")
+            self.truth[event.cell] += 1
             yield SourceRecord(n % self._partitions, None, event.value)
 
 
@@ -65,9 +75,13 @@ def main() -> None:
     parser.add_argument("--topic", required=True)
     parser.add_argument("--partitions", type=int, required=True)
     parser.add_argument("--rate", type=int, required=True)
+    parser.add_argument("--truth", type=Path)
     options = parser.parse_args()
     load = Load(options.rate, options.partitions)
     seconds = uvloop.run(run(options.brokers, options.topic, load))
+    if options.truth:
+        rows = [(*cell, count) for cell, count in load.truth.items()]
+        options.truth.write_bytes(orjson.dumps(rows))
     sys.stdout.write(f"{load.sent} {seconds:.3f}\n")
 
 
