@@ -19,7 +19,8 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-annotate --no-header $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-kafka chaos fuzz test-all check format kafka kafka-stop lock clean \
+.PHONY: help demo test test-long test-kafka chaos fuzz fuzz-worker test-all check format \
+	kafka kafka-stop lock clean \
 	bench bench-flat bench-latency bench-queries bench-memory bench-workers bench-hostile \
 	bench-stages
 
@@ -67,6 +68,9 @@ bench-stages: $(INSTALLED) ## where an event's cost goes in the domain, without 
 
 fuzz: $(INSTALLED) ## mutated records through the counting, without a broker; RECORDS=1000000 SEED=1
 	$(BIN)/python -m tests.fuzz --records $(or $(RECORDS),1000000) --seed $(or $(SEED),1) $(ARGS)
+
+fuzz-worker: $(INSTALLED) ## the same through a worker on a real Apache Kafka; RECORDS=1000000 SEED=1
+	$(BIN)/python -m tests.fuzz_worker --records $(or $(RECORDS),1000000) --seed $(or $(SEED),1) $(ARGS)
 
 chaos: $(INSTALLED) ## faults on a real Apache Kafka, counted independently; ROUNDS=8 SEED=1
 	$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),8) --seed $(or $(SEED),1) $(ARGS)

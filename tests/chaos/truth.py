@@ -50,6 +50,13 @@ class Truth:
         self.counted = 0
 
     @property
+    def expired_before(self) -> int:
+        """The start (s) of the oldest window that may be retained."""
+        oracle = self._oracle
+        reached = min(oracle.event_times.values(), default=0) // 1000
+        return reached // oracle.size * oracle.size - oracle.grace - oracle.retention
+
+    @property
     def size(self) -> int:
         """How long windows are (s)."""
         return self._oracle.size
@@ -69,8 +76,7 @@ class Truth:
         self.records += 1
         oracle = self._oracle
         try:
-            event = oracle._read(record.value)
-            oracle._check_time(record.partition, event.time, record.timestamp)
+            event = oracle.read(record.partition, record.value, record.timestamp)
         except SkippedError:
             return
         except RefusedError as error:

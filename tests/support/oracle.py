@@ -74,10 +74,7 @@ class Oracle:
     def take(self, partition: int, offset: int, value: bytes | None, now: int) -> None:
         """Count one record that the broker took in at `now` (ms)."""
         try:
-            event = self._read(value)
-            self._check_time(partition, event.time, now)
-            _check_names(event)
-            self._move_time(partition, event.time, now)
+            event = self.read(partition, value, now)
         except RefusedError as error:
             self.refused[partition, offset] = str(error)
         except SkippedError as error:
@@ -87,6 +84,19 @@ class Oracle:
             start = event.time // 1000 // self.size * self.size
             self.windows.setdefault((event.campaign_id, start), []).append(event)
             self.counted["send" if event.is_send else "engagement"] += 1
+
+    def read(self, partition: int, value: bytes | None, now: int) -> Counted:
+        """Return what a record counts as that the broker took in at `now` (ms).
+
+        Raises:
+            RefusedError: it cannot be counted.
+            SkippedError: it is an event of another kind.
+        """
+        event = self._read(value)
+        self._check_time(partition, event.time, now)
+        _check_names(event)
+        self._move_time(partition, event.time, now)
+        return event
 
     def _read(self, value: bytes | None) -> Counted:
         if value is not None and len(value) > self.max_record_bytes:
