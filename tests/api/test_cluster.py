@@ -128,6 +128,27 @@ async def test_a_worker_that_does_not_hold_what_is_asked_does_not_ask_on(start: 
     assert [row["attempts"] for row in answer["campaigns"]] == [1]
 
 
+async def test_what_another_worker_asks_is_asked_of_nobody_else(start: StartApi) -> None:
+    """Two that take each other for the holder would ask each other for ever."""
+    asked = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.close()
+
+    server = await asyncio.start_server(note, "127.0.0.1", 0)
+    async with server:
+        one, other = await two_workers(start)
+        other.holder.here.clear()
+        third = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        other.holder.others.update(dict.fromkeys(range(4), third))
+        answer = await one.get("/v1/campaigns")
+        assert answer["missing_partitions"] == list(THERE)
+        assert asked == []
+        await other.get("/v1/campaigns")
+        assert asked
+
+
 async def test_a_worker_that_hangs_is_left_out(start: StartApi) -> None:
     taken = []
 

@@ -38,6 +38,16 @@ def test_as_few_lanes_move_as_can_be(lanes: int, names: set[str]) -> None:
     assert all(set(rest[name]) <= set(after[name]) for name in rest)
 
 
+@given(
+    st.integers(1, 12),
+    st.integers(1, 5).flatmap(lambda count: st.permutations("abcde"[:count])),
+)
+def test_who_has_one_more_than_others_keeps_it(lanes: int, names: list[str]) -> None:
+    """Whoever that is, not only those whose names come first."""
+    held = {name: list(range(at, lanes, len(names))) for at, name in enumerate(names)}
+    assert share_out(lanes, held) == held
+
+
 class Cluster(ClusterMetadata):  # type: ignore[misc] # aiokafka has no types
     """One that knows a topic of so many partitions."""
 

@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 import gc
 import weakref
+from dataclasses import replace
 
 import orjson
 import pytest
-from aiokafka.structs import OffsetAndMetadata
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.domain import blocks, transitions
 from streams.domain.blocks import partition_of
+from streams.engine.lane import CATCH_UP_INTERVAL
+from streams.engine.progress import FAR_BEHIND
 from streams.engine.records import (
     Position,
     as_committed,
@@ -21,7 +24,7 @@ from streams.engine.records import (
 from streams.engine.transport import Batch, Place
 from streams.engine.writer import LaneLostError, WriteError
 from streams.errors import FormatError
-from tests.support.lanes import KEYED, NOW, SOURCE, STATE, Bench, record, state_of
+from tests.support.lanes import KEYED, NOW, SOURCE, STATE, TOPICS, Bench, record, state_of
 from tests.support.mixture import send_event
 
 MS = int(NOW * 1000)
@@ -223,6 +226,61 @@ async def test_a_spike_is_decided_and_written_in_one_go() -> None:
     assert writes.offsets[KEYED].offset == 1
     (owed,) = bench.lane.partition.deliveries.due(bench.now)
     assert owed.alert_id == transition.data.alert_id
+
+
+async def test_transitions_are_where_the_key_of_their_campaign_belongs() -> None:
+    """CRC-32 of the campaign's id, worked out elsewhere, over the topic's three partitions."""
+    bench = Bench()
+    homes = {"c0": 0, "c1": 2, "c2": 1, "c9": 2}
+    for name in homes:
+        await bench.take(SOURCE, *(send(name, status="FAILURE") for _ in range(60)))
+    await bench.settle()
+    await bench.lane.tick()
+    writes = bench.writer.take()
+    found = {
+        (record.key or b"").decode(): partition.partition
+        for partition, records in writes.records.items()
+        if partition.topic == "alerts"
+        for record in records
+    }
+    assert found == homes
+
+
+@pytest.mark.parametrize(("partitions", "number"), [(1, 0), (2, 1), (3, 1)])
+async def test_dead_letters_have_one_partition_a_lane_as_far_as_there_are_any(
+    partitions: int, number: int
+) -> None:
+    topics = replace(TOPICS, dead_letter_partitions=partitions)
+    bench = Bench(topics=topics)
+    await bench.take(SOURCE, b"no JSON")
+    await bench.lane.hand_over()
+    writes = bench.writer.take()
+    dead = [partition for partition in writes.records if partition.topic == "dead"]
+    assert dead == [TopicPartition("dead", number)]
+    assert set(dead) < set(bench.lane._job.written_by(1, 2))
+
+
+async def test_far_behind_a_lane_flushes_less_often() -> None:
+    bench = Bench()
+    await bench.lane.take(bench.batch(SOURCE, send())._replace(waiting=FAR_BEHIND + 1))
+    await bench.lane.tick()
+    assert bench.writer.take().offsets[SOURCE].offset == 1
+    await bench.lane.take(bench.batch(SOURCE, send())._replace(waiting=FAR_BEHIND + 1))
+    for _ in range(9):
+        bench.now += CATCH_UP_INTERVAL / 10
+        await bench.lane.tick()
+        assert bench.writer.written == []
+    bench.now += CATCH_UP_INTERVAL / 10 + 0.001
+    await bench.lane.tick()
+    assert bench.writer.take().offsets[SOURCE].offset == 2
+
+
+async def test_a_lane_that_is_up_to_date_flushes_at_every_tick() -> None:
+    bench = Bench()
+    for count in range(1, 4):
+        await bench.lane.take(bench.batch(SOURCE, send())._replace(waiting=FAR_BEHIND))
+        await bench.lane.tick()
+        assert bench.writer.take().offsets[SOURCE].offset == count
 
 
 @pytest.mark.parametrize("hop", [True, False])

@@ -130,7 +130,7 @@ class Gauges:
 class Bench:
     """Lane 1 of two, on the bench: `now` is its clock (s)."""
 
-    def __init__(self, watch: Watch = WATCH, *, hop: bool = True) -> None:
+    def __init__(self, watch: Watch = WATCH, *, hop: bool = True, topics: Topics = TOPICS) -> None:
         self.now = NOW
         self.writer = KeepingWriter()
         self.gauges = Gauges()
@@ -138,7 +138,7 @@ class Bench:
         self.writer.own |= set() if hop else {KEYED}
         intake = Intake(watch.windows, max_record_bytes=2000)
         campaigns = Campaigns(2 if hop else 1)
-        job = Job(TOPICS, hop, intake, watch, lambda: self.now, self.gauges, campaigns, self.limits)
+        job = Job(topics, hop, intake, watch, lambda: self.now, self.gauges, campaigns, self.limits)
         read = (SOURCE, KEYED) if hop else (SOURCE,)
         own_ends = dict.fromkeys(self.writer.own, 0)
         progress = Progress(STATE, KEYED, dict.fromkeys(read, Position(0)), own_ends)
