@@ -167,6 +167,22 @@ def decode_campaigns(value: bytes) -> list[str]:
     return _decode_head(value).campaigns
 
 
+class _HeadWithApps(msgspec.Struct, array_like=True, gc=False):
+    start: int
+    campaigns: list[str]
+    apps: list[str | None]
+    at_app: list[Position]
+
+
+_decode_head_with_apps = msgspec.msgpack.Decoder(_HeadWithApps).decode
+
+
+def decode_apps(value: bytes) -> list[tuple[str, str | None]]:
+    """Read only which campaigns there are counts of, and their apps."""
+    head = _decode_head_with_apps(value)
+    return [(name, head.apps[at]) for name, at in zip(head.campaigns, head.at_app, strict=True)]
+
+
 class _Version(msgspec.Struct, array_like=True, gc=False):
     version: int
 

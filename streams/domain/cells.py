@@ -2,52 +2,145 @@
 
 import sys
 from collections.abc import Collection, Iterable, Iterator
-from itertools import repeat
+from itertools import islice, repeat
 
 from streams.domain.blocks import Column, Counts, Dimensions, WindowCounts
 from streams.domain.counts import Cell
+from streams.domain.limits import DEFAULT_LIMITS, Limits, Names, Values
 
 _NO_APP = 0
 """Where among the apps it is said that there is none."""
-_NAME_BYTES = 110
+_CAMPAIGN_BYTES = 110
 """What a campaign's name and position weigh, apart from the dictionary that they are in."""
+_NAME_BYTES = 250
+"""What a name that campaigns do not share weighs, with its entry in a dictionary."""
+SHARED = 256
+"""So many names campaigns can share; any campaign may have that many."""
+MOST_EXTRA = 100_000
+"""Names past `SHARED`, of all campaigns together."""
 
 
 class Cells:
     """Counts of campaigns in one window.
 
-    Each kind of count has one dictionary, by the campaign's position: most campaigns have counts
-    of one or two kinds, and a dictionary for each campaign would weigh more than what is in it.
+    Most campaigns have counts of one or two names, and the same ones: each name has one
+    dictionary, by the campaign's position, as a dictionary for each campaign would weigh more than
+    what is in it. But only so many names are shared. A campaign that brings another one has a
+    dictionary of its own from then on, so what one campaign brings costs no other one anything.
+
+    Args:
+        counts: what was counted before, within the bounds.
+        limits: how many names each campaign can have.
     """
 
-    __slots__ = ("_apps", "_at_app", "_columns", "_events", "_late", "_positions")
+    __slots__ = (
+        *("_apps", "_at_app", "_columns", "_events", "_extra", "_late", "_limits", "_own"),
+        *("_positions", "_shared", "_values"),
+    )
 
-    def __init__(self, counts: WindowCounts | None = None) -> None:
+    def __init__(self, counts: WindowCounts | None = None, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._limits = limits
         self._positions: dict[str, int] = {}
         self._apps: dict[str | None, int] = {None: _NO_APP}
         self._at_app: list[int] = []
         self._events: list[int] = []
         """How many each campaign has, of all kinds."""
         self._columns: dict[Dimensions, dict[int, int]] = {}
+        """Shared names."""
+        self._own: dict[int, Names] = {}
+        """By position, the campaigns that share no names."""
+        self._shared = min(SHARED, limits.names)
+        self._values = Values(limits)
+        """Of shared names: within the bounds, so every campaign that shares names is."""
+        self._extra = 0
+        """How many names campaigns have past those that each may have."""
         self._late: dict[int, int] = {}
         if counts is not None:
-            self.add(counts)
+            self.put(counts)
 
-    def add(self, counts: WindowCounts, *, late: bool = False) -> None:
-        """Add counts; `late` says that all of their events came after the window was closed."""
+    def add(self, counts: WindowCounts, *, late: bool = False) -> int:
+        """Add counts; `late` says that all of their events came after the window was closed.
+
+        Returns:
+            The number of events of which a name was folded.
+        """
+        return self._add(counts, late=late, bounded=True)
+
+    def put(self, counts: WindowCounts) -> None:
+        """Add counts as they are: they were within the bounds when they were counted."""
+        self._add(counts, late=False, bounded=False)
+
+    def _add(self, counts: WindowCounts, *, late: bool, bounded: bool) -> int:
         positions = self._positions_of(counts)
         events = self._events
+        folded = 0
         for each in counts.columns:
-            column = self._columns.setdefault(each.dimensions, {})
-            for at, count in zip(each.at, each.counts, strict=True):
-                position = positions[at]
-                column[position] = column.get(position, 0) + count
-                events[position] += count
+            column = self._column(each.dimensions)
+            if column is None or self._own:
+                folded += self._add_apart(each, column, positions, bounded=bounded)
+            else:
+                for at, count in zip(each.at, each.counts, strict=True):
+                    position = positions[at]
+                    column[position] = column.get(position, 0) + count
+                    events[position] += count
             if late:
                 for at, count in zip(each.at, each.counts, strict=True):
                     self._add_late(positions[at], count)
         for at, count in counts.late.items():
             self._add_late(positions[at], count)
+        return folded
+
+    def _column(self, dimensions: Dimensions) -> dict[int, int] | None:
+        """Return the counts of a shared name; null if it is not, and cannot be, shared."""
+        column = self._columns.get(dimensions)
+        if column is not None or len(self._columns) >= self._shared:
+            return column
+        if self._values.folded(dimensions) != dimensions:
+            return None
+        self._values.add(dimensions)
+        column = self._columns[dimensions] = {}
+        return column
+
+    def _add_apart(
+        self,
+        counts: Column,
+        column: dict[int, int] | None,
+        positions: list[int],
+        *,
+        bounded: bool,
+    ) -> int:
+        """Add counts of one name, shared or not, where campaigns have names of their own."""
+        folded = 0
+        for at, count in zip(counts.at, counts.counts, strict=True):
+            position = positions[at]
+            self._events[position] += count
+            names = self._own.get(position)
+            if names is None and column is not None:
+                column[position] = column.get(position, 0) + count
+                continue
+            names = names or self._part(position)
+            before = len(names.counts)
+            if not bounded:
+                names.put(counts.dimensions, count)
+            elif names.add(counts.dimensions, count, self._most):
+                folded += count
+            if before >= self._shared:
+                self._extra += len(names.counts) - before
+        return folded
+
+    @property
+    def _most(self) -> int:
+        """How many names a campaign can have at present."""
+        return self._limits.names if self._extra < MOST_EXTRA else self._shared
+
+    def _part(self, position: int) -> Names:
+        """Let a campaign share no names any more."""
+        names = self._own[position] = Names(self._limits)
+        for dimensions, column in self._columns.items():
+            count = column.pop(position, None)
+            if count is not None:
+                names.put(dimensions, count)
+        return names
 
     def _positions_of(self, counts: WindowCounts) -> list[int]:
         """Return where the campaigns are here; new ones are added, and what their apps are."""
@@ -69,12 +162,21 @@ class Cells:
 
     def counts(self, start: int) -> WindowCounts:
         """Return all of it in columns, as counts of the window that begins at `start` (s)."""
-        columns = [
-            Column(dimensions, list(column), list(column.values()))
+        columns = {
+            dimensions: Column(dimensions, list(column), list(column.values()))
             for dimensions, column in self._columns.items()
-        ]
+            if column
+        }
+        for position, names in self._own.items():
+            for dimensions, count in names.counts.items():
+                column = columns.get(dimensions)
+                if column is None:
+                    column = columns[dimensions] = Column(dimensions, [], [])
+                column.at.append(position)
+                column.counts.append(count)
+        names_of_all = list(self._positions)
         return WindowCounts(
-            start, list(self._positions), list(self._apps), self._at_app, columns, self._late
+            start, names_of_all, list(self._apps), self._at_app, list(columns.values()), self._late
         )
 
     def events(self, campaign_id: str) -> int:
@@ -89,10 +191,15 @@ class Cells:
             return None
         app_id = list(self._apps)[self._at_app[position]]
         cell = Cell(app_id, {}, {}, self._late.get(position, 0))
+        names = self._own.get(position)
+        if names is not None:
+            for dimensions, count in names.counts.items():
+                _side(cell, dimensions)[dimensions] = count
+            return cell
         for dimensions, column in self._columns.items():
-            count = column.get(position)
-            if count is not None:
-                _part(cell, dimensions)[dimensions] = count
+            shared = column.get(position)
+            if shared is not None:
+                _side(cell, dimensions)[dimensions] = shared
         return cell
 
     def cells(self) -> Iterator[tuple[str, Cell]]:
@@ -106,6 +213,16 @@ class Cells:
         """Return the campaigns."""
         return self._positions.keys()
 
+    def newest(self, count: int) -> list[str]:
+        """Return the campaigns that were added last."""
+        return list(islice(reversed(self._positions), count)) if count else []
+
+    def apps(self) -> Iterator[tuple[str, str | None]]:
+        """Yield the campaigns and their apps."""
+        apps = list(self._apps)
+        for campaign_id, at in zip(self._positions, self._at_app, strict=True):
+            yield campaign_id, apps[at]
+
     def campaigns_with(self, outcomes: Iterable[str]) -> set[str]:
         """Return the campaigns that have sends with one of these statuses."""
         wanted = set(outcomes)
@@ -113,6 +230,9 @@ class Cells:
         for dimensions, column in self._columns.items():
             if dimensions.is_send_with(wanted):
                 positions.update(column)
+        for position, names in self._own.items():
+            if any(dimensions.is_send_with(wanted) for dimensions in names.counts):
+                positions.add(position)
         return {name for name, position in self._positions.items() if position in positions}
 
     def __len__(self) -> int:
@@ -120,11 +240,18 @@ class Cells:
         return len(self._positions)
 
     @property
+    def names(self) -> int:
+        """How many counts there are, of all campaigns."""
+        own = sum(len(names.counts) for names in self._own.values())
+        return own + sum(map(len, self._columns.values()))
+
+    @property
     def size(self) -> int:
         """About how many bytes it takes in memory."""
         columns = sum(map(sys.getsizeof, self._columns.values()))
-        names = sys.getsizeof(self._positions) + _NAME_BYTES * len(self._positions)
-        return columns + names + sys.getsizeof(self._at_app) + sys.getsizeof(self._events)
+        own = _NAME_BYTES * sum(len(names.counts) for names in self._own.values())
+        campaigns = sys.getsizeof(self._positions) + _CAMPAIGN_BYTES * len(self._positions)
+        return columns + own + campaigns + sys.getsizeof(self._at_app) + sys.getsizeof(self._events)
 
 
 def cell_of(counts: WindowCounts, position: int) -> Cell:
@@ -134,7 +261,7 @@ def cell_of(counts: WindowCounts, position: int) -> Cell:
     for column in counts.columns:
         if position in column.at:
             of_it = column.counts[column.at.index(position)]
-            _part(cell, column.dimensions)[column.dimensions] = of_it
+            _side(cell, column.dimensions)[column.dimensions] = of_it
     return cell
 
 
@@ -146,9 +273,9 @@ def cells_of(counts: WindowCounts) -> Iterable[tuple[str, Cell]]:
     ]
     for column in counts.columns:
         for at, count in zip(column.at, column.counts, strict=True):
-            _part(cells[at], column.dimensions)[column.dimensions] = count
+            _side(cells[at], column.dimensions)[column.dimensions] = count
     return zip(counts.campaigns, cells, strict=True)
 
 
-def _part(cell: Cell, dimensions: Dimensions) -> Counts:
+def _side(cell: Cell, dimensions: Dimensions) -> Counts:
     return cell.engagement if dimensions.engagement else cell.sends

@@ -13,6 +13,7 @@ from streams.domain.blocks import (
     RECORD_BYTES,
     WindowCounts,
     check_counts,
+    decode_apps,
     decode_campaigns,
     decode_counts,
     encode,
@@ -22,10 +23,13 @@ from streams.domain.blocks import (
 )
 from streams.domain.cells import Cells, cell_of, cells_of
 from streams.domain.counts import Cell
+from streams.domain.limits import DEFAULT_LIMITS, Limits
 
 CAMPAIGNS_A_PAGE = 32
 PAGE_RECORD_BYTES = RECORD_BYTES
 """Upper size of a record; what is larger, as campaigns have many or long names, is several."""
+NAMES_A_PAGE = 1024
+"""Where campaigns have more names than usual, there are fewer of them in a page."""
 
 
 class Page(NamedTuple):
@@ -56,12 +60,20 @@ def read_page(value: bytes) -> Page:
     return Page(value, len(counts.campaigns))
 
 
+class Added(NamedTuple):
+    """What became of counts: campaigns that had none before, and events that lost a name."""
+
+    campaigns: Sequence[str]
+    folded: int
+
+
 class Window:
     """The counts of one window, and how much of them was written down.
 
     Args:
         start: of the window (s).
         settled: its pages, as they were written down: the records of each, to be added up.
+        limits: how many names each campaign can have.
 
     Attributes:
         since: offset in the log from which counts are in no page that was written; null if
@@ -72,16 +84,25 @@ class Window:
         written: which records the state topic has.
     """
 
-    __slots__ = ("changed_at", "late_from", "pages", "rows_before", "since", "start", "written")
+    __slots__ = (
+        *("_limits", "changed_at", "late_from", "pages", "rows_before", "since", "start"),
+        "written",
+    )
 
-    def __init__(self, start: int, settled: Iterable[Sequence[Page]] = ()) -> None:
+    def __init__(
+        self,
+        start: int,
+        settled: Iterable[Sequence[Page]] = (),
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
         self.start = start
+        self._limits = limits
         self.pages: list[Cells | Page] = []
         self.written: set[PageRecord] = set()
         for number, parts in enumerate(settled):
             self.written.update(PageRecord(number, part) for part in range(len(parts)))
             self.pages.append(parts[0] if len(parts) == 1 else _added_up(start, parts))
-        self.pages = self.pages or [Cells()]
+        self.pages = self.pages or [Cells(limits=limits)]
         self.since: int | None = None
         self.late_from: int | None = None
         self.changed_at = 0.0
@@ -89,12 +110,17 @@ class Window:
 
     # Changing
 
-    def add(self, counts: WindowCounts, *, late: bool) -> None:
+    def add(self, counts: WindowCounts, *, late: bool) -> Added:
         """Add counts; `late` says that their events came after the window was closed."""
+        campaigns: list[str] = []
+        folded = 0
         for number, part in enumerate(split(counts, len(self.pages))):
             if part.campaigns:
-                page = self.pages[number] = _changing(self.pages[number])
-                page.add(part, late=late)
+                page = self.pages[number] = self._changing(self.pages[number])
+                before = len(page)
+                folded += page.add(part, late=late)
+                campaigns += page.newest(len(page) - before)
+        return Added(campaigns, folded)
 
     def settle(self) -> Iterator[tuple[PageRecord, bytes | None]]:
         """Turn what changed into settled pages; yield their records.
@@ -103,7 +129,7 @@ class Window:
         """
         self.since = None
         changed = {n: page for n, page in enumerate(self.pages) if isinstance(page, Cells)}
-        if any(len(page) > 2 * CAMPAIGNS_A_PAGE for page in changed.values()):
+        if any(self._is_large(page) for page in changed.values()):
             parts = dict(enumerate(self._shared_out()))
             self.pages = [Cells()] * len(parts)
         else:
@@ -122,12 +148,18 @@ class Window:
         for record in gone:
             yield record, None
 
+    def _is_large(self, page: Cells) -> bool:
+        """Tell whether the campaigns have to be shared out anew for a page that has so many."""
+        whole = len(self.pages) == 1
+        return len(page) > 2 * CAMPAIGNS_A_PAGE or (whole and page.names > 2 * NAMES_A_PAGE)
+
     def _shared_out(self) -> list[WindowCounts]:
         """Share the campaigns out over as many pages as they need."""
-        whole = _changing(self.pages[0])
+        whole = self._changing(self.pages[0])
         for counts in list(self.counts())[1:]:
-            whole.add(counts)
-        return split(whole.counts(self.start), -(-len(whole) // CAMPAIGNS_A_PAGE))
+            whole.put(counts)
+        needed = max(-(-len(whole) // CAMPAIGNS_A_PAGE), -(-whole.names // NAMES_A_PAGE))
+        return split(whole.counts(self.start), min(needed, len(whole)))
 
     # Asked
 
@@ -158,7 +190,7 @@ class Window:
 
     def events(self, campaign_id: str) -> int:
         """Return how many events a campaign has, of all kinds."""
-        return _changing(self._page_of(campaign_id)).events(campaign_id)
+        return self._changing(self._page_of(campaign_id)).events(campaign_id)
 
     def cells(self) -> Iterator[tuple[str, Cell]]:
         """Yield the counts of each campaign, as they are when it is their turn."""
@@ -171,7 +203,20 @@ class Window:
     def campaigns_with(self, outcomes: Iterable[str]) -> set[str]:
         """Return the campaigns that have sends with one of these statuses."""
         found: set[str] = set()
-        return found.union(*(_changing(page).campaigns_with(outcomes) for page in self.pages))
+        return found.union(*(self._changing(page).campaigns_with(outcomes) for page in self.pages))
+
+    def campaigns(self) -> Iterator[tuple[str, str | None]]:
+        """Yield the campaigns and their apps."""
+        for page in self.pages:
+            if isinstance(page, Page):
+                yield from decode_apps(page.value)
+            else:
+                yield from page.apps()
+
+    def _changing(self, page: Cells | Page) -> Cells:
+        if isinstance(page, Cells):
+            return page
+        return Cells(decode_counts(page.value), self._limits)
 
     def _page_of(self, campaign_id: str) -> Cells | Page:
         pages = self.pages
@@ -190,9 +235,5 @@ class Window:
 def _added_up(start: int, parts: Iterable[Page]) -> Page:
     cells = Cells()
     for part in parts:
-        cells.add(decode_counts(part.value))
+        cells.put(decode_counts(part.value))
     return Page(encode(cells.counts(start)), len(cells))
-
-
-def _changing(page: Cells | Page) -> Cells:
-    return page if isinstance(page, Cells) else Cells(decode_counts(page.value))

@@ -15,6 +15,7 @@ from streams.domain.blocks import Block, WindowCounts
 from streams.domain.clock import EventClock
 from streams.domain.counts import Cell, StatusGroups
 from streams.domain.deliveries import Delivery, DeliveryQueue
+from streams.domain.limits import DEFAULT_LIMITS, OTHER, Limits
 from streams.domain.pages import PageRecord
 from streams.domain.receivers import ReceiverBook
 from streams.domain.rules import Rule, Scope
@@ -35,6 +36,7 @@ class Watch:
         idle_timeout: seconds without events after which a partition no longer waits for a feeder.
         base_url: of the API, for links in alerts; null for alerts without links.
         new_id: makes alert ids.
+        limits: how many names and campaigns are kept apart.
     """
 
     windows: WindowPolicy
@@ -44,6 +46,7 @@ class Watch:
     idle_timeout: float
     base_url: str | None
     new_id: Callable[[], str]
+    limits: Limits = DEFAULT_LIMITS
 
 
 class EvaluationFailure(NamedTuple):
@@ -66,7 +69,8 @@ class CampaignPartition:
     def __init__(self, number: int, watch: Watch, feeders: Iterable[int], now: float) -> None:
         self.number = number
         self.watch = watch
-        self.table = WindowTable(watch.windows, EventClock(feeders, watch.idle_timeout, now))
+        clock = EventClock(feeders, watch.idle_timeout, now)
+        self.table = WindowTable(watch.windows, clock, watch.limits)
         self.alerts = AlertBook(
             watch.rules, watch.windows.size, watch.windows.retention, watch.new_id, watch.base_url
         )
@@ -91,8 +95,9 @@ class CampaignPartition:
             now: wall-clock time (s, UTC).
         """
         for counts in block.windows:
-            if self.table.add(counts, offset, now):
-                self._suspect(counts)
+            added = self.table.add(counts, offset, now)
+            if added is not None:
+                self._suspect(added)
         for feeder, event_time in block.event_times.items():
             self.table.clock.hear(feeder, event_time, now)
 
@@ -161,6 +166,9 @@ class CampaignPartition:
 
     def _consider(self, campaign_id: str, starts: list[int], now: float) -> Iterator[Transition]:
         """Hold the rules against a campaign's open windows, newest first."""
+        if campaign_id == OTHER:
+            # A rate over campaigns that have nothing in common is no campaign's.
+            return
         most = max([self.table.events(campaign_id, start) for start in starts], default=0)
         if most < self._least_attempts:
             self._leave_undecided(campaign_id, starts[:1])

@@ -8,7 +8,7 @@ Reading back: the pages, then from the log the blocks that unsettled windows got
 last settled. The clock's record says which windows these are, and from where in the log.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
@@ -20,7 +20,9 @@ import orjson
 from streams.domain.blocks import Block, WindowCounts
 from streams.domain.clock import EventClock
 from streams.domain.counts import Cell
+from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.pages import Page, PageRecord, Window, read_page
+from streams.domain.roster import Roster
 from streams.domain.transitions import rfc3339
 from streams.domain.windows import WindowPolicy
 from streams.errors import FormatError
@@ -66,10 +68,20 @@ class WindowTable:
     Args:
         policy: when windows close and expire.
         clock: the partition's event time.
+        limits: how many names and campaigns are kept apart.
+
+    Attributes:
+        late_events: that were counted after their window was closed, or were too late for that.
+        folded_names: events of which a name was one too many.
+        folded_campaigns: events of campaigns that were too many.
     """
 
-    def __init__(self, policy: WindowPolicy, clock: EventClock) -> None:
+    def __init__(
+        self, policy: WindowPolicy, clock: EventClock, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
         self._policy = policy
+        self._limits = limits
+        self._roster = Roster(limits.campaigns)
         self.clock = clock
         self._windows: dict[int, Window] = {}
         self._open: set[int] = set()
@@ -85,10 +97,12 @@ class WindowTable:
         self._written_windows = policy
         """Of the size that windows had which were read back."""
         self.late_events = 0
+        self.folded_names = 0
+        self.folded_campaigns = 0
 
     # Counting
 
-    def add(self, counts: WindowCounts, offset: int, now: float) -> bool:
+    def add(self, counts: WindowCounts, offset: int, now: float) -> WindowCounts | None:
         """Add counts to a window.
 
         Counts for a closed window correct it, and are marked as late; for one that has expired
@@ -100,33 +114,45 @@ class WindowTable:
             now: wall-clock time (s, UTC).
 
         Returns:
-            Whether the window is open.
+            The counts under the campaigns that they were added to, if the window is open.
         """
         start = self._policy.start_of(counts.start * 1000)
         self._moved = True
         if self._policy.is_expired(start, self.clock.event_time):
             self.late_events += counts.events
-            return False
+            return None
         window = self._windows.get(start)
         if window is None:
-            window = self._windows[start] = Window(start)
+            window = self._windows[start] = self._new_window(start)
             self._open.add(start)
             self._close_if_over(window, offset)
         is_open = window.late_from is None
         if not is_open:
             self.late_events += counts.events
-        self._change(window, counts, offset, now, late=not is_open)
-        return is_open
+        admitted = self._change(window, counts, offset, now, late=not is_open)
+        return admitted if is_open else None
+
+    def _new_window(self, start: int, pages: Iterable[Sequence[Page]] = ()) -> Window:
+        return Window(start, pages, self._limits)
 
     def _change(
         self, window: Window, counts: WindowCounts, offset: int, now: float, *, late: bool
-    ) -> None:
+    ) -> WindowCounts:
+        """Add counts to a window; return them under the campaigns that they were added to."""
+        self._mark_changed(window, counts, offset, now)
+        admitted = self._roster.admit(counts)
+        added = window.add(admitted.counts, late=late)
+        self._roster.appear(added.campaigns)
+        self.folded_campaigns += admitted.folded
+        self.folded_names += added.folded
+        return admitted.counts
+
+    def _mark_changed(self, window: Window, counts: WindowCounts, offset: int, now: float) -> None:
         if window.since is None:
             window.since = offset
             window.rows_before = self._rows
         window.changed_at = now
         self._rows += counts.rows
-        window.add(counts, late=late)
 
     def advance(self, now: float, offset: int) -> None:
         """Move event time on: close windows, and drop those that expire.
@@ -146,7 +172,9 @@ class WindowTable:
         for start in self.starts():
             if not self._policy.is_expired(start, self.clock.event_time):
                 break
-            written = self._windows.pop(start).written
+            window = self._windows.pop(start)
+            self._roster.leave(name for name, _ in window.campaigns())
+            written = window.written
             # Of shorter windows, with the same start, there may be pages too.
             self._gone[start] = written | self._gone.get(start, set())
             self._anew.discard(start)
@@ -268,11 +296,12 @@ class WindowTable:
         self.clock.restore(record.feeders, record.event_time)
         for start, pages in all_pages.items():
             if pages:
-                window = Window(start, _in_order(start, pages))
+                window = self._new_window(start, _in_order(start, pages))
+                self._roster.restore(window.campaigns())
                 window.late_from = 0
                 self._windows[start] = window
         for start, (since, late_from) in record.unsettled.items():
-            window = self._windows.setdefault(start, Window(start))
+            window = self._windows.setdefault(start, self._new_window(start))
             window.since, window.late_from = since, late_from
         self._written_windows = replace(self._policy, size=record.size)
         return min((w.since for w in self._windows.values() if w.since is not None), default=None)
@@ -313,10 +342,14 @@ class WindowTable:
         self._gone = {start: window.written for start, window in shorter.items()}
         for _, old in sorted(shorter.items()):
             start = self._policy.start_of(old.start * 1000)
-            window = self._windows.setdefault(start, Window(start))
+            window = self._windows.setdefault(start, self._new_window(start))
             window.late_from = offset
             for counts in old.counts():
-                self._change(window, counts, offset, now, late=False)
+                self._mark_changed(window, counts, offset, now)
+                window.add(counts, late=False)
+        self._roster = Roster(self._limits.campaigns)
+        for window in self._windows.values():
+            self._roster.restore(window.campaigns())
         self._anew = set(self._windows)
         self._written_windows = self._policy
 
@@ -368,6 +401,11 @@ class WindowTable:
     def campaigns_with(self, outcomes: Iterable[str], start: int) -> set[str]:
         """Return the campaigns that have sends with one of these statuses in a window."""
         return self._windows[start].campaigns_with(outcomes)
+
+    @property
+    def campaigns(self) -> int:
+        """How many campaigns have counts under their own ids."""
+        return len(self._roster)
 
     def __len__(self) -> int:
         """Return the number of cells."""

@@ -249,7 +249,7 @@ class Life:
     def add(self, *windows: WindowCounts) -> list[bool]:
         offset = len(self.log)
         self.log.append(Block(BLOCK_VERSION, {}, 0, list(windows)))
-        return [self.table.add(each, offset, self.now) for each in windows]
+        return [None is not self.table.add(each, offset, self.now) for each in windows]
 
     def move_to(self, event_time: int) -> None:
         self.table.clock.hear(0, event_time, self.now)

@@ -1,0 +1,153 @@
+"""Bounds of what one window, and one partition, keep apart by name.
+
+Campaign ids, statuses, treatments, delivery types and channels come from outside, so anybody can
+make up any number of them. Honest traffic has few. Past a bound, counts go on under the name
+`OTHER`: every sum stays exact, and each further name costs no more than a look-up.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from streams.domain.blocks import Dimensions
+from streams.domain.counts import DEFAULT_GROUPS
+
+T = TypeVar("T")
+
+OTHER = "__other__"
+"""Stands for all names past a bound. An event that brings this very name is counted there too."""
+
+VENDOR_STATUSES = frozenset(status for group in DEFAULT_GROUPS.values() for status in group)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many names are kept apart.
+
+    Args:
+        campaigns: distinct campaigns in all retained windows of one partition.
+        names: combinations of status, treatment, delivery type and channel in one campaign and
+            window.
+        values: distinct values of one of these dimensions in one campaign and window.
+        statuses: the statuses that are never folded, as groups or rules name them.
+    """
+
+    campaigns: int = 100_000
+    names: int = 1_000
+    values: int = 100
+    statuses: frozenset[str] = VENDOR_STATUSES
+
+    def keeps(self, dimensions: Dimensions) -> bool:
+        """Tell whether the outcome is kept whatever else there is: so its group stays exact.
+
+        Of engagement there are only the kinds that the vendor's guide names.
+        """
+        return dimensions.engagement or dimensions.outcome in self.statuses
+
+    def folded(self, dimensions: Dimensions) -> Dimensions:
+        """Return the name that is left when a campaign has as many as it may have."""
+        outcome = dimensions.outcome if self.keeps(dimensions) else OTHER
+        return Dimensions(outcome, OTHER, OTHER, OTHER, dimensions.engagement)
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class Values:
+    """The distinct values that names have in each dimension, as far as their number is bounded.
+
+    Args:
+        limits: the bounds.
+        names: whose values are there from the beginning.
+    """
+
+    __slots__ = ("_channels", "_deliveries", "_limits", "_statuses", "_treatments")
+
+    def __init__(self, limits: Limits, names: Iterable[Dimensions] = ()) -> None:
+        self._limits = limits
+        self._statuses: set[str] = set()
+        self._treatments: set[str] = set()
+        self._deliveries: set[str] = set()
+        self._channels: set[str] = set()
+        for each in names:
+            self.add(each)
+
+    def add(self, dimensions: Dimensions) -> None:
+        """Add the values of a name."""
+        outcome, treatment, delivery, channel, _ = dimensions
+        if outcome != OTHER and not self._limits.keeps(dimensions):
+            self._statuses.add(outcome)
+        if treatment is not None and treatment != OTHER:
+            self._treatments.add(treatment)
+        if delivery is not None and delivery != OTHER:
+            self._deliveries.add(delivery)
+        if channel is not None and channel != OTHER:
+            self._channels.add(channel)
+
+    def folded(self, dimensions: Dimensions) -> Dimensions:
+        """Return a name with `OTHER` for each value that is one too many."""
+        outcome, treatment, delivery, channel, engagement = dimensions
+        if not self._limits.keeps(dimensions):
+            outcome = self._fold(outcome, self._statuses)
+        return Dimensions(
+            outcome,
+            self._fold(treatment, self._treatments),
+            self._fold(delivery, self._deliveries),
+            self._fold(channel, self._channels),
+            engagement,
+        )
+
+    def _fold(self, value: T, seen: set[str]) -> T | str:
+        if value is None or value in seen or len(seen) < self._limits.values:
+            return value
+        return OTHER
+
+
+class Names:
+    """The counts of one campaign in one window, with bounds.
+
+    Args:
+        limits: the bounds.
+
+    Attributes:
+        counts: by name.
+    """
+
+    __slots__ = ("_limits", "_values", "counts")
+
+    def __init__(self, limits: Limits) -> None:
+        self.counts: dict[Dimensions, int] = {}
+        self._limits = limits
+        self._values: Values | None = None
+
+    def put(self, dimensions: Dimensions, count: int) -> None:
+        """Add to a name as it is: it was within the bounds when it was counted."""
+        self.counts[dimensions] = self.counts.get(dimensions, 0) + count
+        if self._values is not None:
+            self._values.add(dimensions)
+
+    def add(self, dimensions: Dimensions, count: int, most: int) -> bool:
+        """Add to a name, or to the one that it is folded into.
+
+        Args:
+            dimensions: the name.
+            count: how many events.
+            most: so many names are kept; past them, one is left for each status that is kept.
+
+        Returns:
+            Whether the name was folded.
+        """
+        counts = self.counts
+        if dimensions in counts:
+            counts[dimensions] += count
+            return False
+        kept = dimensions
+        # There are never more values than names.
+        if len(counts) >= self._limits.values:
+            if self._values is None:
+                self._values = Values(self._limits, counts)
+            kept = self._values.folded(dimensions)
+        if kept not in counts and len(counts) >= most:
+            kept = self._limits.folded(dimensions)
+        self.put(kept, count)
+        return kept != dimensions

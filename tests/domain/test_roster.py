@@ -1,0 +1,81 @@
+"""Places for campaigns: known ones keep theirs, and one app cannot take all."""
+
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.domain.blocks import Dimensions, WindowCounts
+from streams.domain.limits import OTHER
+from streams.domain.roster import Roster
+from tests.support.partitions import rows_of, window_counts
+
+SENT = Dimensions("SUCCESS", None, "EMAIL", "EMAIL")
+
+
+def of(names: list[str], app: str | None = "app") -> WindowCounts:
+    return window_counts(0, {name: {SENT: 1} for name in names}, app)
+
+
+def enter(roster: Roster, names: list[str], app: str | None) -> int:
+    """One window's campaigns; return how many events were folded."""
+    admitted = roster.admit(of(names, app))
+    roster.appear(admitted.counts.campaigns)
+    return admitted.folded
+
+
+def test_a_flood_takes_half_and_leaves_places_for_others() -> None:
+    roster = Roster(1_000)
+    assert enter(roster, [f"honest-{n}" for n in range(100)], "honest") == 0
+    assert enter(roster, [f"flood-{n}" for n in range(5_000)], "hostile") == 5_000 - 450
+    assert enter(roster, [f"new-{n}" for n in range(100)], "honest") == 0
+    assert enter(roster, [f"late-{n}" for n in range(100)], "another") == 0
+    # What is known is known.
+    assert enter(roster, [f"honest-{n}" for n in range(100)], "honest") == 0
+    assert enter(roster, ["flood-0", "flood-4999"], "hostile") == 1
+
+
+def test_any_number_of_apps_pushes_nobody_out() -> None:
+    roster = Roster(100)
+    enter(roster, ["honest"], "honest")
+    for n in range(1_000):
+        enter(roster, [f"c-{n}"], f"app-{n}")
+    assert len(roster) == 100
+    assert enter(roster, ["honest"], "honest") == 0
+
+
+def test_places_are_free_again_when_the_counts_have_expired() -> None:
+    roster = Roster(10)
+    names = [f"c-{n}" for n in range(10)]
+    assert enter(roster, names, "app") == 5
+    assert enter(roster, names, "app") == 5
+    roster.leave([*names[:5], OTHER])
+    assert len(roster) == 5
+    roster.leave([*names[:5], OTHER])
+    assert len(roster) == 0
+    assert enter(roster, names[5:], "app") == 0
+
+
+def test_the_very_name_is_never_a_campaign_of_its_own() -> None:
+    roster = Roster(10)
+    admitted = roster.admit(of([OTHER, "c"]))
+    assert (admitted.folded, admitted.counts.campaigns) == (1, [OTHER, "c"])
+    assert admitted.counts.apps[admitted.counts.at_app[0]] is None
+    assert len(roster) == 1
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from(["a", "b", None])), max_size=60))
+def test_nothing_is_lost(campaigns: list[tuple[int, str | None]]) -> None:
+    roster = Roster(8)
+    sent, found = 0, Counter[str]()
+    for number, app in campaigns:
+        counts = of([f"{app}-{number}", f"{app}-{number + 1}"], app)
+        admitted = roster.admit(counts)
+        assert counts.campaigns == [f"{app}-{number}", f"{app}-{number + 1}"]
+        roster.appear(admitted.counts.campaigns)
+        sent += 2
+        for row, count in rows_of([admitted.counts]).items():
+            found[row.campaign_id] += count
+    assert sum(found.values()) == sent
+    assert len(found.keys() - {OTHER}) == len(roster) <= 8
