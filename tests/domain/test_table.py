@@ -16,6 +16,7 @@ from streams.domain import table as under_test
 from streams.domain.blocks import BLOCK_VERSION, RECORD_BYTES, Block, Dimensions, WindowCounts
 from streams.domain.clock import EventClock
 from streams.domain.counts import Cell
+from streams.domain.limits import DEFAULT_LIMITS, OTHER, Limits
 from streams.domain.pages import PageRecord
 from streams.domain.table import CLOCK_KEY, QUIET_S, WindowTable, page_key
 from streams.domain.windows import WindowPolicy
@@ -28,8 +29,10 @@ SUCCESS = Dimensions("SUCCESS", "0", "EMAIL", "EMAIL")
 OPENED = Dimensions("opened_notification", None, None, None, engagement=True)
 
 
-def table_of(policy: WindowPolicy = POLICY, now: float = 0.0) -> WindowTable:
-    return WindowTable(policy, EventClock([0], 60.0, now))
+def table_of(
+    policy: WindowPolicy = POLICY, now: float = 0.0, limits: Limits = DEFAULT_LIMITS
+) -> WindowTable:
+    return WindowTable(policy, EventClock([0], 60.0, now), limits)
 
 
 def counts(start: int, sends: int, *campaigns: str, opened: int = 0) -> WindowCounts:
@@ -108,7 +111,8 @@ def test_a_settled_cell_costs_little() -> None:
 
 
 def test_a_page_is_as_many_records_as_its_names_need() -> None:
-    life = Life()
+    limits = Limits(values=1_000)
+    life = Life(table_of(limits=limits), limits=limits)
     names = {f"{number:04}" + "x" * 2000: number + 1 for number in range(900)}
     whole = window_counts(0, {"a": counts_of(names), "b": counts_of({"SENT": 7})})
     life.add(whole)
@@ -129,6 +133,52 @@ def test_a_page_is_as_many_records_as_its_names_need() -> None:
     life.move_to(80_000)
     life.write()
     assert {life.topic[key] for key in pages_written} == {None}
+
+
+def test_floods_are_counted_as_other_and_read_back_alike() -> None:
+    limits = Limits(campaigns=100, names=20, values=10)
+    life = Life(table_of(limits=limits), limits=limits)
+    honest = {f"honest-{n}": {SUCCESS: 2} for n in range(20)}
+    life.add(window_counts(0, honest, "honest"))
+    for n in range(0, 600, 50):
+        flood = {f"flood-{n + i}": {SUCCESS: 1} for i in range(50)}
+        life.add(window_counts(0, flood, "hostile"))
+        statuses = {f"status-{n + i}": 1 for i in range(50)}
+        life.add(window_counts(0, {"honest-0": counts_of(statuses)}, "honest"))
+    life.add(window_counts(0, {OTHER: {SUCCESS: 1}}, "honest"))
+    for _ in range(3):
+        table = life.table
+        assert table.campaigns == 60
+        assert dict(table.all_cells(0)).keys() == {
+            *honest,
+            *(f"flood-{n}" for n in range(40)),
+            OTHER,
+        }
+        other = table.cell(OTHER, 0)
+        assert other is not None
+        assert (other.app_id, other.sends) == (None, {SUCCESS: 561})
+        flooded = table.cell("honest-0", 0)
+        assert flooded is not None
+        assert flooded.sends == {SUCCESS: 2} | counts_of(
+            {f"status-{n}": 1 for n in range(10)} | {OTHER: 590}
+        )
+        life.write()
+        life.begin_anew()
+        life.move_to(16_000)
+        life.now += 100.0
+    assert (life.table.folded_names, life.table.folded_campaigns) == (0, 0)
+    life.move_to(80_000)
+    assert life.table.campaigns == 0
+
+
+def test_a_campaign_that_is_known_is_kept_in_the_windows_to_come() -> None:
+    table = table_of(limits=Limits(campaigns=10))
+    table.add(counts(0, 1, "a", "b", "c"), 0, 0.0)
+    table.add(counts(10, 1, *(f"flood-{n}" for n in range(50))), 1, 0.0)
+    added = table.add(counts(10, 1, "a", "d"), 2, 0.0)
+    assert added is not None
+    assert added.campaigns == ["a", OTHER]
+    assert (table.folded_campaigns, table.campaigns) == (49, 5)
 
 
 def test_a_page_that_needs_fewer_records_leaves_null_behind(
@@ -245,6 +295,7 @@ class Life:
     log: list[Block] = field(default_factory=list)
     topic: dict[bytes, bytes | None] = field(default_factory=dict)
     now: float = 0.0
+    limits: Limits = DEFAULT_LIMITS
 
     def add(self, *windows: WindowCounts) -> list[bool]:
         offset = len(self.log)
@@ -260,7 +311,7 @@ class Life:
 
     def begin_anew(self, policy: WindowPolicy = POLICY) -> None:
         """Compaction may or may not have removed what is null."""
-        table = table_of(policy, self.now)
+        table = table_of(policy, self.now, self.limits)
         for key, value in self.topic.items():
             parts: list[Any] = orjson.loads(key)
             if parts == ["clock"]:
