@@ -12,6 +12,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SCHEMATHESIS := $(VENV)-schemathesis
 PYTEST := $(BIN)/python -m pytest
 KAFKA := $(BIN)/python -m tests.support.kafka_service
 # Pinned versions with hashes; which index they come from is the business of the one who installs.
@@ -19,7 +20,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-annotate --no-header $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-kafka chaos fuzz fuzz-worker test-all check format \
+.PHONY: help demo test test-long test-kafka chaos fuzz fuzz-worker schemathesis test-all check format \
 	kafka kafka-stop lock clean \
 	bench bench-flat bench-latency bench-queries bench-memory bench-workers bench-hostile \
 	bench-stages
@@ -72,6 +73,10 @@ fuzz: $(INSTALLED) ## mutated records through the counting, without a broker; RE
 fuzz-worker: $(INSTALLED) ## the same through a worker on a real Apache Kafka; RECORDS=1000000 SEED=1
 	$(BIN)/python -m tests.fuzz_worker --records $(or $(RECORDS),1000000) --seed $(or $(SEED),1) $(ARGS)
 
+schemathesis: $(INSTALLED) $(SCHEMATHESIS)/.installed ## the API against its own description; EXAMPLES=50
+	$(BIN)/python -m tests.openapi --schemathesis $(SCHEMATHESIS)/bin/schemathesis \
+		--max-examples $(or $(EXAMPLES),50) $(ARGS)
+
 chaos: $(INSTALLED) ## faults on a real Apache Kafka, counted independently; ROUNDS=8 SEED=1
 	$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),8) --seed $(or $(SEED),1) $(ARGS)
 
@@ -100,10 +105,12 @@ lock: $(INSTALLED) ## resolve the dependencies anew; UPGRADE=--upgrade for newer
 	$(LOCK) --extra demo pyproject.toml -o requirements.lock >/dev/null
 	printf 'hatchling\neditables\n' | $(LOCK) -c requirements.lock \
 		--extra demo --group dev pyproject.toml - -o requirements-dev.lock >/dev/null
+	$(LOCK) -c requirements-dev.lock --group schemathesis \
+		-o requirements-schemathesis.lock >/dev/null
 	printf 'hatchling\n' | $(LOCK) -c requirements-dev.lock - -o requirements-build.lock >/dev/null
 
 clean: ## remove what was built and installed
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(SCHEMATHESIS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements-dev.lock pyproject.toml
@@ -114,4 +121,11 @@ $(INSTALLED): requirements-dev.lock pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install --require-hashes --no-deps --requirement requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(SCHEMATHESIS)/.installed: requirements-schemathesis.lock
+	@echo "installing into $(SCHEMATHESIS)"
+	@$(PYTHON) -m venv $(SCHEMATHESIS)
+	@$(SCHEMATHESIS)/bin/python -m pip --disable-pip-version-check --quiet \
+		install --require-hashes --no-deps --requirement requirements-schemathesis.lock
 	@touch $@

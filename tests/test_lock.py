@@ -23,6 +23,7 @@ LOCKS = {
         *PROJECT["build-system"]["requires"],
     ],
     "requirements-build.lock": PROJECT["build-system"]["requires"],
+    "requirements-schemathesis.lock": PROJECT["dependency-groups"]["schemathesis"],
 }
 
 

@@ -14,7 +14,7 @@ from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.newest import DEFAULT_LIMIT, LIMIT
 from streams.api.paging import Order, Pager, Position, Value, read_cursor
-from streams.api.parameters import choice, duration, text, whole
+from streams.api.parameters import choice, duration, opaque, text, whole
 from streams.api.reading import (
     Breath,
     add_totals,
@@ -48,7 +48,7 @@ SORT = choice(
     f"The order, descending with a minus; those without a rate come last. {_DEFAULT_SORT} without "
     "it.",
 )
-CURSOR = text("cursor", "From `next_cursor` of the page before; give the same `sort` with it.")
+CURSOR = opaque("cursor", "From `next_cursor` of the page before; give the same `sort` with it.")
 APP_ID = text("app_id", "Only campaigns of this app.")
 RECENT = whole("recent", 1, _MOST_RECENT, "Adds so many of each campaign's newest windows.")
 

@@ -8,7 +8,7 @@ from streams.api.answers import Answer
 from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.paging import Order, Pager, Position, read_cursor
-from streams.api.parameters import text, whole
+from streams.api.parameters import opaque, whole
 from streams.domain.partition import CampaignPartition
 
 A = TypeVar("A", bound=Answer)
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 DEFAULT_LIMIT = 100
 LIMIT = whole("limit", 1, 1000, f"How many at most; {DEFAULT_LIMIT} without it.")
-CURSOR = text("cursor", "From `next_cursor` of the page before.")
+CURSOR = opaque("cursor", "From `next_cursor` of the page before.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,12 @@ from streams.api.problems import CONTENT_TYPE
 from streams.api.routing import Route
 
 _REFERENCE = "#/components/schemas/{name}"
-_ALWAYS = (HTTPStatus.BAD_REQUEST,)
+_ALWAYS = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
 _WITH_TOKEN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _DESCRIPTION = (
     "Counts, rates and alerts of campaigns, from any worker for all of them. Times are RFC 3339 in "
@@ -55,7 +60,7 @@ def document(routes: Sequence[Route]) -> bytes:
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    statuses = _ALWAYS + (_WITH_TOKEN if route.scope else ()) + route.problems
+    statuses = sorted({*_ALWAYS, *(_WITH_TOKEN if route.scope else ()), *route.problems})
     operation: dict[str, Any] = {
         "operationId": f"{route.method.lower()}{_camel(route.path)}",
         "summary": route.summary,

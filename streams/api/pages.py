@@ -1,5 +1,6 @@
 """The pages for browsers: the dashboard and the API's description. All assets are files here."""
 
+from http import HTTPStatus
 from importlib.resources import files
 
 from aiohttp import web
@@ -62,5 +63,6 @@ ROUTES = (
         "*/*",
         (text("file", "A file's name."),),
         page=True,
+        problems=(HTTPStatus.NOT_FOUND,),
     ),
 )

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import permutations
 from typing import Any, Generic, TypeVar
 
 from streams.api.problems import refuse
@@ -61,6 +62,12 @@ def text(name: str, description: str) -> Parameter[str]:
     return Parameter(name, str, {"type": "string"}, description)
 
 
+def opaque(name: str, description: str) -> Parameter[str]:
+    """Make a parameter that is a text this API gave before, in letters that need no encoding."""
+    schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}
+    return Parameter(name, str, schema, description)
+
+
 def choice(name: str, choices: tuple[str, ...], description: str) -> Parameter[str]:
     """Make a parameter that is one of some words."""
 
@@ -82,9 +89,12 @@ def choices(name: str, allowed: tuple[Word, ...], description: str) -> Parameter
             raise ValueError(f"expected some of {', '.join(allowed)}, separated by commas")
         return tuple(known[word] for word in words)
 
-    one = "|".join(allowed)
-    pattern = f"^({one})(,({one}))*$"
-    return Parameter(name, read, {"type": "string", "pattern": pattern}, description)
+    some = [
+        ",".join(words)
+        for length in range(1, len(allowed) + 1)
+        for words in permutations(allowed, length)
+    ]
+    return Parameter(name, read, {"type": "string", "enum": some}, description)
 
 
 def whole(name: str, least: int, most: int, description: str) -> Parameter[int]:
@@ -111,13 +121,21 @@ def duration(name: str, description: str) -> Parameter[float]:
             raise ValueError("expected a duration up to 366d such as 30s, 15m, 24h or 7d")
         return seconds
 
-    schema = {"type": "string", "examples": ["15m"]}
+    schema = {
+        "type": "string",
+        "pattern": r"^(\d+(\.\d+)?(ms|s|m|h|d))+$",
+        "examples": ["15m"],
+    }
     return Parameter(name, read, schema, description)
 
 
 def moment(name: str, description: str) -> Parameter[int]:
     """Make a parameter that is a time, in ms since the epoch once it is read."""
-    schema = {"type": "string", "examples": ["2026-11-23T10:00:00Z", "1795428000000"]}
+    schema = {
+        "type": "string",
+        "anyOf": [{"format": "date-time"}, {"pattern": r"^-?\d{1,15}$"}],
+        "examples": ["2026-11-23T10:00:00Z", "1795428000000"],
+    }
     return Parameter(name, read_moment, schema, description)
 
 

@@ -51,7 +51,7 @@ class WorkerProcess:
     """One worker; `start` again after `stop` or `kill` for another life of it.
 
     Args:
-        settings: its configuration; the port is chosen here.
+        settings: its configuration; the port is chosen here if it names none.
         directory: for its configuration and log.
         name: of its files.
     """
@@ -65,7 +65,7 @@ class WorkerProcess:
 
     def configure(self, settings: Settings) -> None:
         """Give its next life another configuration."""
-        http = {**settings.get("http", {}), "port": self.port}
+        http = {"port": self.port, **settings.get("http", {})}
         # JSON is YAML.
         self._file.write_bytes(orjson.dumps({**settings, "http": http}))
 
@@ -93,9 +93,9 @@ class WorkerProcess:
         """What it said, in all its lives."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
-    async def ask(self, target: str) -> HttpAnswer:
+    async def ask(self, target: str, headers: dict[str, str] | None = None) -> HttpAnswer:
         """Ask its API."""
-        return await request(self.port, target)
+        return await request(self.port, target, headers=headers)
 
     async def json(self, target: str) -> Any:
         """Ask its API for something that has to be there."""
