@@ -49,6 +49,14 @@ def test_worker_listens_where_the_port_is_published(services: dict[str, Any]) ->
     assert [port.rsplit(":", 1)[1] for port in worker["ports"]] == [str(configuration.http.port)]
 
 
+def test_links_lead_to_the_published_port(services: dict[str, Any]) -> None:
+    worker = services["worker"]
+    environment = {key: str(value) for key, value in worker["environment"].items()}
+    configuration = load(ROOT / "config" / "campaign-streams.yaml", environment, {})
+    (published,) = [port.split(":")[1] for port in worker["ports"]]
+    assert configuration.http.advertised_url == f"http://localhost:{published}"
+
+
 def test_ports_are_published_on_loopback_only(services: dict[str, Any]) -> None:
     published = [port for service in services.values() for port in service.get("ports", [])]
     assert published

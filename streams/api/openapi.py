@@ -29,7 +29,7 @@ _DESCRIPTION = (
 
 def document(routes: Sequence[Route]) -> bytes:
     """Return the description of these routes as JSON."""
-    structs = [route.answer for route in routes if not isinstance(route.answer, str)]
+    structs = [route.answer for route in routes if not isinstance(route.answer, tuple)]
     _, schemas = msgspec.json.schema_components([*structs, Problem], ref_template=_REFERENCE)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
@@ -89,8 +89,8 @@ def _parameter(route: Route, at: int) -> dict[str, Any]:
 
 
 def _content(route: Route) -> dict[str, Any]:
-    if isinstance(route.answer, str):
-        return {route.answer: {}}
+    if isinstance(route.answer, tuple):
+        return {media_type: {} for media_type in route.answer}
     return {"application/json": {"schema": {"$ref": _REFERENCE.format(name=route.answer.__name__)}}}
 
 

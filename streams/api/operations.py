@@ -14,7 +14,7 @@ from streams.domain.transitions import json_schema
 
 JSON = "application/json"
 JSON_SCHEMA = "application/schema+json"
-METRICS = "text/plain"
+METRICS = ("text/plain", "application/openmetrics-text")
 
 
 async def livez(context: Context, ask: Ask) -> HealthStatus:  # noqa: ARG001 - nothing to ask
@@ -55,7 +55,7 @@ ROUTES = (
         "/v1/schemas/alert-transition",
         alert_schema,
         "The JSON Schema of the alerts topic and of native webhooks",
-        JSON_SCHEMA,
+        (JSON_SCHEMA,),
     ),
     Route(
         "/livez",
@@ -74,5 +74,5 @@ ROUTES = (
         problems=(HTTPStatus.SERVICE_UNAVAILABLE,),
     ),
     Route("/metrics", metrics, "The metrics of this worker, for Prometheus", METRICS),
-    Route("/openapi.json", openapi, "This description", JSON),
+    Route("/openapi.json", openapi, "This description", (JSON,)),
 )

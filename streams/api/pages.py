@@ -54,13 +54,13 @@ def _file(context: Context, name: str) -> web.Response:
 
 
 ROUTES = (
-    Route("/", _page("dashboard.html"), "The dashboard", HTML, page=True),
-    Route("/docs", _page("docs.html"), "This description as a page", HTML, page=True),
+    Route("/", _page("dashboard.html"), "The dashboard", (HTML,), page=True),
+    Route("/docs", _page("docs.html"), "This description as a page", (HTML,), page=True),
     Route(
         "/static/{file}",
         _asset,
         "The files of the pages",
-        "*/*",
+        ("*/*",),
         (text("file", "A file's name."),),
         page=True,
         problems=(HTTPStatus.NOT_FOUND,),

@@ -35,7 +35,7 @@ class Route:
         path: with its parameters in braces, each a whole segment.
         handle: answers it.
         summary: one line, for OpenAPI.
-        answer: what it answers with: a struct (JSON), or a media type.
+        answer: what it answers with: a struct (JSON), or media types.
         parameters: of the path and of the query.
         method: GET or POST.
         scope: what a token needs for it; null lets everybody in.
@@ -46,7 +46,7 @@ class Route:
     path: str
     handle: Handler
     summary: str
-    answer: type[Struct] | str
+    answer: type[Struct] | tuple[str, ...]
     parameters: tuple[Parameter[Any], ...] = ()
     method: str = "GET"
     scope: Scope | None = "read"

@@ -27,6 +27,7 @@ from streams.domain.partition import Holder, Watch
 
 LONGEST_REQUEST = 30.0  # s
 LONGEST_BODY = 10.0  # s
+LONGEST_WRITE = 30.0  # s
 LARGEST_BODY = 64 * 1024
 _LONGEST_LINE = 64 * 1024  # a campaign id can be long, and threefold when percent-encoded
 _LONGEST_HEADER = 8190
@@ -210,7 +211,19 @@ def _with_headers(response: web.Response) -> web.Response:
 
 
 class _Handler(RequestHandler):
-    """One connection: what is no HTTP is answered with a problem too."""
+    """One connection: what is no HTTP is answered too; a client that does not read is left."""
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        try:
+            async with asyncio.timeout(LONGEST_WRITE):
+                return await super().finish_response(request, resp, start_time)
+        except TimeoutError:
+            log.debug("answer is not read", remote=request.remote, target=request.raw_path)
+            if self.transport is not None:
+                self.transport.abort()
+            return resp, True
 
     def handle_error(
         self,

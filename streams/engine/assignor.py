@@ -85,7 +85,8 @@ class LaneAssignor:
             str(lane): said[member]["url"]
             for member, lanes in shares.items()
             for lane in lanes
-            if said[member]["url"]
+            # Whoever joins the group can say anything.
+            if isinstance(said[member]["url"], str) and said[member]["url"]
         }
         sources = cluster.partitions_for_topic(self._source) or set()
         return {
@@ -107,5 +108,5 @@ class LaneAssignor:
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
         """Take note of who holds what."""
         said = orjson.loads(assignment.user_data)
-        self.peers = {int(lane): url for lane, url in said["urls"].items()}
+        self.peers = {int(lane): url for lane, url in said["urls"].items() if isinstance(url, str)}
         self.sources = said["sources"]

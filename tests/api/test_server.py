@@ -1,6 +1,8 @@
 """Listening, limits, and mistakes."""
 
 import asyncio
+import contextlib
+import socket
 
 import pytest
 
@@ -139,6 +141,27 @@ async def test_a_body_that_does_not_come_is_408(
     async with asyncio.timeout(PATIENCE_S):
         assert (await reader.readline()) == b"HTTP/1.1 408 Request Timeout\r\n"
     writer.close()
+
+
+async def test_who_does_not_read_an_answer_is_left(
+    start: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = 2**26
+    monkeypatch.setattr(server, "LONGEST_WRITE", 0.2)
+    monkeypatch.setattr(server, "load_assets", lambda: {"dashboard.html": b"x" * size})
+    api = await start(holder())
+    with socket.create_connection(("127.0.0.1", api.port)) as client:
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(client, b"GET / HTTP/1.1\r\n" + HEAD + b"\r\n")
+        await asyncio.sleep(1)
+        taken = 0
+        async with asyncio.timeout(PATIENCE_S):
+            with contextlib.suppress(ConnectionError):
+                while chunk := await loop.sock_recv(client, 2**20):
+                    taken += len(chunk)
+    assert 0 < taken < size
+    assert (await api.ask("/livez")).status == 200
 
 
 async def test_a_defect_is_500_without_its_details(
