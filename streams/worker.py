@@ -118,6 +118,7 @@ class Worker:
             flushed=self._flushed,
             rebalanced=self.metrics.rebalanced,
             crashed=self._crashed,
+            lost=self.metrics.lane_lost,
         )
 
     def _new_writer(self, lane: int) -> Writer:
@@ -191,8 +192,8 @@ class Worker:
             return False, ["stopping"]
         if not self.lanes.joined:
             return False, ["waiting for the consumer group"]
-        waiting = sorted(self.lanes.assigned().keys() - self.lanes.ready().keys())
-        return not waiting, [f"reading back the state of partition {n}" for n in waiting]
+        waiting = self.lanes.waiting()
+        return not waiting, waiting
 
     def live(self) -> bool:
         """Tell whether the worker makes progress; false means that it should be started anew."""
@@ -206,7 +207,12 @@ class Worker:
         self._assignor.url = self._listener.url
         await self._dispatcher.start()
         self._lag = asyncio.create_task(
-            watch_lag(self._connection, self.lanes.committed, self.metrics.lag)
+            watch_lag(
+                self._connection,
+                self.configuration.kafka.group_id,
+                self.lanes.committed,
+                self.metrics.lag,
+            )
         )
         self._log_address()
         await self._app.start()

@@ -67,6 +67,7 @@ class Reason(StrEnum):
     TOO_LARGE = "too-large"
     EXPIRED = "expired"
     NOT_A_BLOCK = "not-a-block"
+    UNPROCESSABLE = "unprocessable"
 
 
 class Rejected(NamedTuple):

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
+from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from streams.engine.recovery import reading
+from streams.engine.recovery import committed_offsets, reading
 
 _log = structlog.get_logger(__name__)
 
@@ -18,24 +19,42 @@ EVERY = 5.0
 
 async def watch_lag(
     connection: Mapping[str, Any],
-    committed: Callable[[], Mapping[TopicPartition, int]],
+    group_id: str,
+    committed: Callable[[], Mapping[TopicPartition, int | None]],
     tell: Callable[[Mapping[TopicPartition, int]], None],
 ) -> None:
     """Tell, again and again, how many records wait in each partition. Never returns.
 
     Args:
         connection: keyword arguments for aiokafka clients.
-        committed: returns the committed offsets of the partitions that this worker reads.
+        group_id: the consumer group.
+        committed: returns the committed offsets of the partitions that this worker reads; null
+            where the worker knows none, as their lane was not opened yet: then the group is asked.
         tell: is given the number of records not yet committed.
     """
     while True:
         try:
             async with reading(connection, committed=False) as consumer:
                 while True:
-                    at = committed()
-                    ends = await consumer.end_offsets(list(at)) if at else {}
-                    tell({partition: max(0, ends[partition] - at[partition]) for partition in at})
+                    tell(await _lag(consumer, connection, group_id, committed()))
                     await asyncio.sleep(EVERY)
         except (KafkaError, OSError) as error:
             _log.warning("the broker does not say how far behind we are", error=str(error))
             await asyncio.sleep(EVERY)
+
+
+async def _lag(
+    consumer: "AIOKafkaConsumer[bytes, bytes | None]",
+    connection: Mapping[str, Any],
+    group_id: str,
+    committed: Mapping[TopicPartition, int | None],
+) -> Mapping[TopicPartition, int]:
+    known = {partition: at for partition, at in committed.items() if at is not None}
+    unknown = committed.keys() - known.keys()
+    if unknown:
+        of_group = await committed_offsets(connection, group_id, unknown)
+        known |= {partition: at.offset for partition, at in of_group.items()}
+        never_read = list(unknown - of_group.keys())
+        known |= await consumer.beginning_offsets(never_read) if never_read else {}
+    ends = await consumer.end_offsets(list(known)) if known else {}
+    return {partition: max(0, ends[partition] - at) for partition, at in known.items()}

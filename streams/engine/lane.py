@@ -10,18 +10,24 @@ them to its windows as it writes them, and the keyed topic is only their log.
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 
+import orjson
+import structlog
 from aiokafka.structs import TopicPartition
 
 from streams.domain import blocks
 from streams.domain.events import Reason, Rejected
 from streams.domain.partition import CampaignPartition
 from streams.domain.sources import SourcePartition
+from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
+from streams.engine.fetching import SourceRecord
+from streams.engine.isolation import Isolation, Trial, UnprocessableError
 from streams.engine.job import Job
 from streams.engine.progress import Progress
+from streams.engine.records import UNPROCESSABLE_KEY
 from streams.engine.transport import Batch, Place
 from streams.engine.unwritten import Unwritten
 from streams.engine.writer import (
@@ -34,9 +40,13 @@ from streams.engine.writer import (
 )
 from streams.errors import FormatError
 
+_log = structlog.get_logger(__name__)
+
 LOG_APPEND_TIME = 1
 CATCH_UP_INTERVAL = 1.0
 """Seconds between flushes while far behind."""
+MOST_SKIPPED = 10_000
+"""Blocks that became dead letters, of which the state says so; older ones are not read again."""
 
 
 class Lane:
@@ -48,15 +58,19 @@ class Lane:
         partition: the campaigns, with the state of earlier lives.
         progress: how far it was read.
         sources: the source partitions that the lane reads, by number.
+        isolation: what is known of input that cannot be processed.
+        skipped: the offsets of blocks that became dead letters.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts are joined in one place
         self,
         job: Job,
         writer: Writer,
         partition: CampaignPartition,
         progress: Progress,
         sources: Mapping[int, SourcePartition],
+        isolation: Isolation,
+        skipped: Iterable[int] = (),
     ) -> None:
         self.partition = partition
         self.parked = False
@@ -65,7 +79,11 @@ class Lane:
         self._writer = writer
         self._sources = sources
         self._progress = progress
-        self._unwritten = Unwritten(partition.number, job)
+        self._isolation = isolation
+        self._trial = Trial(job, partition.number)
+        self._skipped = sorted(skipped)
+        self._has_skipped = False
+        self._unwritten = Unwritten(partition.number, job, isolation)
         self._due = 0.0
         self._flushing = asyncio.Lock()
         self._early_flush: asyncio.Task[None] | None = None
@@ -93,8 +111,11 @@ class Lane:
             self._take(batch)
         except (LaneLostError, FormatError) as error:
             self._lose(error)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - isolated when it comes again
             # Half of the batch may be counted.
+            _log.exception("a batch was not counted", partition=str(batch.partition))
+            self._lose(UnprocessableError.of(f"a batch of {batch.partition}", error))
+        except BaseException as error:
             self._lose(LaneLostError(f"a batch of {batch.partition} was not counted: {error!r}"))
             raise
         await self._flush_if_full()
@@ -110,11 +131,37 @@ class Lane:
     def _count(self, batch: Batch) -> None:
         """Records of the source topic: bytes become counts, or dead letters."""
         source = self._sources[batch.partition.partition]
-        values = [record.value for record in batch.records]
-        rejected = source.count(values, self._broker_time(batch), self._unwritten.tally)
+        rest = self._processable(source, batch)
+        rejected = self._count_into(source, rest, self._unwritten.tally)
         if rejected:
-            self._unwritten.put_aside(batch, rejected)
+            self._unwritten.put_aside(rest, rejected)
         self._progress.advance(batch, source.event_time)
+
+    def _count_into(self, source: SourcePartition, batch: Batch, tally: Tally) -> list[Rejected]:
+        if not batch.records:
+            return []
+        values = [record.value for record in batch.records]
+        return source.count(values, self._broker_time(batch), tally)
+
+    def _processable(self, source: SourcePartition, batch: Batch) -> Batch:
+        """Return the records of a batch that can be processed; the others become dead letters."""
+        if not self._isolation.is_careful(self._job.now()):
+            return batch
+        found = self._trial.of_records(source, batch, self._count_into)
+        if not found:
+            return batch
+        self._isolation.failed(self._job.now())
+        self._unwritten.put_aside(batch, found)
+        _log.error(
+            "records cannot be processed",
+            partition=str(batch.partition),
+            records=len(found),
+            first_offset=batch.records[found[0].position].offset,
+            error=found[0].detail,
+        )
+        left_out = {each.position for each in found}
+        rest = [record for at, record in enumerate(batch.records) if at not in left_out]
+        return batch._replace(records=rest)
 
     def _broker_time(self, batch: Batch) -> int:
         """When the broker took in the newest record (ms): by its own clock, if the topic says."""
@@ -132,8 +179,37 @@ class Lane:
                     batch, [Rejected(position, Reason.NOT_A_BLOCK, str(error))]
                 )
             else:
-                self._add(block, record.offset)
+                self._apply_block(batch, position, block)
         self._progress.advance(batch)
+
+    def _apply_block(self, batch: Batch, position: int, block: blocks.Block) -> None:
+        offset, now = batch.records[position].offset, self._job.now()
+        why_not = self._isolation.blocks.get(offset)
+        if why_not is None and self._isolation.is_careful(now):
+            why_not = self._trial.of_block(block)
+        if why_not is not None:
+            self._isolation.failed(now)
+            self._skip_block(batch, position, why_not)
+            return
+        try:
+            self._add(block, offset)
+        except Exception as error:
+            _log.exception("a block was not added", partition=str(batch.partition), offset=offset)
+            doing = f"the block at {batch.partition}, offset {offset}"
+            raise UnprocessableError.of(doing, error, offset) from error
+
+    def _skip_block(self, batch: Batch, position: int, why_not: str) -> None:
+        """Dead-letter a block, and keep in mind not to add it when the log is read again."""
+        rejected = Rejected(position, Reason.UNPROCESSABLE, why_not)
+        self._unwritten.put_aside(batch, [rejected])
+        self._skipped = [*self._skipped, batch.records[position].offset][-MOST_SKIPPED:]
+        self._has_skipped = True
+
+    def skip_blocks(self, log: TopicPartition, records: Sequence[SourceRecord]) -> None:
+        """Dead-letter blocks of before, which could not be added when the log was read again."""
+        for record in records:
+            batch = Batch(log, 0, record.offset, [record])
+            self._skip_block(batch, 0, self._isolation.blocks[record.offset])
 
     def _add(self, block: blocks.Block, offset: int) -> None:
         late_before = self.partition.table.late_events
@@ -211,15 +287,19 @@ class Lane:
             self._progress.commit(writes, await self._writer.write(writes))
         except BaseException as error:
             # Collected is gone from memory, and written it may be or not.
-            self._lose(WriteError(f"the flush did not end: {error!r}"))
+            if isinstance(error, LaneLostError):
+                self._lose(error)
+            else:
+                self._lose(WriteError(f"the flush did not end: {error!r}"))
             raise
         self.has_written = True
+        self._isolation.forget_blocks(before=self._progress.next_in_log)
         self.partition.deliveries.flush_committed()
         self._job.instruments.flushed(self._job.now() - began)
 
     def _lose(self, error: LaneLostError | FormatError) -> None:
-        # Without the traceback: that holds on to the lane, and the collector runs seldom.
-        self._lost = self._lost or error.with_traceback(None)
+        # Without traceback and cause: these hold on to the lane, and the collector runs seldom.
+        self._lost = self._lost or copy(error)
 
     def _check(self) -> None:
         if self._lost:
@@ -235,6 +315,10 @@ class Lane:
             self.partition.hand_over()
         for key, value in self.partition.take_changes(now):
             writes.add(self._job.topics.state, self.partition.number, Record(key, value))
+        if self._has_skipped:
+            self._has_skipped = False
+            record = Record(UNPROCESSABLE_KEY, orjson.dumps(self._skipped))
+            writes.add(self._job.topics.state, self.partition.number, record)
         self._unwritten.add_to(writes)
         self._progress.add_to(writes)
         return writes

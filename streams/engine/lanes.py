@@ -9,23 +9,34 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import structlog
-from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from streams.domain.partition import CampaignPartition
 from streams.engine.assignor import LaneAssignor
+from streams.engine.isolation import Isolation, UnprocessableError, as_loss
 from streams.engine.lane import Lane
 from streams.engine.opening import Opening
 from streams.engine.transport import Batch, BatchConsumer, Place
-from streams.engine.writer import LaneLostError
+from streams.engine.writer import LaneLostError, RefusedError
 from streams.errors import FormatError
 
 _log = structlog.get_logger(__name__)
 
 RETRY_AFTER = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts to open a lane, or to write with it; the last one repeats."""
+REOPENED_WITHIN = 10.0
+"""Seconds in which a lane that was lost may be opened anew before the worker is unready for it."""
+
+
+class _Trouble(NamedTuple):
+    """Why a lane is not there, or cannot be relied on yet."""
+
+    since: float
+    was_open: bool
+    reason: str
 
 
 class Lanes:
@@ -38,7 +49,9 @@ class Lanes:
         park_timeout: seconds that lanes have for their last flush before a rebalance.
         flushed: is called when a lane may have committed something.
         rebalanced: is called at the beginning of a rebalance.
-        crashed: is called with an error that nobody expected.
+        crashed: is called with an error that nobody can go on with.
+        lost: is called when a lane is lost, with `input` if what was read is the reason, otherwise
+            `kafka`.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts are joined in one place
@@ -50,6 +63,7 @@ class Lanes:
         flushed: Callable[[], None],
         rebalanced: Callable[[], None],
         crashed: Callable[[BaseException], None],
+        lost: Callable[[str], None],
     ) -> None:
         self._assignor = assignor
         self._opening = opening
@@ -58,6 +72,10 @@ class Lanes:
         self._flushed = flushed
         self._rebalanced = rebalanced
         self._crashed = crashed
+        self._lost = lost
+        self._isolations: dict[int, Isolation] = {}
+        self._troubles: dict[int, _Trouble] = {}
+        self._committed: dict[TopicPartition, int] = {}
         self._lanes: dict[int, Lane] = {}
         self._assigned: dict[int, set[TopicPartition]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -89,9 +107,32 @@ class Lanes:
         """Return the lanes that this worker has to run, and what they read."""
         return self._assigned
 
-    def committed(self) -> Mapping[TopicPartition, int]:
-        """Return the committed offsets of what the open lanes read."""
-        return {p: at for lane in self._lanes.values() for p, at in lane.committed.items()}
+    def committed(self) -> Mapping[TopicPartition, int | None]:
+        """Return the committed offset of each partition that was assigned.
+
+        That of a lane that was lost is the last one known, so that its lag stays visible; null
+        while none is known.
+        """
+        for lane in self._lanes.values():
+            self._committed.update(lane.committed)
+        return {p: self._committed.get(p) for each in self._assigned.values() for p in each}
+
+    def waiting(self) -> list[str]:
+        """Say which lanes are not there, and what they wait for.
+
+        A lane that was open and is lost is opened anew at once, as a rule; it is not named before
+        `REOPENED_WITHIN` has passed.
+        """
+        now = asyncio.get_running_loop().time()
+        said = []
+        for number in sorted(self._assigned):
+            trouble = self._troubles.get(number)
+            if trouble is None:
+                if number not in self._lanes:
+                    said.append(f"reading back the state of partition {number}")
+            elif not trouble.was_open or now - trouble.since >= REOPENED_WITHIN:
+                said.append(f"partition {number} waits: {trouble.reason}")
+        return said
 
     # Called by the transport and the agents
 
@@ -128,8 +169,8 @@ class Lanes:
         lane.parked = True
         try:
             await asyncio.wait_for(lane.hand_over(), self._park_timeout)
-        except (LaneLostError, FormatError, TimeoutError) as error:
-            _log.warning("lane not flushed before a rebalance", lane=number, error=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the lane is opened anew
+            _log.warning("lane not flushed before a rebalance", lane=number, error=repr(error))
             await self._drop(number)
 
     async def assign(self, partitions: Iterable[TopicPartition], generation: int) -> None:
@@ -148,6 +189,7 @@ class Lanes:
             if not continuous or assigned.get(number) != set(lane.positions):
                 await self._drop(number)
         self._assigned = assigned
+        self._forget_unassigned()
         self._assignor.held = set(assigned)
         for number in assigned:
             await self._cancel(number)
@@ -156,6 +198,11 @@ class Lanes:
                 kept.parked = False
                 kept.expect(self._assignor.sources)
             self._start(number, kept)
+
+    def _forget_unassigned(self) -> None:
+        kept = self.committed()
+        self._committed = {p: at for p, at in kept.items() if at is not None}
+        self._troubles = {n: each for n, each in self._troubles.items() if n in self._assigned}
 
     # Running
 
@@ -175,10 +222,12 @@ class Lanes:
         while True:
             lane = lane or await self._open(number)
             try:
-                await self._drive(lane)
-            except LaneLostError as error:
+                await self._drive(number, lane)
+            except FormatError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, the lane is opened anew
                 in_vain = 0 if lane.has_written else in_vain + 1
-                _log.warning("lane lost", lane=number, error=str(error), in_vain=in_vain)
+                self._note_loss(number, as_loss("it went on", error), in_vain)
             if lane.parked:
                 # The rebalance that is under way sees to it.
                 return
@@ -187,9 +236,24 @@ class Lanes:
             if in_vain:
                 await asyncio.sleep(_pause(in_vain - 1))
 
-    async def _drive(self, lane: Lane) -> None:
+    def _note_loss(self, number: int, error: LaneLostError, in_vain: int) -> None:
+        self._isolation(number).learn(error, self._opening.job)
+        self._lost("input" if isinstance(error, UnprocessableError | RefusedError) else "kafka")
+        now = asyncio.get_running_loop().time()
+        since = self._troubles[number].since if number in self._troubles else now
+        self._troubles[number] = _Trouble(since, True, str(error))
+        _log.warning("lane lost", lane=number, error=str(error), in_vain=in_vain)
+
+    def _isolation(self, number: int) -> Isolation:
+        return self._isolations.setdefault(number, Isolation())
+
+    async def _drive(self, number: int, lane: Lane) -> None:
+        clock = asyncio.get_running_loop().time
+        opened_at = clock()
         while not lane.parked:
             await lane.tick()
+            if lane.has_written or clock() - opened_at >= REOPENED_WITHIN:
+                self._troubles.pop(number, None)
             self._flushed()
             await asyncio.sleep(self._interval)
 
@@ -197,18 +261,32 @@ class Lanes:
         for attempt in itertools.count():
             try:
                 lane = await self._opening.open(
-                    number, self._assigned[number], self._assignor.sources
+                    number,
+                    self._assigned[number],
+                    self._assignor.sources,
+                    self._isolation(number),
                 )
                 break
-            except (LaneLostError, KafkaError, OSError) as error:
+            except FormatError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
                 wait = _pause(attempt)
-                _log.warning("lane cannot be opened", lane=number, error=str(error), again_in=wait)
+                self._note_failure(number, as_loss("it was opened", error), wait)
                 await asyncio.sleep(wait)
         self._lanes[number] = lane
+        if number in self._troubles and not self._troubles[number].was_open:
+            del self._troubles[number]
         if self.consumer is not None:
             await self.consumer.rewind(lane.positions)
             self.consumer.resume_partitions(set(lane.positions))
         return lane
+
+    def _note_failure(self, number: int, error: LaneLostError, again_in: float) -> None:
+        self._isolation(number).learn(error, self._opening.job)
+        now = asyncio.get_running_loop().time()
+        before = self._troubles.get(number, _Trouble(now, False, ""))
+        self._troubles[number] = before._replace(reason=f"it cannot be opened: {error}")
+        _log.warning("lane cannot be opened", lane=number, error=str(error), again_in=again_in)
 
     async def _cancel(self, number: int) -> None:
         task = self._tasks.pop(number, None)
@@ -220,6 +298,7 @@ class Lanes:
     async def _drop(self, number: int) -> None:
         lane = self._lanes.pop(number, None)
         if lane is not None:
+            self._committed.update(lane.committed)
             await lane.close()
 
     async def stop(self) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -12,10 +12,18 @@ from streams.domain import blocks
 from streams.domain.partition import CampaignPartition
 from streams.domain.sources import SourcePartition
 from streams.domain.table import CLOCK_KEY
+from streams.engine.isolation import Isolation, UnprocessableError
 from streams.engine.job import Job
 from streams.engine.lane import Lane
 from streams.engine.progress import Progress
-from streams.engine.records import POSITIONS_KEY, Position, from_committed, read_positions
+from streams.engine.records import (
+    POSITIONS_KEY,
+    UNPROCESSABLE_KEY,
+    Position,
+    decode_offsets,
+    from_committed,
+    read_positions,
+)
 from streams.engine.recovery import committed_offsets, end_of, read_log, read_state, reading
 from streams.engine.writer import LaneLostError, Writer
 from streams.errors import FormatError
@@ -49,15 +57,23 @@ class Opening:
         exactly_once: bool,
         progress: Callable[[int, int, int], None],
     ) -> None:
-        self._job = job
+        self.job = job
         self._connection = connection
         self._group_id = group_id
         self._new_writer = new_writer
         self._exactly_once = exactly_once
         self._progress = progress
 
-    async def open(self, number: int, partitions: Iterable[TopicPartition], sources: int) -> Lane:
+    async def open(
+        self,
+        number: int,
+        partitions: Iterable[TopicPartition],
+        sources: int,
+        isolation: Isolation,
+    ) -> Lane:
         """Open a lane that reads `partitions`, of a source topic with so many partitions.
+
+        `isolation` is what is known of input of the lane that cannot be processed.
 
         The order matters. Once the writer is open no earlier owner can commit anything, so the
         offsets and the state that are read after it are final, and belong together.
@@ -66,25 +82,28 @@ class Opening:
             LaneLostError, KafkaError: if the brokers, or what they should have, cannot be had now.
             FormatError: if what is read back was written by a version that does not fit.
         """
-        await self._job.limits.refresh()
+        await self.job.limits.refresh()
         writer = self._new_writer(number)
         try:
             await writer.open()
-            feeders = range(sources) if self._job.hop else (number,)
-            partition = CampaignPartition(number, self._job.watch, feeders, self._job.now())
-            progress = await self._restore(partition, set(partitions))
+            feeders = range(sources) if self.job.hop else (number,)
+            partition = CampaignPartition(number, self.job.watch, feeders, self.job.now())
+            blocks_read = _Blocks(isolation)
+            progress = await self._restore(partition, set(partitions), blocks_read)
         except BaseException:
             await writer.close()
             raise
-        job = self._job
+        job = self.job
         read = {
             source: SourcePartition(source, job.intake, job.campaigns, event_time)
             for source, event_time in progress.event_times(job.topics.source).items()
         }
-        return Lane(job, writer, partition, progress, read)
+        lane = Lane(job, writer, partition, progress, read, isolation, blocks_read.skipped)
+        lane.skip_blocks(TopicPartition(job.topics.keyed, number), blocks_read.unprocessable)
+        return lane
 
     async def _restore(
-        self, partition: CampaignPartition, partitions: set[TopicPartition]
+        self, partition: CampaignPartition, partitions: set[TopicPartition], read_again: "_Blocks"
     ) -> Progress:
         """Read the state back; return from where to go on."""
         number = partition.number
@@ -96,8 +115,8 @@ class Opening:
             if value is not None:
                 latest[key] = offset, value
 
-        log = TopicPartition(self._job.topics.keyed, number)
-        state = TopicPartition(self._job.topics.state, number)
+        log = TopicPartition(self.job.topics.keyed, number)
+        state = TopicPartition(self.job.topics.state, number)
         async with reading(self._connection, committed=self._exactly_once) as consumer:
             records, state_end = await read_state(
                 consumer,
@@ -105,16 +124,17 @@ class Opening:
                 apply,
                 lambda at, end: self._progress(number, at, end),
             )
-            written = await self._restore_records(partition, latest)
+            written = await self._restore_records(partition, latest, read_again)
             self._check(written, log)
             read = await self._positions(consumer, partitions, written)
             own_ends = {state: state_end}
-            if not self._job.hop:
+            if not self.job.hop:
                 # The log is the lane's own: all that is in it was added to the windows.
                 own_ends[log] = await end_of(consumer, log, committed=self._exactly_once)
             progress = Progress(state, log, read, own_ends)
-            replayed = await self._replay(consumer, partition, log, progress.next_in_log)
-        partition.resume(self._job.now(), progress.next_in_log)
+            end = progress.next_in_log
+            replayed = await self._replay(consumer, partition, log, end, read_again)
+        partition.resume(self.job.now(), progress.next_in_log)
         _log.info(
             "lane open",
             lane=number,
@@ -125,7 +145,10 @@ class Opening:
         return progress
 
     async def _restore_records(
-        self, partition: CampaignPartition, latest: Mapping[bytes, tuple[int, bytes]]
+        self,
+        partition: CampaignPartition,
+        latest: Mapping[bytes, tuple[int, bytes]],
+        read_again: "_Blocks",
     ) -> Mapping[TopicPartition, Position]:
         """Restore the partition from its records; return how far was read, as one of them says.
 
@@ -139,10 +162,12 @@ class Opening:
             try:
                 if key == POSITIONS_KEY:
                     written = read_positions(value)
+                elif key == UNPROCESSABLE_KEY:
+                    read_again.skipped.update(decode_offsets(value))
                 else:
                     partition.restore(key, value)
             except Exception as error:  # whatever it is, the record cannot be read
-                place = f"{self._job.topics.state}-{partition.number}"
+                place = f"{self.job.topics.state}-{partition.number}"
                 raise _broken(place, offset, key, error) from error
             if count % RECORDS_AT_A_TIME == 0:
                 await asyncio.sleep(0)
@@ -150,7 +175,7 @@ class Opening:
 
     def _check(self, written: Mapping[TopicPartition, Position], log: TopicPartition) -> None:
         """See whether the state was written with a hop: then the log is one of the things read."""
-        if written and (log in written) != self._job.hop:
+        if written and (log in written) != self.job.hop:
             keyed = "false" if log in written else "true, or another topics.keyed"
             raise FormatError(
                 f"the state topic was written with source.keyed: {keyed} (lane {log.partition}): "
@@ -163,6 +188,7 @@ class Opening:
         partition: CampaignPartition,
         log: TopicPartition,
         end: int,
+        read_again: "_Blocks",
     ) -> int:
         """Add again what unsettled windows got; return how many blocks were read for that."""
         begin = partition.table.restored()
@@ -170,14 +196,20 @@ class Opening:
             await _require(consumer, log, end if begin is None else max(begin + 1, end))
         if begin is None or begin >= end:
             return 0
-        now = self._job.now()
+        now = self.job.now()
 
         def apply(offset: int, value: bytes) -> None:
+            if not read_again.is_to_be_added(offset, value):
+                return
             try:
                 block = blocks.decode(value)
             except ValueError:
                 return  # it is a dead letter already
-            partition.table.replay(block, offset, now)
+            try:
+                partition.table.replay(block, offset, now)
+            except Exception as error:
+                doing = f"the block at {log}, offset {offset}, read again"
+                raise UnprocessableError.of(doing, error, offset) from error
 
         oldest = (await consumer.beginning_offsets([log]))[log]
         if oldest > begin:
@@ -215,6 +247,40 @@ class Opening:
         committed = await committed_offsets(self._connection, self._group_id, partitions)
         kept = {each: from_committed(at) for each, at in committed.items()}
         return {**kept, **known} if self._exactly_once else kept
+
+
+class _BlockRecord(NamedTuple):
+    """A block of the log, as a record."""
+
+    offset: int
+    value: bytes
+    key: None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp: int = 0
+    timestamp_type: int = 0
+
+
+class _Blocks:
+    """Which blocks are not added when the log is read again.
+
+    Attributes:
+        skipped: the offsets of those that are dead letters already.
+        unprocessable: those that have to become dead letters.
+    """
+
+    def __init__(self, isolation: Isolation) -> None:
+        self.skipped: set[int] = set()
+        self.unprocessable: list[_BlockRecord] = []
+        self._known = isolation.blocks
+
+    def is_to_be_added(self, offset: int, value: bytes) -> bool:
+        """Tell whether a block is to be added; if not, take note of it."""
+        if offset in self.skipped:
+            return False
+        if offset in self._known:
+            self.unprocessable.append(_BlockRecord(offset, value))
+            return False
+        return True
 
 
 def _broken(place: str, offset: int, key: bytes, error: Exception) -> FormatError:

@@ -32,6 +32,13 @@ POSITIONS_KEY = orjson.dumps(("positions",))
 """Key, on the state topic, of how far a lane has read."""
 
 
+UNPROCESSABLE_KEY = orjson.dumps(("unprocessable",))
+"""Key, on the state topic, of which blocks of the keyed topic became dead letters."""
+
+decode_offsets = msgspec.json.Decoder(list[int]).decode
+"""Read what the state topic has for `UNPROCESSABLE_KEY`."""
+
+
 def write_positions(positions: Positions) -> bytes:
     """Write down how far each partition was read."""
     return orjson.dumps([(*partition, *position) for partition, position in positions.items()])
@@ -93,9 +100,10 @@ def dead_letter(
         record: what came.
         rejected: why it was not counted.
         failed_at: when, in RFC 3339.
-        limit: bytes that the dead letter may take (`size_of`). What is larger is cut off, and two
-            more headers say so: `original-size`, the bytes of key and value as they came, and
-            `truncated`, which of headers, key and value are not whole.
+        limit: bytes that the dead letter may take (`size_of`), but for the headers that are added.
+            What is larger is cut off, and two more headers say so: `original-size`, the bytes of
+            key and value as they came, and `truncated`, which of headers, key and value are not
+            whole.
     """
     added = (
         ("reason", rejected.reason.encode()),
@@ -113,7 +121,7 @@ def _cut_off(record: SourceRecord, added: tuple[tuple[str, bytes], ...], limit: 
     """Make a dead letter of what there is room for: a quarter for headers and for the key each."""
     size = len(record.key or b"") + len(record.value or b"")
     added = (*added, (ORIGINAL_SIZE, str(size).encode()), (TRUNCATED, b"headers,key,value"))
-    room = limit - size_of(Record(None, None, added))
+    room = max(0, limit - size_of(Record(None, None, added)))
     quarter = room // 4
     headers: list[tuple[str, bytes]] = []
     left = quarter

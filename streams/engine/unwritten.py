@@ -8,6 +8,7 @@ from streams.domain.blocks import Block
 from streams.domain.events import Rejected
 from streams.domain.tally import Tally
 from streams.domain.transitions import Transition, rfc3339
+from streams.engine.isolation import Isolation
 from streams.engine.job import Job
 from streams.engine.records import dead_letter, size_of
 from streams.engine.transport import Batch
@@ -25,15 +26,17 @@ class Unwritten:
     Args:
         lane: its number.
         job: what every lane does alike.
+        isolation: what is known of input that cannot be processed.
 
     Attributes:
         tally: what was counted.
     """
 
-    def __init__(self, lane: int, job: Job) -> None:
+    def __init__(self, lane: int, job: Job, isolation: Isolation) -> None:
         self.tally = Tally()
         self._lane = lane
         self._job = job
+        self._isolation = isolation
         self._dead: list[Record] = []
         self._dead_bytes = 0
         self._decided: list[Transition] = []
@@ -49,6 +52,8 @@ class Unwritten:
         self._job.instruments.rejected(rejected)
         failed_at = rfc3339(self._job.now()).encode()
         limit = self._job.limits.record_bytes(self._job.topics.dead_letter)
+        if self._isolation.bare:
+            limit = 0
         for each in rejected:
             record = batch.records[each.position]
             letter = dead_letter(batch.partition, record, each, failed_at, limit)

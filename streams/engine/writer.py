@@ -8,10 +8,16 @@ repeats (at least once).
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import IllegalOperation, KafkaError
+from aiokafka.errors import (
+    IllegalOperation,
+    KafkaError,
+    MessageSizeTooLargeError,
+    PolicyViolationError,
+    RecordListTooLargeError,
+)
 from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
 
 from streams.engine.broken_connections import treat_as_broken
@@ -70,6 +76,24 @@ class WriteError(LaneLostError):
     """The writes were not committed, or it is not known whether they were."""
 
 
+REFUSALS = (MessageSizeTooLargeError, RecordListTooLargeError, PolicyViolationError)
+"""What a broker says of records that it will not take however often they are sent. All else is not
+of the records: a broker that is away, replicas that are missing, rights, clocks."""
+
+
+class RefusedError(WriteError):
+    """A broker does not take what was to be written to a topic."""
+
+    topic = ""
+
+    @classmethod
+    def of(cls, partition: TopicPartition, error: BaseException) -> Self:
+        """Make one of what the broker said."""
+        made = cls(f"{partition.topic}-{partition.partition} does not take a record: {error!r}")
+        made.topic = partition.topic
+        return made
+
+
 class Writer(Protocol):
     """Writes for one lane."""
 
@@ -89,6 +113,7 @@ class Writer(Protocol):
             to it.
 
         Raises:
+            RefusedError: if a broker does not take a record.
             WriteError: if that failed; the writer has to be closed and another one opened.
         """
         ...
@@ -173,9 +198,13 @@ class TransactionalWriter:
         if writes.offsets:
             offsets = producer.send_offsets_to_transaction(writes.offsets, self._ends.group_id)
             steps.append(_quiet(asyncio.ensure_future(offsets)))
-        for step in asyncio.as_completed(steps):
-            await step
-            moved()
+        try:
+            for step in asyncio.as_completed(steps):
+                await step
+                moved()
+        except KafkaError:
+            _check_refused(sent)
+            raise
         spans = _spans(sent)
         _check_begin(spans, writes.begin)
         await producer.commit_transaction()
@@ -224,6 +253,7 @@ class PlainWriter:
                 if sent:
                     # All of them, also after an error: until then it goes on writing.
                     await asyncio.wait({each.acknowledged for each in sent})
+            _check_refused(sent)
             for each in sent:
                 each.acknowledged.result()
             if writes.offsets:
@@ -272,6 +302,15 @@ async def send_records(
             _append(batch, record)
         await send(partition, batch)
     return sent
+
+
+def _check_refused(sent: list[Sent]) -> None:
+    """Raise RefusedError if a broker refused a batch for what is in it."""
+    for partition, _, acknowledged in sent:
+        done = acknowledged.done() and not acknowledged.cancelled()
+        error = acknowledged.exception() if done else None
+        if isinstance(error, REFUSALS):
+            raise RefusedError.of(partition, error) from error
 
 
 def _spans(sent: list[Sent]) -> dict[TopicPartition, range]:

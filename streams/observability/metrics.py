@@ -67,6 +67,11 @@ class Metrics:
             "receivers_restricted", "Receivers that are paused or disabled", "state"
         )
         self._rebalances = self._counter("rebalances", "Times the group was shared out anew")
+        self._losses = self._counter(
+            "lane_losses",
+            "Times a lane was lost and had to be opened anew",
+            "cause",
+        )
         self._recovered = self._gauge(
             "recovery_progress_ratio", "Share of the state that is read back", "partition"
         )
@@ -143,6 +148,10 @@ class Metrics:
     def rebalanced(self) -> None:
         """The group is shared out anew."""
         self._rebalances.inc()
+
+    def lane_lost(self, cause: str) -> None:
+        """A lane was lost: `input` or `kafka` is the cause."""
+        self._losses.labels(cause).inc()
 
     # Told by others
 

@@ -426,8 +426,7 @@ async def test_what_was_collected_and_lost_on_the_way_is_not_passed_over(
 async def test_half_a_batch_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench()
     monkeypatch.setattr(bench.lane._unwritten, "put_aside", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        await bench.take(SOURCE, send(HERE), b"nonsense")
+    await bench.take(SOURCE, send(HERE), b"nonsense")
     with pytest.raises(LaneLostError, match="ZeroDivisionError"):
         await bench.lane.hand_over()
     assert bench.writer.written == []

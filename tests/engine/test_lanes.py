@@ -1,21 +1,32 @@
 """The lanes of one worker: opened, lost, opened anew, handed over. Kafka is not needed for that."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
+import orjson
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 from aiokafka.structs import TopicPartition
 
+from streams.domain.blocks import BLOCK_VERSION, Block, encode
+from streams.domain.events import Rejected
+from streams.domain.partition import CampaignPartition
+from streams.domain.sources import SourcePartition
+from streams.domain.tally import Tally
+from streams.engine import lanes as under_test
 from streams.engine.assignor import LaneAssignor
+from streams.engine.isolation import Isolation
 from streams.engine.lane import Lane
 from streams.engine.lanes import Lanes
 from streams.engine.opening import Opening
 from streams.engine.transport import BatchConsumer
-from streams.engine.writer import LaneLostError
-from tests.support.lanes import KEYED, SOURCE, Bench
+from streams.engine.writer import LaneLostError, RefusedError, Writes
+from streams.errors import FormatError
+from tests.support.lanes import KEYED, NOW, SOURCE, STATE, Bench, state_of
+from tests.support.mixture import send_event
+from tests.support.partitions import counts, window_counts
 from tests.support.waiting import until
 
 SHARE = {SOURCE, KEYED}
@@ -27,12 +38,20 @@ class BenchOpening:
     def __init__(self) -> None:
         self.benches: list[Bench] = []
         self.failures: list[Exception] = []
+        self.job = Bench().job
 
-    async def open(self, number: int, partitions: Iterable[TopicPartition], sources: int) -> Lane:
+    async def open(
+        self,
+        number: int,
+        partitions: Iterable[TopicPartition],
+        sources: int,
+        isolation: Isolation,
+    ) -> Lane:
         assert (number, set(partitions), sources) == (1, SHARE, 2)
         if self.failures:
             raise self.failures.pop()
-        self.benches.append(Bench())
+        self.benches.append(Bench(isolation=isolation))
+        self.job = self.benches[-1].job
         return self.benches[-1].lane
 
 
@@ -50,6 +69,10 @@ class NotedConsumer:
         self.resumed.append(partitions)
 
 
+def send_event_of(campaign_id: str, number: int) -> bytes:
+    return orjson.dumps(send_event(campaign_id, int(NOW * 1000) + number, "SUCCESS"))
+
+
 class Rig:
     """Lanes, and everything that they touch."""
 
@@ -61,6 +84,7 @@ class Rig:
         self.consumer = NotedConsumer()
         self.crashes: list[BaseException] = []
         self.rebalances = 0
+        self.losses: list[str] = []
         self.lanes = Lanes(
             self.assignor,
             cast("Opening", self.opening),
@@ -69,6 +93,7 @@ class Rig:
             flushed=lambda: None,
             crashed=self.crashes.append,
             rebalanced=self._rebalanced,
+            lost=self.losses.append,
         )
         self.lanes.consumer = cast("BatchConsumer", self.consumer)
 
@@ -87,6 +112,15 @@ class Rig:
             return len(self.opening.benches) == times and 1 in self.lanes.ready()
 
         await until(are)
+
+    async def written(self) -> None:
+        """Wait until the lane that was opened last has written something, and all it was given."""
+
+        async def has() -> bool:
+            lane = self.bench.lane
+            return bool(self.bench.writer.written) and lane.committed == lane.positions
+
+        await until(has)
 
 
 @asynccontextmanager
@@ -270,14 +304,148 @@ async def test_stopping_writes_everything_down_and_lets_go() -> None:
         assert made.lanes.ready() == {}
 
 
-async def test_an_error_that_nobody_expected_is_told() -> None:
+async def test_after_an_error_that_nobody_expected_the_lane_is_opened_anew() -> None:
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        await made.opened(1)
+        made.bench.writer.failure = RuntimeError("out of the blue")
+        await made.bench.take(SOURCE, b"nonsense")
+        await made.opened(2)
+        assert made.losses == ["input"]
+        await made.bench.take(SOURCE, b"nonsense")
+        await made.written()
+
+
+async def test_what_another_version_wrote_is_told() -> None:
     made = Rig()
+    made.opening.failures = [FormatError("of tomorrow")]
     await made.lanes.assign(SHARE, 1)
-    await made.opened(1)
-    made.bench.writer.failure = RuntimeError("out of the blue")
-    await made.bench.take(SOURCE, b"nonsense")
 
     async def told() -> bool:
-        return [str(each) for each in made.crashes] == ["out of the blue"]
+        return [str(each) for each in made.crashes] == ["of tomorrow"]
 
     await until(told)
+
+
+POISON = b'{"poison":1}'
+
+
+@pytest.fixture
+def poison(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let one record make the counting of its batch fail."""
+    count = SourcePartition.count
+
+    def fail(
+        self: SourcePartition, values: Sequence[bytes | None], broker_time: int, tally: Tally
+    ) -> list[Rejected]:
+        counted = count(self, values, broker_time, tally)
+        if POISON in values:
+            raise OverflowError("poison")
+        return counted
+
+    monkeypatch.setattr(SourcePartition, "count", fail)
+
+
+def dead(writes: Writes) -> list[tuple[bytes | None, bytes, bytes]]:
+    """Value, reason and offset of each dead letter."""
+    letters = writes.records.get(TopicPartition("dead", 0), [])
+    return [
+        (each.value, dict(each.headers)["reason"], dict(each.headers)["source-offset"])
+        for each in letters
+    ]
+
+
+@pytest.mark.usefixtures("poison")
+async def test_a_record_that_cannot_be_processed_costs_one_opening() -> None:
+    values = [send_event_of("a", n) for n in range(7)] + [POISON] + [send_event_of("a", 8)]
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        await made.opened(1)
+        await made.bench.take(SOURCE, *values)
+        await made.opened(2)
+        assert made.losses == ["input"]
+        assert made.opening.benches[0].writer.written == []
+        # The same again, as it was not committed; and more of it.
+        await made.bench.take(SOURCE, *values)
+        await made.bench.take(SOURCE, POISON, *values[:2], POISON)
+        await made.written()
+        assert made.losses == ["input"]
+        written = made.bench.writer.written
+        assert [each for writes in written for each in dead(writes)] == [
+            (POISON, b"unprocessable", at) for at in (b"7", b"9", b"12")
+        ]
+        assert made.bench.gauges.events == 10
+        assert written[-1].offsets[SOURCE].offset == 13
+
+
+async def test_a_block_that_cannot_be_processed_costs_one_opening(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    apply = CampaignPartition.apply
+
+    def fail(self: CampaignPartition, block: Block, offset: int, now: float) -> None:
+        if offset == 1:
+            # A trial does not show it: there the offset is another one.
+            raise OverflowError("poison")
+        apply(self, block, offset, now)
+
+    monkeypatch.setattr(CampaignPartition, "apply", fail)
+    value = encode(Block(BLOCK_VERSION, {0: 1}, 1, [window_counts(0, {"a": counts({"SENT": 1})})]))
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        await made.opened(1)
+        await made.bench.take(KEYED, value, value, value)
+        await made.opened(2)
+        await made.bench.take(KEYED, value, value, value)
+        await made.written()
+        assert made.losses == ["input"]
+        (writes,) = made.bench.writer.written
+        assert dead(writes) == [(value, b"unprocessable", b"1")]
+        (cell,) = [cell for _, cell in made.bench.lane.partition.table.all_cells(0)]
+        assert sum(cell.sends.values()) == 2
+        state = state_of(writes.records[STATE])
+        assert state["unprocessable"] == b"[1]"
+
+
+async def test_dead_letters_that_are_refused_twice_are_bare() -> None:
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        for times in (1, 2):
+            await made.opened(times)
+            dead_letters = TopicPartition("dead", 0)
+            made.bench.writer.failure = RefusedError.of(dead_letters, MessageSizeTooLargeError())
+            await made.bench.take(SOURCE, b"nonsense")
+        await made.opened(3)
+        assert made.losses == ["input", "input"]
+        assert made.opening.benches[0].job.limits.outdated
+        await made.bench.take(SOURCE, b"nonsense")
+        await made.written()
+        (writes,) = made.bench.writer.written
+        assert dead(writes) == [(b"", b"not-json", b"0")]
+
+
+async def test_a_lost_lane_stays_visible_and_is_named_when_it_stays_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        assert made.lanes.committed() == dict.fromkeys(SHARE)
+        assert made.lanes.waiting() == ["reading back the state of partition 1"]
+        await made.opened(1)
+        await made.bench.take(SOURCE, b"nonsense")
+        await made.written()
+        assert (made.lanes.waiting(), made.lanes.committed()) == ([], {SOURCE: 1, KEYED: 0})
+        made.opening.failures = [KafkaConnectionError("broker 3 is away")] * 99
+        made.bench.writer.fail()
+        await made.bench.take(SOURCE, b"nonsense")
+        await until(_async(lambda: not made.lanes.ready()))
+        assert (made.lanes.waiting(), made.lanes.committed()) == ([], {SOURCE: 1, KEYED: 0})
+        monkeypatch.setattr(under_test, "REOPENED_WITHIN", 0.0)
+        await until(_async(lambda: "broker 3 is away" in "".join(made.lanes.waiting())))
+        (said,) = made.lanes.waiting()
+        assert said.startswith("partition 1 waits: it cannot be opened")
+        made.opening.failures = []
+        await made.opened(2)
+        await until(_async(lambda: not made.lanes.waiting()))
+        await made.lanes.assign(set(), 2)
+        assert made.lanes.committed() == {}

@@ -16,6 +16,7 @@ from streams.domain.deliveries import Delivery
 from streams.domain.pages import Window
 from streams.domain.sources import Intake
 from streams.domain.table import CLOCK_KEY, page_key
+from streams.engine.isolation import Isolation
 from streams.engine.job import Job, Topics
 from streams.engine.lane import Lane
 from streams.engine.limits import MessageLimits
@@ -96,7 +97,7 @@ class State:
         )
         read = [TopicPartition(f"{self.prefix}-{role}", LANE) for role in ("events", "keyed")]
         async with asyncio.timeout(WITHIN_S):
-            return await opening.open(LANE, read, 2)
+            return await opening.open(LANE, read, 2, Isolation())
 
 
 @pytest.fixture

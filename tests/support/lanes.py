@@ -13,6 +13,7 @@ from streams.domain.partition import CampaignPartition, EvaluationFailure, Watch
 from streams.domain.sources import Intake, SourcePartition
 from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
+from streams.engine.isolation import Isolation
 from streams.engine.job import Job, Topics
 from streams.engine.lane import Lane
 from streams.engine.limits import MessageLimits
@@ -130,7 +131,14 @@ class Gauges:
 class Bench:
     """Lane 1 of two, on the bench: `now` is its clock (s)."""
 
-    def __init__(self, watch: Watch = WATCH, *, hop: bool = True, topics: Topics = TOPICS) -> None:
+    def __init__(
+        self,
+        watch: Watch = WATCH,
+        *,
+        hop: bool = True,
+        topics: Topics = TOPICS,
+        isolation: Isolation | None = None,
+    ) -> None:
         self.now = NOW
         self.writer = KeepingWriter()
         self.gauges = Gauges()
@@ -138,13 +146,16 @@ class Bench:
         self.writer.own |= set() if hop else {KEYED}
         intake = Intake(watch.windows, max_record_bytes=2000)
         campaigns = Campaigns(2 if hop else 1)
-        job = Job(topics, hop, intake, watch, lambda: self.now, self.gauges, campaigns, self.limits)
+        self.job = job = Job(
+            topics, hop, intake, watch, lambda: self.now, self.gauges, campaigns, self.limits
+        )
         read = (SOURCE, KEYED) if hop else (SOURCE,)
         own_ends = dict.fromkeys(self.writer.own, 0)
         progress = Progress(STATE, KEYED, dict.fromkeys(read, Position(0)), own_ends)
         partition = CampaignPartition(1, watch, [0, 1] if hop else [1], NOW)
         sources = {1: SourcePartition(1, intake, campaigns)}
-        self.lane = Lane(job, self.writer, partition, progress, sources)
+        self.isolation = isolation or Isolation()
+        self.lane = Lane(job, self.writer, partition, progress, sources, self.isolation)
         self.lane.place({each: Place(0, 0) for each in self.lane.positions})
 
     async def take(
