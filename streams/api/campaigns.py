@@ -27,7 +27,7 @@ from streams.api.reading import (
 from streams.api.routing import Route
 from streams.api.rows import Found, add_rows, with_recent
 from streams.api.windows import CAMPAIGN_ID, unknown_campaign
-from streams.domain.counts import Cell, StatusGroups
+from streams.domain.counts import OTHER, Cell, StatusGroups
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import rfc3339
 
@@ -85,7 +85,10 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
         pager: Pager[Found] = Pager(
             sort, order, lambda each: position(each.row), limit, cursor, since
         )
-        page, next_cursor = pager.cut(each for each in found if _is_of(each.row, app_id))
+        wanted = [each for each in found if _is_of(each.row, app_id)]
+        page, next_cursor = pager.cut(each for each in wanted if each.row.campaign_id != OTHER)
+        # It is everywhere, so where it stands is known when its parts are added up.
+        page += [each for each in wanted if each.row.campaign_id == OTHER]
         rows = await with_recent(page, recent) if recent else [row for row, _ in page]
         return answer((rows, next_cursor))
 
@@ -94,7 +97,10 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
     rows = add_rows((part.campaigns for part in gathered.parts), context.watch.groups)
     more = any(part.next_cursor for part in gathered.parts)
     pager: Pager[CampaignRow] = Pager(sort, order, position, limit, cursor, since)
-    return context.stamp(answer(pager.cut(rows, more=more)), gathered.missing)
+    page, next_cursor = pager.cut(rows, more=more)
+    if context.cluster.is_asked_by_worker(ask):
+        page, next_cursor = rows, next_cursor if more else None
+    return context.stamp(answer((page, next_cursor)), gathered.missing)
 
 
 def _value(row: CampaignRow, sort: str) -> Value:

@@ -21,6 +21,7 @@ from streams.api.asking import Ask
 from streams.api.peers import PARTITIONS_HEADER, SIGNATURE_HEADER, Peers
 from streams.api.problems import ProblemError, refuse, unavailable
 from streams.domain.blocks import partition_of
+from streams.domain.counts import OTHER
 from streams.domain.partition import CampaignPartition, Holder
 
 A = TypeVar("A", bound=Answer)
@@ -82,7 +83,14 @@ class Cluster:
                 "the worker is starting: it knows no partitions yet, try again in a moment",
                 {"Retry-After": "1"},
             )
-        return [partition_of(campaign_id, count)] if self._located else list(range(count))
+        if campaign_id == OTHER or not self._located:
+            return list(range(count))
+        return [partition_of(campaign_id, count)]
+
+    @staticmethod
+    def is_asked_by_worker(ask: Ask) -> bool:
+        """Tell whether another worker asks, which adds up the answers of several."""
+        return _restriction(ask.headers) is not None
 
     async def gather(
         self,

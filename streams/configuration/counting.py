@@ -66,6 +66,14 @@ class StatusSettings(Settings):
         return self
 
 
+class LimitSettings(Settings):
+    """How many names are kept apart; past that, counts go on under `__other__`."""
+
+    names: Count = 1_000
+    values: Count = 100
+    campaigns: Count = 100_000
+
+
 class FlushSettings(Settings):
     """How long results wait in memory, in seconds."""
 

@@ -17,6 +17,7 @@ from streams.configuration.alerting import (
 )
 from streams.configuration.counting import (
     FlushSettings,
+    LimitSettings,
     SourceSettings,
     StatusSettings,
     WindowSettings,
@@ -32,6 +33,7 @@ __all__ = [
     "FlushSettings",
     "HttpSettings",
     "KafkaSettings",
+    "LimitSettings",
     "LoggingSettings",
     "MatchSettings",
     "ReceiverSettings",
@@ -64,6 +66,7 @@ class Configuration(Settings):
     source: SourceSettings = SourceSettings()
     windows: WindowSettings = WindowSettings()
     statuses: StatusSettings = StatusSettings()
+    limits: LimitSettings = LimitSettings()
     flush: FlushSettings = FlushSettings()
     http: HttpSettings = HttpSettings()
     delivery: DeliverySettings = DeliverySettings()

@@ -1,10 +1,12 @@
 """What the configuration says, in the words of the domain."""
 
 import uuid
+from collections.abc import Mapping
 
 from streams.configuration.models import Configuration, RuleSettings
 from streams.domain.counts import StatusGroups
 from streams.domain.detectors import Threshold
+from streams.domain.limits import VENDOR_STATUSES, Limits
 from streams.domain.partition import Watch
 from streams.domain.rules import Rule
 from streams.domain.sources import Intake
@@ -28,6 +30,19 @@ def watch_of(configuration: Configuration, base_url: str | None) -> Watch:
         idle_timeout=windows.idle_timeout,
         base_url=base_url,
         new_id=lambda: str(uuid.uuid4()),
+        limits=_limits(configuration, groups),
+    )
+
+
+def _limits(configuration: Configuration, groups: Mapping[str, tuple[str, ...]]) -> Limits:
+    """Return the bounds; a status that a group or a rule names is always kept."""
+    limits = configuration.limits
+    known = [*groups.values(), *(rule.statuses or () for rule in configuration.rules)]
+    return Limits(
+        limits.campaigns,
+        limits.names,
+        limits.values,
+        VENDOR_STATUSES.union(*known),
     )
 
 

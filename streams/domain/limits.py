@@ -2,7 +2,8 @@
 
 Campaign ids, statuses, treatments, delivery types and channels come from outside, so anybody can
 make up any number of them. Honest traffic has few. Past a bound, counts go on under the name
-`OTHER`: every sum stays exact, and each further name costs no more than a look-up.
+`OTHER`: every sum stays exact, and each further name costs no more than a look-up. An event that
+brings this very name is counted there too.
 """
 
 from collections.abc import Iterable
@@ -10,12 +11,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from streams.domain.blocks import Dimensions
-from streams.domain.counts import DEFAULT_GROUPS
+from streams.domain.counts import DEFAULT_GROUPS, OTHER
 
 T = TypeVar("T")
-
-OTHER = "__other__"
-"""Stands for all names past a bound. An event that brings this very name is counted there too."""
 
 VENDOR_STATUSES = frozenset(status for group in DEFAULT_GROUPS.values() for status in group)
 

@@ -13,9 +13,9 @@ from streams.domain import transitions
 from streams.domain.alerts import Alert, AlertBook, Said
 from streams.domain.blocks import Block, WindowCounts
 from streams.domain.clock import EventClock
-from streams.domain.counts import Cell, StatusGroups
+from streams.domain.counts import OTHER, Cell, StatusGroups
 from streams.domain.deliveries import Delivery, DeliveryQueue
-from streams.domain.limits import DEFAULT_LIMITS, OTHER, Limits
+from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.pages import PageRecord
 from streams.domain.receivers import ReceiverBook
 from streams.domain.rules import Rule, Scope

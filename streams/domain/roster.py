@@ -15,7 +15,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from streams.domain.blocks import WindowCounts
-from streams.domain.limits import OTHER
+from streams.domain.counts import OTHER
 
 
 class Admitted(NamedTuple):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 import orjson
@@ -62,6 +62,13 @@ _decode_format = msgspec.json.Decoder(_Format).decode
 _decode_clock = msgspec.json.Decoder(_ClockRecord).decode
 
 
+class Folded(NamedTuple):
+    """Events counted under `OTHER`: of names, or of whole campaigns, that were too many."""
+
+    names: int = 0
+    campaigns: int = 0
+
+
 class WindowTable:
     """The windows of one partition of campaigns.
 
@@ -72,8 +79,7 @@ class WindowTable:
 
     Attributes:
         late_events: that were counted after their window was closed, or were too late for that.
-        folded_names: events of which a name was one too many.
-        folded_campaigns: events of campaigns that were too many.
+        folded: events that were counted under `OTHER`.
     """
 
     def __init__(
@@ -97,8 +103,7 @@ class WindowTable:
         self._written_windows = policy
         """Of the size that windows had which were read back."""
         self.late_events = 0
-        self.folded_names = 0
-        self.folded_campaigns = 0
+        self.folded = Folded()
 
     # Counting
 
@@ -143,8 +148,8 @@ class WindowTable:
         admitted = self._roster.admit(counts)
         added = window.add(admitted.counts, late=late)
         self._roster.appear(added.campaigns)
-        self.folded_campaigns += admitted.folded
-        self.folded_names += added.folded
+        before = self.folded
+        self.folded = Folded(before.names + added.folded, before.campaigns + admitted.folded)
         return admitted.counts
 
     def _mark_changed(self, window: Window, counts: WindowCounts, offset: int, now: float) -> None:

@@ -40,6 +40,9 @@ class Instruments(Protocol):
     def late(self, events: int) -> None:
         """Events corrected closed windows."""
 
+    def folded(self, names: int, campaigns: int) -> None:
+        """So many events were counted under `__other__`, for their names or their campaigns."""
+
     def decided(self, decided: Iterable[Transition], event_age: float) -> None:
         """Transitions were decided, `event_age` seconds after the events came in."""
 

@@ -212,9 +212,15 @@ class Lane:
             self._skip_block(batch, 0, self._isolation.blocks[record.offset])
 
     def _add(self, block: blocks.Block, offset: int) -> None:
-        late_before = self.partition.table.late_events
+        table = self.partition.table
+        late_before, folded_before = table.late_events, table.folded
         self.partition.apply(block, offset, self._job.now())
-        self._job.instruments.late(self.partition.table.late_events - late_before)
+        self._job.instruments.late(table.late_events - late_before)
+        if table.folded != folded_before:
+            self._job.instruments.folded(
+                table.folded.names - folded_before.names,
+                table.folded.campaigns - folded_before.campaigns,
+            )
         self._unwritten.applied(block)
 
     # Writing

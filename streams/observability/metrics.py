@@ -39,6 +39,9 @@ class Metrics:
         )
         self._dead = self._counter("dead_letters", "Records put aside", "reason")
         self._late = self._counter("late_events", "Events that corrected a closed window")
+        self._other = self._counter(
+            "other_events", "Events counted under __other__, past a bound of limits", "kind"
+        )
         self._transitions = self._counter(
             "alert_transitions", "Decided alert transitions", "rule", "type"
         )
@@ -60,6 +63,9 @@ class Metrics:
         self._event_time = self._gauge("event_time_seconds", "Event time, Unix time", "partition")
         self._open_windows = self._gauge("open_windows", "Windows still open", "partition")
         self._cells = self._gauge("window_cells", "Campaigns times windows kept", "partition")
+        self._campaigns = self._gauge(
+            "known_campaigns", "Campaigns counted under their own ids", "partition"
+        )
         self._bytes = self._gauge("window_table_bytes", "Packed size of windows", "partition")
         self._alerts = self._gauge("alerts", "Alerts by rule and state", "rule", "state")
         self._outbox = self._gauge("outbox_deliveries", "Deliveries by state", "state")
@@ -118,6 +124,11 @@ class Metrics:
         """Events corrected closed windows."""
         self._late.inc(events)
 
+    def folded(self, names: int, campaigns: int) -> None:
+        """So many events were counted under `__other__`, for their names or their campaigns."""
+        self._other.labels("names").inc(names)
+        self._other.labels("campaigns").inc(campaigns)
+
     def decided(self, decided: Iterable[Transition], event_age: float) -> None:
         """Transitions were decided, `event_age` seconds after the events came in."""
         for transition in decided:
@@ -175,7 +186,13 @@ class Metrics:
         self, partitions: Mapping[int, CampaignPartition], accept: str = ""
     ) -> tuple[bytes, str]:
         """Return all metrics and their content type, in the format that `Accept` asks for."""
-        for gauge in (self._event_time, self._open_windows, self._cells, self._bytes):
+        for gauge in (
+            self._event_time,
+            self._open_windows,
+            self._cells,
+            self._campaigns,
+            self._bytes,
+        ):
             gauge.clear()
         for number, partition in partitions.items():
             self._look_at(str(number), partition)
@@ -200,6 +217,7 @@ class Metrics:
         self._event_time.labels(number).set(table.clock.event_time / 1000)
         self._open_windows.labels(number).set(len(table.open_starts()))
         self._cells.labels(number).set(len(table))
+        self._campaigns.labels(number).set(table.campaigns)
         self._bytes.labels(number).set(table.size)
 
 

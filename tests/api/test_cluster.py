@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from streams.configuration.http import HttpSettings
 from streams.domain.blocks import partition_of
+from streams.domain.counts import OTHER
 from tests.api.conftest import NOW, RunningApi, StartApi
 from tests.support.partitions import MemoryHolder, counts, holder
 from tests.support.ports import free_port
@@ -39,6 +40,51 @@ def fill(*holders: MemoryHolder) -> None:
         home.add(name, T0, counts({"SUCCESS": 60, "FAILURE": 40}))
         for partition in home.here.values():
             partition.evaluate(NOW)
+
+
+async def test_other_campaigns_are_one_wherever_they_were_counted(start: StartApi) -> None:
+    one, other = await two_workers(start)
+    fill(one.holder, other.holder)
+    for number in range(4):
+        for _ in range(200):
+            held = one.holder if number in HERE else other.holder
+            held.add(OTHER, T0, counts({"SUCCESS": 1}), partition=number)
+    for api in (one, other):
+        described = await api.get(f"/v1/campaigns/{OTHER}")
+        assert described["totals"]["counts"] == {"SUCCESS": 800}
+        assert described["app_id"] is None
+        answer = await api.get(f"/v1/campaigns/{OTHER}/windows")
+        assert [each["counts"] for each in answer["windows"]] == [{"SUCCESS": 800}]
+
+
+@pytest.mark.parametrize("sort", ["campaign_id", "-campaign_id", "attempts", "-attempts"])
+@pytest.mark.parametrize("limit", [1, 4, 100])
+async def test_other_campaigns_stand_where_their_sum_belongs(
+    start: StartApi, sort: str, limit: int
+) -> None:
+    one, other = await two_workers(start)
+    fill(one.holder, other.holder)
+    big, small = name_in(HERE), name_in(THERE)
+    one.holder.add(big, T0, counts({"SUCCESS": 1000}))
+    other.holder.add(small, T0, counts({"SUCCESS": 300}))
+    for number in range(4):
+        held = one.holder if number in HERE else other.holder
+        held.add(OTHER, T0, counts({"SUCCESS": 150}), partition=number)
+    for api in (one, other):
+        rows, cursor = [], ""
+        while True:
+            answer = await api.get(f"/v1/campaigns?sort={sort}&limit={limit}{cursor}")
+            rows += answer["campaigns"]
+            if answer["next_cursor"] is None:
+                break
+            cursor = f"&cursor={answer['next_cursor']}"
+        found = {row["campaign_id"]: row["attempts"] for row in rows}
+        assert len(found) == len(rows) == len(NAMES) + 1
+        assert found[OTHER] == 600
+        key = sort.lstrip("-")
+        assert [row[key] for row in rows] == sorted(
+            (row[key] for row in rows), reverse=sort.startswith("-")
+        )
 
 
 async def test_both_answer_the_same(start: StartApi) -> None:

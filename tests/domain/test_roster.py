@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.domain.blocks import Dimensions, WindowCounts
-from streams.domain.limits import OTHER
+from streams.domain.counts import OTHER
 from streams.domain.roster import Roster
 from tests.support.partitions import rows_of, window_counts
 

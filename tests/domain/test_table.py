@@ -15,8 +15,8 @@ from streams.domain import pages
 from streams.domain import table as under_test
 from streams.domain.blocks import BLOCK_VERSION, RECORD_BYTES, Block, Dimensions, WindowCounts
 from streams.domain.clock import EventClock
-from streams.domain.counts import Cell
-from streams.domain.limits import DEFAULT_LIMITS, OTHER, Limits
+from streams.domain.counts import OTHER, Cell
+from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.pages import PageRecord
 from streams.domain.table import CLOCK_KEY, QUIET_S, WindowTable, page_key
 from streams.domain.windows import WindowPolicy
@@ -166,7 +166,7 @@ def test_floods_are_counted_as_other_and_read_back_alike() -> None:
         life.begin_anew()
         life.move_to(16_000)
         life.now += 100.0
-    assert (life.table.folded_names, life.table.folded_campaigns) == (0, 0)
+    assert life.table.folded == (0, 0)
     life.move_to(80_000)
     assert life.table.campaigns == 0
 
@@ -178,7 +178,7 @@ def test_a_campaign_that_is_known_is_kept_in_the_windows_to_come() -> None:
     added = table.add(counts(10, 1, "a", "d"), 2, 0.0)
     assert added is not None
     assert added.campaigns == ["a", OTHER]
-    assert (table.folded_campaigns, table.campaigns) == (49, 5)
+    assert (table.folded, table.campaigns) == ((0, 49), 5)
 
 
 def test_a_page_that_needs_fewer_records_leaves_null_behind(

@@ -103,6 +103,7 @@ class Gauges:
     events: int = 0
     rejections: list[Rejected] = field(default_factory=list)
     late_events: int = 0
+    other_events: int = 0
     transitions: list[Transition] = field(default_factory=list)
     failures: list[EvaluationFailure] = field(default_factory=list)
     flushes: int = 0
@@ -115,6 +116,9 @@ class Gauges:
 
     def late(self, events: int) -> None:
         self.late_events += events
+
+    def folded(self, names: int, campaigns: int) -> None:
+        self.other_events += names + campaigns
 
     def decided(self, decided: Iterable[Transition], event_age: float) -> None:
         assert event_age >= 0
