@@ -14,6 +14,8 @@ from typing import Any, Protocol
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
+from streams.engine.header_names import keep_bytes, parse_leniently
+
 
 class SourceRecord(Protocol):
     """What is used of a record."""
@@ -64,8 +66,9 @@ class _WholeBatch:
     Whatever else aiokafka asks of a batch (checksum, transaction, markers) it is told by the batch.
     """
 
-    def __init__(self, batch: Any) -> None:
+    def __init__(self, batch: Any, data: memoryview) -> None:
         self._batch = batch
+        self._data = data
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._batch, name)
@@ -74,7 +77,10 @@ class _WholeBatch:
         return next(self._batch)
 
     def __iter__(self) -> Iterator[Records]:
-        records = Records(self._batch)
+        try:
+            records = Records(self._batch)
+        except UnicodeDecodeError:
+            records = Records(parse_leniently(self._data))
         if records:
             yield records
 
@@ -91,7 +97,8 @@ class _WholeBatches:
 
     def next_batch(self) -> _WholeBatch:
         """Return it."""
-        return _WholeBatch(self._batches.next_batch())
+        batch = self._batches.next_batch()
+        return _WholeBatch(batch, self._batches.last)
 
 
 class _Fetched(OrderedDict[TopicPartition, Any]):
@@ -123,6 +130,7 @@ class WholeBatchConsumer(AIOKafkaConsumer):  # type: ignore[misc] # it has no ty
 
     async def start(self) -> None:
         """Connect, and join the group."""
+        keep_bytes()
         await super().start()
         # Nothing was fetched yet: partitions are assigned later.
         fetcher: Any = self._fetcher

@@ -9,13 +9,13 @@ import pytest
 from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, FetchResult
 from aiokafka.consumer.fetcher import PartitionRecords as Fetch
 from aiokafka.errors import CorruptRecordException
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.default_records import DefaultRecordBatchBuilder, _DefaultRecordBatchBuilderPy
 from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.engine.fetching import Records, _Fetched
+from streams.engine.header_names import KeptRecords
 
 PARTITION = TopicPartition("events", 0)
 ATTRIBUTES_AT = 21
@@ -61,7 +61,7 @@ def marker(offset: int, producer: int, kind: int) -> bytes:
 
 
 def fetch_of(data: bytes, aborted: list[tuple[int, int]], begin: int, level: int) -> Fetch:
-    return Fetch(PARTITION, MemoryRecords(data), aborted, begin, None, None, False, level)
+    return Fetch(PARTITION, KeptRecords(data), aborted, begin, None, None, False, level)
 
 
 class Assignment:
@@ -137,7 +137,7 @@ def test_whole_batches_bring_the_same_as_single_records(
 def test_a_batch_that_is_not_what_its_checksum_says_is_not_handed_out() -> None:
     data = bytearray(batch(0, 3) + batch(3, 2))
     data[-1] ^= 1
-    fetch = Fetch(PARTITION, MemoryRecords(bytes(data)), [], 0, None, None, True, READ_COMMITTED)
+    fetch = Fetch(PARTITION, KeptRecords(bytes(data)), [], 0, None, None, True, READ_COMMITTED)
     fetched = fetched_of(fetch, Assignment(0))
     with pytest.raises(CorruptRecordException):
         fetched[PARTITION].getall()
@@ -164,3 +164,35 @@ def test_a_fetch_is_let_go_without_the_collector(read: bool) -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+class Bytes(str):
+    """A header's name that is no UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, *_: Any) -> bytes:
+        return b"\xff\xfe"
+
+
+@pytest.mark.parametrize("compression", [0, GZIP])
+def test_a_headers_name_may_be_any_bytes(compression: int) -> None:
+    builder = _DefaultRecordBatchBuilderPy(2, compression, 0, -1, -1, -1, 1 << 20)
+    builder.append(0, 5, b"k", b"a", [("h", b"1")])
+    builder.append(1, 6, None, b"b", [(Bytes("xx"), b"2"), ("h", None)])
+    builder.append(2, 7, b"k", None, [])
+    data = batch(0, 2) + struct.pack(">q", 2) + bytes(builder.build())[8:] + batch(5, 1)
+    (before, read, after), position = whole(fetch_of(data, [], 0, READ_COMMITTED), 0)
+    assert [each.offset for each in (*before, *after)] == [0, 1, 5]
+    assert [(each.offset, each.timestamp, each.key, each.value) for each in read] == [
+        (2, 5, b"k", b"a"),
+        (3, 6, None, b"b"),
+        (4, 7, b"k", None),
+    ]
+    assert [list(each.headers) for each in read] == [
+        [("h", b"1")],
+        [("\ufffd\ufffd", b"2"), ("h", None)],
+        [],
+    ]
+    assert {type(each.value) for each in read} <= {bytes, type(None)}
+    assert position == 6
