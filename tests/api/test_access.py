@@ -121,6 +121,14 @@ async def test_through_a_trusted_proxy_those_are_local_who_are(
     assert answer.status == (200 if local else 401)
 
 
+async def test_what_a_client_writes_of_itself_is_not_believed(start: StartApi) -> None:
+    """Here an address of loopback is no proxy's, so it would be taken for the client's."""
+    api = await start(holder(), settings(trusted_proxies=["127.0.0.1/32"]))
+    for chain, status in (("::1, 192.0.2.1", 401), ("192.0.2.1, ::1", 200), ("::1", 200)):
+        headers = {"X-Forwarded-For": chain, **LOCAL_HOST}
+        assert (await api.ask("/v1/campaigns", headers=headers)).status == status, chain
+
+
 async def test_a_trusted_proxy_says_which_pages_are_ours(start: StartApi) -> None:
     origin = {"Origin": "https://streams.example", **bearer(WRITER)}
     forwarded = {**origin, "X-Forwarded-Host": "streams.example", "Host": "127.0.0.1:8080"}
