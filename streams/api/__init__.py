@@ -2,8 +2,9 @@
 
 In the order in which a request meets it:
 
-- `server`: listens, limits, and turns what goes wrong into a problem that names what to do.
-- `access`: who may ask.
+- `listening`: the sockets, and the URL that others are given.
+- `server`: answers, limits, and turns what goes wrong into a problem that names what to do.
+- `access`: who may ask; `proxies` says who is on this machine, `peers` who is another worker.
 - `routing`: finds the route of a path and reads its parameters (`parameters`).
 - `routes`: every route there is; `openapi` describes them.
 - `cluster`: asks the other workers for what is not held here.
