@@ -35,6 +35,10 @@ def show(book: AlertBook, alert: domain.Alert) -> answers.Alert:
         state=alert.state,
         pending_since=rfc3339(alert.pending_since),
         notified_at=notified_at,
+        transitions=[
+            answers.AlertTransition(step.type, rfc3339(step.at), step.sequence)
+            for step in alert.steps
+        ],
     )
 
 
@@ -98,6 +102,7 @@ async def rules(context: Context, ask: Ask) -> answers.Rules:  # noqa: ARG001 - 
             answers.Rule(
                 name=rule.name,
                 statuses=sorted(rule.statuses),
+                unrecognised=rule.unrecognised,
                 scope=rule.scope,
                 match=answers.Match(list(rule.campaigns), list(rule.apps)),
                 detector=answers.Detector(
@@ -107,6 +112,7 @@ async def rules(context: Context, ask: Ask) -> answers.Rules:  # noqa: ARG001 - 
                 ),
                 recovery_level=rule.recovery_level,
                 min_attempts=rule.min_attempts,
+                lookback_windows=rule.lookback_windows,
                 for_=rule.for_,
                 keep_firing_for=rule.keep_firing_for,
                 no_data_after=rule.no_data_after,

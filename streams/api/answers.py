@@ -12,7 +12,7 @@ from streams.domain.alerts import State
 from streams.domain.deliveries import DeliveryState
 from streams.domain.receivers import ReceiverStatus
 from streams.domain.rules import ScopeKind
-from streams.domain.transitions import AlertData
+from streams.domain.transitions import AlertData, TransitionType
 
 WindowState: TypeAlias = Literal["open", "closed"]
 
@@ -124,12 +124,24 @@ class Campaigns(Answer, kw_only=True):
     next_cursor: str | None
 
 
+class AlertTransition(Struct):
+    """When an alert began to fire, was repeated, or ended."""
+
+    type: TransitionType
+    timestamp: str
+    sequence: int
+
+
 class Alert(AlertData, kw_only=True):
-    """An alert as it is now. `notified_at` is null as long as nobody was told."""
+    """An alert as it is now. `notified_at` is null as long as nobody was told.
+
+    `transitions` are its first and its newest ones, oldest first.
+    """
 
     state: State
     pending_since: str
     notified_at: str | None
+    transitions: list[AlertTransition]
 
 
 class Campaign(Answer, kw_only=True):
@@ -174,15 +186,20 @@ class Match(Struct):
 
 
 class Rule(Struct, rename={"for_": "for"}, kw_only=True):
-    """One rule, as it is in force. Durations are seconds."""
+    """One rule, as it is in force. Durations are seconds.
+
+    With `unrecognised` every status that is in no group is a hit, besides `statuses`.
+    """
 
     name: str
     statuses: list[str]
+    unrecognised: bool
     scope: ScopeKind
     match: Match
     detector: Detector
     recovery_level: float
     min_attempts: int
+    lookback_windows: int
     for_: float
     keep_firing_for: float
     no_data_after: float

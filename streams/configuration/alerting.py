@@ -4,7 +4,7 @@ import base64
 import binascii
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, StrictFloat, field_validator, model_validator
+from pydantic import Field, SecretStr, StrictFloat, StrictInt, field_validator, model_validator
 
 from streams.configuration.values import (
     Count,
@@ -29,6 +29,8 @@ Severity = Literal["critical", "error", "warning", "info"]
 EVERY_RECEIVER = "*"
 RECEIVER_KINDS = ("webhook",)
 DETECTOR_KINDS = ("threshold",)
+MOST_LOOKBACK = 120
+"""Windows: each of them is read when a campaign has too few attempts."""
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - the public prefix, not a secret
 _SECRET_BYTES = range(24, 65)
 
@@ -75,8 +77,9 @@ class RuleSettings(Settings):
     detector: DetectorSettings = DetectorSettings()
     recovery_level: StrictFloat = Field(default_factory=_half_the_level, ge=0, lt=1)
     min_attempts: Count = 50
+    lookback_windows: Annotated[StrictInt, Field(ge=1, le=MOST_LOOKBACK)] = 30
     for_: Duration = Field(default=0.0, validation_alias="for", serialization_alias="for")
-    keep_firing_for: Duration = 30.0
+    keep_firing_for: Duration | None = None
     no_data_after: PositiveDuration = 900.0
     repeat_interval: PositiveDuration = 14400.0
     severity: Severity = "critical"

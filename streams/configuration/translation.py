@@ -12,6 +12,10 @@ from streams.domain.rules import Rule
 from streams.domain.sources import Intake
 from streams.domain.windows import WindowPolicy
 
+KEEP_FIRING_WINDOWS = 3
+"""How many windows an alert goes on after the rate is low, if a rule does not say: sends that fail
+in every other window, or in every third one, are one episode."""
+
 
 def watch_of(configuration: Configuration, base_url: str | None) -> Watch:
     """Return what is counted and watched for.
@@ -25,7 +29,7 @@ def watch_of(configuration: Configuration, base_url: str | None) -> Watch:
     return Watch(
         windows=WindowPolicy(windows.size, windows.grace, windows.retention),
         groups=StatusGroups.of(groups),
-        rules=tuple(_rule(rule, groups) for rule in configuration.rules),
+        rules=tuple(_rule(rule, groups, windows.size) for rule in configuration.rules),
         receivers=tuple(receiver.name for receiver in configuration.receivers),
         idle_timeout=windows.idle_timeout,
         base_url=base_url,
@@ -56,20 +60,22 @@ def intake_of(configuration: Configuration) -> Intake:
     )
 
 
-def _rule(settings: RuleSettings, groups: dict[str, tuple[str, ...]]) -> Rule:
+def _rule(settings: RuleSettings, groups: dict[str, tuple[str, ...]], window: int) -> Rule:
     statuses = settings.statuses or groups.get(settings.group or "", ())
-    detector = settings.detector
+    detector, keep = settings.detector, settings.keep_firing_for
     return Rule(
         name=settings.name,
         statuses=frozenset(statuses),
+        unrecognised=settings.group == "unrecognised",
         detector=Threshold(detector.level, detector.confidence),
         recovery_level=settings.recovery_level,
         min_attempts=settings.min_attempts,
+        lookback_windows=settings.lookback_windows,
         scope=settings.scope,
         campaigns=tuple(settings.match.campaigns),
         apps=tuple(settings.match.apps),
         for_=settings.for_,
-        keep_firing_for=settings.keep_firing_for,
+        keep_firing_for=KEEP_FIRING_WINDOWS * window if keep is None else keep,
         no_data_after=settings.no_data_after,
         repeat_interval=settings.repeat_interval,
         severity=settings.severity,

@@ -15,11 +15,14 @@ import orjson
 
 from streams.domain.counts import largest_counts
 from streams.domain.detectors import Observation, Verdict
+from streams.domain.evaluation import ScopeHistory, Stretch
 from streams.domain.rules import Rule, Scope
 from streams.domain.transitions import (
     AlertData,
+    EpisodeTotals,
     Evidence,
     Links,
+    Peak,
     Span,
     Transition,
     TransitionType,
@@ -36,13 +39,60 @@ EVIDENCE_BYTES = 8 * 1024
 in the alert, its transition and each delivery, and all of these are records with a bound."""
 
 
+MOST_STEPS = 24
+"""How many transitions of an alert are remembered: its first one and the newest."""
+
+_NOTHING = (0, 0)
+_MINUTE = 60
+
+
+class Step(msgspec.Struct):
+    """A transition that an alert made, at a time in seconds since the epoch, UTC."""
+
+    type: TransitionType
+    at: float
+    sequence: int
+
+
+class Figures(msgspec.Struct):
+    """Attempts and hits in the windows between `start` and `end` (s)."""
+
+    attempts: int
+    hits: int
+    start: int
+    end: int
+
+    @property
+    def rate(self) -> float:
+        """Share of hits."""
+        return self.hits / self.attempts if self.attempts else 0.0
+
+    @property
+    def height(self) -> tuple[float, int]:
+        """What is greater for a higher rate or, if it is the same, for more attempts."""
+        return self.rate, self.attempts
+
+
 class Alert(msgspec.Struct):
     """One episode of one rule in one scope. Times are seconds since the epoch, UTC.
 
-    `pending_since` is when the breach began; `recovering_since` when the rate fell to the
-    recovery level or below, null while it has not; `heard_at` when a window last said anything, and
-    `window_start` and `window_size` (s) which one that was. `receivers` are told of its end even
-    if its rule is gone by then.
+    Attributes:
+        pending_since: when the breach began.
+        recovering_since: when the rate fell to the recovery level or below; null while it has not.
+        heard_at: when attempts were last seen in the scope.
+        window_start: of the first window that `evidence` is of.
+        window_end: of the last one.
+        receivers: are told of its end even if its rule is gone by then.
+        since: start of the first window that breached; the totals begin there.
+        breached: start of the newest window that breached. If the alert has ended: the next one of
+            its rule and scope has evidence of its own, beyond `counted`, in this window and before.
+        counted: attempts and hits in each open window, by its start.
+        counted_size: how long these windows are.
+        closed: attempts and hits from `since` on in windows that are closed.
+        closed_through: start of the newest closed window that is in `closed`.
+        peak: the highest figures of closed windows, and of those at a transition.
+        now: the highest figures of open windows.
+        steps: transitions, as many as are remembered.
     """
 
     alert_id: str
@@ -56,8 +106,17 @@ class Alert(msgspec.Struct):
     pending_since: float
     heard_at: float
     window_start: int
-    window_size: int
+    window_end: int
     evidence: Evidence
+    since: int
+    breached: int
+    counted: dict[int, tuple[int, int]]
+    counted_size: int
+    closed: tuple[int, int] = _NOTHING
+    closed_through: int = -1
+    peak: Figures | None = None
+    now: Figures | None = None
+    steps: list[Step] = []
     starts_at: float | None = None
     ends_at: float | None = None
     recovering_since: float | None = None
@@ -69,14 +128,38 @@ class Alert(msgspec.Struct):
         """Tell whether the episode goes on."""
         return self.state in LIVE
 
+    @property
+    def highest(self) -> Figures:
+        """The highest figures so far."""
+        seen = self.evidence
+        told = Figures(seen.attempts, seen.hits, self.window_start, self.window_end)
+        known = [figures for figures in (self.peak, self.now) if figures is not None]
+        return max(known, key=lambda each: each.height, default=told)
 
-class Said(NamedTuple):
-    """What one window, `window_start` in seconds since the epoch, says of a scope."""
+    @property
+    def totals(self) -> tuple[int, int]:
+        """Attempts and hits since it began, each counted once."""
+        parts = [seen for start, seen in self.counted.items() if start >= self.since]
+        attempts, hits = zip(self.closed, *parts, strict=True)
+        return sum(attempts), sum(hits)
 
-    scope: Scope
-    app_id: str | None
-    window_start: int
-    seen: Observation
+
+class Judged(NamedTuple):
+    """What a rule's detector makes of the windows of one scope, and what changed in them.
+
+    Attributes:
+        breach: the newest windows that breach and have not been told yet; null without any.
+        newest: the newest windows with enough attempts, none of which is later than event time.
+        highest: those with the highest rate.
+        has_attempts: whether there are any that were not there when it was last looked at.
+        has_hits: whether there are such hits in windows that breach.
+    """
+
+    breach: tuple[Stretch, Verdict] | None
+    newest: tuple[Stretch, Verdict] | None
+    highest: Stretch | None
+    has_attempts: bool
+    has_hits: bool
 
 
 _encode = msgspec.json.Encoder().encode
@@ -109,6 +192,8 @@ class AlertBook:
         self._base_url = base_url
         self._alerts: dict[str, Alert] = {}
         self._live: dict[tuple[str, Scope], Alert] = {}
+        self._told: dict[tuple[str, Scope], Alert] = {}
+        """The newest alert that has ended, of each rule and scope."""
         self._ended: list[tuple[float, str]] = []
         """When alerts ended, and their ids: a heap."""
         self._live_campaigns: dict[str, int] = {}
@@ -125,49 +210,138 @@ class AlertBook:
         """The campaigns that have a live alert."""
         return self._live_campaigns.keys()
 
-    def consider(self, rule: Rule, said: Said, now: float) -> Transition | None:
-        """Show the book what a window says of a scope, at wall-clock `now` (s)."""
-        scope, seen = said.scope, said.seen
-        verdict = rule.detector.judge(seen)
-        alert = self._live.get((rule.name, scope))
-        if alert is None:
-            if not verdict.breaching:
-                return None
-            alert = self._open(rule, said, _evidence(seen, verdict), now)
-        else:
-            alert.heard_at = now
-            self._heard.add(alert.alert_id)
-            self._take_in(alert, said, verdict)
-        return self._step(alert, rule, verdict, seen.rate, now)
+    def told_through(self, rule: Rule, scope: Scope) -> int:
+        """Return the newest window (s) that an ended alert was about; -1 if there is none."""
+        told = self._told.get((rule.name, scope))
+        return told.breached if told is not None else -1
 
-    def _take_in(self, alert: Alert, said: Said, verdict: Verdict) -> None:
-        window = said.window_start, self._window_size
-        if (alert.window_start, alert.window_size) != window:
-            self._mark(alert)
-        else:
-            self._unwritten.add(alert.alert_id)
-        alert.window_start, alert.window_size = window
-        alert.evidence = _evidence(said.seen, verdict)
-
-    def _step(
-        self, alert: Alert, rule: Rule, verdict: Verdict, rate: float, now: float
+    def evaluate(
+        self, rule: Rule, history: ScopeHistory, now: float, newest: int
     ) -> Transition | None:
+        """Decide what the windows of a scope mean for its alert.
+
+        Any open window that breaches raises an alert; whether it is over is told by the newest.
+
+        Args:
+            rule: is about the scope.
+            history: the windows.
+            now: wall-clock time (s, UTC).
+            newest: start (s) of the window that event time is in. Windows after that, of a producer
+                whose clock is ahead, do not say that anything is over.
+        """
+        alert = self._live.get((rule.name, history.scope))
+        judged = self._judge(rule, history, alert, newest)
+        if alert is None:
+            if judged.breach is None:
+                return None
+            alert = self._open(rule, history, judged.breach, now)
+        elif judged.has_attempts:
+            alert.heard_at = now
+        self._heard.add(alert.alert_id)
+        self._take_in(alert, history, judged)
+        return self._step(alert, rule, judged, now)
+
+    def _judge(self, rule: Rule, history: ScopeHistory, alert: Alert | None, newest: int) -> Judged:
+        judged = [(each, rule.detector.judge(each.seen)) for each in history.enough]
+        breaches = [
+            each for each in judged if each[1].breaching and self._is_news(rule, history, each[0])
+        ]
+        of_now = [each for each in judged if each[0].last <= newest]
+        before = alert.counted if alert is not None else {}
+        breaching = [history.open[stretch.last].hits for stretch, _ in breaches]
+        known = [before.get(stretch.last, _NOTHING)[1] for stretch, _ in breaches]
+        return Judged(
+            breach=next(iter(breaches), None),
+            newest=next(iter(of_now or judged), None),
+            highest=max(history.enough, key=lambda each: (each.seen.rate, each.seen.attempts))
+            if history.enough
+            else None,
+            has_attempts=any(
+                seen.attempts > before.get(start, _NOTHING)[0]
+                for start, seen in history.open.items()
+            ),
+            has_hits=any(hits > old for hits, old in zip(breaching, known, strict=True)),
+        )
+
+    def _is_news(self, rule: Rule, history: ScopeHistory, stretch: Stretch) -> bool:
+        """Tell whether a breach is more than what an alert that has ended was about already."""
+        told = self._told.get((rule.name, history.scope))
+        if told is None or stretch.last > told.breached:
+            return True
+        attempts, hits = told.counted.get(stretch.last, _NOTHING)
+        since = Observation(stretch.seen.attempts - attempts, stretch.seen.hits - hits, {})
+        return since.attempts >= rule.min_attempts and rule.detector.judge(since).breaching
+
+    def _take_in(self, alert: Alert, history: ScopeHistory, judged: Judged) -> None:
+        """Let an alert know what windows say: figures that can be worked out again from them."""
+        self._unwritten.add(alert.alert_id)
+        self._close_all_but(alert, history.open.keys())
+        alert.counted = {start: (seen.attempts, seen.hits) for start, seen in history.open.items()}
+        shown = judged.breach or judged.newest
+        if shown is not None:
+            self._show(alert, *shown)
+        alert.now = self._figures(judged.highest) if judged.highest is not None else None
+        if judged.breach is not None:
+            last = judged.breach[0].last
+            if last > alert.breached or last < alert.since:
+                alert.breached = max(alert.breached, last)
+                alert.since = min(alert.since, last)
+                self._mark(alert)
+
+    def _show(self, alert: Alert, stretch: Stretch, verdict: Verdict) -> None:
+        alert.window_start = stretch.start
+        alert.window_end = stretch.last + self._window_size
+        alert.evidence = _evidence(stretch.seen, verdict)
+
+    def _figures(self, stretch: Stretch) -> Figures:
+        seen = stretch.seen
+        return Figures(seen.attempts, seen.hits, stretch.start, stretch.last + self._window_size)
+
+    def _step(self, alert: Alert, rule: Rule, judged: Judged, now: float) -> Transition | None:
         if alert.state == "pending":
-            if not verdict.breaching:
+            if judged.breach is None:
                 self._drop(alert)
             elif now - alert.pending_since >= rule.for_:
                 alert.state = "firing"
                 alert.starts_at = alert.pending_since
                 return self._tell(alert, "campaign.alert.firing", now)
             return None
-        if rate > rule.recovery_level:
+        if not judged.has_attempts or judged.newest is None:
+            return None
+        if judged.newest[0].seen.rate > rule.recovery_level or judged.has_hits:
             self._set_recovering(alert, None)
-        elif alert.recovering_since is None:
+            return None
+        if alert.recovering_since is None:
             self._set_recovering(alert, now)
         since = alert.recovering_since
         if since is not None and now - since >= rule.keep_firing_for:
+            self._show(alert, *judged.newest)
             return self._end(alert, "resolved", now)
         return None
+
+    def roll(self, open_starts: Collection[int]) -> None:
+        """Follow the window table after a window opened, closed or expired.
+
+        What windows say of alerts is written down: it may not be worked out from them again.
+
+        Args:
+            open_starts: of the open windows (s).
+        """
+        for alert in self._live.values():
+            self._close_all_but(alert, open_starts)
+            alert.peak, alert.now = alert.highest, None
+            self._mark(alert)
+
+    def _close_all_but(self, alert: Alert, open_starts: Collection[int]) -> None:
+        """Let an alert keep the figures of windows that are not open any more, if there are any."""
+        gone = [start for start in alert.counted if start not in open_starts]
+        for start in gone:
+            attempts, hits = alert.counted.pop(start)
+            if start >= alert.since:
+                alert.closed = alert.closed[0] + attempts, alert.closed[1] + hits
+                alert.closed_through = max(alert.closed_through, start)
+        if gone:
+            alert.peak = alert.highest
 
     def tick(self, now: float) -> list[Transition]:
         """Let time (s, UTC) do its part: reminders, alerts without data, forgotten episodes."""
@@ -185,21 +359,36 @@ class AlertBook:
                 transitions.append(self._tell(alert, "campaign.alert.reminder", now))
         return transitions
 
-    def _open(self, rule: Rule, said: Said, evidence: Evidence, now: float) -> Alert:
+    def _open(
+        self, rule: Rule, history: ScopeHistory, breach: tuple[Stretch, Verdict], now: float
+    ) -> Alert:
+        stretch, verdict = breach
+        of_open = {
+            at: seen for at, seen in history.open.items() if stretch.start <= at <= stretch.last
+        }
         alert = Alert(
             alert_id=self._new_id(),
             rule=rule.name,
-            scope=said.scope,
-            app_id=said.app_id,
+            scope=history.scope,
+            app_id=history.app_id,
             state="pending",
             severity=rule.severity,
             labels=dict(rule.labels),
             receivers=rule.receivers,
             pending_since=now,
             heard_at=now,
-            window_start=said.window_start,
-            window_size=self._window_size,
-            evidence=evidence,
+            window_start=stretch.start,
+            window_end=stretch.last + self._window_size,
+            evidence=_evidence(stretch.seen, verdict),
+            since=stretch.start,
+            breached=stretch.last,
+            counted={},
+            counted_size=self._window_size,
+            closed=(
+                stretch.seen.attempts - sum(seen.attempts for seen in of_open.values()),
+                stretch.seen.hits - sum(seen.hits for seen in of_open.values()),
+            ),
+            closed_through=min(of_open) - 1,
         )
         self._enter(alert)
         self._mark(alert)
@@ -214,6 +403,7 @@ class AlertBook:
         alert.state = state
         alert.ends_at = now
         self._leave(alert)
+        self._told[alert.rule, alert.scope] = alert
         heappush(self._ended, (now, alert.alert_id))
         kind: TransitionType = (
             "campaign.alert.resolved" if state == "resolved" else "campaign.alert.expired"
@@ -226,6 +416,8 @@ class AlertBook:
 
     def _forget(self, alert: Alert) -> None:
         del self._alerts[alert.alert_id]
+        if self._told.get((alert.rule, alert.scope)) is alert:
+            del self._told[alert.rule, alert.scope]
         self._mark(alert)
 
     def _enter(self, alert: Alert) -> None:
@@ -246,12 +438,18 @@ class AlertBook:
     def _tell(self, alert: Alert, kind: TransitionType, now: float) -> Transition:
         alert.sequence += 1
         alert.notified_at = now
+        # What was told is told: a window may become better while it is open.
+        alert.peak = alert.highest
+        alert.steps.append(Step(kind, now, alert.sequence))
+        if len(alert.steps) > MOST_STEPS:
+            del alert.steps[1]
         self._mark(alert)
         return Transition(kind, rfc3339(now), self.describe(alert))
 
     def describe(self, alert: Alert) -> AlertData:
         """Return the alert as receivers and the API show it."""
-        end = alert.window_start + alert.window_size
+        attempts, hits = alert.totals
+        highest = alert.highest
         return AlertData(
             alert_id=alert.alert_id,
             sequence=alert.sequence,
@@ -264,8 +462,15 @@ class AlertBook:
             app_id=alert.app_id,
             starts_at=rfc3339(alert.starts_at or alert.pending_since),
             ends_at=rfc3339(alert.ends_at) if alert.ends_at is not None else None,
-            window=Span(rfc3339(alert.window_start), rfc3339(end)),
+            window=Span(rfc3339(alert.window_start), rfc3339(alert.window_end)),
             evidence=alert.evidence,
+            peak=Peak(
+                highest.attempts,
+                highest.hits,
+                round(highest.rate, 6),
+                Span(rfc3339(highest.start), rfc3339(highest.end)),
+            ),
+            totals=EpisodeTotals(attempts, hits, _share(hits, attempts), rfc3339(alert.since)),
             summary=_summary(alert),
             labels=alert.labels,
             links=self._links(alert),
@@ -340,16 +545,75 @@ class AlertBook:
     def resume(self, now: float) -> None:
         """Go on after a pause of unknown length, in which nobody listened, at `now` (s).
 
-        What open windows say of live alerts has to be told again (`look_again`).
+        What open windows say of the alerts that `of_open_windows` has to be told again (`refresh`).
         """
-        self._ended = [(a.ends_at, a.alert_id) for a in self.alerts() if a.ends_at is not None]
+        ended = [(a.ends_at, a.alert_id) for a in self.alerts() if a.ends_at is not None]
+        for _, alert_id in sorted(ended):
+            alert = self._alerts[alert_id]
+            self._told[alert.rule, alert.scope] = alert
+        self._ended = ended
         heapify(self._ended)
         for alert in self._live.values():
             alert.heard_at = now
 
-    def look_again(self, alert: Alert, rule: Rule, said: Said) -> None:
-        """Give an alert that was read back the figures of its open window."""
-        self._take_in(alert, said, rule.detector.judge(said.seen))
+    def of_open_windows(self) -> list[Alert]:
+        """Return the alerts with figures of open windows that were not written down as they are.
+
+        Those are the live ones; and, after a change of `windows.size`, those of which it has to be
+        known what of the windows as they are now was told.
+        """
+        size = self._window_size
+        told = [alert for alert in self._told.values() if alert.counted_size != size]
+        return [*self._live.values(), *told]
+
+    def refresh(
+        self,
+        alert: Alert,
+        rule: Rule | None,
+        history: ScopeHistory | None,
+        open_starts: Collection[int],
+        newest: int,
+    ) -> None:
+        """Give an alert that was read back the figures of its open windows.
+
+        Args:
+            alert: one of `of_open_windows`.
+            rule: its rule; null if it is gone.
+            history: what open windows say of its scope; null if the rule has nothing to do with it.
+            open_starts: of all open windows (s).
+            newest: start (s) of the window that event time is in.
+        """
+        resized = alert.counted_size != self._window_size
+        if resized:
+            self._resize(alert)
+        self._close_all_but(alert, open_starts)
+        if history is not None:
+            self._refresh(alert, rule, history, newest, resized=resized)
+        # What is open again is counted as such from here on.
+        closed_through = min([alert.closed_through, *(start - 1 for start in open_starts)])
+        if resized or closed_through != alert.closed_through:
+            alert.closed_through = closed_through
+            self._mark(alert)
+
+    def _refresh(
+        self, alert: Alert, rule: Rule | None, history: ScopeHistory, newest: int, *, resized: bool
+    ) -> None:
+        for start, seen in history.open.items():
+            was_closed = resized or start <= alert.closed_through
+            if start >= alert.since and start not in alert.counted and was_closed:
+                alert.closed = alert.closed[0] - seen.attempts, alert.closed[1] - seen.hits
+        if alert.is_live and rule is not None:
+            self._take_in(alert, history, self._judge(rule, history, alert, newest))
+        else:
+            alert.counted = {at: (seen.attempts, seen.hits) for at, seen in history.open.items()}
+
+    def _resize(self, alert: Alert) -> None:
+        """Forget the windows that were counted, but not what was in them: they are longer now."""
+        self._close_all_but(alert, ())
+        size = self._window_size
+        alert.counted_size = size
+        alert.since -= alert.since % size
+        alert.breached -= alert.breached % size
 
     # Asked
 
@@ -387,6 +651,10 @@ def _quote(campaign_id: str) -> str:
     return quote(campaign_id, safe="")
 
 
+def _share(hits: int, attempts: int) -> float:
+    return round(hits / attempts, 6) if attempts else 0.0
+
+
 def _summary(alert: Alert) -> str:
     seen = alert.evidence
     where = "".join(
@@ -397,7 +665,23 @@ def _summary(alert: Alert) -> str:
         )
         if value is not None
     )
-    return (
+    text = (
         f"{alert.rule} {alert.state} in campaign {alert.scope.campaign_id}{where}: "
-        f"{seen.hits} of {seen.attempts} attempts ({seen.rate:.1%})"
+        f"{seen.hits:,} of {seen.attempts:,} attempts ({seen.rate:.1%})"
     )
+    if alert.ends_at is None:
+        return text
+    highest, (attempts, hits) = alert.highest, alert.totals
+    began = alert.starts_at if alert.starts_at is not None else alert.pending_since
+    return (
+        f"{text} at the end; peak {highest.hits:,} of {highest.attempts:,} ({highest.rate:.1%}), "
+        f"in all {hits:,} of {attempts:,} in {_duration(alert.ends_at - began)}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    """Write a duration for people: seconds, minutes, or hours and minutes."""
+    if seconds < _MINUTE:
+        return f"{max(0, round(seconds))} s"
+    hours, minutes = divmod(round(seconds / _MINUTE), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -1,7 +1,7 @@
 """Counts of campaigns in one window while they change."""
 
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from itertools import islice, repeat
 
 from streams.domain.blocks import Column, Counts, Dimensions, WindowCounts
@@ -223,15 +223,14 @@ class Cells:
         for campaign_id, at in zip(self._positions, self._at_app, strict=True):
             yield campaign_id, apps[at]
 
-    def campaigns_with(self, outcomes: Iterable[str]) -> set[str]:
+    def campaigns_with(self, outcomes: Container[str]) -> set[str]:
         """Return the campaigns that have sends with one of these statuses."""
-        wanted = set(outcomes)
         positions: set[int] = set()
         for dimensions, column in self._columns.items():
-            if dimensions.is_send_with(wanted):
+            if dimensions.is_send_with(outcomes):
                 positions.update(column)
         for position, names in self._own.items():
-            if any(dimensions.is_send_with(wanted) for dimensions in names.counts):
+            if any(dimensions.is_send_with(outcomes) for dimensions in names.counts):
                 positions.add(position)
         return {name for name, position in self._positions.items() if position in positions}
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Observation(NamedTuple):
-    """What one window says about one scope: `hits` of `attempts` had a status of the rule's."""
+    """What windows say about one scope: `hits` of `attempts` had a status of the rule's."""
 
     attempts: int
     hits: int
@@ -18,6 +18,13 @@ class Observation(NamedTuple):
     def rate(self) -> float:
         """Share of hits; 0 without attempts."""
         return self.hits / self.attempts if self.attempts else 0.0
+
+    def plus(self, other: "Observation") -> "Observation":
+        """Return both together."""
+        counts = dict(self.counts)
+        for status, count in other.counts.items():
+            counts[status] = counts.get(status, 0) + count
+        return Observation(self.attempts + other.attempts, self.hits + other.hits, counts)
 
 
 class Verdict(NamedTuple):

@@ -10,15 +10,17 @@ from typing import NamedTuple, Protocol
 import orjson
 
 from streams.domain import transitions
-from streams.domain.alerts import Alert, AlertBook, Said
+from streams.domain.alerts import Alert, AlertBook
 from streams.domain.blocks import Block, WindowCounts
 from streams.domain.clock import EventClock
-from streams.domain.counts import OTHER, Cell, StatusGroups
+from streams.domain.counts import OTHER, StatusGroups
 from streams.domain.deliveries import Delivery, DeliveryQueue
+from streams.domain.evaluation import CampaignWindows, History, ScopeHistory
 from streams.domain.limits import DEFAULT_LIMITS, Limits
+from streams.domain.lookback import ClosedWindows
 from streams.domain.pages import PageRecord
 from streams.domain.receivers import ReceiverBook
-from streams.domain.rules import Rule, Scope
+from streams.domain.rules import Hits, Rule
 from streams.domain.table import WindowTable
 from streams.domain.transitions import AlertData, Transition
 from streams.domain.windows import WindowPolicy
@@ -56,6 +58,18 @@ class EvaluationFailure(NamedTuple):
     error: Exception
 
 
+class Waiting(NamedTuple):
+    """A campaign to evaluate though there are no new hits.
+
+    Attributes:
+        events: as soon as it has so many, of all kinds, in all open windows together.
+        window: the newest window that was open when this was known; s.
+    """
+
+    events: int
+    window: int
+
+
 class CampaignPartition:
     """The campaigns of one partition of the keyed topic.
 
@@ -77,13 +91,15 @@ class CampaignPartition:
         self.deliveries = DeliveryQueue()
         self.receivers = ReceiverBook()
         self._rules = {rule.name: rule for rule in watch.rules}
-        self._hits = frozenset[str]().union(*(rule.statuses for rule in watch.rules))
-        self._least_attempts = max(1, min((rule.min_attempts for rule in watch.rules), default=1))
+        self._hits = Hits(watch.rules, watch.groups)
+        self._lookback = max((rule.lookback_windows for rule in watch.rules), default=1)
+        self._closed = ClosedWindows(self.table, watch.windows.size, self._lookback)
         self._suspects: set[str] = set()
-        self._undecided: dict[str, int] = {}
-        """Campaigns of which any counts may say something to a rule, as too few attempts with hits
-        among them did not, or an app that it is not about; and the newest window in which."""
-        self._oldest_open: int | None = None
+        self._growing: set[str] = set()
+        """Campaigns that wait, and have new counts."""
+        self._waiting: dict[str, Waiting] = {}
+        self._seen_windows = -1, -1
+        """The table's generation, and the window that event time was in, at the last evaluation."""
         self._failures: list[EvaluationFailure] = []
 
     def apply(self, block: Block, offset: int, now: float) -> None:
@@ -98,19 +114,21 @@ class CampaignPartition:
             added = self.table.add(counts, offset, now)
             if added is not None:
                 self._suspect(added)
+            else:
+                self._closed.corrected(self.watch.windows.start_of(counts.start * 1000), counts)
         for feeder, event_time in block.event_times.items():
             self.table.clock.hear(feeder, event_time, now)
 
     def _suspect(self, counts: WindowCounts) -> None:
         """Take note of campaigns about which the counts can change the mind of any rule.
 
-        Hits can, and any counts where there is an alert or somebody is undecided. Otherwise more
-        attempts without a hit only make a rate lower.
+        Hits can, and any counts where there is an alert. Elsewhere more attempts without a hit only
+        make a rate lower, but where a rule waits for more attempts.
         """
         for column in counts.columns:
             if column.dimensions.is_send_with(self._hits):
                 self._suspects.update([counts.campaigns[at] for at in column.at])
-        self._suspects.update(self._undecided.keys() & counts.campaigns)
+        self._growing.update(self._waiting.keys() & counts.campaigns)
         self._suspects.update(self.alerts.watched & counts.campaigns)
 
     def advance(self, now: float, offset: int) -> list[Transition]:
@@ -130,9 +148,9 @@ class CampaignPartition:
         Each transition is owed to the receivers of its rule from here on. Counts are written down
         with what they led to, so whoever reads them back has not to look at them again.
         """
-        suspects, self._suspects = self._suspects, set()
         starts = self.table.open_starts()[::-1]
-        self._notice_closed(starts)
+        self._follow_windows(starts)
+        suspects = self._take_suspects(starts)
         watched = set(self.alerts.watched)
         decided: list[Transition] = []
         for campaign_id in suspects:
@@ -145,65 +163,83 @@ class CampaignPartition:
         decided += self._owe(self.alerts.tick(now), now)
         # The rate may be too high as before, where an alert expired.
         for campaign_id in watched - self.alerts.watched:
-            self._leave_undecided(campaign_id, starts[:1])
+            self._wait(campaign_id, starts, 1)
         return decided
 
-    def _notice_closed(self, open_starts: list[int]) -> None:
-        """Let go of windows that are closed, given those that are open, newest first."""
-        oldest = open_starts[-1] if open_starts else None
-        if oldest != self._oldest_open:
-            self._oldest_open = oldest
-            self._undecided = {
-                name: at
-                for name, at in self._undecided.items()
-                if oldest is not None and at >= oldest
+    def _follow_windows(self, open_starts: list[int]) -> None:
+        """Take note of windows that opened or closed, given those that are open, newest first."""
+        seen = self.table.generation, self._newest_window()
+        if seen == self._seen_windows:
+            return
+        self._seen_windows = seen
+        self._closed.update(open_starts)
+        self.alerts.roll(open_starts)
+        # Which window is the newest of an alert may have changed, and that without new counts.
+        self._suspects.update(self.alerts.watched)
+        if open_starts:
+            since = open_starts[0] - self._lookback * self.watch.windows.size
+            self._waiting = {
+                name: Waiting(0, waiting.window)
+                for name, waiting in self._waiting.items()
+                if waiting.window > since
             }
-            self.alerts.keep_evidence()
 
-    def _leave_undecided(self, campaign_id: str, starts: Iterable[int]) -> None:
-        for start in starts:
-            self._undecided[campaign_id] = max(start, self._undecided.get(campaign_id, start))
+    def _newest_window(self) -> int:
+        """Return the start (s) of the window that the newest event time of all feeders is in."""
+        return self.watch.windows.start_of(self.table.clock.newest)
+
+    def _take_suspects(self, open_starts: list[int]) -> set[str]:
+        """Hand out the campaigns to evaluate: suspects, and those that have waited long enough."""
+        suspects, self._suspects = self._suspects, set()
+        growing, self._growing = self._growing, set()
+        for campaign_id in growing - suspects:
+            waiting = self._waiting.get(campaign_id)
+            if waiting and self._events(campaign_id, open_starts) >= waiting.events:
+                suspects.add(campaign_id)
+        return suspects
+
+    def _events(self, campaign_id: str, open_starts: list[int]) -> int:
+        return sum([self.table.events(campaign_id, start) for start in open_starts])
+
+    def _wait(self, campaign_id: str, open_starts: list[int], attempts: int) -> None:
+        """Evaluate a campaign again when it has so many more attempts, hits among them or not."""
+        if open_starts:
+            events = self._events(campaign_id, open_starts) + attempts
+            self._waiting[campaign_id] = Waiting(events, open_starts[0])
 
     def _consider(self, campaign_id: str, starts: list[int], now: float) -> Iterator[Transition]:
         """Hold the rules against a campaign's open windows, newest first."""
+        self._waiting.pop(campaign_id, None)
         if campaign_id == OTHER:
             # A rate over campaigns that have nothing in common is no campaign's.
             return
-        most = max([self.table.events(campaign_id, start) for start in starts], default=0)
-        if most < self._least_attempts:
-            self._leave_undecided(campaign_id, starts[:1])
-            return
-        self._undecided.pop(campaign_id, None)
-        cells = list(self.table.cells(campaign_id, starts))
-        app_id = _app_of(cells)
+        windows = self._windows_of(campaign_id, starts)
+        newest, waits = self._newest_window(), []
         for rule in self.watch.rules:
             if not rule.matches_campaign(campaign_id):
                 continue
-            if most >= rule.min_attempts and rule.matches_app(app_id):
-                yield from self._hold(rule, campaign_id, app_id, cells, now)
-            else:
-                self._leave_undecided(campaign_id, starts[:1])
+            if not rule.matches_app(windows.app_id):
+                # It may turn out to be another one.
+                waits.append(1)
+                continue
+            for history in self._histories(rule, windows):
+                if history.waits_for is not None:
+                    waits.append(history.waits_for)
+                transition = self.alerts.evaluate(rule, history, now, newest)
+                if transition is not None:
+                    yield transition
+        if waits:
+            self._wait(campaign_id, starts, min(waits))
 
-    def _hold(
-        self,
-        rule: Rule,
-        campaign_id: str,
-        app_id: str | None,
-        cells: list[tuple[int, Cell]],
-        now: float,
-    ) -> Iterator[Transition]:
-        """Hold one rule against a campaign: for each scope, its newest window that says enough."""
-        heard: set[Scope] = set()
-        for start, cell in cells:
-            for scope, seen in rule.observe(campaign_id, cell, self.watch.groups).items():
-                if seen.attempts < rule.min_attempts:
-                    if seen.hits:
-                        self._leave_undecided(campaign_id, [start])
-                elif scope not in heard:
-                    heard.add(scope)
-                    transition = self.alerts.consider(rule, Said(scope, app_id, start, seen), now)
-                    if transition is not None:
-                        yield transition
+    def _windows_of(self, campaign_id: str, open_starts: list[int]) -> CampaignWindows:
+        cells = list(self.table.cells(campaign_id, open_starts))
+        app_id = next((cell.app_id for _, cell in cells if cell.app_id is not None), None)
+        return CampaignWindows(campaign_id, app_id, cells, lambda: self._closed.cells(campaign_id))
+
+    def _histories(self, rule: Rule, windows: CampaignWindows) -> Iterator[ScopeHistory]:
+        """Yield what a campaign's windows say to a rule, for each scope."""
+        history = History(rule, windows, self.watch.groups, self.watch.windows.size)
+        return history.scopes(lambda scope: self.alerts.told_through(rule, scope))
 
     def _owe(self, decided: Iterable[Transition], now: float) -> Iterator[Transition]:
         """Owe each transition to its receivers."""
@@ -264,31 +300,28 @@ class CampaignPartition:
             offset: of the log, where reading goes on.
         """
         self.table.resume(now, offset)
-        starts = self.table.open_starts()
-        self._oldest_open = min(starts, default=None)
-        for start in starts:
+        starts = self.table.open_starts()[::-1]
+        self._closed.update(starts)
+        self._seen_windows = self.table.generation, self._newest_window()
+        for start in [*self._closed.starts, *reversed(starts)]:
             for campaign_id in self.table.campaigns_with(self._hits, start):
-                self._undecided[campaign_id] = start
+                self._waiting[campaign_id] = Waiting(0, start)
         self.alerts.resume(now)
-        for alert in self.alerts.live():
+        for alert in self.alerts.of_open_windows():
             try:
-                self._look_again(alert)
+                self._refresh(alert, starts)
             except Exception as error:  # noqa: BLE001 - one campaign must not stop the others
                 self._failures.append(EvaluationFailure(alert.scope.campaign_id, error))
 
-    def _look_again(self, alert: Alert) -> None:
-        """Give an alert the figures of its window, which are not written while it is open."""
-        campaign_id = alert.scope.campaign_id
+    def _refresh(self, alert: Alert, open_starts: list[int]) -> None:
+        """Give an alert the figures of its windows, which are not written while these are open."""
         rule = self._rules.get(alert.rule)
-        cells = dict(self.table.cells(campaign_id, self.table.open_starts()[::-1]))
-        start = self.watch.windows.start_of(alert.window_start * 1000)
-        if rule is None or start not in cells:
-            return
-        app_id = _app_of(cells.items())
-        if rule.matches(campaign_id, app_id):
-            seen = rule.observe(campaign_id, cells[start], self.watch.groups).get(alert.scope)
-            if seen is not None and seen.attempts >= rule.min_attempts:
-                self.alerts.look_again(alert, rule, Said(alert.scope, app_id, start, seen))
+        windows = self._windows_of(alert.scope.campaign_id, open_starts)
+        history = None
+        if rule is not None and rule.matches(windows.campaign_id, windows.app_id):
+            known = {each.scope: each for each in self._histories(rule, windows)}
+            history = known.get(alert.scope)
+        self.alerts.refresh(alert, rule, history, open_starts, self._newest_window())
 
     def hand_over(self) -> None:
         """Let the next `take_changes` keep nothing back that could be worked out again.
@@ -296,11 +329,6 @@ class CampaignPartition:
         What can depends on the settings, and those of the next owner may be others.
         """
         self.alerts.keep_evidence()
-
-
-def _app_of(cells: Iterable[tuple[int, Cell]]) -> str | None:
-    """Return a campaign's app, given its windows, newest first."""
-    return next((cell.app_id for _, cell in cells if cell.app_id is not None), None)
 
 
 def _delivery(data: AlertData, receiver: str, body: str, now: float) -> Delivery:

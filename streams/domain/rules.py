@@ -1,6 +1,6 @@
 """What to watch for, in which campaigns, and whom to tell."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple, TypeAlias
@@ -30,15 +30,18 @@ class Rule:
     Args:
         name: unique among the rules.
         statuses: the send statuses that are hits.
+        unrecognised: whether every status that is in no group is a hit too.
         detector: decides when the share of hits is a breach.
         recovery_level: a firing alert recovers while the rate is at this level or below.
-        min_attempts: a window with fewer says nothing.
+        min_attempts: fewer say nothing; then windows before it are added to a window.
+        lookback_windows: how many windows in a row, at most, are added up; with 1 each window is by
+            itself.
         scope: what an alert of this rule is about.
         campaigns: shell-style patterns of campaign ids.
         apps: shell-style patterns of app ids.
         for_: how long a breach must last before the alert fires.
         keep_firing_for: how long a recovery must last before the alert is resolved.
-        no_data_after: an alert about which nothing is heard for so long has expired.
+        no_data_after: an alert without attempts in its scope for so long has expired.
         repeat_interval: how often a firing alert is repeated.
         severity: passed on to receivers.
         labels: passed on to receivers.
@@ -50,11 +53,13 @@ class Rule:
     detector: Threshold
     recovery_level: float
     min_attempts: int = 50
+    lookback_windows: int = 30
+    unrecognised: bool = False
     scope: ScopeKind = "campaign"
     campaigns: tuple[str, ...] = ("*",)
     apps: tuple[str, ...] = ("*",)
     for_: float = 0.0
-    keep_firing_for: float = 30.0
+    keep_firing_for: float = 180.0
     no_data_after: float = 900.0
     repeat_interval: float = 14_400.0
     severity: str = "critical"
@@ -88,7 +93,7 @@ class Rule:
                 by_scope[scope] = {outcome: count}
             else:
                 counts[outcome] = counts.get(outcome, 0) + count
-        return {scope: self._observation(counts) for scope, counts in by_scope.items()}
+        return {scope: self._observation(counts, groups) for scope, counts in by_scope.items()}
 
     def _scope(self, campaign_id: str, treatment_id: str | None, channel_type: str | None) -> Scope:
         if self.scope == "treatment":
@@ -97,9 +102,27 @@ class Rule:
             return Scope(campaign_id, channel_type=channel_type)
         return Scope(campaign_id)
 
-    def _observation(self, counts: dict[str, int]) -> Observation:
-        hits = sum([count for status, count in counts.items() if status in self.statuses])
+    def _observation(self, counts: dict[str, int], groups: StatusGroups) -> Observation:
+        hits = sum([n for status, n in counts.items() if self.is_hit(status, groups)])
         return Observation(sum(counts.values()), hits, counts)
+
+    def is_hit(self, status: str, groups: StatusGroups) -> bool:
+        """Tell whether sends with this status are hits."""
+        return status in self.statuses or (self.unrecognised and status not in groups.group_of)
+
+
+class Hits:
+    """The statuses that are hits of any of some rules."""
+
+    def __init__(self, rules: Iterable[Rule], groups: StatusGroups) -> None:
+        rules = tuple(rules)
+        self._statuses = frozenset[str]().union(*(rule.statuses for rule in rules))
+        self._unrecognised = any(rule.unrecognised for rule in rules)
+        self._known = groups.group_of
+
+    def __contains__(self, status: object) -> bool:
+        """Tell whether a status is one of them."""
+        return status in self._statuses or (self._unrecognised and status not in self._known)
 
 
 def _any_matches(value: str, patterns: tuple[str, ...]) -> bool:

@@ -8,7 +8,7 @@ Reading back: the pages, then from the log the blocks that unsettled windows got
 last settled. The clock's record says which windows these are, and from where in the log.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
@@ -104,6 +104,8 @@ class WindowTable:
         """Of the size that windows had which were read back."""
         self.late_events = 0
         self.folded = Folded()
+        self.generation = 0
+        """Goes up whenever a window opens, closes or expires."""
 
     # Counting
 
@@ -129,6 +131,7 @@ class WindowTable:
         window = self._windows.get(start)
         if window is None:
             window = self._windows[start] = self._new_window(start)
+            self.generation += 1
             self._open.add(start)
             self._close_if_over(window, offset)
         is_open = window.late_from is None
@@ -180,6 +183,7 @@ class WindowTable:
             window = self._windows.pop(start)
             self._roster.leave(name for name, _ in window.campaigns())
             written = window.written
+            self.generation += 1
             # Of shorter windows, with the same start, there may be pages too.
             self._gone[start] = written | self._gone.get(start, set())
             self._anew.discard(start)
@@ -189,6 +193,7 @@ class WindowTable:
         if self._policy.is_closed(window.start, self.clock.event_time):
             window.late_from = offset
             self._open.discard(window.start)
+            self.generation += 1
             self._moved = True
 
     # Written down
@@ -332,6 +337,7 @@ class WindowTable:
                 self._open_again(window)
             elif window.late_from is None:
                 self._open.add(window.start)
+        self.generation += 1
         self._close_and_expire(offset)
 
     def _open_again(self, window: Window) -> None:
@@ -403,7 +409,11 @@ class WindowTable:
         window = self._windows.get(start)
         return window.cells() if window is not None else iter(())
 
-    def campaigns_with(self, outcomes: Iterable[str], start: int) -> set[str]:
+    def campaigns_in(self, start: int) -> Iterator[str]:
+        """Yield the campaigns that have counts in a window."""
+        return (name for name, _ in self._windows[start].campaigns())
+
+    def campaigns_with(self, outcomes: Container[str], start: int) -> set[str]:
         """Return the campaigns that have sends with one of these statuses in a window."""
         return self._windows[start].campaigns_with(outcomes)
 

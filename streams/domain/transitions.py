@@ -17,14 +17,14 @@ TransitionType: TypeAlias = Literal[
 
 
 class Span(msgspec.Struct):
-    """A window: start inclusive, end exclusive."""
+    """A window, or several in a row: start inclusive, end exclusive."""
 
     start: str
     end: str
 
 
 class Evidence(msgspec.Struct):
-    """The figures of the window that the decision was made on."""
+    """The figures of the windows that the decision was made on."""
 
     attempts: int
     hits: int
@@ -32,6 +32,27 @@ class Evidence(msgspec.Struct):
     lower_bound: float
     baseline_rate: float | None
     counts: dict[str, int]
+
+
+class Peak(msgspec.Struct):
+    """The figures of the windows with the highest rate of the episode so far."""
+
+    attempts: int
+    hits: int
+    rate: float
+    window: Span
+
+
+class EpisodeTotals(msgspec.Struct):
+    """Attempts and hits since `since`, the start of the first window that breached.
+
+    Each attempt is counted once, whichever windows a decision was made on.
+    """
+
+    attempts: int
+    hits: int
+    rate: float
+    since: str
 
 
 class Links(msgspec.Struct):
@@ -62,6 +83,8 @@ class AlertData(msgspec.Struct):
     ends_at: str | None
     window: Span
     evidence: Evidence
+    peak: Peak
+    totals: EpisodeTotals
     summary: str
     labels: dict[str, str]
     links: Links | None

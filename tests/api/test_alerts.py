@@ -18,7 +18,7 @@ def with_alerts(count: int = 3) -> MemoryHolder:
         held.add(f"c{at}", T0, counts({"SUCCESS": 60, "FAILURE": 40}))
         for partition in held.here.values():
             partition.evaluate(NOW + at)
-    for later in (count, count + 60):
+    for later in (count, count + 180):
         held.add("c0", T0, counts({"SUCCESS": 10_000}))
         for partition in held.here.values():
             partition.evaluate(NOW + later)
@@ -38,7 +38,13 @@ async def test_newest_first_with_all_that_webhooks_tell(start: StartApi) -> None
     assert newest["window"] == {"start": rfc3339(T0), "end": rfc3339(T0 + 60)}
     assert newest["evidence"]["hits"] == 40
     assert newest["ends_at"] is None
-    assert oldest["ends_at"] == rfc3339(NOW + 63)
+    assert oldest["transitions"] == [
+        {"type": "campaign.alert.firing", "timestamp": rfc3339(NOW), "sequence": 1},
+        {"type": "campaign.alert.resolved", "timestamp": rfc3339(NOW + 183), "sequence": 2},
+    ]
+    assert (oldest["peak"]["hits"], oldest["peak"]["attempts"]) == (40, 100)
+    assert (oldest["totals"]["hits"], oldest["totals"]["attempts"]) == (40, 20_100)
+    assert oldest["ends_at"] == rfc3339(NOW + 183)
     assert await api.get(f"/v1/alerts/{newest['alert_id']}") == {
         "as_of": rfc3339(NOW),
         "partial": False,
@@ -106,13 +112,15 @@ async def test_rules(start: StartApi) -> None:
     assert rule == {
         "name": "failure-spike",
         "statuses": ["FAILURE"],
+        "unrecognised": False,
         "scope": "campaign",
         "match": {"campaigns": ["*"], "apps": ["*"]},
         "detector": {"kind": "threshold", "level": 0.1, "confidence": 0.95},
         "recovery_level": 0.05,
         "min_attempts": 50,
+        "lookback_windows": 30,
         "for": 0.0,
-        "keep_firing_for": 30.0,
+        "keep_firing_for": 180.0,
         "no_data_after": 900.0,
         "repeat_interval": 14400.0,
         "severity": "critical",

@@ -8,7 +8,15 @@ import pytest
 
 from streams.demo.receiver import LocalReceiver, ReceiverPortTakenError
 from streams.domain import transitions
-from streams.domain.transitions import AlertData, Evidence, Links, Span, Transition
+from streams.domain.transitions import (
+    AlertData,
+    EpisodeTotals,
+    Evidence,
+    Links,
+    Peak,
+    Span,
+    Transition,
+)
 from streams.webhooks.client import Receiver, WebhookClient
 from streams.webhooks.guard import Guard
 from streams.webhooks.outcomes import Delivered, Outcome, Retry
@@ -33,6 +41,8 @@ TRANSITION = Transition(
         ends_at=None,
         window=Span("2026-11-23T10:00:00Z", "2026-11-23T10:01:00Z"),
         evidence=Evidence(812, 164, 0.202, 0.176, None, {"FAILURE": 164, "SUCCESS": 648}),
+        peak=Peak(100, 30, 0.3, Span("2026-11-23T10:00:00Z", "2026-11-23T10:01:00Z")),
+        totals=EpisodeTotals(100, 30, 0.3, "2026-11-23T10:00:00Z"),
         summary="failure-spike firing in campaign c: 164 of 812 attempts (20.2%)",
         labels={},
         links=Links("/w", "/a"),

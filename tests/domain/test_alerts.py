@@ -1,6 +1,6 @@
 """The life of an alert: examples, golden payloads, and a state machine against a plain model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from streams.domain import transitions
-from streams.domain.alerts import AlertBook, Said
+from streams.domain.alerts import AlertBook
 from streams.domain.detectors import Observation, Threshold
+from streams.domain.evaluation import ScopeHistory, Stretch
 from streams.domain.rules import Rule, Scope
 from streams.domain.transitions import Transition, rfc3339
 
@@ -61,9 +62,31 @@ def show(
     rule: Rule = RULE,
     scope: Scope = SCOPE,
 ) -> str | None:
-    """Show the book a window; return the kind of transition that it leads to."""
-    transition = alerts.consider(rule, Said(scope, "app-1", WINDOW, what), now)
+    """Show the book a new window; return the kind of transition that it leads to."""
+    transition = evaluate(alerts, {next(_windows): what}, now, rule, scope)
     return kind(transition) if transition else None
+
+
+_windows = count(WINDOW, SIZE)
+
+
+def evaluate(  # noqa: PLR0913 - all that a decision depends on
+    alerts: AlertBook,
+    open_windows: Mapping[int, Observation],
+    now: float,
+    rule: Rule = RULE,
+    scope: Scope = SCOPE,
+    *,
+    newest: int | None = None,
+) -> Transition | None:
+    """Show the book the open windows of a scope, by start, newest first."""
+    enough = [
+        Stretch(start, start, what)
+        for start, what in open_windows.items()
+        if what.attempts >= rule.min_attempts
+    ]
+    history = ScopeHistory(scope, "app-1", open_windows, enough, None)
+    return alerts.evaluate(rule, history, now, max(open_windows) if newest is None else newest)
 
 
 def kind(transition: Transition) -> str:
@@ -335,17 +358,17 @@ def told() -> Iterator[tuple[str, Transition | None]]:
     alerts = book()
 
     def say(what: Observation, window: int, now: float) -> Transition | None:
-        return alerts.consider(RULE, Said(SCOPE, "app-1", window, what), now)
+        return evaluate(alerts, {window: what}, now)
 
     yield "firing", say(HIGH, WINDOW, T0)
     say(HIGH, WINDOW + 3600, T0 + 3600.5)
     yield "reminder", alerts.tick(T0 + 3600.5)[0]
-    say(LOW, WINDOW + 3660, T0 + 3660)
+    say(seen(8, 800), WINDOW + 3660, T0 + 3660)
     yield "resolved", say(LOW, WINDOW + 3660, T0 + 3690)
     scoped = replace(RULE, name="by-treatment", scope="treatment", labels={})
     alerts = book(scoped)
     treated = Scope("100%", treatment_id="1")
-    alerts.consider(scoped, Said(treated, None, WINDOW, HIGH), T0)
+    evaluate(alerts, {WINDOW: HIGH}, T0, scoped, treated)
     yield "expired", alerts.tick(T0 + 900)[0]
 
 
@@ -364,7 +387,7 @@ def test_golden(name: str) -> None:
 
 PROMISED = """
     alert_id sequence rule severity campaign_id treatment_id delivery_type channel_type app_id
-    starts_at ends_at window evidence summary labels links
+    starts_at ends_at window evidence peak totals summary labels links
 """
 
 
@@ -448,7 +471,7 @@ class Book(RuleBasedStateMachine):
 
     @rule(what=st.sampled_from([HIGH, BETWEEN, LOW]))
     def see(self, what: Observation) -> None:
-        found = self.alerts.consider(self.rule_, Said(SCOPE, None, WINDOW, what), self.now)
+        found = evaluate(self.alerts, {next(_windows): what}, self.now, self.rule_)
         self.note([found] if found else [])
 
         assert (kind(found) if found else None) == self.expected(what)

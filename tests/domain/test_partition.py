@@ -26,7 +26,15 @@ RULES = (
     Rule("failing", frozenset({"FAILURE"}), Threshold(0.2), 0.1, min_attempts=10, for_=0),
     Rule("big", frozenset({"FAILURE"}), Threshold(0.3), 0.2, min_attempts=50, keep_firing_for=0),
     Rule("one app", frozenset({"THROTTLED"}), Threshold(0.1), 0.05, apps=("app",), min_attempts=5),
-    Rule("part", frozenset({"FAILURE"}), Threshold(0.2), 0.1, scope="treatment", min_attempts=5),
+    Rule(
+        "part",
+        frozenset({"FAILURE"}),
+        Threshold(0.2),
+        0.1,
+        scope="treatment",
+        min_attempts=40,
+        lookback_windows=3,
+    ),
 )
 
 
@@ -118,18 +126,25 @@ def test_a_rule_without_a_least_number_of_attempts() -> None:
     assert said(log.partition, 2.0) == []
 
 
-def test_an_alert_that_expired_is_raised_again_while_the_rate_is_still_too_high() -> None:
+def test_what_an_alert_that_expired_was_about_raises_no_other_one() -> None:
     rule = replace(RULES[0], no_data_after=30.0)
     partition = CampaignPartition(0, watch((rule,)), [0], 0.0)
     partition.apply(block(0, ("c", {"FAILURE": 60})), 0, 0.0)
     assert said(partition, 0.0) == [("c", "failing", "firing")]
     assert said(partition, 30.0) == [("c", "failing", "expired")]
-    partition.apply(block(0, ("c", {"SUCCESS": 1})), 1, 31.0)
-    assert said(partition, 31.0) == [("c", "failing", "firing")]
+    partition.apply(block(0, ("c", {"FAILURE": 1, "SUCCESS": 1})), 1, 31.0)
+    assert said(partition, 31.0) == []
+    partition.apply(block(60, ("c", {"FAILURE": 4})), 2, 32.0)
+    assert said(partition, 32.0) == []
+    partition.apply(block(0, ("c", {"FAILURE": 7})), 3, 33.0)
+    assert said(partition, 33.0) == []
+    partition.apply(block(0, ("c", {"SUCCESS": 1})), 4, 34.0)
+    assert said(partition, 34.0) == [("c", "failing", "firing")]
 
 
 def test_two_rules_may_be_undecided_about_different_windows() -> None:
-    partition = CampaignPartition(0, watch((RULES[0], RULES[2])), [0], 0.0)
+    rules = tuple(replace(RULES[at], lookback_windows=1) for at in (0, 2))
+    partition = CampaignPartition(0, watch(rules), [0], 0.0)
     partition.apply(block(0, ("c", {"FAILURE": 1, "SUCCESS": 8, "HOLDOUT": 50})), 0, 0.0)
     partition.apply(block(60, ("c", {"THROTTLED": 4})), 1, 60.0)
     assert said(partition, 60.0) == []
@@ -190,7 +205,7 @@ def test_a_reminder_after_a_restart_has_the_newest_figures() -> None:
     log = Log(CampaignPartition(0, watch(RULES[:1]), [0], 0.0))
     log.add(block(0, ("c", {"FAILURE": 60})), 0.0)
     log.partition.evaluate(0.0)
-    log.add(block(60, ("c", {"FAILURE": 20, "SUCCESS": 20})), 61.0)
+    log.add(block(60, ("c", {"FAILURE": 40})), 61.0)
     log.partition.evaluate(61.0)
     log.begin_anew(61.0)
     log.add(block(60, ("c", {"SUCCESS": 40})), 62.0)
@@ -230,14 +245,15 @@ def test_those_who_heard_of_an_alert_hear_of_its_end_when_its_rule_is_gone() -> 
 
 
 def test_an_alert_is_about_a_window_as_long_as_it_was() -> None:
-    log = Log(CampaignPartition(0, watch(RULES[:1]), [0], 0.0))
+    rules = (replace(RULES[0], keep_firing_for=30.0),)
+    log = Log(CampaignPartition(0, watch(rules), [0], 0.0))
     log.add(block(60, ("c", {"FAILURE": 60}), ("d", {"FAILURE": 60})), 60.0)
     log.partition.evaluate(60.0)
     log.add(block(60, ("d", {"SUCCESS": 6000})), 61.0)
     log.partition.evaluate(61.0)
     log.add(block(60, ("d", {"SUCCESS": 1})), 95.0)
     assert said(log.partition, 95.0) == [("d", "failing", "resolved")]
-    longer = replace(watch(RULES[:1]), windows=WindowPolicy(300, 30, 600))
+    longer = replace(watch(rules), windows=WindowPolicy(300, 30, 600))
     again = log.begin_anew(96.0, longer)
     shown = {a.scope.campaign_id: again.alerts.describe(a).window for a in again.alerts.alerts()}
     assert shown == {
@@ -371,7 +387,7 @@ def test_hits_are_forgotten_with_their_windows() -> None:
         partition.apply(block(start, (f"c-{start}", {"FAILURE": 1})), 0, start)
         partition.table.advance(start, 0)
         partition.evaluate(start)
-    assert len(partition._undecided) <= 3
+    assert len(partition._waiting) <= 33
 
 
 @settings(max_examples=300)
