@@ -1,6 +1,7 @@
 """The description of the API is what the API does."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -8,14 +9,15 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from streams.api.routes import ROUTES
+from streams.domain.partition import Watch
 from tests.api.conftest import NOW, RunningApi, StartApi
-from tests.support.partitions import MemoryHolder, counts, holder
+from tests.support.partitions import WATCH, MemoryHolder, counts, holder
 
 T0 = int(NOW) - 60
 
 
-def held() -> MemoryHolder:
-    made = holder()
+def held(what: Watch = WATCH) -> MemoryHolder:
+    made = holder(what=what)
     made.add("a/b", T0, counts({"SUCCESS": 60, "FAILURE": 40, "NEW": 1}, "0"))
     made.add("held back", T0, counts({"QUIET_TIME": 1}), counts({"opened_notification": 1}))
     for partition in made.here.values():
@@ -105,11 +107,20 @@ def validator(described: dict[str, Any], schema: dict[str, Any]) -> Draft202012V
     return Draft202012Validator({**described, **schema})
 
 
-async def test_the_schema_of_transitions_fits_transitions(start: StartApi) -> None:
-    made = held()
-    api = await start(made)
+@pytest.mark.parametrize("base_url", ["http://localhost:8080", None])
+async def test_the_schema_of_transitions_fits_transitions(
+    start: StartApi, base_url: str | None
+) -> None:
+    what = replace(WATCH, base_url=base_url)
+    made = held(what)
+    api = await start(made, watch=what)
     schema = await api.get("/v1/schemas/alert-transition")
     bodies = [delivery.body for p in made.here.values() for delivery in p.deliveries.deliveries()]
     assert bodies
     for body in bodies:
-        Draft202012Validator(schema).validate(orjson.loads(body))
+        transition = orjson.loads(body)
+        Draft202012Validator(schema).validate(transition)
+        assert (transition["data"]["links"] is None) is (base_url is None)
+    (alert, *_) = (await api.get("/v1/alerts"))["alerts"]
+    described = await document(api)
+    validator(described, described["components"]["schemas"]["Alert"]).validate(alert)
