@@ -87,8 +87,10 @@ async def test_other_campaigns_stand_where_their_sum_belongs(
         )
 
 
-async def test_both_answer_the_same(start: StartApi) -> None:
-    one, other = await two_workers(start)
+@pytest.mark.parametrize("cluster_secrets", [(), ("0" * 32,)])
+async def test_both_answer_the_same(start: StartApi, cluster_secrets: tuple[str, ...]) -> None:
+    settings = HttpSettings.model_validate({"port": 0, "cluster_secrets": cluster_secrets})
+    one, other = await two_workers(start, settings=settings)
     fill(one.holder, other.holder)
     ids = [alert["alert_id"] for alert in (await one.get("/v1/alerts"))["alerts"]]
     assert len(ids) == len(NAMES)
@@ -98,6 +100,9 @@ async def test_both_answer_the_same(start: StartApi) -> None:
         "/v1/campaigns/../windows",
         "/v1/campaigns/100%25",
         "/v1/campaigns/%C3%BCn%C3%AFcode",
+        "/v1/campaigns/%63%30?",
+        "/v1/campaigns/c0/windows?by=treatment_id,channel_type&from=2026-11-23T10:00:00%2b01:00",
+        "/v1/alerts?campaign_id=a/b&rule='\"|",
         "/v1/alerts?state=firing",
         *(f"/v1/alerts/{alert_id}" for alert_id in ids[:3]),
         "/v1/deliveries?limit=5",
