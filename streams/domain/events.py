@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from itertools import accumulate
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Self
 
 import msgspec
 
@@ -68,6 +68,7 @@ class Reason(StrEnum):
     EXPIRED = "expired"
     NOT_A_BLOCK = "not-a-block"
     UNPROCESSABLE = "unprocessable"
+    UNREADABLE = "unreadable"
 
 
 class Rejected(NamedTuple):
@@ -85,6 +86,18 @@ class RejectedError(Exception):
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+
+
+class Unreadable(bytes):
+    """The bytes of a whole batch that cannot be taken apart; `why` says what is wrong with it."""
+
+    why: str
+
+    def __new__(cls, batch: bytes, why: str) -> Self:
+        """Give the bytes a reason."""
+        value = super().__new__(cls, batch)
+        value.why = why
+        return value
 
 
 class Attributes(msgspec.Struct, frozen=True, gc=False):
@@ -230,6 +243,8 @@ def careful(value: bytes | None, max_bytes: int) -> Event:
     """
     if value is None:
         raise RejectedError(Reason.NOT_JSON, "the record has no value")
+    if isinstance(value, Unreadable):
+        raise RejectedError(Reason.UNREADABLE, value.why)
     check_readable(value, max_bytes)
     try:
         data = _parse(value)

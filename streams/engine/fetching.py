@@ -4,17 +4,26 @@ aiokafka takes each record out of its batch by itself: it compares its offset, c
 `ConsumerRecord`, and keeps the position. Together that takes longer than parsing it did. Here all
 records of a batch are taken out at once, and are those that the parser made: they have the same
 fields, except topic and partition, which whoever fetches knows.
+
+A batch that cannot be read must not end the worker, again after each start: in its place there is
+one record, with the bytes of the batch as its value, which says why.
 """
 
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
+from streams.domain.events import Unreadable
+from streams.engine.codecs import bound_unpacking
 from streams.engine.header_names import keep_bytes, parse_leniently
+
+FETCHES = 3
+"""How often a batch is fetched whose checksum is wrong, in case that it was damaged on its way."""
 
 
 class SourceRecord(Protocol):
@@ -60,15 +69,29 @@ class Records(list[SourceRecord]):
         return self[-1].offset
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadableRecords:
+    """What stands for the records of a batch that cannot be read."""
+
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    value: Unreadable
+    key: bytes | None = None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
 class _WholeBatch:
     """A batch that iterates as if it had one record.
 
-    Whatever else aiokafka asks of a batch (checksum, transaction, markers) it is told by the batch.
+    Whatever else aiokafka asks of a batch (transaction, markers) it is told by the batch.
     """
 
-    def __init__(self, batch: Any, data: memoryview) -> None:
+    def __init__(self, batch: Any, data: memoryview, *, intact: bool, again: bool) -> None:
         self._batch = batch
         self._data = data
+        self._intact = intact
+        self._again = again
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._batch, name)
@@ -76,39 +99,90 @@ class _WholeBatch:
     def __next__(self) -> Any:
         return next(self._batch)
 
+    @property
+    def next_offset(self) -> int:
+        """Where to go on: behind it, or where it begins if it is to be fetched again."""
+        offset: int = self._batch.base_offset if self._again else self._batch.next_offset
+        return offset
+
+    def validate_crc(self) -> bool:
+        """Let aiokafka not raise: what is damaged is told by its record."""
+        return True
+
     def __iter__(self) -> Iterator[Records]:
+        if self._again:
+            return
+        records = Records()
         try:
-            records = Records(self._batch)
-        except UnicodeDecodeError:
-            records = Records(parse_leniently(self._data))
+            if not self._intact:
+                raise ValueError("its checksum is wrong")  # noqa: TRY301 - as any other damage
+            try:
+                records.extend(self._batch)
+            except UnicodeDecodeError:
+                records.clear()
+                records.extend(parse_leniently(self._data))
+        except Exception as error:  # noqa: BLE001 - each codec has its own, and so has the parser
+            # Those before the damage were read.
+            records.append(self._unreadable(records, error))
         if records:
             yield records
 
+    def _unreadable(self, read: Records, error: Exception) -> UnreadableRecords:
+        batch = self._batch
+        first = read.offset + 1 if read else batch.base_offset
+        last = max(first, batch.next_offset - 1)
+        why = f"a batch of {len(self._data)} bytes: offsets {first} to {last}: {error!r}"
+        value = Unreadable(bytes(self._data), why)
+        return UnreadableRecords(last, batch.max_timestamp or 0, batch.timestamp_type or 0, value)
+
 
 class _WholeBatches:
-    """The batches of a fetch."""
+    """The batches of a fetch.
 
-    def __init__(self, batches: Any) -> None:
+    Args:
+        batches: as aiokafka has them.
+        damaged: how often in a row batches were damaged, by offset; shared by all fetches of a
+            partition.
+        checked: whether checksums are looked at.
+    """
+
+    def __init__(self, batches: Any, damaged: dict[int, int], *, checked: bool) -> None:
         self._batches = batches
+        self._damaged = damaged
+        self._checked = checked
+        self._ends = False
 
     def has_next(self) -> bool:
         """Tell whether there is one more."""
-        return bool(self._batches.has_next())
+        return not self._ends and bool(self._batches.has_next())
 
     def next_batch(self) -> _WholeBatch:
         """Return it."""
         batch = self._batches.next_batch()
-        return _WholeBatch(batch, self._batches.last)
+        intact = not self._checked or bool(batch.validate_crc())
+        if not intact:
+            times = self._damaged.get(batch.base_offset, 0) + 1
+            self._damaged.clear()
+            if times < FETCHES:
+                self._damaged[batch.base_offset] = times
+                self._ends = True
+        return _WholeBatch(batch, self._batches.last, intact=intact, again=self._ends)
 
 
 class _Fetched(OrderedDict[TopicPartition, Any]):
     """What was fetched and not handed out yet, by partition."""
 
+    def __init__(self, fetched: Any = ()) -> None:
+        self._damaged: dict[TopicPartition, dict[int, int]] = {}
+        super().__init__(fetched)
+
     def __setitem__(self, partition: TopicPartition, result: Any) -> None:
         # A failed fetch has no records.
         fetched = getattr(result, "_partition_records", None)
         if fetched is not None:
-            fetched._records = _WholeBatches(fetched._records)  # noqa: SLF001 - no other seam
+            damaged = self._damaged.setdefault(partition, {})
+            checked = fetched._check_crcs  # noqa: SLF001
+            fetched._records = _WholeBatches(fetched._records, damaged, checked=checked)  # noqa: SLF001 - no other seam
             fetched._consumer_record = _as_it_is  # noqa: SLF001
             # Its iterator holds on to it, and it to its iterator, until both are read to the end;
             # what is thrown away unread would wait for the collector.
@@ -131,6 +205,7 @@ class WholeBatchConsumer(AIOKafkaConsumer):  # type: ignore[misc] # it has no ty
     async def start(self) -> None:
         """Connect, and join the group."""
         keep_bytes()
+        bound_unpacking()
         await super().start()
         # Nothing was fetched yet: partitions are assigned later.
         fetcher: Any = self._fetcher

@@ -193,7 +193,8 @@ class BatchConsumer(driver.Consumer):
             tp.topic,
             tp.partition,
             last.offset,
-            last.timestamp / 1000,
+            # Batches of Kafka before 0.10 have no time.
+            (last.timestamp or 0) / 1000,
             last.timestamp_type,
             [],
             None,

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, FetchResult
 from aiokafka.consumer.fetcher import PartitionRecords as Fetch
-from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder, _DefaultRecordBatchBuilderPy
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
+from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.domain.events import Unreadable
+from streams.engine.codecs import bound_unpacking
 from streams.engine.fetching import Records, _Fetched
 from streams.engine.header_names import KeptRecords
 
@@ -22,6 +25,10 @@ ATTRIBUTES_AT = 21
 CONTROL = 0b100000
 ABORT, COMMIT = 0, 1
 GZIP = 1
+CODECS = (1, 2, 3, 4)
+"""gzip, snappy, lz4, zstd."""
+CHECKSUM_AT, LAST_DELTA_AT, RECORDS_AT = 17, 23, 61
+bound_unpacking()
 
 sizes = st.lists(st.integers(0, 4), max_size=4)
 producers = st.sampled_from([7, 8])
@@ -134,13 +141,101 @@ def test_whole_batches_bring_the_same_as_single_records(
     assert position == one_by_one.next_fetch_offset
 
 
-def test_a_batch_that_is_not_what_its_checksum_says_is_not_handed_out() -> None:
-    data = bytearray(batch(0, 3) + batch(3, 2))
-    data[-1] ^= 1
-    fetch = Fetch(PARTITION, KeptRecords(bytes(data)), [], 0, None, None, True, READ_COMMITTED)
-    fetched = fetched_of(fetch, Assignment(0))
-    with pytest.raises(CorruptRecordException):
-        fetched[PARTITION].getall()
+# Batches that cannot be read
+
+
+def checked(data: bytes, begin: int = 0) -> Fetch:
+    return Fetch(PARTITION, KeptRecords(data), [], begin, None, None, True, READ_COMMITTED)
+
+
+def with_checksum(data: bytearray) -> bytes:
+    """A batch whose checksum is that of its bytes."""
+    struct.pack_into(">I", data, CHECKSUM_AT, calc_crc32c(bytes(data[ATTRIBUTES_AT:])))
+    return bytes(data)
+
+
+def damaged(offset: int, count: int, compression: int) -> bytes:
+    made = bytearray(batch(offset, count, compression=compression))
+    made[RECORDS_AT + 16 : RECORDS_AT + 20] = b"\xff\x00\xff\x00"
+    return with_checksum(made)
+
+
+def in_codec(offset: int, number: int) -> bytes:
+    made = bytearray(batch(offset, 3))
+    struct.pack_into(">h", made, ATTRIBUTES_AT, number)
+    return with_checksum(made)
+
+
+def flat(batches: list[Records]) -> list[tuple[int, bytes | None]]:
+    return [(each.offset, each.value) for part in batches for each in part]
+
+
+@pytest.mark.parametrize("compression", [0, *CODECS])
+def test_batches_of_every_codec(compression: int) -> None:
+    batches, position = whole(checked(batch(0, 400, compression=compression)), 0)
+    assert flat(batches) == [(n, b"%d" % n) for n in range(400)]
+    assert position == 400
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        *(pytest.param(damaged(3, 5, codec), id=f"damaged {codec}") for codec in CODECS),
+        *(pytest.param(in_codec(3, number), id=f"codec {number}") for number in (5, 6, 7)),
+    ],
+)
+def test_a_batch_that_cannot_be_unpacked_is_one_record_that_says_why(broken: bytes) -> None:
+    last = struct.unpack_from(">i", broken, LAST_DELTA_AT)[0] + 3
+    batches, position = whole(checked(batch(0, 3) + broken + batch(last + 1, 2)), 0)
+    good = [(0, b"0"), (1, b"1"), (2, b"2")]
+    behind = [(last + n, b"%d" % (last + n)) for n in (1, 2)]
+    found = flat(batches)
+    assert found[:3] + found[4:] == good + behind
+    assert position == last + 3
+    offset, value = found[3]
+    assert offset == last
+    assert isinstance(value, Unreadable)
+    assert f"offsets 3 to {last}" in value.why
+
+
+def test_what_was_read_before_the_damage_is_kept() -> None:
+    made = bytearray(batch(0, 5))
+    # The fourth record says that its key is as long as nothing is.
+    at = [n for n in range(len(made)) if made[n : n + 2] == b"\x02k"][3]
+    made[at] = 0x7F
+    whole_batch = with_checksum(made)
+    batches, _ = whole(checked(whole_batch + batch(5, 1)), 0)
+    found = flat(batches)
+    assert [offset for offset, _ in found] == [0, 1, 2, 4, 5]
+    value = found[3][1]
+    assert isinstance(value, Unreadable)
+    assert value == whole_batch
+    assert "offsets 3 to 4" in value.why
+
+
+def test_a_batch_with_a_wrong_checksum_is_fetched_again_before_it_is_given_up() -> None:
+    data = bytearray(batch(0, 3) + batch(3, 2) + batch(5, 1))
+    data[len(batch(0, 3)) + RECORDS_AT] ^= 1
+    fetched, assignment = _Fetched(), Assignment(0)
+    found: list[list[int]] = []
+    for _ in range(3):
+        fetch = checked(bytes(data), assignment.position)
+        fetched[PARTITION] = FetchResult(
+            PARTITION, assignment=assignment, partition_records=fetch, backoff=0
+        )
+        found.append([offset for offset, _ in flat(fetched[PARTITION].getall())])
+    assert found == [[0, 1, 2], [], [4, 5]]
+    assert assignment.position == 6
+
+
+@pytest.mark.parametrize("magic", [0, 1])
+@pytest.mark.parametrize("compression", [0, GZIP])
+def test_batches_of_old_kafka(magic: int, compression: int) -> None:
+    builder = LegacyRecordBatchBuilder(magic, compression, 1 << 20)
+    for n in range(3):
+        builder.append(n, 5 + n, b"k", b"%d" % n)
+    batches, _ = whole(checked(bytes(builder.build())), 0)
+    assert [value for _, value in flat(batches)] == [b"0", b"1", b"2"]
 
 
 def test_a_failed_fetch_is_handed_out_as_it_is() -> None:

@@ -32,13 +32,19 @@ class Sender:
 
     A broker that goes away may get some of them twice, or in another order: what is in the topic
     says the topic, not what was sent.
+
+    Args:
+        address: of a broker.
+        topic: where to.
+        compression: the codec's name; null for none.
     """
 
-    def __init__(self, address: str, topic: str) -> None:
+    def __init__(self, address: str, topic: str, compression: str | None = None) -> None:
         self._producer = AIOKafkaProducer(
             bootstrap_servers=address,
             max_batch_size=512 * 1024,
             acks="all",
+            compression_type=compression,
         )
         self._topic = topic
         self._batches: dict[int, Any] = {}
@@ -58,6 +64,15 @@ class Sender:
         headers = list(record.headers)
         added = batch.append(key=record.key, value=record.value, timestamp=None, headers=headers)
         return added is not None
+
+    async def send_bytes(self, partition: int, batch_bytes: bytes) -> None:
+        """Send a batch as it is, whatever it is."""
+        batch = self._producer.create_batch()
+        batch.append(key=None, value=b"", timestamp=None)
+        batch.close()
+        batch._buffer = batch_bytes
+        future = await self._producer.send_batch(batch, self._topic, partition=partition)
+        await future
 
     async def _ship(self, partition: int) -> None:
         batch = self._batches.pop(partition)
