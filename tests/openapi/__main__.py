@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import secrets
+import shutil
 import sys
 import tempfile
 import time
@@ -163,6 +164,11 @@ def main() -> None:
     parser.add_argument("--seed", help="the same requests again")
     parser.add_argument("more", nargs="*", help="options of Schemathesis, after --")
     options = parser.parse_args()
+    # It runs in a directory of its own, where it leaves its notes.
+    found = shutil.which(options.schemathesis)
+    if found is None:
+        parser.error(f"there is no program {options.schemathesis} (--schemathesis)")
+    options.schemathesis = str(Path(found).absolute())
     with tempfile.TemporaryDirectory(prefix="campaign-streams-openapi-") as directory:
         sys.exit(asyncio.run(run(options, Path(directory))))
 
