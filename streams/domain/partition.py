@@ -5,6 +5,7 @@ This is what the counting agent drives, what the state topic holds, and what the
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 import orjson
@@ -142,15 +143,25 @@ class CampaignPartition:
         self.table.advance(now, offset)
         return decided
 
-    def evaluate(self, now: float) -> list[Transition]:
+    @property
+    def to_evaluate(self) -> int:
+        """How many campaigns have changed since the rules were evaluated for them."""
+        return len(self._suspects) + len(self._growing)
+
+    def evaluate(self, now: float, most: int | None = None) -> list[Transition]:
         """Hold the rules against the open windows of campaigns that changed, at `now` (s).
 
+        With `most`, no more campaigns than that are evaluated, and the others at the next call.
         Each transition is owed to the receivers of its rule from here on. Counts are written down
         with what they led to, so whoever reads them back has not to look at them again.
         """
         starts = self.table.open_starts()[::-1]
         self._follow_windows(starts)
         suspects = self._take_suspects(starts)
+        if most is not None and len(suspects) > most:
+            self._suspects = suspects
+            suspects = set(islice(suspects, most))
+            self._suspects -= suspects
         watched = set(self.alerts.watched)
         decided: list[Transition] = []
         for campaign_id in suspects:
@@ -160,7 +171,8 @@ class CampaignPartition:
             except Exception as error:  # noqa: BLE001 - one campaign must not stop the others
                 self._failures.append(EvaluationFailure(campaign_id, error))
         self.alerts.keep_unheard(suspects)
-        decided += self._owe(self.alerts.tick(now), now)
+        if not self._suspects:
+            decided += self._owe(self.alerts.tick(now), now)
         # The rate may be too high as before, where an alert expired.
         for campaign_id in watched - self.alerts.watched:
             self._wait(campaign_id, starts, 1)

@@ -43,6 +43,10 @@ from streams.errors import FormatError
 _log = structlog.get_logger(__name__)
 
 LOG_APPEND_TIME = 1
+BLOCK_BYTES_AT_ONCE = 256 * 1024
+"""Bytes of the keyed topic that are added within some 50 ms; then others have a turn."""
+EVALUATED_AT_ONCE = 500
+"""For so many campaigns rules are evaluated within some 50 ms; then others have a turn."""
 CATCH_UP_INTERVAL = 1.0
 """Seconds between flushes while far behind."""
 MOST_SKIPPED = 10_000
@@ -107,6 +111,15 @@ class Lane:
 
     async def take(self, batch: Batch) -> None:
         """Count a batch. If that goes wrong the lane is lost, and `tick` says so."""
+        if batch.partition.topic == self._job.topics.source:
+            await self._take_part(batch)
+            return
+        for part in batch.parts(BLOCK_BYTES_AT_ONCE):
+            await self._take_part(part)
+            if part.end != batch.end:
+                await asyncio.sleep(0)
+
+    async def _take_part(self, batch: Batch) -> None:
         try:
             self._take(batch)
         except (LaneLostError, FormatError) as error:
@@ -242,14 +255,27 @@ class Lane:
         self._due = now + CATCH_UP_INTERVAL
         async with self._flushing:
             self._check()
+            await self._evaluate_in_parts()
             if not self.parked:
                 # Not during a flush: where its blocks are in the log is known when it has ended.
                 self._decide(self.partition.advance(now, self._progress.next_in_log), now)
                 await self._flush()
 
-    def _decide(self, decided: list[Transition], now: float) -> None:
+    def _decide(self, decided: list[Transition], now: float, *, more: bool = False) -> None:
         self._job.instruments.evaluation_failed(self.partition.take_failures())
-        self._unwritten.decide(decided, now)
+        self._unwritten.decide(decided, now, more=more)
+
+    async def _evaluate_in_parts(self) -> None:
+        """Evaluate the rules for most of the campaigns, if they are many, in several turns.
+
+        What is left is evaluated in the step that collects it for the flush. Nothing is flushed in
+        between, and what is counted in between is evaluated too.
+        """
+        while self.partition.to_evaluate > EVALUATED_AT_ONCE:
+            now = self._job.now()
+            self._decide(self.partition.evaluate(now, EVALUATED_AT_ONCE), now, more=True)
+            await asyncio.sleep(0)
+            self._check()
 
     def expect(self, sources: int) -> None:
         """Wait for the source partitions that there are now before time goes on."""
@@ -265,6 +291,7 @@ class Lane:
         """
         async with self._flushing:
             self._check()
+            await self._evaluate_in_parts()
             await self._flush(last=True)
 
     async def _flush_if_full(self) -> None:
@@ -280,6 +307,7 @@ class Lane:
         with contextlib.suppress(LaneLostError, FormatError):
             async with self._flushing:
                 self._check()
+                await self._evaluate_in_parts()
                 if not self.parked:
                     await self._flush()
 

@@ -52,6 +52,18 @@ class Batch(NamedTuple):
         last: int = self.records[-1].offset
         return last + 1
 
+    def parts(self, size: int) -> "Iterator[Batch]":
+        """Yield the batch in parts of at most `size` bytes, or of one record."""
+        start, records, length = self.start, [], 0
+        for at, record in enumerate(self.records):
+            records.append(record)
+            length += len(record.value or b"")
+            following = self.records[at + 1 : at + 2]
+            if not following or length + len(following[0].value or b"") > size:
+                waiting = self.waiting + len(self.records) - at - 1
+                yield self._replace(start=start, records=records, waiting=waiting)
+                start, records, length = record.offset + 1, [], 0
+
 
 class Place(NamedTuple):
     """Where a partition is read from next, and the `turn` of the batches that continue there."""

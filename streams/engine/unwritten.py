@@ -64,13 +64,14 @@ class Unwritten:
         """Take note of how old the events are that the rules will be held against next."""
         self._received_at = self._received_at or block.received_at
 
-    def decide(self, decided: list[Transition], now: float) -> None:
-        """Owe what the rules made, at `now` (s), of all that was applied."""
+    def decide(self, decided: list[Transition], now: float, *, more: bool = False) -> None:
+        """Owe what the rules made, at `now` (s), of all that was applied, or of a part of it."""
         if decided:
             age = now - self._received_at / 1000 if self._received_at else 0.0
             self._job.instruments.decided(decided, age)
             self._decided += decided
-        self._received_at = 0
+        if not more:
+            self._received_at = 0
 
     def take_blocks(self) -> Mapping[int, Block]:
         """Hand out what was counted, for each partition of campaigns that got any."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import weakref
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import orjson
@@ -12,6 +13,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.domain import blocks, transitions
 from streams.domain.blocks import partition_of
+from streams.engine import lane as under_test
 from streams.engine.lane import CATCH_UP_INTERVAL
 from streams.engine.progress import FAR_BEHIND
 from streams.engine.records import (
@@ -81,6 +83,82 @@ async def test_a_window_is_written_when_it_is_closed_and_quiet() -> None:
     assert list(state) == [f"page {start} 0", "clock"]
     assert orjson.loads(state["clock"] or b"")["unsettled"] == {}
     assert writes.offsets == {}
+
+
+async def test_many_campaigns_are_evaluated_in_several_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(under_test, "EVALUATED_AT_ONCE", 10)
+    bench = Bench()
+    names = [f"c{n}" for n in range(200) if partition_of(f"c{n}", 2) == 1][:60]
+    await bench.take(SOURCE, *(send(name, "FAILURE") for name in names for _ in range(60)))
+    await bench.settle()
+    async with turns_of_others() as turns:
+        await bench.lane.tick()
+    assert len(turns) >= 4
+    decided = [each.data.campaign_id for each in bench.gauges.transitions]
+    assert sorted(decided) == sorted(names)
+    alerts = [r for p, each in bench.writer.take().records.items() if "alerts" in p for r in each]
+    assert len(alerts) == len(names)
+
+
+async def test_what_comes_while_campaigns_are_evaluated_is_evaluated_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(under_test, "EVALUATED_AT_ONCE", 1)
+    bench = Bench()
+    await bench.take(SOURCE, *(send(HERE, "FAILURE") for _ in range(60)))
+    await bench.lane.hand_over()
+    (record,) = bench.writer.take().records[KEYED]
+    names = [f"c{n}" for n in range(20) if partition_of(f"c{n}", 2) == 1]
+    await bench.take(SOURCE, *(send(name, "FAILURE") for name in names for _ in range(60)))
+    await bench.settle()
+    ticking = asyncio.create_task(bench.lane.tick())
+    await asyncio.sleep(0)
+    assert bench.gauges.transitions
+    await bench.take(KEYED, record.value)
+    await ticking
+    decided = [each.data.campaign_id for each in bench.gauges.transitions]
+    assert sorted(decided) == sorted([HERE, *names])
+    writes = bench.writer.take()
+    assert sum(len(each) for p, each in writes.records.items() if "alerts" in p) == len(decided)
+    assert writes.offsets[KEYED].offset == bench.lane.positions[KEYED]
+
+
+async def test_blocks_are_added_in_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "BLOCK_BYTES_AT_ONCE", 1)
+    bench = Bench()
+    await bench.take(SOURCE, send(), send())
+    await bench.lane.hand_over()
+    (record,) = bench.writer.take().records[KEYED]
+    async with turns_of_others() as turns:
+        taking = asyncio.create_task(bench.take(KEYED, *[record.value] * 10))
+        await asyncio.sleep(0)
+        # What is flushed meanwhile is what was added by then.
+        await bench.lane.hand_over()
+        await taking
+    assert len(turns) >= 8
+    committed = bench.writer.take().offsets[KEYED].offset
+    assert 0 < committed < 10
+    await bench.lane.hand_over()
+    assert bench.writer.take().offsets[KEYED].offset == 10
+    start = bench.lane.partition.watch.windows.start_of(MS)
+    assert bench.lane.partition.table.events(HERE, start) == 20
+
+
+@contextlib.asynccontextmanager
+async def turns_of_others() -> AsyncIterator[list[None]]:
+    """Lend the turns that others have had of the event loop meanwhile."""
+    turns: list[None] = []
+
+    async def take_turns() -> None:
+        while True:
+            await asyncio.sleep(0)
+            turns.append(None)
+
+    task = asyncio.create_task(take_turns())
+    yield turns
+    task.cancel()
 
 
 async def test_nothing_read_nothing_written() -> None:

@@ -118,3 +118,15 @@ async def test_only_what_is_assigned_is_rewound() -> None:
 
 def test_partitions_of_faust_become_aiokafkas() -> None:
     assert as_topic_partition(TP("events", 3)) == TopicPartition("events", 3)
+
+
+def test_a_batch_in_parts_is_the_same_batches_in_a_row() -> None:
+    sizes = [3, 4, 9, 1, 1, 1, 1, 20, 2]
+    records = [record(ONE, 12 + 2 * n, b"x" * size) for n, size in enumerate(sizes)]
+    batch = Batch(ONE, 7, 10, records, waiting=5)
+    parts = list(batch.parts(8))
+    assert [len(part.records) for part in parts] == [2, 1, 4, 1, 1]
+    assert [each for part in parts for each in part.records] == records
+    assert [part.start for part in parts] == [10, *(part.end for part in parts[:-1])]
+    assert (parts[-1].end, parts[-1].waiting, parts[0].waiting) == (batch.end, 5, 12)
+    assert {(part.partition, part.turn) for part in parts} == {(ONE, 7)}
