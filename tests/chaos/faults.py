@@ -5,11 +5,13 @@ Each leaves a note of what it did, with the moment.
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import orjson
 from aiokafka.errors import KafkaError
 
 from tests.chaos.kafka import Cluster, LinkedKafka
@@ -25,6 +27,7 @@ from tests.chaos.link import (
 from tests.chaos.system import NAMES, SESSION_S, WINDOW_S, System
 from tests.chaos.traffic import PARTITIONS, Traffic
 from tests.support.brokers import KafkaStartError
+from tests.support.oversized import HostileSender, oversized, unpacked
 
 MEET_WITHIN_S = 8.0
 IN_FLUSH = (ADD_PARTITIONS_TO_TXN, PRODUCE, TXN_OFFSET_COMMIT)
@@ -373,6 +376,35 @@ async def hot_campaign(scene: Scene) -> None:
     scene.traffic.hot = None
 
 
+async def poison(scene: Scene) -> None:
+    """Records that make their batch fail, that no topic takes whole, that clients stumble over."""
+    scene.note("hostile records")
+    sent = 0
+    for _ in range(scene.chance.randint(4, 10)):
+        # The round's other fault may have hit the broker.
+        with contextlib.suppress(KafkaError):
+            await _send_hostile(scene)
+            sent += 1
+        await scene.wait(0, 1)
+    scene.note(f"{sent} times hostile records")
+
+
+async def _send_hostile(scene: Scene) -> None:
+    record, event = scene.traffic.good()
+    poisoned = record._replace(value=orjson.dumps({**event, "poison": True}))
+    kinds = [
+        [poisoned] * scene.chance.randint(1, 5),
+        [scene.chance.choice(oversized(record.partition, unpacked(event)))],
+        None,
+    ]
+    kind = scene.chance.choice(kinds)
+    async with HostileSender(scene.system.kafka.address, scene.system.topic("source")) as sender:
+        if kind is None:
+            await sender.send_with_odd_header(record)
+        else:
+            await sender.send(kind)
+
+
 FAULTS: dict[str, Fault] = {
     "kill-one": kill_one,
     "kill-all": kill_all,
@@ -397,6 +429,7 @@ FAULTS: dict[str, Fault] = {
     "burst": burst,
     "silent-partition": silent_partition,
     "hot-campaign": hot_campaign,
+    "poison": poison,
 }
 OF_SEVERAL: dict[str, Fault] = {"broker-lost": broker_lost, "leader-lost": leader_lost}
 """Those that need more than one broker."""

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 from tests.chaos.kafka import Cluster
 from tests.chaos.link import Link
 from tests.chaos.traffic import PARTITIONS
+from tests.support import poison
 from tests.support.brokers import RunningBroker
 from tests.support.processes import ServerProcess
 from tests.support.waiting import until
@@ -64,7 +65,7 @@ class Worker(Protocol):
 
 
 class OurWorker(WorkerProcess):
-    """`campaign-streams worker`."""
+    """`campaign-streams worker`, with the defect that poisoned records need."""
 
     async def is_ready(self) -> bool:
         """Whether it says that it is ready."""
@@ -127,7 +128,8 @@ class System:
 
     def make_worker(self, name: str, link: Link) -> Worker:
         """Prepare a worker that reaches the brokers over a link."""
-        return OurWorker(self._settings_over(link), self.directory, f"worker-{name}")
+        settings = self._settings_over(link)
+        return OurWorker(settings, self.directory, f"worker-{name}", poison.MODULE)
 
     def _settings_over(self, link: Link) -> Settings:
         over_link = {**self.settings["kafka"], "bootstrap_servers": link.addresses}

@@ -100,6 +100,13 @@ class Traffic:
                             await asyncio.sleep(0)
                         await asyncio.sleep(max(0.0, PIECE_S - (time.monotonic() - began)))
 
+    def good(self) -> tuple[SourceRecord, dict[str, object]]:
+        """Make a record that can be counted, and the event that it is."""
+        campaign_id, partition = self._addressed()
+        now = int(time.time() * 1000)
+        event: dict[str, object] = send_event(campaign_id, now, "SUCCESS")
+        return SourceRecord(partition, campaign_id.encode(), orjson.dumps(event)), event
+
     def _parts(self) -> Iterator[list[SourceRecord]]:
         left = max(1, round(self.rate * self.speed * PIECE_S))
         while left > 0:

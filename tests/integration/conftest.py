@@ -17,7 +17,9 @@ def new_worker(tmp_path: Path) -> Iterator[NewWorker]:
     """Make a worker, started; all are gone when the test ends."""
     with ExitStack() as stack:
 
-        def make(settings: Settings, name: str = "worker") -> WorkerProcess:
-            return stack.enter_context(WorkerProcess(settings, tmp_path, name))
+        def make(
+            settings: Settings, name: str = "worker", module: str = "streams"
+        ) -> WorkerProcess:
+            return stack.enter_context(WorkerProcess(settings, tmp_path, name, module))
 
         yield make

@@ -54,12 +54,16 @@ class WorkerProcess:
         settings: its configuration; the port is chosen here if it names none.
         directory: for its configuration and log.
         name: of its files.
+        module: the program; one that is not the product's has a defect on purpose.
     """
 
-    def __init__(self, settings: Settings, directory: Path, name: str = "worker") -> None:
+    def __init__(
+        self, settings: Settings, directory: Path, name: str = "worker", module: str = "streams"
+    ) -> None:
         self.port = free_port()
         self._file = directory / f"{name}.yaml"
         self.log_file = directory / f"{name}.log"
+        self._module = module
         self._process: ServerProcess | None = None
         self.configure(settings)
 
@@ -71,7 +75,7 @@ class WorkerProcess:
 
     def start(self) -> None:
         """Start; it is not ready yet."""
-        command = [sys.executable, "-m", "streams", "worker", "--config", str(self._file)]
+        command = [sys.executable, "-m", self._module, "worker", "--config", str(self._file)]
         self._process = ServerProcess(command, log_file=self.log_file)
 
     @property
