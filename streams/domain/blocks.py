@@ -238,7 +238,7 @@ def encode_records(block: Block, limit: int = RECORD_BYTES) -> Iterator[bytes]:
     The event times are in the last record: whoever knows them has all the counts.
     """
     value = encode(block)
-    halves = _halves(block.windows) if len(value) > limit else None
+    halves = halves_of(block.windows) if len(value) > limit else None
     if halves is None:
         yield value
         return
@@ -260,7 +260,7 @@ def encode_window(counts: WindowCounts, limit: int = RECORD_BYTES) -> Iterator[b
         yield from encode_window(half, limit)
 
 
-def _halves(windows: list[WindowCounts]) -> tuple[list[WindowCounts], list[WindowCounts]] | None:
+def halves_of(windows: list[WindowCounts]) -> tuple[list[WindowCounts], list[WindowCounts]] | None:
     """Split windows into two parts, as long as there is more than one count."""
     if len(windows) != 1:
         half = len(windows) // 2

@@ -5,17 +5,18 @@ lost: it is opened anew from what was committed, and gets the same input again. 
 outlives the lane: from then on, for a while, the lane is careful. It tries each batch before, on
 counts of which nothing is kept, and halves one that fails down to the records that make it fail.
 These become dead letters with the reason `unprocessable`, and everything else is counted as always.
-A block of the keyed topic that failed is known by its offset, also where a trial does not fail.
+A block of the keyed topic that failed is known by its offset; of it only the counts that make it
+fail become a dead letter, or all of it where a trial does not fail.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Self
+from typing import NamedTuple, Self
 
 import structlog
 from aiokafka.errors import KafkaError
 
 from streams.domain import blocks
-from streams.domain.blocks import Block
+from streams.domain.blocks import Block, WindowCounts
 from streams.domain.events import Reason, Rejected
 from streams.domain.partition import CampaignPartition
 from streams.domain.sources import SourcePartition
@@ -109,6 +110,25 @@ class Isolation:
         self.blocks = {at: what for at, what in self.blocks.items() if at >= before}
 
 
+class Parts(NamedTuple):
+    """What of a block can be added to the windows, what cannot, and what that raises."""
+
+    good: Block | None
+    bad: Block | None
+    raised: str
+
+
+class BlockRecord(NamedTuple):
+    """A block of the keyed topic, or a part of one, as a record."""
+
+    offset: int
+    value: bytes
+    key: None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp: int = 0
+    timestamp_type: int = 0
+
+
 class Trial:
     """Processes input for trial, on counts of its own.
 
@@ -147,8 +167,31 @@ class Trial:
 
         return unprocessable(len(batch.records), process)
 
-    def of_block(self, block: Block) -> str | None:
-        """Return what adding a block to the windows raises; null if nothing."""
+    def of_block(self, block: Block, known: str | None = None) -> Parts:
+        """Split a block into what can be added to the windows, and what cannot.
+
+        `known` is what was raised when it was added; null if it was not. If a trial does not show
+        it, the whole block cannot be added.
+        """
+        raised = self._raised(block)
+        if raised is None:
+            return Parts(block, None, "") if known is None else Parts(None, block, known)
+        good, bad = self._split(block.windows)
+        added = Block(block.version, block.event_times, block.received_at, good)
+        if not bad or self._raised(added) is not None:
+            return Parts(None, block, raised)
+        return Parts(added, Block(block.version, {}, block.received_at, bad), raised)
+
+    def _split(self, windows: list[WindowCounts]) -> tuple[list[WindowCounts], list[WindowCounts]]:
+        if self._raised(Block(blocks.BLOCK_VERSION, {}, 0, windows)) is None:
+            return windows, []
+        halves = blocks.halves_of(windows)
+        if halves is None:
+            return [], windows
+        (good, bad), (more_good, more_bad) = map(self._split, halves)
+        return good + more_good, bad + more_bad
+
+    def _raised(self, block: Block) -> str | None:
         try:
             self._apply(block)
         except Exception as error:  # noqa: BLE001 - whatever it is

@@ -10,7 +10,7 @@ them to its windows as it writes them, and the keyed topic is only their log.
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from copy import copy
 
 import orjson
@@ -23,8 +23,7 @@ from streams.domain.partition import CampaignPartition
 from streams.domain.sources import SourcePartition
 from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
-from streams.engine.fetching import SourceRecord
-from streams.engine.isolation import Isolation, Trial, UnprocessableError
+from streams.engine.isolation import BlockRecord, Isolation, Trial, UnprocessableError
 from streams.engine.job import Job
 from streams.engine.progress import Progress
 from streams.engine.records import UNPROCESSABLE_KEY
@@ -192,37 +191,46 @@ class Lane:
                     batch, [Rejected(position, Reason.NOT_A_BLOCK, str(error))]
                 )
             else:
-                self._apply_block(batch, position, block)
+                self._apply_block(batch.partition, record.offset, block)
         self._progress.advance(batch)
 
-    def _apply_block(self, batch: Batch, position: int, block: blocks.Block) -> None:
-        offset, now = batch.records[position].offset, self._job.now()
-        why_not = self._isolation.blocks.get(offset)
-        if why_not is None and self._isolation.is_careful(now):
-            why_not = self._trial.of_block(block)
-        if why_not is not None:
-            self._isolation.failed(now)
-            self._skip_block(batch, position, why_not)
-            return
+    def _apply_block(self, partition: TopicPartition, offset: int, block: blocks.Block) -> None:
+        now = self._job.now()
+        known = self._isolation.blocks.get(offset)
+        if known is not None or self._isolation.is_careful(now):
+            good, bad, raised = self._trial.of_block(block, known)
+            if bad is not None:
+                self._isolation.failed(now)
+                self._skip_block(partition, offset, bad, raised)
+            if good is None:
+                return
+            block = good
         try:
             self._add(block, offset)
         except Exception as error:
-            _log.exception("a block was not added", partition=str(batch.partition), offset=offset)
-            doing = f"the block at {batch.partition}, offset {offset}"
+            _log.exception("a block was not added", partition=str(partition), offset=offset)
+            doing = f"the block at {partition}, offset {offset}"
             raise UnprocessableError.of(doing, error, offset) from error
 
-    def _skip_block(self, batch: Batch, position: int, why_not: str) -> None:
-        """Dead-letter a block, and keep in mind not to add it when the log is read again."""
-        rejected = Rejected(position, Reason.UNPROCESSABLE, why_not)
-        self._unwritten.put_aside(batch, [rejected])
-        self._skipped = [*self._skipped, batch.records[position].offset][-MOST_SKIPPED:]
+    def _skip_block(self, log: TopicPartition, offset: int, bad: blocks.Block, raised: str) -> None:
+        """Dead-letter a block or a part of it, and remember not to add that part again."""
+        record = BlockRecord(offset, blocks.encode(bad))
+        rejected = Rejected(0, Reason.UNPROCESSABLE, raised)
+        self._unwritten.put_aside(Batch(log, 0, offset, [record]), [rejected])
+        self._skipped = [*self._skipped, offset][-MOST_SKIPPED:]
         self._has_skipped = True
 
-    def skip_blocks(self, log: TopicPartition, records: Sequence[SourceRecord]) -> None:
-        """Dead-letter blocks of before, which could not be added when the log was read again."""
-        for record in records:
-            batch = Batch(log, 0, record.offset, [record])
-            self._skip_block(batch, 0, self._isolation.blocks[record.offset])
+    def skip_blocks(
+        self, log: TopicPartition, found: Iterable[tuple[int, blocks.Block, str]]
+    ) -> None:
+        """Dead-letter parts of blocks that could not be added when the log was read again.
+
+        Args:
+            log: the lane's partition of the keyed topic.
+            found: offset, part, and what it raised.
+        """
+        for offset, bad, raised in found:
+            self._skip_block(log, offset, bad, raised)
 
     def _add(self, block: blocks.Block, offset: int) -> None:
         table = self.partition.table

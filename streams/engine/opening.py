@@ -2,17 +2,18 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
 from streams.domain import blocks
+from streams.domain.blocks import Block
 from streams.domain.partition import CampaignPartition
 from streams.domain.sources import SourcePartition
 from streams.domain.table import CLOCK_KEY
-from streams.engine.isolation import Isolation, UnprocessableError
+from streams.engine.isolation import Isolation, Trial, UnprocessableError
 from streams.engine.job import Job
 from streams.engine.lane import Lane
 from streams.engine.progress import Progress
@@ -88,7 +89,7 @@ class Opening:
             await writer.open()
             feeders = range(sources) if self.job.hop else (number,)
             partition = CampaignPartition(number, self.job.watch, feeders, self.job.now())
-            blocks_read = _Blocks(isolation)
+            blocks_read = _Blocks(isolation, Trial(self.job, number))
             progress = await self._restore(partition, set(partitions), blocks_read)
         except BaseException:
             await writer.close()
@@ -199,14 +200,15 @@ class Opening:
         now = self.job.now()
 
         def apply(offset: int, value: bytes) -> None:
-            if not read_again.is_to_be_added(offset, value):
-                return
             try:
                 block = blocks.decode(value)
             except ValueError:
                 return  # it is a dead letter already
+            part = read_again.part_to_add(offset, block)
+            if part is None:
+                return
             try:
-                partition.table.replay(block, offset, now)
+                partition.table.replay(part, offset, now)
             except Exception as error:
                 doing = f"the block at {log}, offset {offset}, read again"
                 raise UnprocessableError.of(doing, error, offset) from error
@@ -249,38 +251,29 @@ class Opening:
         return {**kept, **known} if self._exactly_once else kept
 
 
-class _BlockRecord(NamedTuple):
-    """A block of the log, as a record."""
-
-    offset: int
-    value: bytes
-    key: None = None
-    headers: tuple[tuple[str, bytes], ...] = ()
-    timestamp: int = 0
-    timestamp_type: int = 0
-
-
 class _Blocks:
-    """Which blocks are not added when the log is read again.
+    """Which blocks, or parts of them, are not added when the log is read again.
 
     Attributes:
-        skipped: the offsets of those that are dead letters already.
-        unprocessable: those that have to become dead letters.
+        skipped: the offsets of those of which a part is a dead letter already.
+        unprocessable: offset, part, and what it raised, of those that have to become dead letters.
     """
 
-    def __init__(self, isolation: Isolation) -> None:
+    def __init__(self, isolation: Isolation, trial: Trial) -> None:
         self.skipped: set[int] = set()
-        self.unprocessable: list[_BlockRecord] = []
+        self.unprocessable: list[tuple[int, Block, str]] = []
         self._known = isolation.blocks
+        self._trial = trial
 
-    def is_to_be_added(self, offset: int, value: bytes) -> bool:
-        """Tell whether a block is to be added; if not, take note of it."""
-        if offset in self.skipped:
-            return False
-        if offset in self._known:
-            self.unprocessable.append(_BlockRecord(offset, value))
-            return False
-        return True
+    def part_to_add(self, offset: int, block: Block) -> Block | None:
+        """Return what of a block is to be added; take note of what is not."""
+        known = "skipped before" if offset in self.skipped else self._known.get(offset)
+        if known is None:
+            return block
+        good, bad, raised = self._trial.of_block(block, known)
+        if bad is not None and offset not in self.skipped:
+            self.unprocessable.append((offset, bad, raised))
+        return good
 
 
 def _broken(place: str, offset: int, key: bytes, error: Exception) -> FormatError:

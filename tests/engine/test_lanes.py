@@ -10,7 +10,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 from aiokafka.structs import TopicPartition
 
-from streams.domain.blocks import BLOCK_VERSION, Block, encode
+from streams.domain.blocks import BLOCK_VERSION, Block, decode, encode
 from streams.domain.events import Rejected
 from streams.domain.partition import CampaignPartition
 from streams.domain.sources import SourcePartition
@@ -26,7 +26,7 @@ from streams.engine.writer import LaneLostError, RefusedError, Writes
 from streams.errors import FormatError
 from tests.support.lanes import KEYED, NOW, SOURCE, STATE, Bench, state_of
 from tests.support.mixture import send_event
-from tests.support.partitions import counts, window_counts
+from tests.support.partitions import counts, rows_of, window_counts
 from tests.support.waiting import until
 
 SHARE = {SOURCE, KEYED}
@@ -405,6 +405,41 @@ async def test_a_block_that_cannot_be_processed_costs_one_opening(
         assert sum(cell.sends.values()) == 2
         state = state_of(writes.records[STATE])
         assert state["unprocessable"] == b"[1]"
+
+
+async def test_of_a_block_only_what_fails_becomes_a_dead_letter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    apply = CampaignPartition.apply
+
+    def fail(self: CampaignPartition, block: Block, offset: int, now: float) -> None:
+        if any("poison" in window.campaigns for window in block.windows):
+            raise OverflowError("poison")
+        apply(self, block, offset, now)
+
+    monkeypatch.setattr(CampaignPartition, "apply", fail)
+    campaigns = {name: counts({"SENT": 2, "LOST": 1}) for name in ("a", "poison", "b")}
+    mixed = [window_counts(0, campaigns), window_counts(60, campaigns)]
+    value = encode(Block(BLOCK_VERSION, {0: 1}, 1, mixed))
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        await made.opened(1)
+        await made.bench.take(KEYED, value)
+        await made.opened(2)
+        await made.bench.take(KEYED, value, value)
+        await made.written()
+        assert made.losses == ["input"]
+        table = made.bench.lane.partition.table
+        for start in (0, 60):
+            counted = {name: sum(cell.sends.values()) for name, cell in table.all_cells(start)}
+            assert counted == {"a": 6, "b": 6}
+        letters = [each for writes in made.bench.writer.written for each in dead(writes)]
+        assert [(reason, at) for _, reason, at in letters] == [
+            (b"unprocessable", b"0"),
+            (b"unprocessable", b"1"),
+        ]
+        for bad, *_ in letters:
+            assert sorted(rows_of(decode(bad or b"").windows).values()) == [1, 1, 2, 2]
 
 
 async def test_dead_letters_that_are_refused_twice_are_bare() -> None:
