@@ -22,6 +22,7 @@ from streams.engine.job import Job, Topics
 from streams.engine.lag import watch_lag
 from streams.engine.lanes import Lanes
 from streams.engine.limits import MessageLimits
+from streams.engine.logs import LogFinder
 from streams.engine.opening import Opening
 from streams.engine.topics import TopicAdmin
 from streams.engine.writer import PlainWriter, TransactionalWriter, Writer
@@ -64,6 +65,9 @@ class Worker:
         self._writers_turn = asyncio.Lock()
         self._ends: dict[int, TransactionEnds] = {}
         self._job = job = self._new_job(counts, limits)
+        self._logs = LogFinder(
+            self._connection, job.topics, None if job.hop else counts[job.topics.state]
+        )
         self._assignor = LaneAssignor(
             counts[job.topics.state], job.topics.source, job.topics.keyed if job.hop else None
         )
@@ -105,6 +109,7 @@ class Worker:
         opening = Opening(
             job,
             self._connection,
+            self._logs,
             kafka.group_id,
             self._new_writer,
             exactly_once=kafka.guarantee == "exactly-once",
@@ -192,7 +197,7 @@ class Worker:
             return False, ["stopping"]
         if not self.lanes.joined:
             return False, ["waiting for the consumer group"]
-        waiting = self.lanes.waiting()
+        waiting = [*self.lanes.waiting(), *self.lanes.unreadable()]
         return not waiting, waiting
 
     def live(self) -> bool:
@@ -248,6 +253,7 @@ class Worker:
         self._stopping = True
         await self._dispatcher.stop(WEBHOOKS_STOP_WITHIN)
         await self.lanes.stop()
+        await self._logs.close()
         if self._lag is not None:
             self._lag.cancel()
             await asyncio.gather(self._lag, return_exceptions=True)

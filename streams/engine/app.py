@@ -125,7 +125,7 @@ def _consumer_factory(
             rebalance_timeout_ms=int(kafka.session_timeout * 1000),
             # Faust asks when it can take more; it may be long.
             max_poll_interval_ms=24 * 3600 * 1000,
-            metadata_max_age_ms=30_000,
+            metadata_max_age_ms=5_000,
             fetch_max_bytes=FETCH_BYTES,
         )
 

@@ -55,7 +55,7 @@ class LaneAssignor:
         # Members with another number of lanes are refused by the group's coordinator.
         self.name = f"campaign-lanes-{lanes}"
         self.lanes = lanes
-        self._source = source
+        self.source = source
         self._keyed = keyed
         self.url: str | None = None
         """Where this member's API can be asked."""
@@ -69,8 +69,12 @@ class LaneAssignor:
         return sorted(p for p in partitions if p % self.lanes == lane)
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
-        """Say to the leader what this member holds, and where it can be asked."""
-        said = {"lanes": sorted(self.held), "url": self.url}
+        """Say to the leader what this member holds, and where it can be asked.
+
+        And how many source partitions it knows of: to a member that says the same as before, the
+        embedded broker gives the assignment that it had, whatever the leader says.
+        """
+        said = {"lanes": sorted(self.held), "url": self.url, "sources": self.sources}
         return ConsumerProtocolMemberMetadata(self.version, sorted(topics), orjson.dumps(said))
 
     def assign(
@@ -88,11 +92,13 @@ class LaneAssignor:
             # Whoever joins the group can say anything.
             if isinstance(said[member]["url"], str) and said[member]["url"]
         }
-        sources = cluster.partitions_for_topic(self._source) or set()
+        sources = cluster.partitions_for_topic(self.source) or set()
+        # Without a hop each lane has its own partition, also while the topic is missing.
+        read = sources if self._keyed is not None else range(self.lanes)
         return {
             member: ConsumerProtocolMemberAssignment(
                 self.version,
-                self._partitions(lanes, sources),
+                self._partitions(lanes, read),
                 orjson.dumps({"urls": urls, "sources": len(sources)}),
             )
             for member, lanes in shares.items()
@@ -100,7 +106,7 @@ class LaneAssignor:
 
     def _partitions(self, lanes: list[int], sources: Iterable[int]) -> list[tuple[str, list[int]]]:
         read = sorted(p for lane in lanes for p in self.sources_of(lane, sources))
-        topics = [(self._source, read)]
+        topics = [(self.source, read)]
         if self._keyed is not None:
             topics.append((self._keyed, lanes))
         return topics

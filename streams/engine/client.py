@@ -5,8 +5,10 @@ import os
 import re
 import ssl
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
+import aiokafka.client
 from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
@@ -40,6 +42,7 @@ def connection(kafka: KafkaSettings) -> dict[str, Any]:
         ConfigurationError: a certificate or key cannot be used.
         UserError: AWS MSK IAM is configured and its package is not installed.
     """
+    _make_no_topics()
     protocol = "SASL_" if kafka.sasl.mechanism else ""
     arguments: dict[str, Any] = {
         "bootstrap_servers": list(kafka.bootstrap_servers),
@@ -98,6 +101,14 @@ def translate(error: BaseException, kafka: KafkaSettings) -> UserError | None:
         if isinstance(cause, _REFUSALS):
             return BrokerUnavailableError(_refusal(cause, kafka.sasl))
     return None
+
+
+def _make_no_topics() -> None:
+    """Let no client make a topic by asking for it: aiokafka says that the broker may.
+
+    A deleted topic would be there again, empty, with as many partitions as the broker likes.
+    """
+    aiokafka.client.MetadataRequest = partial(MetadataRequest, allow_auto_topic_creation=False)
 
 
 def _tls_context(tls: TlsSettings) -> ssl.SSLContext:

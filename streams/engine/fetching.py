@@ -21,6 +21,7 @@ from aiokafka.structs import TopicPartition
 from streams.domain.events import Unreadable
 from streams.engine.codecs import bound_unpacking
 from streams.engine.header_names import keep_bytes, parse_leniently
+from streams.engine.identified import IdentifiedFetches
 
 FETCHES = 3
 """How often a batch is fetched whose checksum is wrong, in case that it was damaged on its way."""
@@ -199,8 +200,11 @@ class WholeBatchConsumer(AIOKafkaConsumer):  # type: ignore[misc] # it has no ty
     """An aiokafka consumer whose fetches bring `Records`.
 
     The first of them may be from before the offset that was asked for: the broker sends whole
-    batches, even to whoever reads from the middle of one on.
+    batches, even to whoever reads from the middle of one on. Nothing is fetched of a partition
+    before `logs` knows which log is meant.
     """
+
+    logs: IdentifiedFetches
 
     async def start(self) -> None:
         """Connect, and join the group."""
@@ -209,4 +213,5 @@ class WholeBatchConsumer(AIOKafkaConsumer):  # type: ignore[misc] # it has no ty
         await super().start()
         # Nothing was fetched yet: partitions are assigned later.
         fetcher: Any = self._fetcher
+        fetcher._client = self.logs = IdentifiedFetches(fetcher._client)  # noqa: SLF001 - no other seam
         fetcher._records = _Fetched(fetcher._records)  # noqa: SLF001

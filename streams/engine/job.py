@@ -49,6 +49,9 @@ class Instruments(Protocol):
     def evaluation_failed(self, failures: Iterable[EvaluationFailure]) -> None:
         """Rules could not be evaluated for campaigns."""
 
+    def lost(self, partition: TopicPartition, cause: str, records: int) -> None:
+        """Records, as far as is known, cannot be read any more, and were not."""
+
     def flushed(self, seconds: float) -> None:
         """A flush was committed."""
 

@@ -25,8 +25,9 @@ from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
 from streams.engine.isolation import BlockRecord, Isolation, Trial, UnprocessableError
 from streams.engine.job import Job
+from streams.engine.logs import Loss
 from streams.engine.progress import Progress
-from streams.engine.records import UNPROCESSABLE_KEY
+from streams.engine.records import UNPROCESSABLE_KEY, Position, Positions
 from streams.engine.transport import Batch, Place
 from streams.engine.unwritten import Unwritten
 from streams.engine.writer import (
@@ -91,11 +92,19 @@ class Lane:
         self._flushing = asyncio.Lock()
         self._early_flush: asyncio.Task[None] | None = None
         self._lost: LaneLostError | FormatError | None = None
+        self.unplaced: dict[TopicPartition, int | None] = dict.fromkeys(progress.positions)
+        """Partitions of which it has to be found out where to read on; those of which a broker
+        refused to read on, with the end of the log that was seen last, -1 for none."""
 
     @property
-    def positions(self) -> Mapping[TopicPartition, int]:
+    def positions(self) -> Positions:
         """From where each partition that the lane reads is read on."""
         return self._progress.positions
+
+    @property
+    def readable(self) -> Positions:
+        """The same, of those partitions of which it is known."""
+        return {p: at for p, at in self.positions.items() if p not in self.unplaced}
 
     @property
     def committed(self) -> Mapping[TopicPartition, int]:
@@ -135,7 +144,10 @@ class Lane:
     def _take(self, batch: Batch) -> None:
         if self.parked or self._lost or not self._progress.continues(batch):
             return
-        if batch.partition.topic == self._job.topics.source:
+        if batch.end_seen is not None:
+            self._progress.leave(batch.partition)
+            self.unplaced[batch.partition] = batch.end_seen
+        elif batch.partition.topic == self._job.topics.source:
             self._count(batch)
         else:
             self._apply(batch)
@@ -289,6 +301,29 @@ class Lane:
         """Wait for the source partitions that there are now before time goes on."""
         if self._job.hop:
             self.partition.table.clock.expect(range(sources), self._job.now())
+
+    async def move(self, partition: TopicPartition, position: Position, loss: Loss | None) -> bool:
+        """Read a partition on from `position`; `loss` says what cannot be read any more.
+
+        What was counted before is written down with that, in one transaction.
+
+        Returns:
+            Whether it was done; it is not while a rebalance is under way.
+
+        Raises:
+            LaneLostError: if it was not committed; the lane must not be used any more.
+            FormatError: if this worker cannot go on with what another one wrote.
+        """
+        async with self._flushing:
+            self._check()
+            if self.parked:
+                return False
+            self._progress.move(partition, position)
+            if loss is not None:
+                await self._flush()
+                self._job.instruments.lost(partition, loss.cause, loss.records)
+        self.unplaced.pop(partition, None)
+        return True
 
     async def hand_over(self) -> None:
         """Write down all that the next owner needs, in one transaction.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import structlog
+from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from streams.domain.partition import CampaignPartition
@@ -19,6 +20,7 @@ from streams.engine.assignor import LaneAssignor
 from streams.engine.isolation import Isolation, UnprocessableError, as_loss
 from streams.engine.lane import Lane
 from streams.engine.opening import Opening
+from streams.engine.records import Positions
 from streams.engine.transport import Batch, BatchConsumer, Place
 from streams.engine.writer import LaneLostError, RefusedError
 from streams.errors import FormatError
@@ -29,6 +31,8 @@ RETRY_AFTER = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts to open a lane, or to write with it; the last one repeats."""
 REOPENED_WITHIN = 10.0
 """Seconds in which a lane that was lost may be opened anew before the worker is unready for it."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks at partitions that cannot be read."""
 
 
 class _Trouble(NamedTuple):
@@ -79,6 +83,7 @@ class Lanes:
         self._lanes: dict[int, Lane] = {}
         self._assigned: dict[int, set[TopicPartition]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._unreadable: dict[int, Mapping[TopicPartition, str]] = {}
         self._generation = -1
         self.consumer: BatchConsumer | None = None
         self.handlers: tuple[object, ...] = ()
@@ -111,11 +116,16 @@ class Lanes:
         """Return the committed offset of each partition that was assigned.
 
         That of a lane that was lost is the last one known, so that its lag stays visible; null
-        while none is known.
+        while none is known. Partitions that do not exist now are left out.
         """
         for lane in self._lanes.values():
             self._committed.update(lane.committed)
-        return {p: self._committed.get(p) for each in self._assigned.values() for p in each}
+        cannot = {each for why_not in self._unreadable.values() for each in why_not}
+        return {
+            partition: self._committed.get(partition)
+            for each in self._assigned.values()
+            for partition in each - cannot
+        }
 
     def waiting(self) -> list[str]:
         """Say which lanes are not there, and what they wait for.
@@ -134,14 +144,21 @@ class Lanes:
                 said.append(f"partition {number} waits: {trouble.reason}")
         return said
 
+    def unreadable(self) -> list[str]:
+        """Say what cannot be read, and why."""
+        reasons = {why for why_not in self._unreadable.values() for why in why_not.values()}
+        if self.joined and not self._assignor.sources:
+            reasons.add(f"topic {self._assignor.source} (topics.source) does not exist: waiting")
+        return sorted(reasons)
+
     # Called by the transport and the agents
 
-    def positions(self) -> Mapping[TopicPartition, int]:
+    def positions(self) -> Positions:
         """Return where the open lanes read on."""
         return {
-            partition: offset
+            partition: position
             for lane in self._lanes.values()
-            for partition, offset in lane.positions.items()
+            for partition, position in lane.readable.items()
         }
 
     def placed(self, places: Mapping[TopicPartition, Place]) -> None:
@@ -250,12 +267,38 @@ class Lanes:
     async def _drive(self, number: int, lane: Lane) -> None:
         clock = asyncio.get_running_loop().time
         opened_at = clock()
+        next_look = 0.0
         while not lane.parked:
             await lane.tick()
             if lane.has_written or clock() - opened_at >= REOPENED_WITHIN:
                 self._troubles.pop(number, None)
             self._flushed()
+            if lane.unplaced and clock() >= next_look:
+                next_look = clock() + LOOK_EVERY
+                await self._go_on(lane)
             await asyncio.sleep(self._interval)
+
+    async def _go_on(self, lane: Lane) -> None:
+        """Read partitions that could not be read, if they can be now."""
+        try:
+            await self._read(await self._place(lane))
+        except (KafkaError, OSError) as error:
+            # The lane has all that it read; brokers that are away come back.
+            _log.warning("logs cannot be looked at", lane=lane.partition.number, error=repr(error))
+
+    async def _place(self, lane: Lane) -> Positions:
+        number = lane.partition.number
+        placed, why_not = await self._opening.place(lane)
+        if why_not != self._unreadable.get(number, {}):
+            for why in sorted(set(why_not.values())):
+                _log.warning("a topic cannot be read", lane=number, error=why)
+        self._unreadable[number] = why_not
+        return placed
+
+    async def _read(self, positions: Positions) -> None:
+        if positions and self.consumer is not None:
+            await self.consumer.rewind(positions)
+            self.consumer.resume_partitions(set(positions))
 
     async def _open(self, number: int) -> Lane:
         for attempt in itertools.count():
@@ -266,6 +309,7 @@ class Lanes:
                     self._assignor.sources,
                     self._isolation(number),
                 )
+                await self._place_first(lane)
                 break
             except FormatError:
                 raise
@@ -276,9 +320,7 @@ class Lanes:
         self._lanes[number] = lane
         if number in self._troubles and not self._troubles[number].was_open:
             del self._troubles[number]
-        if self.consumer is not None:
-            await self.consumer.rewind(lane.positions)
-            self.consumer.resume_partitions(set(lane.positions))
+        await self._read(lane.readable)
         return lane
 
     def _note_failure(self, number: int, error: LaneLostError, again_in: float) -> None:
@@ -287,6 +329,13 @@ class Lanes:
         before = self._troubles.get(number, _Trouble(now, False, ""))
         self._troubles[number] = before._replace(reason=f"it cannot be opened: {error}")
         _log.warning("lane cannot be opened", lane=number, error=str(error), again_in=again_in)
+
+    async def _place_first(self, lane: Lane) -> None:
+        try:
+            await self._place(lane)
+        except BaseException:
+            await lane.close()
+            raise
 
     async def _cancel(self, number: int) -> None:
         task = self._tasks.pop(number, None)
@@ -297,6 +346,7 @@ class Lanes:
 
     async def _drop(self, number: int) -> None:
         lane = self._lanes.pop(number, None)
+        self._unreadable.pop(number, None)
         if lane is not None:
             self._committed.update(lane.committed)
             await lane.close()

@@ -16,11 +16,13 @@ from streams.domain.table import CLOCK_KEY
 from streams.engine.isolation import Isolation, Trial, UnprocessableError
 from streams.engine.job import Job
 from streams.engine.lane import Lane
+from streams.engine.logs import Cause, LogFinder, Loss, resume
 from streams.engine.progress import Progress
 from streams.engine.records import (
     POSITIONS_KEY,
     UNPROCESSABLE_KEY,
     Position,
+    Positions,
     decode_offsets,
     from_committed,
     read_positions,
@@ -35,6 +37,11 @@ RECORDS_AT_A_TIME = 500
 """Records of the state that are restored before others may work."""
 LONGEST_KEY_SHOWN = 200
 """Bytes."""
+WHAT_HAPPENED = {
+    Cause.RECREATED: "topic was deleted and made anew: it is read from its beginning",
+    Cause.TRUNCATED: "log was cut off: it is read from there",
+    Cause.EXPIRED: "records were deleted before they were read: the others are read",
+}
 
 
 class Opening:
@@ -43,6 +50,7 @@ class Opening:
     Args:
         job: what every lane does alike.
         connection: keyword arguments for aiokafka clients.
+        logs: asks what the logs of partitions are like.
         group_id: the consumer group.
         new_writer: makes a lane's writer.
         exactly_once: whether the writers use transactions.
@@ -53,6 +61,7 @@ class Opening:
         self,
         job: Job,
         connection: Mapping[str, Any],
+        logs: LogFinder,
         group_id: str,
         new_writer: Callable[[int], Writer],
         exactly_once: bool,
@@ -60,6 +69,7 @@ class Opening:
     ) -> None:
         self.job = job
         self._connection = connection
+        self._logs = logs
         self._group_id = group_id
         self._new_writer = new_writer
         self._exactly_once = exactly_once
@@ -84,6 +94,9 @@ class Opening:
             FormatError: if what is read back was written by a version that does not fit.
         """
         await self.job.limits.refresh()
+        missing = await self._logs.missing()
+        if missing is not None:
+            raise LaneLostError(missing)
         writer = self._new_writer(number)
         try:
             await writer.open()
@@ -102,6 +115,29 @@ class Opening:
         lane = Lane(job, writer, partition, progress, read, isolation, blocks_read.skipped)
         lane.skip_blocks(TopicPartition(job.topics.keyed, number), blocks_read.unprocessable)
         return lane
+
+    async def place(self, lane: Lane) -> tuple[Positions, Mapping[TopicPartition, str]]:
+        """Find out where a lane reads on the partitions of which it does not know that.
+
+        Returns:
+            Where it reads on, and for the other partitions why they cannot be read.
+
+        Raises:
+            LaneLostError, KafkaError, OSError: if the brokers do not say, or what is lost in a
+                partition cannot be done without.
+        """
+        before = {each: lane.positions[each] for each in lane.unplaced}
+        found, why_not = await self._logs.find(before)
+        placed = {}
+        for partition, log in found.items():
+            position, loss = resume(before[partition], log, lane.unplaced[partition])
+            if loss is not None and partition.topic != self.job.topics.source:
+                _check_blocks(partition, loss)
+            if await lane.move(partition, position, loss):
+                placed[partition] = position
+                if loss is not None:
+                    _report(partition, loss, before[partition], position)
+        return placed, why_not
 
     async def _restore(
         self, partition: CampaignPartition, partitions: set[TopicPartition], read_again: "_Blocks"
@@ -127,12 +163,17 @@ class Opening:
             )
             written = await self._restore_records(partition, latest, read_again)
             self._check(written, log)
-            read = await self._positions(consumer, partitions, written)
+            read = await self._positions(partitions, written)
             own_ends = {state: state_end}
             if not self.job.hop:
                 # The log is the lane's own: all that is in it was added to the windows.
                 own_ends[log] = await end_of(consumer, log, committed=self._exactly_once)
-            progress = Progress(state, log, read, own_ends)
+            kept = {
+                each: at
+                for each, at in written.items()
+                if each.topic == self.job.topics.source and each not in read
+            }
+            progress = Progress(state, log, read, own_ends, kept)
             end = progress.next_in_log
             replayed = await self._replay(consumer, partition, log, end, read_again)
         partition.resume(self.job.now(), progress.next_in_log)
@@ -224,14 +265,11 @@ class Opening:
         return await read_log(consumer, log, begin, end, apply)
 
     async def _positions(
-        self,
-        consumer: "AIOKafkaConsumer[bytes, bytes | None]",
-        partitions: set[TopicPartition],
-        written: Mapping[TopicPartition, Position],
+        self, partitions: set[TopicPartition], written: Positions
     ) -> dict[TopicPartition, Position]:
         known = await self._known(partitions, written)
-        unread = await consumer.beginning_offsets(list(partitions - known.keys()))
-        return known | {each: Position(offset) for each, offset in unread.items()}
+        # Where a partition that was never read begins is found out when the lane is placed.
+        return {each: Position(0) for each in partitions} | known
 
     async def _known(
         self, partitions: set[TopicPartition], written: Mapping[TopicPartition, Position]
@@ -248,7 +286,11 @@ class Opening:
             return known
         committed = await committed_offsets(self._connection, self._group_id, partitions)
         kept = {each: from_committed(at) for each, at in committed.items()}
-        return {**kept, **known} if self._exactly_once else kept
+        if self._exactly_once:
+            return {**kept, **known}
+        # A group forgets offsets with the topic: the next one is read from its beginning.
+        forgotten = {p: Position(0, at.event_time, at.topic_id) for p, at in known.items()}
+        return {**forgotten, **kept}
 
 
 class _Blocks:
@@ -297,3 +339,25 @@ async def _require(
             f"lane {log.partition} needs {log.topic} up to offset {needed}, but it ends at "
             f"{there}: if it was deleted and made anew, count anew as docs/operations.md says"
         )
+
+
+def _check_blocks(partition: TopicPartition, loss: Loss) -> None:
+    """See that only blocks that were not read are lost, and not those that others may rely on."""
+    if loss.cause is not Cause.EXPIRED:
+        raise LaneLostError(
+            f"{partition.topic}-{partition.partition} is not the log that was read ({loss.cause}): "
+            "restore the topic, or count anew as docs/operations.md says"
+        )
+
+
+def _report(partition: TopicPartition, loss: Loss, before: Position, position: Position) -> None:
+    _log.error(
+        WHAT_HAPPENED[loss.cause],
+        topic=partition.topic,
+        partition=partition.partition,
+        cause=loss.cause,
+        was_at=before.offset,
+        reads_from=position.offset,
+        lost_at_least=loss.records,
+        counted_and_gone=loss.counted,
+    )

@@ -32,6 +32,8 @@ class Progress:
         read: how far each partition was read that the lane reads.
         own_ends: where the next record will be, of the partitions that only the lane writes to:
             the state and, unless it is read as well, the log.
+        kept: how far partitions were read that the lane does not read now, such as those of a topic
+            that is missing for some time.
     """
 
     def __init__(
@@ -40,19 +42,21 @@ class Progress:
         log: TopicPartition,
         read: Positions,
         own_ends: Mapping[TopicPartition, int],
+        kept: Positions | None = None,
     ) -> None:
         self._state = state
         self._log = log
         self._read = dict(read)
         self._committed = dict(read)
         self._own_ends = dict(own_ends)
+        self._kept = dict(kept or {})
         self._turns: dict[TopicPartition, int] = {}
         self._waiting: dict[TopicPartition, int] = {}
 
     @property
-    def positions(self) -> Mapping[TopicPartition, int]:
+    def positions(self) -> Positions:
         """From where each partition is read on."""
-        return {partition: at.offset for partition, at in self._read.items()}
+        return self._read
 
     @property
     def committed(self) -> Mapping[TopicPartition, int]:
@@ -94,9 +98,20 @@ class Progress:
             raise MisreadError(f"{batch.partition} read from {batch.start}, not from {expected}")
         return True
 
+    def leave(self, partition: TopicPartition) -> None:
+        """Take no more batches of a partition, until it is placed."""
+        self._turns.pop(partition, None)
+
+    def move(self, partition: TopicPartition, position: Position) -> None:
+        """Go on somewhere else in a partition."""
+        self.leave(partition)
+        self._read[partition] = position
+        self._waiting.pop(partition, None)
+
     def advance(self, batch: Batch, event_time: int = 0) -> None:
         """Go past a batch, with which its partition's event time (ms) got that far."""
-        self._read[batch.partition] = Position(batch.end, event_time)
+        before = self._read[batch.partition]
+        self._read[batch.partition] = Position(batch.end, event_time, before.topic_id, batch.epoch)
         self._waiting[batch.partition] = batch.waiting
 
     # Writing
@@ -106,11 +121,11 @@ class Progress:
         moved = {
             partition: at
             for partition, at in self._read.items()
-            if at.offset != self._committed[partition].offset
+            if at != self._committed[partition]
         }
         if moved:
             writes.offsets |= {partition: as_committed(at) for partition, at in moved.items()}
-            value = write_positions(self._committed | moved)
+            value = write_positions(self._kept | self._committed | moved)
             writes.add(self._state.topic, self._state.partition, Record(POSITIONS_KEY, value))
         writes.begin |= {each: at for each, at in self._own_ends.items() if each in writes.records}
 

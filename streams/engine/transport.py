@@ -23,6 +23,8 @@ from faust.types import TP, ConsumerMessage, Message
 from faust.types.transports import TPorTopicSet
 
 from streams.engine.fetching import SourceRecord
+from streams.engine.log_requests import NO_EPOCH
+from streams.engine.records import Positions
 
 RECORDS_AT_ONCE = 500
 """Longest batch: so many are counted within a few ms, and nobody else has a turn meanwhile."""
@@ -36,8 +38,11 @@ class Batch(NamedTuple):
         turn: how often the partition had been rewound before the fetch.
         start: the offset at which the fetch began; the first record's may be greater, as
             transaction markers and compacted records have offsets too.
-        records: at least one, in the order of their offsets.
+        records: in the order of their offsets; none if `end_seen` is given.
         waiting: how many offsets were after this fetch when it was made.
+        epoch: the leader epoch of the records; -1 if it is not known.
+        end_seen: given when a broker refused to read on from `start`, as the log is not the one
+            that was read, or does not reach there: the last known high watermark, -1 for none.
     """
 
     partition: TopicPartition
@@ -45,15 +50,18 @@ class Batch(NamedTuple):
     start: int
     records: Sequence[SourceRecord]
     waiting: int = 0
+    epoch: int = NO_EPOCH
+    end_seen: int | None = None
 
     @property
     def end(self) -> int:
         """The offset at which the next fetch begins."""
-        last: int = self.records[-1].offset
-        return last + 1
+        return self.records[-1].offset + 1 if self.records else self.start
 
     def parts(self, size: int) -> "Iterator[Batch]":
         """Yield the batch in parts of at most `size` bytes, or of one record."""
+        if not self.records:
+            yield self
         start, records, length = self.start, [], 0
         for at, record in enumerate(self.records):
             records.append(record)
@@ -77,14 +85,14 @@ class Seams:
 
     Args:
         new_consumer: makes the aiokafka consumer of the group.
-        positions: returns the offsets from which open lanes read on.
+        positions: returns from where open lanes read on.
         placed: is told which batches continue there.
     """
 
     def __init__(
         self,
         new_consumer: Callable[[], "AIOKafkaConsumer[bytes | None, bytes | None]"],
-        positions: Callable[[], Mapping[TopicPartition, int]],
+        positions: Callable[[], Positions],
         placed: Callable[[Mapping[TopicPartition, Place]], None],
     ) -> None:
         self.new_consumer = new_consumer
@@ -128,29 +136,45 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             if not records:
                 continue
             waiting = (consumer.highwater(partition) or 0) - records[-1].offset - 1
-            batches[partition] = list(_slices(partition, place, records, waiting))
+            log = consumer.logs.log(partition)
+            epoch = log.epoch if log is not None else NO_EPOCH
+            batches[partition] = list(_slices(partition, place, records, waiting, epoch))
             self._places[partition] = Place(place.turn, records[-1].offset + 1)
+        # All that was fetched before is handed out: until then aiokafka asks for no more.
+        for partition, log in consumer.logs.take_refused():
+            place = self._places.get(partition)
+            if place is not None:
+                refusal = Batch(partition, place.turn, place.offset, (), end_seen=log.end)
+                batches.setdefault(partition, []).append(refusal)
         return batches
 
-    async def rewind(
-        self, positions: Mapping[TopicPartition, int]
-    ) -> Mapping[TopicPartition, Place]:
-        """Read partitions from other offsets; return the places that their batches continue."""
+    async def rewind(self, positions: Positions) -> Mapping[TopicPartition, Place]:
+        """Read partitions from other positions; return the places that their batches continue."""
         placed: Mapping[TopicPartition, Place] = await self.call_thread(self._rewind, positions)
         return placed
 
-    async def _rewind(
-        self, positions: Mapping[TopicPartition, int]
-    ) -> Mapping[TopicPartition, Place]:
+    async def _rewind(self, positions: Positions) -> Mapping[TopicPartition, Place]:
         consumer = self._ensure_consumer()
         assigned = consumer.assignment()
         placed = {}
-        for partition, offset in positions.items():
+        for partition, at in positions.items():
             if partition in assigned:
-                consumer.seek(partition, offset)
+                consumer.seek(partition, at.offset)
+                consumer.logs.read(partition, at.topic_id, at.epoch)
                 turn = self._places[partition].turn + 1 if partition in self._places else 0
-                placed[partition] = self._places[partition] = Place(turn, offset)
+                placed[partition] = self._places[partition] = Place(turn, at.offset)
         return placed
+
+    async def leave_others(self, read: Positions) -> None:
+        """Do not read the partitions that are assigned and not among these."""
+        await self.call_thread(self._leave_others, read)
+
+    async def _leave_others(self, read: Positions) -> None:
+        consumer = self._ensure_consumer()
+        for partition in consumer.assignment() - read.keys():
+            # So that aiokafka does not look for a position by itself.
+            consumer.seek(partition, 0)
+            consumer.logs.leave(partition)
 
     async def commit_group_offsets(
         self, offsets: Mapping[TopicPartition, OffsetAndMetadata]
@@ -167,13 +191,17 @@ def _from(offset: int, records: list[SourceRecord]) -> list[SourceRecord]:
 
 
 def _slices(
-    partition: TopicPartition, place: Place, records: Sequence[SourceRecord], waiting: int
+    partition: TopicPartition,
+    place: Place,
+    records: Sequence[SourceRecord],
+    waiting: int,
+    epoch: int,
 ) -> Iterator[Batch]:
     """Cut one partition's share of a fetch into batches."""
     start = place.offset
     for first in range(0, len(records), RECORDS_AT_ONCE):
         some = records[first : first + RECORDS_AT_ONCE]
-        yield Batch(partition, place.turn, start, some, waiting)
+        yield Batch(partition, place.turn, start, some, waiting, epoch)
         start = some[-1].offset + 1
 
 
@@ -200,14 +228,14 @@ class BatchConsumer(driver.Consumer):
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         batch: Batch = record
-        last = batch.records[-1]
+        last = batch.records[-1] if batch.records else None
         return ConsumerMessage(
             tp.topic,
             tp.partition,
-            last.offset,
+            batch.end - 1,
             # Batches of Kafka before 0.10 have no time.
-            (last.timestamp or 0) / 1000,
-            last.timestamp_type,
+            (last.timestamp or 0) / 1000 if last else 0.0,
+            last.timestamp_type if last else 0,
             [],
             None,
             cast("bytes", batch),
@@ -218,11 +246,12 @@ class BatchConsumer(driver.Consumer):
 
     async def perform_seek(self) -> None:
         """Read on from where the lanes stand, not from what Faust believes to be committed."""
-        seams = cast("BatchTransport", self.transport).seams
-        await self.rewind(seams.positions())
+        positions = cast("BatchTransport", self.transport).seams.positions()
+        await self._thread.leave_others(positions)
+        await self.rewind(positions)
 
-    async def rewind(self, positions: Mapping[TopicPartition, int]) -> None:
-        """Read partitions from other offsets, and tell the lanes."""
+    async def rewind(self, positions: Positions) -> None:
+        """Read partitions from other positions, and tell the lanes."""
         placed = await self._thread.rewind(positions)
         cast("BatchTransport", self.transport).seams.placed(placed)
 

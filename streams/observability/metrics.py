@@ -69,6 +69,13 @@ class Metrics:
         self._bytes = self._gauge("window_table_bytes", "Packed size of windows", "partition")
         self._alerts = self._gauge("alerts", "Alerts by rule and state", "rule", "state")
         self._outbox = self._gauge("outbox_deliveries", "Deliveries by state", "state")
+        self._lost = self._counter(
+            "lost_records",
+            "Records that were deleted or cut off before they were read, as far as is known",
+            "topic",
+            "partition",
+            "cause",
+        )
         self._receivers = self._gauge(
             "receivers_restricted", "Receivers that are paused or disabled", "state"
         )
@@ -147,6 +154,10 @@ class Metrics:
                     campaign_id=campaign_id,
                     exc_info=error,
                 )
+
+    def lost(self, partition: TopicPartition, cause: str, records: int) -> None:
+        """Records, as far as is known, cannot be read any more, and were not."""
+        self._lost.labels(partition.topic, str(partition.partition), cause).inc(records)
 
     def flushed(self, seconds: float) -> None:
         """A flush was committed."""

@@ -85,7 +85,7 @@ def test_assignments_survive_the_wire() -> None:
     encoded = one.metadata(["keyed", "events"]).encode()
     decoded = type(one.metadata([])).decode(encoded)
     assert list(decoded.subscription) == ["events", "keyed"]
-    assert orjson.loads(decoded.user_data) == {"lanes": [1], "url": "http://one"}
+    assert orjson.loads(decoded.user_data) == {"lanes": [1], "url": "http://one", "sources": 0}
     assigned = one.assign(Cluster("events", 4), {"m": decoded})["m"]
     again = type(assigned).decode(assigned.encode())
     assert dict(again.assignment) == {"events": [0, 1, 2, 3], "keyed": [0, 1, 2]}

@@ -6,6 +6,7 @@ import gc
 import weakref
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from uuid import UUID
 
 import orjson
 import pytest
@@ -15,7 +16,8 @@ from streams.domain import blocks, transitions
 from streams.domain.blocks import partition_of
 from streams.engine import lane as under_test
 from streams.engine.lane import CATCH_UP_INTERVAL
-from streams.engine.progress import FAR_BEHIND
+from streams.engine.logs import Cause, Loss
+from streams.engine.progress import FAR_BEHIND, Progress
 from streams.engine.records import (
     Position,
     as_committed,
@@ -24,7 +26,7 @@ from streams.engine.records import (
     write_positions,
 )
 from streams.engine.transport import Batch, Place
-from streams.engine.writer import LaneLostError, WriteError
+from streams.engine.writer import LaneLostError, WriteError, Writes
 from streams.errors import FormatError
 from tests.support.lanes import KEYED, NOW, SOURCE, STATE, TOPICS, Bench, record, state_of
 from tests.support.mixture import send_event
@@ -247,7 +249,7 @@ async def test_a_flush_that_fails_loses_the_lane_for_good() -> None:
         await bench.lane.hand_over()
     bench.writer.failure = None
     await bench.take(SOURCE, send())
-    assert bench.lane.positions[SOURCE] == 1
+    assert bench.lane.positions[SOURCE].offset == 1
     for _ in range(2):
         with pytest.raises(LaneLostError, match="the broker is gone"):
             await bench.lane.tick()
@@ -453,7 +455,7 @@ async def test_while_a_full_lane_is_written_down_more_is_counted(
     await bench.take(SOURCE, send(HERE), send(THERE))
     assert bench.lane._unwritten.is_full is False, "the early flush has taken it"
     await bench.take(SOURCE, send(HERE))
-    assert bench.lane.positions[SOURCE] == 3
+    assert bench.lane.positions[SOURCE].offset == 3
     full_again = asyncio.create_task(bench.take(SOURCE, send(THERE)))
     await asyncio.sleep(0.01)
     assert not full_again.done(), "one flush at a time"
@@ -620,3 +622,55 @@ def test_what_was_read_comes_back() -> None:
     positions = {SOURCE: Position(3, MS), KEYED: Position(7)}
     assert read_positions(write_positions(positions)) == positions
     assert from_committed(as_committed(Position(3, MS))) == Position(3, MS)
+
+
+async def test_a_refusal_ends_the_reading_of_a_partition_until_it_is_moved() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, send(HERE), send(HERE))
+    refusal = Batch(SOURCE, 0, 2, (), end_seen=9)
+    await bench.lane.take(refusal._replace(turn=5))
+    assert bench.lane.unplaced == {}, "it is of another life"
+    await bench.lane.take(refusal)
+    assert bench.lane.unplaced == {SOURCE: 9}
+    assert bench.lane.readable.keys() == {KEYED}
+    await bench.take(SOURCE, send(HERE), start=2)
+    moved = Position(0, 5, UUID(int=2))
+    assert await bench.lane.move(SOURCE, moved, Loss(Cause.RECREATED, 7, 2))
+    writes = bench.writer.take()
+    assert from_committed(writes.offsets[SOURCE]) == moved
+    assert KEYED in writes.records, "what was counted of the old log is in the same transaction"
+    assert bench.gauges.events == 2
+    assert bench.gauges.losses == [(SOURCE, "topic-recreated", 7)]
+    assert bench.lane.unplaced == {}
+    assert bench.lane.readable[SOURCE] == moved
+
+
+async def test_a_loss_is_not_counted_before_it_is_written_down() -> None:
+    bench = Bench()
+    bench.writer.fail()
+    with pytest.raises(WriteError, match="the broker is gone"):
+        await bench.lane.move(SOURCE, Position(5, 0), Loss(Cause.EXPIRED, 5))
+    assert bench.gauges.losses == []
+
+
+async def test_nothing_moves_in_a_rebalance() -> None:
+    bench = Bench()
+    bench.lane.unplaced[SOURCE] = None
+    bench.lane.parked = True
+    assert not await bench.lane.move(SOURCE, Position(5, 0), None)
+    assert bench.lane.unplaced == {SOURCE: None}
+
+
+async def test_positions_of_partitions_that_are_not_read_now_are_kept() -> None:
+    elsewhere = TopicPartition("events", 3)
+    progress = Progress(
+        STATE, KEYED, {SOURCE: Position(0)}, {STATE: 0}, {elsewhere: Position(8, 9, UUID(int=1))}
+    )
+    progress.move(SOURCE, Position(4))
+    writes = Writes()
+    progress.add_to(writes)
+    ((record,),) = writes.records.values()
+    assert read_positions(record.value or b"") == {
+        SOURCE: Position(4),
+        elsewhere: Position(8, 9, UUID(int=1)),
+    }

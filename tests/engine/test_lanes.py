@@ -21,6 +21,7 @@ from streams.engine.isolation import Isolation
 from streams.engine.lane import Lane
 from streams.engine.lanes import Lanes
 from streams.engine.opening import Opening
+from streams.engine.records import Position, Positions
 from streams.engine.transport import BatchConsumer
 from streams.engine.writer import LaneLostError, RefusedError, Writes
 from streams.errors import FormatError
@@ -39,6 +40,7 @@ class BenchOpening:
         self.benches: list[Bench] = []
         self.failures: list[Exception] = []
         self.job = Bench().job
+        self.why_not: dict[TopicPartition, str] = {}
 
     async def open(
         self,
@@ -54,15 +56,21 @@ class BenchOpening:
         self.job = self.benches[-1].job
         return self.benches[-1].lane
 
+    async def place(self, lane: Lane) -> tuple[Positions, Mapping[TopicPartition, str]]:
+        placed = {each: lane.positions[each] for each in lane.unplaced if each not in self.why_not}
+        for each in placed:
+            lane.unplaced.pop(each)
+        return placed, {each: self.why_not[each] for each in lane.unplaced}
+
 
 class NotedConsumer:
     """Notes where it was told to read."""
 
     def __init__(self) -> None:
-        self.rewound: list[Mapping[TopicPartition, int]] = []
+        self.rewound: list[Positions] = []
         self.resumed: list[set[TopicPartition]] = []
 
-    async def rewind(self, positions: Mapping[TopicPartition, int]) -> None:
+    async def rewind(self, positions: Positions) -> None:
         self.rewound.append(dict(positions))
 
     def resume_partitions(self, partitions: set[TopicPartition]) -> None:
@@ -118,7 +126,9 @@ class Rig:
 
         async def has() -> bool:
             lane = self.bench.lane
-            return bool(self.bench.writer.written) and lane.committed == lane.positions
+            return bool(self.bench.writer.written) and lane.committed == {
+                each: at.offset for each, at in lane.positions.items()
+            }
 
         await until(has)
 
@@ -139,10 +149,10 @@ async def test_what_the_group_gives_is_opened_and_read_from_where_it_stands() ->
         assert made.lanes.assigned() == {1: SHARE}
         await made.opened(1)
         assert made.assignor.held == {1}
-        assert made.lanes.positions() == {SOURCE: 0, KEYED: 0}
+        assert made.lanes.positions() == {SOURCE: Position(0), KEYED: Position(0)}
         assert made.lanes.peers() == {0: "http://other"}
         assert made.lanes.partitions() == 2
-        assert made.consumer.rewound == [{SOURCE: 0, KEYED: 0}]
+        assert made.consumer.rewound == [{SOURCE: Position(0), KEYED: Position(0)}]
         assert made.consumer.resumed == [SHARE]
 
 
@@ -156,7 +166,7 @@ async def test_a_lane_that_is_lost_is_opened_anew() -> None:
             await bench.take(SOURCE, b"nonsense")
             await made.opened(times + 1)
             assert bench.writer.closed
-        assert made.consumer.rewound[-1] == {SOURCE: 0, KEYED: 0}
+        assert made.consumer.rewound[-1] == {SOURCE: Position(0), KEYED: Position(0)}
 
 
 def _async(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
@@ -289,7 +299,7 @@ async def test_batches_of_others_are_left_out() -> None:
         await made.lanes.take(made.bench.batch(foreign, b"x"))
         await made.lanes.take(made.bench.batch(SOURCE._replace(partition=3), b"x"))
         await made.lanes.take(made.bench.batch(SOURCE, b"nonsense"))
-        assert made.lanes.positions()[SOURCE] == 1
+        assert made.lanes.positions()[SOURCE].offset == 1
 
 
 async def test_stopping_writes_everything_down_and_lets_go() -> None:
@@ -484,3 +494,39 @@ async def test_a_lost_lane_stays_visible_and_is_named_when_it_stays_away(
         await until(_async(lambda: not made.lanes.waiting()))
         await made.lanes.assign(set(), 2)
         assert made.lanes.committed() == {}
+
+
+async def test_what_cannot_be_read_is_said_and_read_as_soon_as_it_can_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.engine.lanes.LOOK_EVERY", 0.01)
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        await made.opened(1)
+        assert made.lanes.unreadable() == []
+        made.opening.why_not = {SOURCE: "topic events does not exist"}
+        made.bench.lane.unplaced[SOURCE] = 7
+
+        async def is_said() -> bool:
+            return made.lanes.unreadable() == ["topic events does not exist"]
+
+        await until(is_said)
+        assert made.lanes.positions() == {KEYED: Position(0)}, "a rebalance must not place it"
+        assert made.lanes.committed() == {KEYED: 0}, "there is nothing to be behind of"
+        made.opening.why_not = {}
+
+        async def is_read() -> bool:
+            return made.lanes.unreadable() == [] and SOURCE in made.lanes.positions()
+
+        await until(is_read)
+        assert made.consumer.rewound[-1] == {SOURCE: Position(0)}
+        assert made.consumer.resumed[-1] == {SOURCE}
+
+
+async def test_a_group_that_gets_no_source_says_so() -> None:
+    async with rig() as made:
+        made.assignor.sources = 0
+        assert made.lanes.unreadable() == []
+        await made.lanes.assign(set(), 1)
+        (reason,) = made.lanes.unreadable()
+        assert "topic events (topics.source) does not exist" in reason

@@ -20,6 +20,7 @@ from streams.engine.isolation import Isolation
 from streams.engine.job import Job, Topics
 from streams.engine.lane import Lane
 from streams.engine.limits import MessageLimits
+from streams.engine.logs import LogFinder
 from streams.engine.opening import Opening
 from streams.engine.records import POSITIONS_KEY
 from streams.engine.writer import Writer
@@ -72,7 +73,8 @@ class State:
     records: list[tuple[bytes, bytes | None]] = field(default_factory=list)
 
     async def write(self, *records: tuple[bytes, bytes | None]) -> None:
-        for role, partitions in (("events", 2), ("keyed", 2), ("state", 2)):
+        roles = {"events": 2, "keyed": 2, "state": 2, "alerts": 1, "dead": 1}
+        for role, partitions in roles.items():
             await create_topic(self.broker.address, f"{self.prefix}-{role}", partitions)
         async with AIOKafkaProducer(bootstrap_servers=self.broker.address) as producer:
             for key, value in records:
@@ -80,9 +82,10 @@ class State:
 
     async def open(self) -> Lane:
         prefix = self.prefix
-        topics = Topics(
-            f"{prefix}-events", f"{prefix}-keyed", f"{prefix}-state", f"{prefix}-alerts", "", 1, 1
-        )
+        roles = ("events", "keyed", "state", "alerts", "dead")
+        source, keyed, state, alerts, dead = (f"{prefix}-{role}" for role in roles)
+        topics = Topics(source, keyed, state, alerts, dead, 1, 1)
+        logs = LogFinder({"bootstrap_servers": self.broker.address}, topics)
         intake = Intake(WATCH.windows, max_record_bytes=2000)
         job = Job(
             topics, True, intake, WATCH, time.time, Gauges(), Campaigns(2), MessageLimits({}, ())
@@ -90,14 +93,18 @@ class State:
         opening = Opening(
             job,
             {"bootstrap_servers": self.broker.address},
+            logs,
             self.prefix,
             lambda _: cast("Writer", KeepingWriter()),
             exactly_once=False,
             progress=lambda lane, at, end: None,  # noqa: ARG005 - nobody asks
         )
         read = [TopicPartition(f"{self.prefix}-{role}", LANE) for role in ("events", "keyed")]
-        async with asyncio.timeout(WITHIN_S):
-            return await opening.open(LANE, read, 2, Isolation())
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                return await opening.open(LANE, read, 2, Isolation())
+        finally:
+            await logs.close()
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.engine.fetching import Records
+from streams.engine.identified import IdentifiedFetches
+from streams.engine.records import Position
 from streams.engine.transport import Batch, BatchConsumerThread, Place, as_topic_partition
 from tests.support.lanes import record
 
@@ -15,11 +17,18 @@ ONE, TWO = TopicPartition("events", 0), TopicPartition("events", 1)
 Fetched = dict[TopicPartition, list[Records]]
 
 
+class Client:
+    """Sends nothing."""
+
+    cluster = None
+
+
 class Consumer:
     """Is assigned two partitions, and notes what is sought."""
 
     def __init__(self) -> None:
         self.sought: list[tuple[TopicPartition, int]] = []
+        self.logs = IdentifiedFetches(Client())
 
     def assignment(self) -> set[TopicPartition]:
         return {ONE, TWO}
@@ -70,7 +79,7 @@ async def batches(thread: Thread) -> list[Batch]:
 
 async def test_a_batch_begins_where_the_one_before_it_ended(fetched: Fetched) -> None:
     thread = Thread()
-    placed = await thread.rewind({ONE: 5, TWO: 0})
+    placed = await thread.rewind({ONE: Position(5), TWO: Position(0)})
     assert placed == {ONE: Place(0, 5), TWO: Place(0, 0)}
     assert thread.reads.sought == [(ONE, 5), (TWO, 0)]
     fetched[ONE] = fetch_of(ONE, 5, 6)
@@ -86,8 +95,8 @@ async def test_a_batch_begins_where_the_one_before_it_ended(fetched: Fetched) ->
 
 async def test_a_batch_says_how_often_its_partition_was_rewound(fetched: Fetched) -> None:
     thread = Thread()
-    await thread.rewind({ONE: 5, TWO: 0})
-    assert await thread.rewind({ONE: 3}) == {ONE: Place(1, 3)}
+    await thread.rewind({ONE: Position(5), TWO: Position(0)})
+    assert await thread.rewind({ONE: Position(3)}) == {ONE: Place(1, 3)}
     fetched[ONE] = fetch_of(ONE, 3)
     fetched[TWO] = fetch_of(TWO, 0)
     assert [(b.partition, b.turn) for b in await batches(thread)] == [(ONE, 1), (TWO, 0)]
@@ -95,7 +104,7 @@ async def test_a_batch_says_how_often_its_partition_was_rewound(fetched: Fetched
 
 async def test_what_was_fetched_before_a_rewind_is_left_out(fetched: Fetched) -> None:
     thread = Thread()
-    await thread.rewind({ONE: 50})
+    await thread.rewind({ONE: Position(50)})
     fetched[ONE] = fetch_of(ONE, 10, 11)
     assert await batches(thread) == []
     fetched[ONE] = fetch_of(ONE, 48, 49, 51, 52, alike=3)
@@ -112,7 +121,7 @@ async def test_partitions_of_no_open_lane_are_left_out(fetched: Fetched) -> None
 async def test_only_what_is_assigned_is_rewound() -> None:
     thread = Thread()
     foreign = TopicPartition("events", 9)
-    assert await thread.rewind({foreign: 5, ONE: 1}) == {ONE: Place(0, 1)}
+    assert await thread.rewind({foreign: Position(5), ONE: Position(1)}) == {ONE: Place(0, 1)}
     assert thread.reads.sought == [(ONE, 1)]
 
 
@@ -130,3 +139,29 @@ def test_a_batch_in_parts_is_the_same_batches_in_a_row() -> None:
     assert [part.start for part in parts] == [10, *(part.end for part in parts[:-1])]
     assert (parts[-1].end, parts[-1].waiting, parts[0].waiting) == (batch.end, 5, 12)
     assert {(part.partition, part.turn) for part in parts} == {(ONE, 7)}
+    refusal = Batch(ONE, 7, 10, (), end_seen=3)
+    assert list(refusal.parts(8)) == [refusal]
+
+
+async def test_a_refusal_comes_after_all_that_was_fetched_before(fetched: Fetched) -> None:
+    thread = Thread()
+    await thread.rewind({ONE: Position(5), TWO: Position(0)})
+    fetched[ONE] = fetch_of(ONE, 5, 6)
+    log = thread.reads.logs.log(ONE)
+    assert log is not None
+    log.refused, log.end = True, 42
+    first, refusal = await batches(thread)
+    assert first.end == refusal.start == refusal.end == 7
+    assert (refusal.partition, refusal.turn, refusal.end_seen) == (ONE, 0, 42)
+    assert not refusal.records
+    del fetched[ONE]
+    assert await batches(thread) == [], "it is said once"
+
+
+async def test_what_no_lane_reads_is_not_looked_for_by_aiokafka() -> None:
+    thread = Thread()
+    await thread.rewind({ONE: Position(5), TWO: Position(3)})
+    await thread.leave_others({TWO: Position(3)})
+    assert thread.reads.sought[2:] == [(ONE, 0)]
+    assert thread.reads.logs.log(ONE) is None
+    assert thread.reads.logs.log(TWO) is not None

@@ -107,6 +107,7 @@ class Gauges:
     transitions: list[Transition] = field(default_factory=list)
     failures: list[EvaluationFailure] = field(default_factory=list)
     flushes: int = 0
+    losses: list[tuple[TopicPartition, str, int]] = field(default_factory=list)
 
     def counted(self, tally: Tally) -> None:
         self.events += tally.counted
@@ -126,6 +127,9 @@ class Gauges:
 
     def evaluation_failed(self, failures: Iterable[EvaluationFailure]) -> None:
         self.failures += failures
+
+    def lost(self, partition: TopicPartition, cause: str, records: int) -> None:
+        self.losses.append((partition, cause, records))
 
     def flushed(self, seconds: float) -> None:
         assert seconds >= 0
@@ -160,6 +164,7 @@ class Bench:
         sources = {1: SourcePartition(1, intake, campaigns)}
         self.isolation = isolation or Isolation()
         self.lane = Lane(job, self.writer, partition, progress, sources, self.isolation)
+        self.lane.unplaced.clear()
         self.lane.place({each: Place(0, 0) for each in self.lane.positions})
 
     async def take(
@@ -182,7 +187,8 @@ class Bench:
         gap: int = 0,
     ) -> Batch:
         """Make a batch of values."""
-        begin = self.lane.positions.get(partition, 0) if start is None else start
+        at = self.lane.positions.get(partition, Position(0)).offset
+        begin = at if start is None else start
         records = [record(partition, begin + gap + n, value) for n, value in enumerate(values)]
         return Batch(partition, turn, begin, records)
 
