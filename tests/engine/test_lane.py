@@ -124,7 +124,7 @@ async def test_what_comes_while_campaigns_are_evaluated_is_evaluated_too(
     assert sorted(decided) == sorted([HERE, *names])
     writes = bench.writer.take()
     assert sum(len(each) for p, each in writes.records.items() if "alerts" in p) == len(decided)
-    assert writes.offsets[KEYED].offset == bench.lane.positions[KEYED]
+    assert writes.offsets[KEYED].offset == bench.lane.positions[KEYED].offset
 
 
 async def test_blocks_are_added_in_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
