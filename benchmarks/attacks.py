@@ -94,10 +94,11 @@ def _now() -> int:
 class Attacker:
     """Sends attacks to a topic until told to stop; `sent` has how many records of each."""
 
-    def __init__(self, brokers: str, topic: str) -> None:
+    def __init__(self, brokers: str, topic: str, partitions: int) -> None:
         self.sent: Counter[str] = Counter()
         self._brokers = brokers
         self._topic = topic
+        self._partitions = partitions
 
     async def run(self, seed: int, stop: asyncio.Event) -> None:
         """Send."""
@@ -130,18 +131,20 @@ class Attacker:
 
     async def _send(self, producer: AIOKafkaProducer, name: str, attack: Attack) -> None:
         futures = [
-            await producer.send(self._topic, value=next(attack.records))
-            for _ in range(attack.at_once)
+            await producer.send(
+                self._topic, next(attack.records), b"any", partition=n % self._partitions
+            )
+            for n in range(attack.at_once)
         ]
         await asyncio.gather(*futures)
         self.sent[name] += attack.at_once
 
 
-async def run(brokers: str, topic: str, seed: int) -> Counter[str]:
+async def run(brokers: str, topic: str, partitions: int, seed: int) -> Counter[str]:
     """Attack until SIGTERM; return how many records of each attack were sent."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    attacker = Attacker(brokers, topic)
+    attacker = Attacker(brokers, topic, partitions)
     await attacker.run(seed, stop)
     return attacker.sent
 
@@ -151,9 +154,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--brokers", required=True)
     parser.add_argument("--topic", required=True)
+    parser.add_argument("--partitions", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
     options = parser.parse_args()
-    sent = uvloop.run(run(options.brokers, options.topic, options.seed))
+    sent = uvloop.run(run(**vars(options)))
     sys.stdout.write(orjson.dumps(sent).decode() + "\n")
 
 

@@ -131,8 +131,8 @@ async def _traffic(  # noqa: PLR0913, PLR0917 - the parts of one run
     hostile: bool,
 ) -> None:
     """Let everything flow; `file` gets how the load must be counted."""
-    where = {"brokers": feed.address, "topic": feed.plain}
-    with process("load", **where, partitions=feed.partitions, rate=options.rate, truth=file):
+    where = {"brokers": feed.address, "topic": feed.plain, "partitions": feed.partitions}
+    with process("load", **where, rate=options.rate, truth=file):
         await asyncio.sleep(WARM_UP_S)
         with contextlib.ExitStack() as stack:
             attacked: list[str] = []
