@@ -20,10 +20,10 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-annotate --no-header $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-kafka chaos fuzz fuzz-worker schemathesis test-all check format \
-	kafka kafka-stop lock clean \
+.PHONY: help demo test coverage mutate test-long test-kafka chaos fuzz fuzz-worker schemathesis \
+	test-all check format kafka kafka-stop lock clean \
 	bench bench-flat bench-latency bench-queries bench-memory bench-workers bench-hostile \
-	bench-stages
+	bench-receivers bench-stages
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,12 @@ demo: $(INSTALLED) ## the whole system on this machine; ARGS="--events FILE" for
 
 test: $(INSTALLED) ## all tests that need neither Java nor Docker
 	$(PYTEST) -m "not kafka and not long" $(ARGS)
+
+coverage: $(INSTALLED) ## the same tests, with the share of the code that they run in their own process
+	$(PYTEST) -m "not kafka and not long" --cov --cov-report=term:skip-covered $(ARGS)
+
+mutate: $(INSTALLED) ## changes a module of streams/domain here and there: do tests notice? MODULE=windows
+	$(BIN)/python -m tests.mutation $(MODULE) $(ARGS)
 
 test-long: $(INSTALLED) ## the tests that take minutes, such as a whole incident of the demo
 	$(PYTEST) -m "long and not kafka" $(ARGS)
@@ -63,6 +69,9 @@ bench-workers: $(INSTALLED) ## an event's cost with two workers against one
 
 bench-hostile: $(INSTALLED) ## honest events beside hostile records: what these cost the others
 	$(BIN)/python -m benchmarks.hostile $(ARGS)
+
+bench-receivers: $(INSTALLED) ## hostile receivers beside a good one: what these cost it and the worker
+	$(BIN)/python -m benchmarks.receivers $(ARGS)
 
 bench-stages: $(INSTALLED) ## where an event's cost goes in the domain, without a broker
 	$(BIN)/python -m benchmarks.stages $(ARGS)

@@ -54,6 +54,14 @@ def test_nothing_of_it_holds_at_another_url() -> None:
     assert not PAUSED.is_disabled("t")
 
 
+def test_what_keeps_anything_from_being_sent() -> None:
+    assert GONE.holds(1e9)
+    assert PAUSED.holds(229.0)
+    assert not PAUSED.holds(230.0)
+    assert not replace(PAUSED, until=None).holds(0.5)
+    assert not lifted(PAUSED, "t", 210.0).holds(0.0)
+
+
 def test_what_is_written_down_is_read_back() -> None:
     (book,) = books(PAUSED)
     book.note("others", GONE)

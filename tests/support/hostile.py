@@ -6,8 +6,9 @@ import gzip
 import socket
 import ssl
 import struct
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeAlias
 
 Serve: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -133,3 +134,24 @@ async def raw_server(serve: Serve, tls: ssl.SSLContext | None = None) -> AsyncIt
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def twenty() -> dict[str, Serve]:
+    """Twenty kinds of them, by name."""
+    kinds = {**FLOODS, **ENDLESS_BODIES, "silence": silence}
+    assert len(kinds) == 20
+    return kinds
+
+
+async def serve_all() -> None:
+    """Be all twenty of them, until cancelled; say on a line of its own where each is."""
+    async with AsyncExitStack() as stack:
+        for name, serve in twenty().items():
+            url = await stack.enter_async_context(raw_server(serve))
+            sys.stdout.write(f"{name}\t{url}\n")
+        sys.stdout.flush()
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve_all())

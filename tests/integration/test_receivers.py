@@ -1,0 +1,139 @@
+"""What a receiver answers holds for all that is sent to it, also over a restart of the worker."""
+
+import asyncio
+import time
+
+import orjson
+
+from tests.integration.conftest import NewWorker
+from tests.support.brokers import RunningBroker
+from tests.support.hostile import FLOODS, raw_server
+from tests.support.http import request
+from tests.support.mixture import SourceRecord, send_event
+from tests.support.receiver import SECRET, Collector, status
+from tests.support.topics import Sender, create_topic
+from tests.support.waiting import until
+from tests.support.workers import Settings, WorkerProcess, settings_for
+
+
+def settings_of(broker: RunningBroker, prefix: str, **urls: str) -> Settings:
+    return settings_for(
+        broker,
+        prefix,
+        receivers=[{"name": name, "url": url, "secrets": [SECRET]} for name, url in urls.items()],
+        delivery={"allow_http": True, "allow_networks": ["127.0.0.0/8"], "retry_schedule": ["1s"]},
+    )
+
+
+async def fail(broker: RunningBroker, settings: Settings, *campaigns: str) -> None:
+    """Let every send of some campaigns fail, enough for an alert of each."""
+    now = int(time.time() * 1000)
+    async with Sender(broker.address, settings["topics"]["source"]) as sender:
+        await sender.send(
+            SourceRecord(0, None, orjson.dumps(send_event(name, now, "FAILURE")))
+            for name in campaigns
+            for _ in range(100)
+        )
+
+
+async def delivered_to(worker: WorkerProcess, name: str) -> dict[str, int]:
+    """How many deliveries to a receiver are in each state."""
+    answer = await worker.json(f"/v1/deliveries?receiver={name}")
+    states = [each["state"] for each in answer["deliveries"]]
+    return {state: states.count(state) for state in states}
+
+
+async def state_of(worker: WorkerProcess, name: str) -> str:
+    receivers = (await worker.json("/v1/receivers"))["receivers"]
+    (state,) = [each["state"] for each in receivers if each["name"] == name]
+    return str(state)
+
+
+async def test_gone_is_remembered_and_can_be_lifted(
+    broker: RunningBroker, unique: str, new_worker: NewWorker
+) -> None:
+    async with Collector(status(410)) as receiver, Collector() as other:
+        settings = settings_of(broker, unique, ops=receiver.url, other=other.url)
+        await create_topic(broker.address, settings["topics"]["source"], 1)
+        worker = new_worker(settings)
+        await worker.ready()
+        await fail(broker, settings, "a")
+        await other.wait_for(1)
+
+        async def disabled() -> bool:
+            return await state_of(worker, "ops") == "disabled"
+
+        await until(disabled)
+        assert await asyncio.to_thread(worker.stop) == 0
+        worker.start()
+        await worker.ready()
+        assert await disabled()
+        await fail(broker, settings, "b", "c", "d")
+        await other.wait_for(4)
+
+        async def given_up() -> bool:
+            return await delivered_to(worker, "ops") == {"given-up": 4}
+
+        await until(given_up)
+        assert len(receiver.arrivals) == 1
+
+        answer = await request(worker.port, "/v1/receivers/ops/enable", method="POST")
+        assert answer.json["receiver"]["state"] == "enabled"
+        deliveries = (await worker.json("/v1/deliveries?receiver=ops"))["deliveries"]
+        for each in deliveries:
+            target = f"/v1/deliveries/{each['delivery_id']}/replay"
+            assert (await request(worker.port, target, method="POST")).status == 200
+        await receiver.wait_for(5)
+        assert await asyncio.to_thread(worker.stop) == 0
+
+
+async def test_peace_is_kept_for_all_alerts_and_over_a_restart(
+    broker: RunningBroker, unique: str, new_worker: NewWorker
+) -> None:
+    async with Collector(status(502, Retry_After="3600")) as receiver, Collector() as other:
+        settings = settings_of(broker, unique, ops=receiver.url, other=other.url)
+        await create_topic(broker.address, settings["topics"]["source"], 1)
+        worker = new_worker(settings)
+        await worker.ready()
+        await fail(broker, settings, "a")
+        await receiver.wait_for(1)
+
+        async def paused() -> bool:
+            return await state_of(worker, "ops") == "paused"
+
+        await until(paused)
+        await fail(broker, settings, "b", "c", "d")
+        await other.wait_for(4)
+        assert await asyncio.to_thread(worker.stop) == 0
+        worker.start()
+        await worker.ready()
+        assert await paused()
+        await fail(broker, settings, "e", "f")
+        await other.wait_for(6)
+        assert await delivered_to(worker, "ops") == {"pending": 6}
+        assert len(receiver.arrivals) == 1
+
+        await request(worker.port, "/v1/receivers/ops/enable", method="POST")
+        # The first one has its own next attempt, as late as it was told.
+        await receiver.wait_for(6)
+        assert await asyncio.to_thread(worker.stop) == 0
+
+
+async def test_floods_keep_no_other_receiver_from_its_alerts(
+    broker: RunningBroker, unique: str, new_worker: NewWorker
+) -> None:
+    campaigns = [f"c{n}" for n in range(20)]
+    async with (
+        Collector() as good,
+        raw_server(FLOODS["100 Continue"]) as flood,
+        raw_server(FLOODS["dripping"]) as drip,
+    ):
+        settings = settings_of(broker, unique, flood=flood, drip=drip, good=good.url)
+        await create_topic(broker.address, settings["topics"]["source"], 1)
+        worker = new_worker(settings)
+        await worker.ready()
+        await fail(broker, settings, *campaigns)
+        arrivals = await good.wait_for(len(campaigns))
+        assert {each.value["data"]["campaign_id"] for each in arrivals} == set(campaigns)
+        assert (await worker.ask("/livez")).status == 200
+        assert await asyncio.to_thread(worker.stop) == 0
