@@ -16,6 +16,7 @@ from streams.configuration.translation import intake_of, watch_of
 from streams.domain.campaigns import Campaigns
 from streams.engine.app import build_app
 from streams.engine.assignor import LaneAssignor
+from streams.engine.broker_clock import BrokerClock
 from streams.engine.client import check_broker, connection
 from streams.engine.hanging import TransactionEnds
 from streams.engine.job import Job, Topics
@@ -64,6 +65,7 @@ class Worker:
         self.watch = watch_of(configuration, listener.url)
         self._writers_turn = asyncio.Lock()
         self._ends: dict[int, TransactionEnds] = {}
+        self._clock = BrokerClock(time.time, self.metrics.clock_offset)
         self._job = job = self._new_job(counts, limits)
         self._logs = LogFinder(
             self._connection, job.topics, None if job.hop else counts[job.topics.state]
@@ -98,7 +100,8 @@ class Worker:
             hop=hop,
             intake=intake_of(self.configuration),
             watch=self.watch,
-            now=time.time,
+            now=self._clock.now,
+            clock=self._clock,
             instruments=self.metrics,
             campaigns=Campaigns(lanes if hop else 1),
             limits=limits,
@@ -130,9 +133,9 @@ class Worker:
         kafka = self.configuration.kafka
         if kafka.guarantee == "exactly-once":
             return TransactionalWriter(
-                self._connection, self._ends_of(lane), kafka.transaction_timeout
+                self._connection, self._ends_of(lane), kafka.transaction_timeout, self._clock
             )
-        return PlainWriter(self._connection, self._commit, self._writers_turn)
+        return PlainWriter(self._connection, self._commit, self._writers_turn, self._clock)
 
     def _ends_of(self, lane: int) -> TransactionEnds:
         """Return the same one whenever the lane is opened: it keeps in mind what it saw."""
@@ -153,7 +156,7 @@ class Worker:
             self,
             metrics=lambda accept: self.metrics.page(self.lanes.ready(), accept),
             located=not self.configuration.source.keyed,
-            now=time.time,
+            now=self._clock.now,
         )
 
     def _new_client(self) -> WebhookClient:
@@ -192,13 +195,14 @@ class Worker:
             self._crash.set_exception(error)
 
     def ready(self) -> tuple[bool, list[str]]:
-        """Tell whether the worker does its work, and if not, why."""
+        """Tell whether the worker does its work; if not, why, and otherwise what else is wrong."""
         if self._stopping:
             return False, ["stopping"]
         if not self.lanes.joined:
             return False, ["waiting for the consumer group"]
         waiting = [*self.lanes.waiting(), *self.lanes.unreadable()]
-        return not waiting, waiting
+        clock = self._clock.disagreement
+        return not waiting, [*waiting, clock] if clock else waiting
 
     def live(self) -> bool:
         """Tell whether the worker makes progress; false means that it should be started anew."""

@@ -277,10 +277,11 @@ class OneReceiver(Answer, kw_only=True):
     receiver: Receiver
 
 
-class HealthStatus(Struct):
-    """Whether the worker is alive, or ready."""
+class HealthStatus(Struct, omit_defaults=True):
+    """Whether the worker is alive, or ready; `warnings` are what is wrong nevertheless."""
 
     status: str
+    warnings: list[str] = []
 
 
 class Problem(Struct):

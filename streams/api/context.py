@@ -17,7 +17,7 @@ class Health(Protocol):
     """What the worker knows of its own state."""
 
     def ready(self) -> tuple[bool, list[str]]:
-        """Tell whether the worker does its work, and if not, why."""
+        """Tell whether the worker does its work; if not, why, and otherwise what else is wrong."""
         ...
 
     def live(self) -> bool:

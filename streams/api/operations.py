@@ -31,7 +31,7 @@ async def readyz(context: Context, ask: Ask) -> HealthStatus:  # noqa: ARG001 - 
     if not ready:
         detail = f"not ready: {'; '.join(reasons)}"
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "1"})
-    return HealthStatus("ready")
+    return HealthStatus("ready", reasons)
 
 
 async def metrics(context: Context, ask: Ask) -> web.Response:

@@ -1,8 +1,10 @@
 """The counts of one campaign and window, their groups and rates."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -36,6 +38,9 @@ DEFAULT_GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 """The vendor's statuses, by what they say of an attempt to send."""
 
+
+LONGEST_STATUS = 64
+"""Characters of a status that are looked at to tell what it means."""
 
 OTHER = "__other__"
 """Stands for all names that are not listed by themselves."""
@@ -78,6 +83,12 @@ class StatusGroups:
         for status, count in counts.items():
             totals[self.group_of.get(status, "unrecognised")] += count
         return totals
+
+    def nearest(self, status: str) -> str | None:
+        """Return the known status that another one seems to mean, by case, spaces or a slip."""
+        spelled = re.sub(r"[\s.-]+", "_", status[:LONGEST_STATUS].strip()).upper()
+        near = get_close_matches(spelled, sorted(self.group_of), n=1)
+        return next(iter(near), None)
 
     def is_attempt(self, status: str) -> bool:
         """Tell whether a status stands for an attempt to send (anything but suppressed)."""

@@ -1,17 +1,19 @@
 """What every lane does alike, and what it tells of its work."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiokafka.structs import TopicPartition
 
 from streams.domain.campaigns import Campaigns
+from streams.domain.counts import StatusGroups
 from streams.domain.events import Rejected
 from streams.domain.partition import EvaluationFailure, Watch
 from streams.domain.sources import Intake
 from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
+from streams.engine.broker_clock import BrokerClock, known_clock
 from streams.engine.limits import MessageLimits
 
 
@@ -33,6 +35,9 @@ class Instruments(Protocol):
 
     def counted(self, tally: Tally) -> None:
         """Events were counted and skipped."""
+
+    def unrecognised(self, events: Mapping[str, int], groups: StatusGroups) -> None:
+        """Sends were counted that have a status, the key, which is in no group."""
 
     def rejected(self, rejected: Iterable[Rejected]) -> None:
         """Records were put aside."""
@@ -66,10 +71,11 @@ class Job:
             by campaign, and each lane keeps its own.
         intake: what is taken in.
         watch: what is counted and watched for.
-        now: wall-clock time (s, UTC).
+        now: the broker's time (s, UTC), as far as it is known.
         instruments: are told of the work.
         campaigns: that were seen, in any lane.
         limits: how large the records may be that are written.
+        clock: where `now` comes from.
     """
 
     topics: Topics
@@ -80,6 +86,7 @@ class Job:
     instruments: Instruments
     campaigns: Campaigns
     limits: MessageLimits
+    clock: BrokerClock = field(default_factory=known_clock)
 
     def written_by(self, lane: int, lanes: int) -> list[TopicPartition]:
         """Return all partitions that one of so many lanes may write to, that of the state first."""

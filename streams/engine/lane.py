@@ -23,6 +23,7 @@ from streams.domain.partition import CampaignPartition
 from streams.domain.sources import SourcePartition
 from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
+from streams.engine.broker_clock import DISAGREES
 from streams.engine.isolation import BlockRecord, Isolation, Trial, UnprocessableError
 from streams.engine.job import Job
 from streams.engine.logs import Loss
@@ -95,6 +96,7 @@ class Lane:
         self.unplaced: dict[TopicPartition, int | None] = dict.fromkeys(progress.positions)
         """Partitions of which it has to be found out where to read on; those of which a broker
         refused to read on, with the end of the log that was seen last, -1 for none."""
+        self._opened_at_offset = job.clock.offset
 
     @property
     def positions(self) -> Positions:
@@ -120,6 +122,8 @@ class Lane:
     async def take(self, batch: Batch) -> None:
         """Count a batch. If that goes wrong the lane is lost, and `tick` says so."""
         if batch.partition.topic == self._job.topics.source:
+            await self._job.clock.known()
+            self._check_clock()
             await self._take_part(batch)
             return
         for part in batch.parts(BLOCK_BYTES_AT_ONCE):
@@ -188,10 +192,12 @@ class Lane:
         return batch._replace(records=rest)
 
     def _broker_time(self, batch: Batch) -> int:
-        """When the broker took in the newest record (ms): by its own clock, if the topic says."""
+        """When the broker took in the newest record (ms), if the topic says; or else its time."""
         last = batch.records[-1]
         now = int(self._job.now() * 1000)
-        return min(last.timestamp, now) if last.timestamp_type == LOG_APPEND_TIME else now
+        if last.timestamp_type != LOG_APPEND_TIME:
+            return now
+        return min(last.timestamp, now) if self._job.clock.is_told else last.timestamp
 
     def _apply(self, batch: Batch) -> None:
         """Records of the keyed topic: blocks become windows."""
@@ -268,9 +274,10 @@ class Lane:
         """
         if self._early_flush is not None and self._early_flush.done():
             self._early_flush.result()
+        self._check_clock()
         self._check()
         now = self._job.now()
-        if self._progress.far_behind and now < self._due:
+        if self._progress.far_behind and self._due - CATCH_UP_INTERVAL <= now < self._due:
             return
         self._due = now + CATCH_UP_INTERVAL
         async with self._flushing:
@@ -356,7 +363,7 @@ class Lane:
 
     async def _flush(self, *, last: bool = False) -> None:
         """Write down what was counted, what that led to, and the offsets of what was read."""
-        began = self._job.now()
+        began = self._job.clock.wall()
         try:
             writes = self._collect(last=last)
             if not writes:
@@ -372,11 +379,17 @@ class Lane:
         self.has_written = True
         self._isolation.forget_blocks(before=self._progress.next_in_log)
         self.partition.deliveries.flush_committed()
-        self._job.instruments.flushed(self._job.now() - began)
+        self._job.instruments.flushed(self._job.clock.wall() - began)
 
     def _lose(self, error: LaneLostError | FormatError) -> None:
         # Without traceback and cause: these hold on to the lane, and the collector runs seldom.
         self._lost = self._lost or copy(error)
+
+    def _check_clock(self) -> None:
+        """See that time goes on where it was when the lane was opened: all it knows is by that."""
+        moved = self._job.clock.offset - self._opened_at_offset
+        if abs(moved) > DISAGREES:
+            self._lose(LaneLostError(f"the broker's time turned out to be {moved:+.0f} s off"))
 
     def _check(self) -> None:
         if self._lost:
@@ -397,7 +410,8 @@ class Lane:
             record = Record(UNPROCESSABLE_KEY, orjson.dumps(self._skipped))
             writes.add(self._job.topics.state, self.partition.number, record)
         self._unwritten.add_to(writes)
-        self._progress.add_to(writes)
+        # The answer to a lane's first write says what time it is.
+        self._progress.add_to(writes, always=not self._job.clock.is_known)
         return writes
 
     def _collect_blocks(self, writes: Writes) -> None:

@@ -116,14 +116,17 @@ class Progress:
 
     # Writing
 
-    def add_to(self, writes: Writes) -> None:
-        """Add how far the lane has read, and where its own records have to begin."""
+    def add_to(self, writes: Writes, *, always: bool = False) -> None:
+        """Add how far the lane has read, and where its own records have to begin.
+
+        Where nothing moved there is nothing to add, but `always` if there has to be a write.
+        """
         moved = {
             partition: at
             for partition, at in self._read.items()
             if at != self._committed[partition]
         }
-        if moved:
+        if moved or always:
             writes.offsets |= {partition: as_committed(at) for partition, at in moved.items()}
             value = write_positions(self._kept | self._committed | moved)
             writes.add(self._state.topic, self._state.partition, Record(POSITIONS_KEY, value))

@@ -27,6 +27,7 @@ RECORD_BYTES = 16 * 1024 * 1024
 larger all the same is cut off."""
 
 CLEANUP_POLICY = "cleanup.policy"
+TIMESTAMP_TYPE = "message.timestamp.type"
 
 APPEAR_TRIES, APPEAR_WAIT = 50, 0.2
 """How often, and how many seconds apart, to look for a topic that was just made."""
@@ -45,10 +46,11 @@ class Wanted:
 def wanted(configuration: Configuration) -> list[Wanted]:
     """Return the topics that a configuration needs."""
     topics = configuration.topics
-    large = {MAX_MESSAGE_BYTES: str(RECORD_BYTES)}
+    # Answers to writes then say what time it is at the broker, and none is refused for its time.
+    large = {MAX_MESSAGE_BYTES: str(RECORD_BYTES), TIMESTAMP_TYPE: "LogAppendTime"}
     compact = {**large, CLEANUP_POLICY: "compact", "min.cleanable.dirty.ratio": "0.1"}
     hop = {**large, CLEANUP_POLICY: "delete", "retention.ms": str(7 * 86_400_000)}
-    month = {"retention.ms": str(30 * 86_400_000)}
+    month = {TIMESTAMP_TYPE: "LogAppendTime", "retention.ms": str(30 * 86_400_000)}
     return [
         Wanted(topics.source, "topics.source", False, {}),
         Wanted(topics.keyed, "topics.keyed", True, hop),

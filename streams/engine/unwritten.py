@@ -1,10 +1,12 @@
 """What a lane has counted, decided and put aside since its last flush."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from zlib import crc32
 
 from streams.domain import transitions
 from streams.domain.blocks import Block
+from streams.domain.counts import StatusGroups
 from streams.domain.events import Rejected
 from streams.domain.tally import Tally
 from streams.domain.transitions import Transition, rfc3339
@@ -77,7 +79,12 @@ class Unwritten:
         """Hand out what was counted, for each partition of campaigns that got any."""
         tally, self.tally = self.tally, Tally()
         self._job.instruments.counted(tally)
-        return tally.blocks()
+        blocks = tally.blocks()
+        groups = self._job.watch.groups
+        unrecognised = _unrecognised(blocks.values(), groups)
+        if unrecognised:
+            self._job.instruments.unrecognised(unrecognised, groups)
+        return blocks
 
     def add_to(self, writes: Writes) -> None:
         """Hand out transitions and dead letters."""
@@ -90,3 +97,15 @@ class Unwritten:
         dead, self._dead, self._dead_bytes = self._dead, [], 0
         for record in dead:
             writes.add(topics.dead_letter, self._lane % topics.dead_letter_partitions, record)
+
+
+def _unrecognised(blocks: Iterable[Block], groups: StatusGroups) -> Counter[str]:
+    """Count the sends in blocks whose status is in no group."""
+    found: Counter[str] = Counter()
+    for block in blocks:
+        for counts in block.windows:
+            for column in counts.columns:
+                outcome = column.dimensions.outcome
+                if outcome not in groups.group_of and not column.dimensions.engagement:
+                    found[outcome] += sum(column.counts)
+    return found

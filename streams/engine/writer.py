@@ -21,11 +21,13 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
 
 from streams.engine.broken_connections import treat_as_broken
+from streams.engine.broker_clock import BrokerClock, known_clock
 from streams.engine.hanging import TransactionEnds
 from streams.engine.transaction_admin import Producer
 
 BATCH_BYTES = 512 * 1024
 """Upper size of one batch; a single record may be larger."""
+LOG_APPEND_TIME = 1
 STALLED_AFTER = 10.0
 """Seconds in which nothing in a transaction moves on, before it is given up.
 
@@ -131,10 +133,15 @@ class TransactionalWriter:
         ends: of the lane's own transactional id: opening that anywhere fences all who opened it
             before.
         timeout: seconds after which the broker aborts a transaction that nobody ends.
+        clock: is told what the broker says of its time.
     """
 
     def __init__(
-        self, connection: Mapping[str, Any], ends: TransactionEnds, timeout: float
+        self,
+        connection: Mapping[str, Any],
+        ends: TransactionEnds,
+        timeout: float,
+        clock: BrokerClock | None = None,
     ) -> None:
         treat_as_broken()
         self._producer = AIOKafkaProducer(
@@ -150,6 +157,7 @@ class TransactionalWriter:
         )
         self._ends = ends
         self._timeout = timeout
+        self._clock = clock or known_clock()
         self._failed = False
 
     async def open(self) -> None:
@@ -193,6 +201,7 @@ class TransactionalWriter:
         await self._ends.check(producer.client, self._known_as())
         moved()
         await producer.begin_transaction()
+        began = self._clock.wall()
         sent = await send_records(producer, writes.records, moved)
         steps: list[asyncio.Future[Any]] = [each.acknowledged for each in sent]
         if writes.offsets:
@@ -207,6 +216,7 @@ class TransactionalWriter:
             raise
         spans = _spans(sent)
         _check_begin(spans, writes.begin)
+        _look_at_clock(sent, self._clock, began)
         await producer.commit_transaction()
         # The end of the transaction takes an offset as well.
         return {partition: span.stop + 1 for partition, span in spans.items()}
@@ -233,8 +243,10 @@ class PlainWriter:
         connection: Mapping[str, Any],
         commit: Callable[[Mapping[TopicPartition, OffsetAndMetadata]], Awaitable[None]],
         turn: asyncio.Lock,
+        clock: BrokerClock | None = None,
     ) -> None:
         self._producer = AIOKafkaProducer(**connection, acks="all", max_batch_size=BATCH_BYTES)
+        self._clock = clock or known_clock()
         self._commit = commit
         self._turn = turn
 
@@ -249,6 +261,7 @@ class PlainWriter:
         """Write the records, then commit the offsets."""
         try:
             async with self._turn:
+                began = self._clock.wall()
                 sent = await send_records(self._producer, writes.records)
                 if sent:
                     # All of them, also after an error: until then it goes on writing.
@@ -256,6 +269,7 @@ class PlainWriter:
             _check_refused(sent)
             for each in sent:
                 each.acknowledged.result()
+            _look_at_clock(sent, self._clock, began)
             if writes.offsets:
                 await self._commit(writes.offsets)
         except KafkaError as error:
@@ -328,6 +342,20 @@ def _spans(sent: list[Sent]) -> dict[TopicPartition, range]:
         span = spans.get(partition, range(offset, offset))
         spans[partition] = range(min(offset, span.start), max(offset + records, span.stop))
     return spans
+
+
+def _look_at_clock(sent: list[Sent], clock: BrokerClock, began: float) -> None:
+    """Tell a clock what the broker says of when it appended what was sent since `began` (s)."""
+    acknowledged = clock.wall()
+    told = [each for each in map(_acknowledged, sent) if each.timestamp_type == LOG_APPEND_TIME]
+    for metadata in told:
+        clock.appended((metadata.timestamp or 0) / 1000, began, acknowledged)
+    if sent and not told:
+        clock.silent(sent[0].partition.topic)
+
+
+def _acknowledged(sent: Sent) -> RecordMetadata:
+    return sent.acknowledged.result()
 
 
 def _check_begin(

@@ -9,6 +9,7 @@ from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from streams.domain.alerts import Alert
+from streams.domain.counts import LONGEST_STATUS, StatusGroups
 from streams.domain.events import Rejected
 from streams.domain.partition import CampaignPartition, EvaluationFailure
 from streams.domain.receivers import standing
@@ -23,6 +24,8 @@ MOST_FAILURES = 100
 """Campaigns whose failed evaluation is logged; all are counted."""
 MOST_VERSIONS = 100
 """Of event_version, in the log."""
+MOST_STATUSES = 100
+"""Of statuses that are in no group, in the log."""
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -38,6 +41,9 @@ class Metrics:
             "unknown_event_versions", "Counted events of an event_version other than 3.x"
         )
         self._dead = self._counter("dead_letters", "Records put aside", "reason")
+        self._unrecognised = self._counter(
+            "unrecognised_attempts", "Counted sends with a status that is in no group"
+        )
         self._late = self._counter("late_events", "Events that corrected a closed window")
         self._other = self._counter(
             "other_events", "Events counted under __other__, past a bound of limits", "kind"
@@ -79,6 +85,7 @@ class Metrics:
         self._receivers = self._gauge(
             "receivers_restricted", "Receivers that are paused or disabled", "state"
         )
+        self._clock = self._gauge("clock_offset_seconds", "The broker's time less the worker's")
         self._rebalances = self._counter("rebalances", "Times the group was shared out anew")
         self._losses = self._counter(
             "lane_losses",
@@ -91,6 +98,7 @@ class Metrics:
         build = self._gauge("build_info", "Always 1", "version")
         build.labels(version).set(1)
         self._told: set[str] = set()
+        self._statuses: set[str] = set()
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:
         return Counter(f"{PREFIX}_{name}", about, labels, registry=self._registry)
@@ -120,6 +128,19 @@ class Metrics:
             if len(self._told) < MOST_VERSIONS:
                 self._told.add(version)
                 _log.warning("unknown event_version, counted all the same", event_version=version)
+
+    def unrecognised(self, events: Mapping[str, int], groups: StatusGroups) -> None:
+        """Count sends whose status is in no group; say once of each status what it may mean."""
+        self._unrecognised.inc(sum(events.values()))
+        for status in events.keys() - self._statuses:
+            if len(self._statuses) < MOST_STATUSES:
+                self._statuses.add(status)
+                _log.warning(
+                    "a send status is in no group: it counts as an attempt, and rules look at it "
+                    "only in the group unrecognised; if it has one, name it in statuses",
+                    status=status[:LONGEST_STATUS],
+                    did_you_mean=groups.nearest(status),
+                )
 
     def rejected(self, rejected: Iterable[Rejected]) -> None:
         """Records were put aside."""
@@ -166,6 +187,10 @@ class Metrics:
     def recovered(self, partition: int, reached: int, end: int) -> None:
         """A partition's state was read back, up to an offset."""
         self._recovered.labels(str(partition)).set(reached / end if end else 1.0)
+
+    def clock_offset(self, seconds: float) -> None:
+        """The broker's time differs from the worker's by so much."""
+        self._clock.set(seconds)
 
     def rebalanced(self) -> None:
         """The group is shared out anew."""

@@ -290,6 +290,43 @@ async def test_a_full_lane_flushes_before_its_time(monkeypatch: pytest.MonkeyPat
     assert bench.writer.take().offsets[SOURCE].offset == 4
 
 
+async def test_statuses_in_no_group_are_noted_when_they_are_written() -> None:
+    bench = Bench()
+    for status in ("Success", "Success", "FAILURE", "failure"):
+        await bench.take(SOURCE, send(status=status))
+    await bench.lane.tick()
+    assert bench.gauges.unrecognised_events == {"Success": 2, "failure": 1}
+
+
+async def test_a_lane_ends_when_time_turns_out_to_be_another() -> None:
+    bench = Bench()
+    clock = bench.job.clock
+    await bench.take(SOURCE, send())
+    clock.appended(clock.wall() + 3, clock.wall(), clock.wall())
+    await bench.take(SOURCE, send())
+    await bench.lane.tick()
+    assert bench.gauges.events == 2
+    clock.appended(clock.wall() + 3_600, clock.wall(), clock.wall())
+    await bench.take(SOURCE, send())
+    with pytest.raises(LaneLostError, match=r"the broker's time turned out to be \+3600 s off"):
+        await bench.lane.tick()
+    assert bench.gauges.events == 2
+
+
+async def test_the_time_of_a_log_that_the_broker_stamps_is_the_brokers() -> None:
+    """Also while nobody has said by how much the worker's clock is wrong."""
+    bench = Bench()
+    later = MS + 3_600_000
+    values = [send(time=later), send(time=later + 600_000)]
+    batch = bench.batch(SOURCE, *values)
+    stamped = [
+        record(SOURCE, n, value, timestamp=later, timestamp_type=1)
+        for n, value in enumerate(values)
+    ]
+    await bench.lane.take(batch._replace(records=stamped))
+    assert [each.position for each in bench.gauges.rejections] == [1]
+
+
 async def test_a_spike_is_decided_and_written_in_one_go() -> None:
     bench = Bench()
     await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))

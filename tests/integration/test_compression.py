@@ -58,8 +58,8 @@ async def test_producers_of_every_codec(
 
 async def make_topics(address: str, settings: Settings, codec: str) -> None:
     """Make all topics as they should be, but with their own compression."""
-    path = {"kafka": {"bootstrap_servers": [address]}, "topics": settings["topics"]}
-    configuration = read(None, {}, path).configuration
+    topics = {f"topics.{name}": str(value) for name, value in settings["topics"].items()}
+    configuration = read(None, {}, topics).configuration
     for each in wanted(configuration):
         made = {name.replace(".", "_"): value for name, value in each.settings.items()}
         await create_topic(address, each.name, LANES, **made, compression_type=codec)

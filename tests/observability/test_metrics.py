@@ -1,7 +1,11 @@
-"""What the metrics say of receivers that get nothing."""
+"""What the metrics say of receivers that get nothing, and of statuses that nobody knows."""
 
 import time
 
+import pytest
+from structlog.testing import capture_logs
+
+from streams.domain.counts import StatusGroups
 from streams.domain.receivers import ReceiverRecord
 from streams.observability.metrics import Metrics
 from tests.support.partitions import holder
@@ -23,3 +27,26 @@ def test_receivers_that_get_nothing_are_counted_once_each() -> None:
         partition.receivers.note("was busy", ReceiverRecord("paused", "t", now - 60, now - 30))
         partition.receivers.note("back", ReceiverRecord("enabled", "t", now))
     assert restricted(metrics.page(held.here)[0]) == {"paused": 1.0, "disabled": 1.0}
+
+
+def test_a_status_in_no_group_is_counted_and_named_once() -> None:
+    metrics, groups = Metrics("1.0"), StatusGroups.of()
+    with capture_logs() as logs:
+        for _ in range(2):
+            metrics.unrecognised({"Success": 5, "failed!": 2}, groups)
+    assert b"campaign_streams_unrecognised_attempts_total 14.0" in metrics.page({})[0]
+    named = {each["status"]: each["did_you_mean"] for each in logs}
+    assert len(logs) == 2
+    assert named == {"Success": "SUCCESS", "failed!": "FAILURE"}
+
+
+@pytest.mark.parametrize(
+    ("status", "meant"),
+    [
+        *(("Success", "SUCCESS"), ("success ", "SUCCESS"), ("failure", "FAILURE")),
+        *(("daily cap", "DAILY_CAP"), ("quiet-time", "QUIET_TIME"), ("THROTLED", "THROTTLED")),
+        *(("A_STATUS_OF_TOMORROW", None), ("S" * 100_000, None), ("", None)),
+    ],
+)
+def test_what_a_status_seems_to_mean(status: str, meant: str | None) -> None:
+    assert StatusGroups.of().nearest(status) == meant

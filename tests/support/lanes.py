@@ -1,13 +1,15 @@
 """A lane without Kafka: what it reads is handed to it, what it writes is kept."""
 
 import asyncio
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import orjson
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from streams.domain.campaigns import Campaigns
+from streams.domain.counts import StatusGroups
 from streams.domain.events import Rejected
 from streams.domain.partition import CampaignPartition, EvaluationFailure, Watch
 from streams.domain.sources import Intake, SourcePartition
@@ -103,6 +105,7 @@ class Gauges:
     events: int = 0
     rejections: list[Rejected] = field(default_factory=list)
     late_events: int = 0
+    unrecognised_events: Counter[str] = field(default_factory=Counter)
     other_events: int = 0
     transitions: list[Transition] = field(default_factory=list)
     failures: list[EvaluationFailure] = field(default_factory=list)
@@ -111,6 +114,10 @@ class Gauges:
 
     def counted(self, tally: Tally) -> None:
         self.events += tally.counted
+
+    def unrecognised(self, events: Mapping[str, int], groups: StatusGroups) -> None:
+        assert not events.keys() & groups.group_of.keys()
+        self.unrecognised_events.update(events)
 
     def rejected(self, rejected: Iterable[Rejected]) -> None:
         self.rejections += rejected
