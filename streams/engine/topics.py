@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from streams.configuration.models import Configuration
+from streams.domain import blocks
 from streams.engine.limits import (
     DEFAULT_BYTES,
     LEAST_BYTES,
@@ -28,6 +29,11 @@ larger all the same is cut off."""
 
 CLEANUP_POLICY = "cleanup.policy"
 TIMESTAMP_TYPE = "message.timestamp.type"
+
+POSITION_BYTES = 120
+"""What the state topic has at most for a source partition's position, beside the topic's name."""
+MOST_SOURCES = 6_000
+"""Partitions of the source topic: every lane keeps the event time of each in one record."""
 
 APPEAR_TRIES, APPEAR_WAIT = 50, 0.2
 """How often, and how many seconds apart, to look for a topic that was just made."""
@@ -142,6 +148,23 @@ class TopicAdmin:
                 raise TopicError(_missing([each]))
             if each.fixed and counts[each.name] != expected:
                 raise TopicError(self._mismatch(each, counts[each.name], expected))
+        self._check_source(counts[self._configuration.topics.source], expected)
+
+    def _check_source(self, sources: int, lanes: int) -> None:
+        """See that how far the source was read fits into records of the state topic."""
+        topic = self._configuration.topics.source
+        of_lane = blocks.RECORD_BYTES // (len(topic) + POSITION_BYTES)
+        if -(-sources // lanes) > of_lane:
+            raise TopicError(
+                f"topic {topic} has {sources} partitions for {lanes} lanes, but a lane can read at "
+                f"most {of_lane}: raise topics.partitions and count anew, as docs/operations.md "
+                "says"
+            )
+        if sources > MOST_SOURCES:
+            raise TopicError(
+                f"topic {topic} has {sources} partitions, but must not have more than "
+                f"{MOST_SOURCES}: name another topic in topics.source"
+            )
 
     def _check_cleanup(self, settings: Mapping[str, Mapping[str, str]]) -> None:
         for topic in wanted(self._configuration):

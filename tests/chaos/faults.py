@@ -377,7 +377,7 @@ async def hot_campaign(scene: Scene) -> None:
 
 
 async def poison(scene: Scene) -> None:
-    """Records that make their batch fail, that no topic takes whole, that clients stumble over."""
+    """Records that make their batch fail, and those that no topic takes whole."""
     scene.note("hostile records")
     sent = 0
     for _ in range(scene.chance.randint(4, 10)):
@@ -395,14 +395,9 @@ async def _send_hostile(scene: Scene) -> None:
     kinds = [
         [poisoned] * scene.chance.randint(1, 5),
         [scene.chance.choice(oversized(record.partition, unpacked(event)))],
-        None,
     ]
-    kind = scene.chance.choice(kinds)
     async with HostileSender(scene.system.kafka.address, scene.system.topic("source")) as sender:
-        if kind is None:
-            await sender.send_with_odd_header(record)
-        else:
-            await sender.send(kind)
+        await sender.send(scene.chance.choice(kinds))
 
 
 FAULTS: dict[str, Fault] = {

@@ -6,12 +6,19 @@ from typing import Any
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.structs import TopicPartition
 
 from streams.configuration.models import Configuration
+from streams.domain.blocks import RECORD_BYTES as RECORD_BYTES_OF_STATE
+from streams.domain.clock import EventClock
+from streams.domain.table import MOST_UNSETTLED, WindowTable
+from streams.domain.windows import WindowPolicy
 from streams.engine.limits import DEFAULT_BYTES
-from streams.engine.topics import RECORD_BYTES, TopicAdmin
+from streams.engine.records import Position, write_positions
+from streams.engine.topics import MOST_SOURCES, POSITION_BYTES, RECORD_BYTES, TopicAdmin, wanted
 from streams.errors import TopicError
 from tests.support.brokers import KafkaBroker, RunningBroker
+from tests.support.partitions import window_counts
 from tests.support.topics import create_topic
 from tests.support.waiting import until
 from tests.support.workers import settings_for
@@ -187,6 +194,38 @@ async def test_a_topic_that_takes_too_small_records_is_named_with_what_to_do(
     assert message.startswith(f"topic {name} has max.message.bytes=500000, but must have ")
     assert f"--entity-name {name} --add-config max.message.bytes=1048588`" in message
     assert f"topics.{role}" in message
+
+
+@pytest.mark.parametrize(("sources", "said"), [(9_999, "raise topics.partitions"), (6_001, "6000")])
+def test_a_source_topic_may_not_have_more_partitions_than_the_state_has_room_for(
+    sources: int, said: str
+) -> None:
+    lanes = 1 if sources == 9_999 else 3
+    topics = {"partitions": lanes}
+    configuration = Configuration.model_validate({"topics": topics})
+    admin = TopicAdmin({}, configuration)
+    counts = dict.fromkeys((each.name for each in wanted(configuration)), lanes)
+    admin._check(counts)
+    with pytest.raises(TopicError, match=said):
+        admin._check({**counts, configuration.topics.source: sources})
+
+
+def test_positions_and_event_times_fit_into_a_record() -> None:
+    name = "s" * 249
+    most = RECORD_BYTES_OF_STATE // (len(name) + POSITION_BYTES)
+    far = Position(2**53, 2**53)
+    read = {TopicPartition(name, 10**6 + number): far for number in range(most)}
+    assert len(write_positions(read)) <= RECORD_BYTES_OF_STATE
+    clock = EventClock(range(MOST_SOURCES), 60.0, 0.0)
+    table = WindowTable(WindowPolicy(), clock)
+    for number in range(MOST_SOURCES):
+        clock.hear(number, 32_503_680_000_000 - number, 0.0)
+    for number in range(MOST_UNSETTLED):
+        counts = window_counts(32_000_000_000 + 60 * number, {"a": {}})
+        table.add(counts, 2**53 - number, 0.0)
+    sizes = [len(value or b"") for _, value in table.take_changes(0.0)]
+    assert max(sizes) <= RECORD_BYTES_OF_STATE
+    assert len(sizes) == 1, "no window was written"
 
 
 @pytest.mark.kafka
