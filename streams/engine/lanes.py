@@ -41,6 +41,8 @@ class _Trouble(NamedTuple):
     since: float
     was_open: bool
     reason: str
+    losses: int = 0
+    """How often in a row it was lost before it had written anything."""
 
 
 class Lanes:
@@ -140,7 +142,9 @@ class Lanes:
             if trouble is None:
                 if number not in self._lanes:
                     said.append(f"reading back the state of partition {number}")
-            elif not trouble.was_open or now - trouble.since >= REOPENED_WITHIN:
+            elif trouble.was_open and now - trouble.since < REOPENED_WITHIN:
+                pass  # it is back in a moment, as a rule
+            elif number not in self._lanes or trouble.losses > 1:
                 said.append(f"partition {number} waits: {trouble.reason}")
         return said
 
@@ -255,10 +259,14 @@ class Lanes:
 
     def _note_loss(self, number: int, error: LaneLostError, in_vain: int) -> None:
         self._isolation(number).learn(error, self._opening.job)
-        self._lost("input" if isinstance(error, UnprocessableError | RefusedError) else "kafka")
+        dead_letter = self._opening.job.topics.dead_letter
+        of_input = isinstance(error, UnprocessableError) or (
+            isinstance(error, RefusedError) and error.topic == dead_letter
+        )
+        self._lost("input" if of_input else "kafka")
         now = asyncio.get_running_loop().time()
         since = self._troubles[number].since if number in self._troubles else now
-        self._troubles[number] = _Trouble(since, True, str(error))
+        self._troubles[number] = _Trouble(since, True, str(error), in_vain)
         _log.warning("lane lost", lane=number, error=str(error), in_vain=in_vain)
 
     def _isolation(self, number: int) -> Isolation:
