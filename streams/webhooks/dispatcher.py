@@ -217,7 +217,12 @@ class Dispatcher:
             return
         if until > pace.paused_until:
             if now >= pace.paused_until:
-                log.warning("receiver asks for peace", receiver=name, seconds=round(seconds, 1))
+                log.warning(
+                    "receiver paused: it answered with Retry-After",
+                    receiver=name,
+                    reason=reason,
+                    seconds=round(seconds, 1),
+                )
             pace.paused_until = until
             self._note(name, ReceiverRecord("paused", target, now, until, reason))
 
