@@ -86,7 +86,9 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
             sort, order, lambda each: position(each.row), limit, cursor, since
         )
         wanted = [each for each in found if _is_of(each.row, app_id)]
-        page, next_cursor = pager.cut(each for each in wanted if each.row.campaign_id != OTHER)
+        page, next_cursor = await pager.cut_gradually(
+            [each for each in wanted if each.row.campaign_id != OTHER]
+        )
         # It is everywhere, so where it stands is known when its parts are added up.
         page += [each for each in wanted if each.row.campaign_id == OTHER]
         rows = await with_recent(page, recent) if recent else [row for row, _ in page]

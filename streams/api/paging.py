@@ -4,9 +4,10 @@ A cursor is a position in the order, not a number of items: the next page begins
 was added or has gone before it.
 """
 
+import asyncio
 import heapq
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
@@ -19,6 +20,9 @@ from streams.api.problems import refuse
 T = TypeVar("T")
 
 _NO_CURSOR = "cursor: not one that this list gave: leave it out to begin anew"
+
+_AT_A_TIME = 2_000
+"""Items that are put in order within some 10 ms."""
 
 Value: TypeAlias = int | float | str | None
 
@@ -125,6 +129,16 @@ class Pager(Generic[T]):
     limit: int
     cursor: Cursor | None
     since: float = 0
+
+    async def cut_gradually(self, items: Sequence[T]) -> tuple[list[T], str | None]:
+        """Return the page of any number of items, letting others work now and then."""
+        after = self.cursor.position if self.cursor else None
+        first: list[T] = []
+        for at in range(0, len(items), _AT_A_TIME):
+            some = [*first, *items[at : at + _AT_A_TIME]]
+            first = self.order.first(some, self.limit + 1, self.position, after)
+            await asyncio.sleep(0)
+        return self.cut(first)
 
     def cut(self, items: Iterable[T], *, more: bool = False) -> tuple[list[T], str | None]:
         """Return the page, and the cursor of the next one if there are (or are said to be) more."""

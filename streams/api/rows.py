@@ -53,12 +53,19 @@ class RowReader:
             return found
 
 
-class _Sum(NamedTuple):
+class _Sum(msgspec.Struct):
     """A campaign's counts in the windows read so far, the start (s) of the last, and its homes."""
 
     total: Cell
     last: int
     homes: list[CampaignPartition]
+
+    def add(self, cell: Cell, start: int, home: CampaignPartition) -> None:
+        """Add what one window of one partition has."""
+        include(self.total, cell)
+        self.last = max(start, self.last)
+        if home not in self.homes:
+            self.homes.append(home)
 
 
 async def _rows(partitions: Sequence[CampaignPartition], first: int) -> AsyncIterator[Found]:
@@ -69,32 +76,36 @@ async def _rows(partitions: Sequence[CampaignPartition], first: int) -> AsyncIte
             if start < first:
                 continue
             for campaign_id, cell in partition.table.all_cells(start):
-                before = sums.get(campaign_id) or _Sum(empty(), 0, [])
-                include(before.total, cell)
-                if partition not in before.homes:
-                    before.homes.append(partition)
-                sums[campaign_id] = before._replace(last=max(start, before.last))
-                await breath()
-    live = _live_alerts(partitions)
-    for campaign_id, (total, last, homes) in sums.items():
+                before = sums.get(campaign_id)
+                if before is None:
+                    sums[campaign_id] = _Sum(cell, start, [partition])
+                else:
+                    before.add(cell, start, partition)
+                await breath(len(cell.sends))
+    live = await _live_alerts(partitions, breath)
+    for campaign_id, found in sums.items():
+        total, homes = found.total, found.homes
         row = CampaignRow(
             campaign_id=campaign_id,
             app_id=total.app_id,
-            last_window=rfc3339(last),
+            last_window=rfc3339(found.last),
             **figures(summarise([total], homes[0].watch.groups)),
             late_events=total.late_events,
             alerts=live.get(campaign_id, []),
         )
         yield Found(row, homes)
-        await breath()
+        await breath(len(total.sends))
 
 
-def _live_alerts(partitions: Iterable[CampaignPartition]) -> dict[str, list[LiveAlert]]:
+async def _live_alerts(
+    partitions: Iterable[CampaignPartition], breath: Breath
+) -> dict[str, list[LiveAlert]]:
     live: dict[str, list[LiveAlert]] = {}
     for partition in partitions:
         for alert in partition.alerts.alerts():
             if alert.is_live:
                 live.setdefault(alert.scope.campaign_id, []).append(_show_live(alert))
+            await breath()
     return live
 
 

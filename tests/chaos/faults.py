@@ -400,6 +400,14 @@ async def _send_hostile(scene: Scene) -> None:
         await sender.send(scene.chance.choice(kinds))
 
 
+async def flood(scene: Scene) -> None:
+    """Names and campaigns past the limits, of one tenant."""
+    scene.note("flood")
+    scene.traffic.flood = True
+    await scene.wait(2, 6)
+    scene.traffic.flood = False
+
+
 FAULTS: dict[str, Fault] = {
     "kill-one": kill_one,
     "kill-all": kill_all,
@@ -425,6 +433,7 @@ FAULTS: dict[str, Fault] = {
     "silent-partition": silent_partition,
     "hot-campaign": hot_campaign,
     "poison": poison,
+    "flood": flood,
 }
 OF_SEVERAL: dict[str, Fault] = {"broker-lost": broker_lost, "leader-lost": leader_lost}
 """Those that need more than one broker."""

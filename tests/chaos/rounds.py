@@ -220,6 +220,7 @@ async def disturb(
                 group.create_task(_begin(name, scene, after))
         await asyncio.sleep(chance.uniform(*AFTER_S))
     traffic.silent = frozenset()
+    traffic.flood = False
 
 
 async def _begin(name: str, scene: Scene, after: float) -> None:

@@ -29,6 +29,9 @@ LANES = 4
 READY_WITHIN_S = 90.0
 STARTS_AGAIN_AFTER_S = 0.5
 
+LIMITS = {"names": 200, "values": 40, "campaigns": 80}
+"""Far above what the campaigns that are watched have, so that a flood soon meets them."""
+
 RULE = {
     "name": "failure-spike",
     "group": "failure",
@@ -117,6 +120,7 @@ class System:
             "chaos",
             source={"keyed": self.keyed},
             topics={"partitions": self.lanes, "replication_factor": len(self.kafka.brokers)},
+            limits=LIMITS,
             windows={"size": WINDOW_S, "grace": GRACE_S, "retention": RETENTION_S},
             rules=[RULE],
         )

@@ -63,6 +63,38 @@ async def test_counts(sent: int, said: int, lost: int, doubled: int) -> None:
     assert bool(difference.where) == bool(lost or doubled)
 
 
+class FloodedWorker:
+    """Has counted a flood, and keeps some of it apart."""
+
+    name = "a"
+
+    def __init__(self, other: int) -> None:
+        self._counts = {"flood": {"FAILURE": 2, "__other__": 3}, "flood-1": {"SUCCESS": 1}}
+        self._counts["__other__"] = {"SUCCESS": other}
+
+    async def whole(self, target: str) -> Any:
+        if "?active_within" in target:
+            rows = [{"campaign_id": each} for each in ["c", *self._counts]]
+            return {"campaigns": rows, "next_cursor": None}
+        counts = {"counts": self._counts[target.split("/")[3]], "engagement": {}}
+        group = {"treatment_id": "__other__", "delivery_type": None, "channel_type": None}
+        start = rfc3339(NOW // 1000)
+        return {"windows": [{"start": start, **counts, "groups": [{**group, **counts}]}]}
+
+
+@pytest.mark.parametrize(("other", "lost", "doubled"), [(1, 1, 0), (2, 0, 0), (3, 0, 1)])
+async def test_sums_of_a_flood(other: int, lost: int, doubled: int) -> None:
+    sent = [("flood", "FAILURE")] * 2 + [("flood", f"made-up-{n}") for n in range(3)]
+    sent += [(f"flood-{n}", "SUCCESS") for n in range(3)]
+    values = [
+        orjson.dumps(send_event(campaign_id, NOW, status, treatment_id=str(n)))
+        for n, (campaign_id, status) in enumerate(sent)
+    ]
+    truth, difference = truth_of(*values), Difference()
+    await compare_answers(FloodedWorker(other), truth.cells, truth.changed, 5, difference)
+    assert (difference.lost, difference.doubled) == (lost, doubled)
+
+
 def test_what_two_workers_miss_is_missing_once() -> None:
     one, both = Difference(2, 0, ["one"]), Difference()
     both.add(one)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import orjson
 from aiokafka.errors import KafkaError
 
+from tests.chaos.truth import FLOOD
 from tests.support.mixture import MS, SPOILS, Mixture, SourceRecord, send_event
 from tests.support.oracle import ENGAGEMENT, GROUPS
 from tests.support.topics import Sender
@@ -27,6 +28,8 @@ BAD = 0.01
 LATE = 0.002
 LATE_BY_MS = 600 * MS
 DISORDER_MS = 2 * MS
+FLOODED = 0.4
+"""Share of all events that a flood has; in half of these the campaign's id is a new one."""
 HOT = 0.9
 """Share of all events that a hot campaign has."""
 
@@ -46,7 +49,8 @@ class Traffic:
     """Sends events inside `async with flowing()`.
 
     What is wrong with them is changed while they flow: `broken` campaigns fail, `hot` has most of
-    the events, `silent` partitions get none, `speed` multiplies the rate. With `countable` all of
+    the events, `silent` partitions get none, `speed` multiplies the rate, in a `flood` a tenant
+    makes up names and campaigns. With `countable` all of
     them can be counted: none is broken, and none of a kind that is left out. With `keyed` all
     events of a campaign are in one partition.
     """
@@ -65,6 +69,7 @@ class Traffic:
         self.speed = 1.0
         self.broken: frozenset[str] = frozenset()
         self.hot: str | None = None
+        self.flood = False
         self.silent: frozenset[int] = frozenset()
         self._address = address
         self._topic = topic
@@ -118,12 +123,33 @@ class Traffic:
         campaign_id, partition = self._addressed()
         while partition in self.silent:
             campaign_id, partition = self._addressed()
+        if self.flood and self._chance.random() < FLOODED:
+            return self._flooding(now)
         draw = self._chance.random()
         bad = draw < self._bad_share
         value = self._bad(campaign_id, now) if bad else self._good(campaign_id, now)
         if self._keyed:
             return SourceRecord(partition, campaign_id.encode(), value)
         return SourceRecord(partition, b"some key" if draw < 0.5 else None, value)
+
+    def _flooding(self, now: int) -> SourceRecord:
+        """Make an event of a campaign that was never there, or of a name in one that was."""
+        number = self._chance.getrandbits(40)
+        name = f"{number:x}"
+        campaign_id, fields, status = FLOOD, {"treatment_id": name}, "SUCCESS"
+        match number % 4:
+            case 0:
+                status = name
+            case 1:
+                fields = {"treatment_id": "0", "delivery_type": name}
+            case 2 | 3:
+                campaign_id, fields = f"{FLOOD}-{name}", {}
+        event = send_event(campaign_id, now, status, app_id=FLOOD, **fields)
+        partition = sum(campaign_id.encode()) if self._keyed else number
+        partition %= PARTITIONS
+        if partition in self.silent:
+            return self._flooding(now)
+        return SourceRecord(partition, campaign_id.encode(), orjson.dumps(event))
 
     def _addressed(self) -> tuple[str, int]:
         """Choose a campaign, and the partition that its event goes to."""
