@@ -148,6 +148,11 @@ class Window:
         for record in gone:
             yield record, None
 
+    @property
+    def changing(self) -> int:
+        """How many campaigns are in pages that are not settled."""
+        return sum(len(page) for page in self.pages if isinstance(page, Cells))
+
     def _is_large(self, page: Cells) -> bool:
         """Tell whether the campaigns have to be shared out anew for a page that has so many."""
         whole = len(self.pages) == 1

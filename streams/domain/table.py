@@ -32,6 +32,8 @@ FORMAT = 3
 """Version of what is written to the state topic for windows."""
 QUIET_S = 2.0
 """A closed window is settled when nothing has changed it for so long (s, wall clock)."""
+SETTLED_AT_ONCE = 10_000
+"""Campaigns that are written within some 100 ms, if they are in several windows."""
 LONGEST_TAIL = 1_000_000
 """Counts in the log that may have to be read again; with more, open windows are settled too."""
 MOST_UNSETTLED = 4_096
@@ -226,12 +228,22 @@ class WindowTable:
         anew, self._anew = self._anew, set()
         if len(unsettled) > MOST_UNSETTLED:
             return anew | unsettled.keys()
-        return anew | {
+        long_ago = {start for start, window in unsettled.items() if window.rows_before < enough}
+        quiet = (
             start
-            for start, window in unsettled.items()
-            if window.rows_before < enough
-            or (start not in self._open and now - window.changed_at >= QUIET_S)
-        }
+            for start, window in sorted(unsettled.items())
+            if start not in self._open and now - window.changed_at >= QUIET_S
+        )
+        return anew.union(long_ago, self._at_once(quiet))
+
+    def _at_once(self, starts: Iterable[int]) -> Iterator[int]:
+        """Yield windows of so many campaigns that others have a turn soon; the rest comes next."""
+        campaigns = 0
+        for start in starts:
+            if campaigns >= SETTLED_AT_ONCE:
+                return
+            campaigns += self._windows[start].changing
+            yield start
 
     def _write_clock(self) -> bytes:
         record = {

@@ -100,6 +100,24 @@ def test_a_correction_writes_its_own_page_only() -> None:
     assert {cell.sends[SUCCESS] for _, cell in table.all_cells(0)} == {2, 3}
 
 
+def test_many_campaigns_are_settled_in_several_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "SETTLED_AT_ONCE", 3)
+    life = Life()
+    for start in (0, 10, 20, 30):
+        life.add(counts(start, 1, "a", "b"))
+    life.move_to(45_000)
+    life.now = 100.0
+    windows = []
+    for _ in range(3):
+        changes = dict(life.table.take_changes(life.now))
+        life.topic.update(changes)
+        windows.append([orjson.loads(key)[1] for key in changes if key != CLOCK_KEY])
+        life.begin_anew()
+        assert len(life.table) == 8
+        life.now += 100.0
+    assert windows == [[0, 10], [20, 30], []]
+
+
 def test_a_settled_cell_costs_little() -> None:
     table = table_of()
     names = [f"{n:032x}" for n in range(10_000)]
