@@ -332,7 +332,8 @@ class Lanes:
         return lane
 
     def _note_failure(self, number: int, error: LaneLostError, again_in: float) -> None:
-        self._isolation(number).learn(error, self._opening.job)
+        if isinstance(error, UnprocessableError) and error.log_offset is not None:
+            self._isolation(number).learn(error, self._opening.job)
         now = asyncio.get_running_loop().time()
         before = self._troubles.get(number, _Trouble(now, False, ""))
         self._troubles[number] = before._replace(reason=f"it cannot be opened: {error}")

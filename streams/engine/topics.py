@@ -191,12 +191,17 @@ class TopicAdmin:
                 if topic.name != topics.source and value and int(value) < LEAST_BYTES:
                     why = "a smaller one refuses what has to be written"
                     raise TopicError(self._unfit(topic, name, value, str(DEFAULT_BYTES), why))
-            if MAX_MESSAGE_BYTES not in found:
-                _log.warning(
-                    "the broker does not say how large a record may be: its default is assumed",
-                    topic=topic.name,
-                    bytes=DEFAULT_BYTES,
-                )
+        silent = [
+            each.name
+            for each in wanted(self._configuration)
+            if MAX_MESSAGE_BYTES not in settings.get(each.name, {})
+        ]
+        if silent:
+            _log.info(
+                "the broker does not say how large records may be: Kafka's default is assumed",
+                topics=silent,
+                bytes=DEFAULT_BYTES,
+            )
         source, dead = self.limits.of(topics.source), self.limits.of(topics.dead_letter)
         if dead < source:
             _log.warning(
