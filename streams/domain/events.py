@@ -46,7 +46,8 @@ stop where the interpreter's stack does, which differs from one Python to the ne
 from 3.11 on, reach this far."""
 
 SURELY_FLAT = 2 * DEEPEST
-"""Bytes of a record that cannot nest deeper: each level has a bracket at its beginning and end."""
+"""Bytes of JSON that cannot nest deeper: each level has a bracket at its beginning and end. What
+leaves them open is no JSON, and a decoder may find the interpreter's bound before it finds that."""
 
 OWN_CHANNEL = frozenset({"CUSTOM", "", None})
 """Delivery types that do not say which channel it is; then the endpoint does."""
@@ -183,7 +184,7 @@ def _channel_of(endpoint: object) -> str | None:
         return endpoint.ChannelType or None
     if not isinstance(endpoint, str):
         return _text(_member(endpoint, "ChannelType"))
-    if len(endpoint) > SURELY_FLAT and nests_too_deeply(endpoint.encode(errors="surrogatepass")):
+    if len(endpoint) > DEEPEST and nests_too_deeply(endpoint.encode(errors="surrogatepass")):
         return None
     try:
         return _decode_endpoint(endpoint).ChannelType or None

@@ -102,7 +102,7 @@ class SourcePartition:
                     # The decoder does not look into the strings that it skips.
                     value.decode()
                 event = decode(value)
-            except (ValueError, RejectedError):
+            except (ValueError, RecursionError, RejectedError):
                 pass
             if event is None:
                 event = self._examine(index, given, rejected, tally)

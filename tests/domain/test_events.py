@@ -363,6 +363,16 @@ def test_nesting_is_bounded_whatever_the_stack(frames: int) -> None:
         assert "500" in rejected.detail
 
 
+@pytest.mark.parametrize("size", [499, 501, 990, 1_001, 5_000])
+@pytest.mark.parametrize("opened", [b"[", b'{"a":'])
+def test_brackets_that_are_left_open(size: int, opened: bytes) -> None:
+    left_open = (opened * size)[:size]
+    for value in (left_open, b'{"x":' + left_open, GOOD[:-1] + b',"x":' + left_open):
+        assert fate(value)[1] == ["not-json"]
+    event = send_event("c", NOW, "SUCCESS", context={"custom": {"endpoint": left_open.decode()}})
+    assert counted_as(orjson.dumps(event)) == ("c", PLAIN._replace(channel_type=None))
+
+
 def test_a_wide_record_is_not_a_deep_one() -> None:
     wide = GOOD[:-1] + b',"x":[' + b"{}," * 700 + b"[[]]]}"
     assert fate(wide) == fate(GOOD)
