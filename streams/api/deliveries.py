@@ -14,7 +14,7 @@ from streams.api.problems import ProblemError, not_found
 from streams.api.routing import Route
 from streams.domain import deliveries as domain
 from streams.domain.partition import CampaignPartition
-from streams.domain.receivers import ReceiverBook
+from streams.domain.receivers import ReceiverBook, standing
 from streams.domain.transitions import rfc3339
 
 STATE = choice("state", ("pending", "given-up"), "Only deliveries in this state.")
@@ -85,7 +85,7 @@ async def replay(context: Context, ask: Ask) -> answers.OneDelivery:
             delivery = partition.deliveries.get(delivery_id)
             if delivery is None:
                 continue
-            record = partition.receivers.get(delivery.receiver)
+            record = standing(delivery.receiver, [each.receivers for each in partitions])
             if record is not None and record.status == "disabled":
                 raise ProblemError(
                     HTTPStatus.CONFLICT,

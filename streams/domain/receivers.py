@@ -14,6 +14,10 @@ import orjson
 ReceiverStatus: TypeAlias = Literal["enabled", "paused", "disabled"]
 
 
+SHORTEST_S = 0.001
+"""Between two records of which the order matters."""
+
+
 class ReceiverRecord(msgspec.Struct, frozen=True):
     """What is known of one receiver. Times are seconds since the epoch, UTC.
 
@@ -23,6 +27,7 @@ class ReceiverRecord(msgspec.Struct, frozen=True):
         since: when that became known.
         until: the end of a pause; null otherwise.
         reason: what it answered; null for an enabled one.
+        lifted_at: when it was last enabled; nothing that was known by then holds any more.
     """
 
     status: ReceiverStatus
@@ -30,6 +35,7 @@ class ReceiverRecord(msgspec.Struct, frozen=True):
     since: float
     until: float | None = None
     reason: str | None = None
+    lifted_at: float = 0.0
 
     def holds(self, now: float) -> bool:
         """Tell whether it keeps anything from being sent at wall-clock `now` (s)."""
@@ -96,15 +102,38 @@ def standing(name: str, books: Iterable[ReceiverBook]) -> ReceiverRecord | None:
     pauses the one that ends last holds.
     """
     found = [record for book in books if (record := book.get(name)) is not None]
-    enabled = [record for record in found if record.status == "enabled"]
-    lifted_at = max((record.since for record in enabled), default=float("-inf"))
+    if not found:
+        return None
+    lifted_at = max(record.lifted_at for record in found)
     rest = [each for each in found if each.status != "enabled" and each.since > lifted_at]
-    if rest:
-        return max(rest, key=lambda each: (each.status == "disabled", each.until or 0.0))
-    return max(enabled, key=lambda each: each.since, default=None)
+    holding = max(
+        rest or found,
+        key=lambda each: (each.status == "disabled", each.until or 0.0),
+    )
+    if not rest:
+        holding = ReceiverRecord("enabled", holding.target, lifted_at)
+    return msgspec.structs.replace(holding, lifted_at=lifted_at)
 
 
-def lifted(record: ReceiverRecord | None, target: str, now: float) -> ReceiverRecord:
-    """Return the record with which a receiver is enabled, at `now` (s), whatever was before."""
-    since = now if record is None else max(now, record.since)
-    return ReceiverRecord("enabled", target, since)
+def answered(  # noqa: PLR0913 - what a record holds
+    before: ReceiverRecord | None,
+    status: ReceiverStatus,
+    target: str,
+    now: float,
+    *,
+    until: float | None = None,
+    reason: str | None = None,
+) -> ReceiverRecord:
+    """Return the record of an answer at `now` (s), given what held before.
+
+    The clock may be behind that of the worker at which the receiver was enabled: it is later.
+    """
+    lifted_at = 0.0 if before is None else before.lifted_at
+    since = max(now, lifted_at + SHORTEST_S)
+    return ReceiverRecord(status, target, since, until, reason, lifted_at)
+
+
+def lifted(before: ReceiverRecord | None, target: str, now: float) -> ReceiverRecord:
+    """Return the record with which a receiver is enabled, at `now` (s), whatever held before."""
+    since = now if before is None else max(now, before.since)
+    return ReceiverRecord("enabled", target, since, lifted_at=since)

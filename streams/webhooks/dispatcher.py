@@ -13,7 +13,7 @@ import structlog
 
 from streams.domain.deliveries import Delivery, DeliveryQueue
 from streams.domain.partition import Holder
-from streams.domain.receivers import ReceiverBook, ReceiverRecord, lifted, standing
+from streams.domain.receivers import ReceiverBook, ReceiverRecord, answered, lifted, standing
 from streams.domain.transitions import rfc3339
 from streams.webhooks.client import Receiver
 from streams.webhooks.outcomes import Delivered, Disable, GiveUp, Outcome, Retry
@@ -96,6 +96,7 @@ class Dispatcher:
         }
         self._queues: list[DeliveryQueue] = []
         self._books: list[ReceiverBook] = []
+        self._disabled: dict[str, ReceiverRecord] = {}
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -159,7 +160,9 @@ class Dispatcher:
             self._note(name, lifted(record, target, self._timing.clock()))
             record = None
         outlet.pace.paused_until = record.paused_until(target) if record is not None else 0.0
+        self._disabled.pop(name, None)
         if record is not None and record.is_disabled(target):
+            self._disabled[name] = record
             for job in outlet.take_waiting():
                 self._give_up(job, _why_disabled(name, record))
         else:
@@ -169,10 +172,8 @@ class Dispatcher:
         name = job.delivery.receiver
         if name not in self._receivers:
             self._give_up(job, f"receiver {name} is not in the configuration any more")
-            return
-        record = standing(name, self._books)
-        if record is not None and record.is_disabled(self._receivers[name].target):
-            self._give_up(job, _why_disabled(name, record))
+        elif name in self._disabled:
+            self._give_up(job, _why_disabled(name, self._disabled[name]))
         else:
             self._outlets[name].put(job)
 
@@ -212,10 +213,7 @@ class Dispatcher:
     def _pause(self, name: str, reason: str, now: float, seconds: float) -> None:
         until = now + seconds
         pace, target = self._outlets[name].pace, self._receivers[name].target
-        record = standing(name, self._books)
-        if record is not None and record.is_disabled(target):
-            return
-        if until > pace.paused_until:
+        if name not in self._disabled and until > pace.paused_until:
             if now >= pace.paused_until:
                 log.warning(
                     "receiver paused: it answered with Retry-After",
@@ -224,14 +222,14 @@ class Dispatcher:
                     seconds=round(seconds, 1),
                 )
             pace.paused_until = until
-            self._note(name, ReceiverRecord("paused", target, now, until, reason))
+            before = standing(name, self._books)
+            self._note(name, answered(before, "paused", target, now, until=until, reason=reason))
 
     def _disable(self, name: str, reason: str, now: float) -> None:
-        target = self._receivers[name].target
-        record = standing(name, self._books)
-        if record is None or not record.is_disabled(target):
+        if name not in self._disabled:
             log.error("receiver disabled: it answered 410 Gone", receiver=name, reason=reason)
-            self._note(name, ReceiverRecord("disabled", target, now, reason=reason))
+            before, target = standing(name, self._books), self._receivers[name].target
+            self._note(name, answered(before, "disabled", target, now, reason=reason))
             # Now: at the end of this attempt the next one would begin.
             self._look_after(name, self._outlets[name])
 

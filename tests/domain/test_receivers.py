@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from streams.domain.receivers import ReceiverBook, ReceiverRecord, lifted, standing
+from streams.domain.receivers import ReceiverBook, ReceiverRecord, answered, lifted, standing
 
 GONE = ReceiverRecord("disabled", "t", 100.0, reason="gone")
 PAUSED = ReceiverRecord("paused", "t", 200.0, 230.0, "busy")
@@ -33,16 +33,31 @@ def test_of_pauses_the_one_that_ends_last_holds() -> None:
 
 def test_enabling_lifts_what_was_known_by_then_and_nothing_later() -> None:
     enabled = lifted(GONE, "t", 150.0)
-    assert enabled == ReceiverRecord("enabled", "t", 150.0)
+    assert enabled == ReceiverRecord("enabled", "t", 150.0, lifted_at=150.0)
     assert standing("ops", books(GONE, enabled)) == enabled
-    assert standing("ops", books(GONE, enabled, PAUSED)) == PAUSED
+    assert standing("ops", books(GONE, enabled, PAUSED)) == replace(PAUSED, lifted_at=150.0)
     later = replace(GONE, since=151.0)
-    assert standing("ops", books(GONE, enabled, later)) == later
+    assert standing("ops", books(GONE, enabled, later)) == replace(later, lifted_at=150.0)
+
+
+def test_what_was_lifted_stays_so_when_something_else_takes_its_place() -> None:
+    """A partition that was nowhere when the receiver was enabled comes back with 410."""
+    enabled = lifted(GONE, "t", 150.0)
+    paused = answered(enabled, "paused", "t", 160.0, until=190.0, reason="busy")
+    assert paused == ReceiverRecord("paused", "t", 160.0, 190.0, "busy", 150.0)
+    assert standing("ops", books(paused, GONE)) == paused
 
 
 def test_enabling_lifts_what_a_worker_with_a_faster_clock_noted() -> None:
     enabled = lifted(GONE, "t", 50.0)
     assert standing("ops", books(GONE, enabled)) == enabled
+
+
+def test_an_answer_to_a_worker_with_a_slower_clock_is_later_than_the_enabling() -> None:
+    enabled = lifted(None, "t", 150.0)
+    gone = answered(enabled, "disabled", "t", 50.0, reason="gone")
+    assert standing("ops", books(enabled, gone)) == gone
+    assert answered(None, "disabled", "t", 50.0, reason="gone").since == 50.0
 
 
 def test_nothing_of_it_holds_at_another_url() -> None:
