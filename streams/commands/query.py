@@ -167,6 +167,7 @@ def alerts(api: "ApiClient", **options: Any) -> tuple[Item, list[Item], Columns]
         "channel": lambda row: row["channel_type"] or "",
         "rate": lambda row: _percent(row["evidence"]["rate"]),
         "hits": lambda row: f"{row['evidence']['hits']} of {row['evidence']['attempts']}",
+        "peak": lambda row: _percent(row["peak"]["rate"]),
         "alert": lambda row: row["alert_id"],
     }
     return answer, answer["alerts"], columns

@@ -12,5 +12,6 @@ export function alertCard(alert, now, linked) {
     el("div", { class: "rate" }, percent(seen.rate)),
     linked ? el("p", {}, el("a", { href: campaignLink(alert.campaign_id), "data-key": `alert ${alert.alert_id}` }, name(alert.campaign_id)), where) : null,
     el("p", { class: "soft" }, `${number(seen.hits)} of ${number(seen.attempts)} attempts, `,
-      over ? `ended ${since(alert.ends_at, now)} ago` : `for ${since(alert.starts_at, now)}`));
+      over ? `ended ${since(alert.ends_at, now)} ago` : `for ${since(alert.starts_at, now)}`),
+    el("p", { class: "soft" }, `peak ${percent(alert.peak.rate)}; since it began ${number(alert.totals.hits)} of ${number(alert.totals.attempts)}`));
 }
