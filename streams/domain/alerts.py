@@ -149,6 +149,7 @@ class Judged(NamedTuple):
 
     Attributes:
         breach: the newest windows that breach and have not been told yet; null without any.
+        first: of all that do, those that begin first.
         newest: the newest windows with enough attempts, none of which is later than event time.
         highest: those with the highest rate.
         has_attempts: whether there are any that were not there when it was last looked at.
@@ -156,6 +157,7 @@ class Judged(NamedTuple):
     """
 
     breach: tuple[Stretch, Verdict] | None
+    first: Stretch | None
     newest: tuple[Stretch, Verdict] | None
     highest: Stretch | None
     has_attempts: bool
@@ -234,7 +236,7 @@ class AlertBook:
         if alert is None:
             if judged.breach is None:
                 return None
-            alert = self._open(rule, history, judged.breach, now)
+            alert = self._open(rule, history, judged.breach, judged.first, now)
         elif judged.has_attempts:
             alert.heard_at = now
         self._heard.add(alert.alert_id)
@@ -252,6 +254,7 @@ class AlertBook:
         known = [before.get(stretch.last, _NOTHING)[1] for stretch, _ in breaches]
         return Judged(
             breach=next(iter(breaches), None),
+            first=min([stretch for stretch, _ in breaches], key=_start, default=None),
             newest=next(iter(of_now or judged), None),
             highest=max(history.enough, key=lambda each: (each.seen.rate, each.seen.attempts))
             if history.enough
@@ -360,12 +363,16 @@ class AlertBook:
         return transitions
 
     def _open(
-        self, rule: Rule, history: ScopeHistory, breach: tuple[Stretch, Verdict], now: float
+        self,
+        rule: Rule,
+        history: ScopeHistory,
+        breach: tuple[Stretch, Verdict],
+        first: Stretch | None,
+        now: float,
     ) -> Alert:
         stretch, verdict = breach
-        of_open = {
-            at: seen for at, seen in history.open.items() if stretch.start <= at <= stretch.last
-        }
+        first = first or stretch
+        of_open = {at: seen for at, seen in history.open.items() if first.start <= at <= first.last}
         alert = Alert(
             alert_id=self._new_id(),
             rule=rule.name,
@@ -380,13 +387,13 @@ class AlertBook:
             window_start=stretch.start,
             window_end=stretch.last + self._window_size,
             evidence=_evidence(stretch.seen, verdict),
-            since=stretch.start,
+            since=first.start,
             breached=stretch.last,
             counted={},
             counted_size=self._window_size,
             closed=(
-                stretch.seen.attempts - sum(seen.attempts for seen in of_open.values()),
-                stretch.seen.hits - sum(seen.hits for seen in of_open.values()),
+                first.seen.attempts - sum(seen.attempts for seen in of_open.values()),
+                first.seen.hits - sum(seen.hits for seen in of_open.values()),
             ),
             closed_through=min(of_open) - 1,
         )
@@ -649,6 +656,10 @@ def _evidence(seen: Observation, verdict: Verdict) -> Evidence:
 
 def _quote(campaign_id: str) -> str:
     return quote(campaign_id, safe="")
+
+
+def _start(stretch: Stretch) -> int:
+    return stretch.start
 
 
 def _share(hits: int, attempts: int) -> float:

@@ -163,6 +163,14 @@ def test_few_attempts_a_minute(restart_every: int) -> None:
     assert life.found[-1].data.totals.hits == 49 * 30
 
 
+def test_the_totals_begin_with_the_first_window_that_breached() -> None:
+    """All windows of an incident are read at once, as after a pause of the worker."""
+    life = Life()
+    life.at(0, {at * SIZE: counts({"FAILURE": 20}) for at in range(5)})
+    (raised,) = life.found
+    assert (raised.data.evidence.hits, raised.data.totals.hits) == (60, 100)
+
+
 def test_attempts_that_are_too_few_keep_an_alert_from_expiring() -> None:
     life = Life(replace(FAILURE_SPIKE, no_data_after=300.0, lookback_windows=1))
     for now in seconds(0, 1):

@@ -250,4 +250,4 @@ async def test_nothing_is_told_of_what_is_told_already(
 
 async def _counted(worker: WorkerProcess, attempts: int) -> bool:
     answer = await worker.ask("/v1/campaigns/c")
-    return answer.status == 200 and bool(answer.json()["totals"]["attempts"] == attempts)
+    return answer.status == 200 and bool(answer.json["totals"]["attempts"] == attempts)
