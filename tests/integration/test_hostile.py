@@ -7,10 +7,13 @@ before and after a restart; every hostile record is counted or a dead letter wit
 import gzip
 import time
 from collections import Counter
+from collections.abc import Awaitable
 from typing import Any
 
 import orjson
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.engine.dead_letters import DeadLetter, parse
 from streams.engine.limits import DEFAULT_BYTES
@@ -21,6 +24,7 @@ from tests.support.comparing import counted, put_aside
 from tests.support.mixture import SourceRecord, send_event
 from tests.support.oversized import HostileSender, oversized, unpacked
 from tests.support.topics import Sender, create_topic, read_topic
+from tests.support.waiting import until
 from tests.support.workers import Settings, WorkerProcess, settings_for
 
 pytestmark = pytest.mark.kafka
@@ -181,3 +185,58 @@ async def test_a_record_that_cannot_be_processed_costs_one_opening(
     await assert_all(worker, expected)
     assert await losses(worker) == 0
     assert len(await read_topic(broker.address, settings["topics"]["dead_letter"])) == 6
+
+
+async def alter(address: str, topic: str, **settings: str) -> None:
+    """Change settings of a topic; underscores stand for dots."""
+    configs = {name.replace("_", "."): value for name, value in settings.items()}
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        await admin.alter_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, topic, configs=configs)]
+        )
+    finally:
+        await admin.close()
+
+
+async def lag_of(worker: WorkerProcess, topic: str) -> float:
+    samples = await worker.metrics()
+    of_topic = [n for name, n in samples.items() if "lag_records" in name and f'"{topic}"' in name]
+    assert len(of_topic) == SOURCES, "a partition has vanished"
+    return sum(of_topic)
+
+
+async def test_what_a_lost_lane_waits_for_is_named_and_its_lag_grows(
+    kafka: KafkaBroker, unique: str, new_worker: NewWorker
+) -> None:
+    broker = RunningBroker("kafka", kafka.address)
+    settings = settings_of(broker, unique)
+    source, state = (settings["topics"][role] for role in ("source", "state"))
+    await make_topics(broker.address, settings)
+    worker = new_worker(settings)
+    await worker.ready()
+    async with Sender(broker.address, source) as sender:
+        await sender.send(honest())
+        await counted(worker, sum(HONEST.values()))
+        await until(lambda: holds(lag_of(worker, source), 0))
+        await alter(broker.address, state, cleanup_policy="compact", max_message_bytes="100")
+        await sender.send(honest())
+        await until(lambda: holds(lag_of(worker, source), sum(HONEST.values())))
+        await sender.send(honest())
+        await until(lambda: holds(lag_of(worker, source), 2 * sum(HONEST.values())))
+
+    async def unready() -> bool:
+        answer = await worker.ask("/readyz")
+        return answer.status == 503 and f"{state}-".encode() in answer.body
+
+    await until(unready)
+    assert worker.process.running
+    await alter(broker.address, state, cleanup_policy="compact", max_message_bytes="1048588")
+    await assert_all(worker, Counter({name: 3 * count for name, count in HONEST.items()}))
+    await worker.ready()
+    await until(lambda: holds(lag_of(worker, source), 0))
+
+
+async def holds(asked: Awaitable[float], value: float) -> bool:
+    return await asked == value
