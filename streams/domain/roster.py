@@ -9,13 +9,17 @@ Thresholds for Shared-Memory Packet Switches", IEEE/ACM Transactions on Networki
 new campaigns are counted together, as `OTHER`.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from streams.domain.blocks import WindowCounts
 from streams.domain.counts import OTHER
+
+_MARK = 2**32
+"""More windows than can be retained."""
 
 
 class Admitted(NamedTuple):
@@ -34,12 +38,16 @@ class Roster:
 
     def __init__(self, room: int) -> None:
         self._room = room
-        self._windows: dict[str, int] = {}
-        """By campaign, in how many windows it has counts."""
-        self._apps: dict[str, str | None] = {}
-        """By campaign, the app that has its place."""
-        self._places: dict[str | None, int] = {}
-        """By app, how many places it has."""
+        self._windows: Counter[str] = Counter()
+        """By campaign, in how many windows it has counts, added to the mark of the app that has
+        its place: one dictionary of many names weighs less than two."""
+        self._marks: dict[str | None, int] = {}
+        """By app that has places, its mark: a multiple of `_MARK`."""
+        self._apps: dict[int, str | None] = {}
+        """By mark, the app."""
+        self._places: Counter[int] = Counter()
+        """By mark, how many places the app has."""
+        self._last_mark = 0
 
     def __len__(self) -> int:
         """Return the number of campaigns."""
@@ -47,29 +55,56 @@ class Roster:
 
     def admit(self, counts: WindowCounts) -> Admitted:
         """Give places to new campaigns, as far as there are any for them."""
-        if all(map(self._windows.__contains__, counts.campaigns)):
+        windows = self._windows
+        if all(map(windows.__contains__, counts.campaigns)):
             return Admitted(counts, 0)
-        refused = set()
-        for at, (name, at_app) in enumerate(zip(counts.campaigns, counts.at_app, strict=True)):
-            if name not in self._windows and not self._enter(name, counts.apps[at_app]):
-                refused.add(at)
+        marks = [self._mark(app) for app in counts.apps]
+        named = list(zip(counts.campaigns, counts.at_app, strict=True))
+        new = {name: marks[at] for name, at in named if name not in windows}
+        refused: set[int] = set()
+        if not self._enter_all(new):
+            for position, (name, at) in enumerate(named):
+                if name not in windows and not self._enter(name, marks[at]):
+                    refused.add(position)
+        self._let_go(marks)
         return _without(counts, refused) if refused else Admitted(counts, 0)
 
-    def _enter(self, name: str, app: str | None) -> bool:
-        places = self._places.get(app, 0)
-        if name == OTHER or places >= self._room - len(self._windows):
+    def _mark(self, app: str | None) -> int:
+        mark = self._marks.get(app)
+        if mark is None:
+            mark = self._marks[app] = self._last_mark = self._last_mark + _MARK
+            self._apps[mark] = app
+        return mark
+
+    def _let_go(self, marks: Iterable[int]) -> None:
+        """Forget apps without places: anybody can make up any number of apps."""
+        for mark in marks:
+            if not self._places[mark] and mark in self._apps:
+                del self._places[mark]
+                del self._marks[self._apps.pop(mark)]
+
+    def _enter_all(self, new: dict[str, int]) -> bool:
+        """Give places to all of these, by their apps' marks; to none if any might get none."""
+        wanted = Counter(new.values())
+        free_at_last = self._room - len(self._windows) - len(new) + 1
+        fits = all(self._places[mark] + n - 1 < free_at_last for mark, n in wanted.items())
+        if not fits or OTHER in new:
             return False
-        self._windows[name] = 0
-        self._apps[name] = app
-        self._places[app] = places + 1
+        dict.update(self._windows, new)
+        self._places.update(wanted)
         return True
 
-    def appear(self, campaigns: Iterable[str]) -> None:
+    def _enter(self, name: str, mark: int) -> bool:
+        if name == OTHER or self._places[mark] >= self._room - len(self._windows):
+            return False
+        self._windows[name] = mark
+        self._places[mark] += 1
+        return True
+
+    def appear(self, campaigns: Sequence[str]) -> None:
         """Take note of campaigns that have counts in one more window."""
-        windows = self._windows
-        for name in campaigns:
-            if name != OTHER:
-                windows[name] += 1
+        self._windows.update(campaigns)
+        self._windows.pop(OTHER, None)
 
     def restore(self, campaigns: Iterable[tuple[str, str | None]]) -> None:
         """Read back the campaigns of a window, with their apps: they had places before."""
@@ -77,9 +112,8 @@ class Roster:
             if name == OTHER:
                 continue
             if name not in self._windows:
-                self._windows[name] = 0
-                self._apps[name] = app
-                self._places[app] = self._places.get(app, 0) + 1
+                mark = self._windows[name] = self._mark(app)
+                self._places[mark] += 1
             self._windows[name] += 1
 
     def leave(self, campaigns: Iterable[str]) -> None:
@@ -88,12 +122,11 @@ class Roster:
             if name == OTHER:
                 continue
             self._windows[name] -= 1
-            if not self._windows[name]:
+            mark = self._windows[name]
+            if not mark % _MARK:
                 del self._windows[name]
-                app = self._apps.pop(name)
-                self._places[app] -= 1
-                if not self._places[app]:
-                    del self._places[app]
+                self._places[mark] -= 1
+                self._let_go([mark])
 
 
 def _without(counts: WindowCounts, refused: set[int]) -> Admitted:

@@ -79,3 +79,28 @@ def test_nothing_is_lost(campaigns: list[tuple[int, str | None]]) -> None:
             found[row.campaign_id] += count
     assert sum(found.values()) == sent
     assert len(found.keys() - {OTHER}) == len(roster) <= 8
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(1, 12),
+    st.lists(st.lists(st.tuples(st.integers(0, 9), st.sampled_from("ab")), max_size=6), max_size=8),
+)
+def test_places_are_given_one_after_the_other(
+    room: int, blocks: list[list[tuple[int, str]]]
+) -> None:
+    together, apart = Roster(room), Roster(room)
+    for block in blocks:
+        names = [f"{app}-{number}" for number, app in block]
+        counts = of(list(dict.fromkeys(names)))
+        counts.apps = ["a", "b"]
+        counts.at_app = ["ab".index(name[0]) for name in counts.campaigns]
+        admitted = together.admit(counts).counts.campaigns
+        together.appear(list(dict.fromkeys(admitted)))
+        one_by_one = []
+        for name, at_app in zip(counts.campaigns, counts.at_app, strict=True):
+            (kept,) = apart.admit(of([name], "ab"[at_app])).counts.campaigns
+            one_by_one.append(kept)
+        apart.appear(list(dict.fromkeys(one_by_one)))
+        assert admitted == one_by_one
+        assert len(together) == len(apart)
