@@ -31,3 +31,7 @@ class TopicError(UserError):
 
 class FormatError(UserError):
     """Something in Kafka that another version of the program, or another configuration, wrote."""
+
+
+class RightsError(UserError):
+    """A right on Kafka that the cluster does not give to this client."""

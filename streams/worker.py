@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import importlib.metadata
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import structlog
+from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.api.listening import Listener, listen
@@ -25,6 +26,8 @@ from streams.engine.lanes import Lanes
 from streams.engine.limits import MessageLimits
 from streams.engine.logs import LogFinder
 from streams.engine.opening import Opening
+from streams.engine.rights import check_rights, transactional_id
+from streams.engine.surroundings import Surroundings, announced
 from streams.engine.topics import TopicAdmin
 from streams.engine.writer import PlainWriter, TransactionalWriter, Writer
 from streams.observability.metrics import Metrics
@@ -34,6 +37,10 @@ from streams.webhooks.guard import Guard
 
 _log = structlog.get_logger(__name__)
 
+JOIN_WITHIN = 60.0
+"""Seconds without any move in which a worker has to get its first share of the group's work."""
+STUCK_AFTER = 300.0
+"""Seconds without any move of a lane, longer than all that a lane waits for."""
 STOP_WITHIN = 8.0
 """Seconds for an orderly end; what is left then is left to the broker."""
 WEBHOOKS_STOP_WITHIN = 2.0
@@ -80,6 +87,11 @@ class Worker:
         self._dispatcher = self._new_dispatcher()
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lag: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        lanes = range(counts[job.topics.state])
+        self._surroundings = Surroundings(
+            self._connection, configuration, lanes, waiting=self._waiting
+        )
         self._stopping = False
 
     # The parts
@@ -116,7 +128,7 @@ class Worker:
             kafka.group_id,
             self._new_writer,
             exactly_once=kafka.guarantee == "exactly-once",
-            progress=self.metrics.recovered,
+            progress=self._recovered,
         )
         return Lanes(
             self._assignor,
@@ -143,7 +155,7 @@ class Worker:
             group_id = self.configuration.kafka.group_id
             written = self._job.written_by(lane, self.lanes.partitions())
             self._ends[lane] = TransactionEnds(
-                self._connection, f"{group_id}-lane-{lane}", group_id, written[0], written
+                self._connection, transactional_id(group_id, lane), group_id, written[0], written
             )
         return self._ends[lane]
 
@@ -187,6 +199,10 @@ class Worker:
         if self.lanes.consumer is not None:
             await self.lanes.consumer.commit_group_offsets(offsets)
 
+    def _recovered(self, lane: int, reached: int, end: int) -> None:
+        self.lanes.moved(lane)
+        self.metrics.recovered(lane, reached, end)
+
     def _flushed(self) -> None:
         self._dispatcher.wake()
 
@@ -198,15 +214,29 @@ class Worker:
         """Tell whether the worker does its work; if not, why, and otherwise what else is wrong."""
         if self._stopping:
             return False, ["stopping"]
-        if not self.lanes.joined:
-            return False, ["waiting for the consumer group"]
-        waiting = [*self.lanes.waiting(), *self.lanes.unreadable()]
+        waiting = self._waiting()
         clock = self._clock.disagreement
-        return not waiting, [*waiting, clock] if clock else waiting
+        reasons = [*self._surroundings.hindrances, *waiting, *([clock] if clock else [])]
+        return not waiting, reasons
+
+    def _waiting(self) -> list[str]:
+        """Return what is waited for; nothing when the worker does its work."""
+        if not self.lanes.joined:
+            return [f"waiting for the consumer group {self.configuration.kafka.group_id}"]
+        return [*self.lanes.waiting(), *self.lanes.unreadable()]
 
     def live(self) -> bool:
-        """Tell whether the worker makes progress; false means that it should be started anew."""
-        return not self._crash.done() and self._app.crash_reason is None
+        """Tell whether the worker makes progress; false means that it should be started anew.
+
+        A worker that has never got a share of the group's work has nothing to lose by that. One
+        that has waits while the brokers are away, and is stuck if nothing moves though they answer.
+        """
+        if self._crash.done() or self._app.crash_reason is not None:
+            return False
+        still = time.monotonic() - self.lanes.moved_at()
+        if not self.lanes.joined:
+            return still < max(JOIN_WITHIN, 3 * self.configuration.kafka.session_timeout)
+        return still < STUCK_AFTER or not self._surroundings.broker_answers
 
     # Its life
 
@@ -224,6 +254,7 @@ class Worker:
             )
         )
         self._log_address()
+        self._watching = asyncio.create_task(self._surroundings.watch())
         await self._app.start()
 
     def _log_address(self) -> None:
@@ -258,11 +289,21 @@ class Worker:
         await self._dispatcher.stop(WEBHOOKS_STOP_WITHIN)
         await self.lanes.stop()
         await self._logs.close()
-        if self._lag is not None:
-            self._lag.cancel()
-            await asyncio.gather(self._lag, return_exceptions=True)
+        for task in (self._lag, self._watching):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         await self._app.stop()
         await self.api.stop()
+
+
+async def _check_rights(configuration: Configuration, lanes: Sequence[int]) -> None:
+    kafka = configuration.kafka
+    try:
+        await check_rights(connection(kafka), configuration, lanes)
+    except KafkaError as error:
+        # Not every broker can be asked; and whatever is wrong with it, others will say.
+        _log.info("rights on Kafka are not known", error=repr(error))
 
 
 @contextlib.asynccontextmanager
@@ -274,7 +315,11 @@ async def working(configuration: Configuration) -> AsyncIterator[Worker]:
     """
     await check_broker(configuration.kafka)
     admin = TopicAdmin(connection(configuration.kafka), configuration)
-    counts = await admin.prepare(create=configuration.topics.create)
+    async with announced("Kafka to say what this client may do, and to make or list the topics"):
+        await _check_rights(configuration, range(configuration.topics.partitions))
+        counts = await admin.prepare(create=configuration.topics.create)
+        # Of topics that were just made, and of all lanes.
+        await _check_rights(configuration, range(counts[configuration.topics.state]))
     listener = await listen(configuration.http)
     worker = Worker(configuration, counts, admin.limits, listener)
     try:

@@ -20,7 +20,8 @@ METRICS = ("text/plain", "application/openmetrics-text")
 async def livez(context: Context, ask: Ask) -> HealthStatus:  # noqa: ARG001 - nothing to ask
     """Answer whether the worker makes progress."""
     if not context.health.live():
-        detail = "the worker makes no progress: look at its log, and start it anew"
+        _, reasons = context.health.ready()
+        detail = f"the worker makes no progress ({'; '.join(reasons)}): start it anew"
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail)
     return HealthStatus("live")
 

@@ -8,6 +8,7 @@ committed: that is the same path as taking a lane over from another worker, and 
 import asyncio
 import contextlib
 import itertools
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
@@ -87,6 +88,8 @@ class Lanes:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._unreadable: dict[int, Mapping[TopicPartition, str]] = {}
         self._generation = -1
+        self._moved_at = time.monotonic()
+        self._lane_moved_at: dict[int, float] = {}
         self.consumer: BatchConsumer | None = None
         self.handlers: tuple[object, ...] = ()
         """Kept alive for Faust, which holds its handlers by weak reference."""
@@ -97,6 +100,20 @@ class Lanes:
     def joined(self) -> bool:
         """Tell whether the group has given this worker its share."""
         return self._generation >= 0
+
+    def moved_at(self) -> float:
+        """Return when (s, monotonic) the lane that has stood longest moved on, or else the group.
+
+        A lane moves when it is driven, and when an attempt to open it ends.
+        """
+        if self.joined and not self._assigned:
+            # There are more workers than lanes: nothing has to move.
+            return time.monotonic()
+        return max(self._moved_at, min(self._lane_moved_at.values(), default=self._moved_at))
+
+    def moved(self, number: int) -> None:
+        """Take note that a lane moves on."""
+        self._lane_moved_at[number] = time.monotonic()
 
     def ready(self) -> Mapping[int, CampaignPartition]:
         """Return the partitions of campaigns that are here and up to date, by number."""
@@ -182,6 +199,7 @@ class Lanes:
     async def revoked(self) -> None:
         """Write everything down before the group is shared out anew."""
         self._rebalanced()
+        self._moved_at = time.monotonic()
         for number in self._assigned.keys() - self._lanes.keys():
             await self._cancel(number)
         await asyncio.gather(*(self._park(n, lane) for n, lane in list(self._lanes.items())))
@@ -211,6 +229,8 @@ class Lanes:
                 await self._drop(number)
         self._assigned = assigned
         self._forget_unassigned()
+        self._moved_at = time.monotonic()
+        self._lane_moved_at = dict.fromkeys(assigned, self._moved_at)
         self._assignor.held = set(assigned)
         for number in assigned:
             await self._cancel(number)
@@ -278,6 +298,7 @@ class Lanes:
         next_look = 0.0
         while not lane.parked:
             await lane.tick()
+            self.moved(number)
             if lane.has_written or clock() - opened_at >= REOPENED_WITHIN:
                 self._troubles.pop(number, None)
             self._flushed()
@@ -322,6 +343,7 @@ class Lanes:
             except FormatError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+                self.moved(number)
                 wait = _pause(attempt)
                 self._note_failure(number, as_loss("it was opened", error), wait)
                 await asyncio.sleep(wait)

@@ -7,7 +7,13 @@ from typing import Any
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
 from streams.configuration.models import Configuration
 from streams.domain import blocks
@@ -19,7 +25,8 @@ from streams.engine.limits import (
     MessageLimits,
     topic_settings,
 )
-from streams.errors import TopicError
+from streams.engine.rights import Right, describe_missing
+from streams.errors import RightsError, TopicError
 
 _log = structlog.get_logger(__name__)
 
@@ -97,8 +104,8 @@ class TopicAdmin:
                 cleaned up in a way that loses counts, or does not take what is written to it.
         """
         admin = AIOKafkaAdminClient(**self._connection)
-        await admin.start()
         try:
+            await admin.start()
             names = [each.name for each in wanted(self._configuration)]
             counts = await _partition_counts(admin, names)
             missing = [each for each in wanted(self._configuration) if each.name not in counts]
@@ -113,7 +120,7 @@ class TopicAdmin:
             self._check_cleanup(settings)
             self._check_sizes(settings)
         except KafkaError as error:
-            raise TopicError(f"topics cannot be made or listed: {error!r}") from error
+            raise TopicError(f"topics cannot be made or listed: Kafka answers {error!r}") from error
         finally:
             await admin.close()
         return counts
@@ -138,6 +145,9 @@ class TopicAdmin:
         for name, code, message, *_ in response.topic_errors:
             error = for_code(code)
             # Another worker that starts at the same moment may have been first.
+            if error in {TopicAuthorizationFailedError, ClusterAuthorizationFailedError}:
+                user = self._configuration.kafka.sasl.username
+                raise RightsError(describe_missing([Right("CREATE", "topic", name)], user))
             if code and error is not TopicAlreadyExistsError:
                 raise TopicError(f"topic {name} cannot be made: {message or error.__name__}")
 

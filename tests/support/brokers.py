@@ -49,7 +49,8 @@ class KafkaStartError(Exception):
 class KafkaBroker:
     """One Kafka: broker and controller in one process on loopback, data in a directory of its own.
 
-    `port` 0 takes a free one; the port stays the same over restarts. `heap` is Java's -Xmx. All
+    `port` 0 takes a free one; the port stays the same over restarts. `heap` is Java's -Xmx;
+    `properties` are lines that come after those of `server.properties`, and win. All
     methods block (use `asyncio.to_thread` where a test's event loop has to go on). `close` ends the
     process and removes the data; it also happens at the end of the interpreter.
 
@@ -65,8 +66,10 @@ class KafkaBroker:
         version: str | None = None,
         directory: Path | None = None,
         heap: str = HEAP,
+        properties: str = "",
     ) -> None:
         self.port = port
+        self.properties = properties
         self.heap = heap
         self.version = version or kafka_jars.tested_version()
         self.start_seconds = 0.0
@@ -182,6 +185,7 @@ class KafkaBroker:
             controller_port=controller_port,
             data=self.directory / "data",
         )
+        text += self.properties
         (self.directory / "server.properties").write_text(text)
 
     def _format(self, jars: str) -> None:
