@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from aiokafka.structs import TopicPartition
@@ -59,6 +60,67 @@ class Instruments(Protocol):
 
     def flushed(self, seconds: float) -> None:
         """A flush was committed."""
+
+
+class AfterCommit:
+    """Passes on what a lane tells of its work once that is committed, and never otherwise.
+
+    What a lane that was lost had not committed is done again, and told then.
+
+    Args:
+        instruments: are told.
+    """
+
+    def __init__(self, instruments: Instruments) -> None:
+        self._instruments = instruments
+        self._uncommitted: list[Callable[[], None]] = []
+
+    def take(self) -> Callable[[], None]:
+        """Hand out what was told up to now, to be called when that is committed."""
+        told, self._uncommitted = self._uncommitted, []
+
+        def commit() -> None:
+            for each in told:
+                each()
+
+        return commit
+
+    def counted(self, tally: Tally) -> None:
+        """Events were counted and skipped."""
+        self._uncommitted.append(partial(self._instruments.counted, tally))
+
+    def unrecognised(self, events: Mapping[str, int], groups: StatusGroups) -> None:
+        """Sends were counted that have a status, the key, which is in no group."""
+        self._uncommitted.append(partial(self._instruments.unrecognised, events, groups))
+
+    def lost(self, partition: TopicPartition, cause: str, records: int) -> None:
+        """Records cannot be read any more: told by whoever has committed that already."""
+        self._instruments.lost(partition, cause, records)
+
+    def rejected(self, rejected: Iterable[Rejected]) -> None:
+        """Records were put aside."""
+        self._uncommitted.append(partial(self._instruments.rejected, rejected))
+
+    def late(self, events: int) -> None:
+        """Events corrected closed windows."""
+        if events:
+            self._uncommitted.append(partial(self._instruments.late, events))
+
+    def folded(self, names: int, campaigns: int) -> None:
+        """So many events were counted under `__other__`, for their names or their campaigns."""
+        self._uncommitted.append(partial(self._instruments.folded, names, campaigns))
+
+    def decided(self, decided: Iterable[Transition], event_age: float) -> None:
+        """Transitions were decided, `event_age` seconds after the events came in."""
+        self._uncommitted.append(partial(self._instruments.decided, decided, event_age))
+
+    def evaluation_failed(self, failures: Iterable[EvaluationFailure]) -> None:
+        """Rules could not be evaluated for campaigns; that is so whether anything is committed."""
+        self._instruments.evaluation_failed(failures)
+
+    def flushed(self, seconds: float) -> None:
+        """A flush was committed."""
+        self._instruments.flushed(seconds)
 
 
 @dataclass(frozen=True, slots=True)

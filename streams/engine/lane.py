@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping
 from copy import copy
+from dataclasses import replace
 
 import orjson
 import structlog
@@ -25,7 +26,7 @@ from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
 from streams.engine.broker_clock import DISAGREES
 from streams.engine.isolation import BlockRecord, Isolation, Trial, UnprocessableError
-from streams.engine.job import Job
+from streams.engine.job import AfterCommit, Job
 from streams.engine.logs import Loss
 from streams.engine.progress import Progress
 from streams.engine.records import UNPROCESSABLE_KEY, Position, Positions
@@ -80,7 +81,8 @@ class Lane:
         self.partition = partition
         self.parked = False
         self.has_written = False
-        self._job = job
+        self._uncommitted = AfterCommit(job.instruments)
+        self._job = job = replace(job, instruments=self._uncommitted)
         self._writer = writer
         self._sources = sources
         self._progress = progress
@@ -366,7 +368,10 @@ class Lane:
         began = self._job.clock.wall()
         try:
             writes = self._collect(last=last)
+            # Now, before anything is told that belongs to the next flush.
+            tell = self._uncommitted.take()
             if not writes:
+                tell()
                 return
             self._progress.commit(writes, await self._writer.write(writes))
         except BaseException as error:
@@ -377,6 +382,7 @@ class Lane:
                 self._lose(WriteError(f"the flush did not end: {error!r}"))
             raise
         self.has_written = True
+        tell()
         self._isolation.forget_blocks(before=self._progress.next_in_log)
         self.partition.deliveries.flush_committed()
         self._job.instruments.flushed(self._job.clock.wall() - began)

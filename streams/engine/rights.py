@@ -7,6 +7,7 @@ none.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from aiokafka.protocol.transaction import EndTxnRequest
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from streams.configuration.models import Configuration
+from streams.engine.transaction_admin import NOT_NOW
 from streams.errors import BrokerUnavailableError, RightsError
 
 OPERATIONS = {
@@ -42,6 +44,8 @@ NOT_SAID = -(2**31)
 ANSWER_WITHIN = 5.0
 """Seconds for one question."""
 TRIES = 3
+COORDINATOR_PAUSES = (0.1, 0.3, 0.5, 1.0, 1.0, 1.0)
+"""Seconds between attempts to find a group's coordinator."""
 _NO_PRODUCER = 2**62
 REFUSALS = (
     ClusterAuthorizationFailedError,
@@ -180,7 +184,8 @@ async def _missing_on_groups(client: AIOKafkaClient, rights: Sequence[Right]) ->
         answers = [await _describe_group(client, each.name) for each in rights]
     except GroupAuthorizationFailedError:
         return list(rights)
-    except (IncompatibleBrokerVersion, NotImplementedError):
+    except (IncompatibleBrokerVersion, NotImplementedError, *NOT_NOW):
+        # It cannot be asked, or not now: then others will say so.
         return []
     return [
         right
@@ -191,9 +196,21 @@ async def _missing_on_groups(client: AIOKafkaClient, rights: Sequence[Right]) ->
 
 
 async def _describe_group(client: AIOKafkaClient, group: str) -> Any:
-    # By the coordinator, which has the group; found anew as long as there is none.
+    for pause in COORDINATOR_PAUSES:
+        # A new cluster makes its topic of groups when somebody asks for the first one.
+        with contextlib.suppress(*NOT_NOW):
+            return await _ask_coordinator(client, group)
+        await asyncio.sleep(pause)
+    return await _ask_coordinator(client, group)
+
+
+async def _ask_coordinator(client: AIOKafkaClient, group: str) -> Any:
     node = await client.coordinator_lookup(CoordinationType.GROUP, group)
-    return await client.send(node, DescribeGroupsRequest([group], True))
+    answer = await client.send(node, DescribeGroupsRequest([group], True))
+    for code, *_ in answer.groups:
+        if for_code(code) in NOT_NOW:
+            raise for_code(code)
+    return answer
 
 
 def _is_missing(code: int, refusal: type[KafkaError], allowed: int, right: Right) -> bool:

@@ -480,6 +480,7 @@ async def test_the_brokers_time_is_taken_where_the_topic_has_it(
     taken_in = MS - 3_600_000
     late = record(SOURCE, 0, send(), timestamp=taken_in, timestamp_type=timestamp_type)
     await bench.lane.take(Batch(SOURCE, 0, 0, [late]))
+    await bench.lane.hand_over()
     assert len(bench.gauges.rejections) == rejections
 
 
@@ -711,3 +712,46 @@ async def test_positions_of_partitions_that_are_not_read_now_are_kept() -> None:
         SOURCE: Position(4),
         elsewhere: Position(8, 9, UUID(int=1)),
     }
+
+
+async def test_what_was_not_committed_was_not_told_to_the_instruments() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)), b"no JSON")
+    assert (bench.gauges.events, bench.gauges.rejections) == (0, [])
+    bench.writer.fail()
+    with pytest.raises(WriteError):
+        await bench.lane.tick()
+    assert (bench.gauges.events, bench.gauges.rejections, bench.gauges.transitions) == (0, [], [])
+
+
+async def test_each_commit_is_told_by_itself() -> None:
+    bench = Bench()
+    let_go = bench.writer.hold()
+    await bench.take(SOURCE, send(), b"no JSON")
+    flush = asyncio.create_task(bench.lane.tick())
+    await asyncio.sleep(0.01)
+    # This one comes while the first two are on their way, and will be lost.
+    await bench.take(SOURCE, send(), b"nor this")
+    assert (bench.gauges.events, bench.gauges.rejections) == (0, [])
+    let_go.set()
+    await flush
+    assert bench.gauges.events == 1
+    assert [each.position for each in bench.gauges.rejections] == [1]
+    bench.writer.fail()
+    with pytest.raises(WriteError):
+        await bench.lane.tick()
+    assert (bench.gauges.events, len(bench.gauges.rejections)) == (1, 1)
+
+
+async def test_transitions_and_late_events_are_told_when_they_are_committed() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
+    await bench.settle()
+    let_go = bench.writer.hold()
+    flush = asyncio.create_task(bench.lane.tick())
+    await asyncio.sleep(0.01)
+    assert bench.gauges.transitions == []
+    let_go.set()
+    await flush
+    (transition,) = bench.gauges.transitions
+    assert transition.type == "campaign.alert.firing"
