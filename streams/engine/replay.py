@@ -30,6 +30,7 @@ from streams.engine.dead_letters import (
     parse,
 )
 from streams.engine.recovery import reading
+from streams.engine.rights import REFUSALS, Right, describe_missing
 from streams.engine.writer import BATCH_BYTES, Record, Writes, send_records
 from streams.errors import TopicError, UserError
 
@@ -52,6 +53,11 @@ class Replayed:
     sent: int
     before: int
     truncated: int = 0
+
+
+def replay_id(group_id: str) -> str:
+    """Return the transactional id of replays: there is one at a time."""
+    return f"{group_id}-dead-letter-replay"
 
 
 class DeadLetterTopic:
@@ -127,7 +133,7 @@ class DeadLetterTopic:
         if self._exact:
             kafka = self._configuration.kafka
             settings |= {
-                "transactional_id": f"{kafka.group_id}-dead-letter-replay",
+                "transactional_id": replay_id(kafka.group_id),
                 "transaction_timeout_ms": int(kafka.transaction_timeout * 1000),
                 # The record may have fitted into its topic only because it was compressed.
                 "compression_type": "gzip",
@@ -142,6 +148,10 @@ class DeadLetterTopic:
     async def _start(self, producer: AIOKafkaProducer) -> None:
         try:
             await producer.start()
+        except REFUSALS as error:
+            kafka = self._configuration.kafka
+            right = Right("WRITE", "transactional-id", replay_id(kafka.group_id))
+            raise ReplayError(describe_missing([right], kafka.sasl.username)) from error
         except KafkaError as error:
             hint = "a broker without transactions needs kafka.guarantee: at-least-once"
             raise ReplayError(

@@ -23,7 +23,7 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
     for_code,
 )
-from aiokafka.protocol.admin import DescribeGroupsRequest
+from aiokafka.protocol.admin import DescribeGroupsResponse_v3
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.transaction import EndTxnRequest
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
@@ -206,7 +206,7 @@ async def _describe_group(client: AIOKafkaClient, group: str) -> Any:
 
 async def _ask_coordinator(client: AIOKafkaClient, group: str) -> Any:
     node = await client.coordinator_lookup(CoordinationType.GROUP, group)
-    answer = await client.send(node, DescribeGroupsRequest([group], True))
+    answer = await client.send(node, GroupRights(group))
     for code, *_ in answer.groups:
         if for_code(code) in NOT_NOW:
             raise for_code(code)
@@ -313,3 +313,35 @@ class TopicRights(Request[TopicRightsRequest]):  # type: ignore[misc] # aiokafka
     def build(self, request_struct_class: type[TopicRightsRequest]) -> TopicRightsRequest:
         """Put the request together."""
         return request_struct_class(self._names, False, False, True)
+
+
+class GroupRightsRequest(RequestStruct):  # type: ignore[misc] # aiokafka has no types
+    """`DescribeGroupsRequest.json` of Apache Kafka, version 3.
+
+    aiokafka 0.14 has it with the response of version 2, which leaves out what is allowed.
+    """
+
+    API_KEY = 15
+    API_VERSION = 3
+    RESPONSE_TYPE = DescribeGroupsResponse_v3
+    SCHEMA = Schema(
+        ("groups", Array(String("utf-8"))),
+        ("include_authorized_operations", Boolean),
+    )
+
+
+class GroupRights(Request[GroupRightsRequest]):  # type: ignore[misc] # aiokafka has no types
+    """Asks the coordinator of a consumer group what may be done with it.
+
+    Args:
+        group: the group.
+    """
+
+    API_KEY = 15
+
+    def __init__(self, group: str) -> None:
+        self._group = group
+
+    def build(self, request_struct_class: type[GroupRightsRequest]) -> GroupRightsRequest:
+        """Put the request together."""
+        return request_struct_class([self._group], True)

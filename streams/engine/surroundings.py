@@ -18,6 +18,8 @@ _log = structlog.get_logger(__name__)
 
 LOOK_EVERY = 3.0
 """Seconds between two looks."""
+USUAL = 10.0
+"""Seconds that a worker may need to join its group and to read its state back, without a word."""
 REPEAT_AFTER = 60.0
 """Seconds after which the same is logged once more."""
 ANNOUNCE_AFTER = 5.0
@@ -76,15 +78,17 @@ class Surroundings:
 
     async def watch(self) -> None:
         """Look again and again; never returns."""
+        since = time.monotonic()
         while True:
             await asyncio.sleep(LOOK_EVERY)
             waiting = self._waiting()
             if waiting:
                 await self._look()
-                self._log(self.hindrances or waiting)
+                if self.hindrances or time.monotonic() - since > USUAL:
+                    self._log(self.hindrances or waiting)
             else:
                 self.hindrances, self.broker_answers = [], True
-                self._logged = []
+                self._logged, since = [], time.monotonic()
 
     async def _look(self) -> None:
         try:

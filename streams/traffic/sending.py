@@ -14,12 +14,14 @@ from typing import Any, Self
 import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
     InvalidTimestampError,
     KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
     RecordTooLargeError,
+    TopicAuthorizationFailedError,
 )
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -173,6 +175,11 @@ class Sender:
                 f"cannot reach Kafka at {self._servers}: check kafka.bootstrap_servers "
                 "and that the broker is running"
             ) from error
+        except ClusterAuthorizationFailedError as error:
+            raise BrokerUnavailableError(
+                "Kafka does not give this client the right to IDEMPOTENT_WRITE on cluster (or, since "
+                f"2.8, to WRITE on topic {self._topic}): grant it, as docs/acls.md says"
+            ) from error
         except KafkaError as error:
             hint = "; a broker without transactions needs kafka.guarantee: at-least-once"
             raise BrokerUnavailableError(
@@ -186,7 +193,7 @@ class Sender:
         partitions = cluster.partitions_for_topic(self._topic)
         if not partitions:
             raise TopicError(
-                f"there is no topic {self._topic} at {self._servers}: "
+                f"there is no topic {self._topic} at {self._servers}, or no right to WRITE on it: "
                 "make it with `campaign-streams topics create`"
             )
         self._partitions = sorted(partitions)
@@ -231,7 +238,13 @@ class Sender:
         # one that the broker does not like.
         if not isinstance(error, _ABOUT_ONE_BATCH):
             self._lost = error
-        self.account.fail(_words(error), count, place)
+        words = _words(error)
+        if isinstance(error, TopicAuthorizationFailedError):
+            words = (
+                f"Kafka does not give this client the right to WRITE on topic {self._topic}: "
+                "grant it, as docs/acls.md says"
+            )
+        self.account.fail(words, count, place)
 
 
 def _words(error: BaseException) -> str:

@@ -89,7 +89,7 @@ async def test_the_rights_of_the_page_are_enough(
         return dead == 1 and (await worker.ask("/v1/campaigns/enough")).status == 200
 
     await until(counted)
-    assert "waiting" not in worker.log
+    assert "the right to" not in worker.log
     assert worker.stop() == 0
 
 
