@@ -177,8 +177,8 @@ class Sender:
             ) from error
         except ClusterAuthorizationFailedError as error:
             raise BrokerUnavailableError(
-                "Kafka does not give this client the right to IDEMPOTENT_WRITE on cluster (or, since "
-                f"2.8, to WRITE on topic {self._topic}): grant it, as docs/acls.md says"
+                "Kafka does not give this client the right to IDEMPOTENT_WRITE on cluster (or, "
+                f"since 2.8, to WRITE on topic {self._topic}): grant it, as docs/acls.md says"
             ) from error
         except KafkaError as error:
             hint = "; a broker without transactions needs kafka.guarantee: at-least-once"
