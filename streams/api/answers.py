@@ -33,10 +33,14 @@ class Rates(Struct):
 
 
 class Totals(Struct, kw_only=True):
-    """Counts by send status, engagement by event type, and what they add up to."""
+    """Counts by send status, engagement by event type, and what they add up to.
+
+    `unrecognised` attempts have a status that is in no group; it is left out where there are none.
+    """
 
     counts: dict[str, int]
     attempts: int
+    unrecognised: int | UnsetType = UNSET
     rates: Rates
     engagement: dict[str, int]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import UNSET
 
 from streams.api.answers import CorrectedTotals, Group, Rates, Totals, Window
 from streams.domain.counts import (
@@ -56,6 +57,7 @@ def figures(summary: Summary) -> dict[str, Any]:
     return {
         "counts": summary.counts,
         "attempts": summary.attempts,
+        "unrecognised": summary.unrecognised or UNSET,
         "rates": Rates(summary.rates["failure"], summary.rates["throttled"]),
         "engagement": summary.engagement,
     }

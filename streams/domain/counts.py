@@ -122,11 +122,13 @@ def _add(target: Counts, counts: Counts) -> int:
 class Summary:
     """Counts as people ask for them.
 
-    Rates are shares of `attempts`, and null where there are none.
+    Rates are shares of `attempts`, and null where there are none. `unrecognised` attempts have a
+    status that is in no group.
     """
 
     counts: dict[str, int]
     attempts: int
+    unrecognised: int
     rates: dict[str, float | None]
     engagement: dict[str, int]
 
@@ -174,6 +176,7 @@ def summary_of(
     return Summary(
         counts=dict(sorted(sends.items())),
         attempts=attempts,
+        unrecognised=totals["unrecognised"],
         rates={
             group: totals[group] / attempts if attempts else None
             for group in ("success", "failure", "throttled")

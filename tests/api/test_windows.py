@@ -53,6 +53,18 @@ async def test_the_shape_is_the_contract_s(start: StartApi) -> None:
     }
 
 
+async def test_attempts_in_no_group_are_told(start: StartApi) -> None:
+    held = holder()
+    held.add("c", T0, counts({"SUCCESS": 6, "Success": 3, "failed": 1}, "0"))
+    held.add("known", T0, counts({"SUCCESS": 6}))
+    api = await start(held)
+    (window,) = (await api.get("/v1/campaigns/c/windows?by=treatment_id"))["windows"]
+    assert (window["attempts"], window["unrecognised"]) == (10, 4)
+    assert window["groups"][0]["unrecognised"] == 4
+    rows = (await api.get("/v1/campaigns?active_within=100h"))["campaigns"]
+    assert {row["campaign_id"]: row.get("unrecognised") for row in rows} == {"c": 4, "known": None}
+
+
 async def test_without_attempts_rates_are_null(start: StartApi) -> None:
     held = holder()
     held.add("c", T0, counts({"QUIET_TIME": 3}))
