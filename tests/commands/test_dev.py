@@ -92,6 +92,20 @@ async def test_recorded_events_are_counted_and_ctrl_c_is_clean(
 
 
 @pytest.mark.embedded
+async def test_a_campaign_does_not_steer_the_terminal(tmp_path: Path, running: list[Dev]) -> None:
+    file = tmp_path / "events.json"
+    campaign = "\x1b[31m\u202ered\r\x9b"
+    now = int(time.time() * 1000)
+    file.write_bytes(b"".join(event(campaign, "FAILURE", now - n) for n in range(100)))
+    dev = Dev("--events", str(file), "--now")
+    running.append(dev)
+    line = dev.wait_for("FIRING")
+    assert "\\x1b[31m\\u202ered\\r\\x9b" in line
+    assert line.rstrip("\n").isprintable()
+    assert dev.interrupt() == 0
+
+
+@pytest.mark.embedded
 @pytest.mark.long
 def test_a_simulated_incident_fires_and_resolves(running: list[Dev]) -> None:
     dev = Dev()
