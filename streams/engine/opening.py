@@ -271,6 +271,17 @@ class Opening:
         # Where a partition that was never read begins is found out when the lane is placed.
         return {each: Position(0) for each in partitions} | known
 
+    def _check_never_written(self, kept: Positions) -> None:
+        """See that nothing was counted whose state is gone: offsets with topic ids are ours."""
+        ours = sorted(each for each, at in kept.items() if at.topic_id is not None)
+        if ours:
+            topic, number = ours[0]
+            raise LaneLostError(
+                f"topic {self.job.topics.state} (topics.state) has nothing of what was counted of "
+                f"{topic}-{number} up to offset {kept[ours[0]].offset}: if it was deleted and made "
+                "anew, restore it, or count anew as docs/operations.md says"
+            )
+
     async def _known(
         self, partitions: set[TopicPartition], written: Mapping[TopicPartition, Position]
     ) -> dict[TopicPartition, Position]:
@@ -286,11 +297,23 @@ class Opening:
             return known
         committed = await committed_offsets(self._connection, self._group_id, partitions)
         kept = {each: from_committed(at) for each, at in committed.items()}
+        if not written:
+            self._check_never_written(kept)
         if self._exactly_once:
             return {**kept, **known}
-        # A group forgets offsets with the topic: the next one is read from its beginning.
-        forgotten = {p: Position(0, at.event_time, at.topic_id) for p, at in known.items()}
-        return {**forgotten, **kept}
+        # A group forgets offsets with the topic: the next one is read from its beginning. And the
+        # embedded broker's keeps nothing but offsets.
+        return {
+            each: _with_log(kept.get(each, Position(0)), known.get(each, Position(0)))
+            for each in kept.keys() | known.keys()
+        }
+
+
+def _with_log(kept: Position, written: Position) -> Position:
+    """Complete what a group kept with what the state has of the same partition."""
+    if kept.topic_id is not None:
+        return kept
+    return Position(kept.offset, kept.event_time or written.event_time, written.topic_id)
 
 
 class _Blocks:

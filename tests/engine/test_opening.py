@@ -5,11 +5,12 @@ import re
 import time
 from dataclasses import dataclass, field
 from typing import Any, cast
+from uuid import UUID
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaProducer
-from aiokafka.structs import TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.domain.campaigns import Campaigns
 from streams.domain.deliveries import Delivery
@@ -22,10 +23,10 @@ from streams.engine.lane import Lane
 from streams.engine.limits import MessageLimits
 from streams.engine.logs import LogFinder
 from streams.engine.opening import Opening
-from streams.engine.records import POSITIONS_KEY
-from streams.engine.writer import Writer
+from streams.engine.records import POSITIONS_KEY, Position, as_committed
+from streams.engine.writer import LaneLostError, Writer
 from streams.errors import FormatError
-from tests.support.brokers import RunningBroker
+from tests.support.brokers import KafkaBroker, RunningBroker
 from tests.support.lanes import Gauges, KeepingWriter
 from tests.support.partitions import WATCH, counts, window_counts
 from tests.support.topics import create_topic
@@ -163,3 +164,22 @@ async def test_a_record_that_was_replaced_may_be_broken(state: State) -> None:
     assert kept == Delivery("d", "a.1", "ops", "c", "a", 1, "{}", 0.0, 0.0)
     assert len(lane.partition.table) == 1
     await lane.close()
+
+
+@pytest.mark.kafka  # the embedded broker keeps no metadata of offsets
+async def test_state_that_is_gone_is_named(kafka: KafkaBroker, unique: str) -> None:
+    state = State(RunningBroker("kafka", kafka.address), unique)
+    await state.write()
+    source = TopicPartition(f"{state.prefix}-events", LANE)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=state.broker.address, group_id=state.prefix, enable_auto_commit=False
+    )
+    async with consumer:
+        consumer.assign([source])
+        await consumer.commit({source: OffsetAndMetadata(7, "")})
+        lane = await state.open()
+        assert lane.positions[source].offset == 7, "where an operator wants it to begin"
+        await lane.close()
+        await consumer.commit({source: as_committed(Position(7, 0, UUID(int=1), 0))})
+    with pytest.raises(LaneLostError, match=r"-state .*-events-1 up to offset 7.*operations\.md"):
+        await state.open()

@@ -208,3 +208,86 @@ async def test_records_deleted_ahead_of_the_worker(
     await no_lag(worker, source)
     assert await lost(worker, "expired") == 600
     assert worker.log.count("records were deleted before they were read") == 2
+
+
+@pytest.mark.kafka
+async def test_topic_made_anew_with_more_partitions_under_load_and_two_workers(
+    kafka: KafkaBroker, unique: str, new_worker: NewWorker
+) -> None:
+    settings = settings_for(RunningBroker("kafka", kafka.address), unique)
+    source = settings["topics"]["source"]
+    await create_topic(kafka.address, source, PARTITIONS)
+    workers = [await new_worker(settings, name).ready() for name in ("a", "b")]
+    await send(kafka.address, settings, 60_000)
+    await recreate(kafka.address, source, 6)
+    async with Sender(kafka.address, source) as sender:
+        await sender.send(events(9_000, range(6)))
+
+    async def level() -> bool:
+        found = {name: at for each in workers for name, at in (await lag(each, source)).items()}
+        return len(found) == 6 and not any(found.values())
+
+    await until(level)
+    total = await total_of(workers[0])
+    assert total is not None
+    lost_of_old = sum([await lost(each, "topic-recreated") for each in workers])
+    assert 9_000 < total <= 69_000 - lost_of_old
+    async with Sender(kafka.address, source) as sender:
+        await sender.send(events(600, range(6)))
+    await counted(workers[1], total + 600)
+
+
+@pytest.mark.kafka
+async def test_keyed_topic_made_anew_with_another_number_of_partitions_is_not_read(
+    kafka: KafkaBroker, unique: str, new_worker: NewWorker
+) -> None:
+    settings = settings_for(RunningBroker("kafka", kafka.address), unique, source={"keyed": True})
+    source = settings["topics"]["source"]
+    await create_topic(kafka.address, source, PARTITIONS)
+    await send(kafka.address, settings, 1_000)
+    worker = await new_worker(settings).ready()
+    await counted(worker, 1_000)
+    for partitions in (2, 6):
+        await recreate(kafka.address, source, partitions)
+        await send(kafka.address, settings, 500, 0, 1)
+
+        async def refused() -> bool:
+            answer = await worker.ask("/readyz")
+            why = f"has {partitions} partitions"  # noqa: B023 - asked at once
+            return answer.status == 503 and why in answer.json["detail"]
+
+        await until(refused)
+    assert await total_of(worker) == 1_000
+    await recreate(kafka.address, source)
+    await send(kafka.address, settings, 500)
+    await counted(worker, 1_500)
+    await worker.ready()
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("role", ["keyed", "state", "alerts"])
+async def test_an_internal_topic_made_anew_is_named(
+    kafka: KafkaBroker, unique: str, new_worker: NewWorker, role: str
+) -> None:
+    settings = settings_for(RunningBroker("kafka", kafka.address), unique)
+    await create_topic(kafka.address, settings["topics"]["source"], PARTITIONS)
+    await send(kafka.address, settings, 1_000)
+    worker = await new_worker(settings).ready()
+    await counted(worker, 1_000)
+    name = settings["topics"][role]
+    await delete_topic(kafka.address, name)
+    await send(kafka.address, settings, 400)
+
+    async def named() -> bool:
+        answer = await worker.ask("/readyz")
+        return answer.status == 503 and name in answer.json["detail"]
+
+    if role != "alerts":  # which nobody writes to now
+        await until(named)
+    await create_topic(kafka.address, name, PARTITIONS, cleanup_policy="compact")
+    if role == "alerts":
+        await counted(worker, 1_400)
+    else:
+        await asyncio.sleep(5)
+        await until(named)
+    assert worker.process.running
