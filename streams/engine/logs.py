@@ -33,6 +33,9 @@ from streams.engine.transaction_admin import UNSUPPORTED
 
 FIND_WITHIN = 10.0
 """Seconds for all questions about some logs."""
+LOOKS, LOOK_AGAIN_AFTER = 5, 0.2
+"""How often, and how many seconds apart, to look for a topic: what was just made is not known to
+every broker at once."""
 EARLIEST, LATEST = -2, -1
 READ_UNCOMMITTED = 0
 
@@ -137,6 +140,13 @@ class LogFinder:
         Raises:
             KafkaError, OSError: if the brokers do not say.
         """
+        for _ in range(LOOKS - 1):
+            if await self._missing() is None:
+                return None
+            await asyncio.sleep(LOOK_AGAIN_AFTER)
+        return await self._missing()
+
+    async def _missing(self) -> str | None:
         topics = self._topics
         needed = {
             "topics.keyed": (topics.keyed, 0),
