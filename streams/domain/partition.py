@@ -60,14 +60,17 @@ class EvaluationFailure(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A campaign to evaluate though there are no new hits.
+    """When to evaluate a campaign again that has no alert.
 
     Attributes:
-        events: as soon as it has so many, of all kinds, in all open windows together.
+        events: though there are no new hits, as soon as it has so many, of all kinds, in all open
+            windows together.
+        events_with_hits: if there are new hits; with fewer events they change nothing.
         window: the newest window that was open when this was known; s.
     """
 
     events: int
+    events_with_hits: int
     window: int
 
 
@@ -99,6 +102,8 @@ class CampaignPartition:
         self._growing: set[str] = set()
         """Campaigns that wait, and have new counts."""
         self._waiting: dict[str, Waiting] = {}
+        self._open_then: set[int] = set()
+        """The open windows at the last evaluation."""
         self._seen_windows = -1, -1
         """The table's generation, and the window that event time was in, at the last evaluation."""
         self._failures: list[EvaluationFailure] = []
@@ -175,7 +180,7 @@ class CampaignPartition:
             decided += self._owe(self.alerts.tick(now), now)
         # The rate may be too high as before, where an alert expired.
         for campaign_id in watched - self.alerts.watched:
-            self._wait(campaign_id, starts, 1)
+            self._wait(campaign_id, starts, 1, 1)
         return decided
 
     def _follow_windows(self, open_starts: list[int]) -> None:
@@ -188,13 +193,15 @@ class CampaignPartition:
         self.alerts.roll(open_starts)
         # Which window is the newest of an alert may have changed, and that without new counts.
         self._suspects.update(self.alerts.watched)
-        if open_starts:
+        if not self._open_then <= set(open_starts) and open_starts:
+            # There are fewer events in open windows than there were.
             since = open_starts[0] - self._lookback * self.watch.windows.size
             self._waiting = {
-                name: Waiting(0, waiting.window)
+                name: Waiting(0, 0, waiting.window)
                 for name, waiting in self._waiting.items()
                 if waiting.window > since
             }
+        self._open_then = set(open_starts)
 
     def _newest_window(self) -> int:
         """Return the start (s) of the window that the newest event time of all feeders is in."""
@@ -204,20 +211,41 @@ class CampaignPartition:
         """Hand out the campaigns to evaluate: suspects, and those that have waited long enough."""
         suspects, self._suspects = self._suspects, set()
         growing, self._growing = self._growing, set()
-        for campaign_id in growing - suspects:
+        watched = self.alerts.watched
+        due = {name for name in suspects if name in watched or self._hits_matter(name, open_starts)}
+        for campaign_id in growing - due:
             waiting = self._waiting.get(campaign_id)
             if waiting and self._events(campaign_id, open_starts) >= waiting.events:
-                suspects.add(campaign_id)
-        return suspects
+                due.add(campaign_id)
+        return due
+
+    def _hits_matter(self, campaign_id: str, open_starts: list[int]) -> bool:
+        waiting = self._waiting.get(campaign_id)
+        if waiting is None:
+            return True
+        if self._events(campaign_id, open_starts) >= waiting.events_with_hits:
+            return True
+        # The hits count as soon as there are enough attempts, whatever these are.
+        soonest = min(waiting.events, waiting.events_with_hits)
+        self._waiting[campaign_id] = waiting._replace(events=soonest)
+        return False
 
     def _events(self, campaign_id: str, open_starts: list[int]) -> int:
         return sum([self.table.events(campaign_id, start) for start in open_starts])
 
-    def _wait(self, campaign_id: str, open_starts: list[int], attempts: int) -> None:
-        """Evaluate a campaign again when it has so many more attempts, hits among them or not."""
+    def _wait(self, campaign_id: str, open_starts: list[int], attempts: int, lacks: int) -> None:
+        """Evaluate a campaign again when it has so many more attempts.
+
+        Args:
+            campaign_id: the campaign.
+            open_starts: of the open windows (s), newest first.
+            attempts: how many more, hits among them or not.
+            lacks: how many more with hits among them.
+        """
         if open_starts:
-            events = self._events(campaign_id, open_starts) + attempts
-            self._waiting[campaign_id] = Waiting(events, open_starts[0])
+            events = self._events(campaign_id, open_starts)
+            waiting = Waiting(events + attempts, events + lacks, open_starts[0])
+            self._waiting[campaign_id] = waiting
 
     def _consider(self, campaign_id: str, starts: list[int], now: float) -> Iterator[Transition]:
         """Hold the rules against a campaign's open windows, newest first."""
@@ -226,31 +254,36 @@ class CampaignPartition:
             # A rate over campaigns that have nothing in common is no campaign's.
             return
         windows = self._windows_of(campaign_id, starts)
-        newest, waits = self._newest_window(), []
+        newest, waits, lacks = self._newest_window(), [], []
         for rule in self.watch.rules:
             if not rule.matches_campaign(campaign_id):
                 continue
             if not rule.matches_app(windows.app_id):
                 # It may turn out to be another one.
                 waits.append(1)
+                lacks.append(1)
                 continue
-            for history in self._histories(rule, windows):
+            windows_of_rule = self._history(rule, windows)
+            for history in self._scopes(rule, windows_of_rule):
                 if history.waits_for is not None:
                     waits.append(history.waits_for)
                 transition = self.alerts.evaluate(rule, history, now, newest)
                 if transition is not None:
                     yield transition
+            lacks.append(windows_of_rule.lacks())
         if waits:
-            self._wait(campaign_id, starts, min(waits))
+            self._wait(campaign_id, starts, min(waits), min(lacks))
 
     def _windows_of(self, campaign_id: str, open_starts: list[int]) -> CampaignWindows:
         cells = list(self.table.cells(campaign_id, open_starts))
         app_id = next((cell.app_id for _, cell in cells if cell.app_id is not None), None)
         return CampaignWindows(campaign_id, app_id, cells, lambda: self._closed.cells(campaign_id))
 
-    def _histories(self, rule: Rule, windows: CampaignWindows) -> Iterator[ScopeHistory]:
+    def _history(self, rule: Rule, windows: CampaignWindows) -> History:
+        return History(rule, windows, self.watch.groups, self.watch.windows.size)
+
+    def _scopes(self, rule: Rule, history: History) -> Iterator[ScopeHistory]:
         """Yield what a campaign's windows say to a rule, for each scope."""
-        history = History(rule, windows, self.watch.groups, self.watch.windows.size)
         return history.scopes(lambda scope: self.alerts.told_through(rule, scope))
 
     def _owe(self, decided: Iterable[Transition], now: float) -> Iterator[Transition]:
@@ -315,9 +348,10 @@ class CampaignPartition:
         starts = self.table.open_starts()[::-1]
         self._closed.update(starts)
         self._seen_windows = self.table.generation, self._newest_window()
+        self._open_then = set(starts)
         for start in [*self._closed.starts, *reversed(starts)]:
             for campaign_id in self.table.campaigns_with(self._hits, start):
-                self._waiting[campaign_id] = Waiting(0, start)
+                self._waiting[campaign_id] = Waiting(0, 0, start)
         self.alerts.resume(now)
         for alert in self.alerts.of_open_windows():
             try:
@@ -331,7 +365,7 @@ class CampaignPartition:
         windows = self._windows_of(alert.scope.campaign_id, open_starts)
         history = None
         if rule is not None and rule.matches(windows.campaign_id, windows.app_id):
-            known = {each.scope: each for each in self._histories(rule, windows)}
+            known = {each.scope: each for each in self._scopes(rule, self._history(rule, windows))}
             history = known.get(alert.scope)
         self.alerts.refresh(alert, rule, history, open_starts, self._newest_window())
 

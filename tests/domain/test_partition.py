@@ -373,7 +373,10 @@ class Attentive(CampaignPartition):
 
     def apply(self, block: Block, offset: int, now: float) -> None:
         super().apply(block, offset, now)
-        self._suspects.update(_touched(block, self.table.open_starts()))
+        self._touched = _touched(block, self.table.open_starts())
+
+    def _take_suspects(self, open_starts: list[int]) -> set[str]:
+        return super()._take_suspects(open_starts) | self._touched
 
 
 def _touched(block: Block, open_starts: Iterable[int]) -> set[str]:
