@@ -8,7 +8,7 @@ import cramjam
 import orjson
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.util import calc_crc32c, encode_varint
+from aiokafka.record.util import calc_crc32c
 
 from streams.configuration.load import read
 from streams.engine.codecs import MOST_UNPACKED
@@ -103,17 +103,24 @@ def send(campaign_id: str) -> SourceRecord:
 
 def bomb() -> bytes:
     """A batch of one record: some ten kilobytes of zstd, more than is unpacked."""
-    head = bytearray()
     size = MOST_UNPACKED + 1
-    for number in (0, 0, 0, -1, size):
-        encode_varint(head.append, number)
-    record = bytearray()
-    encode_varint(record.append, len(head) + size + 1)
+    # Attributes, time and offset after the batch's, no key, and the length of the value.
+    head = b"\0" + b"".join(varint(number) for number in (0, 0, -1, size))
+    record = varint(len(head) + size + 1)
     compressor = cramjam.zstd.Compressor(3)
-    compressor.compress(bytes(record + head))
+    compressor.compress(record + head)
     compressor.compress(bytes(size))
     compressor.compress(b"\0")
     return batch_of(ZSTD, bytes(compressor.finish()))
+
+
+def varint(number: int) -> bytes:
+    """An integer as Kafka's records have it: zigzag, seven bits a byte, the lowest first."""
+    rest, written = (number << 1) ^ (number >> 63), bytearray()
+    while rest > 0x7F:
+        written.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    return bytes((*written, rest))
 
 
 def batch_of(codec: int, records: bytes) -> bytes:
