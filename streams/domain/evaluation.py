@@ -5,6 +5,7 @@ to it, newest first, until there are enough, as far back as the rule allows.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import reduce
 from typing import NamedTuple
 
 from streams.domain.counts import Cell, StatusGroups
@@ -114,20 +115,23 @@ class History:
         waits: list[int] = []
         least = self._rule.min_attempts
         for last, alone in of_it.items():
-            start, seen, without_oldest = last, alone, 0
-            if seen.attempts < least:
+            start, attempts, hits, without_oldest = last, alone.attempts, alone.hits, 0
+            parts: list[Observation] = []
+            if attempts < least:
                 oldest = max(told + 1, last - (self._rule.lookback_windows - 1) * self._size)
                 for before, more in self._before(scope, of_it, last, oldest):
-                    start, without_oldest, seen = before, seen.attempts, seen.plus(more)
-                    if seen.attempts >= least:
+                    start, without_oldest = before, attempts
+                    attempts, hits = attempts + more.attempts, hits + more.hits
+                    parts.append(more)
+                    if attempts >= least:
                         break
-            if seen.attempts >= least:
-                enough.append(Stretch(start, last, seen))
-            if seen.hits and last <= told:
+            if attempts >= least:
+                enough.append(Stretch(start, last, reduce(Observation.plus, parts, alone)))
+            if hits and last <= told:
                 waits.append(1)
-            elif seen.hits and seen.attempts < least:
-                waits.append(least - seen.attempts)
-            elif seen.hits and start < last:
+            elif hits and attempts < least:
+                waits.append(least - attempts)
+            elif hits and start < last:
                 waits.append(least - without_oldest)
         return ScopeHistory(scope, self._app_id, of_it, enough, min(waits, default=None))
 
