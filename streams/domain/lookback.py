@@ -88,6 +88,10 @@ class ClosedWindows:
             self._newest[name] = max(start, self._newest.get(name, start))
             self._cells.get(name, {}).pop(start, None)
 
+    def __contains__(self, campaign_id: str) -> bool:
+        """Tell whether a campaign has counts in any of them."""
+        return campaign_id in self._newest
+
     def cells(self, campaign_id: str) -> Iterator[tuple[int, Cell]]:
         """Yield a campaign's counts in closed windows within reach, newest first."""
         newest = self._newest.get(campaign_id)

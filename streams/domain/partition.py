@@ -96,6 +96,7 @@ class CampaignPartition:
         self.receivers = ReceiverBook()
         self._rules = {rule.name: rule for rule in watch.rules}
         self._hits = Hits(watch.rules, watch.groups)
+        self._least_attempts = min((rule.min_attempts for rule in watch.rules), default=1)
         self._lookback = max((rule.lookback_windows for rule in watch.rules), default=1)
         self._closed = ClosedWindows(self.table, watch.windows.size, self._lookback)
         self._suspects: set[str] = set()
@@ -253,6 +254,10 @@ class CampaignPartition:
         if campaign_id == OTHER:
             # A rate over campaigns that have nothing in common is no campaign's.
             return
+        lacking = self._least_attempts - self._events(campaign_id, starts)
+        if lacking > 0 and not self._has_history(campaign_id):
+            self._wait(campaign_id, starts, lacking, lacking)
+            return
         windows = self._windows_of(campaign_id, starts)
         newest, waits, lacks = self._newest_window(), [], []
         for rule in self.watch.rules:
@@ -273,6 +278,10 @@ class CampaignPartition:
             lacks.append(windows_of_rule.lacks())
         if waits:
             self._wait(campaign_id, starts, min(waits), min(lacks))
+
+    def _has_history(self, campaign_id: str) -> bool:
+        """Tell whether a campaign has an alert, or counts in closed windows within reach."""
+        return campaign_id in self.alerts.watched or campaign_id in self._closed
 
     def _windows_of(self, campaign_id: str, open_starts: list[int]) -> CampaignWindows:
         cells = list(self.table.cells(campaign_id, open_starts))
