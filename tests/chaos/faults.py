@@ -9,7 +9,7 @@ import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import orjson
 from aiokafka.errors import KafkaError
@@ -38,6 +38,18 @@ STARTS = 3
 """Attempts to start a broker."""
 
 
+class Account(Protocol):
+    """Whoever counts the source topic independently, and has to know what becomes of it."""
+
+    async def renew_source(self, away: float) -> None:
+        """Make the source topic anew when it was away for so many seconds, and all is counted."""
+        ...
+
+    async def expire_source(self, share: float) -> int:
+        """Delete that share of what no worker has read; return how many records that were."""
+        ...
+
+
 @dataclass(frozen=True)
 class Scene:
     """What a fault has to do with, and its own chance."""
@@ -45,6 +57,7 @@ class Scene:
     system: System
     traffic: Traffic
     chance: random.Random
+    account: Account | None
 
     def note(self, text: str) -> None:
         """Write down what is done."""
@@ -396,7 +409,8 @@ async def _send_hostile(scene: Scene) -> None:
         [poisoned] * scene.chance.randint(1, 5),
         [scene.chance.choice(oversized(record.partition, unpacked(event)))],
     ]
-    async with HostileSender(scene.system.kafka.address, scene.system.topic("source")) as sender:
+    address, source = scene.system.kafka.address, scene.system.topic("source")
+    async with scene.traffic.turn, HostileSender(address, source) as sender:
         await sender.send(scene.chance.choice(kinds))
 
 
@@ -406,6 +420,38 @@ async def flood(scene: Scene) -> None:
     scene.traffic.flood = True
     await scene.wait(2, 6)
     scene.traffic.flood = False
+
+
+# The source topic
+
+
+async def topic_anew(scene: Scene) -> None:
+    """Workers may be gone meanwhile: then it is the topic's id that tells them."""
+    assert scene.account is not None
+    gone = scene.chance.random() < 0.3
+    async with scene.traffic.held():
+        await scene.account.renew_source(scene.chance.uniform(0, 8))
+        scene.note("the source topic was made anew")
+        if gone:
+            names = scene.system.running()
+            scene.note(f"kill -9 {names}")
+            for name in names:
+                scene.system.kill(name)
+    await scene.wait(1, 4)
+
+
+async def source_expired(scene: Scene) -> None:
+    assert scene.account is not None
+    with contextlib.ExitStack() as held:
+        for name in NAMES:
+            held.enter_context(scene.system.down(name))
+        for name in scene.system.running():
+            scene.system.kill(name)
+        await scene.wait(2, 5)
+        async with scene.traffic.held():
+            lost = await scene.account.expire_source(scene.chance.uniform(0.2, 1.0))
+    scene.note(f"{lost} records that no worker had read were deleted")
+    await scene.wait(1, 4)
 
 
 FAULTS: dict[str, Fault] = {
@@ -434,6 +480,8 @@ FAULTS: dict[str, Fault] = {
     "hot-campaign": hot_campaign,
     "poison": poison,
     "flood": flood,
+    "topic-anew": topic_anew,
+    "source-expired": source_expired,
 }
 OF_SEVERAL: dict[str, Fault] = {"broker-lost": broker_lost, "leader-lost": leader_lost}
 """Those that need more than one broker."""

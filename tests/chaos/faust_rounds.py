@@ -21,7 +21,9 @@ from tests.support.waiting import until
 
 TRANSACTIONAL = {"kill-in-commit", "kill-in-recovery", "zombie-in-commit"}
 """They wait for requests that Faust does not send."""
-APPLY = [name for name in FAULTS if name not in TRANSACTIONAL]
+OF_THE_TOPIC = {"topic-anew", "source-expired"}
+"""They need the independent count of `tests.chaos.rounds`."""
+APPLY = [name for name in FAULTS if name not in TRANSACTIONAL | OF_THE_TOPIC]
 STILL_S = 4.0
 """Nothing more comes when nothing came for so many seconds: more than one commit interval."""
 HEAD = f"{'round':>5}  {'events':>9}  {'calm s':>7}  {'lost':>8}  {'doubled':>8}  faults"
@@ -72,7 +74,7 @@ class FaustRounds:
         self._system.notes.info("round %d: %s", number, " + ".join(faults))
         before = self._truth.records
         try:
-            await disturb(self._system, self._traffic, faults, chance)
+            await disturb(self._system, self._traffic, faults, chance, None)
             began = time.monotonic()
             await self._system.heal()
             async for record in self._source.read():

@@ -10,13 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.structs import TopicPartition
 
 from tests.chaos.link import Link
 from tests.support.brokers import KafkaBroker
 from tests.support.ports import LOOPBACK, free_port
+from tests.support.waiting import until
 
 OUT_OF_SYNC = "is out of sync with the underlying log"
 """Kafka's words when the coordinator has read only a part of `__consumer_offsets` after a kill -9.
@@ -160,6 +161,33 @@ class Cluster:
             topic = NewTopic(name, partitions, len(self.brokers), topic_configs=settings)
             response = await admin.create_topics([topic])
             assert all(code == 0 for _, code, *_ in response.topic_errors), response
+        finally:
+            await admin.close()
+
+    async def recreate_topic(
+        self, name: str, partitions: int, settings: dict[str, str], away: float
+    ) -> None:
+        """Delete a topic, and make it anew when it was away for so many seconds."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.address)
+        await admin.start()
+        try:
+            await admin.delete_topics([name])
+
+            async def gone() -> bool:
+                return name not in await admin.list_topics()
+
+            await until(gone)
+        finally:
+            await admin.close()
+        await asyncio.sleep(away)
+        await self.create_topic(name, partitions, settings)
+
+    async def delete_records(self, before: dict[TopicPartition, int]) -> None:
+        """Delete the records of partitions up to offsets."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.address)
+        await admin.start()
+        try:
+            await admin.delete_records({p: RecordsToDelete(at) for p, at in before.items()})
         finally:
             await admin.close()
 

@@ -2,19 +2,22 @@
 
 import asyncio
 import random
+import re
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
 
 from tests.chaos.alerts import SOUND_ROUNDS, AlertLedger
 from tests.chaos.asking import Asker
 from tests.chaos.cells import Difference, compare_answers
 from tests.chaos.dead import DeadLetters
-from tests.chaos.faults import FAULTS, OF_SEVERAL, Scene
+from tests.chaos.faults import FAULTS, OF_SEVERAL, Account, Scene
 from tests.chaos.following import Follower
 from tests.chaos.plan import Together
-from tests.chaos.system import GRACE_S, RETENTION_S, WINDOW_S, System
+from tests.chaos.system import GRACE_S, RETENTION_S, SMALL, WINDOW_S, System
 from tests.chaos.traffic import PARTITIONS, Traffic
 from tests.chaos.truth import CellName, Truth
 from tests.support.brokers import KafkaStartError
@@ -31,6 +34,8 @@ FAULTS_WITHIN_S = 120.0
 CALM_WITHIN_S = 120.0
 TROUBLE = (AssertionError, OSError, KafkaError, KafkaStartError, ExceptionGroup)
 """What may keep a round from its end; time-outs are OSErrors."""
+LOST = re.compile(r"\blost_at_least=(\d+)")
+"""What a worker says when it cannot read records any more."""
 BROKEN = 3
 """So many campaigns fail in each round."""
 
@@ -80,17 +85,21 @@ class Rounds:
         self._letters = DeadLetters()
         self._hop_ends: dict[int, int] = {}
         self._broken_in: dict[str, int] = {}
+        self._dead_before = 0
+        self._dead_wrong: list[str] = []
+        self._expired = 0
 
     async def run(self, number: int, faults: Together) -> Result:
         """Run one round."""
         result = Result(number, faults, f"{self._seed}/{number}")
         chance = random.Random(result.seed)  # noqa: S311 - repeatable
         self._system.notes.info("round %d: %s, seed %s", number, " + ".join(faults), result.seed)
-        records, letters = self._truth.records, len(self._truth.refused)
+        records, letters = self._truth.records, self._put_aside
+        self._expired, told = 0, self._told_lost()
         transitions = self._ledger.transitions
         try:
             errors = self._system.kafka.coordinator_errors()
-            await disturb(self._system, self._traffic, faults, chance)
+            await disturb(self._system, self._traffic, faults, chance, self)
             self._broken_in.update(dict.fromkeys(self._traffic.broken, number))
             began = time.monotonic()
             try:
@@ -105,11 +114,59 @@ class Rounds:
         except TROUBLE as error:
             result.trouble.append(f"no calm: {error!r}")
         result.events = self._truth.records - records
-        result.dead_letters = len(self._truth.refused) - letters
+        result.dead_letters = self._put_aside - letters
+        told = self._told_lost() - told
+        # A worker that the round's other fault ends may have had no time to say it.
+        if told != self._expired and len(faults) == 1:
+            result.trouble.append(f"{self._expired} records were deleted unread, {told} are said")
         result.transitions = self._ledger.transitions - transitions
         for each in result.wrong:
             self._system.notes.error("%s", each)
         return result
+
+    # What becomes of the source topic
+
+    @property
+    def _put_aside(self) -> int:
+        return self._dead_before + len(self._truth.refused)
+
+    def _told_lost(self) -> int:
+        """How many records were lost, as the workers' logs say."""
+        workers = self._system.workers.values()
+        logs = [each.log for each in workers if isinstance(each, WorkerProcess)]
+        return sum(int(found) for log in logs for found in LOST.findall(log))
+
+    async def renew_source(self, away: float) -> None:
+        """Make the source topic anew when it was away for so many seconds, and all is counted."""
+        await _persist(self._count)
+        await until(lambda: _unless_away(self._hopped), CALM_WITHIN_S)
+        # The new topic's records have the same coordinates.
+        await _persist(self._read_dead)
+        self._dead_wrong += self._letters.problems(self._truth.refused)
+        self._dead_before += len(self._truth.refused)
+        self._letters = DeadLetters()
+        self._truth.refused.clear()
+        kafka, topic = self._system.kafka, self._system.topic("source")
+        await kafka.recreate_topic(topic, PARTITIONS, SMALL, away)
+        self._source = Follower(kafka.address, topic, PARTITIONS)
+
+    async def expire_source(self, share: float) -> int:
+        """Delete that share of what no worker has read; return how many records that were."""
+        committed = await self._committed("source")
+        ends = await self._source.ends()
+        before = {
+            partition: at + int(share * (end - at))
+            for partition, end in ends.items()
+            if (at := committed.get(partition.partition, 0)) < end
+        }
+        async for record in self._source.read():
+            at = TopicPartition(record.topic, record.partition)
+            if not committed.get(record.partition, 0) <= record.offset < before.get(at, 0):
+                self._truth.take(record)
+        await self._system.kafka.delete_records(before)
+        lost = sum(at - committed.get(each.partition, 0) for each, at in before.items())
+        self._expired += lost
+        return lost
 
     async def _settle(self) -> None:
         """Return when all that the faults broke works again and all events went all the way."""
@@ -150,13 +207,17 @@ class Rounds:
 
     async def _compare(self, number: int, result: Result, names: set[CellName]) -> None:
         """Compare cells with what each worker says, and everything else."""
-        async for record in self._dead.read():
-            self._letters.take(record)
+        await self._read_dead()
         for asker in self._askers():
             result.difference.add(await self._ask(asker, names))
-        result.dead_wrong = self._letters.problems(self._truth.refused)
+        result.dead_wrong = self._dead_wrong + self._letters.problems(self._truth.refused)
+        self._dead_wrong = []
         result.alerts_wrong = await self._compare_alerts(number)
         self._truth.changed.clear()
+
+    async def _read_dead(self) -> None:
+        async for record in self._dead.read():
+            self._letters.take(record)
 
     def _askers(self) -> list[Asker]:
         workers = ((name, self._system.workers[name]) for name in self._system.running())
@@ -204,8 +265,30 @@ class Rounds:
             last.trouble.append(f"no calm after all workers were restarted: {error!r}")
 
 
+async def _unless_away(condition: Callable[[], Awaitable[bool]]) -> bool:
+    """Tell whether something holds; not while the round's other fault keeps Kafka away."""
+    try:
+        return await condition()
+    except (KafkaError, OSError):
+        return False
+
+
+async def _persist(act: Callable[[], Awaitable[None]]) -> None:
+    """Do something that can be done again from where it stopped, as soon as Kafka is there."""
+
+    async def done() -> bool:
+        await act()
+        return True
+
+    await until(lambda: _unless_away(done), CALM_WITHIN_S)
+
+
 async def disturb(
-    system: System, traffic: Traffic, faults: Together, chance: random.Random
+    system: System,
+    traffic: Traffic,
+    faults: Together,
+    chance: random.Random,
+    account: Account | None,
 ) -> None:
     """Let events flow and faults come."""
     await system.usual()
@@ -215,7 +298,7 @@ async def disturb(
         async with asyncio.timeout(FAULTS_WITHIN_S), asyncio.TaskGroup() as group:
             for position, name in enumerate(faults):
                 own = random.Random(f"{chance.random()}")  # noqa: S311 - repeatable
-                scene = Scene(system, traffic, own)
+                scene = Scene(system, traffic, own, account)
                 after = chance.uniform(0, APART_S) if position else 0.0
                 group.create_task(_begin(name, scene, after))
         await asyncio.sleep(chance.uniform(*AFTER_S))

@@ -27,6 +27,8 @@ WINDOW_S, GRACE_S, RETENTION_S = 5, 5, 86_400
 """At first; `System.change_windows` changes them."""
 LANES = 4
 READY_WITHIN_S = 90.0
+SMALL = {"retention.ms": "600000", "segment.bytes": f"{64 * 1024 * 1024}"}
+"""Settings of the source topic."""
 STARTS_AGAIN_AFTER_S = 0.5
 
 LIMITS = {"names": 200, "values": 40, "campaigns": 80}
@@ -125,8 +127,7 @@ class System:
             rules=[RULE],
         )
         self.settings["kafka"]["session_timeout"] = SESSION_S
-        small = {"retention.ms": "600000", "segment.bytes": f"{64 * 1024 * 1024}"}
-        await self.kafka.create_topic(self.topic("source"), PARTITIONS, small)
+        await self.kafka.create_topic(self.topic("source"), PARTITIONS, SMALL)
         for name, link in self.links.items():
             self.workers[name] = self.make_worker(name, link)
 

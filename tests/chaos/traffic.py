@@ -81,6 +81,10 @@ class Traffic:
         self.campaigns = mixture.ids
         self._sound = {each: _patterns(mixture, each, countable) for each in mixture.ids}
         self._failing = {each: _failing(each) for each in mixture.ids}
+        self._holding = 0
+        self._silent = asyncio.Event()
+        self.turn = asyncio.Lock()
+        """Who sends beside the stream has it, and who holds the stream."""
 
     @contextlib.asynccontextmanager
     async def flowing(self) -> AsyncIterator[None]:
@@ -93,12 +97,28 @@ class Traffic:
             ending.set()
             await running
 
+    @contextlib.asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Send nothing for so long; what was sent before has arrived, or will not."""
+        self._holding += 1
+        try:
+            async with self.turn:
+                await self._silent.wait()
+                yield
+        finally:
+            self._holding -= 1
+
     async def _run(self, ending: asyncio.Event) -> None:
         while not ending.is_set():
+            if self._holding:
+                self._silent.set()
+                await asyncio.sleep(PIECE_S)
+                continue
+            self._silent.clear()
             # A broker that is gone for too long: what is in the topic is what counts.
             with contextlib.suppress(KafkaError):
                 async with Sender(self._address, self._topic) as sender:
-                    while not ending.is_set():
+                    while not ending.is_set() and not self._holding:
                         began = time.monotonic()
                         for part in self._parts():
                             await sender.send(part)
