@@ -73,6 +73,14 @@ class WindowCounts(msgspec.Struct, array_like=True, gc=False):
         """How many counts there are."""
         return sum(len(column.counts) for column in self.columns)
 
+    def sends_with(self, outcomes: Container[str]) -> Iterator[tuple[str, int]]:
+        """Yield campaigns and how many sends of theirs have one of these statuses."""
+        campaigns = self.campaigns
+        for column in self.columns:
+            if column.dimensions.is_send_with(outcomes):
+                for at, count in zip(column.at, column.counts, strict=True):
+                    yield campaigns[at], count
+
     @property
     def events(self) -> int:
         """How many events they stand for."""

@@ -1,7 +1,7 @@
 """Counts of campaigns in one window while they change."""
 
 import sys
-from collections.abc import Collection, Container, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice, repeat
 
 from streams.domain.blocks import Column, Counts, Dimensions, WindowCounts
@@ -222,17 +222,6 @@ class Cells:
         apps = list(self._apps)
         for campaign_id, at in zip(self._positions, self._at_app, strict=True):
             yield campaign_id, apps[at]
-
-    def campaigns_with(self, outcomes: Container[str]) -> set[str]:
-        """Return the campaigns that have sends with one of these statuses."""
-        positions: set[int] = set()
-        for dimensions, column in self._columns.items():
-            if dimensions.is_send_with(outcomes):
-                positions.update(column)
-        for position, names in self._own.items():
-            if any(dimensions.is_send_with(outcomes) for dimensions in names.counts):
-                positions.add(position)
-        return {name for name, position in self._positions.items() if position in positions}
 
     def __len__(self) -> int:
         """Return the number of campaigns."""

@@ -55,6 +55,20 @@ class Threshold:
         bound = wilson_lower_bound(seen.hits, seen.attempts, self.confidence)
         return Verdict(bound > self.level, bound, None)
 
+    def least_hits(self, attempts: int) -> int:
+        """Return how many hits a breach needs, whatever the number of attempts from `attempts` on.
+
+        More attempts with as many hits only lower the bound.
+        """
+        return next(
+            (
+                hits
+                for hits in range(1, attempts + 1)
+                if wilson_lower_bound(hits, attempts, self.confidence) > self.level
+            ),
+            attempts + 1,
+        )
+
 
 def wilson_lower_bound(hits: int, attempts: int, confidence: float) -> float:
     """Return the lower end of the one-sided Wilson score interval of a proportion.

@@ -95,21 +95,6 @@ class History:
         for scope, of_it in by_scope.items():
             yield self._scope(scope, of_it, told_through(scope))
 
-    def lacks(self) -> int:
-        """Return how many more attempts there have to be before anything can be enough; at least 1.
-
-        Asked after `scopes`. Until then more hits change nothing either.
-        """
-        if self._rule.scope != "campaign":
-            # Scopes of closed windows may come back.
-            return 1
-        total = sum(seen.attempts for _, scopes in self._open for seen in scopes.values())
-        for _, scopes in self._closed():
-            if total >= self._rule.min_attempts:
-                break
-            total += sum(seen.attempts for seen in scopes.values())
-        return max(1, self._rule.min_attempts - total)
-
     def _scope(self, scope: Scope, of_it: dict[int, Observation], told: int) -> ScopeHistory:
         enough: list[Stretch] = []
         waits: list[int] = []

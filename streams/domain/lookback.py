@@ -5,7 +5,6 @@ have the campaign, and what, is worked out from the window table, so a restart c
 was read of it is kept, as closed windows are bytes that have to be decoded.
 """
 
-from bisect import insort
 from collections.abc import Iterator, Sequence
 
 from streams.domain.blocks import WindowCounts
@@ -77,10 +76,9 @@ class ClosedWindows:
 
     def corrected(self, start: int, counts: WindowCounts) -> None:
         """Take note of late counts for the closed window that begins at `start` (s)."""
-        if not self._starts or start < self._starts[0] or not self._reach:
-            return
         if start not in self._starts:
-            insort(self._starts, start)
+            # Either out of reach, or closed since the last update: that will read all of it.
+            return
         for name in counts.campaigns:
             if not self._table.has(name, start):
                 # It has no counts of its own, as there are too many campaigns.

@@ -4,7 +4,7 @@ A settled page is the bytes that the state topic has for some dozen campaigns: t
 what the counts take while they change. Each campaign has its page, by its name.
 """
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -204,11 +204,6 @@ class Window:
                 yield from cells_of(decode_counts(page.value))
             else:
                 yield from page.cells()
-
-    def campaigns_with(self, outcomes: Container[str]) -> set[str]:
-        """Return the campaigns that have sends with one of these statuses."""
-        found: set[str] = set()
-        return found.union(*(self._changing(page).campaigns_with(outcomes) for page in self.pages))
 
     def campaigns(self) -> Iterator[tuple[str, str | None]]:
         """Yield the campaigns and their apps."""

@@ -17,6 +17,7 @@ from streams.domain.clock import EventClock
 from streams.domain.counts import OTHER, StatusGroups
 from streams.domain.deliveries import Delivery, DeliveryQueue
 from streams.domain.evaluation import CampaignWindows, History, ScopeHistory
+from streams.domain.hits import RecentHits
 from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.lookback import ClosedWindows
 from streams.domain.pages import PageRecord
@@ -65,12 +66,10 @@ class Waiting(NamedTuple):
     Attributes:
         events: though there are no new hits, as soon as it has so many, of all kinds, in all open
             windows together.
-        events_with_hits: if there are new hits; with fewer events they change nothing.
         window: the newest window that was open when this was known; s.
     """
 
     events: int
-    events_with_hits: int
     window: int
 
 
@@ -96,8 +95,10 @@ class CampaignPartition:
         self.receivers = ReceiverBook()
         self._rules = {rule.name: rule for rule in watch.rules}
         self._hits = Hits(watch.rules, watch.groups)
-        self._least_attempts = min((rule.min_attempts for rule in watch.rules), default=1)
+        self._least_hits = min((rule.least_hits for rule in watch.rules), default=1)
+        self._recent_hits = RecentHits()
         self._lookback = max((rule.lookback_windows for rule in watch.rules), default=1)
+        self._reach = (self._lookback - 1) * watch.windows.size
         self._closed = ClosedWindows(self.table, watch.windows.size, self._lookback)
         self._suspects: set[str] = set()
         self._growing: set[str] = set()
@@ -118,25 +119,42 @@ class CampaignPartition:
             now: wall-clock time (s, UTC).
         """
         for counts in block.windows:
+            start = self.watch.windows.start_of(counts.start * 1000)
             added = self.table.add(counts, offset, now)
             if added is not None:
-                self._suspect(added)
+                self._suspect(start, added)
             else:
-                self._closed.corrected(self.watch.windows.start_of(counts.start * 1000), counts)
+                self._correct(start, counts)
         for feeder, event_time in block.event_times.items():
             self.table.clock.hear(feeder, event_time, now)
 
-    def _suspect(self, counts: WindowCounts) -> None:
+    def _suspect(self, start: int, counts: WindowCounts) -> None:
         """Take note of campaigns about which the counts can change the mind of any rule.
 
-        Hits can, and any counts where there is an alert. Elsewhere more attempts without a hit only
-        make a rate lower, but where a rule waits for more attempts.
+        Hits can, if they are enough with those of recent windows, and any counts where there is an
+        alert. Elsewhere more attempts without a hit only make a rate lower, but where a rule waits
+        for more attempts.
         """
-        for column in counts.columns:
-            if column.dimensions.is_send_with(self._hits):
-                self._suspects.update([counts.campaigns[at] for at in column.at])
+        self._suspects.update(self._enough_hits(start, counts))
         self._growing.update(self._waiting.keys() & counts.campaigns)
         self._suspects.update(self.alerts.watched & counts.campaigns)
+
+    def _correct(self, start: int, counts: WindowCounts) -> None:
+        """Take note of late counts: they raise nothing, but change the figures of an alert."""
+        self._closed.corrected(start, counts)
+        self._suspects.update(self.alerts.watched & counts.campaigns)
+        for name in self._enough_hits(start, counts):
+            self._waiting.setdefault(name, Waiting(0, start))
+
+    def _enough_hits(self, start: int, counts: WindowCounts) -> set[str]:
+        """Add the hits to those of recent windows; return the campaigns that have enough of them.
+
+        With fewer in all windows that are looked at, no rule can breach.
+        """
+        hits = list(counts.sends_with(self._hits))
+        self._recent_hits.add(start, hits)
+        of, least = self._recent_hits.of, self._least_hits
+        return {name for name, _ in hits if of(name) >= least}
 
     def advance(self, now: float, offset: int) -> list[Transition]:
         """Let time go on: close and expire windows, after all rules were held against them.
@@ -181,7 +199,7 @@ class CampaignPartition:
             decided += self._owe(self.alerts.tick(now), now)
         # The rate may be too high as before, where an alert expired.
         for campaign_id in watched - self.alerts.watched:
-            self._wait(campaign_id, starts, 1, 1)
+            self._wait(campaign_id, starts, 1)
         return decided
 
     def _follow_windows(self, open_starts: list[int]) -> None:
@@ -191,6 +209,8 @@ class CampaignPartition:
             return
         self._seen_windows = seen
         self._closed.update(open_starts)
+        if open_starts:
+            self._recent_hits.drop_before(open_starts[-1] - self._reach)
         self.alerts.roll(open_starts)
         # Which window is the newest of an alert may have changed, and that without new counts.
         self._suspects.update(self.alerts.watched)
@@ -198,7 +218,7 @@ class CampaignPartition:
             # There are fewer events in open windows than there were.
             since = open_starts[0] - self._lookback * self.watch.windows.size
             self._waiting = {
-                name: Waiting(0, 0, waiting.window)
+                name: Waiting(0, waiting.window)
                 for name, waiting in self._waiting.items()
                 if waiting.window > since
             }
@@ -212,41 +232,20 @@ class CampaignPartition:
         """Hand out the campaigns to evaluate: suspects, and those that have waited long enough."""
         suspects, self._suspects = self._suspects, set()
         growing, self._growing = self._growing, set()
-        watched = self.alerts.watched
-        due = {name for name in suspects if name in watched or self._hits_matter(name, open_starts)}
-        for campaign_id in growing - due:
+        for campaign_id in growing - suspects:
             waiting = self._waiting.get(campaign_id)
             if waiting and self._events(campaign_id, open_starts) >= waiting.events:
-                due.add(campaign_id)
-        return due
-
-    def _hits_matter(self, campaign_id: str, open_starts: list[int]) -> bool:
-        waiting = self._waiting.get(campaign_id)
-        if waiting is None:
-            return True
-        if self._events(campaign_id, open_starts) >= waiting.events_with_hits:
-            return True
-        # The hits count as soon as there are enough attempts, whatever these are.
-        soonest = min(waiting.events, waiting.events_with_hits)
-        self._waiting[campaign_id] = waiting._replace(events=soonest)
-        return False
+                suspects.add(campaign_id)
+        return suspects
 
     def _events(self, campaign_id: str, open_starts: list[int]) -> int:
         return sum([self.table.events(campaign_id, start) for start in open_starts])
 
-    def _wait(self, campaign_id: str, open_starts: list[int], attempts: int, lacks: int) -> None:
-        """Evaluate a campaign again when it has so many more attempts.
-
-        Args:
-            campaign_id: the campaign.
-            open_starts: of the open windows (s), newest first.
-            attempts: how many more, hits among them or not.
-            lacks: how many more with hits among them.
-        """
+    def _wait(self, campaign_id: str, open_starts: list[int], attempts: int) -> None:
+        """Evaluate a campaign again when it has so many more attempts, hits among them or not."""
         if open_starts:
-            events = self._events(campaign_id, open_starts)
-            waiting = Waiting(events + attempts, events + lacks, open_starts[0])
-            self._waiting[campaign_id] = waiting
+            events = self._events(campaign_id, open_starts) + attempts
+            self._waiting[campaign_id] = Waiting(events, open_starts[0])
 
     def _consider(self, campaign_id: str, starts: list[int], now: float) -> Iterator[Transition]:
         """Hold the rules against a campaign's open windows, newest first."""
@@ -254,45 +253,32 @@ class CampaignPartition:
         if campaign_id == OTHER:
             # A rate over campaigns that have nothing in common is no campaign's.
             return
-        lacking = self._least_attempts - self._events(campaign_id, starts)
-        if lacking > 0 and not self._has_history(campaign_id):
-            self._wait(campaign_id, starts, lacking, lacking)
-            return
         windows = self._windows_of(campaign_id, starts)
-        newest, waits, lacks = self._newest_window(), [], []
+        newest, waits = self._newest_window(), []
         for rule in self.watch.rules:
             if not rule.matches_campaign(campaign_id):
                 continue
             if not rule.matches_app(windows.app_id):
                 # It may turn out to be another one.
                 waits.append(1)
-                lacks.append(1)
                 continue
-            windows_of_rule = self._history(rule, windows)
-            for history in self._scopes(rule, windows_of_rule):
+            for history in self._scopes(rule, windows):
                 if history.waits_for is not None:
                     waits.append(history.waits_for)
                 transition = self.alerts.evaluate(rule, history, now, newest)
                 if transition is not None:
                     yield transition
-            lacks.append(windows_of_rule.lacks())
         if waits:
-            self._wait(campaign_id, starts, min(waits), min(lacks))
-
-    def _has_history(self, campaign_id: str) -> bool:
-        """Tell whether a campaign has an alert, or counts in closed windows within reach."""
-        return campaign_id in self.alerts.watched or campaign_id in self._closed
+            self._wait(campaign_id, starts, min(waits))
 
     def _windows_of(self, campaign_id: str, open_starts: list[int]) -> CampaignWindows:
         cells = list(self.table.cells(campaign_id, open_starts))
         app_id = next((cell.app_id for _, cell in cells if cell.app_id is not None), None)
         return CampaignWindows(campaign_id, app_id, cells, lambda: self._closed.cells(campaign_id))
 
-    def _history(self, rule: Rule, windows: CampaignWindows) -> History:
-        return History(rule, windows, self.watch.groups, self.watch.windows.size)
-
-    def _scopes(self, rule: Rule, history: History) -> Iterator[ScopeHistory]:
+    def _scopes(self, rule: Rule, windows: CampaignWindows) -> Iterator[ScopeHistory]:
         """Yield what a campaign's windows say to a rule, for each scope."""
+        history = History(rule, windows, self.watch.groups, self.watch.windows.size)
         return history.scopes(lambda scope: self.alerts.told_through(rule, scope))
 
     def _owe(self, decided: Iterable[Transition], now: float) -> Iterator[Transition]:
@@ -358,9 +344,7 @@ class CampaignPartition:
         self._closed.update(starts)
         self._seen_windows = self.table.generation, self._newest_window()
         self._open_then = set(starts)
-        for start in [*self._closed.starts, *reversed(starts)]:
-            for campaign_id in self.table.campaigns_with(self._hits, start):
-                self._waiting[campaign_id] = Waiting(0, 0, start)
+        self._restore_hits()
         self.alerts.resume(now)
         for alert in self.alerts.of_open_windows():
             try:
@@ -368,13 +352,22 @@ class CampaignPartition:
             except Exception as error:  # noqa: BLE001 - one campaign must not stop the others
                 self._failures.append(EvaluationFailure(alert.scope.campaign_id, error))
 
+    def _restore_hits(self) -> None:
+        """Count the hits of all windows that a window which is open, or may be yet, looks back on."""
+        first = self.watch.windows.oldest_open(self.table.clock.event_time) - self._reach
+        for start in self.table.starts():
+            if start >= first:
+                for counts in self.table.counts(start):
+                    for campaign_id in self._enough_hits(start, counts):
+                        self._waiting[campaign_id] = Waiting(0, start)
+
     def _refresh(self, alert: Alert, open_starts: list[int]) -> None:
         """Give an alert the figures of its windows, which are not written while these are open."""
         rule = self._rules.get(alert.rule)
         windows = self._windows_of(alert.scope.campaign_id, open_starts)
         history = None
         if rule is not None and rule.matches(windows.campaign_id, windows.app_id):
-            known = {each.scope: each for each in self._scopes(rule, self._history(rule, windows))}
+            known = {each.scope: each for each in self._scopes(rule, windows)}
             history = known.get(alert.scope)
         self.alerts.refresh(alert, rule, history, open_starts, self._newest_window())
 

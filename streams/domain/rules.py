@@ -66,6 +66,11 @@ class Rule:
     labels: Mapping[str, str] = field(default_factory=dict)
     receivers: tuple[str, ...] = ("*",)
 
+    @property
+    def least_hits(self) -> int:
+        """With fewer hits no number of attempts is a breach."""
+        return self.detector.least_hits(self.min_attempts)
+
     def matches(self, campaign_id: str, app_id: str | None) -> bool:
         """Tell whether the rule is about this campaign."""
         return self.matches_campaign(campaign_id) and self.matches_app(app_id)

@@ -8,7 +8,7 @@ Reading back: the pages, then from the log the blocks that unsettled windows got
 last settled. The clock's record says which windows these are, and from where in the log.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
@@ -425,9 +425,9 @@ class WindowTable:
         """Yield the campaigns that have counts in a window."""
         return (name for name, _ in self._windows[start].campaigns())
 
-    def campaigns_with(self, outcomes: Container[str], start: int) -> set[str]:
-        """Return the campaigns that have sends with one of these statuses in a window."""
-        return self._windows[start].campaigns_with(outcomes)
+    def counts(self, start: int) -> Iterator[WindowCounts]:
+        """Yield the counts of one window, in parts of some campaigns each."""
+        return self._windows[start].counts()
 
     @property
     def campaigns(self) -> int:

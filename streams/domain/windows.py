@@ -48,3 +48,7 @@ class WindowPolicy:
         """Return the smallest event time (ms) whose window is not expired at `event_time` (ms)."""
         kept_from = event_time // MS - self.size - self.grace - self.retention
         return (kept_from - kept_from % self.size + self.size) * MS
+
+    def oldest_open(self, event_time: int) -> int:
+        """Return the start (s) of the oldest window that is open at `event_time` (ms)."""
+        return self.start_of(max(0, event_time - self.grace * 1000))

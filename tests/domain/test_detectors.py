@@ -114,3 +114,19 @@ def test_few_attempts_need_a_higher_rate() -> None:
 def test_the_rate_of_nothing_is_nothing() -> None:
     assert seen(0, 0).rate == 0.0
     assert not Threshold(0.10).judge(seen(0, 0)).breaching
+
+
+@given(
+    level=st.floats(0.001, 0.999),
+    confidence=st.floats(0.5, 0.999),
+    least=st.integers(1, 80),
+    more=st.integers(0, 400),
+)
+def test_with_fewer_than_the_least_hits_nothing_breaches(
+    level: float, confidence: float, least: int, more: int
+) -> None:
+    detector = Threshold(level, confidence)
+    hits = detector.least_hits(least)
+    assert not detector.judge(Observation(least + more, min(hits - 1, least + more), {})).breaching
+    if hits <= least:
+        assert detector.judge(Observation(least, hits, {})).breaching

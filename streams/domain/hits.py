@@ -1,0 +1,40 @@
+"""How many hits campaigns have in recent windows: whether evaluating them can lead to anything.
+
+A breach needs a number of hits. Most campaigns have fewer, and to know that costs an addition for
+each count of hits, while an evaluation reads windows.
+"""
+
+from collections.abc import Iterable
+
+
+class RecentHits:
+    """Hits by campaign, in all windows from some start on.
+
+    What is counted here is never less than what the windows say.
+    """
+
+    def __init__(self) -> None:
+        self._by_window: dict[int, dict[str, int]] = {}
+        self._totals: dict[str, int] = {}
+
+    def add(self, start: int, hits: Iterable[tuple[str, int]]) -> None:
+        """Add hits by campaign to the window that begins at `start` (s)."""
+        window = self._by_window.setdefault(start, {})
+        totals = self._totals
+        for name, count in hits:
+            window[name] = window.get(name, 0) + count
+            totals[name] = totals.get(name, 0) + count
+
+    def drop_before(self, first: int) -> None:
+        """Forget the windows that begin before `first` (s)."""
+        for start in [start for start in self._by_window if start < first]:
+            for name, count in self._by_window.pop(start).items():
+                left = self._totals[name] - count
+                if left:
+                    self._totals[name] = left
+                else:
+                    del self._totals[name]
+
+    def of(self, campaign_id: str) -> int:
+        """Return how many hits a campaign has in all windows."""
+        return self._totals.get(campaign_id, 0)
