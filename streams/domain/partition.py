@@ -353,7 +353,7 @@ class CampaignPartition:
                 self._failures.append(EvaluationFailure(alert.scope.campaign_id, error))
 
     def _restore_hits(self) -> None:
-        """Count the hits of all windows that a window which is open, or may be yet, looks back on."""
+        """Count the hits of all windows that open ones, now or later, look back on."""
         first = self.watch.windows.oldest_open(self.table.clock.event_time) - self._reach
         for start in self.table.starts():
             if start >= first:
