@@ -55,6 +55,7 @@ class Worker:
         counts: the number of partitions of each topic.
         limits: how large the records may be that are written.
         listener: the sockets of the HTTP API.
+        clock: the broker's time, where it is known beforehand.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Worker:
         counts: Mapping[str, int],
         limits: MessageLimits,
         listener: Listener,
+        clock: BrokerClock | None = None,
     ) -> None:
         self.configuration = configuration
         self._listener = listener
@@ -72,7 +74,7 @@ class Worker:
         self.watch = watch_of(configuration, listener.url)
         self._writers_turn = asyncio.Lock()
         self._ends: dict[int, TransactionEnds] = {}
-        self._clock = BrokerClock(time.time, self.metrics.clock_offset)
+        self._clock = clock or BrokerClock(time.time, self.metrics.clock_offset)
         self._job = job = self._new_job(counts, limits)
         self._logs = LogFinder(
             self._connection, job.topics, None if job.hop else counts[job.topics.state]
@@ -307,8 +309,14 @@ async def _check_rights(configuration: Configuration, lanes: Sequence[int]) -> N
 
 
 @contextlib.asynccontextmanager
-async def working(configuration: Configuration) -> AsyncIterator[Worker]:
+async def working(
+    configuration: Configuration, clock: BrokerClock | None = None
+) -> AsyncIterator[Worker]:
     """Check that a worker can work, then lend one that does.
+
+    Args:
+        configuration: all of it.
+        clock: the broker's time, where it is known: that of a broker on this machine.
 
     Raises:
         UserError: if the brokers, a topic or the port are not as they must be.
@@ -321,7 +329,7 @@ async def working(configuration: Configuration) -> AsyncIterator[Worker]:
         # Of topics that were just made, and of all lanes.
         await _check_rights(configuration, range(counts[configuration.topics.state]))
     listener = await listen(configuration.http)
-    worker = Worker(configuration, counts, admin.limits, listener)
+    worker = Worker(configuration, counts, admin.limits, listener, clock)
     try:
         await worker.start()
         yield worker

@@ -15,6 +15,7 @@ from streams.configuration.models import Configuration, WindowSettings
 from streams.demo.embedded_broker import EmbeddedBroker
 from streams.demo.receiver import LocalReceiver
 from streams.domain.transitions import rfc3339
+from streams.engine.broker_clock import known_clock
 from streams.engine.client import connection
 from streams.traffic.incidents import Label
 from streams.traffic.pacing import play
@@ -93,7 +94,8 @@ async def system(
         changed = demo_configuration(configuration, broker.address, receiver, secret, hasty=hasty)
         say("worker     making topics and joining its consumer group, which takes some seconds …")
         try:
-            async with working(changed) as worker:
+            # The broker goes by the same clock, and does not say what time it is.
+            async with working(changed, known_clock()) as worker:
                 while not worker.ready()[0]:  # noqa: ASYNC110 - many things make it ready
                     await asyncio.sleep(READY_POLL)
                 say(f"worker     ready after {time.monotonic() - began:.1f} s")
