@@ -7,6 +7,7 @@ transition that led to it, so each is decided once.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, KeysView
 from heapq import heapify, heappop, heappush
+from math import inf
 from typing import Literal, NamedTuple, TypeAlias
 from urllib.parse import quote
 
@@ -198,7 +199,14 @@ class AlertBook:
         """The newest alert that has ended, of each rule and scope."""
         self._ended: list[tuple[float, str]] = []
         """When alerts ended, and their ids: a heap."""
-        self._live_campaigns: dict[str, int] = {}
+        self._due: list[tuple[float, str]] = []
+        """When (s) `tick` has something to do about live alerts, and their ids: a heap."""
+        self._due_at: dict[str, float] = {}
+        """By live alert, the time of its entry there that counts; any other one is outdated."""
+        self._of_campaign: dict[str, dict[str, Alert]] = {}
+        """The live alerts of each campaign that has any, by their ids."""
+        self._unwatched: set[str] = set()
+        """Campaigns whose last live alert has ended since `take_unwatched`."""
         self._changed: dict[str, str] = {}
         self._unwritten: set[str] = set()
         """Alerts whose newest figures were not written, as their windows are open."""
@@ -210,7 +218,12 @@ class AlertBook:
     @property
     def watched(self) -> KeysView[str]:
         """The campaigns that have a live alert."""
-        return self._live_campaigns.keys()
+        return self._of_campaign.keys()
+
+    def take_unwatched(self) -> set[str]:
+        """Return the campaigns that had a live alert at the last call or since, and have none."""
+        unwatched, self._unwatched = self._unwatched, set()
+        return {name for name in unwatched if name not in self._of_campaign}
 
     def told_through(self, rule: Rule, scope: Scope) -> int:
         """Return the newest window (s) that an ended alert was about; -1 if there is none."""
@@ -347,20 +360,53 @@ class AlertBook:
             alert.peak = alert.highest
 
     def tick(self, now: float) -> list[Transition]:
-        """Let time (s, UTC) do its part: reminders, alerts without data, forgotten episodes."""
-        transitions = []
+        """Let time (s, UTC) do its part: reminders, alerts without data, forgotten episodes.
+
+        What is not due costs nothing.
+        """
+        transitions: list[Transition] = []
         while self._ended and now - self._ended[0][0] >= self._history:
             self._forget(self._alerts[heappop(self._ended)[1]])
-        for alert in list(self._live.values()):
-            rule = self._rules.get(alert.rule)
-            if rule is None or now - alert.heard_at >= rule.no_data_after:
-                if alert.state == "pending":
-                    self._drop(alert)
-                else:
-                    transitions.append(self._end(alert, "expired", now))
-            elif alert.state == "firing" and now - (alert.notified_at or 0) >= rule.repeat_interval:
-                transitions.append(self._tell(alert, "campaign.alert.reminder", now))
+        while self._due and self._due[0][0] <= now:
+            at, alert_id = heappop(self._due)
+            if self._due_at.get(alert_id) == at:
+                del self._due_at[alert_id]
+                transitions += self._let_time_pass(self._alerts[alert_id], now)
         return transitions
+
+    def _let_time_pass(self, alert: Alert, now: float) -> Iterator[Transition]:
+        """Do what is due for a live alert, which has no entry in `_due`."""
+        rule = self._rules.get(alert.rule)
+        if rule is None or alert.heard_at + rule.no_data_after <= now:
+            if alert.state == "pending":
+                self._drop(alert)
+            else:
+                yield self._end(alert, "expired", now)
+        elif self._next_due(alert) <= now:
+            yield self._tell(alert, "campaign.alert.reminder", now)
+        else:
+            # There were attempts since the entry was made.
+            self._schedule(alert)
+
+    def _next_due(self, alert: Alert) -> float:
+        """Return when (s) the silence of a live alert is too long, or a reminder is due."""
+        rule = self._rules.get(alert.rule)
+        if rule is None:
+            return 0.0
+        expires_at = alert.heard_at + rule.no_data_after
+        if alert.state != "firing":
+            return expires_at
+        return min(expires_at, (alert.notified_at or 0) + rule.repeat_interval)
+
+    def _schedule(self, alert: Alert) -> None:
+        """Make an entry in `_due` if there is none as early.
+
+        Attempts put off when an alert expires; the entry stays, and is made anew in its time.
+        """
+        due = self._next_due(alert)
+        if due < self._due_at.get(alert.alert_id, inf):
+            self._due_at[alert.alert_id] = due
+            heappush(self._due, (due, alert.alert_id))
 
     def _open(
         self,
@@ -398,6 +444,7 @@ class AlertBook:
             closed_through=min(of_open) - 1,
         )
         self._enter(alert)
+        self._schedule(alert)
         self._mark(alert)
         return alert
 
@@ -431,14 +478,16 @@ class AlertBook:
         campaign_id = alert.scope.campaign_id
         self._alerts[alert.alert_id] = alert
         self._live[alert.rule, alert.scope] = alert
-        self._live_campaigns[campaign_id] = self._live_campaigns.get(campaign_id, 0) + 1
+        self._of_campaign.setdefault(campaign_id, {})[alert.alert_id] = alert
 
     def _leave(self, alert: Alert) -> None:
         campaign_id = alert.scope.campaign_id
         del self._live[alert.rule, alert.scope]
-        self._live_campaigns[campaign_id] -= 1
-        if not self._live_campaigns[campaign_id]:
-            del self._live_campaigns[campaign_id]
+        self._due_at.pop(alert.alert_id, None)
+        del self._of_campaign[campaign_id][alert.alert_id]
+        if not self._of_campaign[campaign_id]:
+            del self._of_campaign[campaign_id]
+            self._unwatched.add(campaign_id)
 
     # Telling
 
@@ -451,6 +500,8 @@ class AlertBook:
         if len(alert.steps) > MOST_STEPS:
             del alert.steps[1]
         self._mark(alert)
+        if alert.is_live:
+            self._schedule(alert)
         return Transition(kind, rfc3339(now), self.describe(alert))
 
     def describe(self, alert: Alert) -> AlertData:
@@ -511,10 +562,10 @@ class AlertBook:
 
         From here on there are counts of which the rule wants to know nothing.
         """
-        for alert_id in self._unwritten - self._heard:
-            alert = self._alerts[alert_id]
-            if alert.scope.campaign_id in campaigns:
-                self._mark(alert)
+        for campaign_id in campaigns:
+            for alert in self._of_campaign.get(campaign_id, {}).values():
+                if alert.alert_id in self._unwritten and alert.alert_id not in self._heard:
+                    self._mark(alert)
         self._heard.clear()
 
     def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
@@ -562,6 +613,10 @@ class AlertBook:
         heapify(self._ended)
         for alert in self._live.values():
             alert.heard_at = now
+        self._due_at = {each.alert_id: self._next_due(each) for each in self._live.values()}
+        self._due = [(due, alert_id) for alert_id, due in self._due_at.items()]
+        heapify(self._due)
+        self._unwatched.clear()
 
     def of_open_windows(self) -> list[Alert]:
         """Return the alerts with figures of open windows that were not written down as they are.
@@ -633,6 +688,10 @@ class AlertBook:
     def live(self) -> list[Alert]:
         """Return the alerts whose episodes go on."""
         return list(self._live.values())
+
+    def live_of(self, campaign_id: str) -> list[Alert]:
+        """Return those of one campaign."""
+        return list(self._of_campaign.get(campaign_id, {}).values())
 
     def alerts(self) -> list[Alert]:
         """Return all alerts, live and remembered."""

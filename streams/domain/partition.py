@@ -186,7 +186,6 @@ class CampaignPartition:
             self._suspects = suspects
             suspects = set(islice(suspects, most))
             self._suspects -= suspects
-        watched = set(self.alerts.watched)
         decided: list[Transition] = []
         for campaign_id in suspects:
             try:
@@ -198,7 +197,7 @@ class CampaignPartition:
         if not self._suspects:
             decided += self._owe(self.alerts.tick(now), now)
         # The rate may be too high as before, where an alert expired.
-        for campaign_id in watched - self.alerts.watched:
+        for campaign_id in self.alerts.take_unwatched():
             self._wait(campaign_id, starts, 1)
         return decided
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from streams.domain import transitions
-from streams.domain.alerts import AlertBook
+from streams.domain.alerts import Alert, AlertBook
 from streams.domain.detectors import Observation, Threshold
 from streams.domain.evaluation import ScopeHistory, Stretch
 from streams.domain.rules import Rule, Scope
@@ -272,8 +272,44 @@ def test_an_alert_whose_rule_is_gone_expires() -> None:
     alerts = book()
     show(alerts, HIGH, T0)
     again = restarted(alerts, replace(RULE, name="another"))
+    again.resume(T0 + 1)
 
     assert kinds(again.tick(T0 + 1)) == ["expired"]
+
+
+def test_time_is_let_pass_only_for_alerts_that_are_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    alerts = book()
+    campaigns = [Scope(f"c{n}") for n in range(50)]
+    looked_at: list[str] = []
+    let_time_pass = AlertBook._let_time_pass
+
+    def noted(self: AlertBook, alert: Alert, now: float) -> Iterator[Transition]:
+        looked_at.append(alert.scope.campaign_id)
+        return let_time_pass(self, alert, now)
+
+    monkeypatch.setattr(AlertBook, "_let_time_pass", noted)
+    for at, scope in enumerate(campaigns):
+        evaluate(alerts, {60: HIGH}, T0 + at, scope=scope)
+    # Attempts come for one of them alone.
+    for second in range(60, 900, 10):
+        evaluate(alerts, {60 + second: HIGH}, T0 + second, scope=campaigns[0])
+        assert (alerts.tick(T0 + second), looked_at) == ([], [])
+
+    assert [told.data.campaign_id for told in alerts.tick(T0 + 901)] == ["c1"]
+    assert looked_at == ["c0", "c1"]
+    alerts.tick(T0 + 960)
+    assert looked_at == [f"c{n}" for n in range(50)]
+    assert [alert.scope.campaign_id for alert in alerts.live()] == ["c0"]
+
+
+def test_a_reminder_may_be_due_before_the_alert_would_expire() -> None:
+    often = replace(RULE, for_=10.0, repeat_interval=20.0)
+    alerts = book(often)
+    assert show(alerts, HIGH, T0, often) is None
+    assert show(alerts, HIGH, T0 + 10, often) == "firing"
+
+    found = [(s, *kinds([told])) for s in range(120) for told in alerts.tick(T0 + s)]
+    assert found == [(s, "reminder") for s in range(30, 120, 20)]
 
 
 def test_an_ended_alert_is_remembered_for_a_while() -> None:
