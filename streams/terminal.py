@@ -17,6 +17,14 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def abbreviated(text: str, most: int) -> str:
+    """Leave out the middle of a text that is longer than `most` characters."""
+    if len(text) <= most:
+        return text
+    end = (most - 1) // 2
+    return f"{text[: most - 1 - end]}…{text[-end:]}"
+
+
 def printable_lines(text: str) -> str:
     """Do the same, but keep line feeds, for texts that are meant to have several lines."""
     return "\n".join(map(printable, text.split("\n")))

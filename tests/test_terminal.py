@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.terminal import printable, printable_json, printable_lines
+from streams.terminal import abbreviated, printable, printable_json, printable_lines
 
 STEERING = "\x1b[2J\r\b\x07\x7f\x9b31m\u202e\u2066\u200b\u2028\ufeff\ud800\U000e0001"
 
@@ -15,6 +15,12 @@ def test_nothing_that_steers_a_terminal_is_left() -> None:
     assert printable("two\nlines") == "two\\nlines"
     assert printable_lines("two\nlines\r") == "two\nlines\\r"
     assert printable("Grüße 🎉 [bold]") == "Grüße 🎉 [bold]"
+
+
+def test_of_a_long_text_the_middle_is_left_out() -> None:
+    assert abbreviated("campaign", 8) == "campaign"
+    assert abbreviated("campaign!", 8) == "camp…gn!"
+    assert abbreviated("x" * 4096, 64) == "x" * 32 + "…" + "x" * 31
 
 
 @given(st.text(st.characters(codec=None)))

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 BATCH = 500
 BATCHES_PER_SECOND = 20
+NOT_AHEAD_MS = 365 * 86_400_000
+"""A recorded time that is so far in the future is a mistake; simulated ones may be ahead."""
 STDIN = "-"
 
 
@@ -160,10 +162,11 @@ def _shift(streams: "list[tuple[str, FileIO]]") -> Callable[[bytes], bytes] | No
                     yield item.value
             stream.seek(0)
 
-    latest = latest_time(events())
+    now = int(time.time() * 1000)
+    latest = latest_time(events(), now + NOT_AHEAD_MS)
     if latest is None:
         return None
-    by_ms = int(time.time() * 1000) - latest
+    by_ms = now - latest
     return lambda event: shifted(event, by_ms)
 
 

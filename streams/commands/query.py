@@ -10,7 +10,7 @@ import click
 
 from streams.commands.common import PROGRAM, examples, print_json, print_table, say
 from streams.errors import UsageError
-from streams.terminal import printable
+from streams.terminal import abbreviated, printable
 
 if TYPE_CHECKING:
     from streams.api.client import ApiClient
@@ -19,6 +19,8 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 URL_VARIABLE = "CAMPAIGN_STREAMS_URL"
 TOKEN_VARIABLE = "CAMPAIGN_STREAMS_TOKEN"  # noqa: S105 - where the token is, not the token
 _WIDE = 10_000
+NAME_MOST = 64
+"""Characters of a name in a table, where the vendor's have 32; `--json` has all of it."""
 
 _limit = click.option("--limit", type=int, help="How many at most, up to 1000.")
 
@@ -85,8 +87,8 @@ def campaigns(api: "ApiClient", **options: Any) -> tuple[Item, list[Item], Colum
     """List campaigns that were active lately."""
     answer = api.get("v1", "campaigns", **options)
     columns: Columns = {
-        "campaign": lambda row: row["campaign_id"],
-        "app": lambda row: row["app_id"],
+        "campaign": lambda row: _name(row["campaign_id"]),
+        "app": lambda row: _name(row["app_id"]),
         **_FIGURES,
         "firing": lambda row: sum(alert["state"] == "firing" for alert in row["alerts"]) or "",
         "last window": lambda row: row["last_window"],
@@ -162,9 +164,9 @@ def alerts(api: "ApiClient", **options: Any) -> tuple[Item, list[Item], Columns]
         "state": lambda row: row["state"],
         "severity": lambda row: row["severity"],
         "rule": lambda row: row["rule"],
-        "campaign": lambda row: row["campaign_id"],
-        "treatment": lambda row: row["treatment_id"] or "",
-        "channel": lambda row: row["channel_type"] or "",
+        "campaign": lambda row: _name(row["campaign_id"]),
+        "treatment": lambda row: _name(row["treatment_id"]),
+        "channel": lambda row: _name(row["channel_type"]),
         "rate": lambda row: _percent(row["evidence"]["rate"]),
         "hits": lambda row: f"{row['evidence']['hits']} of {row['evidence']['attempts']}",
         "peak": lambda row: _percent(row["peak"]["rate"]),
@@ -205,7 +207,7 @@ def deliveries(api: "ApiClient", **options: Any) -> tuple[Item, list[Item], Colu
         "created": lambda row: row["created_at"],
         "state": lambda row: row["state"],
         "receiver": lambda row: row["receiver"],
-        "campaign": lambda row: row["campaign_id"],
+        "campaign": lambda row: _name(row["campaign_id"]),
         "attempts": lambda row: row["attempts"],
         "next attempt": lambda row: row["next_attempt_at"] or "",
         "last error": lambda row: row["last_error"] or "",
@@ -252,7 +254,7 @@ _FIGURES: Columns = {
     "throttled": lambda row: _percent(row["rates"]["throttled"]),
 }
 _COUNTS: Columns = {
-    "counts": lambda row: ", ".join(f"{status} {n}" for status, n in row["counts"].items())
+    "counts": lambda row: ", ".join(f"{_name(status)} {n}" for status, n in row["counts"].items())
 }
 
 
@@ -261,7 +263,11 @@ def _if_any(show: Callable[[Item], object]) -> Callable[[Item], object]:
 
 
 def _value_of(name: str) -> Callable[[Item], object]:
-    return lambda row: "-" if row[name] is None else row[name]
+    return lambda row: "-" if row[name] is None else _name(row[name])
+
+
+def _name(name: str | None) -> str:
+    return abbreviated(name or "", NAME_MOST)
 
 
 def _print_table(rows: Iterable[Item], columns: Columns) -> None:

@@ -18,6 +18,7 @@ from aiohttp import web
 from streams.domain import transitions
 from streams.domain.transitions import Transition
 from streams.errors import UserError
+from streams.terminal import abbreviated
 
 HOST = "127.0.0.1"
 PATH = "/alerts"
@@ -25,6 +26,8 @@ TOLERANCE_S = 300.0
 """How old or new a webhook may be: an older one may be a repetition by somebody else."""
 
 _KEPT = 1000
+SUMMARY_MOST = 300
+"""Characters: the name of a campaign may have thousands, and comes from outside."""
 
 
 class ReceiverPortTakenError(UserError):
@@ -116,7 +119,8 @@ def line(transition: Transition) -> str:
     """Write a transition in one line."""
     what = transition.type.removeprefix("campaign.alert.").upper()
     clock = transition.timestamp[11:19]
-    return f"{clock}  {what:<8}  {transition.data.severity:<8}  {transition.data.summary}"
+    summary = abbreviated(transition.data.summary, SUMMARY_MOST)
+    return f"{clock}  {what:<8}  {transition.data.severity:<8}  {summary}"
 
 
 def signature_problem(

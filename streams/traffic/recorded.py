@@ -70,13 +70,15 @@ def read_events(
 
 
 def _flaw(value: bytes) -> str | None:
-    """Return what keeps `value` from being JSON, or None."""
+    """Return what keeps `value` from being JSON, or None; never where, so that it can be counted."""
     try:
         _validate(value)
         if not value.isascii():  # the decoder does not look inside the strings that it skips
             value.decode()
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return f"not JSON: {error}"
+    except msgspec.DecodeError as error:
+        return f"not JSON: {str(error).removeprefix('JSON is malformed: ').partition(' (byte ')[0]}"
+    except UnicodeDecodeError as error:
+        return f"not UTF-8: {error.reason}"
     except RecursionError:
         return "not JSON that can be read: nested too deeply"
     return None

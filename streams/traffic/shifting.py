@@ -12,22 +12,31 @@ _decode_shallow = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
+# A whole number, however it is written: some writers of JSON make 1795711750000.0 of a long.
+_Number = int | float
+
+
 class _Time(msgspec.Struct, gc=False):
-    event_timestamp: int
+    event_timestamp: _Number
 
 
 _decode_time = msgspec.json.Decoder(_Time).decode
+_decode_number = msgspec.json.Decoder(_Number).decode
 
 
-def latest_time(events: Iterable[bytes]) -> int | None:
-    """Return the largest `event_timestamp` (ms) of the events; None if none has one."""
+def latest_time(events: Iterable[bytes], before: int) -> int | None:
+    """Return the largest `event_timestamp` of the events that is less than `before` (both ms).
+
+    One event of a broken clock, in the year 2099, must not take all others with it. None if no
+    event has such a time.
+    """
     latest: int | None = None
     for event in events:
         try:
-            time_ms = _decode_time(event).event_timestamp
+            time_ms = _whole(_decode_time(event).event_timestamp)
         except msgspec.DecodeError:
             continue
-        if latest is None or time_ms > latest:
+        if time_ms is not None and time_ms < before and (latest is None or time_ms > latest):
             latest = time_ms
     return latest
 
@@ -53,6 +62,11 @@ def shifted(event: bytes, by_ms: int) -> bytes:
 
 def _moved(value: msgspec.Raw, by_ms: int) -> int | None:
     try:
-        return msgspec.json.decode(value, type=int) + by_ms
+        time_ms = _whole(_decode_number(value))
     except msgspec.DecodeError:
         return None
+    return None if time_ms is None else time_ms + by_ms
+
+
+def _whole(number: float) -> int | None:
+    return int(number) if isinstance(number, int) or number.is_integer() else None

@@ -25,6 +25,7 @@ def held() -> MemoryHolder:
     made.add("a/b", T0, counts({"SUCCESS": 60, "FAILURE": 40}, "0"))
     made.add("a/b", T0, counts({"SUCCESS": 100}, "1"))
     made.add("\x1b[31m[bold]red", T0, counts({"QUIET_TIME": 1}))
+    made.add("x" * 4000, T0, counts({"S" * 4000: 1}))
     for partition in made.here.values():
         partition.evaluate(NOW)
         for delivery in partition.deliveries.deliveries():
@@ -85,6 +86,7 @@ def test_tables(api: RunningApi, capsys: pytest.CaptureFixture[str]) -> None:
         for words in expected:
             assert words in printed.out, (arguments, printed.out)
         assert "\x1b" not in printed.out
+        assert max(map(len, printed.out.splitlines())) < 400, arguments
 
 
 def test_json_is_the_api_s_answer(api: RunningApi, capsys: pytest.CaptureFixture[str]) -> None:

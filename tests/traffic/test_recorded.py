@@ -1,6 +1,7 @@
 import gzip
 import io
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -108,6 +109,14 @@ def test_one_bad_object_among_joined_ones_loses_at_most_its_neighbour(
     assert values[0] == b'{"n":1}'
     assert values[-2:] == [b'{"n":3}', b'{"n":4}']
     assert problems
+
+
+def test_the_same_flaw_elsewhere_has_the_same_reason() -> None:
+    flaws = [b'{"a":%s nope}', b'{"a":"%s\xff"}']
+    content = b"\n".join(flaw % (b" " * n) for flaw in flaws for n in range(10))
+    _, problems = read(content)
+    reasons = Counter(problem.reason for problem in problems)
+    assert reasons == {"not JSON: invalid character": 10, "not UTF-8: invalid start byte": 10}
 
 
 @pytest.mark.parametrize("block_bytes", [1, 7, 1 << 20])

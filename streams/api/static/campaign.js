@@ -40,7 +40,7 @@ function spanOf(about, range) {
 function head(about) {
   return el("div", { class: "head" },
     el("a", { href: "#", "data-key": "back" }, "← all campaigns"),
-    el("h1", {}, name(about.campaign_id)),
+    el("h1", { title: about.campaign_id }, name(about.campaign_id)),
     about.app_id ? el("span", { class: "soft" }, "app ", name(about.app_id)) : null);
 }
 
@@ -106,7 +106,7 @@ function parts(windows, span, refresh) {
     el("section", { class: "card" }, el("h2", {}, "By status"),
       el("table", {}, headings("Status", "Events"),
         el("tbody", {}, Object.entries(add(windows).counts).sort((a, b) => b[1] - a[1])
-          .map(([status, count]) => el("tr", {}, el("th", { scope: "row" }, name(status)), el("td", {}, number(count))))))));
+          .map(([status, count]) => el("tr", {}, el("th", { scope: "row" }, el("span", { class: "campaign", title: status }, name(status))), el("td", {}, number(count))))))));
 }
 
 function groups(windows) {
@@ -125,7 +125,7 @@ function groups(windows) {
 function groupRow(value, series, span) {
   const sum = add(series);
   return el("tr", {},
-    el("th", { scope: "row" }, value === null ? el("span", { class: "soft" }, "none") : name(value)),
+    el("th", { scope: "row" }, value === null ? el("span", { class: "soft" }, "none") : el("span", { class: "campaign", title: value }, name(value))),
     el("td", {}, number(sum.attempts)),
     el("td", { class: sum.rates.failure > 0.05 ? "fail high" : "" }, percent(sum.rates.failure)),
     el("td", { class: sum.rates.throttled > 0.05 ? "throttle high" : "" }, percent(sum.rates.throttled)),
