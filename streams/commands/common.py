@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,22 @@ if TYPE_CHECKING:
 
 PROGRAM = "campaign-streams"
 Result = TypeVar("Result")
+
+
+class EventRate(click.FloatRange):
+    """An option's type: events per second, a number that somebody can mean."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True, max=1e9)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Refuse `nan` too, which is in every range."""
+        rate: float = super().convert(value, param, ctx)
+        if math.isnan(rate):
+            self.fail(f"{value} is not a number.", param, ctx)
+        return rate
 
 
 def examples(*lines: str) -> str:

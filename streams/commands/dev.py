@@ -25,7 +25,11 @@ LOOK_AFTER = 0.5
 )
 @click.option("--port", type=int, help="Port of the HTTP API.  [default: 8080]")
 @click.option(
-    "--broker-port", type=int, default=19092, show_default=True, help="Port of the broker."
+    "--broker-port",
+    type=click.IntRange(0, 65535),
+    default=19092,
+    show_default=True,
+    help="Port of the broker; 0 is any free one.",
 )
 @click.option(
     "--events",

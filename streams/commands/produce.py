@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from streams.commands import running
-from streams.commands.common import PROGRAM, examples, say, with_configuration
+from streams.commands.common import PROGRAM, EventRate, examples, say, with_configuration
 from streams.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,9 +56,7 @@ class Options:
     metavar="FILE...",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True),
 )
-@click.option(
-    "--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Events per second."
-)
+@click.option("--rate", type=EventRate(), metavar="N", help="Events per second.")
 @click.option("--now", is_flag=True, help="Shift the times so that the last event is now.")
 @click.option(
     "--key",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import click
 
 from streams.commands import running
-from streams.commands.common import PROGRAM, examples, say, with_configuration
+from streams.commands.common import PROGRAM, EventRate, examples, say, with_configuration
 from streams.errors import UsageError, UserError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ GZIP_LEVEL = 6
 @click.option("--campaigns", type=click.IntRange(min=1), default=20, show_default=True)
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0, min_open=True),
+    type=EventRate(),
     default=400.0,
     show_default=True,
     help="Sends per second, of all campaigns together.",

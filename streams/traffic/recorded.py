@@ -70,7 +70,7 @@ def read_events(
 
 
 def _flaw(value: bytes) -> str | None:
-    """Return what keeps `value` from being JSON, or None; never where, so that it can be counted."""
+    """Return what keeps `value` from being JSON, or None; not where, so that it can be counted."""
     try:
         _validate(value)
         if not value.isascii():  # the decoder does not look inside the strings that it skips

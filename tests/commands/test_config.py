@@ -96,6 +96,7 @@ def test_what_show_shows_can_be_loaded(capsys: pytest.CaptureFixture[str]) -> No
         (["config", "check", "--x"], "No such option"),
         (["config", "check", "--set", "x"], "expected KEY=VALUE"),
         (["config", "check", "--config", "nope"], "nope: cannot be read: No such file"),
+        (["dev", "--broker-port", "70000"], "70000 is not in the range"),
     ],
 )
 def test_wrong_usage_is_one_line(

@@ -169,6 +169,8 @@ def test_a_broker_that_is_away_takes_one_line() -> None:
         ([], b"FILE"),
         (["/no/such/file"], b"/no/such/file"),
         (["-", "--rate", "0"], b"--rate"),
+        (["-", "--rate", "nan"], b"--rate"),
+        (["-", "--rate", "inf"], b"--rate"),
         (["-", "--key", "app"], b"--key"),
     ],
 )

@@ -79,6 +79,8 @@ def test_a_broker_that_is_away_takes_one_line() -> None:
         (["--duration", "10ms"], 2, b"--duration is 10ms"),
         (["--start", "later"], 2, b"--start is later"),
         (["--campaigns", "0"], 2, b"--campaigns"),
+        (["--rate", "nan"], 2, b"nan is not a number"),
+        (["--rate", "1e300"], 2, b"--rate"),
         (["--output", "/no/such/folder/file"], 1, b"/no/such/folder/file"),
         (["--labels", "/no/such/folder/file"], 1, b"/no/such/folder/file"),
     ],

@@ -58,7 +58,14 @@ def test_a_whole_number_moves_however_it_is_written(written: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [b'{"event_timestamp":1.5}', b'{"event_timestamp":"10"}', b'{"event_timestamp":null}', b'{"a":1}', b"[1]"]
+    "event",
+    [
+        b'{"event_timestamp":1.5}',
+        b'{"event_timestamp":"10"}',
+        b'{"event_timestamp":null}',
+        b'{"a":1}',
+        b"[1]",
+    ],
 )
 def test_without_a_usable_time_nothing_changes(event: bytes) -> None:
     assert shifted(event, 5) == event
