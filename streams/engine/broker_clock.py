@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 import structlog
+from aiokafka.structs import TopicPartition
 
 _log = structlog.get_logger(__name__)
 
@@ -19,6 +20,9 @@ DISAGREES = 5.0
 """Seconds by which clocks may differ; more is not a matter of how machines keep time."""
 ANSWERS_WITHIN = 5.0
 """Seconds for which records wait to be counted while the broker was not asked yet."""
+FOLLOWED_FOR = 30.0
+"""Seconds for which the leader of one partition is followed after it has told its time. Others may
+have another one: if all were followed, time would jump with every write."""
 
 
 class BrokerClock:
@@ -43,6 +47,9 @@ class BrokerClock:
         self._told = told
         self._warned_of = 0.0
         self._answered = asyncio.Event()
+        self._followed: TopicPartition | None = None
+        self._followed_at = -math.inf
+        self._brokers_agree = True
         self.is_told = False
 
     def wall(self) -> float:
@@ -66,15 +73,24 @@ class BrokerClock:
             except TimeoutError:
                 _log.warning("the broker has not said what time it is", seconds=ANSWERS_WITHIN)
 
-    def appended(self, at: float, sent: float, acknowledged: float) -> None:
+    def appended(
+        self, partition: TopicPartition, at: float, sent: float, acknowledged: float
+    ) -> None:
         """Take note of a write that the broker appended `at` its own time (s).
 
         Args:
+            partition: to which it was; others are heeded once this one has not been written to for
+                `FOLLOWED_FOR`.
             at: when, in whole milliseconds.
             sent: the `wall` time before it was sent.
             acknowledged: the `wall` time after it was acknowledged.
         """
         least, most = at - acknowledged, at + 0.001 - sent
+        now = time.monotonic()
+        if partition != self._followed and now - self._followed_at < FOLLOWED_FOR:
+            self._compare(partition, least, most)
+            return
+        self._followed, self._followed_at = partition, now
         corrected = min(max(self.offset, least), most)
         if least <= most and corrected != self.offset:
             self.offset = corrected
@@ -100,6 +116,17 @@ class BrokerClock:
             return None
         side = "behind" if self.offset > 0 else "ahead of"
         return f"this worker's clock is {abs(self.offset):.0f} s {side} the broker's"
+
+    def _compare(self, partition: TopicPartition, least: float, most: float) -> None:
+        """Warn, once, if the leader of a partition that is not followed has another time."""
+        if self._brokers_agree and not least - DISAGREES <= self.offset <= most + DISAGREES:
+            self._brokers_agree = False
+            _log.warning(
+                "the brokers' clocks disagree: set them right",
+                followed=str(self._followed),
+                other=str(partition),
+                apart_seconds=round(least - self.offset),
+            )
 
     def _warn(self) -> None:
         if abs(self.offset - self._warned_of) <= DISAGREES:

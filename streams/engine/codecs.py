@@ -19,6 +19,9 @@ seldom a hundredth."""
 FIRST_GUESS = 32
 """How many times as large as it is a batch will become, at most, as a rule."""
 LEAST_BUFFER = 64 * 1024
+MOST_MEMBERS = 100
+"""Of one gzip stream; producers make one. What follows a member is copied: a megabyte of empty ones
+would take seconds, and ten of them minutes."""
 
 
 class UnpackError(Exception):
@@ -38,7 +41,11 @@ def bound_unpacking() -> None:
 
 def _gzip(payload: Any) -> bytes:
     packed, unpacked = bytes(payload), bytearray()
+    members = 0
     while packed:
+        members += 1
+        if members > MOST_MEMBERS:
+            raise UnpackError(f"more than {MOST_MEMBERS} members in a gzip stream")
         # Members may follow one another, and zeros the last one, as in a file.
         member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
         unpacked += member.decompress(packed, MOST_UNPACKED - len(unpacked) + 1)

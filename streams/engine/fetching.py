@@ -11,8 +11,9 @@ one record, with the bytes of the batch as its value, which says why.
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer
@@ -25,6 +26,9 @@ from streams.engine.identified import IdentifiedFetches
 
 FETCHES = 3
 """How often a batch is fetched whose checksum is wrong, in case that it was damaged on its way."""
+MOST_RECORDS = 500_000
+"""Of one batch: so many are parsed within some 1 s, in which the group gets no heartbeat. There is
+room for millions of empty ones in a megabyte."""
 
 
 class SourceRecord(Protocol):
@@ -118,10 +122,10 @@ class _WholeBatch:
             if not self._intact:
                 raise ValueError("its checksum is wrong")  # noqa: TRY301 - as any other damage
             try:
-                records.extend(self._batch)
+                _extend(records, self._batch)
             except UnicodeDecodeError:
                 records.clear()
-                records.extend(parse_leniently(self._data))
+                _extend(records, parse_leniently(self._data))
         except Exception as error:  # noqa: BLE001 - each codec has its own, and so has the parser
             # Those before the damage were read.
             records.append(self._unreadable(records, error))
@@ -135,6 +139,14 @@ class _WholeBatch:
         why = f"a batch of {len(self._data)} bytes: offsets {first} to {last}: {error!r}"
         value = Unreadable(bytes(self._data), why)
         return UnreadableRecords(last, batch.max_timestamp or 0, batch.timestamp_type or 0, value)
+
+
+def _extend(records: Records, batch: Iterable[SourceRecord]) -> None:
+    """Add the records of a batch, up to a bound; what was read to its end begins anew."""
+    rest = iter(batch)
+    records.extend(islice(rest, MOST_RECORDS))
+    if len(records) == MOST_RECORDS and next(rest, None) is not None:
+        raise ValueError(f"more than {MOST_RECORDS} records")
 
 
 class _WholeBatches:

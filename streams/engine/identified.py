@@ -10,12 +10,14 @@ to go on.
 
 import asyncio
 import struct
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from aiokafka.errors import (
+    NodeNotReadyError,
     NoError,
     OffsetOutOfRangeError,
     UnknownTopicOrPartitionError,
@@ -38,6 +40,9 @@ _DIVERGING_EPOCH = 0
 """Tag of a partition in the answer."""
 _NOTHING_TO_FETCH = 0.1
 """Seconds until it is looked again whether there is anything to ask for."""
+REPORT_EVERY = 1.0
+"""Seconds between two reports of a refusal, until somebody says where to go on: on its way to the
+lane a report can be lost in a rebalance."""
 _BATCH_HEAD = struct.Struct(">qiib")
 """Base offset, length of what comes after the length, leader epoch, and format, of a batch."""
 _BEFORE_LENGTH_COUNTS = 12
@@ -54,14 +59,14 @@ class Log:
         epoch: the leader epoch of the last record that was fetched; -1 if it is not known.
         end: its last known high watermark; -1 if there was no answer yet.
         refused: whether a broker has refused to read on.
-        reported: whether somebody knows of that.
+        reported_at: when that was reported last (s, monotonic).
     """
 
     topic_id: UUID | None
     epoch: int = NO_EPOCH
     end: int = -1
     refused: bool = False
-    reported: bool = False
+    reported_at: float = float("-inf")
 
 
 class _Answer(NamedTuple):
@@ -125,10 +130,12 @@ class IdentifiedFetches:
         return self._logs.get(partition)
 
     def take_refused(self) -> list[tuple[TopicPartition, Log]]:
-        """Return, once each, the logs that a broker refused to read on."""
-        taken = [(p, log) for p, log in self._logs.items() if log.refused and not log.reported]
+        """Return, now and then, the logs that a broker refused to read on."""
+        now = time.monotonic()
+        refused = [(partition, log) for partition, log in self._logs.items() if log.refused]
+        taken = [each for each in refused if now - each[1].reported_at >= REPORT_EVERY]
         for _, log in taken:
-            log.reported = True
+            log.reported_at = now
         return taken
 
     async def send(self, node: Any, request: Any, **options: Any) -> Any:
@@ -159,7 +166,10 @@ class IdentifiedFetches:
 
     async def _takes_ids(self, node: Any) -> bool:
         connection = await self._client._get_conn(node)  # noqa: SLF001 - no other way to see it
-        versions = connection._versions if connection else {}  # noqa: SLF001
+        if connection is None:
+            # Asked by name after all, it could answer with the records of another log.
+            raise NodeNotReadyError(f"node {node} cannot be reached")
+        versions = connection._versions  # noqa: SLF001
         least, most = versions.get(FetchByIdRequest.API_KEY, (0, 0))
         return bool(least <= FetchByIdRequest.API_VERSION <= most)
 
@@ -264,6 +274,8 @@ def _of_one_epoch(records: bytes) -> bytes:
             epoch = of_batch
         elif of_batch != epoch:
             return records[:at]
+        if length <= 0:
+            break  # broken, as the parser will say
         at += length
     return records
 

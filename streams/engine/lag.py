@@ -6,7 +6,6 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from streams.engine.recovery import committed_offsets, reading
@@ -38,7 +37,7 @@ async def watch_lag(
                 while True:
                     tell(await _lag(consumer, connection, group_id, committed()))
                     await asyncio.sleep(EVERY)
-        except (KafkaError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - aiokafka asserts some; asking has to go on
             _log.warning("the broker does not say how far behind we are", error=str(error))
             await asyncio.sleep(EVERY)
 

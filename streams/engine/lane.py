@@ -9,7 +9,6 @@ them to its windows as it writes them, and the keyed topic is only their log.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import replace
@@ -25,7 +24,7 @@ from streams.domain.sources import SourcePartition
 from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
 from streams.engine.broker_clock import DISAGREES
-from streams.engine.isolation import BlockRecord, Isolation, Trial, UnprocessableError
+from streams.engine.isolation import BlockRecord, Isolation, Trial, UnprocessableError, as_loss
 from streams.engine.job import AfterCommit, Job
 from streams.engine.logs import Loss
 from streams.engine.progress import Progress
@@ -93,6 +92,9 @@ class Lane:
         self._unwritten = Unwritten(partition.number, job, isolation)
         self._due = 0.0
         self._flushing = asyncio.Lock()
+        self._evaluated = asyncio.Event()
+        """Whether no evaluation is under way."""
+        self._evaluated.set()
         self._early_flush: asyncio.Task[None] | None = None
         self._lost: LaneLostError | FormatError | None = None
         self.unplaced: dict[TopicPartition, int | None] = dict.fromkeys(progress.positions)
@@ -129,6 +131,8 @@ class Lane:
             await self._take_part(batch)
             return
         for part in batch.parts(BLOCK_BYTES_AT_ONCE):
+            # Or rules would be evaluated for as long as there are more blocks to read.
+            await self._evaluated.wait()
             await self._take_part(part)
             if part.end != batch.end:
                 await asyncio.sleep(0)
@@ -272,10 +276,7 @@ class Lane:
         Raises:
             LaneLostError: if the lane must not be used any more.
             FormatError: if this worker cannot go on with what another one wrote.
-            Exception: whatever nobody expected of an early flush.
         """
-        if self._early_flush is not None and self._early_flush.done():
-            self._early_flush.result()
         self._check_clock()
         self._check()
         now = self._job.now()
@@ -298,13 +299,17 @@ class Lane:
         """Evaluate the rules for most of the campaigns, if they are many, in several turns.
 
         What is left is evaluated in the step that collects it for the flush. Nothing is flushed in
-        between, and what is counted in between is evaluated too.
+        between, and no blocks are added.
         """
-        while self.partition.to_evaluate > EVALUATED_AT_ONCE:
-            now = self._job.now()
-            self._decide(self.partition.evaluate(now, EVALUATED_AT_ONCE), now, more=True)
-            await asyncio.sleep(0)
-            self._check()
+        self._evaluated.clear()
+        try:
+            while self.partition.to_evaluate > EVALUATED_AT_ONCE:
+                now = self._job.now()
+                self._decide(self.partition.evaluate(now, EVALUATED_AT_ONCE), now, more=True)
+                await asyncio.sleep(0)
+                self._check()
+        finally:
+            self._evaluated.set()
 
     def expect(self, sources: int) -> None:
         """Wait for the source partitions that there are now before time goes on."""
@@ -356,12 +361,16 @@ class Lane:
             await asyncio.sleep(0)
 
     async def _flush_early(self) -> None:
-        with contextlib.suppress(LaneLostError, FormatError):
+        try:
             async with self._flushing:
                 self._check()
                 await self._evaluate_in_parts()
                 if not self.parked:
                     await self._flush()
+        except (LaneLostError, FormatError) as error:
+            self._lose(error)
+        except Exception as error:  # noqa: BLE001 - the next tick says so
+            self._lose(as_loss("the rules were evaluated", error))
 
     async def _flush(self, *, last: bool = False) -> None:
         """Write down what was counted, what that led to, and the offsets of what was read."""
@@ -374,16 +383,20 @@ class Lane:
                 tell()
                 return
             self._progress.commit(writes, await self._writer.write(writes))
+        # What was collected is gone from memory, and may be written or not.
+        except (LaneLostError, FormatError) as error:
+            self._lose(error)
+            raise
+        except Exception as error:
+            lost = as_loss("the flush did not end", error)
+            self._lose(lost)
+            raise lost from error
         except BaseException as error:
-            # Collected is gone from memory, and written it may be or not.
-            if isinstance(error, LaneLostError):
-                self._lose(error)
-            else:
-                self._lose(WriteError(f"the flush did not end: {error!r}"))
+            self._lose(WriteError(f"the flush did not end: {error!r}"))
             raise
         self.has_written = True
         tell()
-        self._isolation.forget_blocks(before=self._progress.next_in_log)
+        self._isolation.forget_blocks(before=self._progress.committed_in_log)
         self.partition.deliveries.flush_committed()
         self._job.instruments.flushed(self._job.clock.wall() - began)
 

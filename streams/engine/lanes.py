@@ -200,8 +200,9 @@ class Lanes:
         """Write everything down before the group is shared out anew."""
         self._rebalanced()
         self._moved_at = time.monotonic()
-        for number in self._assigned.keys() - self._lanes.keys():
-            await self._cancel(number)
+        opening = self._assigned.keys() - self._lanes.keys()
+        # At once: with the brokers away each takes seconds to let go of them.
+        await asyncio.gather(*map(self._cancel, opening))
         await asyncio.gather(*(self._park(n, lane) for n, lane in list(self._lanes.items())))
 
     async def _park(self, number: int, lane: Lane) -> None:

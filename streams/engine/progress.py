@@ -70,6 +70,12 @@ class Progress:
         return self._read[self._log].offset if known is None else known
 
     @property
+    def committed_in_log(self) -> int:
+        """From where in the log blocks are read, or written, again if the lane is lost now."""
+        known: int | None = self._own_ends.get(self._log)
+        return self._committed[self._log].offset if known is None else known
+
+    @property
     def far_behind(self) -> bool:
         """Tell whether much is waiting to be read."""
         return max(self._waiting.values(), default=0) > FAR_BEHIND

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
-from aiokafka.errors import KafkaError
 
 from streams.configuration.models import Configuration
 from streams.engine.client import check_broker
@@ -97,7 +96,7 @@ class Surroundings:
                 missing = await missing_rights(self._connection, self._needed)
         except UserError as error:
             self.hindrances, self.broker_answers = [str(error)], False
-        except (KafkaError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - aiokafka asserts some; looking has to go on
             why = str(error) or type(error).__name__
             self.hindrances, self.broker_answers = [f"Kafka does not answer ({why})"], False
         else:

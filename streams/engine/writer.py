@@ -347,15 +347,15 @@ def _spans(sent: list[Sent]) -> dict[TopicPartition, range]:
 def _look_at_clock(sent: list[Sent], clock: BrokerClock, began: float) -> None:
     """Tell a clock what the broker says of when it appended what was sent since `began` (s)."""
     acknowledged = clock.wall()
-    told = [each for each in map(_acknowledged, sent) if each.timestamp_type == LOG_APPEND_TIME]
-    for metadata in told:
-        clock.appended((metadata.timestamp or 0) / 1000, began, acknowledged)
+    told = False
+    for each in sent:
+        metadata = each.acknowledged.result()
+        if metadata.timestamp_type == LOG_APPEND_TIME:
+            told = True
+            at = (metadata.timestamp or 0) / 1000
+            clock.appended(each.partition, at, began, acknowledged)
     if sent and not told:
         clock.silent(sent[0].partition.topic)
-
-
-def _acknowledged(sent: Sent) -> RecordMetadata:
-    return sent.acknowledged.result()
 
 
 def _check_begin(

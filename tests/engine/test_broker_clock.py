@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from aiokafka.structs import TopicPartition
+from structlog.testing import capture_logs
 
 from streams.engine import broker_clock
 from streams.engine.broker_clock import BrokerClock
@@ -23,12 +25,21 @@ def wall() -> Wall:
     return Wall()
 
 
-def answer(clock: BrokerClock, wall: Wall, offset: float, took: float = 0.02) -> None:
+ONE, OTHER = TopicPartition("state", 0), TopicPartition("state", 1)
+
+
+def answer(
+    clock: BrokerClock,
+    wall: Wall,
+    offset: float,
+    took: float = 0.02,
+    partition: TopicPartition = ONE,
+) -> None:
     """A write that takes so long, on a broker whose clock is that far ahead."""
     sent = wall.now
     wall.now += took
     at = int((sent + took / 2 + offset) * 1000) / 1000
-    clock.appended(at, sent, wall.now)
+    clock.appended(partition, at, sent, wall.now)
 
 
 def test_a_clock_that_is_right_stays_as_it_is(wall: Wall) -> None:
@@ -65,6 +76,24 @@ def test_a_clock_that_was_set_is_followed(wall: Wall) -> None:
     wall.now -= 3_600
     answer(clock, wall, 0.0)
     assert clock.disagreement is None
+
+
+def test_brokers_whose_clocks_disagree_do_not_make_time_jump(
+    wall: Wall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+    clock = BrokerClock(wall, told.append)
+    with capture_logs() as logs:
+        for _ in range(5):
+            answer(clock, wall, 0.0, partition=ONE)
+            answer(clock, wall, 60.0, partition=OTHER)
+    assert (clock.offset, told) == (0.0, [])
+    assert [(each["event"], each["apart_seconds"]) for each in logs] == [
+        ("the brokers' clocks disagree: set them right", 60)
+    ]
+    monkeypatch.setattr(broker_clock, "FOLLOWED_FOR", 0.0)
+    answer(clock, wall, 60.0, partition=OTHER)
+    assert clock.offset == pytest.approx(60.0, abs=0.02)
 
 
 async def test_counting_waits_for_the_first_answer(wall: Wall) -> None:

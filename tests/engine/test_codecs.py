@@ -59,3 +59,9 @@ def test_what_is_cut_off_is_an_error(name: str, cut: int) -> None:
 def test_members_of_gzip_follow_one_another() -> None:
     packed = codec.gzip_encode(b"one") + codec.gzip_encode(b"two") + b"\0\0"
     assert unpacking("gzip")(packed) == b"onetwo"
+
+
+def test_members_of_gzip_have_a_bound() -> None:
+    members = codec.gzip_encode(b"") * 50_000
+    with pytest.raises(codecs.UnpackError, match="more than 100 members"):
+        unpacking("gzip")(members)

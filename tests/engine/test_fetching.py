@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.domain.events import Unreadable
+from streams.engine import fetching
 from streams.engine.codecs import bound_unpacking
 from streams.engine.fetching import Records, _Fetched
 from streams.engine.header_names import KeptRecords
@@ -211,6 +212,19 @@ def test_what_was_read_before_the_damage_is_kept() -> None:
     assert isinstance(value, Unreadable)
     assert value == whole_batch
     assert "offsets 3 to 4" in value.why
+
+
+@pytest.mark.parametrize("compression", [0, *CODECS])
+def test_records_beyond_a_bound_are_not_parsed(
+    monkeypatch: pytest.MonkeyPatch, compression: int
+) -> None:
+    monkeypatch.setattr(fetching, "MOST_RECORDS", 5)
+    data = batch(0, 5, compression=compression) + batch(5, 400, compression=compression)
+    found = flat(whole(checked(data + batch(405, 1)), 0)[0])
+    assert [offset for offset, _ in found] == [*range(10), 404, 405]
+    value = found[10][1]
+    assert isinstance(value, Unreadable)
+    assert "offsets 10 to 404: ValueError('more than 5 records')" in value.why
 
 
 def test_a_batch_with_a_wrong_checksum_is_fetched_again_before_it_is_given_up() -> None:

@@ -5,10 +5,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
-from aiokafka.errors import OffsetOutOfRangeError
+import pytest
+from aiokafka.errors import NodeNotReadyError, OffsetOutOfRangeError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition
 
+from streams.engine import identified
 from streams.engine.identified import UNKNOWN_TOPIC_ID, IdentifiedFetches
 from streams.engine.log_requests import FetchById, FetchByIdRequest, FetchByIdResponse
 
@@ -33,12 +35,12 @@ class Client:
     cluster = None
 
     def __init__(self, newest: int = 13) -> None:
-        self.connection = Connection({1: (0, newest)})
+        self.connection: Connection | None = Connection({1: (0, newest)})
         self.asked: list[Any] = []
         self.answer: Any = None
         self.updates = 0
 
-    async def _get_conn(self, _: int) -> Connection:
+    async def _get_conn(self, _: int) -> Connection | None:
         return self.connection
 
     async def send(self, _: int, request: Any) -> Any:
@@ -104,7 +106,9 @@ async def test_one_answer_has_records_of_one_epoch() -> None:
     assert (log.epoch, log.end) == (4, 50)
 
 
-async def test_a_refusal_is_reported_once_and_the_partition_left_alone() -> None:
+async def test_a_refusal_is_reported_now_and_then_and_the_partition_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for code in (OffsetOutOfRangeError.errno, 3, UNKNOWN_TOPIC_ID, 103):
         client = Client()
         fetches = IdentifiedFetches(client)
@@ -115,6 +119,10 @@ async def test_a_refusal_is_reported_once_and_the_partition_left_alone() -> None
         ((partition, log),) = fetches.take_refused()
         assert (partition, log.end) == (ONE, -1)
         assert fetches.take_refused() == []
+        with monkeypatch.context() as patch:
+            patch.setattr(identified, "REPORT_EVERY", 0.0)
+            # The first report may have been lost.
+            assert fetches.take_refused() == [(partition, log)]
         client.answers((1, 0, None, {}))
         await fetches.send(1, REQUEST)
         sent = cast("FetchById", client.asked[-1]).build(FetchByIdRequest)
@@ -122,6 +130,7 @@ async def test_a_refusal_is_reported_once_and_the_partition_left_alone() -> None
         fetches.read(ONE, ID, 3)
         client.answers((0, 0, None, {}), (1, 0, None, {}))
         assert of(await fetches.send(1, REQUEST)).keys() == {0, 1}
+        assert fetches.take_refused() == []
 
 
 async def test_an_answer_about_an_epoch_that_diverges_is_a_refusal() -> None:
@@ -161,6 +170,25 @@ async def test_an_answer_that_comes_after_another_log_was_chosen_is_left_out() -
     log = fetches.log(ONE)
     assert log is not None
     assert log.epoch == -1
+
+
+async def test_a_broker_that_cannot_be_reached_is_not_asked_by_name() -> None:
+    client = Client()
+    client.connection = None
+    fetches = IdentifiedFetches(client)
+    fetches.read(ONE, ID, 3)
+    with pytest.raises(NodeNotReadyError):
+        await fetches.send(1, REQUEST)
+    assert client.asked == []
+
+
+async def test_a_batch_of_no_length_is_left_to_the_parser() -> None:
+    client = Client()
+    fetches = IdentifiedFetches(client)
+    fetches.read(ONE, ID, 3)
+    broken = struct.pack(">qiib", 10, -12, 3, 2) + bytes(30)
+    client.answers((0, 0, broken, {}))
+    assert of(await fetches.send(1, REQUEST))[0][-1] == broken
 
 
 async def test_a_broker_that_knows_no_ids_is_asked_by_name() -> None:

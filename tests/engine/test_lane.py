@@ -15,6 +15,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from streams.domain import blocks, transitions
 from streams.domain.blocks import partition_of
 from streams.engine import lane as under_test
+from streams.engine.isolation import UnprocessableError
 from streams.engine.lane import CATCH_UP_INTERVAL
 from streams.engine.logs import Cause, Loss
 from streams.engine.progress import FAR_BEHIND, Progress
@@ -104,27 +105,29 @@ async def test_many_campaigns_are_evaluated_in_several_turns(
     assert len(alerts) == len(names)
 
 
-async def test_what_comes_while_campaigns_are_evaluated_is_evaluated_too(
+async def test_blocks_wait_while_campaigns_are_evaluated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(under_test, "EVALUATED_AT_ONCE", 1)
     bench = Bench()
-    await bench.take(SOURCE, *(send(HERE, "FAILURE") for _ in range(60)))
-    await bench.lane.hand_over()
-    (record,) = bench.writer.take().records[KEYED]
     names = [f"c{n}" for n in range(20) if partition_of(f"c{n}", 2) == 1]
     await bench.take(SOURCE, *(send(name, "FAILURE") for name in names for _ in range(60)))
-    await bench.settle()
-    ticking = asyncio.create_task(bench.lane.tick())
-    await asyncio.sleep(0)
-    assert bench.lane._unwritten._decided
+    await bench.lane.hand_over()
+    (record,) = bench.writer.take().records[KEYED]
     await bench.take(KEYED, record.value)
-    await ticking
-    decided = [each.data.campaign_id for each in bench.gauges.transitions]
-    assert sorted(decided) == sorted([HERE, *names])
+    reading = asyncio.create_task(_read_again_and_again(bench, record.value))
+    await asyncio.wait_for(bench.lane.tick(), 5.0)
     writes = bench.writer.take()
-    assert sum(len(each) for p, each in writes.records.items() if "alerts" in p) == len(decided)
-    assert writes.offsets[KEYED].offset == bench.lane.positions[KEYED].offset
+    assert sum(len(each) for p, each in writes.records.items() if "alerts" in p) == len(names)
+    assert writes.offsets[KEYED].offset <= 2
+    reading.cancel()
+    assert bench.lane.positions[KEYED].offset < 10
+
+
+async def _read_again_and_again(bench: Bench, block: bytes | None) -> None:
+    while True:
+        await bench.take(KEYED, block)
+        await asyncio.sleep(0)
 
 
 async def test_blocks_are_added_in_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,11 +305,11 @@ async def test_a_lane_ends_when_time_turns_out_to_be_another() -> None:
     bench = Bench()
     clock = bench.job.clock
     await bench.take(SOURCE, send())
-    clock.appended(clock.wall() + 3, clock.wall(), clock.wall())
+    clock.appended(STATE, clock.wall() + 3, clock.wall(), clock.wall())
     await bench.take(SOURCE, send())
     await bench.lane.tick()
     assert bench.gauges.events == 2
-    clock.appended(clock.wall() + 3_600, clock.wall(), clock.wall())
+    clock.appended(STATE, clock.wall() + 3_600, clock.wall(), clock.wall())
     await bench.take(SOURCE, send())
     with pytest.raises(LaneLostError, match=r"the broker's time turned out to be \+3600 s off"):
         await bench.lane.tick()
@@ -341,7 +344,7 @@ async def test_a_spike_is_decided_and_written_in_one_go() -> None:
     assert (transition.type, told.key) == ("campaign.alert.firing", HERE.encode())
     state = state_of(writes.records[STATE])
     assert sorted(key.split()[0] for key in state) == ["alert", "clock", "delivery"]
-    assert writes.offsets[KEYED].offset == 1
+    assert writes.offsets[KEYED].offset <= 2
     (owed,) = bench.lane.partition.deliveries.due(bench.now)
     assert owed.alert_id == transition.data.alert_id
 
@@ -507,7 +510,8 @@ async def test_while_a_full_lane_is_written_down_more_is_counted(
 
 
 @pytest.mark.parametrize(
-    ("error", "told"), [(WriteError("gone"), LaneLostError), (RuntimeError("a bug"), RuntimeError)]
+    ("error", "told"),
+    [(WriteError("gone"), WriteError), (RuntimeError("a bug"), UnprocessableError)],
 )
 async def test_an_early_flush_that_fails_is_not_passed_over(
     monkeypatch: pytest.MonkeyPatch, error: Exception, told: type[Exception]
@@ -525,6 +529,22 @@ async def test_an_early_flush_that_fails_is_not_passed_over(
     assert bench.lane.committed[SOURCE] == 0
 
 
+async def test_an_early_evaluation_that_fails_is_not_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also by whoever comes before the next tick: a rebalance, or one more early flush."""
+    monkeypatch.setattr("streams.engine.unwritten.FULL_COUNTS", 0)
+    bench = Bench()
+    with monkeypatch.context() as patch:
+        patch.setattr(under_test, "EVALUATED_AT_ONCE", -1)
+        patch.setattr(bench.lane.partition, "evaluate", lambda *_: 1 / 0)
+        await bench.take(SOURCE, send(HERE))
+        await asyncio.sleep(0)
+    with pytest.raises(UnprocessableError, match="ZeroDivisionError"):
+        await bench.lane.hand_over()
+    assert bench.writer.written == []
+
+
 @pytest.mark.parametrize("early", [True, False])
 async def test_what_was_collected_and_lost_on_the_way_is_not_passed_over(
     monkeypatch: pytest.MonkeyPatch, early: bool
@@ -534,7 +554,7 @@ async def test_what_was_collected_and_lost_on_the_way_is_not_passed_over(
         patch.setattr("streams.engine.unwritten.FULL_COUNTS", 0 if early else 9)
         patch.setattr(bench.lane.partition, "take_changes", lambda _: 1 / 0)
         await bench.take(SOURCE, send(HERE))
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(UnprocessableError, match="ZeroDivisionError"):
             await bench.lane.tick()
     await bench.take(SOURCE, send(THERE))
     with pytest.raises(LaneLostError):
@@ -571,6 +591,25 @@ async def test_a_parked_lane_writes_no_more_than_its_last_flush(
     await asyncio.sleep(0.01)
     assert len(bench.writer.written) == written == 2
     assert bench.lane.committed[SOURCE] == 4
+
+
+async def test_a_block_is_known_until_its_dead_letter_is_committed() -> None:
+    """Not only until that of the one before it is: the lane may be lost between the two."""
+    bench = Bench()
+    await bench.take(SOURCE, send(HERE))
+    await bench.lane.hand_over()
+    (block,) = bench.writer.take().records[KEYED]
+    await bench.take(KEYED, block.value)
+    let_go = bench.writer.hold()
+    ticking = asyncio.create_task(bench.lane.tick())
+    await asyncio.sleep(0)
+    bench.isolation.blocks[1] = "what was raised"
+    await bench.take(KEYED, block.value)
+    let_go.set()
+    await ticking
+    assert bench.isolation.blocks.keys() == {1}
+    await bench.lane.tick()
+    assert bench.isolation.blocks == {}
 
 
 async def test_two_that_find_a_lane_full_begin_one_flush(monkeypatch: pytest.MonkeyPatch) -> None:
