@@ -23,6 +23,7 @@ from streams.domain.sources import SourcePartition
 from streams.domain.tally import Tally
 from tests.support.fuzzing import UNTIL, records
 from tests.support.oracle import Oracle
+from tests.support.partitions import all_cells
 
 LANES = 3
 FLUSH_AT = 10_000
@@ -75,7 +76,7 @@ class Pipeline:
             sum(cell.sends.values()) + sum(cell.engagement.values())
             for partition in self.partitions
             for start in partition.table.starts()
-            for _, cell in partition.table.all_cells(start)
+            for _, cell in all_cells(partition.table, start)
         )
 
 

@@ -25,7 +25,7 @@ from streams.api.reading import (
     window,
 )
 from streams.api.routing import Route
-from streams.api.rows import Found, add_rows, with_recent
+from streams.api.rows import add_rows
 from streams.api.windows import CAMPAIGN_ID, unknown_campaign
 from streams.domain.counts import OTHER, Cell, StatusGroups
 from streams.domain.partition import CampaignPartition
@@ -56,7 +56,8 @@ RECENT = whole("recent", 1, _MOST_RECENT, "Adds so many of each campaign's newes
 async def campaigns(context: Context, ask: Ask) -> Campaigns:
     """Answer with campaigns that were active lately."""
     sort = ask.get(SORT, _DEFAULT_SORT)
-    textual = sort.lstrip("-") in _TEXTUAL_SORTS
+    sort_by = sort.lstrip("-")
+    textual = sort_by in _TEXTUAL_SORTS
     cursor = read_cursor(ask.get(CURSOR, None), sort, textual=textual)
     within = ask.get(ACTIVE_WITHIN, _QUARTER_OF_AN_HOUR)
     since = cursor.since if cursor else context.now() - within
@@ -66,7 +67,7 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
     size = context.watch.windows.size
 
     def position(row: CampaignRow) -> Position:
-        return Position(_value(row, sort.lstrip("-")), row.campaign_id)
+        return Position(_value(row, sort_by), row.campaign_id)
 
     def answer(page: tuple[list[CampaignRow], str | None]) -> Campaigns:
         rows, next_cursor = page
@@ -81,18 +82,23 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
     async def local(partitions: Sequence[CampaignPartition]) -> Campaigns:
         # A window that ends after `since` starts at the window of `since` or later.
         first = context.watch.windows.start_of(int(since * 1000))
-        found = await context.rows.read(partitions, first)
-        pager: Pager[Found] = Pager(
-            sort, order, lambda each: position(each.row), limit, cursor, since
-        )
-        wanted = [each for each in found if _is_of(each.row, app_id)]
+        listing = await context.rows.read(partitions, first)
+        briefs = listing.briefs
+
+        def place(name: str) -> Position:
+            value = name if sort_by == "campaign_id" else briefs[name].value(sort_by)
+            return Position(value, name)
+
+        def is_wanted(name: str) -> bool:
+            return app_id is None or briefs[name].app_id == app_id
+
+        pager = Pager(sort, order, place, limit, cursor, since)
         page, next_cursor = await pager.cut_gradually(
-            [each for each in wanted if each.row.campaign_id != OTHER]
+            briefs, lambda name: name != OTHER and is_wanted(name)
         )
         # It is everywhere, so where it stands is known when its parts are added up.
-        page += [each for each in wanted if each.row.campaign_id == OTHER]
-        rows = await with_recent(page, recent) if recent else [row for row, _ in page]
-        return answer((rows, next_cursor))
+        page += [name for name in (OTHER,) if name in briefs and is_wanted(name)]
+        return answer((await listing.rows(page, recent), next_cursor))
 
     everywhere = context.cluster.everywhere()
     gathered = await context.cluster.gather(ask, everywhere, Campaigns, local)
@@ -117,10 +123,6 @@ def _value(row: CampaignRow, sort: str) -> Value:
             return row.last_window
         case _:
             return row.campaign_id
-
-
-def _is_of(row: CampaignRow, app_id: str | None) -> bool:
-    return app_id is None or row.app_id == app_id
 
 
 async def one_campaign(context: Context, ask: Ask) -> Campaign:

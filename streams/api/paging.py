@@ -7,10 +7,10 @@ was added or has gone before it.
 import asyncio
 import heapq
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cmp_to_key
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from itertools import chain, islice
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
@@ -32,6 +32,29 @@ class Position(NamedTuple):
 
     value: Value
     item_id: str
+
+
+class _Descending:
+    """A text that comes before those that are smaller."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Descending) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __lt__(self, other: "_Descending") -> bool:
+        return self._text > other._text
+
+
+Key: TypeAlias = tuple[bool, Any, str]
+_Keyed: TypeAlias = tuple[Key, int, T]
+"""An item with its key, and with its number, as items themselves may have no order."""
 
 
 class Cursor(msgspec.Struct, array_like=True):
@@ -84,30 +107,14 @@ class Order:
 
     descending: bool = False
 
-    def after(self, one: Position, other: Position) -> bool:
-        """Tell whether `one` comes after `other`."""
-        if one.value == other.value:
-            return one.item_id > other.item_id
-        if one.value is None or other.value is None:
-            return one.value is None
-        higher: bool = one.value > other.value  # type: ignore[operator]  # one list, one type
-        return higher is not self.descending
-
-    def _compare(self, one: Position, other: Position) -> int:
-        return self.after(one, other) - self.after(other, one)
-
-    def first(
-        self,
-        items: Iterable[T],
-        limit: int,
-        position: Callable[[T], Position],
-        after: Position | None = None,
-    ) -> list[T]:
-        """Return the first items in this order, those after a position if one is given."""
-        key = cmp_to_key(self._compare)
-        if after is not None:
-            items = (item for item in items if self.after(position(item), after))
-        return heapq.nsmallest(limit, items, key=lambda item: key(position(item)))
+    def key(self, position: Position) -> Key:
+        """Return what is smaller the earlier a position comes."""
+        value, item_id = position
+        if value is None:
+            return True, 0, item_id
+        if not self.descending:
+            return False, value, item_id
+        return False, _Descending(value) if isinstance(value, str) else -value, item_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,21 +137,38 @@ class Pager(Generic[T]):
     cursor: Cursor | None
     since: float = 0
 
-    async def cut_gradually(self, items: Sequence[T]) -> tuple[list[T], str | None]:
-        """Return the page of any number of items, letting others work now and then."""
-        after = self.cursor.position if self.cursor else None
-        first: list[T] = []
-        for at in range(0, len(items), _AT_A_TIME):
-            some = [*first, *items[at : at + _AT_A_TIME]]
-            first = self.order.first(some, self.limit + 1, self.position, after)
+    async def cut_gradually(
+        self, items: Iterable[T], wanted: Callable[[T], bool]
+    ) -> tuple[list[T], str | None]:
+        """Return the page of any number of items, letting others work now and then.
+
+        Args:
+            items: must not change meanwhile.
+            wanted: whether an item is in the list.
+        """
+        first: list[_Keyed[T]] = []
+        rest = enumerate(items)
+        while some := list(islice(rest, _AT_A_TIME)):
+            keyed = self._keyed((at, item) for at, item in some if wanted(item))
+            first = heapq.nsmallest(self.limit + 1, chain(first, keyed))
             await asyncio.sleep(0)
-        return self.cut(first)
+        return self._page(first, more=False)
 
     def cut(self, items: Iterable[T], *, more: bool = False) -> tuple[list[T], str | None]:
         """Return the page, and the cursor of the next one if there are (or are said to be) more."""
-        after = self.cursor.position if self.cursor else None
-        first = self.order.first(items, self.limit + 1, self.position, after)
-        page = first[: self.limit]
+        return self._page(heapq.nsmallest(self.limit + 1, self._keyed(enumerate(items))), more=more)
+
+    def _keyed(self, items: Iterable[tuple[int, T]]) -> Iterator["_Keyed[T]"]:
+        """Yield the items after the cursor with what puts them in order."""
+        after = self.order.key(self.cursor.position) if self.cursor else None
+        key, position = self.order.key, self.position
+        for at, item in items:
+            of_it = key(position(item))
+            if after is None or of_it > after:
+                yield of_it, at, item
+
+    def _page(self, first: "list[_Keyed[T]]", *, more: bool) -> tuple[list[T], str | None]:
+        page = [item for _, _, item in first[: self.limit]]
         if not page or not (more or len(first) > self.limit):
             return page, None
         value, item_id = self.position(page[-1])

@@ -1,112 +1,260 @@
-"""The rows of the campaign list: each campaign's totals over its newest windows."""
+"""The campaign list: what puts campaigns in order, and the rows of those that are shown.
+
+There may be a hundred thousand campaigns, and a page shows a few of them. So all of them are only
+added up as far as the order needs it, and rows are made of those that a page has. Both are read
+from the same snapshots of the windows, so a row stands where its figures belong.
+"""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
-from itertools import islice
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
 from streams.api.answers import CampaignRow, LiveAlert, RecentWindow
+from streams.api.paging import Value
 from streams.api.reading import Breath, add_totals, empty, figures, include
 from streams.domain.alerts import Alert
+from streams.domain.blocks import WindowCounts
 from streams.domain.counts import Cell, StatusGroups, summarise
+from streams.domain.pages import Snapshot
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import rfc3339
 
-# Rows that took this long (s of CPU) to read are used again for a few times as long, so that any
+# A reading that took this long (s of CPU) is used again for a few times as long, so that any
 # number of onlookers costs a worker with thousands of campaigns a fifth of its time at most.
 _CHEAP = 0.02
 _REST = 4.0
 
+_AT_A_TIME = 2_000
+"""Counts that are added up within some 1 ms."""
+
+T = TypeVar("T")
+
 _Key: TypeAlias = tuple[int, tuple[int, ...]]
 
 
-class Found(NamedTuple):
-    """A campaign's row, and where it is from."""
+class _Home(NamedTuple):
+    """A partition, and the windows of it that were read, by their start (s), oldest first."""
 
-    row: CampaignRow
-    partitions: list[CampaignPartition]
+    partition: CampaignPartition
+    windows: dict[int, Snapshot]
+
+
+class Brief(msgspec.Struct, gc=False):
+    """What puts a campaign in its place: counts in all windows that were read.
+
+    `last` is the start (s) of the newest of them.
+    """
+
+    app_id: str | None
+    last: int
+    homes: tuple[_Home, ...]
+    attempts: int = 0
+    failed: int = 0
+    throttled: int = 0
+
+    def value(self, sort: str) -> Value:
+        """Return what the order `sort` goes by; but for `campaign_id`."""
+        match sort:
+            case "failure_rate":
+                return self.failed / self.attempts if self.attempts else None
+            case "throttled_rate":
+                return self.throttled / self.attempts if self.attempts else None
+            case "attempts":
+                return self.attempts
+            case _:
+                return _written(self.last)
+
+
+class Listing:
+    """All campaigns with counts in the windows that were read.
+
+    Args:
+        groups: which group each status is in.
+
+    Attributes:
+        briefs: by campaign.
+    """
+
+    def __init__(self, groups: StatusGroups) -> None:
+        self.briefs: dict[str, Brief] = {}
+        self._groups = groups
+
+    async def read(self, partitions: Iterable[CampaignPartition], first: int) -> None:
+        """Add up each campaign's windows that start at `first` (s) or later."""
+        breath = Breath()
+        for partition in partitions:
+            home = _Home(partition, {})
+            for start in partition.table.starts():
+                snapshot = partition.table.snapshot(start) if start >= first else None
+                if snapshot is not None:
+                    home.windows[start] = snapshot
+                    for counts in snapshot.counts():
+                        await self._add(counts, start, (home,), breath)
+
+    async def _add(
+        self, counts: WindowCounts, start: int, homes: tuple[_Home], breath: Breath
+    ) -> None:
+        found: list[Brief] = []
+        for names, apps in zip(_parts(counts.campaigns), _parts(counts.at_app), strict=True):
+            found += self._meet(names, [counts.apps[at] for at in apps], start, homes)
+            await breath(len(names))
+        for column in counts.columns:
+            if column.dimensions.engagement:
+                continue
+            group = self._groups.group_of.get(column.dimensions.outcome)
+            for at, of_them in zip(_parts(column.at), _parts(column.counts), strict=True):
+                _count(found, at, of_them, group)
+                await breath(len(at))
+
+    def _meet(
+        self, names: Sequence[str], apps: Sequence[str | None], start: int, homes: tuple[_Home]
+    ) -> Iterator[Brief]:
+        """Yield campaigns that have counts in a window; windows come home by home, oldest first."""
+        briefs = self.briefs
+        for name, app in zip(names, apps, strict=True):
+            brief = briefs.get(name)
+            if brief is None:
+                brief = briefs[name] = Brief(app, start, homes)
+            else:
+                if app is not None:
+                    brief.app_id = app
+                brief.last = max(brief.last, start)
+                if brief.homes[-1] is not homes[0]:
+                    brief.homes += homes
+            yield brief
+
+    async def rows(self, names: Sequence[str], recent: int = 0) -> list[CampaignRow]:
+        """Return the rows of some campaigns, with so many of their newest windows."""
+        breath = Breath()
+        totals = {name: empty() for name in names}
+        by_home = self._by_home(names)
+        for home, of_it in by_home:
+            for snapshot in home.windows.values():
+                for name, cell in snapshot.cells(of_it):
+                    include(totals[name], cell)
+                    await breath(len(cell.sends))
+        newest = await self._newest_windows(by_home, recent, breath) if recent else {}
+        rows = []
+        for name in names:
+            row = self._row(name, totals[name])
+            if recent:
+                row.recent = self._recent(newest.get(name, {}), recent)
+            rows.append(row)
+            await breath(len(totals[name].sends))
+        return rows
+
+    def _by_home(self, names: Iterable[str]) -> list[tuple[_Home, list[str]]]:
+        found: dict[int, tuple[_Home, list[str]]] = {}
+        for name in names:
+            for home in self.briefs[name].homes:
+                found.setdefault(home.partition.number, (home, []))[1].append(name)
+        return [found[number] for number in sorted(found)]
+
+    def _row(self, name: str, total: Cell) -> CampaignRow:
+        brief = self.briefs[name]
+        return CampaignRow(
+            campaign_id=name,
+            app_id=brief.app_id,
+            last_window=_written(brief.last),
+            **figures(summarise([total], self._groups)),
+            late_events=total.late_events,
+            alerts=[
+                _show_live(alert)
+                for home in brief.homes
+                for alert in home.partition.alerts.live_of(name)
+            ],
+        )
+
+    @staticmethod
+    async def _newest_windows(
+        by_home: Iterable[tuple[_Home, list[str]]], limit: int, breath: Breath
+    ) -> dict[str, dict[int, Cell]]:
+        """Return the newest windows of campaigns, at least `limit` where there are as many."""
+        found: dict[str, dict[int, Cell]] = {}
+        for home, names in by_home:
+            table = home.partition.table
+            # Most have been in as many windows as that; it ends the search for those that have not.
+            left = {name: min(limit, table.windows_with(name) or limit) for name in names}
+            for start in reversed(table.starts()):
+                if not left:
+                    break
+                snapshot = home.windows.get(start) or table.snapshot(start)
+                for name, cell in snapshot.cells(list(left)) if snapshot is not None else ():
+                    include(found.setdefault(name, {}).setdefault(start, empty()), cell)
+                    left[name] -= 1
+                    if not left[name]:
+                        del left[name]
+                    await breath(len(cell.sends))
+                await breath(len(left))
+        return found
+
+    def _recent(self, cells: dict[int, Cell], limit: int) -> list[RecentWindow]:
+        """Show the newest windows, oldest first."""
+        shown = []
+        for start in sorted(cells)[-limit:]:
+            of_it = figures(summarise([cells[start]], self._groups))
+            shown.append(RecentWindow(_written(start), of_it["attempts"], of_it["rates"]))
+        return shown
 
 
 class RowReader:
-    """Reads rows, one reading at a time."""
+    """Reads campaign lists, one at a time.
 
-    def __init__(self) -> None:
+    Args:
+        groups: which group each status is in.
+    """
+
+    def __init__(self, groups: StatusGroups) -> None:
+        self._groups = groups
         self._lock = asyncio.Lock()
-        self._kept: dict[_Key, tuple[float, list[Found]]] = {}
+        self._kept: dict[_Key, Listing] = {}
 
-    async def read(self, partitions: Sequence[CampaignPartition], first: int) -> list[Found]:
-        """Add up each campaign's windows that start at `first` (s) or later."""
+    async def read(self, partitions: Sequence[CampaignPartition], first: int) -> Listing:
+        """Return the campaigns with counts in windows that start at `first` (s) or later."""
         key = (first, tuple(id(partition) for partition in partitions))
         async with self._lock:
-            now = time.monotonic()
-            self._kept = {k: kept for k, kept in self._kept.items() if kept[0] > now}
-            if key in self._kept:
-                return self._kept[key][1]
+            kept = self._kept.get(key)
+            if kept is not None:
+                return kept
             begun = time.thread_time()
-            found = [each async for each in _rows(partitions, first)]
+            listing = Listing(self._groups)
+            await listing.read(partitions, first)
             cost = time.thread_time() - begun
             if cost > _CHEAP:
-                self._kept[key] = (time.monotonic() + _REST * cost, found)
-            return found
+                self._kept[key] = listing
+                loop = asyncio.get_running_loop()
+                loop.call_later(_REST * cost, self._kept.pop, key, None)
+            return listing
 
 
-class _Sum(msgspec.Struct):
-    """A campaign's counts in the windows read so far, the start (s) of the last, and its homes."""
-
-    total: Cell
-    last: int
-    homes: list[CampaignPartition]
-
-    def add(self, cell: Cell, start: int, home: CampaignPartition) -> None:
-        """Add what one window of one partition has."""
-        include(self.total, cell)
-        self.last = max(start, self.last)
-        if home not in self.homes:
-            self.homes.append(home)
+def _parts(of: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield a sequence in pieces, after each of which others are let work."""
+    return (of[at : at + _AT_A_TIME] for at in range(0, len(of), _AT_A_TIME))
 
 
-async def _rows(partitions: Sequence[CampaignPartition], first: int) -> AsyncIterator[Found]:
-    sums: dict[str, _Sum] = {}
-    breath = Breath()
-    for partition in partitions:
-        for start in partition.table.starts():
-            if start < first:
-                continue
-            for campaign_id, cell in partition.table.all_cells(start):
-                before = sums.get(campaign_id)
-                if before is None:
-                    sums[campaign_id] = _Sum(cell, start, [partition])
-                else:
-                    before.add(cell, start, partition)
-                await breath(len(cell.sends))
-    live = await _live_alerts(partitions, breath)
-    for campaign_id, found in sums.items():
-        total, homes = found.total, found.homes
-        row = CampaignRow(
-            campaign_id=campaign_id,
-            app_id=total.app_id,
-            last_window=rfc3339(found.last),
-            **figures(summarise([total], homes[0].watch.groups)),
-            late_events=total.late_events,
-            alerts=live.get(campaign_id, []),
-        )
-        yield Found(row, homes)
-        await breath(len(total.sends))
+def _count(
+    briefs: list[Brief], at: Sequence[int], counts: Sequence[int], group: str | None
+) -> None:
+    """Add counts of one status, which is in this group, to the campaigns at these positions."""
+    if group == "suppressed":
+        return
+    for position, count in zip(at, counts, strict=True):
+        briefs[position].attempts += count
+    if group == "failure":
+        for position, count in zip(at, counts, strict=True):
+            briefs[position].failed += count
+    elif group == "throttled":
+        for position, count in zip(at, counts, strict=True):
+            briefs[position].throttled += count
 
 
-async def _live_alerts(
-    partitions: Iterable[CampaignPartition], breath: Breath
-) -> dict[str, list[LiveAlert]]:
-    live: dict[str, list[LiveAlert]] = {}
-    for partition in partitions:
-        for alert in partition.alerts.alerts():
-            if alert.is_live:
-                live.setdefault(alert.scope.campaign_id, []).append(_show_live(alert))
-            await breath()
-    return live
+@lru_cache(maxsize=4_096)
+def _written(start: int) -> str:
+    return rfc3339(start)
 
 
 def _show_live(alert: Alert) -> LiveAlert:
@@ -119,32 +267,6 @@ def _show_live(alert: Alert) -> LiveAlert:
         scope.treatment_id,
         scope.channel_type,
     )
-
-
-async def with_recent(found: Iterable[Found], limit: int) -> list[CampaignRow]:
-    """Return rows with their `limit` newest windows, oldest first."""
-    breath = Breath()
-    return [
-        msgspec.structs.replace(row, recent=await _recent(homes, row.campaign_id, limit, breath))
-        for row, homes in found
-    ]
-
-
-async def _recent(
-    partitions: Sequence[CampaignPartition], campaign_id: str, limit: int, breath: Breath
-) -> list[RecentWindow]:
-    cells: dict[int, Cell] = {}
-    for partition in partitions:
-        newest = reversed(partition.table.starts())
-        for start, cell in islice(partition.table.cells(campaign_id, newest), limit):
-            include(cells.setdefault(start, empty()), cell)
-            await breath()
-    groups = partitions[0].watch.groups
-    shown = []
-    for start in sorted(cells)[-limit:]:
-        of_it = figures(summarise([cells[start]], groups))
-        shown.append(RecentWindow(rfc3339(start), of_it["attempts"], of_it["rates"]))
-    return shown
 
 
 def add_rows(parts: Iterable[list[CampaignRow]], groups: StatusGroups) -> list[CampaignRow]:

@@ -79,7 +79,7 @@ class ApiServer:
         self._context = Context(
             watch,
             self._cluster,
-            RowReader(),
+            RowReader(watch.groups),
             health,
             metrics,
             now,

@@ -1,7 +1,7 @@
 """Counts of campaigns in one window while they change."""
 
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Container, Iterator
 from itertools import islice, repeat
 
 from streams.domain.blocks import Column, Counts, Dimensions, WindowCounts
@@ -34,14 +34,16 @@ class Cells:
     """
 
     __slots__ = (
-        *("_apps", "_at_app", "_columns", "_events", "_extra", "_late", "_limits", "_own"),
-        *("_positions", "_shared", "_values"),
+        *("_app_names", "_apps", "_at_app", "_columns", "_events", "_extra", "_late", "_limits"),
+        *("_own", "_positions", "_shared", "_values"),
     )
 
     def __init__(self, counts: WindowCounts | None = None, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
         self._positions: dict[str, int] = {}
         self._apps: dict[str | None, int] = {None: _NO_APP}
+        self._app_names: list[str | None] = [None]
+        """The same apps, by their position."""
         self._at_app: list[int] = []
         self._events: list[int] = []
         """How many each campaign has, of all kinds."""
@@ -150,18 +152,25 @@ class Cells:
         added = len(positions) - len(at_app)
         at_app.extend(repeat(_NO_APP, added))
         self._events.extend(repeat(0, added))
-        apps = [self._apps.setdefault(app, len(self._apps)) for app in counts.apps]
+        apps = [self._app(app) for app in counts.apps]
         for position, at in zip(found, counts.at_app, strict=True):
             app = apps[at]
             if app != _NO_APP:
                 at_app[position] = app
         return found
 
+    def _app(self, name: str | None) -> int:
+        """Return where an app is among the apps; a new one is added."""
+        at = self._apps.setdefault(name, len(self._app_names))
+        if at == len(self._app_names):
+            self._app_names.append(name)
+        return at
+
     def _add_late(self, position: int, count: int) -> None:
         self._late[position] = self._late.get(position, 0) + count
 
     def counts(self, start: int) -> WindowCounts:
-        """Return all of it in columns, as counts of the window that begins at `start` (s)."""
+        """Return a copy of it in columns, as counts of the window that begins at `start` (s)."""
         columns = {
             dimensions: Column(dimensions, list(column), list(column.values()))
             for dimensions, column in self._columns.items()
@@ -174,9 +183,13 @@ class Cells:
                     column = columns[dimensions] = Column(dimensions, [], [])
                 column.at.append(position)
                 column.counts.append(count)
-        names_of_all = list(self._positions)
         return WindowCounts(
-            start, names_of_all, list(self._apps), self._at_app, list(columns.values()), self._late
+            start,
+            list(self._positions),
+            list(self._app_names),
+            list(self._at_app),
+            list(columns.values()),
+            dict(self._late),
         )
 
     def events(self, campaign_id: str) -> int:
@@ -189,7 +202,7 @@ class Cells:
         position = self._positions.get(campaign_id)
         if position is None:
             return None
-        app_id = list(self._apps)[self._at_app[position]]
+        app_id = self._app_names[self._at_app[position]]
         cell = Cell(app_id, {}, {}, self._late.get(position, 0))
         names = self._own.get(position)
         if names is not None:
@@ -202,13 +215,6 @@ class Cells:
                 _side(cell, dimensions)[dimensions] = shared
         return cell
 
-    def cells(self) -> Iterator[tuple[str, Cell]]:
-        """Yield the counts of each campaign that is there at the beginning."""
-        for campaign_id in list(self._positions):
-            cell = self.cell(campaign_id)
-            if cell is not None:
-                yield campaign_id, cell
-
     def campaigns(self) -> Collection[str]:
         """Return the campaigns."""
         return self._positions.keys()
@@ -219,9 +225,8 @@ class Cells:
 
     def apps(self) -> Iterator[tuple[str, str | None]]:
         """Yield the campaigns and their apps."""
-        apps = list(self._apps)
         for campaign_id, at in zip(self._positions, self._at_app, strict=True):
-            yield campaign_id, apps[at]
+            yield campaign_id, self._app_names[at]
 
     def __len__(self) -> int:
         """Return the number of campaigns."""
@@ -253,16 +258,19 @@ def cell_of(counts: WindowCounts, position: int) -> Cell:
     return cell
 
 
-def cells_of(counts: WindowCounts) -> Iterable[tuple[str, Cell]]:
-    """Return the counts of each campaign, of counts that name each but once."""
-    cells = [
-        Cell(counts.apps[app], {}, {}, counts.late.get(position, 0))
-        for position, app in enumerate(counts.at_app)
-    ]
+def cells_of(counts: WindowCounts, wanted: Container[str]) -> Iterator[tuple[str, Cell]]:
+    """Yield the counts of each wanted campaign, of counts that name each but once."""
+    names = counts.campaigns
+    cells = {
+        position: Cell(counts.apps[app], {}, {}, counts.late.get(position, 0))
+        for position, (name, app) in enumerate(zip(names, counts.at_app, strict=True))
+        if name in wanted
+    }
     for column in counts.columns:
         for at, count in zip(column.at, column.counts, strict=True):
-            _side(cells[at], column.dimensions)[column.dimensions] = count
-    return zip(counts.campaigns, cells, strict=True)
+            if at in cells:
+                _side(cells[at], column.dimensions)[column.dimensions] = count
+    return ((names[position], cell) for position, cell in cells.items())
 
 
 def _side(cell: Cell, dimensions: Dimensions) -> Counts:

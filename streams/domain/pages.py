@@ -67,6 +67,31 @@ class Added(NamedTuple):
     folded: int
 
 
+class Snapshot(NamedTuple):
+    """One window's counts at one moment: the settled pages, and copies of those that change.
+
+    Settled pages are shared with the window, so it weighs what is copied.
+    """
+
+    pages: list[Page | WindowCounts]
+
+    def counts(self) -> Iterator[WindowCounts]:
+        """Yield the counts, page by page."""
+        return map(_read, self.pages)
+
+    def cells(self, campaigns: Iterable[str]) -> Iterator[tuple[str, Cell]]:
+        """Yield the counts of those of the campaigns that have any; each page is read once."""
+        wanted: dict[int, set[str]] = {}
+        for name in campaigns:
+            wanted.setdefault(page_of(name, len(self.pages)), set()).add(name)
+        for number, names in wanted.items():
+            yield from cells_of(_read(self.pages[number]), names)
+
+
+def _read(page: Page | WindowCounts) -> WindowCounts:
+    return decode_counts(page.value) if isinstance(page, Page) else page
+
+
 class Window:
     """The counts of one window, and how much of them was written down.
 
@@ -161,20 +186,18 @@ class Window:
     def _shared_out(self) -> list[WindowCounts]:
         """Share the campaigns out over as many pages as they need."""
         whole = self._changing(self.pages[0])
-        for counts in list(self.counts())[1:]:
+        for counts in list(self.snapshot().counts())[1:]:
             whole.put(counts)
         needed = max(-(-len(whole) // CAMPAIGNS_A_PAGE), -(-whole.names // NAMES_A_PAGE))
         return split(whole.counts(self.start), min(needed, len(whole)))
 
     # Asked
 
-    def counts(self) -> Iterator[WindowCounts]:
-        """Yield the counts, page by page."""
-        for page in self.pages:
-            if isinstance(page, Page):
-                yield decode_counts(page.value)
-            else:
-                yield page.counts(self.start)
+    def snapshot(self) -> "Snapshot":
+        """Return the counts as they are now."""
+        return Snapshot(
+            [page if isinstance(page, Page) else page.counts(self.start) for page in self.pages]
+        )
 
     def has(self, campaign_id: str) -> bool:
         """Tell whether a campaign has any."""
@@ -196,14 +219,6 @@ class Window:
     def events(self, campaign_id: str) -> int:
         """Return how many events a campaign has, of all kinds."""
         return self._changing(self._page_of(campaign_id)).events(campaign_id)
-
-    def cells(self) -> Iterator[tuple[str, Cell]]:
-        """Yield the counts of each campaign, as they are when it is their turn."""
-        for page in list(self.pages):
-            if isinstance(page, Page):
-                yield from cells_of(decode_counts(page.value))
-            else:
-                yield from page.cells()
 
     def campaigns(self) -> Iterator[tuple[str, str | None]]:
         """Yield the campaigns and their apps."""

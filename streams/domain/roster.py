@@ -53,6 +53,10 @@ class Roster:
         """Return the number of campaigns."""
         return len(self._windows)
 
+    def windows_with(self, campaign_id: str) -> int:
+        """Return in how many windows a campaign has counts."""
+        return self._windows.get(campaign_id, 0) % _MARK
+
     def admit(self, counts: WindowCounts) -> Admitted:
         """Give places to new campaigns, as far as there are any for them."""
         windows = self._windows

@@ -19,9 +19,9 @@ import orjson
 
 from streams.domain.blocks import Block, WindowCounts
 from streams.domain.clock import EventClock
-from streams.domain.counts import Cell
+from streams.domain.counts import OTHER, Cell
 from streams.domain.limits import DEFAULT_LIMITS, Limits
-from streams.domain.pages import Page, PageRecord, Window, read_page
+from streams.domain.pages import Page, PageRecord, Snapshot, Window, read_page
 from streams.domain.roster import Roster
 from streams.domain.transitions import rfc3339
 from streams.domain.windows import WindowPolicy
@@ -367,7 +367,7 @@ class WindowTable:
             start = self._policy.start_of(old.start * 1000)
             window = self._windows.setdefault(start, self._new_window(start))
             window.late_from = offset
-            for counts in old.counts():
+            for counts in old.snapshot().counts():
                 self._mark_changed(window, counts, offset, now)
                 window.add(counts, late=False)
         self._roster = Roster(self._limits.campaigns)
@@ -416,10 +416,10 @@ class WindowTable:
             if cell is not None:
                 yield start, cell
 
-    def all_cells(self, start: int) -> Iterator[tuple[str, Cell]]:
-        """Yield the counts of every campaign in one window, as they are when it is their turn."""
+    def snapshot(self, start: int) -> Snapshot | None:
+        """Return the counts of one window as they are now; null if it is not retained."""
         window = self._windows.get(start)
-        return window.cells() if window is not None else iter(())
+        return window.snapshot() if window is not None else None
 
     def campaigns_in(self, start: int) -> Iterator[str]:
         """Yield the campaigns that have counts in a window."""
@@ -427,7 +427,11 @@ class WindowTable:
 
     def counts(self, start: int) -> Iterator[WindowCounts]:
         """Yield the counts of one window, in parts of some campaigns each."""
-        return self._windows[start].counts()
+        return self._windows[start].snapshot().counts()
+
+    def windows_with(self, campaign_id: str) -> int | None:
+        """Return in how many retained windows a campaign has counts; null for `OTHER`."""
+        return self._roster.windows_with(campaign_id) if campaign_id != OTHER else None
 
     @property
     def campaigns(self) -> int:

@@ -1,10 +1,17 @@
 """Reading the rows of thousands of campaigns once for all onlookers."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 
-from streams.api import rows
+from streams.api import reading, rows
+from streams.api.answers import CampaignRow
+from streams.api.rows import Listing
+from streams.domain.counts import Cell
+from streams.domain.pages import Snapshot
 from tests.api.conftest import NOW, StartApi
 from tests.support.partitions import counts, holder
 
@@ -39,7 +46,11 @@ async def test_what_is_dear_is_read_once_for_all(
         assert row["attempts"] == attempts, query
 
 
-async def test_the_loop_goes_on_during_a_long_answer(start: StartApi) -> None:
+async def test_the_loop_goes_on_during_a_long_answer(
+    start: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "_AT_A_TIME", 50)
+    monkeypatch.setattr(reading, "_AT_A_TIME", 1)
     held = holder()
     for minute in range(3):
         for at in range(2000):
@@ -56,5 +67,73 @@ async def test_the_loop_goes_on_during_a_long_answer(start: StartApi) -> None:
     counting = asyncio.create_task(count_steps())
     await api.get("/v1/campaigns?active_within=1h")
     counting.cancel()
-    # 6,000 cells, 200 at a time: another task has its turn after each.
-    assert steps >= 30
+    # 6,000 campaigns in windows, and as many counts, 50 at a time: others have a turn after each.
+    assert steps >= 240
+
+
+async def test_a_page_s_rows_are_read_and_no_others(
+    start: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = holder()
+    for at in range(500):
+        held.add(f"c{at:03}", T0, counts({"SUCCESS": 1, "FAILURE": at}))
+        held.add(f"c{at:03}", T0 - 60, counts({"THROTTLED": 1}))
+    api = await start(held)
+    read: list[str] = []
+    cells = Snapshot.cells
+
+    def noted(self: Snapshot, names: Iterable[str]) -> Iterator[tuple[str, Cell]]:
+        for name, cell in cells(self, names):
+            read.append(name)
+            yield name, cell
+
+    monkeypatch.setattr(Snapshot, "cells", noted)
+    answer = await api.get("/v1/campaigns?sort=-failure_rate&limit=3")
+    shown = [(row["campaign_id"], row["attempts"]) for row in answer["campaigns"]]
+    assert shown == [("c499", 501), ("c498", 500), ("c497", 499)]
+    assert Counter(read) == {"c499": 2, "c498": 2, "c497": 2}
+
+
+async def test_rows_are_of_the_moment_that_put_them_in_order(
+    start: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = holder()
+    for at in range(3):
+        held.add(f"c{at}", T0, counts({"SUCCESS": 10 + at}))
+    api = await start(held)
+    read = Listing.rows
+
+    async def slowly(self: Listing, *args: Any) -> list[CampaignRow]:
+        held.add("c0", T0, counts({"SUCCESS": 100}))
+        held.add("new", T0, counts({"SUCCESS": 100}))
+        return await read(self, *args)
+
+    monkeypatch.setattr(Listing, "rows", slowly)
+    first = await api.get("/v1/campaigns?sort=attempts&limit=2")
+    assert [row["attempts"] for row in first["campaigns"]] == [10, 11]
+    monkeypatch.undo()
+    cursor = first["next_cursor"]
+    rest = (await api.get(f"/v1/campaigns?sort=attempts&limit=9&cursor={cursor}"))["campaigns"]
+    # One that grew meanwhile comes again; none is left out.
+    assert [row["campaign_id"] for row in rest] == ["c2", "new", "c0"]
+
+
+@pytest.mark.parametrize("others", [0, 300])
+async def test_recent_windows_are_the_newest_of_all_that_are_retained(
+    start: StartApi, others: int
+) -> None:
+    held = holder()
+    for at in range(others):
+        held.add(f"other-{at}", T0 - 7200, counts({"SUCCESS": 1}))
+    for minute in (120, 90, 60, 1, 0):
+        held.add("c", T0 - 60 * minute, counts({"SUCCESS": minute + 1}))
+    held.add("d", T0, counts({"SUCCESS": 7}))
+    # What is closed and quiet is in pages.
+    for partition in held.here.values():
+        partition.advance(NOW + 10, 10_000)
+        partition.take_changes(NOW + 10)
+    api = await start(held)
+    for limit, minutes in ((1, [0]), (3, [60, 1, 0]), (60, [120, 90, 60, 1, 0])):
+        c, d = (await api.get(f"/v1/campaigns?recent={limit}"))["campaigns"]
+        assert [window["attempts"] for window in c["recent"]] == [m + 1 for m in minutes]
+        assert [window["attempts"] for window in d["recent"]] == [7]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from streams.domain import cells as module
 from streams.domain.blocks import Counts, Dimensions
-from streams.domain.cells import Cells
+from streams.domain.cells import Cells, cells_of
 from streams.domain.counts import OTHER
 from streams.domain.limits import DEFAULT_LIMITS, VENDOR_STATUSES, Limits
 from tests.support.partitions import rows_of, window_counts
@@ -69,7 +69,7 @@ def test_sums_are_exact_and_names_bounded(given_steps: list[dict[str, Counts]]) 
                 sent[campaign_id, each.outcome if SMALL.keeps(each) else None] += count
     found: Counter[tuple[str, str | None]] = Counter()
     other = 0
-    for campaign_id, cell in cells.cells():
+    for campaign_id, cell in cells_of(cells.counts(0), cells.campaigns()):
         assert cells.events(campaign_id) == sum(of(cells, campaign_id).values())
         kept = {**cell.sends, **cell.engagement}
         assert len(kept) <= SMALL.names + len(VENDOR_STATUSES) + 4
@@ -99,7 +99,7 @@ def test_what_was_written_down_and_read_back_goes_on_alike(
 
 
 def _flat(cells: Cells) -> Iterator[tuple[str, Counts]]:
-    for campaign_id, _ in cells.cells():
+    for campaign_id in cells.campaigns():
         yield campaign_id, of(cells, campaign_id)
 
 

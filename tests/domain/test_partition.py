@@ -20,7 +20,7 @@ from streams.domain.partition import CampaignPartition, Watch
 from streams.domain.rules import Rule
 from streams.domain.transitions import AlertData, Links, Span, Transition
 from streams.domain.windows import WindowPolicy
-from tests.support.partitions import WATCH, counts, window_counts
+from tests.support.partitions import WATCH, all_cells, counts, window_counts
 
 RULES = (
     Rule("failing", frozenset({"FAILURE"}), Threshold(0.2), 0.1, min_attempts=10, for_=0),
@@ -504,7 +504,7 @@ def _known(partition: CampaignPartition) -> dict[str, object]:
     return {
         "event time": (table.clock.event_time, table.clock.times),
         "open": table.open_starts(),
-        "cells": {start: dict(table.all_cells(start)) for start in table.starts()},
+        "cells": {start: dict(all_cells(table, start)) for start in table.starts()},
         "alerts": sorted(
             (repr(a.scope), a.rule, a.state, repr(_apart_from_ids(alerts.describe(a))))
             for a in alerts.alerts()

@@ -2,7 +2,7 @@
 
 from streams.domain.counts import StatusGroups, summary_of
 from streams.domain.deliveries import Delivery, DeliveryQueue
-from tests.support.partitions import counts, holder
+from tests.support.partitions import all_cells, counts, holder
 
 
 def test_the_windows_of_one_campaign_oldest_first() -> None:
@@ -17,7 +17,7 @@ def test_the_windows_of_one_campaign_oldest_first() -> None:
     assert [start for start in table.starts() if table.has("c", start)] == [0, 60, 120]
     assert list(table.cells("nobody", table.starts())) == []
     assert (table.knows("c"), table.knows("nobody")) == (True, False)
-    assert {name for start in table.starts() for name, _ in table.all_cells(start)} == {
+    assert {name for start in table.starts() for name, _ in all_cells(table, start)} == {
         "c",
         "other",
     }

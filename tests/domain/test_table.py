@@ -21,8 +21,8 @@ from streams.domain.pages import PageRecord
 from streams.domain.table import CLOCK_KEY, QUIET_S, WindowTable, page_key
 from streams.domain.windows import WindowPolicy
 from streams.errors import FormatError
+from tests.support.partitions import all_cells, window_counts
 from tests.support.partitions import counts as counts_of
-from tests.support.partitions import window_counts
 
 POLICY = WindowPolicy(size=10, grace=5, retention=40)
 SUCCESS = Dimensions("SUCCESS", "0", "EMAIL", "EMAIL")
@@ -97,7 +97,7 @@ def test_a_correction_writes_its_own_page_only() -> None:
     table.add(counts(0, 1, "c7"), 1, 200.0)
     assert len(dict(table.take_changes(300.0))) == 2
     assert len(table) == 200
-    assert {cell.sends[SUCCESS] for _, cell in table.all_cells(0)} == {2, 3}
+    assert {cell.sends[SUCCESS] for _, cell in all_cells(table, 0)} == {2, 3}
 
 
 def test_many_campaigns_are_settled_in_several_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def test_floods_are_counted_as_other_and_read_back_alike() -> None:
     for _ in range(3):
         table = life.table
         assert table.campaigns == 60
-        assert dict(table.all_cells(0)).keys() == {
+        assert dict(all_cells(table, 0)).keys() == {
             *honest,
             *(f"flood-{n}" for n in range(40)),
             OTHER,
@@ -215,7 +215,7 @@ def test_a_page_that_needs_fewer_records_leaves_null_behind(
     life.write()
     assert {key for key, value in life.topic.items() if value} == {page_key(0, 0), CLOCK_KEY}
     life.begin_anew()
-    assert {cell.sends[SUCCESS] for _, cell in life.table.all_cells(0)} == {2}
+    assert {cell.sends[SUCCESS] for _, cell in all_cells(life.table, 0)} == {2}
 
 
 def test_the_clocks_record_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -584,7 +584,7 @@ class Lives(RuleBasedStateMachine):
 
 
 def _cells(table: WindowTable) -> Iterable[tuple[tuple[str, int], Cell]]:
-    return (((n, start), cell) for start in table.starts() for n, cell in table.all_cells(start))
+    return (((n, start), cell) for start in table.starts() for n, cell in all_cells(table, start))
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,7 @@ from streams.engine.writer import LaneLostError, RefusedError, Writes
 from streams.errors import FormatError
 from tests.support.lanes import KEYED, NOW, SOURCE, STATE, Bench, state_of
 from tests.support.mixture import send_event
-from tests.support.partitions import counts, rows_of, window_counts
+from tests.support.partitions import all_cells, counts, rows_of, window_counts
 from tests.support.waiting import until
 
 SHARE = {SOURCE, KEYED}
@@ -411,7 +411,7 @@ async def test_a_block_that_cannot_be_processed_costs_one_opening(
         assert made.losses == ["input"]
         (writes,) = made.bench.writer.written
         assert dead(writes) == [(value, b"unprocessable", b"1")]
-        (cell,) = [cell for _, cell in made.bench.lane.partition.table.all_cells(0)]
+        (cell,) = [cell for _, cell in all_cells(made.bench.lane.partition.table, 0)]
         assert sum(cell.sends.values()) == 2
         state = state_of(writes.records[STATE])
         assert state["unprocessable"] == b"[1]"
@@ -441,7 +441,7 @@ async def test_of_a_block_only_what_fails_becomes_a_dead_letter(
         assert made.losses == ["input"]
         table = made.bench.lane.partition.table
         for start in (0, 60):
-            counted = {name: sum(cell.sends.values()) for name, cell in table.all_cells(start)}
+            counted = {name: sum(cell.sends.values()) for name, cell in all_cells(table, start)}
             assert counted == {"a": 6, "b": 6}
         letters = [each for writes in made.bench.writer.written for each in dead(writes)]
         assert [(reason, at) for _, reason, at in letters] == [

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -15,10 +15,11 @@ from streams.domain.blocks import (
     WindowCounts,
     partition_of,
 )
-from streams.domain.counts import StatusGroups
+from streams.domain.counts import Cell, StatusGroups
 from streams.domain.detectors import Threshold
 from streams.domain.partition import CampaignPartition, Watch
 from streams.domain.rules import Rule
+from streams.domain.table import WindowTable
 from streams.domain.windows import WindowPolicy
 
 FAILURE_SPIKE = Rule("failure-spike", frozenset({"FAILURE"}), Threshold(0.1), 0.05)
@@ -137,3 +138,9 @@ def holder(
     """A holder of some of `count` partitions, by default of all of them; nothing is counted yet."""
     here = range(count) if numbers is None else numbers
     return MemoryHolder({n: CampaignPartition(n, what, [0], now) for n in here}, count)
+
+
+def all_cells(table: WindowTable, start: int) -> Iterator[tuple[str, Cell]]:
+    """The counts of every campaign in one window (s)."""
+    snapshot = table.snapshot(start)
+    return snapshot.cells(table.campaigns_in(start)) if snapshot is not None else iter(())
