@@ -1,6 +1,6 @@
 """Alerts and the rules that they are of."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 
 import msgspec
@@ -16,7 +16,7 @@ from streams.api.routing import Route
 from streams.domain import alerts as domain
 from streams.domain.alerts import AlertBook
 from streams.domain.partition import CampaignPartition
-from streams.domain.transitions import rfc3339
+from streams.domain.transitions import in_ms, rfc3339
 
 STATE = choice("state", ("pending", "firing", "resolved", "expired"), "Only alerts in this state.")
 CAMPAIGN = text("campaign_id", "Only what is about this campaign.")
@@ -44,13 +44,13 @@ def show(book: AlertBook, alert: domain.Alert) -> answers.Alert:
 
 async def alerts(context: Context, ask: Ask) -> answers.Alerts:
     """Answer with alerts, newest first."""
-
-    def wanted(partition: CampaignPartition) -> Iterator[answers.Alert]:
-        for alert in partition.alerts.alerts():
-            if _is_wanted(alert, ask):
-                yield show(partition.alerts, alert)
-
-    return await _NEWEST.page(context, ask, wanted)
+    return await _NEWEST.page(
+        context,
+        ask,
+        lambda partition: partition.alerts.alerts(),
+        lambda alert: _is_wanted(alert, ask),
+        lambda partition, alert: show(partition.alerts, alert),
+    )
 
 
 def _is_wanted(alert: domain.Alert, ask: Ask) -> bool:
@@ -64,12 +64,17 @@ def _is_wanted(alert: domain.Alert, ask: Ask) -> bool:
     )
 
 
+def _place(alert: domain.Alert) -> Position:
+    return Position(in_ms(alert.pending_since), alert.alert_id)
+
+
 def _position(alert: answers.Alert) -> Position:
     return Position(read_moment(alert.pending_since), alert.alert_id)
 
 
 _NEWEST = Newest(
     "alerts",
+    _place,
     _position,
     answers.Alerts,
     lambda page, cursor: answers.Alerts(as_of="", alerts=page, next_cursor=cursor),

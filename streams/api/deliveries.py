@@ -1,6 +1,6 @@
 """What is still owed to receivers, and what was given up."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from streams.api import answers
@@ -15,7 +15,7 @@ from streams.api.routing import Route
 from streams.domain import deliveries as domain
 from streams.domain.partition import CampaignPartition
 from streams.domain.receivers import ReceiverBook, standing
-from streams.domain.transitions import rfc3339
+from streams.domain.transitions import in_ms, rfc3339
 
 STATE = choice("state", ("pending", "given-up"), "Only deliveries in this state.")
 RECEIVER = text("receiver", "Only what is owed to this receiver.")
@@ -45,13 +45,13 @@ def show(delivery: domain.Delivery, receivers: ReceiverBook) -> answers.Delivery
 
 async def deliveries(context: Context, ask: Ask) -> answers.Deliveries:
     """Answer with deliveries, newest first."""
-
-    def wanted(partition: CampaignPartition) -> Iterator[answers.Delivery]:
-        for delivery in partition.deliveries.deliveries():
-            if _is_wanted(delivery, ask):
-                yield show(delivery, partition.receivers)
-
-    return await _NEWEST.page(context, ask, wanted)
+    return await _NEWEST.page(
+        context,
+        ask,
+        lambda partition: partition.deliveries.deliveries(),
+        lambda delivery: _is_wanted(delivery, ask),
+        lambda partition, delivery: show(delivery, partition.receivers),
+    )
 
 
 def _is_wanted(delivery: domain.Delivery, ask: Ask) -> bool:
@@ -63,12 +63,17 @@ def _is_wanted(delivery: domain.Delivery, ask: Ask) -> bool:
     )
 
 
+def _place(delivery: domain.Delivery) -> Position:
+    return Position(in_ms(delivery.created_at), delivery.delivery_id)
+
+
 def _position(delivery: answers.Delivery) -> Position:
     return Position(read_moment(delivery.created_at), delivery.delivery_id)
 
 
 _NEWEST = Newest(
     "deliveries",
+    _place,
     _position,
     answers.Deliveries,
     lambda page, cursor: answers.Deliveries(as_of="", deliveries=page, next_cursor=cursor),

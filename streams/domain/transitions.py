@@ -98,9 +98,14 @@ class Transition(msgspec.Struct):
     data: AlertData
 
 
+def in_ms(seconds: float) -> int:
+    """Return a time (s since the epoch) in milliseconds, as `rfc3339` writes it."""
+    return round(seconds * 1000)
+
+
 def rfc3339(seconds: float) -> str:
     """Write a time (s since the epoch) in RFC 3339, UTC, with milliseconds where there are any."""
-    milliseconds = round(seconds * 1000)
+    milliseconds = in_ms(seconds)
     time = datetime.fromtimestamp(milliseconds / 1000, UTC)
     text = time.isoformat(timespec="milliseconds" if milliseconds % 1000 else "seconds")
     return text.replace("+00:00", "Z")

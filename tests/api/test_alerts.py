@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
+
+from streams.domain.alerts import Alert, AlertBook
 from streams.domain.rules import ScopeKind
-from streams.domain.transitions import rfc3339
+from streams.domain.transitions import AlertData, rfc3339
 from tests.api.conftest import NOW, StartApi
 from tests.support.partitions import FAILURE_SPIKE, MemoryHolder, counts, holder, watch
 
@@ -99,6 +102,22 @@ async def test_pages(start: StartApi) -> None:
         "c0",
     ]
     assert second["next_cursor"] is None
+
+
+async def test_only_a_page_s_alerts_are_made_ready(
+    start: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = await start(with_alerts(20))
+    described: list[str] = []
+    describe = AlertBook.describe
+
+    def noted(self: AlertBook, alert: Alert) -> AlertData:
+        described.append(alert.scope.campaign_id)
+        return describe(self, alert)
+
+    monkeypatch.setattr(AlertBook, "describe", noted)
+    answer = await api.get("/v1/alerts?limit=2&state=firing")
+    assert [alert["campaign_id"] for alert in answer["alerts"]] == described == ["c19", "c18"]
 
 
 async def test_an_unknown_alert(start: StartApi) -> None:
