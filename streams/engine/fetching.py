@@ -9,9 +9,10 @@ A batch that cannot be read must not end the worker, again after each start: in 
 one record, with the bytes of the batch as its value, which says why.
 """
 
+import asyncio
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
@@ -208,6 +209,22 @@ def _as_it_is(_: TopicPartition, records: Records) -> Records:
     return records
 
 
+def ended_quietly(fetch: Callable[..., Awaitable[bool]]) -> Callable[..., Awaitable[bool]]:
+    """Let a fetch that is cancelled return, always.
+
+    aiokafka waits at its end for the fetches that it has cancelled. One that is pausing after a
+    failure raises there, and breaks off the end of the consumer with its thread's traceback.
+    """
+
+    async def ended(*arguments: Any) -> bool:
+        try:
+            return await fetch(*arguments)
+        except asyncio.CancelledError:
+            return False
+
+    return ended
+
+
 class WholeBatchConsumer(AIOKafkaConsumer):  # type: ignore[misc] # it has no types
     """An aiokafka consumer whose fetches bring `Records`.
 
@@ -227,3 +244,4 @@ class WholeBatchConsumer(AIOKafkaConsumer):  # type: ignore[misc] # it has no ty
         fetcher: Any = self._fetcher
         fetcher._client = self.logs = IdentifiedFetches(fetcher._client)  # noqa: SLF001 - no other seam
         fetcher._records = _Fetched(fetcher._records)  # noqa: SLF001
+        fetcher._proc_fetch_request = ended_quietly(fetcher._proc_fetch_request)  # noqa: SLF001

@@ -1,13 +1,16 @@
 """Fetches that are taken apart batch by batch bring what aiokafka would have brought."""
 
+import asyncio
 import gc
 import struct
 import weakref
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, FetchResult
+from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, Fetcher, FetchResult
 from aiokafka.consumer.fetcher import PartitionRecords as Fetch
+from aiokafka.errors import NodeNotReadyError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder, _DefaultRecordBatchBuilderPy
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
@@ -18,7 +21,7 @@ from hypothesis import strategies as st
 from streams.domain.events import Unreadable
 from streams.engine import fetching
 from streams.engine.codecs import bound_unpacking
-from streams.engine.fetching import Records, _Fetched
+from streams.engine.fetching import Records, _Fetched, ended_quietly
 from streams.engine.header_names import KeptRecords
 
 PARTITION = TopicPartition("events", 0)
@@ -305,3 +308,19 @@ def test_a_headers_name_may_be_any_bytes(compression: int) -> None:
     ]
     assert {type(each.value) for each in read} <= {bytes, type(None)}
     assert position == 6
+
+
+async def test_a_fetch_that_pauses_after_a_failure_can_be_ended() -> None:
+    async def send(*_: object) -> None:
+        raise NodeNotReadyError
+
+    fetcher = SimpleNamespace(
+        _client=SimpleNamespace(send=send),
+        _invalidate_preferred_read_replica_for_node=lambda *_: None,
+        _retry_backoff=60.0,
+    )
+    fetch = ended_quietly(Fetcher._proc_fetch_request)
+    fetching = asyncio.ensure_future(fetch(fetcher, None, 1, None))
+    await asyncio.sleep(0.01)
+    fetching.cancel()
+    assert await fetching is False
