@@ -1,6 +1,7 @@
 """What the metrics say of receivers that get nothing, and of statuses that nobody knows."""
 
 import time
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -50,3 +51,12 @@ def test_a_status_in_no_group_is_counted_and_named_once() -> None:
 )
 def test_what_a_status_seems_to_mean(status: str, meant: str | None) -> None:
     assert StatusGroups.of().nearest(status) == meant
+
+
+def test_every_metric_is_in_the_operator_s_manual() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
+    page = Metrics("1.0").page({})[0].decode()
+    names = {line.split()[2] for line in page.splitlines() if line.startswith("# TYPE campaign_")}
+    assert len(names) > 20
+    words = [name.removeprefix("campaign_streams_") for name in sorted(names)]
+    assert [w for w in words if not w.endswith("_created") and f"`{w}`" not in manual] == []
