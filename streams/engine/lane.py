@@ -5,7 +5,7 @@ blocks on the keyed topic, or dead letters; blocks of the keyed topic become win
 deliveries. A flush writes all of it down together with the offsets of what was read.
 
 When the source is keyed by campaign itself there is no hop: the blocks are the lane's own. It adds
-them to its windows as it writes them, and the keyed topic is only their log.
+them to its windows before it writes them, and the keyed topic is only their log.
 """
 
 import asyncio
@@ -90,6 +90,8 @@ class Lane:
         self._skipped = sorted(skipped)
         self._has_skipped = False
         self._unwritten = Unwritten(partition.number, job, isolation)
+        self._added: list[bytes] = []
+        """Without a hop: the records of blocks that were added and are yet to be written."""
         self._due = 0.0
         self._flushing = asyncio.Lock()
         self._evaluated = asyncio.Event()
@@ -288,7 +290,7 @@ class Lane:
             await self._evaluate_in_parts()
             if not self.parked:
                 # Not during a flush: where its blocks are in the log is known when it has ended.
-                self._decide(self.partition.advance(now, self._progress.next_in_log), now)
+                self._decide(self.partition.advance(now, self._next_in_log), now)
                 await self._flush()
 
     def _decide(self, decided: list[Transition], now: float, *, more: bool = False) -> None:
@@ -298,11 +300,14 @@ class Lane:
     async def _evaluate_in_parts(self) -> None:
         """Evaluate the rules for most of the campaigns, if they are many, in several turns.
 
-        What is left is evaluated in the step that collects it for the flush. Nothing is flushed in
-        between, and no blocks are added.
+        Without a hop, what was counted is added to the windows before. What is left is evaluated in
+        the step that collects it for the flush. Nothing is flushed in between, and no blocks of the
+        keyed topic are added.
         """
         self._evaluated.clear()
         try:
+            if not self._job.hop:
+                self._add_own_blocks()
             while self.partition.to_evaluate > EVALUATED_AT_ONCE:
                 now = self._job.now()
                 self._decide(self.partition.evaluate(now, EVALUATED_AT_ONCE), now, more=True)
@@ -433,14 +438,29 @@ class Lane:
         self._progress.add_to(writes, always=not self._job.clock.is_known)
         return writes
 
+    @property
+    def _next_in_log(self) -> int:
+        """Where in the log the next block will be that is not added yet."""
+        return self._progress.next_in_log + len(self._added)
+
+    def _add_own_blocks(self) -> None:
+        """Without a hop: add what was counted to the windows; it is written with the next flush."""
+        for block in self._unwritten.take_blocks().values():
+            self._add(block, self._next_in_log)
+            self._added += blocks.encode_records(block)
+
     def _collect_blocks(self, writes: Writes) -> None:
-        """Send blocks over the hop; without one, add them to the windows, and keep a log."""
-        keyed, hop = self._job.topics.keyed, self._job.hop
-        for number, block in self._unwritten.take_blocks().items():
-            if not hop:
-                self._add(block, self._progress.next_in_log)
-            for value in blocks.encode_records(block):
-                writes.add(keyed, number if hop else self.partition.number, Record(None, value))
+        """Send blocks over the hop; without one, keep a log of those that were added."""
+        keyed = self._job.topics.keyed
+        if self._job.hop:
+            for number, block in self._unwritten.take_blocks().items():
+                for value in blocks.encode_records(block):
+                    writes.add(keyed, number, Record(None, value))
+        else:
+            self._add_own_blocks()
+            added, self._added = self._added, []
+            for value in added:
+                writes.add(keyed, self.partition.number, Record(None, value))
 
     async def close(self) -> None:
         """Let go of the broker, after a flush that is under way."""

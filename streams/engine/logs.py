@@ -155,7 +155,7 @@ class LogFinder:
             "topics.dead_letter": (topics.dead_letter, topics.dead_letter_partitions),
         }
         async with self._asking() as client:
-            there = await self._describe(client, {name for name, _ in needed.values()})
+            there = await _describe(client, {name for name, _ in needed.values()})
         for setting, (name, partitions) in needed.items():
             if name not in there:
                 return (
@@ -182,15 +182,14 @@ class LogFinder:
         """
         names = {each.topic for each in positions}
         async with self._asking() as client:
-            topics = await self._describe(client, names)
+            topics = await _describe(client, names)
             why_not = {each: why for each in positions if (why := self._why_not(each, topics))}
             asked = {each: at for each, at in positions.items() if each not in why_not}
             led = _by_leader(asked, topics)
             begins = await _offsets(client, led, EARLIEST)
             ends = await _offsets(client, led, LATEST)
             forks = await _diverging(client, led, asked)
-            if await self._ids(client, names) != {n: each.topic_id for n, each in topics.items()}:
-                raise StaleMetadata("a topic was made anew while its log was looked at")
+            await _check_ids(client, led, topics)
         found = {
             each: Found(topics[each.topic].topic_id, begins[each], ends[each], forks.get(each))
             for each in asked
@@ -213,37 +212,6 @@ class LogFinder:
         if number not in topic.leaders:
             return f"topic {name} ({setting}) has no partition {number} any more"
         return None
-
-    async def _ids(self, client: AIOKafkaClient, names: set[str]) -> dict[str, UUID | None]:
-        return {n: each.topic_id for n, each in (await self._describe(client, names)).items()}
-
-    async def _describe(self, client: AIOKafkaClient, names: set[str]) -> dict[str, _Topic]:
-        """Return those of the topics that exist."""
-        node = client.get_random_node()
-        if node is None:
-            raise LeaderNotAvailableError("no broker is known")
-        try:
-            answer = await client.send(node, DescribeTopics(sorted(names)))
-            rows = [
-                (code, name, topic_id, [(p, leader) for _, p, leader, *_ in partitions])
-                for code, name, topic_id, _, partitions, *_ in answer.topics
-            ]
-        except UNSUPPORTED:
-            answer = await client.send(node, MetadataRequest(sorted(names), False))
-            rows = [
-                (code, name, NO_ID, [(p, leader) for _, p, leader, *_ in partitions])
-                for code, name, _, partitions in answer.topics
-            ]
-        topics = {}
-        for code, name, topic_id, partitions in rows:
-            error = for_code(code)
-            if error is UnknownTopicOrPartitionError:
-                continue
-            if error is not NoError:
-                raise error(name)
-            known = None if topic_id == NO_ID else topic_id
-            topics[name] = _Topic(known, dict(partitions))
-        return topics
 
     @contextlib.asynccontextmanager
     async def _asking(self) -> AsyncIterator[AIOKafkaClient]:
@@ -273,6 +241,58 @@ class LogFinder:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+
+
+async def _describe(
+    client: AIOKafkaClient, names: Iterable[str], node: int | None = None
+) -> dict[str, _Topic]:
+    """Return those of the topics that exist, in the eyes of a broker, or of any one."""
+    node = client.get_random_node() if node is None else node
+    if node is None:
+        raise LeaderNotAvailableError("no broker is known")
+    try:
+        answer = await client.send(node, DescribeTopics(sorted(names)))
+        rows = [
+            (code, name, topic_id, [(p, leader) for _, p, leader, *_ in partitions])
+            for code, name, topic_id, _, partitions, *_ in answer.topics
+        ]
+    except UNSUPPORTED:
+        answer = await client.send(node, MetadataRequest(sorted(names), False))
+        rows = [
+            (code, name, NO_ID, [(p, leader) for _, p, leader, *_ in partitions])
+            for code, name, _, partitions in answer.topics
+        ]
+    topics = {}
+    for code, name, topic_id, partitions in rows:
+        error = for_code(code)
+        if error is UnknownTopicOrPartitionError:
+            continue
+        if error is not NoError:
+            raise error(name)
+        known = None if topic_id == NO_ID else topic_id
+        topics[name] = _Topic(known, dict(partitions))
+    return topics
+
+
+async def _check_ids(
+    client: AIOKafkaClient,
+    led: Mapping[int, list[TopicPartition]],
+    topics: Mapping[str, _Topic],
+) -> None:
+    """See that leaders told of the logs of the topics that are meant.
+
+    They were asked by name; and who described the topics may have heard later than they, or
+    earlier, that one was made anew.
+
+    Raises:
+        StaleMetadata: if one has another topic of that name.
+    """
+    for leader, partitions in led.items():
+        names = {each.topic for each in partitions}
+        there = await _describe(client, names, leader)
+        for name in names:
+            if name not in there or there[name].topic_id != topics[name].topic_id:
+                raise StaleMetadata(f"topic {name} was made anew while its log was looked at")
 
 
 def _by_leader(

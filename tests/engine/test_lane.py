@@ -88,14 +88,16 @@ async def test_a_window_is_written_when_it_is_closed_and_quiet() -> None:
     assert writes.offsets == {}
 
 
+@pytest.mark.parametrize("hop", [True, False])
 async def test_many_campaigns_are_evaluated_in_several_turns(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, hop: bool
 ) -> None:
     monkeypatch.setattr(under_test, "EVALUATED_AT_ONCE", 10)
-    bench = Bench()
+    bench = Bench(hop=hop)
     names = [f"c{n}" for n in range(200) if partition_of(f"c{n}", 2) == 1][:60]
     await bench.take(SOURCE, *(send(name, "FAILURE") for name in names for _ in range(60)))
-    await bench.settle()
+    if hop:
+        await bench.settle()
     async with turns_of_others() as turns:
         await bench.lane.tick()
     assert len(turns) >= 4
@@ -128,6 +130,32 @@ async def _read_again_and_again(bench: Bench, block: bytes | None) -> None:
     while True:
         await bench.take(KEYED, block)
         await asyncio.sleep(0)
+
+
+async def test_without_a_hop_what_comes_while_campaigns_are_evaluated_is_written_with_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(under_test, "EVALUATED_AT_ONCE", 1)
+    bench = Bench(hop=False)
+    bench.now += 3_600
+    await bench.take(SOURCE, *(send(f"c{n}", "FAILURE") for n in range(5) for _ in range(60)))
+    await bench.take(SOURCE, send("c5", time=MS + 3_600_000))
+    ticking = asyncio.create_task(bench.lane.tick())
+    await asyncio.sleep(0)
+    assert not ticking.done()
+    # Once the others are added the first window is over: these two are late.
+    await bench.take(SOURCE, send("c1"), send("c2"))
+    await ticking
+    writes = bench.writer.take()
+    assert writes.offsets[SOURCE].offset == 303
+    added = [blocks.decode(each.value or b"") for each in writes.records[KEYED]]
+    assert [sum(counts.events for counts in block.windows) for block in added] == [301, 2]
+    table = bench.lane.partition.table
+    kept = sum(counts.events for start in table.starts() for counts in table.counts(start))
+    assert kept == 303
+    assert table.late_events == 2
+    clock = state_of(writes.records[STATE])["clock"]
+    assert list(orjson.loads(clock or b"")["unsettled"].values()) == [[0, 1], [0, None]]
 
 
 async def test_blocks_are_added_in_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -463,7 +491,7 @@ async def test_without_a_hop_a_window_begins_after_all_blocks_that_were_written(
         await bench.take(SOURCE, send(time=MS - 3_600_000 + minutes * 60_000))
         await bench.lane.tick()
     (clock,) = state_of(bench.writer.written[1].records[STATE]).values()
-    assert list(orjson.loads(clock or b"")["unsettled"].values()) == [[0, None], [2, None]]
+    assert list(orjson.loads(clock or b"")["unsettled"].values()) == [[0, 3], [2, None]]
 
 
 async def test_a_block_of_another_version_stops_the_worker_and_loses_nothing() -> None:

@@ -1,11 +1,19 @@
 """Where a partition is read on, after its topic or its log has changed."""
 
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import StaleMetadata
+from aiokafka.protocol.offset import OffsetRequest
+from aiokafka.structs import TopicPartition
 
-from streams.engine.logs import Cause, Found, Loss, resume
+from streams.engine.log_requests import DescribeTopics
+from streams.engine.logs import Cause, Found, LogFinder, Loss, resume
 from streams.engine.records import Position
+from tests.support.lanes import TOPICS
 
 OLD, NEW = UUID(int=1), UUID(int=2)
 TIME = 1_790_000_000_000
@@ -66,3 +74,48 @@ def test_a_log_cut_off_and_deleted_further_is_read_from_what_there_is() -> None:
     position, loss = resume(AT_100, Found(OLD, 90, 500, diverges=80))
     assert position.offset == 90
     assert loss == Loss(Cause.TRUNCATED, 10, 20)
+
+
+class Brokers:
+    """Two brokers: both describe the topic `events`, and the second leads its only partition.
+
+    Args:
+        first: the id that the topic has in the eyes of the first, which is asked first.
+        leader: that in the eyes of the leader.
+    """
+
+    def __init__(self, first: UUID, leader: UUID) -> None:
+        self._ids = {1: first, 2: leader}
+
+    def get_random_node(self) -> int:
+        return 1
+
+    async def send(self, node: int, request: Any) -> Any:
+        rows: list[Any]
+        if isinstance(request, DescribeTopics):
+            partitions: list[Any] = [(0, 0, 2, 0, [], [], [], {})]
+            rows = [(0, "events", self._ids[node], False, partitions, 0, {})]
+        elif isinstance(request, OffsetRequest):
+            rows = [("events", [(0, 0, -1, 5)])]
+        else:
+            rows = [("events", [(0, 0, 4, 100)])]
+        return SimpleNamespace(topics=rows)
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+
+async def find(first: UUID, leader: UUID) -> Found:
+    partition = TopicPartition("events", 0)
+    finder = LogFinder({}, TOPICS)
+    finder._client = cast("AIOKafkaClient", Brokers(first, leader))
+    found, why_not = await finder.find({partition: AT_100})
+    assert why_not == {}
+    return found[partition]
+
+
+@pytest.mark.parametrize("one", [OLD, NEW])
+async def test_a_log_is_not_taken_for_that_of_a_topic_of_the_same_name(one: UUID) -> None:
+    assert await find(one, one) == Found(one, 5, 5)
+    with pytest.raises(StaleMetadata, match="topic events was made anew"):
+        await find(one, NEW if one == OLD else OLD)
