@@ -37,7 +37,7 @@ _Key: TypeAlias = tuple[int, tuple[int, ...]]
 
 
 class _Home(NamedTuple):
-    """A partition, and the windows of it that were read, by their start (s), oldest first."""
+    """A partition, and the windows of it that were read, by their start (s), newest first."""
 
     partition: CampaignPartition
     windows: dict[int, Snapshot]
@@ -55,6 +55,15 @@ class Brief(msgspec.Struct, gc=False):
     attempts: int = 0
     failed: int = 0
     throttled: int = 0
+
+    def add(self, other: "Brief") -> None:
+        """Add what another home has."""
+        self.app_id = other.app_id if other.app_id is not None else self.app_id
+        self.last = max(self.last, other.last)
+        self.homes += other.homes
+        self.attempts += other.attempts
+        self.failed += other.failed
+        self.throttled += other.throttled
 
     def value(self, sort: str) -> Value:
         """Return what the order `sort` goes by; but for `campaign_id`."""
@@ -88,19 +97,35 @@ class Listing:
         breath = Breath()
         for partition in partitions:
             home = _Home(partition, {})
-            for start in partition.table.starts():
+            here: dict[str, Brief] = {}
+            for start in reversed(partition.table.starts()):
                 snapshot = partition.table.snapshot(start) if start >= first else None
                 if snapshot is not None:
                     home.windows[start] = snapshot
                     for counts in snapshot.counts():
-                        await self._add(counts, start, (home,), breath)
+                        await self._add(here, counts, Brief(None, start, (home,)), breath)
+            await self._include(here, breath)
 
     async def _add(
-        self, counts: WindowCounts, start: int, homes: tuple[_Home], breath: Breath
+        self, here: dict[str, Brief], counts: WindowCounts, new: Brief, breath: Breath
     ) -> None:
+        """Add counts of a window to campaigns; windows come newest first.
+
+        Args:
+            here: campaigns with counts in newer windows of the same home.
+            counts: to be added.
+            new: what a campaign has at first that is not among them.
+            breath: lets others work.
+        """
         found: list[Brief] = []
         for names, apps in zip(_parts(counts.campaigns), _parts(counts.at_app), strict=True):
-            found += self._meet(names, [counts.apps[at] for at in apps], start, homes)
+            for name, app in zip(names, apps, strict=True):
+                brief = here.get(name)
+                if brief is None:
+                    brief = here[name] = Brief(counts.apps[app], new.last, new.homes)
+                elif brief.app_id is None:
+                    brief.app_id = counts.apps[app]
+                found.append(brief)
             await breath(len(names))
         for column in counts.columns:
             if column.dimensions.engagement:
@@ -110,22 +135,15 @@ class Listing:
                 _count(found, at, of_them, group)
                 await breath(len(at))
 
-    def _meet(
-        self, names: Sequence[str], apps: Sequence[str | None], start: int, homes: tuple[_Home]
-    ) -> Iterator[Brief]:
-        """Yield campaigns that have counts in a window; windows come home by home, oldest first."""
-        briefs = self.briefs
-        for name, app in zip(names, apps, strict=True):
-            brief = briefs.get(name)
-            if brief is None:
-                brief = briefs[name] = Brief(app, start, homes)
-            else:
-                if app is not None:
-                    brief.app_id = app
-                brief.last = max(brief.last, start)
-                if brief.homes[-1] is not homes[0]:
-                    brief.homes += homes
-            yield brief
+    async def _include(self, here: dict[str, Brief], breath: Breath) -> None:
+        """Add the campaigns of one home to those of the others, among which few of them are."""
+        for names in _parts(list(here)):
+            for name in names:
+                brief = here[name]
+                before = self.briefs.setdefault(name, brief)
+                if before is not brief:
+                    before.add(brief)
+            await breath(len(names))
 
     async def rows(self, names: Sequence[str], recent: int = 0) -> list[CampaignRow]:
         """Return the rows of some campaigns, with so many of their newest windows."""
