@@ -3,7 +3,7 @@
 import { alertCard } from "./alerts.js";
 import { countChart, points, rateChart, sparkline } from "./charts.js";
 import { ask, campaignPath, cannotAsk, Problem } from "./client.js";
-import { clock, el, name, number, percent, replace } from "./dom.js";
+import { clock, el, name, number, OTHER, percent, replace } from "./dom.js";
 
 const SECONDS = { "15m": 900, "1h": 3600, "6h": 21600, "24h": 86400, "7d": 604800 };
 const MOST_POINTS = 120;
@@ -41,7 +41,8 @@ function head(about) {
   return el("div", { class: "head" },
     el("a", { href: "#", "data-key": "back" }, "← all campaigns"),
     el("h1", { title: about.campaign_id }, name(about.campaign_id)),
-    about.app_id ? el("span", { class: "soft" }, "app ", name(about.app_id)) : null);
+    about.app_id ? el("span", { class: "soft" }, "app ", name(about.app_id)) : null,
+    about.campaign_id === OTHER ? el("span", { class: "soft" }, "campaigns past limits.campaigns, counted together; no rule looks at them") : null);
 }
 
 function tiles(windows) {

@@ -44,8 +44,11 @@ export function since(time, now) {
   return `${Math.round(seconds / 86400)} d`;
 }
 
+export const OTHER = "__other__";
+
 // A name with what cannot be seen written out. <bdi> keeps its direction to itself.
 export function name(id) {
+  if (id === OTHER) return el("bdi", { title: "what is past the bounds of `limits`, counted together" }, id);
   const written = id.replace(/\p{C}|^\s|\s$/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
   return el("bdi", {}, written);
 }
