@@ -6,7 +6,6 @@ committed: that is the same path as taking a lane over from another worker, and 
 """
 
 import asyncio
-import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -373,8 +372,8 @@ class Lanes:
         task = self._tasks.pop(number, None)
         if task is not None:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            # If it ended with an error, `_ended` has said so.
+            await asyncio.wait({task})
 
     async def _drop(self, number: int) -> None:
         lane = self._lanes.pop(number, None)

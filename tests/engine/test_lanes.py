@@ -291,6 +291,30 @@ async def test_a_rebalance_waits_for_no_lane_that_is_being_opened() -> None:
         await made.opened(1)
 
 
+async def test_a_rebalance_waits_for_all_that_are_being_opened_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the brokers away each takes seconds to let go of them."""
+    made = Rig()
+    ending: list[int] = []
+    ended: list[int] = []
+
+    async def never(number: int, *_: object) -> Lane:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ending.append(number)
+            await asyncio.sleep(0.01)
+            ended.append(len(ending))
+        raise AssertionError
+
+    monkeypatch.setattr(made.opening, "open", never)
+    await made.lanes.assign({SOURCE, SOURCE._replace(partition=0)}, 1)
+    await asyncio.sleep(0)
+    await made.lanes.revoked()
+    assert ended == [2, 2]
+
+
 async def test_batches_of_others_are_left_out() -> None:
     async with rig() as made:
         await made.lanes.assign(SHARE, 1)
@@ -335,6 +359,8 @@ async def test_what_another_version_wrote_is_told() -> None:
         return [str(each) for each in made.crashes] == ["of tomorrow"]
 
     await until(told)
+    await made.lanes.stop()
+    assert len(made.crashes) == 1, "it is told once, and the stop is as any other"
 
 
 POISON = b'{"poison":1}'
