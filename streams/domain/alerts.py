@@ -43,6 +43,10 @@ in the alert, its transition and each delivery, and all of these are records wit
 MOST_STEPS = 24
 """How many transitions of an alert are remembered: its first one and the newest."""
 
+MOST_COUNTED = 4_096
+"""Open windows whose figures are in an alert's record: that is some 100 KB. There are more only if
+windows are short and grace is long, or a source partition is far behind the others."""
+
 _NOTHING = (0, 0)
 _MINUTE = 60
 
@@ -284,6 +288,9 @@ class AlertBook:
         told = self._told.get((rule.name, history.scope))
         if told is None or stretch.last > told.breached:
             return True
+        if told.since <= stretch.last <= told.closed_through and stretch.last not in told.counted:
+            # It was closed while the alert was live, and is open again as the settings changed.
+            return False
         attempts, hits = told.counted.get(stretch.last, _NOTHING)
         since = Observation(stretch.seen.attempts - attempts, stretch.seen.hits - hits, {})
         return since.attempts >= rule.min_attempts and rule.detector.judge(since).breaching
@@ -291,7 +298,7 @@ class AlertBook:
     def _take_in(self, alert: Alert, history: ScopeHistory, judged: Judged) -> None:
         """Let an alert know what windows say: figures that can be worked out again from them."""
         self._unwritten.add(alert.alert_id)
-        self._close_all_but(alert, history.open.keys())
+        _close_all_but(alert, history.open.keys())
         alert.counted = {start: (seen.attempts, seen.hits) for start, seen in history.open.items()}
         shown = judged.breach or judged.newest
         if shown is not None:
@@ -343,21 +350,11 @@ class AlertBook:
         Args:
             open_starts: of the open windows (s).
         """
+        still_open = frozenset(open_starts)
         for alert in self._live.values():
-            self._close_all_but(alert, open_starts)
+            _close_all_but(alert, still_open)
             alert.peak, alert.now = alert.highest, None
             self._mark(alert)
-
-    def _close_all_but(self, alert: Alert, open_starts: Collection[int]) -> None:
-        """Let an alert keep the figures of windows that are not open any more, if there are any."""
-        gone = [start for start in alert.counted if start not in open_starts]
-        for start in gone:
-            attempts, hits = alert.counted.pop(start)
-            if start >= alert.since:
-                alert.closed = alert.closed[0] + attempts, alert.closed[1] + hits
-                alert.closed_through = max(alert.closed_through, start)
-        if gone:
-            alert.peak = alert.highest
 
     def tick(self, now: float) -> list[Transition]:
         """Let time (s, UTC) do its part: reminders, alerts without data, forgotten episodes.
@@ -575,7 +572,7 @@ class AlertBook:
             alert = self._alerts.get(alert_id)
             yield (
                 orjson.dumps(("alert", campaign_id, alert_id)),
-                _encode(alert) if alert is not None else None,
+                _encode(_bounded(alert)) if alert is not None else None,
             )
 
     def restore(self, alert_id: str, value: bytes | None) -> None:
@@ -648,7 +645,7 @@ class AlertBook:
         resized = alert.counted_size != self._window_size
         if resized:
             self._resize(alert)
-        self._close_all_but(alert, open_starts)
+        _close_all_but(alert, frozenset(open_starts))
         if history is not None:
             self._refresh(alert, rule, history, newest, resized=resized)
         # What is open again is counted as such from here on.
@@ -671,7 +668,7 @@ class AlertBook:
 
     def _resize(self, alert: Alert) -> None:
         """Forget the windows that were counted, but not what was in them: they are longer now."""
-        self._close_all_but(alert, ())
+        _close_all_but(alert, ())
         size = self._window_size
         alert.counted_size = size
         alert.since -= alert.since % size
@@ -700,6 +697,27 @@ class AlertBook:
     def get(self, alert_id: str) -> Alert | None:
         """Return one alert."""
         return self._alerts.get(alert_id)
+
+
+def _close_all_but(alert: Alert, open_starts: Collection[int]) -> None:
+    """Let an alert keep the figures of windows that are not open any more, if there are any."""
+    gone = [start for start in alert.counted if start not in open_starts]
+    for start in gone:
+        attempts, hits = alert.counted.pop(start)
+        if start >= alert.since:
+            alert.closed = alert.closed[0] + attempts, alert.closed[1] + hits
+            alert.closed_through = max(alert.closed_through, start)
+    if gone:
+        alert.peak = alert.highest
+
+
+def _bounded(alert: Alert) -> Alert:
+    """Return an alert as it is written: windows past `MOST_COUNTED` as if they were closed."""
+    if len(alert.counted) <= MOST_COUNTED:
+        return alert
+    written = msgspec.structs.replace(alert, counted=dict(alert.counted))
+    _close_all_but(written, set(sorted(alert.counted)[-MOST_COUNTED:]))
+    return written
 
 
 def _evidence(seen: Observation, verdict: Verdict) -> Evidence:

@@ -1,5 +1,6 @@
 """When a share of hits among attempts is too high to be chance."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cache
 from math import sqrt
@@ -60,13 +61,11 @@ class Threshold:
 
         More attempts with as many hits only lower the bound.
         """
-        return next(
-            (
-                hits
-                for hits in range(1, attempts + 1)
-                if wilson_lower_bound(hits, attempts, self.confidence) > self.level
-            ),
-            attempts + 1,
+        return bisect_right(
+            range(attempts + 1),
+            self.level,
+            lo=1,
+            key=lambda hits: wilson_lower_bound(hits, attempts, self.confidence),
         )
 
 

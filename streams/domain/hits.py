@@ -38,3 +38,7 @@ class RecentHits:
     def of(self, campaign_id: str) -> int:
         """Return how many hits a campaign has in all windows."""
         return self._totals.get(campaign_id, 0)
+
+    def __len__(self) -> int:
+        """Return how many campaigns have any."""
+        return len(self._totals)

@@ -75,14 +75,14 @@ class ClosedWindows:
         self._kept = sum(map(len, cells.values()))
 
     def corrected(self, start: int, counts: WindowCounts) -> None:
-        """Take note of late counts for the closed window that begins at `start` (s)."""
+        """Take note of late counts for the closed window that begins at `start` (s).
+
+        They are under the campaigns that they were added to.
+        """
         if start not in self._starts:
             # Either out of reach, or closed since the last update: that will read all of it.
             return
         for name in counts.campaigns:
-            if not self._table.has(name, start):
-                # It has no counts of its own, as there are too many campaigns.
-                continue
             self._newest[name] = max(start, self._newest.get(name, start))
             self._cells.get(name, {}).pop(start, None)
 

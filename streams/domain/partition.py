@@ -97,9 +97,9 @@ class CampaignPartition:
         self._hits = Hits(watch.rules, watch.groups)
         self._least_hits = min((rule.least_hits for rule in watch.rules), default=1)
         self._recent_hits = RecentHits()
-        self._lookback = max((rule.lookback_windows for rule in watch.rules), default=1)
-        self._reach = (self._lookback - 1) * watch.windows.size
-        self._closed = ClosedWindows(self.table, watch.windows.size, self._lookback)
+        lookback = max((rule.lookback_windows for rule in watch.rules), default=1)
+        self._reach = (lookback - 1) * watch.windows.size
+        self._closed = ClosedWindows(self.table, watch.windows.size, lookback)
         self._suspects: set[str] = set()
         self._growing: set[str] = set()
         """Campaigns that wait, and have new counts."""
@@ -121,10 +121,12 @@ class CampaignPartition:
         for counts in block.windows:
             start = self.watch.windows.start_of(counts.start * 1000)
             added = self.table.add(counts, offset, now)
-            if added is not None:
+            if added is None:
+                continue
+            if self.table.is_open(start):
                 self._suspect(start, added)
             else:
-                self._correct(start, counts)
+                self._correct(start, added)
         for feeder, event_time in block.event_times.items():
             self.table.clock.hear(feeder, event_time, now)
 
@@ -140,11 +142,17 @@ class CampaignPartition:
         self._suspects.update(self.alerts.watched & counts.campaigns)
 
     def _correct(self, start: int, counts: WindowCounts) -> None:
-        """Take note of late counts: they raise nothing, but change the figures of an alert."""
+        """Take note of late counts: they raise nothing, but change the figures of an alert.
+
+        What an open window says together with this one has changed: the campaign's next counts,
+        whatever they are, are evaluated.
+        """
         self._closed.corrected(start, counts)
         self._suspects.update(self.alerts.watched & counts.campaigns)
-        for name in self._enough_hits(start, counts):
-            self._waiting.setdefault(name, Waiting(0, start))
+        changed = self._enough_hits(start, counts) | (self._waiting.keys() & counts.campaigns)
+        for name in changed:
+            waiting = self._waiting.get(name)
+            self._waiting[name] = Waiting(0, max(start, waiting.window) if waiting else start)
 
     def _enough_hits(self, start: int, counts: WindowCounts) -> set[str]:
         """Add the hits to those of recent windows; return the campaigns that have enough of them.
@@ -208,20 +216,26 @@ class CampaignPartition:
             return
         self._seen_windows = seen
         self._closed.update(open_starts)
-        if open_starts:
-            self._recent_hits.drop_before(open_starts[-1] - self._reach)
+        first = self._first_in_reach()
+        self._recent_hits.drop_before(first)
         self.alerts.roll(open_starts)
         # Which window is the newest of an alert may have changed, and that without new counts.
         self._suspects.update(self.alerts.watched)
-        if not self._open_then <= set(open_starts) and open_starts:
+        if not self._open_then <= set(open_starts):
             # There are fewer events in open windows than there were.
-            since = open_starts[0] - self._lookback * self.watch.windows.size
             self._waiting = {
                 name: Waiting(0, waiting.window)
                 for name, waiting in self._waiting.items()
-                if waiting.window > since
+                if waiting.window >= first
             }
         self._open_then = set(open_starts)
+
+    def _first_in_reach(self) -> int:
+        """Return the start (s) of the first window that an open one, now or later, looks back on.
+
+        A window that is older than all open ones may still open, while event time allows it.
+        """
+        return self.watch.windows.oldest_open(self.table.clock.event_time) - self._reach
 
     def _newest_window(self) -> int:
         """Return the start (s) of the window that the newest event time of all feeders is in."""
@@ -353,7 +367,7 @@ class CampaignPartition:
 
     def _restore_hits(self) -> None:
         """Count the hits of all windows that open ones, now or later, look back on."""
-        first = self.watch.windows.oldest_open(self.table.clock.event_time) - self._reach
+        first = self._first_in_reach()
         for start in self.table.starts():
             if start >= first:
                 for counts in self.table.counts(start):

@@ -28,7 +28,7 @@ from streams.domain.windows import WindowPolicy
 from streams.errors import FormatError
 
 CLOCK_KEY = orjson.dumps(("clock",))
-FORMAT = 3
+FORMAT = 4
 """Version of what is written to the state topic for windows."""
 QUIET_S = 2.0
 """A closed window is settled when nothing has changed it for so long (s, wall clock)."""
@@ -123,7 +123,7 @@ class WindowTable:
             now: wall-clock time (s, UTC).
 
         Returns:
-            The counts under the campaigns that they were added to, if the window is open.
+            The counts under the campaigns that they were added to; null if the window has expired.
         """
         start = self._policy.start_of(counts.start * 1000)
         self._moved = True
@@ -136,11 +136,10 @@ class WindowTable:
             self.generation += 1
             self._open.add(start)
             self._close_if_over(window, offset)
-        is_open = window.late_from is None
-        if not is_open:
+        late = window.late_from is not None
+        if late:
             self.late_events += counts.events
-        admitted = self._change(window, counts, offset, now, late=not is_open)
-        return admitted if is_open else None
+        return self._change(window, counts, offset, now, late=late)
 
     def _new_window(self, start: int, pages: Iterable[Sequence[Page]] = ()) -> Window:
         return Window(start, pages, self._limits)

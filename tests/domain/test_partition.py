@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from streams.domain import transitions
+from streams.domain import alerts, transitions
 from streams.domain.blocks import BLOCK_VERSION, RECORD_BYTES, Block, Dimensions
 from streams.domain.counts import OTHER
 from streams.domain.detectors import Observation, Threshold, Verdict
 from streams.domain.events import LONGEST_APP, LONGEST_NAMES
+from streams.domain.limits import Limits
 from streams.domain.partition import CampaignPartition, Watch
 from streams.domain.rules import Rule
 from streams.domain.transitions import AlertData, Links, Span, Transition
@@ -44,15 +45,26 @@ def watch(rules: tuple[Rule, ...] = RULES) -> Watch:
     return replace(WATCH, windows=windows, rules=rules, new_id=lambda: f"alert-{next(ids)}")
 
 
-def block(start: int, *parts: tuple[str, dict[str, int]], app_id: str | None = "app") -> Block:
+def block(
+    start: int,
+    *parts: tuple[str, dict[str, int]],
+    app_id: str | None = "app",
+    names: tuple[str | None, str | None] = ("0", "EMAIL"),
+) -> Block:
     """Counts of campaigns in one window, at the moment of its start."""
     campaigns: dict[str, dict[Dimensions, int]] = {}
     for campaign_id, outcomes in parts:
         of_it = campaigns.setdefault(campaign_id, {})
-        for dimensions, count in counts(outcomes, "0").items():
+        treatment, channel = names
+        for dimensions, count in counts(outcomes, treatment, channel, channel).items():
             of_it[dimensions] = of_it.get(dimensions, 0) + count
     windows = [window_counts(start, campaigns, app_id)]
     return Block(BLOCK_VERSION, {0: start * 1000}, start * 1000, windows)
+
+
+def timeless(block: Block) -> Block:
+    """Counts that move no event time: of producers whose clocks are ahead, or behind."""
+    return msgspec.structs.replace(block, event_times={})
 
 
 def said(partition: CampaignPartition, now: float) -> list[tuple[str, str, str]]:
@@ -66,8 +78,9 @@ def kinds(decided: Iterable[Transition]) -> list[tuple[str, str, str]]:
 class Log:
     """Gives blocks to a partition, and keeps them as the keyed topic does."""
 
-    def __init__(self, partition: CampaignPartition) -> None:
+    def __init__(self, partition: CampaignPartition, feeders: Iterable[int] = (0,)) -> None:
         self.partition = partition
+        self.feeders = tuple(feeders)
         self.blocks: list[Block] = []
         self.topic: dict[bytes, bytes | None] = {}
 
@@ -78,7 +91,7 @@ class Log:
     def begin_anew(self, now: float = 0.0, what: Watch | None = None) -> CampaignPartition:
         """Write everything down, and read it back in another life; `what` changes the settings."""
         self.topic.update(self.partition.take_changes(now))
-        again = CampaignPartition(0, what or self.partition.watch, [0], now)
+        again = CampaignPartition(0, what or self.partition.watch, self.feeders, now)
         for key, value in self.topic.items():
             again.restore(key, value)
         for offset in range(again.table.restored() or 0, len(self.blocks)):
@@ -308,6 +321,105 @@ def test_whatever_is_named_an_alert_fits_into_its_records(letter: str) -> None:
     assert max(sizes) <= RECORD_BYTES
 
 
+def pass_time(partition: CampaignPartition, event_time: int) -> None:
+    """Let event time go on to `event_time` (s), without counts."""
+    partition.table.clock.hear(0, event_time * 1000, event_time)
+    partition.advance(event_time, 0)
+
+
+def test_late_attempts_make_the_next_counts_say_enough() -> None:
+    partition = CampaignPartition(0, watch(RULES[:1]), [0], 0.0)
+    partition.apply(block(0, ("c", {"SUCCESS": 1})), 0, 0.0)
+    pass_time(partition, 90)
+    partition.apply(block(60, ("c", {"FAILURE": 6})), 1, 91.0)
+    assert said(partition, 91.0) == []
+    partition.apply(block(0, ("c", {"SUCCESS": 3})), 2, 92.0)
+    assert said(partition, 92.0) == []
+    partition.apply(block(60, ("c", {"SUCCESS": 1})), 3, 93.0)
+    assert said(partition, 93.0) == [("c", "failing", "firing")]
+
+
+def test_hits_of_before_count_after_no_window_was_open() -> None:
+    partition = CampaignPartition(0, watch(RULES[:1]), [0], 0.0)
+    partition.apply(block(0, ("c", {"FAILURE": 6})), 0, 0.0)
+    pass_time(partition, 90)
+    assert partition.table.open_starts() == []
+    assert said(partition, 91.0) == []
+    partition.apply(block(60, ("c", {"SUCCESS": 4})), 1, 92.0)
+    assert said(partition, 92.0) == [("c", "failing", "firing")]
+
+
+def test_a_producer_an_hour_ahead_hides_no_hits_of_now() -> None:
+    rule = replace(RULES[0], lookback_windows=3)
+    partition = CampaignPartition(0, watch((rule,)), [0], 0.0)
+    hour_ahead = timeless(block(3600, ("d", {"SUCCESS": 1})))
+    partition.apply(block(0, ("d", {"SUCCESS": 1})), 0, 0.0)
+    partition.apply(block(60, ("c", {"FAILURE": 6})), 1, 60.0)
+    assert said(partition, 60.0) == []
+    partition.apply(hour_ahead, 2, 60.0)
+    pass_time(partition, 90)
+    assert said(partition, 91.0) == []
+    partition.apply(block(60, ("c", {"SUCCESS": 4})), 3, 92.0)
+    assert said(partition, 92.0) == [("c", "failing", "firing")]
+
+
+def test_hits_count_in_a_window_that_opens_after_newer_ones() -> None:
+    rule = replace(RULES[0], lookback_windows=2, min_attempts=10)
+    partition = CampaignPartition(0, watch((rule,)), [0], 0.0)
+    partition.apply(block(0, ("c", {"FAILURE": 3})), 0, 0.0)
+    pass_time(partition, 119)
+    partition.apply(block(120, ("d", {"SUCCESS": 1})), 1, 120.0)
+    assert partition.table.open_starts() == [120]
+    assert said(partition, 120.0) == []
+    partition.apply(timeless(block(60, ("c", {"FAILURE": 3}))), 2, 121.0)
+    partition.apply(timeless(block(60, ("c", {"SUCCESS": 4}))), 2, 121.0)
+    assert said(partition, 121.0) == [("c", "failing", "firing")]
+
+
+def test_late_hits_of_made_up_campaigns_are_not_kept() -> None:
+    few = replace(watch(RULES[:1]), limits=Limits(campaigns=4))
+    partition = CampaignPartition(0, few, [0], 0.0)
+    partition.apply(block(0, ("c", {"SUCCESS": 1})), 0, 0.0)
+    pass_time(partition, 90)
+    for number in range(100):
+        partition.apply(block(0, (f"made-up-{number}", {"FAILURE": 30})), number, 90.0)
+    assert len(partition._recent_hits) <= 5
+    assert len(partition._waiting) <= 5
+
+
+def test_an_alert_over_any_number_of_open_windows_has_a_bounded_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(alerts, "MOST_COUNTED", 10)
+    short = replace(watch(RULES[:1]), windows=WindowPolicy(1, 86_400, 86_400))
+    log = Log(CampaignPartition(0, short, [0], 0.0))
+    sends = {"c": counts({"FAILURE": 12})}
+    log.add(Block(BLOCK_VERSION, {0: 0}, 0, [window_counts(at, sends) for at in range(30)]), 0.0)
+    (raised,) = log.partition.evaluate(0.0)
+    for _ in range(2):
+        again = log.begin_anew(1.0)
+        (alert,) = again.alerts.live()
+        assert again.alerts.describe(alert).totals == raised.data.totals
+        (written,) = [value for key, value in log.topic.items() if key.startswith(b'["alert"')]
+        assert len(orjson.loads(written or b"")["counted"]) == 10
+
+
+def test_a_window_that_is_open_again_raises_no_second_alert() -> None:
+    rule = replace(RULES[0], keep_firing_for=0.0)
+    what = watch((rule,))
+    log = Log(CampaignPartition(0, what, [0], 0.0))
+    log.add(block(0, ("c", {"FAILURE": 60})), 0.0)
+    assert said(log.partition, 0.0) == [("c", "failing", "firing")]
+    pass_time(log.partition, 100)
+    log.add(block(60, ("c", {"SUCCESS": 60})), 101.0)
+    assert said(log.partition, 101.0) == [("c", "failing", "resolved")]
+    longer = replace(what, windows=WindowPolicy(60, 300, 600))
+    again = log.begin_anew(103.0, longer)
+    assert again.table.open_starts() == [0, 60]
+    log.add(block(0, ("c", {"FAILURE": 1})), 104.0)
+    assert said(again, 104.0) == []
+
+
 class Poisoned(Threshold):
     """A detector that one number of hits is too much for."""
 
@@ -352,7 +464,7 @@ def test_a_key_of_nobody_is_named() -> None:
 
 
 outcomes = st.dictionaries(
-    st.sampled_from(("SUCCESS", "FAILURE", "THROTTLED", "HOLDOUT", "NEW")),
+    st.sampled_from(("SUCCESS", "FAILURE", "THROTTLED", "HOLDOUT", "NEW", "NEWER")),
     st.integers(1, 30),
     min_size=1,
     max_size=3,
@@ -414,26 +526,53 @@ def test_looking_only_where_minds_can_change_misses_nothing(
 
 
 class Restless(Log):
-    """Is written down often, and read back whenever it is told to."""
+    """Is written down often, and read back whenever it is told to.
+
+    With `at_once`, rules are evaluated for no more campaigns than that in one step.
+    """
+
+    def __init__(self, watch: Watch, at_once: int | None = None) -> None:
+        super().__init__(CampaignPartition(0, watch, FEEDERS, 0.0), FEEDERS)
+        self.at_once = at_once
 
     def tick(self, now: float) -> list[tuple[str, str, str]]:
-        decided = kinds(self.partition.advance(now, len(self.blocks)))
-        self.topic.update(self.partition.take_changes(now))
-        return sorted(decided)
+        decided = self._in_parts(now) + kinds(self.partition.advance(now, len(self.blocks)))
+        return sorted(decided + self._write(now))
 
     def flush(self, now: float) -> list[tuple[str, str, str]]:
+        return sorted(self._in_parts(now) + self._write(now))
+
+    def _in_parts(self, now: float) -> list[tuple[str, str, str]]:
+        decided: list[tuple[str, str, str]] = []
+        while self.at_once is not None and self.partition.to_evaluate > self.at_once:
+            decided += kinds(self.partition.evaluate(now, self.at_once))
+        return decided
+
+    def _write(self, now: float) -> list[tuple[str, str, str]]:
+        """Write down what was decided on, as a lane does: rules are evaluated just before."""
         decided = said(self.partition, now)
         self.topic.update(self.partition.take_changes(now))
-        return sorted(decided)
+        return decided
 
 
 # Rules without those ends that come of silence: a restart cannot know for how long there was any.
-PATIENT = tuple(replace(each, no_data_after=1e9, keep_firing_for=20.0) for each in RULES)
+PATIENT = tuple(
+    replace(each, no_data_after=1e9, keep_firing_for=20.0)
+    for each in (
+        *RULES,
+        replace(RULES[0], name="channel", scope="channel", lookback_windows=5),
+        replace(RULES[0], name="strange", unrecognised=True, statuses=frozenset({"HOLDOUT"})),
+        replace(RULES[0], name="slow", for_=45.0, campaigns=("a*", "b")),
+        replace(RULES[0], name="any", min_attempts=1, detector=Threshold(0.01), recovery_level=0.0),
+    )
+)
+FEEDERS = 0, 1
+LIMITS = Limits(), Limits(names=3, values=2)
 POLICIES = st.builds(
     WindowPolicy,
     size=st.just(60),
     grace=st.sampled_from((0, 30, 90)),
-    retention=st.sampled_from((0, 120, 600)),
+    retention=st.sampled_from((1, 120, 600)),
 )
 
 
@@ -448,24 +587,39 @@ class Twins(RuleBasedStateMachine):
         self.now = 0.0
         self.size = 60
         self.watch = replace(watch(PATIENT), idle_timeout=1e9)
-        self.twins = [Restless(CampaignPartition(0, self.watch, [0], 0.0)) for _ in range(2)]
+        self.twins = [Restless(self.watch, at_once) for at_once in (1, None)]
 
     @rule(
         pause=st.integers(0, 40),
-        back=st.integers(0, 4),
+        back=st.one_of(st.integers(0, 4), st.sampled_from((-5, -1, 0, 9, 40))),
         parts=parts,
         app=st.sampled_from(("app", "other", None)),
+        names=st.sampled_from((("0", "EMAIL"), ("1", "EMAIL"), ("0", "SMS"), (None, None))),
+        feeders=st.sampled_from((FEEDERS, FEEDERS, (0,), (1,), ())),
     )
-    def add(
-        self, pause: int, back: int, parts: list[tuple[str, dict[str, int]]], app: str | None
+    def add(  # noqa: PLR0913, PLR0917 - what a block holds
+        self,
+        pause: int,
+        back: int,
+        parts: list[tuple[str, dict[str, int]]],
+        app: str | None,
+        names: tuple[str | None, str | None],
+        feeders: tuple[int, ...],
     ) -> None:
-        """Blocks may be late, and of a worker that has the first, shorter windows."""
+        """Blocks may be early, late, and of a worker that has the first, shorter windows."""
         self.now += pause
         start = max(0, int(self.now) - int(self.now) % 60 - back * 60)
-        new = block(start, *parts, app_id=app)
-        new.event_times[0] = int(self.now) * 1000
+        new = block(start, *parts, app_id=app, names=names)
+        new.event_times.clear()
+        new.event_times.update(dict.fromkeys(feeders, int(self.now) * 1000))
         for twin in self.twins:
             twin.add(new, self.now)
+
+    @rule(pause=st.integers(0, 400))
+    def pass_time(self, pause: int) -> None:
+        """Let event time go on, so that often no window is open."""
+        self.add(pause, 3, [("z", {"SUCCESS": 1})], None, (None, None), FEEDERS)
+        self.tick(0)
 
     @rule(pause=st.integers(0, 60))
     def tick(self, pause: int) -> None:
@@ -483,12 +637,19 @@ class Twins(RuleBasedStateMachine):
         self.flush()
         self.twins[1].begin_anew(self.now)
 
-    @rule(policy=POLICIES, longer=st.sampled_from((1, 1, 1, 2)), rules=st.sampled_from((2, 4)))
-    def change_settings(self, policy: WindowPolicy, longer: int, rules: int) -> None:
+    @rule(
+        policy=POLICIES,
+        longer=st.sampled_from((1, 1, 1, 2)),
+        rules=st.sampled_from((2, 4, len(PATIENT))),
+        limits=st.sampled_from(LIMITS),
+    )
+    def change_settings(
+        self, policy: WindowPolicy, longer: int, rules: int, limits: Limits
+    ) -> None:
         self.flush()
         self.size *= longer if self.size < 240 else 1
         windows = replace(policy, size=self.size)
-        self.watch = replace(self.watch, windows=windows, rules=PATIENT[:rules])
+        self.watch = replace(self.watch, windows=windows, rules=PATIENT[:rules], limits=limits)
         for twin in self.twins:
             twin.partition.hand_over()
             twin.begin_anew(self.now, self.watch)

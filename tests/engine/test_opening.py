@@ -33,7 +33,7 @@ from tests.support.topics import create_topic
 
 LANE = 1
 WITHIN_S = 30.0
-CLOCK = {"format": 3, "size": 60, "event_time": 5, "feeders": {"0": 5}, "unsettled": {}}
+CLOCK = {"format": 4, "size": 60, "event_time": 5, "feeders": {"0": 5}, "unsettled": {}}
 
 
 def page() -> bytes:
@@ -124,7 +124,7 @@ def state(broker: RunningBroker, unique: str) -> State:
         pytest.param(ALERT_KEY, b"\xff", id="alert, no JSON"),
         pytest.param(ALERT_KEY, b"{}", id="alert, fields missing"),
         pytest.param(CLOCK_KEY, b"[]", id="clock, no object"),
-        pytest.param(CLOCK_KEY, b'{"format": 3}', id="clock, fields missing"),
+        pytest.param(CLOCK_KEY, b'{"format": 4}', id="clock, fields missing"),
         pytest.param(CLOCK_KEY, orjson.dumps({**CLOCK, "size": 0}), id="clock, size 0"),
         pytest.param(CLOCK_KEY, orjson.dumps({**CLOCK, "format": 99}), id="clock, format"),
         pytest.param(POSITIONS_KEY, b"[[1]]", id="positions, wrong type"),
