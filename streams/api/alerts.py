@@ -13,7 +13,7 @@ from streams.api.paging import Position
 from streams.api.parameters import choice, read_moment, text
 from streams.api.problems import not_found
 from streams.api.routing import Route
-from streams.domain import alerts as domain
+from streams.domain import alert_records as domain
 from streams.domain.alerts import AlertBook
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import in_ms, rfc3339

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
-from streams.domain.alerts import State
+from streams.domain.alert_records import State
 from streams.domain.deliveries import DeliveryState
 from streams.domain.receivers import ReceiverStatus
 from streams.domain.rules import ScopeKind

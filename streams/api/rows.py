@@ -16,7 +16,7 @@ import msgspec
 from streams.api.answers import CampaignRow, LiveAlert, RecentWindow
 from streams.api.paging import Value
 from streams.api.reading import Breath, add_totals, empty, figures, include
-from streams.domain.alerts import Alert
+from streams.domain.alert_records import Alert
 from streams.domain.blocks import WindowCounts
 from streams.domain.counts import Cell, StatusGroups, summarise
 from streams.domain.pages import Snapshot

@@ -8,145 +8,24 @@ transition that led to it, so each is decided once.
 from collections.abc import Callable, Collection, Iterable, Iterator, KeysView
 from heapq import heapify, heappop, heappush
 from math import inf
-from typing import Literal, NamedTuple, TypeAlias
-from urllib.parse import quote
+from typing import NamedTuple
 
 import msgspec
 import orjson
 
-from streams.domain.counts import largest_counts
+from streams.domain import alert_records
+from streams.domain.alert_records import Alert, Figures, State, Step
 from streams.domain.detectors import Observation, Verdict
 from streams.domain.evaluation import ScopeHistory, Stretch
+from streams.domain.rendering import describe, evidence_of
 from streams.domain.rules import Rule, Scope
-from streams.domain.transitions import (
-    AlertData,
-    EpisodeTotals,
-    Evidence,
-    Links,
-    Peak,
-    Span,
-    Transition,
-    TransitionType,
-    rfc3339,
-)
+from streams.domain.transitions import AlertData, Transition, TransitionType, rfc3339
 from streams.errors import FormatError
-
-State: TypeAlias = Literal["pending", "firing", "resolved", "expired"]
-LIVE: frozenset[State] = frozenset({"pending", "firing"})
-
-EVIDENCE_STATUSES = 50
-EVIDENCE_BYTES = 8 * 1024
-"""How many statuses the evidence lists, and how long their names may be together. The figures are
-in the alert, its transition and each delivery, and all of these are records with a bound."""
-
 
 MOST_STEPS = 24
 """How many transitions of an alert are remembered: its first one and the newest."""
 
-MOST_COUNTED = 4_096
-"""Open windows whose figures are in an alert's record: that is some 100 KB. There are more only if
-windows are short and grace is long, or a source partition is far behind the others."""
-
 _NOTHING = (0, 0)
-_MINUTE = 60
-
-
-class Step(msgspec.Struct):
-    """A transition that an alert made, at a time in seconds since the epoch, UTC."""
-
-    type: TransitionType
-    at: float
-    sequence: int
-
-
-class Figures(msgspec.Struct):
-    """Attempts and hits in the windows between `start` and `end` (s)."""
-
-    attempts: int
-    hits: int
-    start: int
-    end: int
-
-    @property
-    def rate(self) -> float:
-        """Share of hits."""
-        return self.hits / self.attempts if self.attempts else 0.0
-
-    @property
-    def height(self) -> tuple[float, int]:
-        """What is greater for a higher rate or, if it is the same, for more attempts."""
-        return self.rate, self.attempts
-
-
-class Alert(msgspec.Struct):
-    """One episode of one rule in one scope. Times are seconds since the epoch, UTC.
-
-    Attributes:
-        pending_since: when the breach began.
-        recovering_since: when the rate fell to the recovery level or below; null while it has not.
-        heard_at: when attempts were last seen in the scope.
-        window_start: of the first window that `evidence` is of.
-        window_end: of the last one.
-        receivers: are told of its end even if its rule is gone by then.
-        since: start of the first window that breached; the totals begin there.
-        breached: start of the newest window that breached. If the alert has ended: the next one of
-            its rule and scope has evidence of its own, beyond `counted`, in this window and before.
-        counted: attempts and hits in each open window, by its start.
-        counted_size: how long these windows are.
-        closed: attempts and hits from `since` on in windows that are closed.
-        closed_through: start of the newest closed window that is in `closed`.
-        peak: the highest figures of closed windows, and of those at a transition.
-        now: the highest figures of open windows.
-        steps: transitions, as many as are remembered.
-    """
-
-    alert_id: str
-    rule: str
-    scope: Scope
-    app_id: str | None
-    state: State
-    severity: str
-    labels: dict[str, str]
-    receivers: tuple[str, ...]
-    pending_since: float
-    heard_at: float
-    window_start: int
-    window_end: int
-    evidence: Evidence
-    since: int
-    breached: int
-    counted: dict[int, tuple[int, int]]
-    counted_size: int
-    closed: tuple[int, int] = _NOTHING
-    closed_through: int = -1
-    peak: Figures | None = None
-    now: Figures | None = None
-    steps: list[Step] = []
-    starts_at: float | None = None
-    ends_at: float | None = None
-    recovering_since: float | None = None
-    notified_at: float | None = None
-    sequence: int = 0
-
-    @property
-    def is_live(self) -> bool:
-        """Tell whether the episode goes on."""
-        return self.state in LIVE
-
-    @property
-    def highest(self) -> Figures:
-        """The highest figures so far."""
-        seen = self.evidence
-        told = Figures(seen.attempts, seen.hits, self.window_start, self.window_end)
-        known = [figures for figures in (self.peak, self.now) if figures is not None]
-        return max(known, key=lambda each: each.height, default=told)
-
-    @property
-    def totals(self) -> tuple[int, int]:
-        """Attempts and hits since it began, each counted once."""
-        parts = [seen for start, seen in self.counted.items() if start >= self.since]
-        attempts, hits = zip(self.closed, *parts, strict=True)
-        return sum(attempts), sum(hits)
 
 
 class Judged(NamedTuple):
@@ -167,10 +46,6 @@ class Judged(NamedTuple):
     highest: Stretch | None
     has_attempts: bool
     has_hits: bool
-
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Alert).decode
 
 
 class AlertBook:
@@ -298,7 +173,7 @@ class AlertBook:
     def _take_in(self, alert: Alert, history: ScopeHistory, judged: Judged) -> None:
         """Let an alert know what windows say: figures that can be worked out again from them."""
         self._unwritten.add(alert.alert_id)
-        _close_all_but(alert, history.open.keys())
+        alert.close_all_but(history.open.keys())
         alert.counted = {start: (seen.attempts, seen.hits) for start, seen in history.open.items()}
         shown = judged.breach or judged.newest
         if shown is not None:
@@ -314,7 +189,7 @@ class AlertBook:
     def _show(self, alert: Alert, stretch: Stretch, verdict: Verdict) -> None:
         alert.window_start = stretch.start
         alert.window_end = stretch.last + self._window_size
-        alert.evidence = _evidence(stretch.seen, verdict)
+        alert.evidence = evidence_of(stretch.seen, verdict)
 
     def _figures(self, stretch: Stretch) -> Figures:
         seen = stretch.seen
@@ -352,7 +227,7 @@ class AlertBook:
         """
         still_open = frozenset(open_starts)
         for alert in self._live.values():
-            _close_all_but(alert, still_open)
+            alert.close_all_but(still_open)
             alert.peak, alert.now = alert.highest, None
             self._mark(alert)
 
@@ -429,7 +304,7 @@ class AlertBook:
             heard_at=now,
             window_start=stretch.start,
             window_end=stretch.last + self._window_size,
-            evidence=_evidence(stretch.seen, verdict),
+            evidence=evidence_of(stretch.seen, verdict),
             since=first.start,
             breached=stretch.last,
             counted={},
@@ -503,42 +378,7 @@ class AlertBook:
 
     def describe(self, alert: Alert) -> AlertData:
         """Return the alert as receivers and the API show it."""
-        attempts, hits = alert.totals
-        highest = alert.highest
-        return AlertData(
-            alert_id=alert.alert_id,
-            sequence=alert.sequence,
-            rule=alert.rule,
-            severity=alert.severity,
-            campaign_id=alert.scope.campaign_id,
-            treatment_id=alert.scope.treatment_id,
-            delivery_type=None,
-            channel_type=alert.scope.channel_type,
-            app_id=alert.app_id,
-            starts_at=rfc3339(alert.starts_at or alert.pending_since),
-            ends_at=rfc3339(alert.ends_at) if alert.ends_at is not None else None,
-            window=Span(rfc3339(alert.window_start), rfc3339(alert.window_end)),
-            evidence=alert.evidence,
-            peak=Peak(
-                highest.attempts,
-                highest.hits,
-                round(highest.rate, 6),
-                Span(rfc3339(highest.start), rfc3339(highest.end)),
-            ),
-            totals=EpisodeTotals(attempts, hits, _share(hits, attempts), rfc3339(alert.since)),
-            summary=_summary(alert),
-            labels=alert.labels,
-            links=self._links(alert),
-        )
-
-    def _links(self, alert: Alert) -> Links | None:
-        if self._base_url is None:
-            return None
-        quoted = _quote(alert.scope.campaign_id)
-        return Links(
-            windows=f"{self._base_url}/v1/campaigns/{quoted}/windows",
-            alert=f"{self._base_url}/v1/alerts/{alert.alert_id}",
-        )
+        return describe(alert, self._base_url)
 
     # Written down and read back
 
@@ -572,7 +412,7 @@ class AlertBook:
             alert = self._alerts.get(alert_id)
             yield (
                 orjson.dumps(("alert", campaign_id, alert_id)),
-                _encode(_bounded(alert)) if alert is not None else None,
+                alert_records.encode(alert) if alert is not None else None,
             )
 
     def restore(self, alert_id: str, value: bytes | None) -> None:
@@ -587,7 +427,7 @@ class AlertBook:
         if value is None:
             return
         try:
-            alert = _decode(value)
+            alert = alert_records.decode(value)
         except msgspec.ValidationError as error:
             raise FormatError(
                 f"alert {alert_id} on the state topic: {error}; start the version that wrote it, "
@@ -645,7 +485,7 @@ class AlertBook:
         resized = alert.counted_size != self._window_size
         if resized:
             self._resize(alert)
-        _close_all_but(alert, frozenset(open_starts))
+        alert.close_all_but(frozenset(open_starts))
         if history is not None:
             self._refresh(alert, rule, history, newest, resized=resized)
         # What is open again is counted as such from here on.
@@ -668,7 +508,7 @@ class AlertBook:
 
     def _resize(self, alert: Alert) -> None:
         """Forget the windows that were counted, but not what was in them: they are longer now."""
-        _close_all_but(alert, ())
+        alert.close_all_but(())
         size = self._window_size
         alert.counted_size = size
         alert.since -= alert.since % size
@@ -699,77 +539,5 @@ class AlertBook:
         return self._alerts.get(alert_id)
 
 
-def _close_all_but(alert: Alert, open_starts: Collection[int]) -> None:
-    """Let an alert keep the figures of windows that are not open any more, if there are any."""
-    gone = [start for start in alert.counted if start not in open_starts]
-    for start in gone:
-        attempts, hits = alert.counted.pop(start)
-        if start >= alert.since:
-            alert.closed = alert.closed[0] + attempts, alert.closed[1] + hits
-            alert.closed_through = max(alert.closed_through, start)
-    if gone:
-        alert.peak = alert.highest
-
-
-def _bounded(alert: Alert) -> Alert:
-    """Return an alert as it is written: windows past `MOST_COUNTED` as if they were closed."""
-    if len(alert.counted) <= MOST_COUNTED:
-        return alert
-    written = msgspec.structs.replace(alert, counted=dict(alert.counted))
-    _close_all_but(written, set(sorted(alert.counted)[-MOST_COUNTED:]))
-    return written
-
-
-def _evidence(seen: Observation, verdict: Verdict) -> Evidence:
-    return Evidence(
-        attempts=seen.attempts,
-        hits=seen.hits,
-        rate=round(seen.rate, 6),
-        lower_bound=round(verdict.lower_bound, 6),
-        baseline_rate=verdict.baseline_rate,
-        counts=largest_counts(seen.counts, EVIDENCE_STATUSES, EVIDENCE_BYTES),
-    )
-
-
-def _quote(campaign_id: str) -> str:
-    return quote(campaign_id, safe="")
-
-
 def _start(stretch: Stretch) -> int:
     return stretch.start
-
-
-def _share(hits: int, attempts: int) -> float:
-    return round(hits / attempts, 6) if attempts else 0.0
-
-
-def _summary(alert: Alert) -> str:
-    seen = alert.evidence
-    where = "".join(
-        f", {name} {value}"
-        for name, value in (
-            ("treatment", alert.scope.treatment_id),
-            ("channel", alert.scope.channel_type),
-        )
-        if value is not None
-    )
-    text = (
-        f"{alert.rule} {alert.state} in campaign {alert.scope.campaign_id}{where}: "
-        f"{seen.hits:,} of {seen.attempts:,} attempts ({seen.rate:.1%})"
-    )
-    if alert.ends_at is None:
-        return text
-    highest, (attempts, hits) = alert.highest, alert.totals
-    began = alert.starts_at if alert.starts_at is not None else alert.pending_since
-    return (
-        f"{text} at the end; peak {highest.hits:,} of {highest.attempts:,} ({highest.rate:.1%}), "
-        f"in all {hits:,} of {attempts:,} in {_duration(alert.ends_at - began)}"
-    )
-
-
-def _duration(seconds: float) -> str:
-    """Write a duration for people: seconds, minutes, or hours and minutes."""
-    if seconds < _MINUTE:
-        return f"{max(0, round(seconds))} s"
-    hours, minutes = divmod(round(seconds / _MINUTE), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

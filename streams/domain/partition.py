@@ -11,7 +11,8 @@ from typing import NamedTuple, Protocol
 import orjson
 
 from streams.domain import transitions
-from streams.domain.alerts import Alert, AlertBook
+from streams.domain.alert_records import Alert
+from streams.domain.alerts import AlertBook
 from streams.domain.blocks import Block, WindowCounts
 from streams.domain.clock import EventClock
 from streams.domain.counts import OTHER, StatusGroups

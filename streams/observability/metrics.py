@@ -8,7 +8,7 @@ import structlog
 from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from streams.domain.alerts import Alert
+from streams.domain.alert_records import Alert
 from streams.domain.counts import LONGEST_STATUS, StatusGroups
 from streams.domain.events import Rejected
 from streams.domain.partition import CampaignPartition, EvaluationFailure

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from streams.domain.alerts import Alert, AlertBook
+from streams.domain.alert_records import Alert
+from streams.domain.alerts import AlertBook
 from streams.domain.rules import ScopeKind
 from streams.domain.transitions import AlertData, rfc3339
 from tests.api.conftest import NOW, StartApi

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from streams.domain import transitions
-from streams.domain.alerts import Alert, AlertBook
+from streams.domain.alert_records import Alert
+from streams.domain.alerts import AlertBook
 from streams.domain.detectors import Observation, Threshold
 from streams.domain.evaluation import ScopeHistory, Stretch
 from streams.domain.rules import Rule, Scope

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from streams.domain import alerts, transitions
+from streams.domain import alert_records, transitions
 from streams.domain.blocks import BLOCK_VERSION, RECORD_BYTES, Block, Dimensions
 from streams.domain.counts import OTHER
 from streams.domain.detectors import Observation, Threshold, Verdict
@@ -390,7 +390,7 @@ def test_late_hits_of_made_up_campaigns_are_not_kept() -> None:
 def test_an_alert_over_any_number_of_open_windows_has_a_bounded_record(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(alerts, "MOST_COUNTED", 10)
+    monkeypatch.setattr(alert_records, "MOST_COUNTED", 10)
     short = replace(watch(RULES[:1]), windows=WindowPolicy(1, 86_400, 86_400))
     log = Log(CampaignPartition(0, short, [0], 0.0))
     sends = {"c": counts({"FAILURE": 12})}
@@ -679,4 +679,4 @@ def _apart_from_ids(shown: AlertData) -> AlertData:
 
 
 TestTwins = Twins.TestCase
-TestTwins.settings = settings(max_examples=200, stateful_step_count=40)
+TestTwins.settings = settings(max_examples=100, stateful_step_count=40)

@@ -1,0 +1,137 @@
+"""What is known of one alert: the record of it on the state topic."""
+
+from collections.abc import Collection
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from streams.domain.rules import Scope
+from streams.domain.transitions import Evidence, TransitionType
+
+State: TypeAlias = Literal["pending", "firing", "resolved", "expired"]
+LIVE: frozenset[State] = frozenset({"pending", "firing"})
+
+MOST_COUNTED = 4_096
+"""Open windows whose figures are in an alert's record: that is some 100 KB. There are more only if
+windows are short and grace is long, or a source partition is far behind the others."""
+
+
+class Step(msgspec.Struct):
+    """A transition that an alert made, at a time in seconds since the epoch, UTC."""
+
+    type: TransitionType
+    at: float
+    sequence: int
+
+
+class Figures(msgspec.Struct):
+    """Attempts and hits in the windows between `start` and `end` (s)."""
+
+    attempts: int
+    hits: int
+    start: int
+    end: int
+
+    @property
+    def rate(self) -> float:
+        """Share of hits."""
+        return self.hits / self.attempts if self.attempts else 0.0
+
+    @property
+    def height(self) -> tuple[float, int]:
+        """What is greater for a higher rate or, if it is the same, for more attempts."""
+        return self.rate, self.attempts
+
+
+class Alert(msgspec.Struct):
+    """One episode of one rule in one scope. Times are seconds since the epoch, UTC.
+
+    Attributes:
+        pending_since: when the breach began.
+        recovering_since: when the rate fell to the recovery level or below; null while it has not.
+        heard_at: when attempts were last seen in the scope.
+        window_start: of the first window that `evidence` is of.
+        window_end: of the last one.
+        receivers: are told of its end even if its rule is gone by then.
+        since: start of the first window that breached; the totals begin there.
+        breached: start of the newest window that breached. If the alert has ended: the next one of
+            its rule and scope has evidence of its own, beyond `counted`, in this window and before.
+        counted: attempts and hits in each open window, by its start.
+        counted_size: how long these windows are.
+        closed: attempts and hits from `since` on in windows that are closed.
+        closed_through: start of the newest closed window that is in `closed`.
+        peak: the highest figures of closed windows, and of those at a transition.
+        now: the highest figures of open windows.
+        steps: transitions, as many as are remembered.
+    """
+
+    alert_id: str
+    rule: str
+    scope: Scope
+    app_id: str | None
+    state: State
+    severity: str
+    labels: dict[str, str]
+    receivers: tuple[str, ...]
+    pending_since: float
+    heard_at: float
+    window_start: int
+    window_end: int
+    evidence: Evidence
+    since: int
+    breached: int
+    counted: dict[int, tuple[int, int]]
+    counted_size: int
+    closed: tuple[int, int] = (0, 0)
+    closed_through: int = -1
+    peak: Figures | None = None
+    now: Figures | None = None
+    steps: list[Step] = []
+    starts_at: float | None = None
+    ends_at: float | None = None
+    recovering_since: float | None = None
+    notified_at: float | None = None
+    sequence: int = 0
+
+    @property
+    def is_live(self) -> bool:
+        """Tell whether the episode goes on."""
+        return self.state in LIVE
+
+    @property
+    def highest(self) -> Figures:
+        """The highest figures so far."""
+        seen = self.evidence
+        told = Figures(seen.attempts, seen.hits, self.window_start, self.window_end)
+        known = [figures for figures in (self.peak, self.now) if figures is not None]
+        return max(known, key=lambda each: each.height, default=told)
+
+    @property
+    def totals(self) -> tuple[int, int]:
+        """Attempts and hits since it began, each counted once."""
+        parts = [seen for start, seen in self.counted.items() if start >= self.since]
+        attempts, hits = zip(self.closed, *parts, strict=True)
+        return sum(attempts), sum(hits)
+
+    def close_all_but(self, open_starts: Collection[int]) -> None:
+        """Keep the figures of windows that are not open any more, if there are any."""
+        gone = [start for start in self.counted if start not in open_starts]
+        for start in gone:
+            attempts, hits = self.counted.pop(start)
+            if start >= self.since:
+                self.closed = self.closed[0] + attempts, self.closed[1] + hits
+                self.closed_through = max(self.closed_through, start)
+        if gone:
+            self.peak = self.highest
+
+
+_encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(Alert).decode
+
+
+def encode(alert: Alert) -> bytes:
+    """Write an alert; windows past `MOST_COUNTED` as if they were closed."""
+    if len(alert.counted) > MOST_COUNTED:
+        alert = msgspec.structs.replace(alert, counted=dict(alert.counted))
+        alert.close_all_but(set(sorted(alert.counted)[-MOST_COUNTED:]))
+    return _encode(alert)

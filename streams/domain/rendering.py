@@ -1,0 +1,117 @@
+"""What receivers and the API are shown of an alert: its figures, a sentence, and links."""
+
+from urllib.parse import quote
+
+from streams.domain.alert_records import Alert
+from streams.domain.counts import largest_counts
+from streams.domain.detectors import Observation, Verdict
+from streams.domain.transitions import (
+    AlertData,
+    EpisodeTotals,
+    Evidence,
+    Links,
+    Peak,
+    Span,
+    rfc3339,
+)
+
+EVIDENCE_STATUSES = 50
+EVIDENCE_BYTES = 8 * 1024
+"""How many statuses the evidence lists, and how long their names may be together. The figures are
+in the alert, its transition and each delivery, and all of these are records with a bound."""
+
+_MINUTE = 60
+
+
+def describe(alert: Alert, base_url: str | None) -> AlertData:
+    """Return an alert as receivers and the API show it.
+
+    Args:
+        alert: the alert.
+        base_url: of the API, without a slash at its end; null for no links.
+    """
+    attempts, hits = alert.totals
+    highest = alert.highest
+    return AlertData(
+        alert_id=alert.alert_id,
+        sequence=alert.sequence,
+        rule=alert.rule,
+        severity=alert.severity,
+        campaign_id=alert.scope.campaign_id,
+        treatment_id=alert.scope.treatment_id,
+        delivery_type=None,
+        channel_type=alert.scope.channel_type,
+        app_id=alert.app_id,
+        starts_at=rfc3339(alert.starts_at or alert.pending_since),
+        ends_at=rfc3339(alert.ends_at) if alert.ends_at is not None else None,
+        window=Span(rfc3339(alert.window_start), rfc3339(alert.window_end)),
+        evidence=alert.evidence,
+        peak=Peak(
+            highest.attempts,
+            highest.hits,
+            round(highest.rate, 6),
+            Span(rfc3339(highest.start), rfc3339(highest.end)),
+        ),
+        totals=EpisodeTotals(attempts, hits, _share(hits, attempts), rfc3339(alert.since)),
+        summary=_summary(alert),
+        labels=alert.labels,
+        links=_links(alert, base_url),
+    )
+
+
+def evidence_of(seen: Observation, verdict: Verdict) -> Evidence:
+    """Return the figures that a decision was made on; of its statuses, the largest."""
+    return Evidence(
+        attempts=seen.attempts,
+        hits=seen.hits,
+        rate=round(seen.rate, 6),
+        lower_bound=round(verdict.lower_bound, 6),
+        baseline_rate=verdict.baseline_rate,
+        counts=largest_counts(seen.counts, EVIDENCE_STATUSES, EVIDENCE_BYTES),
+    )
+
+
+def _links(alert: Alert, base_url: str | None) -> Links | None:
+    if base_url is None:
+        return None
+    campaign = quote(alert.scope.campaign_id, safe="")
+    return Links(
+        windows=f"{base_url}/v1/campaigns/{campaign}/windows",
+        alert=f"{base_url}/v1/alerts/{alert.alert_id}",
+    )
+
+
+def _share(hits: int, attempts: int) -> float:
+    return round(hits / attempts, 6) if attempts else 0.0
+
+
+def _summary(alert: Alert) -> str:
+    seen = alert.evidence
+    where = "".join(
+        f", {name} {value}"
+        for name, value in (
+            ("treatment", alert.scope.treatment_id),
+            ("channel", alert.scope.channel_type),
+        )
+        if value is not None
+    )
+    text = (
+        f"{alert.rule} {alert.state} in campaign {alert.scope.campaign_id}{where}: "
+        f"{seen.hits:,} of {seen.attempts:,} attempts ({seen.rate:.1%})"
+    )
+    if alert.ends_at is None:
+        return text
+    highest, (attempts, hits) = alert.highest, alert.totals
+    began = alert.starts_at if alert.starts_at is not None else alert.pending_since
+    return (
+        f"{text} at the end; peak {highest.hits:,} of {highest.attempts:,} ({highest.rate:.1%}), "
+        f"in all {hits:,} of {attempts:,} in {_duration(alert.ends_at - began)}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    """Write a duration for people: seconds, minutes, or hours and minutes."""
+    if seconds < _MINUTE:
+        return f"{max(0, round(seconds))} s"
+    hours, minutes = divmod(round(seconds / _MINUTE), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
