@@ -157,10 +157,10 @@ class IdentifiedFetches:
             found = await self._fetch_by_name(node, request, logs)
         topics: dict[str, list[tuple[Any, ...]]] = {}
         for partition, answered in found:
+            # aiokafka fetches no more after an answer about what was not asked for.
+            log = logs.get(partition)
             # Another log may be read since.
-            if self._logs.get(partition) is logs[partition] and self._note(
-                logs[partition], answered
-            ):
+            if log is not None and self._logs.get(partition) is log and self._note(log, answered):
                 topics.setdefault(partition.topic, []).append(answered)
         return _Answer(list(topics.items()))
 

@@ -172,6 +172,14 @@ async def test_an_answer_that_comes_after_another_log_was_chosen_is_left_out() -
     assert log.epoch == -1
 
 
+async def test_an_answer_about_what_was_not_asked_for_is_left_out() -> None:
+    client = Client()
+    fetches = IdentifiedFetches(client)
+    fetches.read(ONE, ID, 3)
+    client.answers((0, 0, None, {}), (1, 0, None, {}), (7, 0, None, {}))
+    assert of(await fetches.send(1, REQUEST)).keys() == {0}
+
+
 async def test_a_broker_that_cannot_be_reached_is_not_asked_by_name() -> None:
     client = Client()
     client.connection = None
