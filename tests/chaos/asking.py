@@ -38,12 +38,15 @@ class Asker:
 
     async def total(self) -> int:
         """Return the number of all events that are counted, everywhere."""
-        answer = await self.whole("/v1/campaigns?active_within=8000h&limit=1000")
-        assert answer["next_cursor"] is None
-        return sum(
-            sum([*row["counts"].values(), *row["engagement"].values()])
-            for row in answer["campaigns"]
-        )
+        target = "/v1/campaigns?active_within=8000h&limit=1000"
+        total = 0
+        cursor: str | None = ""
+        while cursor is not None:
+            answer = await self.whole(f"{target}&cursor={cursor}" if cursor else target)
+            for row in answer["campaigns"]:
+                total += sum([*row["counts"].values(), *row["engagement"].values()])
+            cursor = answer["next_cursor"]
+        return total
 
     async def firing(self) -> set[str]:
         """Return the ids of the alerts that fire."""

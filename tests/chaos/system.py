@@ -5,10 +5,13 @@ import contextlib
 import logging
 import random
 import resource
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
+
+import orjson
 
 from tests.chaos.kafka import Cluster
 from tests.chaos.link import Link
@@ -128,8 +131,18 @@ class System:
         )
         self.settings["kafka"]["session_timeout"] = SESSION_S
         await self.kafka.create_topic(self.topic("source"), PARTITIONS, SMALL)
+        await self._make_topics()
         for name, link in self.links.items():
             self.workers[name] = self.make_worker(name, link)
+
+    async def _make_topics(self) -> None:
+        """Make the workers' topics: a worker that starts while one is away must not make that."""
+        file = self.directory / "topics.yaml"
+        await asyncio.to_thread(file.write_bytes, orjson.dumps(self.settings))  # JSON is YAML
+        command = (sys.executable, "-m", "streams", "topics", "create", "--config", str(file))
+        making = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+        assert await making.wait() == 0
+        self.settings["topics"]["create"] = False
 
     def make_worker(self, name: str, link: Link) -> Worker:
         """Prepare a worker that reaches the brokers over a link."""
