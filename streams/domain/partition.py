@@ -257,9 +257,9 @@ class CampaignPartition:
 
     def _wait(self, campaign_id: str, open_starts: list[int], attempts: int) -> None:
         """Evaluate a campaign again when it has so many more attempts, hits among them or not."""
-        if open_starts:
-            events = self._events(campaign_id, open_starts) + attempts
-            self._waiting[campaign_id] = Waiting(events, open_starts[0])
+        events = self._events(campaign_id, open_starts) + attempts
+        window = open_starts[0] if open_starts else self._newest_window()
+        self._waiting[campaign_id] = Waiting(events, window)
 
     def _consider(self, campaign_id: str, starts: list[int], now: float) -> Iterator[Transition]:
         """Hold the rules against a campaign's open windows, newest first."""
@@ -282,8 +282,9 @@ class CampaignPartition:
                 transition = self.alerts.evaluate(rule, history, now, newest)
                 if transition is not None:
                     yield transition
-        if waits:
-            self._wait(campaign_id, starts, min(waits))
+        if waits or not starts:
+            # Without open windows there is nothing to evaluate, until there are new counts.
+            self._wait(campaign_id, starts, min(waits, default=1))
 
     def _windows_of(self, campaign_id: str, open_starts: list[int]) -> CampaignWindows:
         cells = list(self.table.cells(campaign_id, open_starts))

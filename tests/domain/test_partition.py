@@ -349,6 +349,16 @@ def test_hits_of_before_count_after_no_window_was_open() -> None:
     assert said(partition, 92.0) == [("c", "failing", "firing")]
 
 
+def test_hits_count_that_were_evaluated_when_no_window_was_open() -> None:
+    partition = CampaignPartition(0, watch(RULES[:1]), [0], 0.0)
+    partition.apply(block(0, ("c", {"FAILURE": 8})), 0, 0.0)
+    partition.table.clock.hear(0, 90_000, 90.0)
+    partition.table.advance(90.0, 1)
+    assert said(partition, 90.0) == []
+    partition.apply(block(60, ("c", {"SUCCESS": 2})), 1, 91.0)
+    assert said(partition, 91.0) == [("c", "failing", "firing")]
+
+
 def test_a_producer_an_hour_ahead_hides_no_hits_of_now() -> None:
     rule = replace(RULES[0], lookback_windows=3)
     partition = CampaignPartition(0, watch((rule,)), [0], 0.0)
