@@ -1,6 +1,7 @@
 """What opening a lane makes of a state topic with a record that is broken."""
 
 import asyncio
+import contextlib
 import re
 import time
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from uuid import UUID
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.domain.campaigns import Campaigns
@@ -103,7 +105,11 @@ class State:
         read = [TopicPartition(f"{self.prefix}-{role}", LANE) for role in ("events", "keyed")]
         try:
             async with asyncio.timeout(WITHIN_S):
-                return await opening.open(LANE, read, 2, Isolation())
+                while True:
+                    # A new broker has no coordinator for groups yet; lanes are opened again then.
+                    with contextlib.suppress(GroupCoordinatorNotAvailableError):
+                        return await opening.open(LANE, read, 2, Isolation())
+                    await asyncio.sleep(0.1)
         finally:
             await logs.close()
 
