@@ -6,8 +6,9 @@ In the order in which a request meets it:
 - `server`: answers, limits, and turns what goes wrong into a problem that names what to do.
 - `access`: who may ask; `proxies` says who is on this machine, `peers` who is another worker.
 - `routing`: finds the route of a path and reads its parameters (`parameters`).
-- `routes`: every route there is; `openapi` describes them.
-- `cluster`: asks the other workers for what is not held here.
-- `campaigns` (with `rows`), `windows`, `alerts`, `deliveries`, `operations`, `pages`: the answers.
+- `routes`: every route there is; `openapi` describes them, `context` is what they know.
+- `cluster`: asks the other workers for what is not held here, with `asking` and `client`.
+- `campaigns` (with `rows`), `windows`, `alerts`, `deliveries`, `receivers`, `operations`, `pages`:
+  the answers; `reading` and `newest` have what they share.
 - `answers`, `problems`, `paging`: what answers look like.
 """

@@ -7,9 +7,15 @@ In the order in which an event meets it:
 - `campaigns`, `sources`, `tally`: the records of a source partition become counts.
 - `blocks`: counts on their way from the keying agent to the counting agent.
 - `clock`: the event time of a partition, from the clocks of those that feed it.
+- `limits`, `roster`: how many names and campaigns are kept apart; the others are `__other__`.
 - `cells`, `pages`: the counts of one window while they change, and settled.
 - `table`: every retained window of one partition, and what of it must be written down.
 - `counts`: the counts of one campaign and window as people ask for them, their groups and rates.
-- `rules`, `detectors`, `alerts`: when a window is a reason to tell somebody.
-- `deliveries`: what is still owed to whom.
+- `hits`: which campaigns have enough hits for an evaluation to lead to anything.
+- `rules`, `detectors`: which counts are a reason to raise an alert.
+- `lookback`, `evaluation`: what a campaign's windows say to a rule, closed ones included.
+- `alerts`: the life of an alert; `alert_records`: its record on the state topic.
+- `transitions`, `rendering`: what receivers are shown of it.
+- `deliveries`, `receivers`: what is to be sent to whom, and who wants nothing at present.
+- `partition`: all of that for one partition of campaigns.
 """

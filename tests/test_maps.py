@@ -1,0 +1,21 @@
+"""A package that opens with a map of its modules names all of them, and no others."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import streams
+
+PACKAGE = Path(streams.__file__).parent
+MAPPED = ("api", "domain", "engine", "webhooks")
+
+
+@pytest.mark.parametrize("name", MAPPED)
+def test_the_map_of_a_package_is_complete(name: str) -> None:
+    package = PACKAGE / name
+    named = set(re.findall(r"`(\w+)`", (package / "__init__.py").read_text()))
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
+
+    assert modules - named == set()
+    assert named - modules <= {"__other__"}
