@@ -163,6 +163,8 @@ def test_json_has_the_whole_record(system: System) -> None:
         "source_partition": 1,
         "source_offset": 7,
         "size": 8,
+        "original_size": 8,
+        "truncated": [],
         "replayed": False,
         "key": "key",
         "value": '"ü\x07"',
