@@ -130,7 +130,9 @@ async def assert_retained(address: str, settings: Settings, worker: WorkerProces
 
 
 async def test_a_day(kafka: KafkaBroker, unique: str, new_worker: NewWorker) -> None:
-    await run(kafka, unique, new_worker, Traffic(hours=24, speed=3000, campaigns=40), retention=2)
+    # A window has to live several times as long as it must be quiet to be written (2 s): with less
+    # it is chance how many are written before they expire.
+    await run(kafka, unique, new_worker, Traffic(hours=24, speed=3000, campaigns=40), retention=6)
 
 
 @pytest.mark.long
