@@ -39,7 +39,12 @@ STARTS = 3
 
 
 class Account(Protocol):
-    """Whoever counts the source topic independently, and has to know what becomes of it."""
+    """Whoever counts the source topic independently, and has to know what becomes of it.
+
+    `changing_source` is held by the fault that changes the topic: one at a time.
+    """
+
+    changing_source: asyncio.Lock
 
     async def renew_source(self, away: float) -> None:
         """Make the source topic anew when it was away for so many seconds, and all is counted."""
@@ -429,7 +434,7 @@ async def topic_anew(scene: Scene) -> None:
     """Workers may be gone meanwhile: then it is the topic's id that tells them."""
     assert scene.account is not None
     gone = scene.chance.random() < 0.3
-    async with scene.traffic.held():
+    async with scene.account.changing_source, scene.traffic.held():
         await scene.account.renew_source(scene.chance.uniform(0, 8))
         scene.note("the source topic was made anew")
         if gone:
@@ -442,6 +447,14 @@ async def topic_anew(scene: Scene) -> None:
 
 async def source_expired(scene: Scene) -> None:
     assert scene.account is not None
+    # Whoever makes the topic anew waits for the workers that are held down here.
+    async with scene.account.changing_source:
+        lost = await _expire_source(scene, scene.account)
+    scene.note(f"{lost} records that no worker had read were deleted")
+    await scene.wait(1, 4)
+
+
+async def _expire_source(scene: Scene, account: Account) -> int:
     with contextlib.ExitStack() as held:
         for name in NAMES:
             held.enter_context(scene.system.down(name))
@@ -449,9 +462,7 @@ async def source_expired(scene: Scene) -> None:
             scene.system.kill(name)
         await scene.wait(2, 5)
         async with scene.traffic.held():
-            lost = await scene.account.expire_source(scene.chance.uniform(0.2, 1.0))
-    scene.note(f"{lost} records that no worker had read were deleted")
-    await scene.wait(1, 4)
+            return await account.expire_source(scene.chance.uniform(0.2, 1.0))
 
 
 FAULTS: dict[str, Fault] = {

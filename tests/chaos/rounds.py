@@ -88,6 +88,7 @@ class Rounds:
         self._dead_before = 0
         self._dead_wrong: list[str] = []
         self._expired = 0
+        self.changing_source = asyncio.Lock()
 
     async def run(self, number: int, faults: Together) -> Result:
         """Run one round."""
