@@ -200,11 +200,20 @@ async def alter(address: str, topic: str, **settings: str) -> None:
         await admin.close()
 
 
-async def lag_of(worker: WorkerProcess, topic: str) -> float:
+async def lags_of(worker: WorkerProcess, topic: str) -> list[float]:
     samples = await worker.metrics()
-    of_topic = [n for name, n in samples.items() if "lag_records" in name and f'"{topic}"' in name]
+    return [n for name, n in samples.items() if "lag_records" in name and f'"{topic}"' in name]
+
+
+async def lag_of(worker: WorkerProcess, topic: str) -> float:
+    of_topic = await lags_of(worker, topic)
     assert len(of_topic) == SOURCES, "a partition has vanished"
     return sum(of_topic)
+
+
+async def has_lags(worker: WorkerProcess, topic: str) -> bool:
+    """The broker is asked every few seconds; for the first time perhaps before there is a share."""
+    return len(await lags_of(worker, topic)) == SOURCES
 
 
 async def test_what_a_lost_lane_waits_for_is_named_and_its_lag_grows(
@@ -219,6 +228,7 @@ async def test_what_a_lost_lane_waits_for_is_named_and_its_lag_grows(
     async with Sender(broker.address, source) as sender:
         await sender.send(honest())
         await counted(worker, sum(HONEST.values()))
+        await until(lambda: has_lags(worker, source))
         await until(lambda: holds(lag_of(worker, source), 0))
         await alter(broker.address, state, cleanup_policy="compact", max_message_bytes="100")
         await sender.send(honest())
