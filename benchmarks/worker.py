@@ -20,6 +20,7 @@ COUNTED = 'campaign_streams_events_total{kind="send",outcome="counted"}'
 QUIET_S = 1.0
 QUIET_SHARE = 0.2
 """A worker is done when it needs less of a core than this for so long: all is written down."""
+WHOLE_WITHIN_S = 30.0
 QUESTIONS = 16
 """Under way at once when the counts are compared."""
 TOPICS = {"keyed": "blocks", "state": "state", "alerts": "alerts", "dead_letter": "dead"}
@@ -147,12 +148,21 @@ async def differing(worker: WorkerProcess, truth: Truth) -> int:
 
         async def ask() -> None:
             for campaign in waiting:
-                async with session.get(f"/v1/campaigns/{campaign}/windows") as response:
-                    answer = await response.json()
-                found.update(_cells(campaign, answer))
+                found.update(_cells(campaign, await _whole(session, campaign)))
 
         await asyncio.gather(*(ask() for _ in range(QUESTIONS)))
     return sum(truth[cell] != found[cell] for cell in truth | found)
+
+
+async def _whole(session: aiohttp.ClientSession, campaign: str) -> Mapping[str, Any]:
+    """Ask for a campaign's windows until nothing is missing in the answer."""
+    async with asyncio.timeout(WHOLE_WITHIN_S):
+        while True:
+            async with session.get(f"/v1/campaigns/{campaign}/windows") as response:
+                answer: Mapping[str, Any] = await response.json()
+            if not answer.get("partial"):
+                return answer
+            await asyncio.sleep(POLL_S)
 
 
 def _cells(campaign: str, answer: Mapping[str, Any]) -> Truth:
