@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import orjson
-import pytest
 
 from tests.integration.conftest import NewWorker
 from tests.support.brokers import RunningBroker
@@ -191,11 +190,3 @@ async def test_floods_are_counted_as_other_and_honest_campaigns_as_they_are(
     limits = {"names": 60, "values": 10, "campaigns": 100}
     settings = settings_for(broker, unique, limits=limits, topics={"partitions": 4})
     await flooded(broker, settings, new_worker(settings), Flood(3_000, 4_000, 3_000))
-
-
-@pytest.mark.long
-async def test_floods_with_the_limits_as_they_are(
-    broker: RunningBroker, unique: str, new_worker: NewWorker
-) -> None:
-    settings = settings_for(broker, unique, topics={"partitions": 1})
-    await flooded(broker, settings, new_worker(settings), Flood(30_000, 200_000, 20_000))
