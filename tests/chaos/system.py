@@ -138,7 +138,9 @@ class System:
     async def _make_topics(self) -> None:
         """Make the workers' topics: a worker that starts while one is away must not make that."""
         file = self.directory / "topics.yaml"
-        await asyncio.to_thread(file.write_bytes, orjson.dumps(self.settings))  # JSON is YAML
+        kafka = {**self.settings["kafka"], "bootstrap_servers": self.kafka.address.split(",")}
+        settings = orjson.dumps({**self.settings, "kafka": kafka})  # JSON is YAML
+        await asyncio.to_thread(file.write_bytes, settings)
         command = (sys.executable, "-m", "streams", "topics", "create", "--config", str(file))
         making = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
         assert await making.wait() == 0
