@@ -16,7 +16,6 @@ from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
-    IncompatibleBrokerVersion,
     KafkaConnectionError,
     KafkaError,
     TopicAuthorizationFailedError,
@@ -29,7 +28,7 @@ from aiokafka.protocol.transaction import EndTxnRequest
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from streams.configuration.models import Configuration
-from streams.engine.transaction_admin import NOT_NOW
+from streams.engine.transaction_admin import NOT_NOW, UNSUPPORTED
 from streams.errors import BrokerUnavailableError, RightsError
 
 OPERATIONS = {
@@ -169,7 +168,7 @@ async def _missing_on_topics(client: AIOKafkaClient, rights: Sequence[Right]) ->
     names = list(dict.fromkeys(each.name for each in rights))
     try:
         answer = await client.send(client.get_random_node(), TopicRights(names))
-    except (IncompatibleBrokerVersion, NotImplementedError):
+    except UNSUPPORTED:
         return []
     return [
         right
@@ -184,7 +183,7 @@ async def _missing_on_groups(client: AIOKafkaClient, rights: Sequence[Right]) ->
         answers = [await _describe_group(client, each.name) for each in rights]
     except GroupAuthorizationFailedError:
         return list(rights)
-    except (IncompatibleBrokerVersion, NotImplementedError, *NOT_NOW):
+    except (*UNSUPPORTED, *NOT_NOW):
         # It cannot be asked, or not now: then others will say so.
         return []
     return [
