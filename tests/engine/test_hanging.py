@@ -20,6 +20,7 @@ from tests.chaos.kafka import linked_kafka
 from tests.chaos.link import INIT_PRODUCER_ID
 from tests.support.brokers import KafkaBroker
 from tests.support.topics import committed_offsets, create_topic, read_topic
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.kafka
 STATE = 0
@@ -88,6 +89,14 @@ class Bench:
             await producer.begin_transaction()
             await self.write(producer, b"hangs", 0, hangs=(1, 2))
             await (producer.commit_transaction() if committed else producer.abort_transaction())
+
+    async def is_opened(self) -> bool:
+        """Tell whether a producer with the id was opened after the first one."""
+        past_the_link = {"bootstrap_servers": self.address}
+        name = self.ends.transactional_id
+        async with TransactionAdmin.connected(past_the_link, name) as admin:
+            last = await admin.describe()
+        return last is not None and last.producer.epoch > 0
 
     async def open_in_vain(self) -> None:
         """Open a producer with the id, and do nothing with it."""
@@ -301,7 +310,8 @@ async def test_an_answer_that_is_lost_changes_nothing(unique: str) -> None:
             opening = asyncio.create_task(writer.open())
             hold = lambda: link.hold("to the worker")  # noqa: E731 - short, and only here
             await link.meet(INIT_PRODUCER_ID, hold, swallow=False, within=10)
-            await asyncio.sleep(0.3)
+            # Its answer is held: only the coordinator can say that it has given the id.
+            await until(bench.is_opened)
             link.reset()
             link.heal()
             await opening
