@@ -18,7 +18,7 @@ WindowState: TypeAlias = Literal["open", "closed"]
 
 
 class Answer(Struct, kw_only=True):
-    """When the question was answered, and what is missing from the answer."""
+    """Of when the figures are, and what is missing from the answer."""
 
     as_of: str
     partial: bool = False

@@ -1,6 +1,7 @@
 """Campaigns: the list of those that were active lately, and one with all that is known of it."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from http import HTTPStatus
 
 from streams.api.alerts import show
@@ -25,7 +26,7 @@ from streams.api.reading import (
     window,
 )
 from streams.api.routing import Route
-from streams.api.rows import add_rows
+from streams.api.rows import Question, add_rows
 from streams.api.windows import CAMPAIGN_ID, unknown_campaign
 from streams.domain.counts import OTHER, Cell, StatusGroups
 from streams.domain.partition import CampaignPartition
@@ -69,10 +70,11 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
     def position(row: CampaignRow) -> Position:
         return Position(_value(row, sort_by), row.campaign_id)
 
-    def answer(page: tuple[list[CampaignRow], str | None]) -> Campaigns:
-        rows, next_cursor = page
+    question = Question(sort, limit, cursor, app_id)
+
+    def answer(as_of: str, rows: list[CampaignRow], next_cursor: str | None) -> Campaigns:
         return Campaigns(
-            as_of="",
+            as_of=as_of,
             active_since=rfc3339(since),
             window_seconds=size,
             campaigns=rows,
@@ -83,22 +85,10 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
         # A window that ends after `since` starts at the window of `since` or later.
         first = context.watch.windows.start_of(int(since * 1000))
         listing = await context.rows.read(partitions, first)
-        briefs = listing.briefs
-
-        def place(name: str) -> Position:
-            value = name if sort_by == "campaign_id" else briefs[name].value(sort_by)
-            return Position(value, name)
-
-        def is_wanted(name: str) -> bool:
-            return app_id is None or briefs[name].app_id == app_id
-
-        pager = Pager(sort, order, place, limit, cursor, since)
-        page, next_cursor = await pager.cut_gradually(
-            briefs, lambda name: name != OTHER and is_wanted(name)
-        )
+        page, next_cursor = await listing.page(question, since)
         # It is everywhere, so where it stands is known when its parts are added up.
-        page += [name for name in (OTHER,) if name in briefs and is_wanted(name)]
-        return answer((await listing.rows(page, recent), next_cursor))
+        page += [name for name in (OTHER,) if listing.has(name, app_id)]
+        return answer(rfc3339(listing.read_at), await listing.rows(page, recent), next_cursor)
 
     everywhere = context.cluster.everywhere()
     gathered = await context.cluster.gather(ask, everywhere, Campaigns, local)
@@ -108,7 +98,9 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
     page, next_cursor = pager.cut(rows, more=more)
     if context.cluster.is_asked_by_worker(ask):
         page, next_cursor = rows, next_cursor if more else None
-    return context.stamp(answer((page, next_cursor)), gathered.missing)
+    # Each worker may have read its part some seconds ago.
+    read_at = min((part.as_of for part in gathered.parts), key=datetime.fromisoformat, default="")
+    return context.stamp(answer("", page, next_cursor), gathered.missing, read_at)
 
 
 def _value(row: CampaignRow, sort: str) -> Value:

@@ -7,26 +7,31 @@ from the same snapshots of the windows, so a row stands where its figures belong
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
 from streams.api.answers import CampaignRow, LiveAlert, RecentWindow
-from streams.api.paging import Value
+from streams.api.paging import Cursor, Order, Pager, Position, Value
 from streams.api.reading import Breath, add_totals, empty, figures, include
 from streams.domain.alert_records import Alert
 from streams.domain.blocks import WindowCounts
-from streams.domain.counts import Cell, StatusGroups, summarise
+from streams.domain.counts import OTHER, Cell, StatusGroups, summarise
 from streams.domain.pages import Snapshot
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import rfc3339
 
 # A reading that took this long (s of CPU) is used again for a few times as long, so that any
-# number of onlookers costs a worker with thousands of campaigns a fifth of its time at most.
+# number of onlookers costs a worker with thousands of campaigns a fifth of its time at most. For
+# some seconds after that it is used while the next reading is under way, so that nobody waits.
 _CHEAP = 0.02
 _REST = 4.0
+_WHILE_RENEWED = 5.0
+
+_REPEATED = 8
+"""Answers that are kept; they are made anew before a new reading takes the place of the last."""
 
 _AT_A_TIME = 2_000
 """Counts that are added up within some 1 ms."""
@@ -34,6 +39,22 @@ _AT_A_TIME = 2_000
 T = TypeVar("T")
 
 _Key: TypeAlias = tuple[int, tuple[int, ...]]
+
+
+class Question(NamedTuple):
+    """Which page of the list is asked for.
+
+    Args:
+        sort: the order: by a name in `SORTS`, descending with a minus.
+        limit: how many campaigns a page has at most.
+        cursor: where the page before ended.
+        app_id: of the campaigns that are wanted; null for all.
+    """
+
+    sort: str
+    limit: int
+    cursor: Cursor | None
+    app_id: str | None
 
 
 class _Home(NamedTuple):
@@ -83,14 +104,56 @@ class Listing:
 
     Args:
         groups: which group each status is in.
+        read_at: wall-clock time (s, UTC) at which reading began.
 
     Attributes:
         briefs: by campaign.
     """
 
-    def __init__(self, groups: StatusGroups) -> None:
+    def __init__(self, groups: StatusGroups, read_at: float) -> None:
         self.briefs: dict[str, Brief] = {}
+        self.read_at = read_at
         self._groups = groups
+        self._answers: dict[Question, list[str]] = {}
+
+    @property
+    def questions(self) -> list[Question]:
+        """What was asked, the newest last."""
+        return list(self._answers)
+
+    async def page(self, question: Question, since: float) -> tuple[list[str], str | None]:
+        """Return the campaigns of a page, and the cursor of the next one if there is one.
+
+        `OTHER` is not among them. `since` (s) is kept in the cursor.
+        """
+        return self._pager(question, since).page(await self.answer(question))
+
+    async def answer(self, question: Question) -> list[str]:
+        """Return the campaigns of a page and, if there are more, the one after it."""
+        answer = self._answers.pop(question, None)
+        if answer is None:
+            answer = await self._pager(question).first_gradually(
+                self.briefs, lambda name: name != OTHER and self.has(name, question.app_id)
+            )
+        self._answers[question] = answer
+        if len(self._answers) > _REPEATED:
+            del self._answers[self.questions[0]]
+        return answer
+
+    def _pager(self, question: Question, since: float = 0.0) -> Pager[str]:
+        sort_by = question.sort.lstrip("-")
+
+        def place(name: str) -> Position:
+            value = name if sort_by == "campaign_id" else self.briefs[name].value(sort_by)
+            return Position(value, name)
+
+        order = Order(descending=question.sort.startswith("-"))
+        return Pager(question.sort, order, place, question.limit, question.cursor, since)
+
+    def has(self, name: str, app_id: str | None) -> bool:
+        """Tell whether a campaign is in the list of an app; null stands for all apps."""
+        brief = self.briefs.get(name)
+        return brief is not None and (app_id is None or brief.app_id == app_id)
 
     async def read(self, partitions: Iterable[CampaignPartition], first: int) -> None:
         """Add up each campaign's windows that start at `first` (s) or later."""
@@ -219,34 +282,70 @@ class Listing:
         return shown
 
 
+class _Kept(NamedTuple):
+    """A reading that is used again, and until when (s, loop time) without reading anew."""
+
+    listing: Listing
+    new_until: float
+
+
 class RowReader:
     """Reads campaign lists, one at a time.
 
     Args:
         groups: which group each status is in.
+        now: the wall clock (s, UTC).
     """
 
-    def __init__(self, groups: StatusGroups) -> None:
+    def __init__(self, groups: StatusGroups, now: Callable[[], float]) -> None:
         self._groups = groups
+        self._now = now
         self._lock = asyncio.Lock()
-        self._kept: dict[_Key, Listing] = {}
+        self._kept: dict[_Key, _Kept] = {}
+        self._renewing: dict[_Key, asyncio.Task[Listing]] = {}
 
     async def read(self, partitions: Sequence[CampaignPartition], first: int) -> Listing:
-        """Return the campaigns with counts in windows that start at `first` (s) or later."""
+        """Return the campaigns with counts in windows that start at `first` (s) or later.
+
+        They may have been read some seconds ago, if reading them takes long.
+        """
         key = (first, tuple(id(partition) for partition in partitions))
+        kept = self._kept.get(key)
+        if kept is None:
+            async with self._lock:
+                kept = self._kept.get(key)
+                return kept.listing if kept else await self._read(key, partitions, ())
+        if asyncio.get_running_loop().time() > kept.new_until and key not in self._renewing:
+            task = asyncio.create_task(self._renew(key, partitions, kept.listing.questions))
+            self._renewing[key] = task
+            task.add_done_callback(lambda _: self._renewing.pop(key))
+        return kept.listing
+
+    async def _renew(
+        self, key: _Key, partitions: Sequence[CampaignPartition], questions: Sequence[Question]
+    ) -> Listing:
         async with self._lock:
-            kept = self._kept.get(key)
-            if kept is not None:
-                return kept
-            begun = time.thread_time()
-            listing = Listing(self._groups)
-            await listing.read(partitions, first)
-            cost = time.thread_time() - begun
-            if cost > _CHEAP:
-                self._kept[key] = listing
-                loop = asyncio.get_running_loop()
-                loop.call_later(_REST * cost, self._kept.pop, key, None)
-            return listing
+            return await self._read(key, partitions, questions)
+
+    async def _read(
+        self, key: _Key, partitions: Sequence[CampaignPartition], questions: Iterable[Question]
+    ) -> Listing:
+        begun = time.thread_time()
+        listing = Listing(self._groups, self._now())
+        await listing.read(partitions, key[0])
+        for question in questions:
+            await listing.answer(question)
+        cost = time.thread_time() - begun
+        if cost > _CHEAP:
+            loop = asyncio.get_running_loop()
+            self._kept[key] = _Kept(listing, loop.time() + _REST * cost)
+            loop.call_later(_REST * cost + _WHILE_RENEWED, self._forget, key, listing)
+        return listing
+
+    def _forget(self, key: _Key, listing: Listing) -> None:
+        kept = self._kept.get(key)
+        if kept is not None and kept.listing is listing:
+            del self._kept[key]
 
 
 def _parts(of: Sequence[T]) -> Iterator[Sequence[T]]:

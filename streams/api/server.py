@@ -79,7 +79,7 @@ class ApiServer:
         self._context = Context(
             watch,
             self._cluster,
-            RowReader(watch.groups),
+            RowReader(watch.groups, now),
             health,
             metrics,
             now,

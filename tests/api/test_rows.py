@@ -1,6 +1,7 @@
 """Reading the rows of thousands of campaigns once for all onlookers."""
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -9,10 +10,10 @@ import pytest
 
 from streams.api import reading, rows
 from streams.api.answers import CampaignRow
-from streams.api.rows import Listing
+from streams.api.rows import Listing, Question
 from streams.domain.counts import Cell
 from streams.domain.pages import Snapshot
-from tests.api.conftest import NOW, StartApi
+from tests.api.conftest import NOW, RunningApi, StartApi
 from tests.support.partitions import counts, holder
 
 T0 = int(NOW) - 60
@@ -44,6 +45,76 @@ async def test_what_is_dear_is_read_once_for_all(
     for query, attempts in (("", 2), ("?active_within=16m", 3), ("?app_id=app", 2)):
         (row,) = (await api.get(f"/v1/campaigns{query}"))["campaigns"]
         assert row["attempts"] == attempts, query
+
+
+async def test_nobody_waits_for_the_next_reading_of_what_is_dear(
+    start: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = holder()
+    for at in range(3):
+        held.add(f"c{at}", T0, counts({"SUCCESS": 10 + at}))
+    api = await start(held)
+    monkeypatch.setattr(rows, "_CHEAP", -1.0)
+    monkeypatch.setattr(rows, "_REST", 0.0)
+    target = "/v1/campaigns?sort=-attempts&limit=1"
+    assert await shown(api, target) == [("c2", 12)]
+    held.add("c0", T0, counts({"SUCCESS": 100}))
+    read, may_read, has_read = Listing.read, asyncio.Event(), asyncio.Event()
+
+    async def slowly(self: Listing, *args: Any) -> None:
+        await may_read.wait()
+        await read(self, *args)
+
+    async def noted(self: Listing, question: Question) -> list[str]:
+        answer = await find(self, question)
+        has_read.set()
+        return answer
+
+    monkeypatch.setattr(Listing, "read", slowly)
+    for _ in range(2):
+        assert await shown(api, target) == [("c2", 12)]
+    find = Listing.answer
+    monkeypatch.setattr(Listing, "answer", noted)
+    may_read.set()
+    # The question is asked anew before anybody asks it.
+    await has_read.wait()
+    monkeypatch.undo()
+    assert await shown(api, target) == [("c0", 110)]
+
+
+async def test_what_was_read_a_while_ago_is_read_anew(
+    start: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = holder()
+    held.add("c", T0, counts({"SUCCESS": 1}))
+    api = await start(held)
+    monkeypatch.setattr(rows, "_CHEAP", -1.0)
+    monkeypatch.setattr(rows, "_REST", 0.0)
+    monkeypatch.setattr(rows, "_WHILE_RENEWED", 0.0)
+    for total in (1, 2, 3):
+        assert await shown(api, "/v1/campaigns") == [("c", total)]
+        held.add("c", T0, counts({"SUCCESS": 1}))
+        await asyncio.sleep(0.01)
+
+
+async def test_an_answer_says_of_when_its_figures_are(
+    start: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = holder()
+    held.add("c", T0, counts({"SUCCESS": 1}))
+    seconds = itertools.count(NOW)
+    api = await start(held, now=lambda: next(seconds))
+    monkeypatch.setattr(rows, "_CHEAP", -1.0)
+    monkeypatch.setattr(rows, "_REST", 1e9)
+    first = await api.get("/v1/campaigns")
+    assert (await api.get("/v1/campaigns"))["as_of"] == first["as_of"]
+    assert (await api.get("/v1/campaigns?active_within=1h"))["as_of"] > first["as_of"]
+
+
+async def shown(api: RunningApi, target: str) -> list[tuple[str, int]]:
+    """Return the campaigns of an answer, and their attempts."""
+    answer = await api.get(target)
+    return [(row["campaign_id"], row["attempts"]) for row in answer["campaigns"]]
 
 
 async def test_the_loop_goes_on_during_a_long_answer(
