@@ -28,7 +28,7 @@ from streams.api.reading import (
 from streams.api.routing import Route
 from streams.api.rows import Question, add_rows
 from streams.api.windows import CAMPAIGN_ID, unknown_campaign
-from streams.domain.counts import OTHER, Cell, StatusGroups
+from streams.domain.counts import Cell, StatusGroups
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import rfc3339
 
@@ -70,7 +70,7 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
     def position(row: CampaignRow) -> Position:
         return Position(_value(row, sort_by), row.campaign_id)
 
-    question = Question(sort, limit, cursor, app_id)
+    question = Question(sort, limit, cursor, app_id, recent)
 
     def answer(as_of: str, rows: list[CampaignRow], next_cursor: str | None) -> Campaigns:
         return Campaigns(
@@ -85,10 +85,7 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
         # A window that ends after `since` starts at the window of `since` or later.
         first = context.watch.windows.start_of(int(since * 1000))
         listing = await context.rows.read(partitions, first)
-        page, next_cursor = await listing.page(question, since)
-        # It is everywhere, so where it stands is known when its parts are added up.
-        page += [name for name in (OTHER,) if listing.has(name, app_id)]
-        return answer(rfc3339(listing.read_at), await listing.rows(page, recent), next_cursor)
+        return answer(rfc3339(listing.read_at), *await listing.page(question, since))
 
     everywhere = context.cluster.everywhere()
     gathered = await context.cluster.gather(ask, everywhere, Campaigns, local)

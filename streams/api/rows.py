@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple, TypeAlias, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from streams.api.answers import CampaignRow, LiveAlert, RecentWindow
 from streams.api.paging import Cursor, Order, Pager, Position, Value
@@ -49,12 +50,26 @@ class Question(NamedTuple):
         limit: how many campaigns a page has at most.
         cursor: where the page before ended.
         app_id: of the campaigns that are wanted; null for all.
+        recent: how many of each campaign's newest windows are shown.
     """
 
     sort: str
     limit: int
     cursor: Cursor | None
     app_id: str | None
+    recent: int
+
+
+class _Found(NamedTuple):
+    """The answer to a question.
+
+    Args:
+        first: the campaigns of the page and, if there are more, the one after it.
+        rows: of the page and of `OTHER`, without alerts.
+    """
+
+    first: list[str]
+    rows: list[CampaignRow]
 
 
 class _Home(NamedTuple):
@@ -114,31 +129,39 @@ class Listing:
         self.briefs: dict[str, Brief] = {}
         self.read_at = read_at
         self._groups = groups
-        self._answers: dict[Question, list[str]] = {}
+        self._answers: dict[Question, _Found] = {}
 
     @property
     def questions(self) -> list[Question]:
         """What was asked, the newest last."""
         return list(self._answers)
 
-    async def page(self, question: Question, since: float) -> tuple[list[str], str | None]:
-        """Return the campaigns of a page, and the cursor of the next one if there is one.
+    async def page(self, question: Question, since: float) -> tuple[list[CampaignRow], str | None]:
+        """Return the rows of a page, and the cursor of the next one if there is one.
 
-        `OTHER` is not among them. `since` (s) is kept in the cursor.
+        That of `OTHER` comes last, whatever the page: it is everywhere, so where it stands is known
+        when the parts of all workers are added up. `since` (s) is kept in the cursor. Alerts are
+        those of now.
         """
-        return self._pager(question, since).page(await self.answer(question))
+        found = await self.answer(question)
+        _, next_cursor = self._pager(question, since).page(found.first)
+        rows = [replace(row, alerts=self._alerts(row.campaign_id)) for row in found.rows]
+        return rows, next_cursor
 
-    async def answer(self, question: Question) -> list[str]:
-        """Return the campaigns of a page and, if there are more, the one after it."""
-        answer = self._answers.pop(question, None)
-        if answer is None:
-            answer = await self._pager(question).first_gradually(
-                self.briefs, lambda name: name != OTHER and self.has(name, question.app_id)
+    async def answer(self, question: Question) -> _Found:
+        """Answer a question, and keep the answer."""
+        found = self._answers.pop(question, None)
+        if found is None:
+            first = await self._pager(question).first_gradually(
+                self.briefs, lambda name: name != OTHER and self._has(name, question.app_id)
             )
-        self._answers[question] = answer
+            names = first[: question.limit]
+            names += [name for name in (OTHER,) if self._has(name, question.app_id)]
+            found = _Found(first, await self._rows(names, question.recent))
+        self._answers[question] = found
         if len(self._answers) > _REPEATED:
             del self._answers[self.questions[0]]
-        return answer
+        return found
 
     def _pager(self, question: Question, since: float = 0.0) -> Pager[str]:
         sort_by = question.sort.lstrip("-")
@@ -150,7 +173,7 @@ class Listing:
         order = Order(descending=question.sort.startswith("-"))
         return Pager(question.sort, order, place, question.limit, question.cursor, since)
 
-    def has(self, name: str, app_id: str | None) -> bool:
+    def _has(self, name: str, app_id: str | None) -> bool:
         """Tell whether a campaign is in the list of an app; null stands for all apps."""
         brief = self.briefs.get(name)
         return brief is not None and (app_id is None or brief.app_id == app_id)
@@ -208,7 +231,7 @@ class Listing:
                     before.add(brief)
             await breath(len(names))
 
-    async def rows(self, names: Sequence[str], recent: int = 0) -> list[CampaignRow]:
+    async def _rows(self, names: Sequence[str], recent: int) -> list[CampaignRow]:
         """Return the rows of some campaigns, with so many of their newest windows."""
         breath = Breath()
         totals = {name: empty() for name in names}
@@ -243,12 +266,15 @@ class Listing:
             last_window=_written(brief.last),
             **figures(summarise([total], self._groups)),
             late_events=total.late_events,
-            alerts=[
-                _show_live(alert)
-                for home in brief.homes
-                for alert in home.partition.alerts.live_of(name)
-            ],
+            alerts=[],
         )
+
+    def _alerts(self, name: str) -> list[LiveAlert]:
+        return [
+            _show_live(alert)
+            for home in self.briefs[name].homes
+            for alert in home.partition.alerts.live_of(name)
+        ]
 
     @staticmethod
     async def _newest_windows(
@@ -398,6 +424,6 @@ def add_rows(parts: Iterable[list[CampaignRow]], groups: StatusGroups) -> list[C
 def _add_same(rows: list[CampaignRow], groups: StatusGroups) -> CampaignRow:
     rows.sort(key=lambda row: row.last_window, reverse=True)
     # What was read here is used again, so it stays as it is.
-    newest = msgspec.structs.replace(rows[0])
+    newest = replace(rows[0])
     newest.alerts = [alert for row in rows for alert in row.alerts]
     return add_totals([newest, *rows[1:]], groups)

@@ -65,7 +65,7 @@ async def test_nobody_waits_for_the_next_reading_of_what_is_dear(
         await may_read.wait()
         await read(self, *args)
 
-    async def noted(self: Listing, question: Question) -> list[str]:
+    async def noted(self: Listing, question: Question) -> Any:
         answer = await find(self, question)
         has_read.set()
         return answer
@@ -172,14 +172,14 @@ async def test_rows_are_of_the_moment_that_put_them_in_order(
     for at in range(3):
         held.add(f"c{at}", T0, counts({"SUCCESS": 10 + at}))
     api = await start(held)
-    read = Listing.rows
+    read = Listing._rows
 
     async def slowly(self: Listing, *args: Any) -> list[CampaignRow]:
         held.add("c0", T0, counts({"SUCCESS": 100}))
         held.add("new", T0, counts({"SUCCESS": 100}))
         return await read(self, *args)
 
-    monkeypatch.setattr(Listing, "rows", slowly)
+    monkeypatch.setattr(Listing, "_rows", slowly)
     first = await api.get("/v1/campaigns?sort=attempts&limit=2")
     assert [row["attempts"] for row in first["campaigns"]] == [10, 11]
     monkeypatch.undo()
