@@ -2,8 +2,8 @@
 
     python -m benchmarks.hostile --seconds 60 --rate 20000
 
-In each run the same honest load, questions and incidents on a worker of its own, while the same process
-attacks with everything in `benchmarks.attacks`: first a topic that the worker does not read, then
+In each run the same honest load, questions and incidents on a worker of its own, while the same
+process attacks with everything in `benchmarks.attacks`: a topic that the worker does not read, or
 its source. So broker and cores are as busy in both, and what differs is what the hostile records
 cost the worker. A new broker and a machine that others use are now fast, now slow: after a run that
 does not count there are two of each kind, in the order elsewhere, source, source, elsewhere.

@@ -70,6 +70,7 @@ class Oracle:
     skipped: Counter[str] = field(default_factory=Counter)
     counted: Counter[str] = field(default_factory=Counter)
     event_times: dict[int, int] = field(default_factory=dict)
+    _starts: dict[str, set[int]] = field(default_factory=dict)
 
     def take(self, partition: int, offset: int, value: bytes | None, now: int) -> None:
         """Count one record that the broker took in at `now` (ms)."""
@@ -83,6 +84,7 @@ class Oracle:
         else:
             start = event.time // 1000 // self.size * self.size
             self.windows.setdefault((event.campaign_id, start), []).append(event)
+            self._starts.setdefault(event.campaign_id, set()).add(start)
             self.counted["send" if event.is_send else "engagement"] += 1
 
     def read(self, partition: int, value: bytes | None, now: int) -> Counted:
@@ -152,7 +154,8 @@ class Oracle:
 
     def starts(self, campaign_id: str) -> list[int]:
         """The starts (s) of a campaign's windows."""
-        return sorted(start for known, start in self.windows if known == campaign_id)
+        starts = self._starts.get(campaign_id, set())
+        return sorted(start for start in starts if (campaign_id, start) in self.windows)
 
     def answer(self, campaign_id: str) -> list[dict[str, Any]]:
         """What the API must answer for a campaign's windows, oldest first, without groups."""
