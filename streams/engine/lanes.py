@@ -51,7 +51,7 @@ class Lanes:
     Args:
         assignor: knows how the lanes are shared out.
         opening: opens lanes.
-        interval: seconds between two flushes of a lane.
+        interval: seconds from the beginning of a lane's flush to that of the next.
         park_timeout: seconds that lanes have for their last flush before a rebalance.
         flushed: is called when a lane may have committed something.
         rebalanced: is called at the beginning of a rebalance.
@@ -297,6 +297,7 @@ class Lanes:
         opened_at = clock()
         next_look = 0.0
         while not lane.parked:
+            began = clock()
             await lane.tick()
             self.moved(number)
             if lane.has_written or clock() - opened_at >= REOPENED_WITHIN:
@@ -305,7 +306,8 @@ class Lanes:
             if lane.unplaced and clock() >= next_look:
                 next_look = clock() + LOOK_EVERY
                 await self._go_on(lane)
-            await asyncio.sleep(self._interval)
+            # A broker that is slow gets some rest between two flushes.
+            await asyncio.sleep(max(self._interval - (clock() - began), self._interval / 2))
 
     async def _go_on(self, lane: Lane) -> None:
         """Read partitions that could not be read, if they can be now."""
