@@ -362,6 +362,7 @@ class RowReader:
         for question in questions:
             await listing.answer(question)
         cost = time.thread_time() - begun
+        self._kept.pop(key, None)
         if cost > _CHEAP:
             loop = asyncio.get_running_loop()
             self._kept[key] = _Kept(listing, loop.time() + _REST * cost)
