@@ -1,6 +1,6 @@
 """Campaigns: the list of those that were active lately, and one with all that is known of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from http import HTTPStatus
 
@@ -26,7 +26,7 @@ from streams.api.reading import (
     window,
 )
 from streams.api.routing import Route
-from streams.api.rows import Question, add_rows
+from streams.api.rows import Question, Span, add_rows
 from streams.api.windows import CAMPAIGN_ID, unknown_campaign
 from streams.domain.counts import Cell, StatusGroups
 from streams.domain.partition import CampaignPartition
@@ -60,8 +60,7 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
     sort_by = sort.lstrip("-")
     textual = sort_by in _TEXTUAL_SORTS
     cursor = read_cursor(ask.get(CURSOR, None), sort, textual=textual)
-    within = ask.get(ACTIVE_WITHIN, _QUARTER_OF_AN_HOUR)
-    since = cursor.since if cursor else context.now() - within
+    span = Span(ask.get(ACTIVE_WITHIN, _QUARTER_OF_AN_HOUR), cursor.since if cursor else None)
     app_id = ask.get(APP_ID, None)
     recent = ask.get(RECENT, 0)
     order, limit = Order(descending=sort.startswith("-")), ask.get(LIMIT, DEFAULT_LIMIT)
@@ -72,7 +71,9 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
 
     question = Question(sort, limit, cursor, app_id, recent)
 
-    def answer(as_of: str, rows: list[CampaignRow], next_cursor: str | None) -> Campaigns:
+    def answer(
+        as_of: str, since: float, rows: list[CampaignRow], next_cursor: str | None
+    ) -> Campaigns:
         return Campaigns(
             as_of=as_of,
             active_since=rfc3339(since),
@@ -82,22 +83,30 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
         )
 
     async def local(partitions: Sequence[CampaignPartition]) -> Campaigns:
-        # A window that ends after `since` starts at the window of `since` or later.
-        first = context.watch.windows.start_of(int(since * 1000))
-        listing = await context.rows.read(partitions, first)
-        return answer(rfc3339(listing.read_at), *await listing.page(question, since))
+        listing = await context.rows.read(partitions, span)
+        return answer(rfc3339(listing.read_at), listing.since, *await listing.page(question))
 
     everywhere = context.cluster.everywhere()
     gathered = await context.cluster.gather(ask, everywhere, Campaigns, local)
+    # Each worker may have read its part some seconds ago.
+    as_of, since = _oldest(gathered.parts) or (context.now(), context.now() - span.within)
     rows = add_rows((part.campaigns for part in gathered.parts), context.watch.groups)
     more = any(part.next_cursor for part in gathered.parts)
     pager: Pager[CampaignRow] = Pager(sort, order, position, limit, cursor, since)
     page, next_cursor = pager.cut(rows, more=more)
     if context.cluster.is_asked_by_worker(ask):
         page, next_cursor = rows, next_cursor if more else None
-    # Each worker may have read its part some seconds ago.
-    read_at = min((part.as_of for part in gathered.parts), key=datetime.fromisoformat, default="")
-    return context.stamp(answer("", page, next_cursor), gathered.missing, read_at)
+    return context.stamp(answer("", since, page, next_cursor), gathered.missing, as_of)
+
+
+def _oldest(parts: Iterable[Campaigns]) -> tuple[float, float] | None:
+    """Return of when the oldest part is, and since when it was looked at (s, UTC)."""
+    times = [(_seconds(part.as_of), _seconds(part.active_since)) for part in parts]
+    return min(times, default=None)
+
+
+def _seconds(written: str) -> float:
+    return datetime.fromisoformat(written).timestamp()
 
 
 def _value(row: CampaignRow, sort: str) -> Value:

@@ -49,9 +49,9 @@ class Context:
     document: bytes
     assets: dict[str, bytes]
 
-    def stamp(self, answer: A, missing: Iterable[int], read_at: str = "") -> A:
-        """Say in an answer of when its figures are, now without `read_at`, and what is missing."""
-        answer.as_of = read_at or rfc3339(self.now())
+    def stamp(self, answer: A, missing: Iterable[int], as_of: float | None = None) -> A:
+        """Say in an answer what is missing, and of when (s, UTC) its figures are; null for now."""
+        answer.as_of = rfc3339(self.now() if as_of is None else as_of)
         answer.missing_partitions = sorted(missing)
         answer.partial = bool(answer.missing_partitions)
         return answer

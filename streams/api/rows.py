@@ -23,6 +23,7 @@ from streams.domain.counts import OTHER, Cell, StatusGroups, summarise
 from streams.domain.pages import Snapshot
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import rfc3339
+from streams.domain.windows import WindowPolicy
 
 # A reading that took this long (s of CPU) is used again for a few times as long, so that any
 # number of onlookers costs a worker with thousands of campaigns a fifth of its time at most. For
@@ -39,7 +40,20 @@ _AT_A_TIME = 2_000
 
 T = TypeVar("T")
 
-_Key: TypeAlias = tuple[int, tuple[int, ...]]
+
+class Span(NamedTuple):
+    """Which windows are read: those that end within some time before now, or since some moment.
+
+    Args:
+        within: seconds.
+        since: wall-clock time (s, UTC); null for `within` before now.
+    """
+
+    within: float
+    since: float | None = None
+
+
+_Key: TypeAlias = tuple[Span, tuple[int, ...]]
 
 
 class Question(NamedTuple):
@@ -120,14 +134,16 @@ class Listing:
     Args:
         groups: which group each status is in.
         read_at: wall-clock time (s, UTC) at which reading began.
+        since: windows that ended after it were read; wall-clock time (s, UTC).
 
     Attributes:
         briefs: by campaign.
     """
 
-    def __init__(self, groups: StatusGroups, read_at: float) -> None:
+    def __init__(self, groups: StatusGroups, read_at: float, since: float) -> None:
         self.briefs: dict[str, Brief] = {}
         self.read_at = read_at
+        self.since = since
         self._groups = groups
         self._answers: dict[Question, _Found] = {}
 
@@ -136,15 +152,14 @@ class Listing:
         """What was asked, the newest last."""
         return list(self._answers)
 
-    async def page(self, question: Question, since: float) -> tuple[list[CampaignRow], str | None]:
+    async def page(self, question: Question) -> tuple[list[CampaignRow], str | None]:
         """Return the rows of a page, and the cursor of the next one if there is one.
 
         That of `OTHER` comes last, whatever the page: it is everywhere, so where it stands is known
-        when the parts of all workers are added up. `since` (s) is kept in the cursor. Alerts are
-        those of now.
+        when the parts of all workers are added up. Alerts are those of now.
         """
         found = await self.answer(question)
-        _, next_cursor = self._pager(question, since).page(found.first)
+        _, next_cursor = self._pager(question).page(found.first)
         rows = [replace(row, alerts=self._alerts(row.campaign_id)) for row in found.rows]
         return rows, next_cursor
 
@@ -163,7 +178,7 @@ class Listing:
             del self._answers[self.questions[0]]
         return found
 
-    def _pager(self, question: Question, since: float = 0.0) -> Pager[str]:
+    def _pager(self, question: Question) -> Pager[str]:
         sort_by = question.sort.lstrip("-")
 
         def place(name: str) -> Position:
@@ -171,7 +186,7 @@ class Listing:
             return Position(value, name)
 
         order = Order(descending=question.sort.startswith("-"))
-        return Pager(question.sort, order, place, question.limit, question.cursor, since)
+        return Pager(question.sort, order, place, question.limit, question.cursor, self.since)
 
     def _has(self, name: str, app_id: str | None) -> bool:
         """Tell whether a campaign is in the list of an app; null stands for all apps."""
@@ -320,22 +335,26 @@ class RowReader:
 
     Args:
         groups: which group each status is in.
+        windows: the windows that are counted in.
         now: the wall clock (s, UTC).
     """
 
-    def __init__(self, groups: StatusGroups, now: Callable[[], float]) -> None:
+    def __init__(
+        self, groups: StatusGroups, windows: WindowPolicy, now: Callable[[], float]
+    ) -> None:
         self._groups = groups
+        self._windows = windows
         self._now = now
         self._lock = asyncio.Lock()
         self._kept: dict[_Key, _Kept] = {}
         self._renewing: dict[_Key, asyncio.Task[Listing]] = {}
 
-    async def read(self, partitions: Sequence[CampaignPartition], first: int) -> Listing:
-        """Return the campaigns with counts in windows that start at `first` (s) or later.
+    async def read(self, partitions: Sequence[CampaignPartition], span: Span) -> Listing:
+        """Return the campaigns with counts in the windows of a span.
 
         They may have been read some seconds ago, if reading them takes long.
         """
-        key = (first, tuple(id(partition) for partition in partitions))
+        key = (span, tuple(id(partition) for partition in partitions))
         kept = self._kept.get(key)
         if kept is None:
             async with self._lock:
@@ -357,8 +376,10 @@ class RowReader:
         self, key: _Key, partitions: Sequence[CampaignPartition], questions: Iterable[Question]
     ) -> Listing:
         begun = time.thread_time()
-        listing = Listing(self._groups, self._now())
-        await listing.read(partitions, key[0])
+        now, (within, since) = self._now(), key[0]
+        listing = Listing(self._groups, now, now - within if since is None else since)
+        # A window that ends after `since` starts at the window of `since` or later.
+        await listing.read(partitions, self._windows.start_of(int(listing.since * 1000)))
         for question in questions:
             await listing.answer(question)
         cost = time.thread_time() - begun

@@ -79,7 +79,7 @@ class ApiServer:
         self._context = Context(
             watch,
             self._cluster,
-            RowReader(watch.groups, now),
+            RowReader(watch.groups, watch.windows, now),
             health,
             metrics,
             now,

@@ -13,6 +13,7 @@ from streams.api.answers import CampaignRow
 from streams.api.rows import Listing, Question
 from streams.domain.counts import Cell
 from streams.domain.pages import Snapshot
+from streams.domain.transitions import rfc3339
 from tests.api.conftest import NOW, RunningApi, StartApi
 from tests.support.partitions import counts, holder
 
@@ -109,6 +110,25 @@ async def test_an_answer_says_of_when_its_figures_are(
     first = await api.get("/v1/campaigns")
     assert (await api.get("/v1/campaigns"))["as_of"] == first["as_of"]
     assert (await api.get("/v1/campaigns?active_within=1h"))["as_of"] > first["as_of"]
+
+
+async def test_nobody_waits_when_the_next_window_begins(
+    start: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = holder()
+    held.add("c", T0 - 840, counts({"SUCCESS": 1}))
+    held.add("c", T0, counts({"SUCCESS": 10}))
+    seconds = [NOW]
+    api = await start(held, now=lambda: seconds[0])
+    monkeypatch.setattr(rows, "_CHEAP", -1.0)
+    monkeypatch.setattr(rows, "_REST", 1e9)
+    first = await api.get("/v1/campaigns")
+    seconds[0] += 60
+    assert await api.get("/v1/campaigns") == first
+    assert first["active_since"] == rfc3339(NOW - 900)
+    monkeypatch.setattr(rows, "_CHEAP", 1e9)
+    later = await api.get("/v1/campaigns?active_within=841s")
+    assert (first["campaigns"][0]["attempts"], later["campaigns"][0]["attempts"]) == (11, 10)
 
 
 async def shown(api: RunningApi, target: str) -> list[tuple[str, int]]:
