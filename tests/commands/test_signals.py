@@ -19,9 +19,13 @@ STOPS_WITHIN_S = 10.0
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+FROM_A_TERMINAL = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+"""Not what is inherited where nohup runs the tests."""
+
+
 def start(*arguments: str, first: str = "") -> "subprocess.Popen[str]":
-    """Start the program; `first` is Python that comes before it."""
-    program = ["-c", f"{first}\nfrom streams.__main__ import main\nmain()"]
+    """Start the program as from a terminal; `first` is Python that comes before it."""
+    program = ["-c", f"{FROM_A_TERMINAL}\n{first}\nfrom streams.__main__ import main\nmain()"]
     return subprocess.Popen(
         [sys.executable, *program, *arguments],
         stdin=subprocess.PIPE,
