@@ -90,13 +90,22 @@ class Bench:
             await self.write(producer, b"hangs", 0, hangs=(1, 2))
             await (producer.commit_transaction() if committed else producer.abort_transaction())
 
-    async def is_opened(self) -> bool:
-        """Tell whether a producer with the id was opened after the first one."""
-        past_the_link = {"bootstrap_servers": self.address}
+    async def described(self) -> Described:
+        """Ask the coordinator, past any link, what it knows of the id."""
         name = self.ends.transactional_id
-        async with TransactionAdmin.connected(past_the_link, name) as admin:
+        where = {"bootstrap_servers": self.address}
+        async with TransactionAdmin.connected(where, name) as admin:
             last = await admin.describe()
-        return last is not None and last.producer.epoch > 0
+        assert last is not None
+        return last
+
+    async def is_complete(self) -> bool:
+        """Tell whether the last transaction has ended everywhere, as far as is known."""
+        return (await self.described()).state.startswith("Complete")
+
+    async def is_opened_again(self) -> bool:
+        """Tell whether a producer with the id was opened after the first one."""
+        return (await self.described()).producer.epoch > 0
 
     async def open_in_vain(self) -> None:
         """Open a producer with the id, and do nothing with it."""
@@ -305,19 +314,25 @@ async def test_an_answer_that_is_lost_changes_nothing(unique: str) -> None:
         async with trusting(kafka.address):
             bench = Bench(kafka.address, unique)
             await bench.leave_hanging(committed=True)
+            # Before that a coordinator gives no id, but says that it is to be asked again.
+            await until(bench.is_complete)
             bench.connection["bootstrap_servers"] = link.addresses
             writer = TransactionalWriter(bench.connection, bench.other_ends(), 20.0)
             opening = asyncio.create_task(writer.open())
-            hold = lambda: link.hold("to the worker")  # noqa: E731 - short, and only here
-            await link.meet(INIT_PRODUCER_ID, hold, swallow=False, within=10)
-            # Its answer is held: only the coordinator can say that it has given the id.
-            await until(bench.is_opened)
-            link.reset()
-            link.heal()
-            await opening
-            # One for each producer that was opened.
-            assert writer._known_as().epoch > 1
-            await writer.close()
+            try:
+                hold = lambda: link.hold("to the worker")  # noqa: E731 - short, and only here
+                await link.meet(INIT_PRODUCER_ID, hold, swallow=False, within=10)
+                # Its answer is held: only the coordinator can say that it has given the id.
+                await until(bench.is_opened_again)
+                link.reset()
+                link.heal()
+                await opening
+                # One for each producer that was opened.
+                assert writer._known_as().epoch > 1
+            finally:
+                opening.cancel()
+                await asyncio.gather(opening, return_exceptions=True)
+                await writer.close()
             assert await bench.values() == [[b"hangs"]] * 3
 
 
