@@ -1,6 +1,6 @@
 """Honest events beside hostile records: what the hostile ones cost everybody else.
 
-    python -m benchmarks.hostile --seconds 60 --rate 20000
+    python -m benchmarks.hostile --seconds 40 --rate 20000
 
 In each run the same honest load, questions and incidents on a worker of its own, while the same
 process attacks with everything in `benchmarks.attacks`: a topic that the worker does not read, or
@@ -269,7 +269,7 @@ def _rows(elsewhere: Measured, beside: Measured) -> Iterator[list[str]]:
 
 
 def main() -> None:
-    """Measure."""
+    """Measure with attacks elsewhere and on the source, and print the quotients."""
     end_on_sigterm()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hostile", description="Hostility.")
     parser.add_argument("--seconds", type=float, default=40, help="of each run")

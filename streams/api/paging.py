@@ -146,22 +146,17 @@ class Pager(Generic[T]):
             items: must not change meanwhile.
             wanted: whether an item is in the list.
         """
-        return self.page(await self.first_gradually(items, wanted))
-
-    async def first_gradually(self, items: Iterable[T], wanted: Callable[[T], bool]) -> list[T]:
-        """Return the items of the page and, if there are more, the one after it."""
         first: list[_Keyed[T]] = []
         rest = enumerate(items)
         while some := list(islice(rest, _AT_A_TIME)):
             keyed = self._keyed((at, item) for at, item in some if wanted(item))
             first = heapq.nsmallest(self.limit + 1, chain(first, keyed))
             await asyncio.sleep(0)
-        return [item for _, _, item in first]
+        return self._page(first, more=False)
 
     def cut(self, items: Iterable[T], *, more: bool = False) -> tuple[list[T], str | None]:
         """Return the page, and the cursor of the next one if there are (or are said to be) more."""
-        first = heapq.nsmallest(self.limit + 1, self._keyed(enumerate(items)))
-        return self.page([item for _, _, item in first], more=more)
+        return self._page(heapq.nsmallest(self.limit + 1, self._keyed(enumerate(items))), more=more)
 
     def _keyed(self, items: Iterable[tuple[int, T]]) -> Iterator["_Keyed[T]"]:
         """Yield the items after the cursor with what puts them in order."""
@@ -172,14 +167,8 @@ class Pager(Generic[T]):
             if after is None or of_it > after:
                 yield of_it, at, item
 
-    def page(self, first: list[T], *, more: bool = False) -> tuple[list[T], str | None]:
-        """Return the page, and the cursor of the next one if there are (or are said to be) more.
-
-        Args:
-            first: the items of the page and, if there are more, the one after it.
-            more: whether others have more.
-        """
-        page = first[: self.limit]
+    def _page(self, first: "list[_Keyed[T]]", *, more: bool) -> tuple[list[T], str | None]:
+        page = [item for _, _, item in first[: self.limit]]
         if not page or not (more or len(first) > self.limit):
             return page, None
         value, item_id = self.position(page[-1])

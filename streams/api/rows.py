@@ -74,16 +74,11 @@ class Question(NamedTuple):
     recent: int
 
 
-class _Found(NamedTuple):
-    """The answer to a question.
+class _Page(NamedTuple):
+    """The answer to a question: rows without alerts, and the cursor of the next page if any."""
 
-    Args:
-        first: the campaigns of the page and, if there are more, the one after it.
-        rows: of the page and of `OTHER`, without alerts.
-    """
-
-    first: list[str]
     rows: list[CampaignRow]
+    next_cursor: str | None
 
 
 class _Home(NamedTuple):
@@ -145,7 +140,7 @@ class Listing:
         self.read_at = read_at
         self.since = since
         self._groups = groups
-        self._answers: dict[Question, _Found] = {}
+        self._answers: dict[Question, _Page] = {}
 
     @property
     def questions(self) -> list[Question]:
@@ -158,25 +153,23 @@ class Listing:
         That of `OTHER` comes last, whatever the page: it is everywhere, so where it stands is known
         when the parts of all workers are added up. Alerts are those of now.
         """
-        found = await self.answer(question)
-        _, next_cursor = self._pager(question).page(found.first)
-        rows = [replace(row, alerts=self._alerts(row.campaign_id)) for row in found.rows]
-        return rows, next_cursor
+        page = await self.answer(question)
+        rows = [replace(row, alerts=self._alerts(row.campaign_id)) for row in page.rows]
+        return rows, page.next_cursor
 
-    async def answer(self, question: Question) -> _Found:
+    async def answer(self, question: Question) -> _Page:
         """Answer a question, and keep the answer."""
-        found = self._answers.pop(question, None)
-        if found is None:
-            first = await self._pager(question).first_gradually(
+        page = self._answers.pop(question, None)
+        if page is None:
+            names, next_cursor = await self._pager(question).cut_gradually(
                 self.briefs, lambda name: name != OTHER and self._has(name, question.app_id)
             )
-            names = first[: question.limit]
             names += [name for name in (OTHER,) if self._has(name, question.app_id)]
-            found = _Found(first, await self._rows(names, question.recent))
-        self._answers[question] = found
+            page = _Page(await self._rows(names, question.recent), next_cursor)
+        self._answers[question] = page
         if len(self._answers) > _REPEATED:
             del self._answers[self.questions[0]]
-        return found
+        return page
 
     def _pager(self, question: Question) -> Pager[str]:
         sort_by = question.sort.lstrip("-")

@@ -15,7 +15,7 @@ from streams.domain.counts import Cell
 from streams.domain.pages import Snapshot
 from streams.domain.transitions import rfc3339
 from tests.api.conftest import NOW, RunningApi, StartApi
-from tests.support.partitions import counts, holder
+from tests.support.partitions import MemoryHolder, counts, holder
 
 T0 = int(NOW) - 60
 
@@ -51,9 +51,7 @@ async def test_what_is_dear_is_read_once_for_all(
 async def test_nobody_waits_for_the_next_reading_of_what_is_dear(
     start: StartApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = holder()
-    for at in range(3):
-        held.add(f"c{at}", T0, counts({"SUCCESS": 10 + at}))
+    held = three_campaigns()
     api = await start(held)
     monkeypatch.setattr(rows, "_CHEAP", -1.0)
     monkeypatch.setattr(rows, "_REST", 0.0)
@@ -131,6 +129,14 @@ async def test_nobody_waits_when_the_next_window_begins(
     assert (first["campaigns"][0]["attempts"], later["campaigns"][0]["attempts"]) == (11, 10)
 
 
+def three_campaigns() -> MemoryHolder:
+    """Hold `c0`, `c1` and `c2` with 10, 11 and 12 attempts in the window of `T0`."""
+    held = holder()
+    for at in range(3):
+        held.add(f"c{at}", T0, counts({"SUCCESS": 10 + at}))
+    return held
+
+
 async def shown(api: RunningApi, target: str) -> list[tuple[str, int]]:
     """Return the campaigns of an answer, and their attempts."""
     answer = await api.get(target)
@@ -188,9 +194,7 @@ async def test_a_page_s_rows_are_read_and_no_others(
 async def test_rows_are_of_the_moment_that_put_them_in_order(
     start: StartApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = holder()
-    for at in range(3):
-        held.add(f"c{at}", T0, counts({"SUCCESS": 10 + at}))
+    held = three_campaigns()
     api = await start(held)
     read = Listing._rows
 
