@@ -18,6 +18,7 @@ from streams.domain.campaigns import Campaigns
 from streams.engine.app import build_app
 from streams.engine.assignor import LaneAssignor
 from streams.engine.broker_clock import BrokerClock
+from streams.engine.cancelling import cancel
 from streams.engine.client import check_broker, connection
 from streams.engine.hanging import TransactionEnds
 from streams.engine.job import Job, Topics
@@ -293,8 +294,7 @@ class Worker:
         await self._logs.close()
         for task in (self._lag, self._watching):
             if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await cancel(task)
         await self._app.stop()
         await self.api.stop()
 

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
+from streams.engine.cancelling import cancel
 from streams.signals import ENDING, STATUS, end_at_once
 
 T = TypeVar("T")
@@ -117,8 +118,7 @@ async def entered(
     finally:
         stopping.cancel()
         if not starting.done():
-            starting.cancel()
-            await asyncio.wait((starting,))
+            await cancel(starting)
     if starting.cancelled() or (stop.is_set() and starting.exception()):
         yield None
         return

@@ -19,6 +19,7 @@ In the order in which a record meets it:
 Around it:
 
 - `client`, `msk`, `broken_connections`: connections to the brokers.
+- `cancelling`: tasks that end when they are cancelled, whatever aiokafka does.
 - `topics`, `limits`, `rights`: topics, how large a record of them may be, and who may write it.
 - `surroundings`, `lag`: what a worker waits for, and how far behind it is.
 - `dead_letters`, `replay`: dead letters, listed and sent through again.

@@ -17,6 +17,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.domain.partition import CampaignPartition
 from streams.engine.assignor import LaneAssignor
+from streams.engine.cancelling import cancel, raise_if_cancelled
 from streams.engine.isolation import Isolation, UnprocessableError, as_loss
 from streams.engine.lane import Lane
 from streams.engine.opening import Opening
@@ -333,6 +334,7 @@ class Lanes:
 
     async def _open(self, number: int) -> Lane:
         for attempt in itertools.count():
+            raise_if_cancelled()
             try:
                 lane = await self._opening.open(
                     number,
@@ -366,6 +368,7 @@ class Lanes:
     async def _place_first(self, lane: Lane) -> None:
         try:
             await self._place(lane)
+            raise_if_cancelled()
         except BaseException:
             await lane.close()
             raise
@@ -373,9 +376,8 @@ class Lanes:
     async def _cancel(self, number: int) -> None:
         task = self._tasks.pop(number, None)
         if task is not None:
-            task.cancel()
             # If it ended with an error, `_ended` has said so.
-            await asyncio.wait({task})
+            await cancel(task)
 
     async def _drop(self, number: int) -> None:
         lane = self._lanes.pop(number, None)

@@ -13,6 +13,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
+from streams.engine.cancelling import close
+
 _log = structlog.get_logger(__name__)
 
 MAX_MESSAGE_BYTES = "max.message.bytes"
@@ -90,7 +92,7 @@ class MessageLimits:
             await admin.start()
             self.learn(await topic_settings(admin, self._topics))
         finally:
-            await admin.close()
+            await close(admin.close())
         _log.warning(
             "a broker refused a record as too large: the topics' settings were read again",
             **{name: self.of(name) for name in self._topics},

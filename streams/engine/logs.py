@@ -26,6 +26,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.structs import TopicPartition
 
+from streams.engine.cancelling import close
 from streams.engine.job import Topics
 from streams.engine.log_requests import NO_EPOCH, NO_ID, DescribeTopics, EpochEnds
 from streams.engine.records import Position, Positions
@@ -223,7 +224,7 @@ class LogFinder:
                     async with asyncio.timeout(FIND_WITHIN):
                         await client.bootstrap()
                 except BaseException:
-                    await client.close()
+                    await close(client.close())
                     raise
                 self._client = client
             client = self._client
@@ -233,7 +234,7 @@ class LogFinder:
         except (KafkaError, OSError):
             if self._client is client:
                 self._client = None
-                await client.close()
+                await close(client.close())
             raise
 
     async def close(self) -> None:

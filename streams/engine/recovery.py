@@ -10,6 +10,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupLoadInProgressError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from streams.engine.cancelling import close
+
 
 @contextlib.asynccontextmanager
 async def reading(
@@ -37,7 +39,7 @@ async def reading(
     finally:
         # aiokafka cannot stop a consumer whose tasks have not begun yet.
         await asyncio.sleep(0)
-        await consumer.stop()
+        await close(consumer.stop())
 
 
 async def read_state(
@@ -148,7 +150,7 @@ async def committed_offsets(
             TopicPartition, OffsetAndMetadata
         ] = await admin.list_consumer_group_offsets(group_id, partitions=asked)
     finally:
-        await admin.close()
+        await close(admin.close())
     # aiokafka does not look at the error of the whole answer, such as that the coordinator is
     # still loading: then the answer names no partition, which is not to say that none was read.
     if offsets.keys() != set(asked):

@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from aiokafka.structs import TopicPartition
 
 from streams.configuration.models import Configuration
+from streams.engine.cancelling import close
 from streams.engine.client import connection
 from streams.engine.dead_letters import (
     DeadLetter,
@@ -143,7 +144,7 @@ class DeadLetterTopic:
             await self._start(producer)
             yield producer
         finally:
-            await producer.stop()
+            await close(producer.stop())
 
     async def _start(self, producer: AIOKafkaProducer) -> None:
         try:

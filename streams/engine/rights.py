@@ -28,6 +28,7 @@ from aiokafka.protocol.transaction import EndTxnRequest
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from streams.configuration.models import Configuration
+from streams.engine.cancelling import close
 from streams.engine.transaction_admin import NOT_NOW, UNSUPPORTED
 from streams.errors import BrokerUnavailableError, RightsError
 
@@ -161,7 +162,7 @@ async def _connected(connection: Mapping[str, Any]) -> AsyncIterator[AIOKafkaCli
         await client.bootstrap()
         yield client
     finally:
-        await client.close()
+        await close(client.close())
 
 
 async def _missing_on_topics(client: AIOKafkaClient, rights: Sequence[Right]) -> list[Right]:

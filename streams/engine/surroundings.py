@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from streams.configuration.models import Configuration
+from streams.engine.cancelling import cancel
 from streams.engine.client import check_broker
 from streams.engine.rights import describe_missing, missing_rights, needed_rights
 from streams.errors import UserError
@@ -41,8 +42,7 @@ async def announced(what: str) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel(task)
 
 
 class Surroundings:

@@ -17,6 +17,7 @@ from aiokafka.errors import (
 
 from streams.configuration.models import Configuration
 from streams.domain import blocks
+from streams.engine.cancelling import close
 from streams.engine.limits import (
     DEFAULT_BYTES,
     LEAST_BYTES,
@@ -122,7 +123,7 @@ class TopicAdmin:
         except KafkaError as error:
             raise TopicError(f"topics cannot be made or listed: Kafka answers {error!r}") from error
         finally:
-            await admin.close()
+            await close(admin.close())
         return counts
 
     async def _create(

@@ -31,6 +31,7 @@ from aiokafka.protocol.transaction import (
 )
 from aiokafka.structs import TopicPartition
 
+from streams.engine.cancelling import close
 from streams.engine.transaction_requests import DescribeProducers, DescribeTransactions
 
 TRANSACTIONAL_ID_NOT_FOUND = 105
@@ -112,7 +113,7 @@ class TransactionAdmin:
             await client.bootstrap()
             yield cls(client, transactional_id)
         finally:
-            await client.close()
+            await close(client.close())
 
     async def describe(self) -> Described | None:
         """Ask the coordinator for the last transaction; there may have been none.

@@ -111,8 +111,7 @@ class Dispatcher:
         """
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task})
             self._task = None
         await asyncio.gather(*(outlet.close(grace) for outlet in self._outlets.values()))
 

@@ -1,9 +1,10 @@
 """The lanes of one worker: opened, lost, opened anew, handed over. Kafka is not needed for that."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -313,6 +314,34 @@ async def test_a_rebalance_waits_for_all_that_are_being_opened_at_once(
     await asyncio.sleep(0)
     await made.lanes.revoked()
     assert ended == [2, 2]
+
+
+@pytest.mark.parametrize("then", ["it is opened", "it fails"])
+async def test_a_cancellation_that_aiokafka_swallows_ends_an_opening_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    """Two workers that have the same lane would fence each other for ever."""
+    made = Rig()
+    opening = asyncio.Event()
+    opened = made.opening.open
+
+    async def swallow(*of: Any) -> Lane:
+        if not opening.is_set():
+            opening.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            if then == "it fails":
+                raise OSError("closed")
+        return await opened(*of)
+
+    monkeypatch.setattr(made.opening, "open", swallow)
+    await made.lanes.assign(SHARE, 1)
+    await asyncio.wait_for(opening.wait(), 10)
+    await asyncio.wait_for(made.lanes.revoked(), 10)
+    await asyncio.sleep(0.05)
+    assert not made.lanes.ready()
+    assert all(bench.writer.closed for bench in made.opening.benches)
+    assert len(made.opening.benches) == (then == "it is opened")
 
 
 async def test_batches_of_others_are_left_out() -> None:
