@@ -174,6 +174,8 @@ def main() -> int:
     finally:
         if status or options.keep:
             report.say(f"logs: {directory}")
+            for each in report.last_words(directory) if status else ():
+                report.say(each)
         else:
             shutil.rmtree(directory)
     return status

@@ -1,11 +1,20 @@
 """What is printed of the rounds."""
 
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
 from tests.chaos.rounds import Result
 
 MOST_WRONG = 12
+LAST_WORDS = 20
+"""Lines of each log that are printed when something is wrong."""
+ALIKE = 5
+"""Of lines that say the same of different things, the last so many are printed."""
+LONGEST_LINE = 300
+_TROUBLE = re.compile(r"\[(?:warning|error|critical) *\] (?P<event>.*?) {2}| (?P<fault>chaos) ")
 HEAD = (
     f"{'round':>5}  {'seed':>8}  {'events':>9}  {'calm s':>6}  {'lost':>6}  {'doubled':>7}  "
     f"{'dead letters':>12}  {'wrong':>5}  {'transitions':>11}  {'wrong':>5}  faults"
@@ -56,3 +65,24 @@ def summary(results: list[Result]) -> Iterable[str]:
         f"{sum(len(r.alerts_wrong) for r in results):,} transitions wrong, "
         f"{sum(len(r.trouble) for r in results):,} rounds without an end"
     )
+
+
+def last_words(directory: Path) -> Iterable[str]:
+    """What the faults' log and the workers' logs tell of trouble, at their ends."""
+    for log in sorted(directory.glob("*.log")):
+        yield f"--- {log.name}"
+        yield from _troubles(log.read_text(errors="replace").splitlines())
+
+
+def _troubles(lines: list[str]) -> list[str]:
+    alike: Counter[str] = Counter()
+    found: list[str] = []
+    for each in reversed(lines):
+        told = _TROUBLE.search(each)
+        if told is None or len(found) == LAST_WORDS:
+            continue
+        event = told["event"] or each
+        alike[event] += 1
+        if alike[event] <= ALIKE:
+            found.append(each[:LONGEST_LINE])
+    return found[::-1]
