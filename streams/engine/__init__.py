@@ -4,6 +4,7 @@ In the order in which a record meets it:
 
 - `app`: the Faust app; its agents hand whole batches to the lanes.
 - `identified`, `log_requests`: fetches by topic id and leader epoch: none is of another log.
+- `pacing`: fetches that bring enough.
 - `fetching`, `codecs`, `header_names`: what a fetch brings, unpacked up to a bound.
 - `transport`: makes batches of it, so that none is lost or read twice.
 - `assignor`: gives whole lanes to workers.

@@ -27,6 +27,7 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition
 
 from streams.engine.log_requests import NO_EPOCH, FetchById, FetchByIdRequest, Wanted
+from streams.engine.pacing import Pacing
 
 UNKNOWN_TOPIC_ID = 100
 INCONSISTENT_TOPIC_ID = 103
@@ -112,6 +113,7 @@ class IdentifiedFetches:
     def __init__(self, client: Any) -> None:
         self._client = client
         self._logs: dict[TopicPartition, Log] = {}
+        self._pacing = Pacing()
         self.cluster = _Cluster(client.cluster, self._logs)
 
     def __getattr__(self, name: str) -> Any:
@@ -151,10 +153,12 @@ class IdentifiedFetches:
         if not logs:
             await asyncio.sleep(_NOTHING_TO_FETCH)
             return _Answer([])
+        await self._pacing.wait(node)
         if all(log.topic_id for log in logs.values()) and await self._takes_ids(node):
             found = await self._fetch_by_id(node, request, logs)
         else:
             found = await self._fetch_by_name(node, request, logs)
+        self._pacing.answered(node, sum(len(answered[-1]) for _, answered in found))
         topics: dict[str, list[tuple[Any, ...]]] = {}
         for partition, answered in found:
             # aiokafka fetches no more after an answer about what was not asked for.

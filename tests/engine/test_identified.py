@@ -210,3 +210,24 @@ async def test_a_broker_that_knows_no_ids_is_asked_by_name() -> None:
     (asked,) = client.asked
     assert asked.topics == [("events", [(1, 20, 99)])]
     assert [each for each, _ in fetches.take_refused()] == [TWO]
+
+
+async def test_after_an_answer_with_little_the_next_question_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = Client()
+    fetches = IdentifiedFetches(client)
+    fetches.read(ONE, ID, 3)
+    asked_before: list[int] = []
+
+    async def wait(_: int) -> None:
+        asked_before.append(len(client.asked))
+
+    sizes: list[int] = []
+    monkeypatch.setattr(fetches._pacing, "wait", wait)
+    monkeypatch.setattr(fetches._pacing, "answered", lambda _, size: sizes.append(size))
+    client.answers((0, 0, batch(10, 3), {}))
+    await fetches.send(1, REQUEST)
+    await fetches.send(1, REQUEST)
+    assert asked_before == [0, 1]
+    assert sizes == [len(batch(10, 3))] * 2
