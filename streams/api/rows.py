@@ -26,10 +26,10 @@ from streams.domain.transitions import rfc3339
 from streams.domain.windows import WindowPolicy
 
 # A reading that took this long (s of CPU) is used again for a few times as long, so that any
-# number of onlookers costs a worker with thousands of campaigns a fifth of its time at most. For
+# number of onlookers costs a worker with thousands of campaigns a tenth of its time at most. For
 # some seconds after that it is used while the next reading is under way, so that nobody waits.
 _CHEAP = 0.02
-_REST = 4.0
+_REST = 9.0
 _WHILE_RENEWED = 5.0
 
 _REPEATED = 8
