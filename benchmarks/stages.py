@@ -22,8 +22,8 @@ from streams.domain.campaigns import Campaigns
 from streams.domain.partition import CampaignPartition
 from streams.domain.sources import SourcePartition
 from streams.domain.tally import Tally
-from streams.engine.transport import RECORDS_AT_ONCE
-from streams.engine.unwritten import FULL_COUNTS
+from streams.engine.consume.transport import RECORDS_AT_ONCE
+from streams.engine.tasks.output_buffer import FULL_COUNTS
 
 LANES = 4
 EVENTS_A_SECOND = 100_000

@@ -12,25 +12,25 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.api.listening import Listener, listen
 from streams.api.server import ApiServer
+from streams.cancelling import cancel
 from streams.configuration.models import Configuration
 from streams.configuration.translation import intake_of, watch_of
 from streams.domain.campaigns import Campaigns
 from streams.engine.app import build_app
-from streams.engine.assignor import LaneAssignor
-from streams.engine.broker_clock import BrokerClock
-from streams.engine.cancelling import cancel
-from streams.engine.client import check_broker, connection
-from streams.engine.hanging import TransactionEnds
-from streams.engine.job import Job, Topics
-from streams.engine.lag import watch_lag
-from streams.engine.lanes import Lanes
-from streams.engine.limits import MessageLimits
-from streams.engine.logs import LogFinder
-from streams.engine.opening import Opening
-from streams.engine.rights import check_rights, transactional_id
-from streams.engine.surroundings import Surroundings, announced
-from streams.engine.topics import TopicAdmin
-from streams.engine.writer import PlainWriter, TransactionalWriter, Writer
+from streams.engine.cluster.client import check_broker, connection
+from streams.engine.cluster.lag import watch_lag
+from streams.engine.cluster.message_limits import MessageLimits
+from streams.engine.cluster.rights import check_rights, transactional_id
+from streams.engine.cluster.surroundings import Surroundings, announced
+from streams.engine.cluster.topics import TopicAdmin
+from streams.engine.produce.broker_clock import BrokerClock
+from streams.engine.produce.writer import PlainWriter, TransactionalWriter, Writer
+from streams.engine.tasks.assignor import LaneAssignor
+from streams.engine.tasks.context import Job, Topics
+from streams.engine.tasks.logs import LogFinder
+from streams.engine.tasks.manager import Lanes
+from streams.engine.tasks.restore import Opening
+from streams.engine.transactions.hanging import TransactionEnds
 from streams.observability.metrics import Metrics
 from streams.webhooks.client import Receiver, WebhookClient
 from streams.webhooks.dispatcher import Dispatcher, Timing

@@ -8,7 +8,10 @@ import pytest
 import streams
 
 PACKAGE = Path(streams.__file__).parent
-MAPPED = ("api", "domain", "engine", "webhooks")
+MAPPED = (
+    *("api", "domain", "engine", "engine/cluster", "engine/consume", "engine/dead_letters"),
+    *("engine/produce", "engine/tasks", "engine/transactions", "webhooks"),
+)
 
 
 @pytest.mark.parametrize("name", MAPPED)
@@ -16,6 +19,7 @@ def test_the_map_of_a_package_is_complete(name: str) -> None:
     package = PACKAGE / name
     named = set(re.findall(r"`(\w+)`", (package / "__init__.py").read_text()))
     modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
+    modules |= {path.parent.name for path in package.glob("*/__init__.py")}
 
     assert modules - named == set()
     assert named - modules <= {"__other__"}

@@ -14,8 +14,8 @@ from streams.domain.events import Reason
 
 if TYPE_CHECKING:
     from streams.configuration.models import Configuration
-    from streams.engine.dead_letters import Listing, Place, Selection
-    from streams.engine.replay import DeadLetterTopic, Replayed
+    from streams.engine.dead_letters.listing import Listing, Place, Selection
+    from streams.engine.dead_letters.replay import DeadLetterTopic, Replayed
 
 
 class Since(click.ParamType):
@@ -54,7 +54,7 @@ class At(click.ParamType):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> "Place":
         """Read `partition:offset`."""
-        from streams.engine.dead_letters import Place  # noqa: PLC0415 - aiokafka
+        from streams.engine.dead_letters.listing import Place  # noqa: PLC0415 - aiokafka
 
         try:
             return Place.parse(str(value))
@@ -122,7 +122,7 @@ def list_(  # noqa: PLR0913, PLR0917 - one parameter an option
     in `_base64`.
     """
     from streams.commands import dead_letter_output as output  # noqa: PLC0415 - rich
-    from streams.engine.dead_letters import Selection  # noqa: PLC0415 - aiokafka
+    from streams.engine.dead_letters.listing import Selection  # noqa: PLC0415 - aiokafka
 
     selection = Selection(reasons=frozenset(reasons) or None, since=since)
     listing = running.run(_list(configuration, selection, limit))
@@ -180,7 +180,7 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter an option
     With kafka.guarantee at-least-once there is no transaction: a replay that is interrupted may
     send some records again when it is repeated.
     """
-    from streams.engine.dead_letters import Selection  # noqa: PLC0415 - aiokafka
+    from streams.engine.dead_letters.listing import Selection  # noqa: PLC0415 - aiokafka
 
     if [bool(reasons), bool(places), everything].count(True) != 1:
         raise click.UsageError("choose one: --reason, --at or --all")
@@ -218,8 +218,8 @@ async def _replay(configuration: "Configuration", selection: "Selection") -> "Re
 
 
 async def _topic(configuration: "Configuration") -> "DeadLetterTopic":
-    from streams.engine.client import check_broker  # noqa: PLC0415 - aiokafka
-    from streams.engine.replay import DeadLetterTopic  # noqa: PLC0415 - aiokafka
+    from streams.engine.cluster.client import check_broker  # noqa: PLC0415 - aiokafka
+    from streams.engine.dead_letters.replay import DeadLetterTopic  # noqa: PLC0415 - aiokafka
 
     # What the client has to say is in the error. asyncio would add what aiokafka leaves lying
     # about when another replay ends this one.

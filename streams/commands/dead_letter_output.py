@@ -10,7 +10,7 @@ from rich.text import Text
 
 from streams.commands import common
 from streams.domain.transitions import rfc3339
-from streams.engine.dead_letters import DeadLetter, Listing
+from streams.engine.dead_letters.listing import DeadLetter, Listing
 from streams.terminal import printable
 
 SHOWN_BYTES = 200

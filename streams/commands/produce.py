@@ -100,7 +100,7 @@ async def send_files(
 async def _produce(
     configuration: "Configuration", streams: "list[tuple[str, FileIO]]", options: Options
 ) -> "Account":
-    from streams.engine.client import check_broker, connection  # noqa: PLC0415
+    from streams.engine.cluster.client import check_broker, connection  # noqa: PLC0415
     from streams.traffic.sending import Sender, campaign_key  # noqa: PLC0415
 
     await check_broker(configuration.kafka)

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
-from streams.engine.cancelling import cancel
+from streams.cancelling import cancel
 from streams.signals import ENDING, STATUS, end_at_once
 
 T = TypeVar("T")

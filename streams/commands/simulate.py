@@ -108,7 +108,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
 
 async def _send(configuration: "Configuration", plan: "Plan", *, fast: bool) -> "Account":
     from streams.commands.progress import progress  # noqa: PLC0415
-    from streams.engine.client import check_broker, connection  # noqa: PLC0415
+    from streams.engine.cluster.client import check_broker, connection  # noqa: PLC0415
     from streams.traffic.pacing import play, play_fast  # noqa: PLC0415
     from streams.traffic.sending import Sender  # noqa: PLC0415
 

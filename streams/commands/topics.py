@@ -31,8 +31,8 @@ def create(configuration: "Configuration") -> None:
 
 
 async def _create(configuration: "Configuration") -> dict[str, int]:
-    from streams.engine.client import check_broker, connection  # noqa: PLC0415
-    from streams.engine.topics import TopicAdmin  # noqa: PLC0415
+    from streams.engine.cluster.client import check_broker, connection  # noqa: PLC0415
+    from streams.engine.cluster.topics import TopicAdmin  # noqa: PLC0415
 
     await check_broker(configuration.kafka)
     return await TopicAdmin(connection(configuration.kafka), configuration).prepare(create=True)

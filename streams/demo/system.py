@@ -15,8 +15,8 @@ from streams.configuration.models import Configuration, WindowSettings
 from streams.demo.embedded_broker import EmbeddedBroker
 from streams.demo.receiver import LocalReceiver
 from streams.domain.transitions import rfc3339
-from streams.engine.broker_clock import known_clock
-from streams.engine.client import connection
+from streams.engine.cluster.client import connection
+from streams.engine.produce.broker_clock import known_clock
 from streams.traffic.incidents import Label
 from streams.traffic.pacing import play
 from streams.traffic.plans import DEMO_FIRST_AFTER_MS, DEMO_RATE, demo_plan

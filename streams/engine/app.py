@@ -10,10 +10,10 @@ from faust.app.base import BootStrategy
 from faust.types import StreamT
 
 from streams.configuration.models import Configuration
-from streams.engine.assignor import LaneAssignor
-from streams.engine.fetching import WholeBatchConsumer
-from streams.engine.lanes import Lanes
-from streams.engine.transport import FAUST_LOG, BatchTransport, Seams, as_topic_partition
+from streams.engine.consume.fetching import WholeBatchConsumer
+from streams.engine.consume.transport import FAUST_LOG, BatchTransport, Seams, as_topic_partition
+from streams.engine.tasks.assignor import LaneAssignor
+from streams.engine.tasks.manager import Lanes
 
 FETCH_BYTES = 8 * 1024 * 1024
 """In one answer of a broker, however many partitions it leads. For larger ones memory has to be had

@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from streams.engine.records import (
+from streams.engine.consume.positions import (
     Position,
     as_committed,
     from_committed,

@@ -11,8 +11,8 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
 from streams.configuration.load import read
-from streams.engine.codecs import MOST_UNPACKED
-from streams.engine.topics import wanted
+from streams.engine.cluster.topics import wanted
+from streams.engine.consume.codecs import MOST_UNPACKED
 from tests.integration.conftest import NewWorker
 from tests.support.brokers import KafkaBroker, RunningBroker
 from tests.support.comparing import (

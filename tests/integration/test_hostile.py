@@ -15,8 +15,8 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from streams.engine.dead_letters import DeadLetter, parse
-from streams.engine.limits import DEFAULT_BYTES
+from streams.engine.cluster.message_limits import DEFAULT_BYTES
+from streams.engine.dead_letters.listing import DeadLetter, parse
 from tests.integration.conftest import NewWorker
 from tests.support import poison
 from tests.support.brokers import KafkaBroker, RunningBroker

@@ -15,7 +15,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from streams.configuration.models import Configuration
-from streams.engine.rights import Right, needed_rights
+from streams.engine.cluster.rights import Right, needed_rights
 from tests.integration.conftest import NewWorker
 from tests.support import kafka_jars
 from tests.support.guarded import GuardedKafka

@@ -126,7 +126,7 @@ def test_a_client_that_is_cut_off_does_not_fill_the_log() -> None:
         False,
     ]
     assert passes("aiokafka.client", "something else")
-    assert all(passes("streams.engine.lanes", "lane lost") for _ in range(3))
+    assert all(passes("streams.engine.tasks.manager", "lane lost") for _ in range(3))
     now += REPEAT_AFTER
     assert passes("aiokafka.client", "node %s is away", 1)
     logging.getLogger().setLevel(logging.DEBUG)

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeAlias
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 
-from streams.engine.rights import OPERATIONS, Right
+from streams.engine.cluster.rights import OPERATIONS, Right
 from tests.support.brokers import KafkaBroker
 from tests.support.ports import LOOPBACK, free_port
 

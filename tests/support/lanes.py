@@ -15,14 +15,14 @@ from streams.domain.partition import CampaignPartition, EvaluationFailure, Watch
 from streams.domain.sources import Intake, SourcePartition
 from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
-from streams.engine.isolation import Isolation
-from streams.engine.job import Job, Topics
-from streams.engine.lane import Lane
-from streams.engine.limits import MessageLimits
-from streams.engine.progress import Progress
-from streams.engine.records import POSITIONS_KEY, Position, from_committed, read_positions
-from streams.engine.transport import Batch, Place
-from streams.engine.writer import Record, WriteError, Writes
+from streams.engine.cluster.message_limits import MessageLimits
+from streams.engine.consume.positions import POSITIONS_KEY, Position, from_committed, read_positions
+from streams.engine.consume.transport import Batch, Place
+from streams.engine.produce.writer import Record, WriteError, Writes
+from streams.engine.tasks.context import Job, Topics
+from streams.engine.tasks.isolation import Isolation
+from streams.engine.tasks.offsets import Progress
+from streams.engine.tasks.task import Lane
 from tests.support.partitions import WATCH
 
 TOPICS = Topics("events", "keyed", "state", "alerts", "dead", 3, 1)

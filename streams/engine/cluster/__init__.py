@@ -1,0 +1,7 @@
+"""The brokers: connections, topics, and what they say.
+
+- `client`, `msk`, `broken_connections`: connections.
+- `topics`, `message_limits`, `rights`: topics, how large a record may be, and who may write it.
+- `reading`: a partition, or committed offsets, read outside any group.
+- `surroundings`, `lag`: what a worker waits for, and how far behind it is.
+"""

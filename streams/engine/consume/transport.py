@@ -1,0 +1,318 @@
+"""Batches of records for Faust's agents.
+
+Faust makes one message of every record, and keeps books of what was acknowledged. Here a few
+hundred records of a partition become one message, and the lanes keep the offsets: these are
+committed in the transaction that holds what became of the records. Faust's own commits are off.
+
+So that no batch can be lost or read twice between the fetcher and a lane, however rebalances and
+seeks interleave with fetches in flight, each batch says where its fetch began and after which
+`rewind` it was made. Both are noted in the consumer's thread, where fetches and rewinds take turns.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple, cast
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.transport.consumer import ensure_TP
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage, Message
+from faust.types.transports import TPorTopicSet
+
+from streams.engine.consume.fetching import SourceRecord
+from streams.engine.consume.log_requests import NO_EPOCH
+from streams.engine.consume.positions import Positions
+
+RECORDS_AT_ONCE = 500
+"""Longest batch: so many are counted within a few ms, and nobody else has a turn meanwhile."""
+
+
+class Batch(NamedTuple):
+    """One partition's share of a fetch, or a part of it.
+
+    Args:
+        partition: where the records are from.
+        turn: how often the partition had been rewound before the fetch.
+        start: the offset at which the fetch began; the first record's may be greater, as
+            transaction markers and compacted records have offsets too.
+        records: in the order of their offsets; none if `end_seen` is given.
+        waiting: how many offsets were after this fetch when it was made.
+        epoch: the leader epoch of the records; -1 if it is not known.
+        end_seen: given when a broker refused to read on from `start`, as the log is not the one
+            that was read, or does not reach there: the last known high watermark, -1 for none.
+    """
+
+    partition: TopicPartition
+    turn: int
+    start: int
+    records: Sequence[SourceRecord]
+    waiting: int = 0
+    epoch: int = NO_EPOCH
+    end_seen: int | None = None
+
+    @property
+    def end(self) -> int:
+        """The offset at which the next fetch begins."""
+        return self.records[-1].offset + 1 if self.records else self.start
+
+    def parts(self, size: int) -> "Iterator[Batch]":
+        """Yield the batch in parts of at most `size` bytes, or of one record."""
+        if not self.records:
+            yield self
+        start, records, length = self.start, [], 0
+        for at, record in enumerate(self.records):
+            records.append(record)
+            length += len(record.value or b"")
+            following = self.records[at + 1 : at + 2]
+            if not following or length + len(following[0].value or b"") > size:
+                waiting = self.waiting + len(self.records) - at - 1
+                yield self._replace(start=start, records=records, waiting=waiting)
+                start, records, length = record.offset + 1, [], 0
+
+
+class Place(NamedTuple):
+    """Where a partition is read from next, and the `turn` of the batches that continue there."""
+
+    turn: int
+    offset: int
+
+
+class Seams:
+    """Where the transport meets the engine.
+
+    Args:
+        new_consumer: makes the aiokafka consumer of the group.
+        positions: returns from where open lanes read on.
+        placed: is told which batches continue there.
+    """
+
+    def __init__(
+        self,
+        new_consumer: Callable[[], "AIOKafkaConsumer[bytes | None, bytes | None]"],
+        positions: Callable[[], Positions],
+        placed: Callable[[Mapping[TopicPartition, Place]], None],
+    ) -> None:
+        self.new_consumer = new_consumer
+        self.positions = positions
+        self.placed = placed
+
+
+FAUST_LOG = logging.getLogger("faust")
+"""Faust's own messages, wherever we subclass it, so that they can be told from ours."""
+
+
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):
+    """Fetches in a thread of its own, so that heartbeats go on whatever the agents do."""
+
+    logger = FAUST_LOG
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._places: dict[TopicPartition, Place] = {}
+
+    def _create_consumer(self, loop: Any) -> Any:  # noqa: ARG002 - Faust's signature
+        return cast("BatchTransport", self.transport).seams.new_consumer()
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature
+        max_records: int | None = None,
+    ) -> dict[TP, list[Any]]:
+        fetched = await super()._fetch_records(
+            consumer, active_partitions, timeout=timeout, max_records=max_records
+        )
+        # Nothing may be awaited from here on: a rewind must not come between.
+        batches: dict[TP, list[Any]] = {}
+        for partition, parts in fetched.items():
+            place = self._places.get(partition)
+            if place is None:
+                continue
+            records = _from(place.offset, list(chain.from_iterable(parts)))
+            if not records:
+                continue
+            waiting = (consumer.highwater(partition) or 0) - records[-1].offset - 1
+            log = consumer.logs.log(partition)
+            epoch = log.epoch if log is not None else NO_EPOCH
+            batches[partition] = list(_slices(partition, place, records, waiting, epoch))
+            self._places[partition] = Place(place.turn, records[-1].offset + 1)
+        # All that was fetched before is handed out: until then aiokafka asks for no more.
+        for partition, log in consumer.logs.take_refused():
+            place = self._places.get(partition)
+            if place is not None:
+                refusal = Batch(partition, place.turn, place.offset, (), end_seen=log.end)
+                batches.setdefault(partition, []).append(refusal)
+        return batches
+
+    async def rewind(self, positions: Positions) -> Mapping[TopicPartition, Place]:
+        """Read partitions from other positions; return the places that their batches continue."""
+        placed: Mapping[TopicPartition, Place] = await self.call_thread(self._rewind, positions)
+        return placed
+
+    async def _rewind(self, positions: Positions) -> Mapping[TopicPartition, Place]:
+        consumer = self._ensure_consumer()
+        assigned = consumer.assignment()
+        placed = {}
+        for partition, at in positions.items():
+            if partition in assigned:
+                consumer.seek(partition, at.offset)
+                consumer.logs.read(partition, at.topic_id, at.epoch)
+                turn = self._places[partition].turn + 1 if partition in self._places else 0
+                placed[partition] = self._places[partition] = Place(turn, at.offset)
+        return placed
+
+    async def leave_others(self, read: Positions) -> None:
+        """Do not read the partitions that are assigned and not among these."""
+        await self.call_thread(self._leave_others, read)
+
+    async def _leave_others(self, read: Positions) -> None:
+        consumer = self._ensure_consumer()
+        for partition in consumer.assignment() - read.keys():
+            # So that aiokafka does not look for a position by itself.
+            consumer.seek(partition, 0)
+            consumer.logs.leave(partition)
+
+    async def commit_group_offsets(
+        self, offsets: Mapping[TopicPartition, OffsetAndMetadata]
+    ) -> None:
+        """Commit offsets as a member of the group, for brokers without transactions."""
+        await self.call_thread(self._ensure_consumer().commit, dict(offsets))
+
+
+def _from(offset: int, records: list[SourceRecord]) -> list[SourceRecord]:
+    """Leave out what was read before, or skipped by a rewind."""
+    if records and records[0].offset < offset:
+        return [record for record in records if record.offset >= offset]
+    return records
+
+
+def _slices(
+    partition: TopicPartition,
+    place: Place,
+    records: Sequence[SourceRecord],
+    waiting: int,
+    epoch: int,
+) -> Iterator[Batch]:
+    """Cut one partition's share of a fetch into batches."""
+    start = place.offset
+    for first in range(0, len(records), RECORDS_AT_ONCE):
+        some = records[first : first + RECORDS_AT_ONCE]
+        yield Batch(partition, place.turn, start, some, waiting, epoch)
+        start = some[-1].offset + 1
+
+
+class BatchConsumer(driver.Consumer):
+    """A Faust consumer whose messages are batches."""
+
+    logger = FAUST_LOG
+    _thread: BatchConsumerThread
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Which offsets were read is known by the batches, not by this.
+        self._read_offset = _Nothing()
+
+    def _new_consumer_thread(self) -> BatchConsumerThread:
+        # A loop of the kind that the rest runs on: uvloop reads sockets at half the cost.
+        thread_loop = type(asyncio.get_running_loop())()
+        thread = BatchConsumerThread(
+            self, loop=self.loop, thread_loop=thread_loop, beacon=self.beacon
+        )
+        # mode closes only loops that it made itself.
+        thread._close_thread_loop_on_stop = True  # noqa: SLF001
+        return thread
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        batch: Batch = record
+        last = batch.records[-1] if batch.records else None
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            batch.end - 1,
+            # Batches of Kafka before 0.10 have no time.
+            (last.timestamp or 0) / 1000 if last else 0.0,
+            last.timestamp_type if last else 0,
+            [],
+            None,
+            cast("bytes", batch),
+            None,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    async def perform_seek(self) -> None:
+        """Read on from where the lanes stand, not from what Faust believes to be committed."""
+        positions = cast("BatchTransport", self.transport).seams.positions()
+        await self._thread.leave_others(positions)
+        await self.rewind(positions)
+
+    async def rewind(self, positions: Positions) -> None:
+        """Read partitions from other positions, and tell the lanes."""
+        placed = await self._thread.rewind(positions)
+        cast("BatchTransport", self.transport).seams.placed(placed)
+
+    async def commit_group_offsets(
+        self, offsets: Mapping[TopicPartition, OffsetAndMetadata]
+    ) -> None:
+        """Commit offsets as a member of the group, for brokers without transactions."""
+        await self._thread.commit_group_offsets(offsets)
+
+    def resume_partitions(self, tps: Iterable[Any]) -> None:
+        """Fetch from partitions again, of those whose lane is open."""
+        positions = cast("BatchTransport", self.transport).seams.positions()
+        super().resume_partitions(
+            {ensure_TP(tp) for tp in tps if as_topic_partition(tp) in positions}
+        )
+
+    # The lanes keep the offsets: nothing is acknowledged, waited for or committed here.
+
+    def ack(self, message: Message) -> bool:
+        """Let go of a message."""
+        self._unacked_messages.discard(message)
+        return True
+
+    async def wait_empty(self) -> None:
+        """Wait for nothing."""
+
+    async def commit(
+        self,
+        topics: TPorTopicSet | None = None,  # noqa: ARG002 - Faust's signature
+        start_new_transaction: bool = True,  # noqa: ARG002 - Faust's signature
+    ) -> bool:
+        """Commit nothing."""
+        return False
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        pass
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Say nothing: this looks for commits that Faust does not make."""
+
+
+class _Nothing(dict[TP, int | None]):
+    """Remembers nothing."""
+
+    def __missing__(self, key: TP) -> None:
+        return None
+
+    def __setitem__(self, key: TP, value: int | None) -> None:
+        pass
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Remember nothing."""
+
+
+class BatchTransport(driver.Transport):
+    """Faust's aiokafka transport with the consumer above."""
+
+    Consumer = BatchConsumer
+    seams: Seams
+
+
+def as_topic_partition(partition: Any) -> TopicPartition:
+    """Turn Faust's kind of partition into aiokafka's."""
+    return TopicPartition(partition.topic, partition.partition)

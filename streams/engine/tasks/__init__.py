@@ -1,0 +1,9 @@
+"""Stream tasks, as Kafka Streams has them: co-assigned partitions, their state, one producer.
+
+- `assignor`: gives whole tasks to workers.
+- `manager`, `restore`: the tasks of a worker, through rebalances and failures.
+- `logs`: where a partition is read on when its log is another one, or not what it was.
+- `task`, `context`: what one task does with what it reads, and what every task does alike.
+- `offsets`, `output_buffer`: how far it is, and what it has yet to write.
+- `isolation`: input that cannot be processed is found, and kept apart from the rest.
+"""

@@ -1,0 +1,161 @@
+"""What every lane does alike, and what it tells of its work."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+from aiokafka.structs import TopicPartition
+
+from streams.domain.campaigns import Campaigns
+from streams.domain.counts import StatusGroups
+from streams.domain.events import Rejected
+from streams.domain.partition import EvaluationFailure, Watch
+from streams.domain.sources import Intake
+from streams.domain.tally import Tally
+from streams.domain.transitions import Transition
+from streams.engine.cluster.message_limits import MessageLimits
+from streams.engine.produce.broker_clock import BrokerClock, known_clock
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics' names, and how many partitions those have that a lane writes to."""
+
+    source: str
+    keyed: str
+    state: str
+    alerts: str
+    dead_letter: str
+    alerts_partitions: int
+    dead_letter_partitions: int
+
+
+class Instruments(Protocol):
+    """What a lane tells of its work."""
+
+    def counted(self, tally: Tally) -> None:
+        """Events were counted and skipped."""
+
+    def unrecognised(self, events: Mapping[str, int], groups: StatusGroups) -> None:
+        """Sends were counted that have a status, the key, which is in no group."""
+
+    def rejected(self, rejected: Iterable[Rejected]) -> None:
+        """Records were put aside."""
+
+    def late(self, events: int) -> None:
+        """Events corrected closed windows."""
+
+    def folded(self, names: int, campaigns: int) -> None:
+        """So many events were counted under `__other__`, for their names or their campaigns."""
+
+    def decided(self, decided: Iterable[Transition], event_age: float) -> None:
+        """Transitions were decided, `event_age` seconds after the events came in."""
+
+    def evaluation_failed(self, failures: Iterable[EvaluationFailure]) -> None:
+        """Rules could not be evaluated for campaigns."""
+
+    def lost(self, partition: TopicPartition, cause: str, records: int) -> None:
+        """Records, as far as is known, cannot be read any more, and were not."""
+
+    def flushed(self, seconds: float) -> None:
+        """A flush was committed."""
+
+
+class AfterCommit:
+    """Passes on what a lane tells of its work once that is committed, and never otherwise.
+
+    What a lane that was lost had not committed is done again, and told then.
+
+    Args:
+        instruments: are told.
+    """
+
+    def __init__(self, instruments: Instruments) -> None:
+        self._instruments = instruments
+        self._uncommitted: list[Callable[[], None]] = []
+
+    def take(self) -> Callable[[], None]:
+        """Hand out what was told up to now, to be called when that is committed."""
+        told, self._uncommitted = self._uncommitted, []
+
+        def commit() -> None:
+            for each in told:
+                each()
+
+        return commit
+
+    def counted(self, tally: Tally) -> None:
+        """Events were counted and skipped."""
+        self._uncommitted.append(partial(self._instruments.counted, tally))
+
+    def unrecognised(self, events: Mapping[str, int], groups: StatusGroups) -> None:
+        """Sends were counted that have a status, the key, which is in no group."""
+        self._uncommitted.append(partial(self._instruments.unrecognised, events, groups))
+
+    def lost(self, partition: TopicPartition, cause: str, records: int) -> None:
+        """Records cannot be read any more: told by whoever has committed that already."""
+        self._instruments.lost(partition, cause, records)
+
+    def rejected(self, rejected: Iterable[Rejected]) -> None:
+        """Records were put aside."""
+        self._uncommitted.append(partial(self._instruments.rejected, rejected))
+
+    def late(self, events: int) -> None:
+        """Events corrected closed windows."""
+        if events:
+            self._uncommitted.append(partial(self._instruments.late, events))
+
+    def folded(self, names: int, campaigns: int) -> None:
+        """So many events were counted under `__other__`, for their names or their campaigns."""
+        self._uncommitted.append(partial(self._instruments.folded, names, campaigns))
+
+    def decided(self, decided: Iterable[Transition], event_age: float) -> None:
+        """Transitions were decided, `event_age` seconds after the events came in."""
+        self._uncommitted.append(partial(self._instruments.decided, decided, event_age))
+
+    def evaluation_failed(self, failures: Iterable[EvaluationFailure]) -> None:
+        """Rules could not be evaluated for campaigns; that is so whether anything is committed."""
+        self._instruments.evaluation_failed(failures)
+
+    def flushed(self, seconds: float) -> None:
+        """A flush was committed."""
+        self._instruments.flushed(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every lane does alike.
+
+    Args:
+        topics: where from and where to.
+        hop: whether blocks go to the lanes of their campaigns; otherwise the source topic is keyed
+            by campaign, and each lane keeps its own.
+        intake: what is taken in.
+        watch: what is counted and watched for.
+        now: the broker's time (s, UTC), as far as it is known.
+        instruments: are told of the work.
+        campaigns: that were seen, in any lane.
+        limits: how large the records may be that are written.
+        clock: where `now` comes from.
+    """
+
+    topics: Topics
+    hop: bool
+    intake: Intake
+    watch: Watch
+    now: Callable[[], float]
+    instruments: Instruments
+    campaigns: Campaigns
+    limits: MessageLimits
+    clock: BrokerClock = field(default_factory=known_clock)
+
+    def written_by(self, lane: int, lanes: int) -> list[TopicPartition]:
+        """Return all partitions that one of so many lanes may write to, that of the state first."""
+        topics = self.topics
+        return [
+            TopicPartition(topics.state, lane),
+            *(TopicPartition(topics.keyed, n) for n in (range(lanes) if self.hop else (lane,))),
+            *(TopicPartition(topics.alerts, n) for n in range(topics.alerts_partitions)),
+            TopicPartition(topics.dead_letter, lane % topics.dead_letter_partitions),
+        ]

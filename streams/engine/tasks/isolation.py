@@ -1,0 +1,277 @@
+"""Input that cannot be processed: found, and kept apart from the rest.
+
+Processing a batch may raise what nobody expected. By then half of it may be counted, so the lane is
+lost: it is opened anew from what was committed, and gets the same input again. What is known of it
+outlives the lane: from then on, for a while, the lane is careful. It tries each batch before, on
+counts of which nothing is kept, and halves one that fails down to the records that make it fail.
+These become dead letters with the reason `unprocessable`, and everything else is counted as always.
+A block of the keyed topic that failed is known by its offset; of it only the counts that make it
+fail become a dead letter, or all of it where a trial does not fail.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Self
+
+import msgspec
+import orjson
+import structlog
+from aiokafka.errors import KafkaError
+
+from streams.domain import blocks
+from streams.domain.blocks import Block, WindowCounts
+from streams.domain.events import Reason, Rejected
+from streams.domain.partition import CampaignPartition
+from streams.domain.sources import SourcePartition
+from streams.domain.tally import Tally
+from streams.engine.consume.transport import Batch
+from streams.engine.produce.writer import LaneLostError, RefusedError
+from streams.engine.tasks.context import Job
+
+_log = structlog.get_logger(__name__)
+
+CAREFUL_FOR = 600.0
+"""Seconds since the last failure; where one such record came, more may follow."""
+LONGEST_DESCRIPTION = 300
+"""Characters."""
+
+
+UNPROCESSABLE_KEY = orjson.dumps(("unprocessable",))
+"""Key, on the state topic, of which blocks of the keyed topic became dead letters."""
+
+decode_offsets = msgspec.json.Decoder(list[int]).decode
+"""Read what the state topic has for `UNPROCESSABLE_KEY`."""
+
+
+class UnprocessableError(LaneLostError):
+    """Processing raised what nobody expected.
+
+    Attributes:
+        what: was raised, in one line.
+        log_offset: of the block of the keyed topic that it was raised for; null for anything else.
+    """
+
+    what = ""
+    log_offset: int | None = None
+
+    @classmethod
+    def of(cls, doing: str, error: Exception, log_offset: int | None = None) -> Self:
+        """Make one of what was raised."""
+        made = cls(f"{doing}: {describe(error)}")
+        made.what = describe(error)
+        made.log_offset = log_offset
+        return made
+
+
+def as_loss(doing: str, error: Exception) -> LaneLostError:
+    """Return why a lane is lost, given any error: if it is none of Kafka, its input may be."""
+    if isinstance(error, LaneLostError):
+        return error
+    if isinstance(error, KafkaError | OSError):
+        return LaneLostError(f"{doing}: {error!r}")
+    _log.error("an unexpected error", doing=doing, exc_info=error)
+    return UnprocessableError.of(doing, error)
+
+
+def describe(error: Exception) -> str:
+    """Name an error in one line."""
+    return f"{type(error).__name__}: {error}"[:LONGEST_DESCRIPTION].replace("\n", " ")
+
+
+class Isolation:
+    """What a worker remembers of one lane's input, from one opening of the lane to the next.
+
+    Attributes:
+        blocks: what was raised for blocks of the keyed topic, by their offset.
+        bare: whether the dead-letter topic refuses what dead letters hold, so that they get no more
+            than their headers.
+    """
+
+    def __init__(self) -> None:
+        self.blocks: dict[int, str] = {}
+        self.bare = False
+        self._careful_until = float("-inf")
+        self._refused: set[str] = set()
+
+    def is_careful(self, now: float) -> bool:
+        """Tell whether to try input first, at wall-clock `now` (s)."""
+        return now < self._careful_until
+
+    def failed(self, now: float) -> None:
+        """Be careful from wall-clock `now` (s) on."""
+        self._careful_until = now + CAREFUL_FOR
+
+    def learn(self, error: Exception, job: Job) -> None:
+        """Take note of why the lane was lost, if its input may be the reason."""
+        if isinstance(error, UnprocessableError):
+            self.failed(job.now())
+            if error.log_offset is not None:
+                self.blocks[error.log_offset] = error.what
+        elif isinstance(error, RefusedError):
+            # The first time the topic may have got other settings, which will be heeded.
+            job.limits.outdated = True
+            self.bare = self.bare or (
+                error.topic in self._refused and error.topic == job.topics.dead_letter
+            )
+            self._refused.add(error.topic)
+
+    def forget_blocks(self, before: int) -> None:
+        """Forget the blocks before an offset: that they were put aside is committed."""
+        self.blocks = {at: what for at, what in self.blocks.items() if at >= before}
+
+
+class Parts(NamedTuple):
+    """What of a block can be added to the windows, what cannot, and what that raises."""
+
+    good: Block | None
+    bad: Block | None
+    raised: str
+
+
+class BlockRecord(NamedTuple):
+    """A block of the keyed topic, or a part of one, as a record."""
+
+    offset: int
+    value: bytes
+    key: None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp: int = 0
+    timestamp_type: int = 0
+
+
+class Trial:
+    """Processes input for trial, on counts of its own.
+
+    Args:
+        job: what every lane does alike.
+        lane: its number.
+    """
+
+    def __init__(self, job: Job, lane: int) -> None:
+        self._job = job
+        self._lane = lane
+
+    def of_records(
+        self,
+        source: SourcePartition,
+        batch: Batch,
+        count: Callable[[SourcePartition, Batch, Tally], object],
+    ) -> list[Rejected]:
+        """Return the records of a batch that cannot be processed.
+
+        Args:
+            source: the partition that they are from.
+            batch: the records.
+            count: counts a batch of a partition.
+        """
+
+        def process(positions: Sequence[int]) -> None:
+            alike = SourcePartition(
+                source.number, self._job.intake, self._job.campaigns, source.event_time
+            )
+            tally = Tally()
+            count(alike, batch._replace(records=[batch.records[at] for at in positions]), tally)
+            for block in tally.blocks().values():
+                for value in blocks.encode_records(block):
+                    self._apply(blocks.decode(value))
+
+        return unprocessable(len(batch.records), process)
+
+    def of_block(self, block: Block, known: str | None = None) -> Parts:
+        """Split a block into what can be added to the windows, and what cannot.
+
+        `known` is what was raised when it was added; null if it was not. If a trial does not show
+        it, the whole block cannot be added.
+        """
+        raised = self._raised(block)
+        if raised is None:
+            return Parts(block, None, "") if known is None else Parts(None, block, known)
+        good, bad = self._split(block.windows)
+        added = Block(block.version, block.event_times, block.received_at, good)
+        if not bad or self._raised(added) is not None:
+            return Parts(None, block, raised)
+        return Parts(added, Block(block.version, {}, block.received_at, bad), raised)
+
+    def _split(self, windows: list[WindowCounts]) -> tuple[list[WindowCounts], list[WindowCounts]]:
+        if self._raised(Block(blocks.BLOCK_VERSION, {}, 0, windows)) is None:
+            return windows, []
+        halves = blocks.halves_of(windows)
+        if halves is None:
+            return [], windows
+        (good, bad), (more_good, more_bad) = map(self._split, halves)
+        return good + more_good, bad + more_bad
+
+    def _raised(self, block: Block) -> str | None:
+        try:
+            self._apply(block)
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            return describe(error)
+        return None
+
+    def _apply(self, block: Block) -> None:
+        now = self._job.now()
+        feeders = block.event_times or {self._lane: 0}
+        partition = CampaignPartition(self._lane, self._job.watch, feeders, now)
+        partition.apply(block, 0, now)
+        partition.advance(now, 1)
+        partition.hand_over()
+        partition.take_changes(now)
+
+
+def unprocessable(records: int, process: Callable[[Sequence[int]], None]) -> list[Rejected]:
+    """Return which of so many records have to be left out so that `process` does not raise.
+
+    Those that fail alone are found by halving. If the others fail in each other's company, the one
+    that ends the shortest beginning that fails is left out, until none does.
+    """
+    found = _halve(range(records), process)
+    while found:
+        left_out = {each.position for each in found}
+        rest = [position for position in range(records) if position not in left_out]
+        one_more = _first_failing(rest, process)
+        if one_more is None:
+            break
+        found.append(one_more)
+    return sorted(found)
+
+
+def _halve(positions: Sequence[int], process: Callable[[Sequence[int]], None]) -> list[Rejected]:
+    error = _raised(positions, process)
+    if error is None:
+        return []
+    if len(positions) == 1:
+        return [_rejected(positions[0], error)]
+    half = len(positions) // 2
+    found = _halve(positions[:half], process) + _halve(positions[half:], process)
+    if not found:
+        first = _first_failing(positions, process)
+        found = [first] if first is not None else []
+    return found
+
+
+def _first_failing(
+    positions: Sequence[int], process: Callable[[Sequence[int]], None]
+) -> Rejected | None:
+    error = _raised(positions, process)
+    if error is None:
+        return None
+    passes, fails = 0, len(positions)
+    while fails - passes > 1:
+        middle = (passes + fails) // 2
+        raised = _raised(positions[:middle], process)
+        if raised is None:
+            passes = middle
+        else:
+            fails, error = middle, raised
+    return _rejected(positions[fails - 1], error)
+
+
+def _raised(positions: Sequence[int], process: Callable[[Sequence[int]], None]) -> Exception | None:
+    try:
+        process(positions)
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        return error
+    return None
+
+
+def _rejected(position: int, error: Exception) -> Rejected:
+    return Rejected(position, Reason.UNPROCESSABLE, describe(error))

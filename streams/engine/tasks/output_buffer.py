@@ -1,0 +1,111 @@
+"""What a lane has counted, decided and put aside since its last flush."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from zlib import crc32
+
+from streams.domain import transitions
+from streams.domain.blocks import Block
+from streams.domain.counts import StatusGroups
+from streams.domain.events import Rejected
+from streams.domain.tally import Tally
+from streams.domain.transitions import Transition, rfc3339
+from streams.engine.consume.transport import Batch
+from streams.engine.dead_letters.letter import dead_letter, size_of
+from streams.engine.produce.writer import Record, Writes
+from streams.engine.tasks.context import Job
+from streams.engine.tasks.isolation import Isolation
+
+FULL_COUNTS = 25_000
+"""With many campaigns; what a fast worker counts in a second or so, and puts into blocks within a
+few ms."""
+FULL_BYTES = 16 * 1024 * 1024
+
+
+class Unwritten:
+    """What a lane owes to its topics, apart from its own state.
+
+    Args:
+        lane: its number.
+        job: what every lane does alike.
+        isolation: what is known of input that cannot be processed.
+
+    Attributes:
+        tally: what was counted.
+    """
+
+    def __init__(self, lane: int, job: Job, isolation: Isolation) -> None:
+        self.tally = Tally()
+        self._lane = lane
+        self._job = job
+        self._isolation = isolation
+        self._dead: list[Record] = []
+        self._dead_bytes = 0
+        self._decided: list[Transition] = []
+        self._received_at = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether it is time for a flush."""
+        return len(self.tally) > FULL_COUNTS or self._dead_bytes > FULL_BYTES
+
+    def put_aside(self, batch: Batch, rejected: list[Rejected]) -> None:
+        """Owe records of a batch to the dead-letter topic."""
+        self._job.instruments.rejected(rejected)
+        failed_at = rfc3339(self._job.now()).encode()
+        limit = self._job.limits.record_bytes(self._job.topics.dead_letter)
+        if self._isolation.bare:
+            limit = 0
+        for each in rejected:
+            record = batch.records[each.position]
+            letter = dead_letter(batch.partition, record, each, failed_at, limit)
+            self._dead.append(letter)
+            self._dead_bytes += size_of(letter)
+
+    def applied(self, block: Block) -> None:
+        """Take note of how old the events are that the rules will be held against next."""
+        self._received_at = self._received_at or block.received_at
+
+    def decide(self, decided: list[Transition], now: float, *, more: bool = False) -> None:
+        """Owe what the rules made, at `now` (s), of all that was applied, or of a part of it."""
+        if decided:
+            age = now - self._received_at / 1000 if self._received_at else 0.0
+            self._job.instruments.decided(decided, age)
+            self._decided += decided
+        if not more:
+            self._received_at = 0
+
+    def take_blocks(self) -> Mapping[int, Block]:
+        """Hand out what was counted, for each partition of campaigns that got any."""
+        tally, self.tally = self.tally, Tally()
+        self._job.instruments.counted(tally)
+        blocks = tally.blocks()
+        groups = self._job.watch.groups
+        unrecognised = _unrecognised(blocks.values(), groups)
+        if unrecognised:
+            self._job.instruments.unrecognised(unrecognised, groups)
+        return blocks
+
+    def add_to(self, writes: Writes) -> None:
+        """Hand out transitions and dead letters."""
+        topics = self._job.topics
+        decided, self._decided = self._decided, []
+        for transition in decided:
+            key = transition.data.campaign_id.encode()
+            number = crc32(key) % topics.alerts_partitions
+            writes.add(topics.alerts, number, Record(key, transitions.encode(transition)))
+        dead, self._dead, self._dead_bytes = self._dead, [], 0
+        for record in dead:
+            writes.add(topics.dead_letter, self._lane % topics.dead_letter_partitions, record)
+
+
+def _unrecognised(blocks: Iterable[Block], groups: StatusGroups) -> Counter[str]:
+    """Count the sends in blocks whose status is in no group."""
+    found: Counter[str] = Counter()
+    for block in blocks:
+        for counts in block.windows:
+            for column in counts.columns:
+                outcome = column.dimensions.outcome
+                if outcome not in groups.group_of and not column.dimensions.engagement:
+                    found[outcome] += sum(column.counts)
+    return found

@@ -1,0 +1,390 @@
+"""Opening a lane: shut out earlier owners, then read back what they left."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+
+from streams.domain import blocks
+from streams.domain.blocks import Block
+from streams.domain.partition import CampaignPartition
+from streams.domain.sources import SourcePartition
+from streams.domain.table import CLOCK_KEY
+from streams.engine.cluster.reading import committed_offsets, end_of, read_log, read_state, reading
+from streams.engine.consume.positions import (
+    POSITIONS_KEY,
+    Position,
+    Positions,
+    from_committed,
+    read_positions,
+)
+from streams.engine.produce.writer import LaneLostError, Writer
+from streams.engine.tasks.context import Job
+from streams.engine.tasks.isolation import (
+    UNPROCESSABLE_KEY,
+    Isolation,
+    Trial,
+    UnprocessableError,
+    decode_offsets,
+)
+from streams.engine.tasks.logs import Cause, LogFinder, Loss, resume
+from streams.engine.tasks.offsets import Progress
+from streams.engine.tasks.task import Lane
+from streams.errors import FormatError
+
+_log = structlog.get_logger(__name__)
+
+RECORDS_AT_A_TIME = 500
+"""Records of the state that are restored before others may work."""
+LONGEST_KEY_SHOWN = 200
+"""Bytes."""
+WHAT_HAPPENED = {
+    Cause.RECREATED: "topic was deleted and made anew: it is read from its beginning",
+    Cause.TRUNCATED: "log was cut off: it is read from there",
+    Cause.EXPIRED: "records were deleted before they were read: the others are read",
+}
+
+
+class Opening:
+    """Opens lanes.
+
+    Args:
+        job: what every lane does alike.
+        connection: keyword arguments for aiokafka clients.
+        logs: asks what the logs of partitions are like.
+        group_id: the consumer group.
+        new_writer: makes a lane's writer.
+        exactly_once: whether the writers use transactions.
+        progress: is told, for a lane, the offset reached in its state and the end of it.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts are joined in one place
+        self,
+        job: Job,
+        connection: Mapping[str, Any],
+        logs: LogFinder,
+        group_id: str,
+        new_writer: Callable[[int], Writer],
+        exactly_once: bool,
+        progress: Callable[[int, int, int], None],
+    ) -> None:
+        self.job = job
+        self._connection = connection
+        self._logs = logs
+        self._group_id = group_id
+        self._new_writer = new_writer
+        self._exactly_once = exactly_once
+        self._progress = progress
+
+    async def open(
+        self,
+        number: int,
+        partitions: Iterable[TopicPartition],
+        sources: int,
+        isolation: Isolation,
+    ) -> Lane:
+        """Open a lane that reads `partitions`, of a source topic with so many partitions.
+
+        `isolation` is what is known of input of the lane that cannot be processed.
+
+        The order matters. Once the writer is open no earlier owner can commit anything, so the
+        offsets and the state that are read after it are final, and belong together.
+
+        Raises:
+            LaneLostError, KafkaError: if the brokers, or what they should have, cannot be had now.
+            FormatError: if what is read back was written by a version that does not fit.
+        """
+        await self.job.limits.refresh()
+        missing = await self._logs.missing()
+        if missing is not None:
+            raise LaneLostError(missing)
+        writer = self._new_writer(number)
+        try:
+            await writer.open()
+            feeders = range(sources) if self.job.hop else (number,)
+            partition = CampaignPartition(number, self.job.watch, feeders, self.job.now())
+            blocks_read = _Blocks(isolation, Trial(self.job, number))
+            progress = await self._restore(partition, set(partitions), blocks_read)
+        except BaseException:
+            await writer.close()
+            raise
+        job = self.job
+        read = {
+            source: SourcePartition(source, job.intake, job.campaigns, event_time)
+            for source, event_time in progress.event_times(job.topics.source).items()
+        }
+        lane = Lane(job, writer, partition, progress, read, isolation, blocks_read.skipped)
+        lane.skip_blocks(TopicPartition(job.topics.keyed, number), blocks_read.unprocessable)
+        return lane
+
+    async def place(self, lane: Lane) -> tuple[Positions, Mapping[TopicPartition, str]]:
+        """Find out where a lane reads on the partitions of which it does not know that.
+
+        Returns:
+            Where it reads on, and for the other partitions why they cannot be read.
+
+        Raises:
+            LaneLostError, KafkaError, OSError: if the brokers do not say, or what is lost in a
+                partition cannot be done without.
+        """
+        before = {each: lane.positions[each] for each in lane.unplaced}
+        found, why_not = await self._logs.find(before)
+        placed = {}
+        for partition, log in found.items():
+            position, loss = resume(before[partition], log, lane.unplaced[partition])
+            if loss is not None and partition.topic != self.job.topics.source:
+                _check_blocks(partition, loss)
+            if await lane.move(partition, position, loss):
+                placed[partition] = position
+                if loss is not None:
+                    _report(partition, loss, before[partition], position)
+        return placed, why_not
+
+    async def _restore(
+        self, partition: CampaignPartition, partitions: set[TopicPartition], read_again: "_Blocks"
+    ) -> Progress:
+        """Read the state back; return from where to go on."""
+        number = partition.number
+        latest: dict[bytes, tuple[int, bytes]] = {}
+        """The last value of each key, and its offset: what came before it need not be readable."""
+
+        def apply(offset: int, key: bytes, value: bytes | None) -> None:
+            latest.pop(key, None)
+            if value is not None:
+                latest[key] = offset, value
+
+        log = TopicPartition(self.job.topics.keyed, number)
+        state = TopicPartition(self.job.topics.state, number)
+        async with reading(self._connection, committed=self._exactly_once) as consumer:
+            records, state_end = await read_state(
+                consumer,
+                state,
+                apply,
+                lambda at, end: self._progress(number, at, end),
+            )
+            written = await self._restore_records(partition, latest, read_again)
+            self._check(written, log)
+            read = await self._positions(partitions, written)
+            own_ends = {state: state_end}
+            if not self.job.hop:
+                # The log is the lane's own: all that is in it was added to the windows.
+                own_ends[log] = await end_of(consumer, log, committed=self._exactly_once)
+            kept = {
+                each: at
+                for each, at in written.items()
+                if each.topic == self.job.topics.source and each not in read
+            }
+            progress = Progress(state, log, read, own_ends, kept)
+            end = progress.next_in_log
+            replayed = await self._replay(consumer, partition, log, end, read_again)
+        partition.resume(self.job.now(), progress.next_in_log)
+        _log.info(
+            "lane open",
+            lane=number,
+            state_records=records,
+            replayed_blocks=replayed,
+            cells=len(partition.table),
+        )
+        return progress
+
+    async def _restore_records(
+        self,
+        partition: CampaignPartition,
+        latest: Mapping[bytes, tuple[int, bytes]],
+        read_again: "_Blocks",
+    ) -> Mapping[TopicPartition, Position]:
+        """Restore the partition from its records; return how far was read, as one of them says.
+
+        Raises:
+            FormatError: if a record is broken; names it.
+        """
+        written: Mapping[TopicPartition, Position] = {}
+        # The clock's first: it says which format the others have.
+        for count, key in enumerate(sorted(latest, key=lambda key: key != CLOCK_KEY)):
+            offset, value = latest[key]
+            try:
+                if key == POSITIONS_KEY:
+                    written = read_positions(value)
+                elif key == UNPROCESSABLE_KEY:
+                    read_again.skipped.update(decode_offsets(value))
+                else:
+                    partition.restore(key, value)
+            except Exception as error:  # whatever it is, the record cannot be read
+                place = f"{self.job.topics.state}-{partition.number}"
+                raise _broken(place, offset, key, error) from error
+            if count % RECORDS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        return written
+
+    def _check(self, written: Mapping[TopicPartition, Position], log: TopicPartition) -> None:
+        """See whether the state was written with a hop: then the log is one of the things read."""
+        if written and (log in written) != self.job.hop:
+            keyed = "false" if log in written else "true, or another topics.keyed"
+            raise FormatError(
+                f"the state topic was written with source.keyed: {keyed} (lane {log.partition}): "
+                "set that again, or count anew as docs/operations.md says"
+            )
+
+    async def _replay(
+        self,
+        consumer: "AIOKafkaConsumer[bytes, bytes | None]",
+        partition: CampaignPartition,
+        log: TopicPartition,
+        end: int,
+        read_again: "_Blocks",
+    ) -> int:
+        """Add again what unsettled windows got; return how many blocks were read for that."""
+        begin = partition.table.restored()
+        if self._exactly_once:
+            await _require(consumer, log, end if begin is None else max(begin + 1, end))
+        if begin is None or begin >= end:
+            return 0
+        now = self.job.now()
+
+        def apply(offset: int, value: bytes) -> None:
+            try:
+                block = blocks.decode(value)
+            except ValueError:
+                return  # it is a dead letter already
+            part = read_again.part_to_add(offset, block)
+            if part is None:
+                return
+            try:
+                partition.table.replay(part, offset, now)
+            except Exception as error:
+                doing = f"the block at {log}, offset {offset}, read again"
+                raise UnprocessableError.of(doing, error, offset) from error
+
+        oldest = (await consumer.beginning_offsets([log]))[log]
+        if oldest > begin:
+            _log.error(
+                "counts of open windows are lost: the keyed topic was deleted from",
+                lane=partition.number,
+                needed_from=begin,
+                there_from=oldest,
+            )
+        return await read_log(consumer, log, begin, end, apply)
+
+    async def _positions(
+        self, partitions: set[TopicPartition], written: Positions
+    ) -> dict[TopicPartition, Position]:
+        known = await self._known(partitions, written)
+        # Where a partition that was never read begins is found out when the lane is placed.
+        return {each: Position(0) for each in partitions} | known
+
+    def _check_never_written(self, kept: Positions) -> None:
+        """See that nothing was counted whose state is gone: offsets with topic ids are ours."""
+        ours = sorted(each for each, at in kept.items() if at.topic_id is not None)
+        if ours:
+            topic, number = ours[0]
+            raise LaneLostError(
+                f"topic {self.job.topics.state} (topics.state) has nothing of what was counted of "
+                f"{topic}-{number} up to offset {kept[ours[0]].offset}: if it was deleted and made "
+                "anew, restore it, or count anew as docs/operations.md says"
+            )
+
+    async def _known(
+        self, partitions: set[TopicPartition], written: Mapping[TopicPartition, Position]
+    ) -> dict[TopicPartition, Position]:
+        """Return how far partitions were read.
+
+        The state says so itself: that was written in the same transaction, to the same partition,
+        so nothing can set the one back without the other. What the group has kept counts for
+        partitions that the state does not name, and without transactions, where it is the last
+        that is written.
+        """
+        known = {each: at for each, at in written.items() if each in partitions}
+        if self._exactly_once and known.keys() == partitions:
+            return known
+        committed = await committed_offsets(self._connection, self._group_id, partitions)
+        kept = {each: from_committed(at) for each, at in committed.items()}
+        if not written:
+            self._check_never_written(kept)
+        if self._exactly_once:
+            return {**kept, **known}
+        # A group forgets offsets with the topic: the next one is read from its beginning. And the
+        # embedded broker's keeps nothing but offsets.
+        return {
+            each: _with_log(kept.get(each, Position(0)), known.get(each, Position(0)))
+            for each in kept.keys() | known.keys()
+        }
+
+
+def _with_log(kept: Position, written: Position) -> Position:
+    """Complete what a group kept with what the state has of the same partition."""
+    if kept.topic_id is not None:
+        return kept
+    return Position(kept.offset, kept.event_time or written.event_time, written.topic_id)
+
+
+class _Blocks:
+    """Which blocks, or parts of them, are not added when the log is read again.
+
+    Attributes:
+        skipped: the offsets of those of which a part is a dead letter already.
+        unprocessable: offset, part, and what it raised, of those that have to become dead letters.
+    """
+
+    def __init__(self, isolation: Isolation, trial: Trial) -> None:
+        self.skipped: set[int] = set()
+        self.unprocessable: list[tuple[int, Block, str]] = []
+        self._known = isolation.blocks
+        self._trial = trial
+
+    def part_to_add(self, offset: int, block: Block) -> Block | None:
+        """Return what of a block is to be added; take note of what is not."""
+        known = "skipped before" if offset in self.skipped else self._known.get(offset)
+        if known is None:
+            return block
+        good, bad, raised = self._trial.of_block(block, known)
+        if bad is not None and offset not in self.skipped:
+            self.unprocessable.append((offset, bad, raised))
+        return good
+
+
+def _broken(place: str, offset: int, key: bytes, error: Exception) -> FormatError:
+    """Say which record of the state topic cannot be used, and what can be done."""
+    named = f"{place}, offset {offset}, key {key[:LONGEST_KEY_SHOWN]!r}"
+    if isinstance(error, FormatError):
+        return FormatError(f"{named}: {error}")
+    return FormatError(
+        f"{named}: a broken record ({type(error).__name__}: {error}); start the version that "
+        "wrote it, or count anew as docs/operations.md says"
+    )
+
+
+async def _require(
+    consumer: "AIOKafkaConsumer[bytes, bytes | None]", log: TopicPartition, needed: int
+) -> None:
+    """See that the log goes up to an offset, as it does if it was written with the state."""
+    there = await end_of(consumer, log, committed=True)
+    if needed > there:
+        raise LaneLostError(
+            f"lane {log.partition} needs {log.topic} up to offset {needed}, but it ends at "
+            f"{there}: if it was deleted and made anew, count anew as docs/operations.md says"
+        )
+
+
+def _check_blocks(partition: TopicPartition, loss: Loss) -> None:
+    """See that only blocks that were not read are lost, and not those that others may rely on."""
+    if loss.cause is not Cause.EXPIRED:
+        raise LaneLostError(
+            f"{partition.topic}-{partition.partition} is not the log that was read ({loss.cause}): "
+            "restore the topic, or count anew as docs/operations.md says"
+        )
+
+
+def _report(partition: TopicPartition, loss: Loss, before: Position, position: Position) -> None:
+    _log.error(
+        WHAT_HAPPENED[loss.cause],
+        topic=partition.topic,
+        partition=partition.partition,
+        cause=loss.cause,
+        was_at=before.offset,
+        reads_from=position.offset,
+        lost_at_least=loss.records,
+        counted_and_gone=loss.counted,
+    )

@@ -1,0 +1,88 @@
+"""Which records are left out so that the others can be processed."""
+
+from collections.abc import Sequence
+
+import pytest
+from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
+from aiokafka.structs import TopicPartition
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.domain.events import Reason
+from streams.engine.produce.writer import LaneLostError, RefusedError, WriteError
+from streams.engine.tasks.isolation import (
+    CAREFUL_FOR,
+    Isolation,
+    UnprocessableError,
+    as_loss,
+    unprocessable,
+)
+from tests.support.lanes import Bench
+
+RECORDS = 40
+positions = st.sets(st.integers(0, RECORDS - 1))
+
+
+@given(positions, st.lists(st.tuples(st.integers(0, 39), st.integers(0, 39)), max_size=3))
+def test_what_is_left_out_is_what_fails_and_no_more(
+    poison: set[int], pairs: list[tuple[int, int]]
+) -> None:
+    apart = [pair for pair in pairs if pair[0] != pair[1] and not poison & set(pair)]
+
+    def process(records: Sequence[int]) -> None:
+        for record in records:
+            if record in poison:
+                raise ValueError(str(record))
+        if any(set(pair) <= set(records) for pair in apart):
+            raise ValueError("together")
+
+    found = unprocessable(RECORDS, process)
+    left_out = {each.position for each in found}
+    process([each for each in range(RECORDS) if each not in left_out])
+    assert poison <= left_out
+    assert len(left_out - poison) <= len(apart)
+    assert {each.reason for each in found} <= {Reason.UNPROCESSABLE}
+    if not apart:
+        assert [each.detail for each in found] == [f"ValueError: {at}" for at in sorted(poison)]
+
+
+@pytest.mark.parametrize(
+    ("error", "of_input"),
+    [
+        (OverflowError("int too large"), True),
+        (AssertionError(), True),
+        (KafkaConnectionError("away"), False),
+        (ConnectionResetError(), False),
+        (TimeoutError(), False),
+        (WriteError("the transaction failed"), False),
+    ],
+)
+def test_only_what_is_none_of_kafkas_may_be_of_the_input(error: Exception, of_input: bool) -> None:
+    loss = as_loss("a batch", error)
+    assert isinstance(loss, LaneLostError)
+    isolation, bench = Isolation(), Bench()
+    isolation.learn(loss, bench.job)
+    assert isolation.is_careful(bench.now) == of_input
+
+
+def test_care_ends_and_begins_anew() -> None:
+    isolation, bench = Isolation(), Bench()
+    isolation.learn(UnprocessableError.of("a block", ValueError("x"), 7), bench.job)
+    assert isolation.blocks == {7: "ValueError: x"}
+    assert isolation.is_careful(bench.now + CAREFUL_FOR - 1)
+    assert not isolation.is_careful(bench.now + CAREFUL_FOR)
+    isolation.forget_blocks(before=7)
+    assert isolation.blocks
+    isolation.forget_blocks(before=8)
+    assert not isolation.blocks
+
+
+@pytest.mark.parametrize("topic", ["dead", "state"])
+def test_only_dead_letters_become_bare(topic: str) -> None:
+    isolation, bench = Isolation(), Bench()
+    refused = RefusedError.of(TopicPartition(topic, 0), MessageSizeTooLargeError())
+    isolation.learn(refused, bench.job)
+    assert (isolation.bare, bench.job.limits.outdated) == (False, True)
+    isolation.learn(refused, bench.job)
+    assert isolation.bare == (topic == "dead")
+    assert not isolation.is_careful(bench.now)

@@ -1,0 +1,587 @@
+"""The lanes of one worker: opened, lost, opened anew, handed over. Kafka is not needed for that."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import orjson
+import pytest
+from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
+from aiokafka.structs import TopicPartition
+
+from streams.domain.blocks import BLOCK_VERSION, Block, decode, encode
+from streams.domain.events import Rejected
+from streams.domain.partition import CampaignPartition
+from streams.domain.sources import SourcePartition
+from streams.domain.tally import Tally
+from streams.engine.consume.positions import Position, Positions
+from streams.engine.consume.transport import BatchConsumer
+from streams.engine.produce.writer import LaneLostError, RefusedError, Writes
+from streams.engine.tasks import manager as under_test
+from streams.engine.tasks.assignor import LaneAssignor
+from streams.engine.tasks.isolation import Isolation
+from streams.engine.tasks.manager import Lanes
+from streams.engine.tasks.restore import Opening
+from streams.engine.tasks.task import Lane
+from streams.errors import FormatError
+from tests.support.lanes import KEYED, NOW, SOURCE, STATE, Bench, state_of
+from tests.support.mixture import send_event
+from tests.support.partitions import all_cells, counts, rows_of, window_counts
+from tests.support.waiting import until
+
+SHARE = {SOURCE, KEYED}
+
+
+class BenchOpening:
+    """Opens lane 1 on the bench."""
+
+    def __init__(self) -> None:
+        self.benches: list[Bench] = []
+        self.failures: list[Exception] = []
+        self.job = Bench().job
+        self.why_not: dict[TopicPartition, str] = {}
+
+    async def open(
+        self,
+        number: int,
+        partitions: Iterable[TopicPartition],
+        sources: int,
+        isolation: Isolation,
+    ) -> Lane:
+        assert (number, set(partitions), sources) == (1, SHARE, 2)
+        if self.failures:
+            raise self.failures.pop()
+        self.benches.append(Bench(isolation=isolation))
+        self.job = self.benches[-1].job
+        return self.benches[-1].lane
+
+    async def place(self, lane: Lane) -> tuple[Positions, Mapping[TopicPartition, str]]:
+        placed = {each: lane.positions[each] for each in lane.unplaced if each not in self.why_not}
+        for each in placed:
+            lane.unplaced.pop(each)
+        return placed, {each: self.why_not[each] for each in lane.unplaced}
+
+
+class NotedConsumer:
+    """Notes where it was told to read."""
+
+    def __init__(self) -> None:
+        self.rewound: list[Positions] = []
+        self.resumed: list[set[TopicPartition]] = []
+
+    async def rewind(self, positions: Positions) -> None:
+        self.rewound.append(dict(positions))
+
+    def resume_partitions(self, partitions: set[TopicPartition]) -> None:
+        self.resumed.append(partitions)
+
+
+def send_event_of(campaign_id: str, number: int) -> bytes:
+    return orjson.dumps(send_event(campaign_id, int(NOW * 1000) + number, "SUCCESS"))
+
+
+class Rig:
+    """Lanes, and everything that they touch."""
+
+    def __init__(self) -> None:
+        self.assignor = LaneAssignor(2, "events", "keyed")
+        self.assignor.sources = 2
+        self.assignor.peers = {0: "http://other", 1: "http://self"}
+        self.opening = BenchOpening()
+        self.consumer = NotedConsumer()
+        self.crashes: list[BaseException] = []
+        self.rebalances = 0
+        self.losses: list[str] = []
+        self.lanes = Lanes(
+            self.assignor,
+            cast("Opening", self.opening),
+            interval=0.005,
+            park_timeout=1.0,
+            flushed=lambda: None,
+            crashed=self.crashes.append,
+            rebalanced=self._rebalanced,
+            lost=self.losses.append,
+        )
+        self.lanes.consumer = cast("BatchConsumer", self.consumer)
+
+    def _rebalanced(self) -> None:
+        self.rebalances += 1
+
+    @property
+    def bench(self) -> Bench:
+        """The lane that was opened last."""
+        return self.opening.benches[-1]
+
+    async def opened(self, times: int) -> None:
+        """Wait until the lane was opened so many times and is ready."""
+
+        async def are() -> bool:
+            return len(self.opening.benches) == times and 1 in self.lanes.ready()
+
+        await until(are)
+
+    async def written(self) -> None:
+        """Wait until the lane that was opened last has written something, and all it was given."""
+
+        async def has() -> bool:
+            lane = self.bench.lane
+            return bool(self.bench.writer.written) and lane.committed == {
+                each: at.offset for each, at in lane.positions.items()
+            }
+
+        await until(has)
+
+
+@asynccontextmanager
+async def rig() -> AsyncIterator[Rig]:
+    made = Rig()
+    yield made
+    await made.lanes.stop()
+    assert made.crashes == []
+
+
+async def test_what_the_group_gives_is_opened_and_read_from_where_it_stands() -> None:
+    async with rig() as made:
+        joined = [made.lanes.joined]
+        await made.lanes.assign(SHARE, 1)
+        assert [*joined, made.lanes.joined] == [False, True]
+        assert made.lanes.assigned() == {1: SHARE}
+        await made.opened(1)
+        assert made.assignor.held == {1}
+        assert made.lanes.positions() == {SOURCE: Position(0), KEYED: Position(0)}
+        assert made.lanes.peers() == {0: "http://other"}
+        assert made.lanes.partitions() == 2
+        assert made.consumer.rewound == [{SOURCE: Position(0), KEYED: Position(0)}]
+        assert made.consumer.resumed == [SHARE]
+
+
+async def test_a_lane_that_is_lost_is_opened_anew() -> None:
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        for times in (1, 2, 3):
+            await made.opened(times)
+            bench = made.bench
+            bench.writer.fail()
+            await bench.take(SOURCE, b"nonsense")
+            await made.opened(times + 1)
+            assert bench.writer.closed
+        assert made.consumer.rewound[-1] == {SOURCE: Position(0), KEYED: Position(0)}
+
+
+def _async(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        return condition()
+
+    return holds
+
+
+async def test_a_lane_that_never_gets_to_write_is_opened_ever_more_rarely(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses = (0.0, 0.001, 0.002)
+    waited: list[int] = []
+
+    def pause(attempt: int) -> float:
+        waited.append(attempt)
+        return pauses[min(attempt, 2)]
+
+    monkeypatch.setattr("streams.engine.tasks.manager._pause", pause)
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        for times in (1, 2, 3):
+            await made.opened(times)
+            made.bench.writer.fail()
+            await made.bench.take(SOURCE, b"nonsense")
+        await made.opened(4)
+        assert waited == [0, 1, 2]
+        await made.bench.take(SOURCE, b"nonsense")
+        await until(_async(lambda: made.bench.lane.has_written))
+        made.bench.writer.fail()
+        await made.bench.take(SOURCE, b"nonsense")
+        await made.opened(5)
+        assert waited == [0, 1, 2], "it had written: that was no attempt in vain"
+
+
+async def test_opening_is_tried_until_it_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.engine.tasks.manager.RETRY_AFTER", (0.0,))
+    async with rig() as made:
+        made.opening.failures = [LaneLostError("no"), KafkaConnectionError("no"), OSError("no")]
+        await made.lanes.assign(SHARE, 1)
+        await made.opened(1)
+        assert made.opening.failures == []
+
+
+async def test_a_lane_that_stays_is_kept() -> None:
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        await made.opened(1)
+        await made.bench.take(SOURCE, b"nonsense")
+        await made.lanes.revoked()
+        assert made.rebalances == 1
+        await made.bench.take(SOURCE, b"left out")
+        assert made.bench.writer.take().offsets[SOURCE].offset == 1
+        await made.lanes.assign(SHARE, 2)
+        await made.bench.take(SOURCE, b"nonsense")
+
+        async def written() -> bool:
+            return bool(made.bench.writer.written)
+
+        await until(written)
+        assert len(made.opening.benches) == 1
+
+
+async def test_a_lane_that_is_kept_waits_for_source_partitions_that_are_new() -> None:
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        await made.opened(1)
+        await made.lanes.revoked()
+        clock, now = made.bench.lane.partition.table.clock, made.bench.now
+        for feeder in range(2):
+            clock.hear(feeder, 5_000, now)
+        made.assignor.sources = 3
+        await made.lanes.assign(SHARE, 2)
+        assert not clock.advance(now, 0)
+        clock.hear(2, 4_000, now)
+        assert clock.advance(now, 0)
+        assert clock.event_time == 4_000
+
+
+async def test_a_lane_that_others_may_have_had_is_opened_anew() -> None:
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        await made.opened(1)
+        await made.lanes.revoked()
+        await made.lanes.assign(SHARE, 3)
+        await made.opened(2)
+        assert made.opening.benches[0].writer.closed
+
+
+async def test_a_lane_that_goes_to_others_is_let_go() -> None:
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        await made.opened(1)
+        await made.lanes.revoked()
+        await made.lanes.assign([], 2)
+        assert made.bench.writer.closed
+        assert made.lanes.ready() == {}
+        assert made.assignor.held == set()
+
+
+async def test_a_lane_that_cannot_be_flushed_is_not_kept() -> None:
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        await made.opened(1)
+        await made.bench.take(SOURCE, b"nonsense")
+        made.bench.lane.parked = True  # before its own task can flush
+        made.bench.writer.fail()
+        await made.lanes.revoked()
+        assert made.lanes.ready() == {}
+        await made.lanes.assign(SHARE, 2)
+        await made.opened(2)
+
+
+async def test_a_rebalance_waits_for_no_lane_that_is_being_opened() -> None:
+    async with rig() as made:
+        made.opening.failures = [OSError("no")] * 1000
+        await made.lanes.assign(SHARE, 1)
+        await asyncio.wait_for(made.lanes.revoked(), 10)
+        made.opening.failures = []
+        await made.lanes.assign(SHARE, 2)
+        await made.opened(1)
+
+
+async def test_a_rebalance_waits_for_all_that_are_being_opened_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the brokers away each takes seconds to let go of them."""
+    made = Rig()
+    ending: list[int] = []
+    ended: list[int] = []
+
+    async def never(number: int, *_: object) -> Lane:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ending.append(number)
+            await asyncio.sleep(0.01)
+            ended.append(len(ending))
+        raise AssertionError
+
+    monkeypatch.setattr(made.opening, "open", never)
+    await made.lanes.assign({SOURCE, SOURCE._replace(partition=0)}, 1)
+    await asyncio.sleep(0)
+    await made.lanes.revoked()
+    assert ended == [2, 2]
+
+
+@pytest.mark.parametrize("then", ["it is opened", "it fails"])
+async def test_a_cancellation_that_aiokafka_swallows_ends_an_opening_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    """Two workers that have the same lane would fence each other for ever."""
+    made = Rig()
+    opening = asyncio.Event()
+    opened = made.opening.open
+
+    async def swallow(*of: Any) -> Lane:
+        if not opening.is_set():
+            opening.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            if then == "it fails":
+                raise OSError("closed")
+        return await opened(*of)
+
+    monkeypatch.setattr(made.opening, "open", swallow)
+    await made.lanes.assign(SHARE, 1)
+    await asyncio.wait_for(opening.wait(), 10)
+    await asyncio.wait_for(made.lanes.revoked(), 10)
+    await asyncio.sleep(0.05)
+    assert not made.lanes.ready()
+    assert all(bench.writer.closed for bench in made.opening.benches)
+    assert len(made.opening.benches) == (then == "it is opened")
+
+
+async def test_batches_of_others_are_left_out() -> None:
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        await made.opened(1)
+        foreign = SOURCE._replace(partition=0)
+        await made.lanes.take(made.bench.batch(foreign, b"x"))
+        await made.lanes.take(made.bench.batch(SOURCE._replace(partition=3), b"x"))
+        await made.lanes.take(made.bench.batch(SOURCE, b"nonsense"))
+        assert made.lanes.positions()[SOURCE].offset == 1
+
+
+async def test_stopping_writes_everything_down_and_lets_go() -> None:
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        await made.opened(1)
+        made.bench.writer.written.clear()
+        await made.bench.take(SOURCE, b"nonsense")
+        await made.lanes.stop()
+        assert made.bench.writer.take().offsets[SOURCE].offset == 1
+        assert made.bench.writer.closed
+        assert made.lanes.ready() == {}
+
+
+async def test_after_an_error_that_nobody_expected_the_lane_is_opened_anew() -> None:
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        await made.opened(1)
+        made.bench.writer.failure = RuntimeError("out of the blue")
+        await made.bench.take(SOURCE, b"nonsense")
+        await made.opened(2)
+        assert made.losses == ["input"]
+        await made.bench.take(SOURCE, b"nonsense")
+        await made.written()
+
+
+async def test_what_another_version_wrote_is_told() -> None:
+    made = Rig()
+    made.opening.failures = [FormatError("of tomorrow")]
+    await made.lanes.assign(SHARE, 1)
+
+    async def told() -> bool:
+        return [str(each) for each in made.crashes] == ["of tomorrow"]
+
+    await until(told)
+    await made.lanes.stop()
+    assert len(made.crashes) == 1, "it is told once, and the stop is as any other"
+
+
+POISON = b'{"poison":1}'
+
+
+@pytest.fixture
+def poison(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let one record make the counting of its batch fail."""
+    count = SourcePartition.count
+
+    def fail(
+        self: SourcePartition, values: Sequence[bytes | None], broker_time: int, tally: Tally
+    ) -> list[Rejected]:
+        counted = count(self, values, broker_time, tally)
+        if POISON in values:
+            raise OverflowError("poison")
+        return counted
+
+    monkeypatch.setattr(SourcePartition, "count", fail)
+
+
+def dead(writes: Writes) -> list[tuple[bytes | None, bytes, bytes]]:
+    """Value, reason and offset of each dead letter."""
+    letters = writes.records.get(TopicPartition("dead", 0), [])
+    return [
+        (each.value, dict(each.headers)["reason"], dict(each.headers)["source-offset"])
+        for each in letters
+    ]
+
+
+@pytest.mark.usefixtures("poison")
+async def test_a_record_that_cannot_be_processed_costs_one_opening() -> None:
+    values = [send_event_of("a", n) for n in range(7)] + [POISON] + [send_event_of("a", 8)]
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        await made.opened(1)
+        await made.bench.take(SOURCE, *values)
+        await made.opened(2)
+        assert made.losses == ["input"]
+        assert made.opening.benches[0].writer.written == []
+        # The same again, as it was not committed; and more of it.
+        await made.bench.take(SOURCE, *values)
+        await made.bench.take(SOURCE, POISON, *values[:2], POISON)
+        await made.written()
+        assert made.losses == ["input"]
+        written = made.bench.writer.written
+        assert [each for writes in written for each in dead(writes)] == [
+            (POISON, b"unprocessable", at) for at in (b"7", b"9", b"12")
+        ]
+        assert made.bench.gauges.events == 10
+        assert written[-1].offsets[SOURCE].offset == 13
+
+
+async def test_a_block_that_cannot_be_processed_costs_one_opening(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    apply = CampaignPartition.apply
+
+    def fail(self: CampaignPartition, block: Block, offset: int, now: float) -> None:
+        if offset == 1:
+            # A trial does not show it: there the offset is another one.
+            raise OverflowError("poison")
+        apply(self, block, offset, now)
+
+    monkeypatch.setattr(CampaignPartition, "apply", fail)
+    value = encode(Block(BLOCK_VERSION, {0: 1}, 1, [window_counts(0, {"a": counts({"SENT": 1})})]))
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        await made.opened(1)
+        await made.bench.take(KEYED, value, value, value)
+        await made.opened(2)
+        await made.bench.take(KEYED, value, value, value)
+        await made.written()
+        assert made.losses == ["input"]
+        (writes,) = made.bench.writer.written
+        assert dead(writes) == [(value, b"unprocessable", b"1")]
+        (cell,) = [cell for _, cell in all_cells(made.bench.lane.partition.table, 0)]
+        assert sum(cell.sends.values()) == 2
+        state = state_of(writes.records[STATE])
+        assert state["unprocessable"] == b"[1]"
+
+
+async def test_of_a_block_only_what_fails_becomes_a_dead_letter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    apply = CampaignPartition.apply
+
+    def fail(self: CampaignPartition, block: Block, offset: int, now: float) -> None:
+        if any("poison" in window.campaigns for window in block.windows):
+            raise OverflowError("poison")
+        apply(self, block, offset, now)
+
+    monkeypatch.setattr(CampaignPartition, "apply", fail)
+    campaigns = {name: counts({"SENT": 2, "LOST": 1}) for name in ("a", "poison", "b")}
+    mixed = [window_counts(0, campaigns), window_counts(60, campaigns)]
+    value = encode(Block(BLOCK_VERSION, {0: 1}, 1, mixed))
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        await made.opened(1)
+        await made.bench.take(KEYED, value)
+        await made.opened(2)
+        await made.bench.take(KEYED, value, value)
+        await made.written()
+        assert made.losses == ["input"]
+        table = made.bench.lane.partition.table
+        for start in (0, 60):
+            counted = {name: sum(cell.sends.values()) for name, cell in all_cells(table, start)}
+            assert counted == {"a": 6, "b": 6}
+        letters = [each for writes in made.bench.writer.written for each in dead(writes)]
+        assert [(reason, at) for _, reason, at in letters] == [
+            (b"unprocessable", b"0"),
+            (b"unprocessable", b"1"),
+        ]
+        for bad, *_ in letters:
+            assert sorted(rows_of(decode(bad or b"").windows).values()) == [1, 1, 2, 2]
+
+
+async def test_dead_letters_that_are_refused_twice_are_bare() -> None:
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        for times in (1, 2):
+            await made.opened(times)
+            dead_letters = TopicPartition("dead", 0)
+            made.bench.writer.failure = RefusedError.of(dead_letters, MessageSizeTooLargeError())
+            await made.bench.take(SOURCE, b"nonsense")
+        await made.opened(3)
+        assert made.losses == ["input", "input"]
+        assert made.opening.benches[0].job.limits.outdated
+        await made.bench.take(SOURCE, b"nonsense")
+        await made.written()
+        (writes,) = made.bench.writer.written
+        assert dead(writes) == [(b"", b"not-json", b"0")]
+
+
+async def test_a_lost_lane_stays_visible_and_is_named_when_it_stays_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        assert made.lanes.committed() == dict.fromkeys(SHARE)
+        assert made.lanes.waiting() == ["reading back the state of partition 1"]
+        await made.opened(1)
+        await made.bench.take(SOURCE, b"nonsense")
+        await made.written()
+        assert (made.lanes.waiting(), made.lanes.committed()) == ([], {SOURCE: 1, KEYED: 0})
+        made.opening.failures = [KafkaConnectionError("broker 3 is away")] * 99
+        made.bench.writer.fail()
+        await made.bench.take(SOURCE, b"nonsense")
+        await until(_async(lambda: not made.lanes.ready()))
+        assert (made.lanes.waiting(), made.lanes.committed()) == ([], {SOURCE: 1, KEYED: 0})
+        monkeypatch.setattr(under_test, "REOPENED_WITHIN", 0.0)
+        await until(_async(lambda: "broker 3 is away" in "".join(made.lanes.waiting())))
+        (said,) = made.lanes.waiting()
+        assert said.startswith("partition 1 waits: it cannot be opened")
+        made.opening.failures = []
+        await made.opened(2)
+        await until(_async(lambda: not made.lanes.waiting()))
+        await made.lanes.assign(set(), 2)
+        assert made.lanes.committed() == {}
+
+
+async def test_what_cannot_be_read_is_said_and_read_as_soon_as_it_can_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.engine.tasks.manager.LOOK_EVERY", 0.01)
+    async with rig() as made:
+        await made.lanes.assign(SHARE, 1)
+        await made.opened(1)
+        assert made.lanes.unreadable() == []
+        made.opening.why_not = {SOURCE: "topic events does not exist"}
+        made.bench.lane.unplaced[SOURCE] = 7
+
+        async def is_said() -> bool:
+            return made.lanes.unreadable() == ["topic events does not exist"]
+
+        await until(is_said)
+        assert made.lanes.positions() == {KEYED: Position(0)}, "a rebalance must not place it"
+        assert made.lanes.committed() == {KEYED: 0}, "there is nothing to be behind of"
+        made.opening.why_not = {}
+
+        async def is_read() -> bool:
+            return made.lanes.unreadable() == [] and SOURCE in made.lanes.positions()
+
+        await until(is_read)
+        assert made.consumer.rewound[-1] == {SOURCE: Position(0)}
+        assert made.consumer.resumed[-1] == {SOURCE}
+
+
+async def test_a_group_that_gets_no_source_says_so() -> None:
+    async with rig() as made:
+        made.assignor.sources = 0
+        assert made.lanes.unreadable() == []
+        await made.lanes.assign(set(), 1)
+        (reason,) = made.lanes.unreadable()
+        assert "topic events (topics.source) does not exist" in reason

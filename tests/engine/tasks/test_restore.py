@@ -1,0 +1,191 @@
+"""What opening a lane makes of a state topic with a record that is broken."""
+
+import asyncio
+import contextlib
+import re
+import time
+from dataclasses import dataclass, field
+from typing import Any, cast
+from uuid import UUID
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import GroupCoordinatorNotAvailableError
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from streams.domain.campaigns import Campaigns
+from streams.domain.deliveries import Delivery
+from streams.domain.pages import Window
+from streams.domain.sources import Intake
+from streams.domain.table import CLOCK_KEY, page_key
+from streams.engine.cluster.message_limits import MessageLimits
+from streams.engine.consume.positions import POSITIONS_KEY, Position, as_committed
+from streams.engine.produce.writer import LaneLostError, Writer
+from streams.engine.tasks.context import Job, Topics
+from streams.engine.tasks.isolation import Isolation
+from streams.engine.tasks.logs import LogFinder
+from streams.engine.tasks.restore import Opening
+from streams.engine.tasks.task import Lane
+from streams.errors import FormatError
+from tests.support.brokers import KafkaBroker, RunningBroker
+from tests.support.lanes import Gauges, KeepingWriter
+from tests.support.partitions import WATCH, counts, window_counts
+from tests.support.topics import create_topic
+
+LANE = 1
+WITHIN_S = 30.0
+CLOCK = {"format": 4, "size": 60, "event_time": 5, "feeders": {"0": 5}, "unsettled": {}}
+
+
+def page() -> bytes:
+    """A page of window 0 with one campaign."""
+    window = Window(0)
+    window.add(window_counts(0, {"c": counts({"SUCCESS": 1})}), late=False)
+    ((_, value),) = window.settle()
+    assert value is not None
+    return value
+
+
+def delivery(delivery_id: str = "d", **change: Any) -> bytes:
+    fields: dict[str, Any] = {
+        "delivery_id": delivery_id,
+        "webhook_id": "a.1",
+        "receiver": "ops",
+        "campaign_id": "c",
+        "alert_id": "a",
+        "sequence": 1,
+        "body": "{}",
+        "created_at": 0.0,
+        "next_attempt_at": 0.0,
+    }
+    return orjson.dumps({**fields, **change})
+
+
+DELIVERY_KEY = orjson.dumps(("delivery", "c", "d"))
+RECEIVER_KEY = orjson.dumps(("receiver", "ops"))
+ALERT_KEY = orjson.dumps(("alert", "c", "a"))
+
+
+@dataclass
+class State:
+    """The state topic of a test, and a worker's way to open lane 1 with it."""
+
+    broker: RunningBroker
+    prefix: str
+    records: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+
+    async def write(self, *records: tuple[bytes, bytes | None]) -> None:
+        roles = {"events": 2, "keyed": 2, "state": 2, "alerts": 1, "dead": 1}
+        for role, partitions in roles.items():
+            await create_topic(self.broker.address, f"{self.prefix}-{role}", partitions)
+        async with AIOKafkaProducer(bootstrap_servers=self.broker.address) as producer:
+            for key, value in records:
+                await producer.send_and_wait(f"{self.prefix}-state", value, key, LANE)
+
+    async def open(self) -> Lane:
+        prefix = self.prefix
+        roles = ("events", "keyed", "state", "alerts", "dead")
+        source, keyed, state, alerts, dead = (f"{prefix}-{role}" for role in roles)
+        topics = Topics(source, keyed, state, alerts, dead, 1, 1)
+        logs = LogFinder({"bootstrap_servers": self.broker.address}, topics)
+        intake = Intake(WATCH.windows, max_record_bytes=2000)
+        job = Job(
+            topics, True, intake, WATCH, time.time, Gauges(), Campaigns(2), MessageLimits({}, ())
+        )
+        opening = Opening(
+            job,
+            {"bootstrap_servers": self.broker.address},
+            logs,
+            self.prefix,
+            lambda _: cast("Writer", KeepingWriter()),
+            exactly_once=False,
+            progress=lambda lane, at, end: None,  # noqa: ARG005 - nobody asks
+        )
+        read = [TopicPartition(f"{self.prefix}-{role}", LANE) for role in ("events", "keyed")]
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                while True:
+                    # A new broker has no coordinator for groups yet; lanes are opened again then.
+                    with contextlib.suppress(GroupCoordinatorNotAvailableError):
+                        return await opening.open(LANE, read, 2, Isolation())
+                    await asyncio.sleep(0.1)
+        finally:
+            await logs.close()
+
+
+@pytest.fixture
+def state(broker: RunningBroker, unique: str) -> State:
+    return State(broker, unique)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        pytest.param(DELIVERY_KEY, b"{", id="delivery, no JSON"),
+        pytest.param(DELIVERY_KEY, delivery(attempts="many"), id="delivery, wrong type"),
+        pytest.param(DELIVERY_KEY, b"{}", id="delivery, fields missing"),
+        pytest.param(DELIVERY_KEY, delivery("another"), id="delivery, another one"),
+        pytest.param(RECEIVER_KEY, b'{"status": "gone"}', id="receiver, wrong word"),
+        pytest.param(ALERT_KEY, b"\xff", id="alert, no JSON"),
+        pytest.param(ALERT_KEY, b"{}", id="alert, fields missing"),
+        pytest.param(CLOCK_KEY, b"[]", id="clock, no object"),
+        pytest.param(CLOCK_KEY, b'{"format": 4}', id="clock, fields missing"),
+        pytest.param(CLOCK_KEY, orjson.dumps({**CLOCK, "size": 0}), id="clock, size 0"),
+        pytest.param(CLOCK_KEY, orjson.dumps({**CLOCK, "format": 99}), id="clock, format"),
+        pytest.param(POSITIONS_KEY, b"[[1]]", id="positions, wrong type"),
+        pytest.param(POSITIONS_KEY, b"", id="positions, empty"),
+        pytest.param(page_key(0, 0), page()[:-1], id="page, cut off"),
+        pytest.param(page_key(0, 0), b"\x00", id="page, no page"),
+        pytest.param(b"x", b"x", id="key, no JSON"),
+        pytest.param(b"", b"x", id="key, none"),
+        pytest.param(b'["unknown", 1]', b"x", id="key, of another kind"),
+    ],
+)
+async def test_a_broken_record_is_named(state: State, key: bytes, value: bytes) -> None:
+    await state.write((CLOCK_KEY, orjson.dumps(CLOCK)), (key, value))
+
+    with pytest.raises(FormatError) as raised:
+        await state.open()
+
+    said = str(raised.value)
+    assert said.startswith(f"{state.prefix}-state-{LANE}, offset 1, key {key!r}: ")
+    assert re.search(r"docs/operations\.md", said)
+
+
+async def test_a_record_that_was_replaced_may_be_broken(state: State) -> None:
+    await state.write(
+        (DELIVERY_KEY, b"broken"),
+        (CLOCK_KEY, b"broken"),
+        (ALERT_KEY, b"broken"),
+        (page_key(0, 0), page()),
+        (CLOCK_KEY, orjson.dumps(CLOCK)),
+        (DELIVERY_KEY, delivery()),
+        (ALERT_KEY, None),
+    )
+
+    lane = await state.open()
+
+    (kept,) = lane.partition.deliveries.deliveries()
+    assert kept == Delivery("d", "a.1", "ops", "c", "a", 1, "{}", 0.0, 0.0)
+    assert len(lane.partition.table) == 1
+    await lane.close()
+
+
+@pytest.mark.kafka  # the embedded broker keeps no metadata of offsets
+async def test_state_that_is_gone_is_named(kafka: KafkaBroker, unique: str) -> None:
+    state = State(RunningBroker("kafka", kafka.address), unique)
+    await state.write()
+    source = TopicPartition(f"{state.prefix}-events", LANE)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=state.broker.address, group_id=state.prefix, enable_auto_commit=False
+    )
+    async with consumer:
+        consumer.assign([source])
+        await consumer.commit({source: OffsetAndMetadata(7, "")})
+        lane = await state.open()
+        assert lane.positions[source].offset == 7, "where an operator wants it to begin"
+        await lane.close()
+        await consumer.commit({source: as_committed(Position(7, 0, UUID(int=1), 0))})
+    with pytest.raises(LaneLostError, match=r"-state .*-events-1 up to offset 7.*operations\.md"):
+        await state.open()

@@ -1,0 +1,825 @@
+"""What a lane reads, and what it writes at once. Its campaigns are those of partition 1 of 2."""
+
+import asyncio
+import contextlib
+import gc
+import weakref
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from uuid import UUID
+
+import orjson
+import pytest
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from streams.domain import blocks, transitions
+from streams.domain.blocks import partition_of
+from streams.engine.consume.positions import (
+    Position,
+    as_committed,
+    from_committed,
+    read_positions,
+    write_positions,
+)
+from streams.engine.consume.transport import Batch, Place
+from streams.engine.produce.writer import LaneLostError, WriteError, Writes
+from streams.engine.tasks import task as under_test
+from streams.engine.tasks.isolation import UnprocessableError
+from streams.engine.tasks.logs import Cause, Loss
+from streams.engine.tasks.offsets import FAR_BEHIND, Progress
+from streams.engine.tasks.task import CATCH_UP_INTERVAL
+from streams.errors import FormatError
+from tests.support.lanes import KEYED, NOW, SOURCE, STATE, TOPICS, Bench, record, state_of
+from tests.support.mixture import send_event
+
+MS = int(NOW * 1000)
+HERE = next(name for name in "abcdef" if partition_of(name, 2) == 1)
+THERE = next(name for name in "abcdef" if partition_of(name, 2) == 0)
+
+
+def send(campaign_id: str = HERE, status: str = "SUCCESS", time: int = MS) -> bytes:
+    return orjson.dumps(send_event(campaign_id, time, status, delivery_type="EMAIL"))
+
+
+async def test_source_records_become_blocks_and_offsets_in_one_write() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, send(HERE), send(THERE), send(HERE, time=MS - 60_000))
+    assert bench.writer.written == []
+    await bench.lane.hand_over()
+    writes = bench.writer.take()
+    assert {(p.topic, p.partition) for p in writes.records} == {("keyed", 0), ("keyed", 1)}
+    (here,) = writes.records[KEYED]
+    block = blocks.decode(here.value or b"")
+    assert block.event_times == {1: MS}
+    assert [each.campaigns for each in block.windows] == [[HERE], [HERE]]
+    assert writes.offsets == {SOURCE: as_committed(Position(3, MS))}
+    assert bench.lane.committed == {SOURCE: 3, KEYED: 0}
+    assert bench.gauges.events == 3
+
+
+async def test_blocks_become_windows_that_are_recovered_from_the_log() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, send(), send())
+    await bench.lane.hand_over()
+    (block,) = bench.writer.take().records[KEYED]
+    await bench.take(KEYED, block.value, gap=1)
+    await bench.lane.hand_over()
+    writes = bench.writer.take()
+    start = bench.lane.partition.watch.windows.start_of(MS)
+    (clock,) = state_of(writes.records[STATE]).values()
+    assert orjson.loads(clock or b"")["unsettled"] == {str(start): [1, None]}
+    assert writes.offsets == {KEYED: OffsetAndMetadata(2, "")}
+    assert len(writes.records) == 1
+
+
+async def test_a_window_is_written_when_it_is_closed_and_quiet() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, send())
+    await bench.settle()
+    await bench.lane.hand_over()
+    assert bench.writer.take().offsets == {KEYED: OffsetAndMetadata(1, "")}
+    bench.now += bench.lane.partition.watch.idle_timeout + 100
+    await bench.lane.tick()
+    writes = bench.writer.take()
+    start = bench.lane.partition.watch.windows.start_of(MS)
+    state = state_of(writes.records[STATE])
+    assert list(state) == [f"page {start} 0", "clock"]
+    assert orjson.loads(state["clock"] or b"")["unsettled"] == {}
+    assert writes.offsets == {}
+
+
+@pytest.mark.parametrize("hop", [True, False])
+async def test_many_campaigns_are_evaluated_in_several_turns(
+    monkeypatch: pytest.MonkeyPatch, hop: bool
+) -> None:
+    monkeypatch.setattr(under_test, "EVALUATED_AT_ONCE", 10)
+    bench = Bench(hop=hop)
+    names = [f"c{n}" for n in range(200) if partition_of(f"c{n}", 2) == 1][:60]
+    await bench.take(SOURCE, *(send(name, "FAILURE") for name in names for _ in range(60)))
+    if hop:
+        await bench.settle()
+    async with turns_of_others() as turns:
+        await bench.lane.tick()
+    assert len(turns) >= 4
+    decided = [each.data.campaign_id for each in bench.gauges.transitions]
+    assert sorted(decided) == sorted(names)
+    alerts = [r for p, each in bench.writer.take().records.items() if "alerts" in p for r in each]
+    assert len(alerts) == len(names)
+
+
+async def test_blocks_wait_while_campaigns_are_evaluated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(under_test, "EVALUATED_AT_ONCE", 1)
+    bench = Bench()
+    names = [f"c{n}" for n in range(20) if partition_of(f"c{n}", 2) == 1]
+    await bench.take(SOURCE, *(send(name, "FAILURE") for name in names for _ in range(60)))
+    await bench.lane.hand_over()
+    (record,) = bench.writer.take().records[KEYED]
+    await bench.take(KEYED, record.value)
+    reading = asyncio.create_task(_read_again_and_again(bench, record.value))
+    await asyncio.wait_for(bench.lane.tick(), 5.0)
+    writes = bench.writer.take()
+    assert sum(len(each) for p, each in writes.records.items() if "alerts" in p) == len(names)
+    assert writes.offsets[KEYED].offset <= 2
+    reading.cancel()
+    assert bench.lane.positions[KEYED].offset < 10
+
+
+async def _read_again_and_again(bench: Bench, block: bytes | None) -> None:
+    while True:
+        await bench.take(KEYED, block)
+        await asyncio.sleep(0)
+
+
+async def test_without_a_hop_what_comes_while_campaigns_are_evaluated_is_written_with_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(under_test, "EVALUATED_AT_ONCE", 1)
+    bench = Bench(hop=False)
+    bench.now += 3_600
+    await bench.take(SOURCE, *(send(f"c{n}", "FAILURE") for n in range(5) for _ in range(60)))
+    await bench.take(SOURCE, send("c5", time=MS + 3_600_000))
+    ticking = asyncio.create_task(bench.lane.tick())
+    await asyncio.sleep(0)
+    assert not ticking.done()
+    # Once the others are added the first window is over: these two are late.
+    await bench.take(SOURCE, send("c1"), send("c2"))
+    await ticking
+    writes = bench.writer.take()
+    assert writes.offsets[SOURCE].offset == 303
+    added = [blocks.decode(each.value or b"") for each in writes.records[KEYED]]
+    assert [sum(counts.events for counts in block.windows) for block in added] == [301, 2]
+    table = bench.lane.partition.table
+    kept = sum(counts.events for start in table.starts() for counts in table.counts(start))
+    assert kept == 303
+    assert table.late_events == 2
+    clock = state_of(writes.records[STATE])["clock"]
+    assert list(orjson.loads(clock or b"")["unsettled"].values()) == [[0, 1], [0, None]]
+
+
+async def test_blocks_are_added_in_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "BLOCK_BYTES_AT_ONCE", 1)
+    bench = Bench()
+    await bench.take(SOURCE, send(), send())
+    await bench.lane.hand_over()
+    (record,) = bench.writer.take().records[KEYED]
+    async with turns_of_others() as turns:
+        taking = asyncio.create_task(bench.take(KEYED, *[record.value] * 10))
+        await asyncio.sleep(0)
+        # What is flushed meanwhile is what was added by then.
+        await bench.lane.hand_over()
+        await taking
+    assert len(turns) >= 8
+    committed = bench.writer.take().offsets[KEYED].offset
+    assert 0 < committed < 10
+    await bench.lane.hand_over()
+    assert bench.writer.take().offsets[KEYED].offset == 10
+    start = bench.lane.partition.watch.windows.start_of(MS)
+    assert bench.lane.partition.table.events(HERE, start) == 20
+
+
+@contextlib.asynccontextmanager
+async def turns_of_others() -> AsyncIterator[list[None]]:
+    """Lend the turns that others have had of the event loop meanwhile."""
+    turns: list[None] = []
+
+    async def take_turns() -> None:
+        while True:
+            await asyncio.sleep(0)
+            turns.append(None)
+
+    task = asyncio.create_task(take_turns())
+    yield turns
+    task.cancel()
+
+
+async def test_nothing_read_nothing_written() -> None:
+    bench = Bench()
+    await bench.lane.hand_over()
+    bench.now += 10
+    await bench.lane.tick()
+    assert bench.writer.written == []
+
+
+async def test_records_that_cannot_be_counted_are_put_aside_with_their_offsets() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, b"nonsense", send(), None, b"x" * 3000)
+    await bench.lane.hand_over()
+    writes = bench.writer.take()
+    dead = writes.records[SOURCE._replace(topic="dead", partition=0)]
+    assert [each.value for each in dead] == [b"nonsense", None, b"x" * 3000]
+    headers = dict(dead[1].headers)
+    assert headers.pop("detail")
+    assert headers == {
+        "trace": b"1",
+        "reason": b"not-json",
+        "source-topic": b"events",
+        "source-partition": b"1",
+        "source-offset": b"2",
+        "failed-at": b"2026-09-21T14:13:20Z",
+    }
+    assert dead[1].key == b"key"
+    assert KEYED in writes.records
+    assert writes.offsets[SOURCE].offset == 4
+    assert [each.reason for each in bench.gauges.rejections] == [
+        "not-json",
+        "not-json",
+        "too-large",
+    ]
+
+
+async def test_what_is_no_block_is_put_aside_with_its_own_offset() -> None:
+    bench = Bench()
+    await bench.take(KEYED, b"nonsense")
+    await bench.lane.tick()
+    writes = bench.writer.take()
+    (dead,) = writes.records[SOURCE._replace(topic="dead", partition=0)]
+    assert dict(dead.headers)["reason"] == b"not-a-block"
+    assert dict(dead.headers)["source-topic"] == b"keyed"
+    assert writes.offsets == {KEYED: OffsetAndMetadata(1, "")}
+
+
+async def test_a_batch_that_does_not_follow_loses_the_lane() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, send())
+    await bench.take(SOURCE, send(), start=5)
+    with pytest.raises(LaneLostError, match="read from 5, not from 1"):
+        await bench.lane.tick()
+    with pytest.raises(LaneLostError):
+        await bench.lane.hand_over()
+    assert bench.writer.written == [], "what it has cannot be trusted"
+
+
+@pytest.mark.parametrize("start", [0, 3])
+async def test_a_batch_from_before_a_rewind_is_left_out(start: int) -> None:
+    bench = Bench()
+    bench.lane.place({SOURCE: Place(1, 0)})
+    await bench.take(SOURCE, send(), start=start, turn=0)
+    await bench.lane.hand_over()
+    assert bench.writer.written == []
+    await bench.take(SOURCE, send(), turn=1)
+    await bench.lane.hand_over()
+    assert bench.writer.take().offsets[SOURCE].offset == 1
+
+
+async def test_a_parked_lane_takes_nothing() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, send())
+    bench.lane.parked = True
+    await bench.take(SOURCE, send())
+    await bench.lane.hand_over()
+    assert bench.writer.take().offsets[SOURCE].offset == 1
+
+
+async def test_a_flush_that_fails_loses_the_lane_for_good() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, send())
+    bench.writer.fail()
+    with pytest.raises(WriteError, match="the broker is gone"):
+        await bench.lane.hand_over()
+    bench.writer.failure = None
+    await bench.take(SOURCE, send())
+    assert bench.lane.positions[SOURCE].offset == 1
+    for _ in range(2):
+        with pytest.raises(LaneLostError, match="the broker is gone"):
+            await bench.lane.tick()
+    assert bench.writer.written == []
+    assert bench.lane.committed[SOURCE] == 0
+    assert bench.gauges.flushes == 0
+
+
+async def test_a_flush_that_is_broken_off_loses_the_lane_too() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, send())
+    bench.writer.failure = asyncio.CancelledError()
+    with pytest.raises(asyncio.CancelledError):
+        await bench.lane.hand_over()
+    bench.writer.failure = None
+    with pytest.raises(LaneLostError, match="CancelledError"):
+        await bench.lane.hand_over()
+    assert bench.writer.written == []
+
+
+async def test_a_failed_flush_within_take_is_told_by_the_next_tick(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 1)
+    bench = Bench()
+    bench.writer.fail()
+    await bench.take(SOURCE, send(), send(THERE))
+    with pytest.raises(WriteError):
+        await bench.lane.tick()
+
+
+async def test_a_full_lane_flushes_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 2)
+    bench = Bench()
+    await bench.take(SOURCE, send(), send())
+    assert bench.writer.written == []
+    await bench.take(SOURCE, send(THERE), send(status="FAILURE"))
+    assert bench.writer.take().offsets[SOURCE].offset == 4
+
+
+async def test_statuses_in_no_group_are_noted_when_they_are_written() -> None:
+    bench = Bench()
+    for status in ("Success", "Success", "FAILURE", "failure"):
+        await bench.take(SOURCE, send(status=status))
+    await bench.lane.tick()
+    assert bench.gauges.unrecognised_events == {"Success": 2, "failure": 1}
+
+
+async def test_a_lane_ends_when_time_turns_out_to_be_another() -> None:
+    bench = Bench()
+    clock = bench.job.clock
+    await bench.take(SOURCE, send())
+    clock.appended(STATE, clock.wall() + 3, clock.wall(), clock.wall())
+    await bench.take(SOURCE, send())
+    await bench.lane.tick()
+    assert bench.gauges.events == 2
+    clock.appended(STATE, clock.wall() + 3_600, clock.wall(), clock.wall())
+    await bench.take(SOURCE, send())
+    with pytest.raises(LaneLostError, match=r"the broker's time turned out to be \+3600 s off"):
+        await bench.lane.tick()
+    assert bench.gauges.events == 2
+
+
+async def test_the_time_of_a_log_that_the_broker_stamps_is_the_brokers() -> None:
+    """Also while nobody has said by how much the worker's clock is wrong."""
+    bench = Bench()
+    later = MS + 3_600_000
+    values = [send(time=later), send(time=later + 600_000)]
+    batch = bench.batch(SOURCE, *values)
+    stamped = [
+        record(SOURCE, n, value, timestamp=later, timestamp_type=1)
+        for n, value in enumerate(values)
+    ]
+    await bench.lane.take(batch._replace(records=stamped))
+    await bench.lane.hand_over()
+    assert [each.position for each in bench.gauges.rejections] == [1]
+
+
+async def test_a_spike_is_decided_and_written_in_one_go() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
+    await bench.settle()
+    await bench.lane.tick()
+    writes = bench.writer.take()
+    (told,) = (
+        each for p, records in writes.records.items() for each in records if p[0] == "alerts"
+    )
+    transition = transitions.decode(told.value or b"")
+    assert (transition.type, told.key) == ("campaign.alert.firing", HERE.encode())
+    state = state_of(writes.records[STATE])
+    assert sorted(key.split()[0] for key in state) == ["alert", "clock", "delivery"]
+    assert writes.offsets[KEYED].offset <= 2
+    (owed,) = bench.lane.partition.deliveries.due(bench.now)
+    assert owed.alert_id == transition.data.alert_id
+
+
+async def test_transitions_are_where_the_key_of_their_campaign_belongs() -> None:
+    """CRC-32 of the campaign's id, worked out elsewhere, over the topic's three partitions."""
+    bench = Bench()
+    homes = {"c0": 0, "c1": 2, "c2": 1, "c9": 2}
+    for name in homes:
+        await bench.take(SOURCE, *(send(name, status="FAILURE") for _ in range(60)))
+    await bench.settle()
+    await bench.lane.tick()
+    writes = bench.writer.take()
+    found = {
+        (record.key or b"").decode(): partition.partition
+        for partition, records in writes.records.items()
+        if partition.topic == "alerts"
+        for record in records
+    }
+    assert found == homes
+
+
+@pytest.mark.parametrize(("partitions", "number"), [(1, 0), (2, 1), (3, 1)])
+async def test_dead_letters_have_one_partition_a_lane_as_far_as_there_are_any(
+    partitions: int, number: int
+) -> None:
+    topics = replace(TOPICS, dead_letter_partitions=partitions)
+    bench = Bench(topics=topics)
+    await bench.take(SOURCE, b"no JSON")
+    await bench.lane.hand_over()
+    writes = bench.writer.take()
+    dead = [partition for partition in writes.records if partition.topic == "dead"]
+    assert dead == [TopicPartition("dead", number)]
+    assert set(dead) < set(bench.lane._job.written_by(1, 2))
+
+
+async def test_far_behind_a_lane_flushes_less_often() -> None:
+    bench = Bench()
+    await bench.lane.take(bench.batch(SOURCE, send())._replace(waiting=FAR_BEHIND + 1))
+    await bench.lane.tick()
+    assert bench.writer.take().offsets[SOURCE].offset == 1
+    await bench.lane.take(bench.batch(SOURCE, send())._replace(waiting=FAR_BEHIND + 1))
+    for _ in range(9):
+        bench.now += CATCH_UP_INTERVAL / 10
+        await bench.lane.tick()
+        assert bench.writer.written == []
+    bench.now += CATCH_UP_INTERVAL / 10 + 0.001
+    await bench.lane.tick()
+    assert bench.writer.take().offsets[SOURCE].offset == 2
+
+
+async def test_a_lane_that_is_up_to_date_flushes_at_every_tick() -> None:
+    bench = Bench()
+    for count in range(1, 4):
+        await bench.lane.take(bench.batch(SOURCE, send())._replace(waiting=FAR_BEHIND))
+        await bench.lane.tick()
+        assert bench.writer.take().offsets[SOURCE].offset == count
+
+
+@pytest.mark.parametrize("hop", [True, False])
+async def test_no_count_is_written_before_it_was_decided_on(hop: bool) -> None:
+    """Also not by a last flush before the lane is handed over."""
+    bench = Bench(hop=hop)
+    await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
+    if hop:
+        await bench.settle()
+    await bench.lane.hand_over()
+    writes = bench.writer.take()
+    assert {partition.topic for partition in writes.records} >= {"alerts", "state"}
+    (transition,) = bench.gauges.transitions
+    assert transition.type == "campaign.alert.firing"
+
+
+@pytest.mark.parametrize("hop", [True, False])
+async def test_figures_are_handed_over_with_the_last_counts(hop: bool) -> None:
+    bench = Bench(hop=hop)
+    for count in (60, 120):
+        await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
+        if hop:
+            await bench.settle()
+        await bench.lane.hand_over()
+        state = state_of(bench.writer.take().records[STATE])
+        (alert,) = (value for name, value in state.items() if name.startswith("alert "))
+        assert orjson.loads(alert or b"")["evidence"]["attempts"] == count
+
+
+async def test_nothing_is_delivered_that_was_not_written() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
+    await bench.settle()
+    bench.writer.fail()
+    with pytest.raises(WriteError):
+        await bench.lane.tick()
+    assert bench.lane.partition.deliveries.due(bench.now + 1000) == []
+
+
+async def test_a_source_keyed_by_campaign_has_no_hop() -> None:
+    bench = Bench(hop=False)
+    start = bench.lane.partition.watch.windows.start_of(MS)
+    for offset, since in ((2, 0), (4, 0)):
+        await bench.take(SOURCE, send(), b"nonsense")
+        await bench.lane.tick()
+        writes = bench.writer.take()
+        assert {partition.topic for partition in writes.records} == {"keyed", "state", "dead"}
+        assert writes.offsets == {SOURCE: as_committed(Position(offset, MS))}
+        (clock,) = state_of(writes.records[STATE]).values()
+        assert orjson.loads(clock or b"")["unsettled"] == {str(start): [since, None]}
+        ((_, cell),) = bench.lane.partition.table.cells(HERE, [start])
+        assert sum(cell.sends.values()) == offset // 2
+    assert bench.gauges.events == 2
+
+
+async def test_without_a_hop_a_window_begins_after_all_blocks_that_were_written() -> None:
+    bench = Bench(hop=False)
+    for minutes in (0, 60):
+        await bench.take(SOURCE, send(time=MS - 3_600_000 + minutes * 60_000))
+        await bench.lane.tick()
+    (clock,) = state_of(bench.writer.written[1].records[STATE]).values()
+    assert list(orjson.loads(clock or b"")["unsettled"].values()) == [[0, 3], [2, None]]
+
+
+async def test_a_block_of_another_version_stops_the_worker_and_loses_nothing() -> None:
+    bench = Bench()
+    await bench.take(KEYED, blocks.encode([99, "of tomorrow"]))
+    for _ in range(2):
+        with pytest.raises(FormatError, match="format 99"):
+            await bench.lane.tick()
+    assert bench.writer.written == []
+    assert bench.lane.committed[KEYED] == 0
+
+
+@pytest.mark.parametrize(("timestamp_type", "rejections"), [(0, 0), (1, 1)])
+async def test_the_brokers_time_is_taken_where_the_topic_has_it(
+    timestamp_type: int, rejections: int
+) -> None:
+    bench = Bench()
+    taken_in = MS - 3_600_000
+    late = record(SOURCE, 0, send(), timestamp=taken_in, timestamp_type=timestamp_type)
+    await bench.lane.take(Batch(SOURCE, 0, 0, [late]))
+    await bench.lane.hand_over()
+    assert len(bench.gauges.rejections) == rejections
+
+
+async def test_while_a_full_lane_is_written_down_more_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 1)
+    bench = Bench()
+    let_go = bench.writer.hold()
+    await bench.take(SOURCE, send(HERE), send(THERE))
+    assert bench.lane._unwritten.is_full is False, "the early flush has taken it"
+    await bench.take(SOURCE, send(HERE))
+    assert bench.lane.positions[SOURCE].offset == 3
+    full_again = asyncio.create_task(bench.take(SOURCE, send(THERE)))
+    await asyncio.sleep(0.01)
+    assert not full_again.done(), "one flush at a time"
+    let_go.set()
+    await full_again
+    await bench.lane.tick()
+    offsets = [writes.offsets for writes in bench.writer.written]
+    assert offsets == [{SOURCE: as_committed(Position(at, MS))} for at in (2, 4)]
+    assert bench.gauges.events == 4
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(WriteError("gone"), WriteError), (RuntimeError("a bug"), UnprocessableError)],
+)
+async def test_an_early_flush_that_fails_is_not_passed_over(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, told: type[Exception]
+) -> None:
+    monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 0)
+    bench = Bench()
+    bench.writer.failure = error
+    await bench.take(SOURCE, send(HERE))
+    await bench.take(SOURCE, send(HERE))
+    with pytest.raises(told):
+        await bench.lane.tick()
+    with pytest.raises(LaneLostError):
+        await bench.lane.hand_over()
+    assert bench.writer.written == []
+    assert bench.lane.committed[SOURCE] == 0
+
+
+async def test_an_early_evaluation_that_fails_is_not_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also by whoever comes before the next tick: a rebalance, or one more early flush."""
+    monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 0)
+    bench = Bench()
+    with monkeypatch.context() as patch:
+        patch.setattr(under_test, "EVALUATED_AT_ONCE", -1)
+        patch.setattr(bench.lane.partition, "evaluate", lambda *_: 1 / 0)
+        await bench.take(SOURCE, send(HERE))
+        await asyncio.sleep(0)
+    with pytest.raises(UnprocessableError, match="ZeroDivisionError"):
+        await bench.lane.hand_over()
+    assert bench.writer.written == []
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_what_was_collected_and_lost_on_the_way_is_not_passed_over(
+    monkeypatch: pytest.MonkeyPatch, early: bool
+) -> None:
+    bench = Bench()
+    with monkeypatch.context() as patch:
+        patch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 0 if early else 9)
+        patch.setattr(bench.lane.partition, "take_changes", lambda _: 1 / 0)
+        await bench.take(SOURCE, send(HERE))
+        with pytest.raises(UnprocessableError, match="ZeroDivisionError"):
+            await bench.lane.tick()
+    await bench.take(SOURCE, send(THERE))
+    with pytest.raises(LaneLostError):
+        await bench.lane.hand_over()
+    assert bench.writer.written == []
+
+
+async def test_half_a_batch_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    monkeypatch.setattr(bench.lane._unwritten, "put_aside", lambda *_: 1 / 0)
+    await bench.take(SOURCE, send(HERE), b"nonsense")
+    with pytest.raises(LaneLostError, match="ZeroDivisionError"):
+        await bench.lane.hand_over()
+    assert bench.writer.written == []
+
+
+async def test_a_parked_lane_writes_no_more_than_its_last_flush(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 1)
+    bench = Bench()
+    let_go = bench.writer.hold()
+    await bench.take(SOURCE, send(HERE), send(THERE))
+    full_again = asyncio.create_task(bench.take(SOURCE, send(HERE), send(THERE)))
+    ticking = asyncio.create_task(bench.lane.tick())
+    await asyncio.sleep(0)
+    bench.lane.parked = True
+    last = asyncio.create_task(bench.lane.hand_over())
+    await asyncio.sleep(0.01)
+    let_go.set()
+    await last
+    written = len(bench.writer.written)
+    await asyncio.gather(full_again, ticking)
+    await asyncio.sleep(0.01)
+    assert len(bench.writer.written) == written == 2
+    assert bench.lane.committed[SOURCE] == 4
+
+
+async def test_a_block_is_known_until_its_dead_letter_is_committed() -> None:
+    """Not only until that of the one before it is: the lane may be lost between the two."""
+    bench = Bench()
+    await bench.take(SOURCE, send(HERE))
+    await bench.lane.hand_over()
+    (block,) = bench.writer.take().records[KEYED]
+    await bench.take(KEYED, block.value)
+    let_go = bench.writer.hold()
+    ticking = asyncio.create_task(bench.lane.tick())
+    await asyncio.sleep(0)
+    bench.isolation.blocks[1] = "what was raised"
+    await bench.take(KEYED, block.value)
+    let_go.set()
+    await ticking
+    assert bench.isolation.blocks.keys() == {1}
+    await bench.lane.tick()
+    assert bench.isolation.blocks == {}
+
+
+async def test_two_that_find_a_lane_full_begin_one_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 1)
+    bench = Bench()
+    let_go = bench.writer.hold()
+    await bench.take(SOURCE, send(HERE), send(THERE))
+    takers = [asyncio.create_task(bench.take(SOURCE, send(HERE), send(THERE))) for _ in range(2)]
+    await asyncio.sleep(0.01)
+    let_go.set()
+    await asyncio.gather(*takers)
+    assert [each.offsets[SOURCE].offset for each in bench.writer.written] == [2, 6]
+
+
+async def test_without_a_hop_time_waits_for_a_flush_that_is_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or counts that close their own window would be taken for late when they are read again."""
+    monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 1)
+    bench = Bench(hop=False)
+    windows = bench.lane.partition.watch.windows
+    old = MS - 3_600_000
+    let_go = bench.writer.hold()
+    await bench.take(SOURCE, send(time=old), send(time=MS))
+    ticking = asyncio.create_task(bench.lane.tick())
+    await asyncio.sleep(0.01)
+    let_go.set()
+    await ticking
+    (clock,) = state_of(bench.writer.written[-1].records[STATE]).values()
+    unsettled = orjson.loads(clock or b"")["unsettled"]
+    assert unsettled[str(windows.start_of(old))] == [0, 2], (
+        "late from behind the block and its transaction on"
+    )
+
+
+async def test_a_lost_lane_is_let_go_without_the_collector(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may hold hundreds of megabytes, and the collector runs seldom."""
+    monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 0)
+    bench = Bench()
+    gone = weakref.ref(bench.lane)
+    gc.disable()
+    try:
+        bench.writer.fail()
+        await bench.take(SOURCE, send(HERE))
+        for _ in range(2):
+            with contextlib.suppress(LaneLostError):
+                await bench.lane.tick()
+        await bench.lane.close()
+        # The bench holds on to it too: by itself, and by the error's traceback.
+        bench.writer.failure = None
+        del bench.lane
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+async def test_closing_waits_for_a_flush_that_is_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 0)
+    bench = Bench()
+    let_go = bench.writer.hold()
+    await bench.take(SOURCE, send(HERE))
+    closing = asyncio.create_task(bench.lane.close())
+    await asyncio.sleep(0.01)
+    assert not closing.done()
+    let_go.set()
+    await closing
+    assert bench.writer.closed
+    assert len(bench.writer.written) == 1
+
+
+async def test_closing_lets_go_of_the_writer() -> None:
+    bench = Bench()
+    await bench.lane.close()
+    assert bench.writer.closed
+    assert bench.lane.parked
+
+
+@pytest.mark.parametrize("metadata", ["", "x", "[]", "{}", '{"event_time": "x"}', "null"])
+def test_offsets_of_others_say_nothing_of_event_time(metadata: str) -> None:
+    assert from_committed(OffsetAndMetadata(5, metadata)) == Position(5, 0)
+
+
+def test_what_was_read_comes_back() -> None:
+    positions = {SOURCE: Position(3, MS), KEYED: Position(7)}
+    assert read_positions(write_positions(positions)) == positions
+    assert from_committed(as_committed(Position(3, MS))) == Position(3, MS)
+
+
+async def test_a_refusal_ends_the_reading_of_a_partition_until_it_is_moved() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, send(HERE), send(HERE))
+    refusal = Batch(SOURCE, 0, 2, (), end_seen=9)
+    await bench.lane.take(refusal._replace(turn=5))
+    assert bench.lane.unplaced == {}, "it is of another life"
+    await bench.lane.take(refusal)
+    assert bench.lane.unplaced == {SOURCE: 9}
+    assert bench.lane.readable.keys() == {KEYED}
+    await bench.take(SOURCE, send(HERE), start=2)
+    moved = Position(0, 5, UUID(int=2))
+    assert await bench.lane.move(SOURCE, moved, Loss(Cause.RECREATED, 7, 2))
+    writes = bench.writer.take()
+    assert from_committed(writes.offsets[SOURCE]) == moved
+    assert KEYED in writes.records, "what was counted of the old log is in the same transaction"
+    assert bench.gauges.events == 2
+    assert bench.gauges.losses == [(SOURCE, "topic-recreated", 7)]
+    assert bench.lane.unplaced == {}
+    assert bench.lane.readable[SOURCE] == moved
+
+
+async def test_a_loss_is_not_counted_before_it_is_written_down() -> None:
+    bench = Bench()
+    bench.writer.fail()
+    with pytest.raises(WriteError, match="the broker is gone"):
+        await bench.lane.move(SOURCE, Position(5, 0), Loss(Cause.EXPIRED, 5))
+    assert bench.gauges.losses == []
+
+
+async def test_nothing_moves_in_a_rebalance() -> None:
+    bench = Bench()
+    bench.lane.unplaced[SOURCE] = None
+    bench.lane.parked = True
+    assert not await bench.lane.move(SOURCE, Position(5, 0), None)
+    assert bench.lane.unplaced == {SOURCE: None}
+
+
+async def test_positions_of_partitions_that_are_not_read_now_are_kept() -> None:
+    elsewhere = TopicPartition("events", 3)
+    progress = Progress(
+        STATE, KEYED, {SOURCE: Position(0)}, {STATE: 0}, {elsewhere: Position(8, 9, UUID(int=1))}
+    )
+    progress.move(SOURCE, Position(4))
+    writes = Writes()
+    progress.add_to(writes)
+    ((record,),) = writes.records.values()
+    assert read_positions(record.value or b"") == {
+        SOURCE: Position(4),
+        elsewhere: Position(8, 9, UUID(int=1)),
+    }
+
+
+async def test_what_was_not_committed_was_not_told_to_the_instruments() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)), b"no JSON")
+    assert (bench.gauges.events, bench.gauges.rejections) == (0, [])
+    bench.writer.fail()
+    with pytest.raises(WriteError):
+        await bench.lane.tick()
+    assert (bench.gauges.events, bench.gauges.rejections, bench.gauges.transitions) == (0, [], [])
+
+
+async def test_each_commit_is_told_by_itself() -> None:
+    bench = Bench()
+    let_go = bench.writer.hold()
+    await bench.take(SOURCE, send(), b"no JSON")
+    flush = asyncio.create_task(bench.lane.tick())
+    await asyncio.sleep(0.01)
+    # This one comes while the first two are on their way, and will be lost.
+    await bench.take(SOURCE, send(), b"nor this")
+    assert (bench.gauges.events, bench.gauges.rejections) == (0, [])
+    let_go.set()
+    await flush
+    assert bench.gauges.events == 1
+    assert [each.position for each in bench.gauges.rejections] == [1]
+    bench.writer.fail()
+    with pytest.raises(WriteError):
+        await bench.lane.tick()
+    assert (bench.gauges.events, len(bench.gauges.rejections)) == (1, 1)
+
+
+async def test_transitions_and_late_events_are_told_when_they_are_committed() -> None:
+    bench = Bench()
+    await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
+    await bench.settle()
+    let_go = bench.writer.hold()
+    flush = asyncio.create_task(bench.lane.tick())
+    await asyncio.sleep(0.01)
+    assert bench.gauges.transitions == []
+    let_go.set()
+    await flush
+    (transition,) = bench.gauges.transitions
+    assert transition.type == "campaign.alert.firing"

@@ -1,0 +1,433 @@
+"""What hangs of a transaction is ended as the transaction was, before anything is read."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.transaction import AddPartitionsToTxnRequest
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from streams.engine.produce.writer import Record, TransactionalWriter, WriteError, Writes
+from streams.engine.transactions.admin import Described, Producer, TransactionAdmin
+from streams.engine.transactions.hanging import TransactionEnds
+from tests.chaos.kafka import linked_kafka
+from tests.chaos.link import INIT_PRODUCER_ID
+from tests.support.brokers import KafkaBroker
+from tests.support.topics import committed_offsets, create_topic, read_topic
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.kafka
+STATE = 0
+
+
+@contextlib.asynccontextmanager
+async def trusting(address: str) -> AsyncIterator[None]:
+    """Let the broker believe that a partition is in a transaction: nothing hangs otherwise."""
+
+    async def set_to(configs: dict[str, str]) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=address)
+        await admin.start()
+        try:
+            broker = ConfigResource(ConfigResourceType.BROKER, "1", configs)
+            for response in await admin.alter_configs([broker]):
+                assert all(code == 0 for code, *_ in response.resources), response
+        finally:
+            await admin.close()
+
+    await set_to({"transaction.partition.verification.enable": "false"})
+    try:
+        yield
+    finally:
+        await set_to({})
+
+
+class Bench:
+    """A transactional id that writes to three partitions, of which the first one is the state."""
+
+    def __init__(self, address: str, topic: str) -> None:
+        self.topic = topic
+        self.address = address
+        self.connection: dict[str, Any] = {"bootstrap_servers": address}
+        self.ends = self.other_ends()
+
+    def other_ends(self) -> TransactionEnds:
+        """Make what another worker has."""
+        partitions = [TopicPartition(self.topic, number) for number in range(3)]
+        return TransactionEnds(
+            self.connection, f"{self.topic}-lane-0", self.topic, partitions[STATE], partitions
+        )
+
+    @contextlib.asynccontextmanager
+    async def producer(self) -> AsyncIterator[AIOKafkaProducer]:
+        """Open a producer with the id."""
+        address, name = self.address, self.ends.transactional_id
+        producer = AIOKafkaProducer(bootstrap_servers=address, transactional_id=name)
+        await producer.start()
+        try:
+            yield producer
+        finally:
+            await producer.stop()
+
+    async def write(
+        self, producer: AIOKafkaProducer, value: bytes, *numbers: int, hangs: tuple[int, ...] = ()
+    ) -> None:
+        """Write to partitions in the transaction under way; in some, its end will be missing."""
+        for number in hangs:
+            leave_out(producer, TopicPartition(self.topic, number))
+        for number in (*numbers, *hangs):
+            await producer.send_and_wait(self.topic, value, partition=number)
+
+    async def leave_hanging(self, *, committed: bool) -> None:
+        """Write in a transaction that ends in partition 0 only."""
+        async with self.producer() as producer:
+            await producer.begin_transaction()
+            await self.write(producer, b"hangs", 0, hangs=(1, 2))
+            await (producer.commit_transaction() if committed else producer.abort_transaction())
+
+    async def described(self) -> Described:
+        """Ask the coordinator, past any link, what it knows of the id."""
+        name = self.ends.transactional_id
+        where = {"bootstrap_servers": self.address}
+        async with TransactionAdmin.connected(where, name) as admin:
+            last = await admin.describe()
+        assert last is not None
+        return last
+
+    async def is_complete(self) -> bool:
+        """Tell whether the last transaction has ended everywhere, as far as is known."""
+        return (await self.described()).state.startswith("Complete")
+
+    async def is_opened_again(self) -> bool:
+        """Tell whether a producer with the id was opened after the first one."""
+        return (await self.described()).producer.epoch > 0
+
+    async def open_in_vain(self) -> None:
+        """Open a producer with the id, and do nothing with it."""
+        async with self.producer():
+            pass
+
+    @contextlib.asynccontextmanager
+    async def writer(self) -> AsyncIterator[TransactionalWriter]:
+        """Open what is to be tested."""
+        writer = TransactionalWriter(self.connection, self.ends, 20.0)
+        try:
+            await writer.open()
+            yield writer
+        finally:
+            await writer.close()
+
+    async def values(self) -> list[list[bytes | None]]:
+        """Return what can be read in each partition."""
+        found: list[list[bytes | None]] = [[], [], []]
+        for record in await read_topic(self.address, self.topic):
+            found[record.partition].append(record.value)
+        return found
+
+    def writes(self, *numbers: int, value: bytes = b"next") -> Writes:
+        """Make a record for each of some partitions."""
+        writes = Writes()
+        for number in numbers:
+            writes.add(self.topic, number, Record(None, value))
+        return writes
+
+
+def leave_out(producer: AIOKafkaProducer, partition: TopicPartition) -> None:
+    """Let a producer write to a partition as if the coordinator had been told of it."""
+    producer._txn_manager._txn_partitions.add(partition)
+
+
+@pytest.fixture
+async def bench(kafka: KafkaBroker, unique: str) -> AsyncIterator[Bench]:
+    await create_topic(kafka.address, unique, 3)
+    async with trusting(kafka.address):
+        yield Bench(kafka.address, unique)
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_it_ends_as_the_transaction_did(bench: Bench, committed: bool) -> None:
+    await bench.leave_hanging(committed=committed)
+    hangs = [b"hangs"] if committed else []
+    assert await bench.values() == [hangs, [], []]
+    async with bench.writer() as writer:
+        assert await bench.values() == [hangs, hangs, hangs]
+        writes = bench.writes(1)
+        # The record that hung, and its end.
+        writes.begin[TopicPartition(bench.topic, 1)] = 2
+        await writer.write(writes)
+        assert await bench.values() == [hangs, [*hangs, b"next"], hangs]
+
+
+async def test_without_it_the_next_transaction_decides(bench: Bench) -> None:
+    """Which is why it is done: this one was aborted, and can be read."""
+    await bench.leave_hanging(committed=False)
+    async with bench.producer() as producer, producer.transaction():
+        await bench.write(producer, b"next", 1)
+    assert await bench.values() == [[], [b"hangs", b"next"], []]
+
+
+async def test_nothing_is_written_where_nothing_hangs(bench: Bench) -> None:
+    for _ in range(2):
+        async with bench.writer() as writer:
+            await writer.write(bench.writes(0))
+    async with bench.writer() as writer:
+        writes = bench.writes(0, 1)
+        writes.begin |= {TopicPartition(bench.topic, 0): 4, TopicPartition(bench.topic, 1): 0}
+        await writer.write(writes)
+
+
+async def test_no_transaction_begins_before_the_one_before_has_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench.writer() as writer:
+        begin = writer._producer.begin_transaction
+
+        async def begin_and_leave_out() -> None:
+            await begin()
+            leave_out(writer._producer, TopicPartition(bench.topic, STATE))
+
+        monkeypatch.setattr(writer._producer, "begin_transaction", begin_and_leave_out)
+        await writer.write(bench.writes(0, 1, value=b"first"))
+        assert await bench.values() == [[], [b"first"], []]
+        with pytest.raises(WriteError, match="a transaction hangs in"):
+            await writer.write(bench.writes(0, 1))
+    async with bench.writer():
+        assert await bench.values() == [[b"first"], [b"first"], []]
+
+
+async def test_how_it_ended_is_kept_in_mind_when_opening_fails(bench: Bench) -> None:
+    await bench.leave_hanging(committed=True)
+    await bench.ends.look()
+    # The coordinator does not know any more.
+    await bench.open_in_vain()
+    async with bench.writer():
+        assert await bench.values() == [[b"hangs"]] * 3
+
+
+async def test_what_nobody_knows_of_is_taken_back(bench: Bench) -> None:
+    await bench.leave_hanging(committed=True)
+    await bench.open_in_vain()
+    async with bench.writer():
+        assert await bench.values() == [[b"hangs"], [], []]
+
+
+async def test_what_hung_before_the_last_transaction_is_committed(bench: Bench) -> None:
+    async with bench.producer() as producer:
+        await producer.begin_transaction()
+        await bench.write(producer, b"first", 0, hangs=(1,))
+        await producer.commit_transaction()
+        await producer.begin_transaction()
+        await bench.write(producer, b"cut off", 0)
+        async with bench.writer():
+            assert await bench.values() == [[b"first"], [b"first"], []]
+
+
+def name_all(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the coordinator name partition 1 too, as it does when it was told of it."""
+    describe = TransactionAdmin.describe
+
+    async def describe_all(admin: TransactionAdmin) -> Described | None:
+        last = await describe(admin)
+        there = {TopicPartition(bench.topic, 1)}
+        return last and last._replace(partitions=last.partitions | there)
+
+    monkeypatch.setattr(TransactionAdmin, "describe", describe_all)
+
+
+@pytest.mark.parametrize("under_way", [True, False])
+async def test_one_that_is_committed_after_the_look_is_committed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, under_way: bool
+) -> None:
+    look = bench.ends.look
+    async with bench.producer() as zombie:
+
+        async def begin() -> None:
+            await zombie.begin_transaction()
+            await bench.write(zombie, b"late", 0, hangs=(1,))
+
+        async def look_too_early() -> None:
+            await look()
+            if not under_way:
+                await begin()
+            await zombie.commit_transaction()
+
+        if under_way:
+            await begin()
+            name_all(bench, monkeypatch)
+        monkeypatch.setattr(bench.ends, "look", look_too_early)
+        async with bench.writer():
+            assert await bench.values() == [[b"late"], [b"late"], []]
+
+
+@pytest.mark.parametrize("under_way", [True, False])
+async def test_one_that_is_cut_off_by_the_opening_is_aborted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, under_way: bool
+) -> None:
+    look = bench.ends.look
+    async with bench.producer() as zombie:
+        async with zombie.transaction():
+            await bench.write(zombie, b"before", 0)
+
+        async def begin() -> None:
+            await zombie.begin_transaction()
+            await bench.write(zombie, b"cut off", 0, hangs=(1,))
+
+        async def look_too_early() -> None:
+            await look()
+            if not under_way:
+                await begin()
+
+        if under_way:
+            await begin()
+            name_all(bench, monkeypatch)
+        monkeypatch.setattr(bench.ends, "look", look_too_early)
+        async with bench.writer():
+            assert await bench.values() == [[b"before"], [], []]
+
+
+async def test_two_that_open_at_once_know_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.leave_hanging(committed=True)
+    look = bench.ends.look
+
+    async def look_and_be_overtaken() -> None:
+        await look()
+        await bench.other_ends().look()
+        # Shut out before it could end anything.
+        await bench.open_in_vain()
+
+    monkeypatch.setattr(bench.ends, "look", look_and_be_overtaken)
+    async with bench.writer():
+        assert await bench.values() == [[b"hangs"]] * 3
+
+
+async def test_an_answer_that_is_lost_changes_nothing(unique: str) -> None:
+    """The producer asks for its id again, and gets an epoch that says less."""
+    async with linked_kafka() as (kafka, link):
+        await create_topic(kafka.address, unique, 3)
+        async with trusting(kafka.address):
+            bench = Bench(kafka.address, unique)
+            await bench.leave_hanging(committed=True)
+            # Before that a coordinator gives no id, but says that it is to be asked again.
+            await until(bench.is_complete)
+            bench.connection["bootstrap_servers"] = link.addresses
+            writer = TransactionalWriter(bench.connection, bench.other_ends(), 20.0)
+            opening = asyncio.create_task(writer.open())
+            try:
+                hold = lambda: link.hold("to the worker")  # noqa: E731 - short, and only here
+                await link.meet(INIT_PRODUCER_ID, hold, swallow=False, within=10)
+                # Its answer is held: only the coordinator can say that it has given the id.
+                await until(bench.is_opened_again)
+                link.reset()
+                link.heal()
+                await opening
+                # One for each producer that was opened.
+                assert writer._known_as().epoch > 1
+            finally:
+                opening.cancel()
+                await asyncio.gather(opening, return_exceptions=True)
+                await writer.close()
+            assert await bench.values() == [[b"hangs"]] * 3
+
+
+async def test_it_is_ended_when_the_coordinator_does_not_answer_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.leave_hanging(committed=True)
+    ask, asked = TransactionAdmin._ask_coordinator, set()
+
+    async def fail_once(admin: TransactionAdmin, request: Any) -> Any:
+        answer = await ask(admin, request)
+        if type(request) not in asked:
+            asked.add(type(request))
+            raise KafkaConnectionError("the answer is lost")
+        return answer
+
+    monkeypatch.setattr(TransactionAdmin, "_ask_coordinator", fail_once)
+    async with bench.writer():
+        assert await bench.values() == [[b"hangs"]] * 3
+    assert len(asked) == 4
+
+
+async def test_an_end_that_is_left_out_again_is_sent_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.leave_hanging(committed=True)
+    tell = TransactionAdmin._tell_coordinator
+    told: list[list[int]] = []
+
+    async def leave_out_first(admin: TransactionAdmin, request: Any) -> None:
+        if isinstance(request, AddPartitionsToTxnRequest):
+            if not told:
+                request._topics = [(bench.topic, [1])]
+            told.append(sorted(request._topics[0][1]))
+        await tell(admin, request)
+
+    monkeypatch.setattr(TransactionAdmin, "_tell_coordinator", leave_out_first)
+    async with bench.writer():
+        assert await bench.values() == [[b"hangs"]] * 3
+    assert told == [[1], [2]]
+
+
+async def test_it_is_ended_also_when_nobody_waits_for_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun and not ended, it would be aborted by the next opening."""
+    await bench.leave_hanging(committed=True)
+    tell = TransactionAdmin._tell_coordinator
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(admin: TransactionAdmin, request: Any) -> None:
+        await tell(admin, request)
+        begun.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(TransactionAdmin, "_tell_coordinator", wait)
+    writer = TransactionalWriter(bench.connection, bench.ends, 20.0)
+    opening = asyncio.create_task(writer.open())
+    await begun.wait()
+    opening.cancel()
+    await asyncio.gather(opening, return_exceptions=True)
+    await writer.close()
+    asyncio.get_running_loop().call_later(0.2, go_on.set)
+    async with bench.writer():
+        assert await bench.values() == [[b"hangs"]] * 3
+
+
+async def test_offsets_stay_where_they_were(bench: Bench) -> None:
+    async with bench.writer() as writer:
+        writes = bench.writes(0)
+        writes.offsets[TopicPartition(bench.topic, 0)] = OffsetAndMetadata(7, "")
+        await writer.write(writes)
+    await bench.leave_hanging(committed=True)
+    async with bench.writer():
+        offsets = await committed_offsets(bench.address, bench.topic, bench.topic)
+        assert offsets == {0: 7}
+
+
+async def test_what_hangs_of_an_exhausted_producer_is_told(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await bench.leave_hanging(committed=True)
+    async with bench.producer() as producer:
+        known = producer._txn_manager.producer_id
+    await bench.ends.look()
+    await bench.ends.settle(Producer(known + 1_000, 0))
+    assert "only an operator can abort it" in capsys.readouterr().out
+
+
+async def test_a_topic_that_is_not_there_is_not_waited_for_without_end(
+    kafka: KafkaBroker, unique: str
+) -> None:
+    connection, partition = {"bootstrap_servers": kafka.address}, TopicPartition(unique, 0)
+    ends = TransactionEnds(connection, unique, unique, partition, [partition])
+    writer = TransactionalWriter(connection, ends, 2.0)
+    with pytest.raises(WriteError, match="TimeoutError"):
+        await writer.open()
+    await writer.close()
