@@ -1,4 +1,4 @@
-"""What an event costs against the number of campaigns, partitions, lanes and retained windows.
+"""What an event costs against the number of campaigns, partitions, tasks and retained windows.
 
     python -m benchmarks.flat --events 500000
 
@@ -24,7 +24,7 @@ from tests.support.brokers import KafkaBroker
 from tests.support.workers import WorkerProcess
 
 HEAD = (
-    *("what varies", "campaigns", "partitions", "lanes", "retained before"),
+    *("what varies", "campaigns", "partitions", "tasks", "retained before"),
     *("events/s", "CPU µs/event", "against first", "state B/event", "keyed B/event", "peak MiB"),
 )
 
@@ -39,14 +39,14 @@ class Shape(NamedTuple):
     varies: str
     campaigns: int = 1000
     partitions: int = 4
-    lanes: int = 4
+    tasks: int = 4
     history: int | None = None
 
 
 SHAPES = (
     *(Shape("campaigns", campaigns=n) for n in (100, 1_000, 10_000, 100_000)),
     *(Shape("partitions", partitions=n) for n in (1, 4, 16, 64)),
-    *(Shape("partitions and lanes", partitions=n, lanes=n) for n in (1, 16, 64)),
+    *(Shape("partitions and tasks", partitions=n, tasks=n) for n in (1, 16, 64)),
     *(Shape("retained windows", campaigns=200, history=n) for n in (0, 120, 1_200)),
 )
 
@@ -65,7 +65,7 @@ async def measure(broker: KafkaBroker, shape: Shape, traffic: Traffic, path: Pat
     name = f"flat-{shape.varies.split()[-1]}-" + "-".join(map(str, shape[1:]))
     history = History(shape.campaigns, shape.history or 0)
     feed = await fill(broker.address, name, history, partitions=shape.partitions, keyed=False)
-    worker = WorkerProcess(settings_of(feed, name, lanes=shape.lanes), path, name)
+    worker = WorkerProcess(settings_of(feed, name, tasks=shape.tasks), path, name)
     before = (0, 0)
     if shape.history is None:
         with worker:

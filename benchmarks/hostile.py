@@ -64,7 +64,7 @@ class Measured:
     honest: int = 0
     differing: int = 0
     differing_restarted: int = 0
-    lanes_lost: int = 0
+    tasks_lost: int = 0
     dead_letters: int = 0
     cpu_seconds: float = 0.0
     peak_bytes: int = 0
@@ -81,7 +81,7 @@ class Measured:
             self.honest + other.honest,
             self.differing + other.differing,
             self.differing_restarted + other.differing_restarted,
-            self.lanes_lost + other.lanes_lost,
+            self.tasks_lost + other.tasks_lost,
             self.dead_letters + other.dead_letters,
             self.cpu_seconds + other.cpu_seconds,
             max(self.peak_bytes, other.peak_bytes),
@@ -139,7 +139,7 @@ async def measure(
             measured.honest = truth.total()
             await _compare(worker, feed, name, truth, measured)
             worker.stop()
-    measured.lanes_lost = worker.log.count("lane lost")
+    measured.tasks_lost = worker.log.count("task lost")
     measured.dead_letters = len(await read_topic(broker.address, f"{name}-dead"))
     return measured
 
@@ -256,7 +256,7 @@ def _rows(elsewhere: Measured, beside: Measured) -> Iterator[list[str]]:
         ("honest events", "honest"),
         ("honest counts that differ", "differing"),
         ("the same after kill -9 and restart", "differing_restarted"),
-        ("lanes lost", "lanes_lost"),
+        ("tasks lost", "tasks_lost"),
         ("dead letters", "dead_letters"),
     ):
         yield [label, *(f"{getattr(each, name):,}" for each in (elsewhere, beside)), ""]

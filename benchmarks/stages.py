@@ -2,7 +2,7 @@
 
     python -m benchmarks.stages --events 400000
 
-The stages are those of lanes with the keying hop: records are counted into a tally, a full tally
+The stages are those of tasks with the keying hop: records are counted into a tally, a full tally
 becomes blocks, these are written, read and added to windows, and once a second time goes on. What
 aiokafka, Faust and the requests to the broker take comes on top.
 """
@@ -27,13 +27,13 @@ from streams.engine.tasks.output_buffer import FULL_COUNTS
 
 LANES = 4
 EVENTS_A_SECOND = 100_000
-"""How fast the clock of the lanes goes."""
+"""How fast the clock of the tasks goes."""
 EVENTS_A_FLUSH = 30_000
-"""Of one lane: a tick comes before it is full, with few campaigns."""
+"""Of one task: a tick comes before it is full, with few campaigns."""
 STAGES = ("count", "tally to blocks", "encode", "decode", "add to windows", "rules", "settle")
 
 
-class Lanes:
+class Tasks:
     """Source partitions and partitions of campaigns, with nothing between them but calls.
 
     Attributes:
@@ -69,7 +69,7 @@ class Lanes:
             self.flush(number)
 
     def flush(self, number: int) -> None:
-        """Hand over what a lane has counted."""
+        """Hand over what a task has counted."""
         tally, self._tallies[number] = self._tallies[number], Tally()
         self.rows += len(tally)
         with self._stage("tally to blocks"):
@@ -105,24 +105,24 @@ class Lanes:
 def measure(traffic: Traffic) -> list[str]:
     """Count events; return the row of the table."""
     values = [event.value for event in traffic]
-    lanes = Lanes()
+    tasks = Tasks()
     gc.collect()
     gc.freeze()
     step = LANES * RECORDS_AT_ONCE
     for at in range(0, len(values), step):
         for number in range(LANES):
-            lanes.count(number, values[at + number : at + step : LANES])
+            tasks.count(number, values[at + number : at + step : LANES])
         if at % EVENTS_A_SECOND < step:
-            lanes.tick(1.0)
+            tasks.tick(1.0)
     for number in range(LANES):
-        lanes.flush(number)
-    lanes.tick(10.0)
-    costs = [lanes.seconds[stage] / traffic.count * 1e6 for stage in STAGES]
+        tasks.flush(number)
+    tasks.tick(10.0)
+    costs = [tasks.seconds[stage] / traffic.count * 1e6 for stage in STAGES]
     return [
         f"{traffic.campaigns:,}",
         *(f"{cost:.2f}" for cost in (*costs, sum(costs))),
-        f"{lanes.rows / traffic.count:.2f}",
-        f"{lanes.cells:,}",
+        f"{tasks.rows / traffic.count:.2f}",
+        f"{tasks.cells:,}",
     ]
 
 

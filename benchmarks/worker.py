@@ -55,13 +55,13 @@ class CatchUp(NamedTuple):
 
 
 def settings_of(
-    feed: Feed, group: str, *, keyed: bool = False, lanes: int = 4, **sections: Any
+    feed: Feed, group: str, *, keyed: bool = False, tasks: int = 4, **sections: Any
 ) -> Settings:
     """Configure a worker: everything as shipped but the addresses, the names and `sections`."""
     names = {role: f"{group}-{name}" for role, name in TOPICS.items()}
     return {
         "kafka": {"bootstrap_servers": [feed.address], "group_id": group},
-        "topics": {"source": feed.topic(keyed=keyed), "partitions": lanes, **names},
+        "topics": {"source": feed.topic(keyed=keyed), "partitions": tasks, **names},
         "source": {"keyed": keyed},
         "http": {"host": LOOPBACK},
         **sections,

@@ -56,19 +56,19 @@ async def measure(address: str, traffic: Traffic, group: str, count: int, path: 
 
 
 async def _shared_out(workers: Sequence[WorkerProcess]) -> None:
-    """Wait until every worker has as many lanes as it should."""
+    """Wait until every worker has as many tasks as it should."""
     for worker in workers:
         await worker.ready()
 
     async def all_have() -> bool:
-        lanes = [_lanes(await worker.metrics()) for worker in workers]
-        return all(number == LANES // len(workers) for number in lanes)
+        tasks = [_tasks(await worker.metrics()) for worker in workers]
+        return all(number == LANES // len(workers) for number in tasks)
 
     await until(all_have)
 
 
-def _lanes(metrics: Mapping[str, float]) -> int:
-    """How many lanes a worker has, by a metric that has a sample for each."""
+def _tasks(metrics: Mapping[str, float]) -> int:
+    """How many tasks a worker has, by a metric that has a sample for each."""
     return sum(name.startswith(LANE_METRIC) for name in metrics)
 
 

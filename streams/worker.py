@@ -25,10 +25,10 @@ from streams.engine.cluster.surroundings import Surroundings, announced
 from streams.engine.cluster.topics import TopicAdmin
 from streams.engine.produce.broker_clock import BrokerClock
 from streams.engine.produce.writer import PlainWriter, TransactionalWriter, Writer
-from streams.engine.tasks.assignor import LaneAssignor
+from streams.engine.tasks.assignor import TaskAssignor
 from streams.engine.tasks.context import Job, Topics
 from streams.engine.tasks.logs import LogFinder
-from streams.engine.tasks.manager import Lanes
+from streams.engine.tasks.manager import TaskManager
 from streams.engine.tasks.restore import Opening
 from streams.engine.transactions.hanging import TransactionEnds
 from streams.observability.metrics import Metrics
@@ -41,7 +41,7 @@ _log = structlog.get_logger(__name__)
 JOIN_WITHIN = 60.0
 """Seconds without any move in which a worker has to get its first share of the group's work."""
 STUCK_AFTER = 300.0
-"""Seconds without any move of a lane, longer than all that a lane waits for."""
+"""Seconds without any move of a task, longer than all that a task waits for."""
 STOP_WITHIN = 8.0
 """Seconds for an orderly end; what is left then is left to the broker."""
 WEBHOOKS_STOP_WITHIN = 2.0
@@ -80,20 +80,20 @@ class Worker:
         self._logs = LogFinder(
             self._connection, job.topics, None if job.hop else counts[job.topics.state]
         )
-        self._assignor = LaneAssignor(
+        self._assignor = TaskAssignor(
             counts[job.topics.state], job.topics.source, job.topics.keyed if job.hop else None
         )
-        self.lanes = self._new_lanes(job)
-        self._app = build_app(configuration, self._connection, self._assignor, self.lanes)
+        self.tasks = self._new_tasks(job)
+        self._app = build_app(configuration, self._connection, self._assignor, self.tasks)
         self.api = self._new_api()
         self._client = self._new_client()
         self._dispatcher = self._new_dispatcher()
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lag: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
-        lanes = range(counts[job.topics.state])
+        tasks = range(counts[job.topics.state])
         self._surroundings = Surroundings(
-            self._connection, configuration, lanes, waiting=self._waiting
+            self._connection, configuration, tasks, waiting=self._waiting
         )
         self._stopping = False
 
@@ -101,7 +101,7 @@ class Worker:
 
     def _new_job(self, counts: Mapping[str, int], limits: MessageLimits) -> Job:
         topics = self.configuration.topics
-        hop, lanes = not self.configuration.source.keyed, counts[topics.state]
+        hop, tasks = not self.configuration.source.keyed, counts[topics.state]
         return Job(
             topics=Topics(
                 source=topics.source,
@@ -118,11 +118,11 @@ class Worker:
             now=self._clock.now,
             clock=self._clock,
             instruments=self.metrics,
-            campaigns=Campaigns(lanes if hop else 1),
+            campaigns=Campaigns(tasks if hop else 1),
             limits=limits,
         )
 
-    def _new_lanes(self, job: Job) -> Lanes:
+    def _new_tasks(self, job: Job) -> TaskManager:
         kafka = self.configuration.kafka
         opening = Opening(
             job,
@@ -133,7 +133,7 @@ class Worker:
             exactly_once=kafka.guarantee == "exactly-once",
             progress=self._recovered,
         )
-        return Lanes(
+        return TaskManager(
             self._assignor,
             opening,
             self.configuration.flush.interval,
@@ -141,35 +141,35 @@ class Worker:
             flushed=self._flushed,
             rebalanced=self.metrics.rebalanced,
             crashed=self._crashed,
-            lost=self.metrics.lane_lost,
+            lost=self.metrics.task_lost,
         )
 
-    def _new_writer(self, lane: int) -> Writer:
+    def _new_writer(self, task: int) -> Writer:
         kafka = self.configuration.kafka
         if kafka.guarantee == "exactly-once":
             return TransactionalWriter(
-                self._connection, self._ends_of(lane), kafka.transaction_timeout, self._clock
+                self._connection, self._ends_of(task), kafka.transaction_timeout, self._clock
             )
         return PlainWriter(self._connection, self._commit, self._writers_turn, self._clock)
 
-    def _ends_of(self, lane: int) -> TransactionEnds:
-        """Return the same one whenever the lane is opened: it keeps in mind what it saw."""
-        if lane not in self._ends:
+    def _ends_of(self, task: int) -> TransactionEnds:
+        """Return the same one whenever the task is opened: it keeps in mind what it saw."""
+        if task not in self._ends:
             group_id = self.configuration.kafka.group_id
-            written = self._job.written_by(lane, self.lanes.partitions())
-            self._ends[lane] = TransactionEnds(
-                self._connection, transactional_id(group_id, lane), group_id, written[0], written
+            written = self._job.written_by(task, self.tasks.partitions())
+            self._ends[task] = TransactionEnds(
+                self._connection, transactional_id(group_id, task), group_id, written[0], written
             )
-        return self._ends[lane]
+        return self._ends[task]
 
     def _new_api(self) -> ApiServer:
         return ApiServer(
             self.configuration.http,
             self._listener,
-            self.lanes,
+            self.tasks,
             self.watch,
             self,
-            metrics=lambda accept: self.metrics.page(self.lanes.ready(), accept),
+            metrics=lambda accept: self.metrics.page(self.tasks.ready(), accept),
             located=not self.configuration.source.keyed,
             now=self._clock.now,
         )
@@ -194,17 +194,17 @@ class Worker:
             for settings in self.configuration.receivers
         ]
         timing = Timing(self.configuration.delivery.retry_schedule)
-        return Dispatcher(self.lanes, self._client, receivers, timing, self.metrics)
+        return Dispatcher(self.tasks, self._client, receivers, timing, self.metrics)
 
     # What the parts tell each other
 
     async def _commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
-        if self.lanes.consumer is not None:
-            await self.lanes.consumer.commit_group_offsets(offsets)
+        if self.tasks.consumer is not None:
+            await self.tasks.consumer.commit_group_offsets(offsets)
 
-    def _recovered(self, lane: int, reached: int, end: int) -> None:
-        self.lanes.moved(lane)
-        self.metrics.recovered(lane, reached, end)
+    def _recovered(self, task: int, reached: int, end: int) -> None:
+        self.tasks.moved(task)
+        self.metrics.recovered(task, reached, end)
 
     def _flushed(self) -> None:
         self._dispatcher.wake()
@@ -224,9 +224,9 @@ class Worker:
 
     def _waiting(self) -> list[str]:
         """Return what is waited for; nothing when the worker does its work."""
-        if not self.lanes.joined:
+        if not self.tasks.joined:
             return [f"waiting for the consumer group {self.configuration.kafka.group_id}"]
-        return [*self.lanes.waiting(), *self.lanes.unreadable()]
+        return [*self.tasks.waiting(), *self.tasks.unreadable()]
 
     def live(self) -> bool:
         """Tell whether the worker makes progress; false means that it should be started anew.
@@ -236,8 +236,8 @@ class Worker:
         """
         if self._crash.done() or self._app.crash_reason is not None:
             return False
-        still = time.monotonic() - self.lanes.moved_at()
-        if not self.lanes.joined:
+        still = time.monotonic() - self.tasks.moved_at()
+        if not self.tasks.joined:
             return still < max(JOIN_WITHIN, 3 * self.configuration.kafka.session_timeout)
         return still < STUCK_AFTER or not self._surroundings.broker_answers
 
@@ -252,7 +252,7 @@ class Worker:
             watch_lag(
                 self._connection,
                 self.configuration.kafka.group_id,
-                self.lanes.committed,
+                self.tasks.committed,
                 self.metrics.lag,
             )
         )
@@ -290,19 +290,19 @@ class Worker:
         """Turn unready, write everything down, leave the group, end."""
         self._stopping = True
         await self._dispatcher.stop(WEBHOOKS_STOP_WITHIN)
-        await self.lanes.stop()
+        await self.tasks.stop()
         await self._logs.close()
-        for task in (self._lag, self._watching):
-            if task is not None:
-                await cancel(task)
+        for running in (self._lag, self._watching):
+            if running is not None:
+                await cancel(running)
         await self._app.stop()
         await self.api.stop()
 
 
-async def _check_rights(configuration: Configuration, lanes: Sequence[int]) -> None:
+async def _check_rights(configuration: Configuration, tasks: Sequence[int]) -> None:
     kafka = configuration.kafka
     try:
-        await check_rights(connection(kafka), configuration, lanes)
+        await check_rights(connection(kafka), configuration, tasks)
     except KafkaError as error:
         # Not every broker can be asked; and whatever is wrong with it, others will say.
         _log.info("rights on Kafka are not known", error=repr(error))
@@ -326,7 +326,7 @@ async def working(
     async with announced("Kafka to say what this client may do, and to make or list the topics"):
         await _check_rights(configuration, range(configuration.topics.partitions))
         counts = await admin.prepare(create=configuration.topics.create)
-        # Of topics that were just made, and of all lanes.
+        # Of topics that were just made, and of all tasks.
         await _check_rights(configuration, range(counts[configuration.topics.state]))
     listener = await listen(configuration.http)
     worker = Worker(configuration, counts, admin.limits, listener, clock)

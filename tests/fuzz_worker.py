@@ -124,7 +124,7 @@ async def run(count: int, seed: int) -> int:
             worker.start()
             await worker.ready()
             wrong += [f"restarted: {each}" for each in await of.wrong()]
-            lost = worker.log.count("lane lost")
+            lost = worker.log.count("task lost")
     truth = of.truth
     skipped = truth.records - truth.counted - len(truth.refused)
     lines = [
@@ -132,7 +132,7 @@ async def run(count: int, seed: int) -> int:
         f"counted   {truth.counted:>10,}",
         f"skipped   {skipped:>10,}",
         *(f"dead      {n:>10,}  {reason}" for reason, n in of.reasons.most_common()),
-        f"lanes lost{lost:>10,}",
+        f"tasks lost{lost:>10,}",
         f"wrong     {len(wrong):>10,}",
         *(each[:500] for each in wrong[:20]),
     ]

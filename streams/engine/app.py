@@ -1,4 +1,4 @@
-"""The Faust app: two agents, which hand whole batches to the lanes."""
+"""The Faust app: two agents, which hand whole batches to the tasks."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -12,8 +12,8 @@ from faust.types import StreamT
 from streams.configuration.models import Configuration
 from streams.engine.consume.fetching import WholeBatchConsumer
 from streams.engine.consume.transport import FAUST_LOG, BatchTransport, Seams, as_topic_partition
-from streams.engine.tasks.assignor import LaneAssignor
-from streams.engine.tasks.manager import Lanes
+from streams.engine.tasks.assignor import TaskAssignor
+from streams.engine.tasks.manager import TaskManager
 
 FETCH_BYTES = 8 * 1024 * 1024
 """In one answer of a broker, however many partitions it leads. For larger ones memory has to be had
@@ -21,7 +21,7 @@ from the system each time."""
 
 
 class _Boot(BootStrategy):
-    """Starts what is needed of Faust: the lanes have producers of their own."""
+    """Starts what is needed of Faust: the tasks have producers of their own."""
 
     enable_kafka_producer = False
     enable_web = False
@@ -38,8 +38,8 @@ class _App(faust.App):
 def build_app(
     configuration: Configuration,
     connection: Mapping[str, Any],
-    assignor: LaneAssignor,
-    lanes: Lanes,
+    assignor: TaskAssignor,
+    tasks: TaskManager,
 ) -> faust.App:
     """Build the Faust app of one worker."""
     kafka = configuration.kafka
@@ -59,28 +59,28 @@ def build_app(
     )
     transport = BatchTransport(app.conf.broker, app, loop=app.loop)
     transport.seams = Seams(
-        _consumer_factory(configuration, connection, assignor), lanes.positions, lanes.placed
+        _consumer_factory(configuration, connection, assignor), tasks.positions, tasks.placed
     )
     app.transport = transport
-    _add_agents(app, configuration, lanes)
-    _follow_rebalances(app, lanes)
+    _add_agents(app, configuration, tasks)
+    _follow_rebalances(app, tasks)
     return app
 
 
-def _add_agents(app: faust.App, configuration: Configuration, lanes: Lanes) -> None:
+def _add_agents(app: faust.App, configuration: Configuration, tasks: TaskManager) -> None:
     def topic(name: str) -> Any:
         return app.topic(name, key_serializer="raw", value_serializer="raw", value_type=bytes)
 
     async def key_by_campaign(batches: StreamT[Any]) -> None:
         """Source records, in any key, become blocks of counts keyed by campaign."""
         async for batch in batches:
-            await lanes.take(batch)
+            await tasks.take(batch)
             await asyncio.sleep(0)
 
     async def count_in_windows(batches: StreamT[Any]) -> None:
         """Blocks of counts become windows, alerts and deliveries."""
         async for batch in batches:
-            await lanes.take(batch)
+            await tasks.take(batch)
             await asyncio.sleep(0)
 
     # A stream that has batches waiting does not let go of the event loop by itself.
@@ -89,23 +89,23 @@ def _add_agents(app: faust.App, configuration: Configuration, lanes: Lanes) -> N
         app.agent(topic(configuration.topics.keyed))(count_in_windows)
 
 
-def _follow_rebalances(app: faust.App, lanes: Lanes) -> None:
+def _follow_rebalances(app: faust.App, tasks: TaskManager) -> None:
     @app.on_partitions_revoked.connect
     async def revoked(*_: Any, **__: Any) -> None:
-        await lanes.revoked()
+        await tasks.revoked()
 
     @app.on_rebalance_complete.connect
     async def assigned(*_: Any, **__: Any) -> None:
-        lanes.consumer = app.consumer  # type: ignore[assignment] # made by our transport
+        tasks.consumer = app.consumer  # type: ignore[assignment] # made by our transport
         partitions = {as_topic_partition(each) for each in app.consumer.assignment()}
-        await lanes.assign(partitions, app.consumer_generation_id)
+        await tasks.assign(partitions, app.consumer_generation_id)
 
     # Faust keeps its handlers by weak reference.
-    lanes.handlers = (revoked, assigned)
+    tasks.handlers = (revoked, assigned)
 
 
 def _consumer_factory(
-    configuration: Configuration, connection: Mapping[str, Any], assignor: LaneAssignor
+    configuration: Configuration, connection: Mapping[str, Any], assignor: TaskAssignor
 ) -> Callable[[], "AIOKafkaConsumer[bytes | None, bytes | None]"]:
     kafka = configuration.kafka
     committed = kafka.guarantee == "exactly-once"
@@ -121,7 +121,7 @@ def _consumer_factory(
             isolation_level="read_committed" if committed else "read_uncommitted",
             session_timeout_ms=int(kafka.session_timeout * 1000),
             heartbeat_interval_ms=int(kafka.session_timeout * 1000 / 5),
-            # Lanes need half a session to write everything down; who is dead is not waited for.
+            # Tasks need half a session to write everything down; who is dead is not waited for.
             rebalance_timeout_ms=int(kafka.session_timeout * 1000),
             # Faust asks when it can take more; it may be long.
             max_poll_interval_ms=24 * 3600 * 1000,

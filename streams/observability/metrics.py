@@ -88,8 +88,8 @@ class Metrics:
         self._clock = self._gauge("clock_offset_seconds", "The broker's time less the worker's")
         self._rebalances = self._counter("rebalances", "Times the group was shared out anew")
         self._losses = self._counter(
-            "lane_losses",
-            "Times a lane was lost and had to be opened anew",
+            "task_losses",
+            "Times a task was lost and had to be opened anew",
             "cause",
         )
         self._recovered = self._gauge(
@@ -109,7 +109,7 @@ class Metrics:
     def _histogram(self, name: str, about: str) -> Histogram:
         return Histogram(f"{PREFIX}_{name}", about, registry=self._registry, buckets=SECONDS)
 
-    # Told by the lanes
+    # Told by the tasks
 
     def counted(self, tally: Tally) -> None:
         """Events were counted and skipped."""
@@ -196,8 +196,8 @@ class Metrics:
         """The group is shared out anew."""
         self._rebalances.inc()
 
-    def lane_lost(self, cause: str) -> None:
-        """A lane was lost: `input` or `kafka` is the cause."""
+    def task_lost(self, cause: str) -> None:
+        """A task was lost: `input` or `kafka` is the cause."""
         self._losses.labels(cause).inc()
 
     # Told by others

@@ -264,10 +264,10 @@ async def broker_lost(scene: Scene) -> None:
 
 async def leader_lost(scene: Scene) -> None:
     what = scene.chance.choice(("source", "keyed", "state", "group", "transaction"))
-    lane = scene.chance.randrange(scene.system.lanes)
+    task = scene.chance.randrange(scene.system.tasks)
     while True:
         try:
-            broker = await _leader(scene.system, what, lane)
+            broker = await _leader(scene.system, what, task)
             break
         except (KafkaError, AssertionError):
             # The round's other fault may have hit all brokers.
@@ -275,13 +275,13 @@ async def leader_lost(scene: Scene) -> None:
     await _lose(scene, broker, f"which leads a {what}")
 
 
-async def _leader(system: System, what: str, lane: int) -> LinkedKafka:
+async def _leader(system: System, what: str, task: int) -> LinkedKafka:
     group = system.settings["kafka"]["group_id"]
     if what == "group":
         return await system.kafka.coordinator("group", group)
     if what == "transaction":
-        return await system.kafka.coordinator("transaction", f"{group}-lane-{lane}")
-    return await system.kafka.leader(system.topic(what), lane)
+        return await system.kafka.coordinator("transaction", f"{group}-task-{task}")
+    return await system.kafka.leader(system.topic(what), task)
 
 
 async def _lose(scene: Scene, broker: LinkedKafka, which: str) -> None:

@@ -1,4 +1,4 @@
-"""How long a worker's lanes stand still after kill -9 of it, under steady load."""
+"""How long a worker's tasks stand still after kill -9 of it, under steady load."""
 
 import asyncio
 import random

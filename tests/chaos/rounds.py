@@ -77,9 +77,9 @@ class Rounds:
         self._seed = seed
         address, topic = system.kafka.address, system.topic
         self._source = Follower(address, topic("source"), PARTITIONS)
-        self._keyed = Follower(address, topic("keyed"), system.lanes)
-        self._alerts = Follower(address, topic("alerts"), system.lanes)
-        self._dead = Follower(address, topic("dead_letter"), system.lanes)
+        self._keyed = Follower(address, topic("keyed"), system.tasks)
+        self._alerts = Follower(address, topic("alerts"), system.tasks)
+        self._dead = Follower(address, topic("dead_letter"), system.tasks)
         self._truth = Truth(WINDOW_S, GRACE_S, RETENTION_S)
         self._ledger = AlertLedger()
         self._letters = DeadLetters()

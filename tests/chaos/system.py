@@ -124,7 +124,7 @@ class System:
             direct,
             "chaos",
             source={"keyed": self.keyed},
-            topics={"partitions": self.lanes, "replication_factor": len(self.kafka.brokers)},
+            topics={"partitions": self.tasks, "replication_factor": len(self.kafka.brokers)},
             limits=LIMITS,
             windows={"size": WINDOW_S, "grace": GRACE_S, "retention": RETENTION_S},
             rules=[RULE],
@@ -156,8 +156,8 @@ class System:
         return {**self.settings, "kafka": over_link}
 
     @property
-    def lanes(self) -> int:
-        """How many lanes the work is parted into."""
+    def tasks(self) -> int:
+        """How many tasks the work is parted into."""
         return PARTITIONS if self.keyed else LANES
 
     @property

@@ -567,7 +567,7 @@ class Restless(Log):
         return decided
 
     def _write(self, now: float) -> list[tuple[str, str, str]]:
-        """Write down what was decided on, as a lane does: rules are evaluated just before."""
+        """Write down what was decided on, as a task does: rules are evaluated just before."""
         decided = said(self.partition, now)
         self.topic.update(self.partition.take_changes(now))
         return decided

@@ -19,8 +19,8 @@ from tests.support.workers import Settings, WorkerProcess, settings_for
 pytestmark = pytest.mark.kafka
 
 TOO_SMALL = 110
-"""Bytes: enough for the marker that ends a transaction, and for nothing that a lane writes."""
-LOST = re.compile(r"\[warning +\] lane lost .*")
+"""Bytes: enough for the marker that ends a transaction, and for nothing that a task writes."""
+LOST = re.compile(r"\[warning +\] task lost .*")
 
 
 @pytest.fixture
@@ -54,12 +54,12 @@ async def visible(address: str, settings: Settings) -> list[Any]:
 
 
 def in_vain(worker: WorkerProcess) -> dict[str, int]:
-    """For each lane that was lost, how often in a row before it had written anything."""
+    """For each task that was lost, how often in a row before it had written anything."""
     found: dict[str, int] = {}
     for line in LOST.findall(worker.log):
         fields = dict(re.findall(r"(\w+)=('[^']*'|\"[^\"]*\"|\S+)", line))
         assert "MessageSizeTooLarge" in fields["error"], line
-        found[fields["lane"]] = int(fields["in_vain"])
+        found[fields["task"]] = int(fields["in_vain"])
     return found
 
 
@@ -110,7 +110,7 @@ async def test_dead_letters_wait_for_the_state(
         return max(in_vain(worker).values(), default=0) >= 2
 
     await until(some_have_failed)
-    # The offsets at which lanes begin are written at once, and are all there is.
+    # The offsets at which tasks begin are written at once, and are all there is.
     source, keyed = await committed(kafka.address, settings)
     assert not any([*source.values(), *keyed.values()])
     assert await visible(kafka.address, settings) == before

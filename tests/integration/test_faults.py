@@ -163,12 +163,12 @@ async def test_two_workers_answer_alike(
         await progress(second)
     await assert_exact(kafka.address, settings, first)
     await assert_exact(kafka.address, settings, second)
-    shares = [await _lanes_of(worker) for worker in (first, second)]
+    shares = [await _tasks_of(worker) for worker in (first, second)]
     assert sorted(shares[0] + shares[1]) == [0, 1, 2, 3]
     assert len(shares[0]) == len(shares[1])
 
 
-async def _lanes_of(worker: WorkerProcess) -> list[int]:
+async def _tasks_of(worker: WorkerProcess) -> list[int]:
     name = 'campaign_streams_event_time_seconds{partition="'
     samples = await worker.metrics()
     return [int(each.removeprefix(name)[:-2]) for each in samples if each.startswith(name)]
@@ -202,7 +202,7 @@ async def test_frozen_worker_comes_back(
         first.process.pause()
         # Not before the group has given its share to the other one.
         await progress(second)
-        assert sorted(await _lanes_of(second)) == [0, 1, 2, 3]
+        assert sorted(await _tasks_of(second)) == [0, 1, 2, 3]
         first.process.resume()
         await progress(second)
         await progress(first)
@@ -211,25 +211,25 @@ async def test_frozen_worker_comes_back(
 
 
 @pytest.mark.kafka
-async def test_lane_whose_writer_was_shut_out(
+async def test_task_whose_writer_was_shut_out(
     kafka: KafkaBroker, unique: str, new_worker: NewWorker
 ) -> None:
-    """Without a rebalance: the worker takes its lane again by itself."""
+    """Without a rebalance: the worker takes its task again by itself."""
     rebalances = "campaign_streams_rebalances_total"
     settings = settings_for(RunningBroker("kafka", kafka.address), unique)
     async with load_on(kafka.address, settings, seed=9):
         worker = await new_worker(settings).ready()
         before = (await worker.metrics())[rebalances]
-        for lane in range(2):
+        for task in range(2):
             await progress(worker)
             intruder = AIOKafkaProducer(
-                bootstrap_servers=kafka.address, transactional_id=f"{unique}-lane-{lane}"
+                bootstrap_servers=kafka.address, transactional_id=f"{unique}-task-{task}"
             )
             async with intruder:
                 await progress(worker)
         await progress(worker)
     await assert_exact(kafka.address, settings, worker)
-    assert worker.log.count("lane lost") >= 2
+    assert worker.log.count("task lost") >= 2
     assert (await worker.metrics())[rebalances] == before
 
 

@@ -1,4 +1,4 @@
-"""Growth without loss: more source partitions, more lanes, other windows, another version."""
+"""Growth without loss: more source partitions, more tasks, other windows, another version."""
 
 import asyncio
 import time
@@ -166,7 +166,7 @@ async def test_source_gets_more_partitions_while_workers_run(
     assert len((await count_topic(kafka.address, settings)).event_times) == 7
 
 
-async def test_more_lanes_are_refused_and_counted_anew(
+async def test_more_tasks_are_refused_and_counted_anew(
     kafka: KafkaBroker, settings: Settings, new_worker: NewWorker
 ) -> None:
     topic = settings["topics"]["source"]
@@ -275,7 +275,7 @@ async def test_windows_that_cannot_be_made_of_others_are_refused(
 
 
 async def has_counted(address: str, settings: Settings, new_worker: NewWorker) -> WorkerProcess:
-    """Return a worker that was stopped; its events are keyed, in as many partitions as lanes."""
+    """Return a worker that was stopped; its events are keyed, in as many partitions as tasks."""
     await create_topic(address, settings["topics"]["source"], 4)
     worker = await new_worker(settings).ready()
     mixture = Mixture(2_000, until=int(time.time() * 1000), partitions=4, keyed=True)
@@ -365,10 +365,10 @@ async def test_block_of_a_newer_version_ends_a_worker(
     worker = await new_worker(settings).ready()
     await send(kafka.address, settings, *mixture_of(3, bad=0.03).records())
     await assert_exact(kafka.address, settings, worker)
-    lane = 2
+    task = 2
     async with AIOKafkaProducer(bootstrap_servers=kafka.address) as producer:
         foreign = msgspec.msgpack.encode([BLOCK_VERSION + 1, {}, 0, []])
-        sent = await producer.send_and_wait(topics["keyed"], foreign, partition=lane)
+        sent = await producer.send_and_wait(topics["keyed"], foreign, partition=task)
     assert await ended(worker) == 1
     assert f"a block of counts of format {BLOCK_VERSION + 1}" in last_line(worker)
     await send(kafka.address, settings, *mixture_of(3, count=1_000, seed=2).records())
@@ -376,7 +376,7 @@ async def test_block_of_a_newer_version_ends_a_worker(
     assert await ended(worker) == 1
     group = settings["kafka"]["group_id"]
     offsets = await committed_offsets(kafka.address, group, topics["keyed"])
-    assert offsets[lane] <= sent.offset
+    assert offsets[task] <= sent.offset
     newer = await new_variant(settings, BOTH_BLOCKS, "newer").ready()
     await send(kafka.address, settings, *mixture_of(3, count=1_000, seed=3).records())
     await assert_exact(kafka.address, settings, newer)

@@ -85,7 +85,7 @@ async def counts_of(worker: WorkerProcess, campaign_id: str) -> int:
 
 async def losses(worker: WorkerProcess) -> float:
     samples = await worker.metrics()
-    return sum(n for name, n in samples.items() if "lane_losses_total" in name)
+    return sum(n for name, n in samples.items() if "task_losses_total" in name)
 
 
 async def test_what_no_topic_takes_whole_stops_nothing(
@@ -216,7 +216,7 @@ async def has_lags(worker: WorkerProcess, topic: str) -> bool:
     return len(await lags_of(worker, topic)) == SOURCES
 
 
-async def test_what_a_lost_lane_waits_for_is_named_and_its_lag_grows(
+async def test_what_a_lost_task_waits_for_is_named_and_its_lag_grows(
     kafka: KafkaBroker, unique: str, new_worker: NewWorker
 ) -> None:
     broker = RunningBroker("kafka", kafka.address)

@@ -111,7 +111,7 @@ async def test_a_coordinator_that_goes_for_good_is_replaced(
     worker: WorkerProcess = await new_worker(settings).ready()
     await counted(worker, 1_000, WITHIN_S)
     group = settings["kafka"]["group_id"]
-    name = group if of == "group" else f"{group}-lane-0"
+    name = group if of == "group" else f"{group}-task-0"
     gone = await cluster.coordinator(of, name)
     await asyncio.to_thread(gone.kill)
     left = ",".join(each.address for each in cluster.brokers if each is not gone)
@@ -120,7 +120,7 @@ async def test_a_coordinator_that_goes_for_good_is_replaced(
         await counted(worker, total, WITHIN_S)
     await worker.ready(WITHIN_S)
     assert await total_of(worker) == 3_000
-    # Another worker joins the group, and takes over some of the lanes.
+    # Another worker joins the group, and takes over some of the tasks.
     other: WorkerProcess = await new_worker(settings, "other").ready(WITHIN_S)
     await send(left, settings, 1_000)
     await counted(other, 4_000, WITHIN_S)

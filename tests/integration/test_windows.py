@@ -173,7 +173,7 @@ async def test_many_long_names_stop_nothing(
     worker = await new_worker(settings).ready()
 
     async def all_are_there() -> bool:
-        assert "lane lost" not in worker.log
+        assert "task lost" not in worker.log
         short = [w["attempts"] for w in await windows_of(worker, "short")]
         return await cells_of(worker) == len(names) + 1 and short == [SOURCES]
 

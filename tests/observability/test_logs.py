@@ -49,10 +49,10 @@ def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_libraries_go_the_same_way_and_are_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     configure("info", "json")
     logging.getLogger("aiokafka.consumer").info("chatter")
-    logging.getLogger("faust.app").warning("rebalanced %s", "lane-1")
+    logging.getLogger("faust.app").warning("rebalanced %s", "task-1")
     logging.getLogger("elsewhere").info("said")
     events = [json.loads(line)["event"] for line in lines(capsys)]
-    assert events == ["rebalanced lane-1", "said"]
+    assert events == ["rebalanced task-1", "said"]
 
 
 def test_debug_lets_libraries_speak(capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,7 +126,7 @@ def test_a_client_that_is_cut_off_does_not_fill_the_log() -> None:
         False,
     ]
     assert passes("aiokafka.client", "something else")
-    assert all(passes("streams.engine.tasks.manager", "lane lost") for _ in range(3))
+    assert all(passes("streams.engine.tasks.manager", "task lost") for _ in range(3))
     now += REPEAT_AFTER
     assert passes("aiokafka.client", "node %s is away", 1)
     logging.getLogger().setLevel(logging.DEBUG)

@@ -28,7 +28,7 @@ async def watch_lag(
         connection: keyword arguments for aiokafka clients.
         group_id: the consumer group.
         committed: returns the committed offsets of the partitions that this worker reads; null
-            where the worker knows none, as their lane was not opened yet: then the group is asked.
+            where the worker knows none, as their task was not opened yet: then the group is asked.
         tell: is given the number of records not yet committed.
     """
     while True:

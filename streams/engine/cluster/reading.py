@@ -1,4 +1,4 @@
-"""Reading a lane's state back."""
+"""Reading a task's state back."""
 
 import asyncio
 import contextlib
@@ -50,7 +50,7 @@ async def read_state(
 ) -> tuple[int, int]:
     """Read a partition of the state topic from its beginning to its present end.
 
-    The lane's writer has to be open: then nobody else can add to the partition.
+    The task's writer has to be open: then nobody else can add to the partition.
 
     Args:
         consumer: lent by `reading`.

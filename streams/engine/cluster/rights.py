@@ -73,8 +73,8 @@ class Right(NamedTuple):
         return f"{self.operation} on {self.kind} {self.name}"
 
 
-def needed_rights(configuration: Configuration, lanes: Sequence[int]) -> list[Right]:
-    """Return the rights that a worker needs once its topics exist, for these of its lanes."""
+def needed_rights(configuration: Configuration, tasks: Sequence[int]) -> list[Right]:
+    """Return the rights that a worker needs once its topics exist, for these of its tasks."""
     topics, kafka = configuration.topics, configuration.kafka
     rights = [
         Right("READ", "topic", topics.source),
@@ -88,18 +88,18 @@ def needed_rights(configuration: Configuration, lanes: Sequence[int]) -> list[Ri
         Right("READ", "group", kafka.group_id),
     ]
     if kafka.guarantee == "exactly-once":
-        ids = (transactional_id(kafka.group_id, lane) for lane in lanes)
+        ids = (transactional_id(kafka.group_id, task) for task in tasks)
         rights += [Right("WRITE", "transactional-id", each) for each in ids]
     return rights
 
 
-def transactional_id(group_id: str, lane: int) -> str:
-    """Return the transactional id with which a lane writes."""
-    return f"{group_id}-lane-{lane}"
+def transactional_id(group_id: str, task: int) -> str:
+    """Return the transactional id with which a task writes."""
+    return f"{group_id}-task-{task}"
 
 
 async def check_rights(
-    connection: Mapping[str, Any], configuration: Configuration, lanes: Sequence[int]
+    connection: Mapping[str, Any], configuration: Configuration, tasks: Sequence[int]
 ) -> None:
     """See that a worker may do what it has to.
 
@@ -110,7 +110,7 @@ async def check_rights(
         BrokerUnavailableError: the brokers have no transactions, and these are wanted.
         KafkaError: the brokers do not say.
     """
-    missing = await missing_rights(connection, needed_rights(configuration, lanes))
+    missing = await missing_rights(connection, needed_rights(configuration, tasks))
     if missing:
         raise RightsError(describe_missing(missing, configuration.kafka.sasl.username))
 

@@ -38,11 +38,11 @@ async def announced(what: str) -> AsyncIterator[None]:
             await asyncio.sleep(ANNOUNCE_AFTER)
             _log.warning("waiting", waiting_for=what, seconds=round(time.monotonic() - began))
 
-    task = asyncio.create_task(announce())
+    announcing = asyncio.create_task(announce())
     try:
         yield
     finally:
-        await cancel(task)
+        await cancel(announcing)
 
 
 class Surroundings:
@@ -51,7 +51,7 @@ class Surroundings:
     Args:
         connection: keyword arguments for aiokafka clients.
         configuration: of the worker.
-        lanes: all lanes there are, by number.
+        tasks: all tasks there are, by number.
         waiting: returns what the worker itself says it waits for; nothing when it is ready.
 
     Attributes:
@@ -63,14 +63,14 @@ class Surroundings:
         self,
         connection: Mapping[str, Any],
         configuration: Configuration,
-        lanes: Sequence[int],
+        tasks: Sequence[int],
         waiting: Callable[[], list[str]],
     ) -> None:
         self.hindrances: list[str] = []
         self.broker_answers = True
         self._connection = connection
         self._configuration = configuration
-        self._needed = needed_rights(configuration, lanes)
+        self._needed = needed_rights(configuration, tasks)
         self._waiting = waiting
         self._logged: list[str] = []
         self._logged_at = 0.0

@@ -41,7 +41,7 @@ TIMESTAMP_TYPE = "message.timestamp.type"
 POSITION_BYTES = 120
 """What the state topic has at most for a source partition's position, beside the topic's name."""
 MOST_SOURCES = 6_000
-"""Partitions of the source topic: every lane keeps the event time of each in one record."""
+"""Partitions of the source topic: every task keeps the event time of each in one record."""
 
 APPEAR_TRIES, APPEAR_WAIT = 50, 0.2
 """How often, and how many seconds apart, to look for a topic that was just made."""
@@ -130,13 +130,13 @@ class TopicAdmin:
         self, admin: AIOKafkaAdminClient, missing: list[Wanted], counts: Mapping[str, int]
     ) -> None:
         topics = self._configuration.topics
-        lanes = topics.partitions
+        tasks = topics.partitions
         if self._configuration.source.keyed:
-            lanes = counts.get(topics.source, lanes)
+            tasks = counts.get(topics.source, tasks)
         new = [
             NewTopic(
                 each.name,
-                lanes if each.fixed else topics.partitions,
+                tasks if each.fixed else topics.partitions,
                 topics.replication_factor,
                 topic_configs=dict(each.settings),
             )
@@ -153,7 +153,7 @@ class TopicAdmin:
                 raise TopicError(f"topic {name} cannot be made: {message or error.__name__}")
 
     def _check(self, counts: Mapping[str, int]) -> None:
-        expected = self.lanes(counts)
+        expected = self.tasks(counts)
         for each in wanted(self._configuration):
             if each.name not in counts:
                 raise TopicError(_missing([each]))
@@ -161,14 +161,14 @@ class TopicAdmin:
                 raise TopicError(self._mismatch(each, counts[each.name], expected))
         self._check_source(counts[self._configuration.topics.source], expected)
 
-    def _check_source(self, sources: int, lanes: int) -> None:
+    def _check_source(self, sources: int, tasks: int) -> None:
         """See that how far the source was read fits into records of the state topic."""
         topic = self._configuration.topics.source
-        of_lane = blocks.RECORD_BYTES // (len(topic) + POSITION_BYTES)
-        if -(-sources // lanes) > of_lane:
+        of_task = blocks.RECORD_BYTES // (len(topic) + POSITION_BYTES)
+        if -(-sources // tasks) > of_task:
             raise TopicError(
-                f"topic {topic} has {sources} partitions for {lanes} lanes, but a lane can read at "
-                f"most {of_lane}: raise topics.partitions and count anew, as docs/operations.md "
+                f"topic {topic} has {sources} partitions for {tasks} tasks, but a task can read at "
+                f"most {of_task}: raise topics.partitions and count anew, as docs/operations.md "
                 "says"
             )
         if sources > MOST_SOURCES:
@@ -246,8 +246,8 @@ class TopicAdmin:
             f"set topics.partitions to {found}, or count anew, as docs/operations.md says"
         )
 
-    def lanes(self, counts: Mapping[str, int]) -> int:
-        """Return how many lanes there are, given the topics' numbers of partitions."""
+    def tasks(self, counts: Mapping[str, int]) -> int:
+        """Return how many tasks there are, given the topics' numbers of partitions."""
         topics = self._configuration.topics
         return counts[topics.source] if self._configuration.source.keyed else topics.partitions
 

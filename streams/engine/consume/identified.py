@@ -43,7 +43,7 @@ _NOTHING_TO_FETCH = 0.1
 """Seconds until it is looked again whether there is anything to ask for."""
 REPORT_EVERY = 1.0
 """Seconds between two reports of a refusal, until somebody says where to go on: on its way to the
-lane a report can be lost in a rebalance."""
+task a report can be lost in a rebalance."""
 _BATCH_HEAD = struct.Struct(">qiib")
 """Base offset, length of what comes after the length, leader epoch, and format, of a batch."""
 _BEFORE_LENGTH_COUNTS = 12

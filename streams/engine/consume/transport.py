@@ -1,10 +1,10 @@
 """Batches of records for Faust's agents.
 
 Faust makes one message of every record, and keeps books of what was acknowledged. Here a few
-hundred records of a partition become one message, and the lanes keep the offsets: these are
+hundred records of a partition become one message, and the tasks keep the offsets: these are
 committed in the transaction that holds what became of the records. Faust's own commits are off.
 
-So that no batch can be lost or read twice between the fetcher and a lane, however rebalances and
+So that no batch can be lost or read twice between the fetcher and a task, however rebalances and
 seeks interleave with fetches in flight, each batch says where its fetch began and after which
 `rewind` it was made. Both are noted in the consumer's thread, where fetches and rewinds take turns.
 """
@@ -85,7 +85,7 @@ class Seams:
 
     Args:
         new_consumer: makes the aiokafka consumer of the group.
-        positions: returns from where open lanes read on.
+        positions: returns from where open tasks read on.
         placed: is told which batches continue there.
     """
 
@@ -245,13 +245,13 @@ class BatchConsumer(driver.Consumer):
         )
 
     async def perform_seek(self) -> None:
-        """Read on from where the lanes stand, not from what Faust believes to be committed."""
+        """Read on from where the tasks stand, not from what Faust believes to be committed."""
         positions = cast("BatchTransport", self.transport).seams.positions()
         await self._thread.leave_others(positions)
         await self.rewind(positions)
 
     async def rewind(self, positions: Positions) -> None:
-        """Read partitions from other positions, and tell the lanes."""
+        """Read partitions from other positions, and tell the tasks."""
         placed = await self._thread.rewind(positions)
         cast("BatchTransport", self.transport).seams.placed(placed)
 
@@ -262,13 +262,13 @@ class BatchConsumer(driver.Consumer):
         await self._thread.commit_group_offsets(offsets)
 
     def resume_partitions(self, tps: Iterable[Any]) -> None:
-        """Fetch from partitions again, of those whose lane is open."""
+        """Fetch from partitions again, of those whose task is open."""
         positions = cast("BatchTransport", self.transport).seams.positions()
         super().resume_partitions(
             {ensure_TP(tp) for tp in tps if as_topic_partition(tp) in positions}
         )
 
-    # The lanes keep the offsets: nothing is acknowledged, waited for or committed here.
+    # The tasks keep the offsets: nothing is acknowledged, waited for or committed here.
 
     def ack(self, message: Message) -> bool:
         """Let go of a message."""

@@ -1,4 +1,4 @@
-"""The form of what a lane writes beside blocks, state and transitions."""
+"""The form of what a task writes beside blocks, state and transitions."""
 
 from aiokafka.structs import TopicPartition
 

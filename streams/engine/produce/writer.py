@@ -33,12 +33,12 @@ STALLED_AFTER = 10.0
 
 A step is a batch, or up to three requests to a coordinator with the connections and coordinators
 that have to be found first: up to 8 s where every answer takes more than one. A broker that does
-not answer at all is as good as gone, and the lane better off opened anew.
+not answer at all is as good as gone, and the task better off opened anew.
 """
 CLOSE_WITHIN = 5.0
 """Seconds that anybody waits for a producer to end."""
 CLOSE_FAILED_WITHIN = 1.0
-"""The same for one that has failed: it may take for good, and its lane waits to be opened anew."""
+"""The same for one that has failed: it may take for good, and its task waits to be opened anew."""
 
 
 class Record(NamedTuple):
@@ -53,7 +53,7 @@ class Record(NamedTuple):
 class Writes:
     """What belongs together: all of it is written, or nothing.
 
-    `begin` says for partitions that only this lane writes to where its records have to begin, as
+    `begin` says for partitions that only this task writes to where its records have to begin, as
     everything before that was read or written by itself. Without transactions it is not heeded.
     """
 
@@ -70,11 +70,11 @@ class Writes:
         return bool(self.records or self.offsets)
 
 
-class LaneLostError(Exception):
-    """What a lane has in memory can no longer be trusted: it has to be opened anew."""
+class TaskLostError(Exception):
+    """What a task has in memory can no longer be trusted: it has to be opened anew."""
 
 
-class WriteError(LaneLostError):
+class WriteError(TaskLostError):
     """The writes were not committed, or it is not known whether they were."""
 
 
@@ -97,10 +97,10 @@ class RefusedError(WriteError):
 
 
 class Writer(Protocol):
-    """Writes for one lane."""
+    """Writes for one task."""
 
     async def open(self) -> None:
-        """Get ready, and shut out every earlier writer of the lane.
+        """Get ready, and shut out every earlier writer of the task.
 
         Raises:
             WriteError: if that cannot be had now.
@@ -130,7 +130,7 @@ class TransactionalWriter:
 
     Args:
         connection: keyword arguments for aiokafka clients.
-        ends: of the lane's own transactional id: opening that anywhere fences all who opened it
+        ends: of the task's own transactional id: opening that anywhere fences all who opened it
             before.
         timeout: seconds after which the broker aborts a transaction that nobody ends.
         clock: is told what the broker says of its time.

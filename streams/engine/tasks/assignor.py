@@ -1,8 +1,8 @@
-"""Who gets which lanes.
+"""Who gets which tasks.
 
-A lane is a partition of the keyed topic with its state, and the source partitions that are read
-with it. All of a lane goes to one worker, always, so one transactional id fences all of it. The
-members tell the leader which lanes they hold and where they can be asked; the leader tells all of
+A task is a partition of the keyed topic with its state, and the source partitions that are read
+with it. All of a task goes to one worker, always, so one transactional id fences all of it. The
+members tell the leader which tasks they hold and where they can be asked; the leader tells all of
 them who holds what.
 """
 
@@ -17,16 +17,16 @@ from aiokafka.coordinator.protocol import (
 )
 
 
-def share_out(lanes: int, held: Mapping[str, Iterable[int]]) -> dict[str, list[int]]:
-    """Give every lane to one member, evenly, moving as few as can be.
+def share_out(tasks: int, held: Mapping[str, Iterable[int]]) -> dict[str, list[int]]:
+    """Give every task to one member, evenly, moving as few as can be.
 
     Args:
-        lanes: how many there are.
+        tasks: how many there are.
         held: what each member holds now.
     """
     members = sorted(held)
-    least, more = divmod(lanes, len(members))
-    free = set(range(lanes))
+    least, more = divmod(tasks, len(members))
+    free = set(range(tasks))
     shares: dict[str, list[int]] = {}
     # Those that hold most may keep one more than the others.
     for at, member in enumerate(sorted(members, key=lambda m: (-len(list(held[m])), m))):
@@ -40,21 +40,21 @@ def share_out(lanes: int, held: Mapping[str, Iterable[int]]) -> dict[str, list[i
     return {member: sorted(share) for member, share in shares.items()}
 
 
-class LaneAssignor:
+class TaskAssignor:
     """An assignor for aiokafka, of one member.
 
     Args:
-        lanes: how many lanes there are; all members of the group have to agree.
+        tasks: how many tasks there are; all members of the group have to agree.
         source: the source topic.
         keyed: the keyed topic; null when the source is keyed by campaign itself.
     """
 
     version = 0
 
-    def __init__(self, lanes: int, source: str, keyed: str | None) -> None:
-        # Members with another number of lanes are refused by the group's coordinator.
-        self.name = f"campaign-lanes-{lanes}"
-        self.lanes = lanes
+    def __init__(self, tasks: int, source: str, keyed: str | None) -> None:
+        # Members with another number of tasks are refused by the group's coordinator.
+        self.name = f"campaign-tasks-{tasks}"
+        self.tasks = tasks
         self.source = source
         self._keyed = keyed
         self.url: str | None = None
@@ -64,9 +64,9 @@ class LaneAssignor:
         self.sources = 0
         """How many partitions the source topic has."""
 
-    def sources_of(self, lane: int, partitions: Iterable[int]) -> list[int]:
-        """Return those of the source partitions that are read with a lane."""
-        return sorted(p for p in partitions if p % self.lanes == lane)
+    def sources_of(self, task: int, partitions: Iterable[int]) -> list[int]:
+        """Return those of the source partitions that are read with a task."""
+        return sorted(p for p in partitions if p % self.tasks == task)
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
         """Say to the leader what this member holds, and where it can be asked.
@@ -74,7 +74,7 @@ class LaneAssignor:
         And how many source partitions it knows of: to a member that says the same as before, the
         embedded broker gives the assignment that it had, whatever the leader says.
         """
-        said = {"lanes": sorted(self.held), "url": self.url, "sources": self.sources}
+        said = {"tasks": sorted(self.held), "url": self.url, "sources": self.sources}
         return ConsumerProtocolMemberMetadata(self.version, sorted(topics), orjson.dumps(said))
 
     def assign(
@@ -84,35 +84,35 @@ class LaneAssignor:
         said: dict[str, dict[str, Any]] = {
             member: orjson.loads(metadata.user_data) for member, metadata in members.items()
         }
-        shares = share_out(self.lanes, {member: each["lanes"] for member, each in said.items()})
+        shares = share_out(self.tasks, {member: each["tasks"] for member, each in said.items()})
         urls = {
-            str(lane): said[member]["url"]
-            for member, lanes in shares.items()
-            for lane in lanes
+            str(task): said[member]["url"]
+            for member, tasks in shares.items()
+            for task in tasks
             # Whoever joins the group can say anything.
             if isinstance(said[member]["url"], str) and said[member]["url"]
         }
         sources = cluster.partitions_for_topic(self.source) or set()
-        # Without a hop each lane has its own partition, also while the topic is missing.
-        read = sources if self._keyed is not None else range(self.lanes)
+        # Without a hop each task has its own partition, also while the topic is missing.
+        read = sources if self._keyed is not None else range(self.tasks)
         return {
             member: ConsumerProtocolMemberAssignment(
                 self.version,
-                self._partitions(lanes, read),
+                self._partitions(tasks, read),
                 orjson.dumps({"urls": urls, "sources": len(sources)}),
             )
-            for member, lanes in shares.items()
+            for member, tasks in shares.items()
         }
 
-    def _partitions(self, lanes: list[int], sources: Iterable[int]) -> list[tuple[str, list[int]]]:
-        read = sorted(p for lane in lanes for p in self.sources_of(lane, sources))
+    def _partitions(self, tasks: list[int], sources: Iterable[int]) -> list[tuple[str, list[int]]]:
+        read = sorted(p for task in tasks for p in self.sources_of(task, sources))
         topics = [(self.source, read)]
         if self._keyed is not None:
-            topics.append((self._keyed, lanes))
+            topics.append((self._keyed, tasks))
         return topics
 
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
         """Take note of who holds what."""
         said = orjson.loads(assignment.user_data)
-        self.peers = {int(lane): url for lane, url in said["urls"].items() if isinstance(url, str)}
+        self.peers = {int(task): url for task, url in said["urls"].items() if isinstance(url, str)}
         self.sources = said["sources"]

@@ -1,4 +1,4 @@
-"""What every lane does alike, and what it tells of its work."""
+"""What every task does alike, and what it tells of its work."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from streams.engine.produce.broker_clock import BrokerClock, known_clock
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The topics' names, and how many partitions those have that a lane writes to."""
+    """The topics' names, and how many partitions those have that a task writes to."""
 
     source: str
     keyed: str
@@ -32,7 +32,7 @@ class Topics:
 
 
 class Instruments(Protocol):
-    """What a lane tells of its work."""
+    """What a task tells of its work."""
 
     def counted(self, tally: Tally) -> None:
         """Events were counted and skipped."""
@@ -63,9 +63,9 @@ class Instruments(Protocol):
 
 
 class AfterCommit:
-    """Passes on what a lane tells of its work once that is committed, and never otherwise.
+    """Passes on what a task tells of its work once that is committed, and never otherwise.
 
-    What a lane that was lost had not committed is done again, and told then.
+    What a task that was lost had not committed is done again, and told then.
 
     Args:
         instruments: are told.
@@ -125,17 +125,17 @@ class AfterCommit:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What every lane does alike.
+    """What every task does alike.
 
     Args:
         topics: where from and where to.
-        hop: whether blocks go to the lanes of their campaigns; otherwise the source topic is keyed
-            by campaign, and each lane keeps its own.
+        hop: whether blocks go to the tasks of their campaigns; otherwise the source topic is keyed
+            by campaign, and each task keeps its own.
         intake: what is taken in.
         watch: what is counted and watched for.
         now: the broker's time (s, UTC), as far as it is known.
         instruments: are told of the work.
-        campaigns: that were seen, in any lane.
+        campaigns: that were seen, in any task.
         limits: how large the records may be that are written.
         clock: where `now` comes from.
     """
@@ -150,12 +150,12 @@ class Job:
     limits: MessageLimits
     clock: BrokerClock = field(default_factory=known_clock)
 
-    def written_by(self, lane: int, lanes: int) -> list[TopicPartition]:
-        """Return all partitions that one of so many lanes may write to, that of the state first."""
+    def written_by(self, task: int, tasks: int) -> list[TopicPartition]:
+        """Return all partitions that one of so many tasks may write to, that of the state first."""
         topics = self.topics
         return [
-            TopicPartition(topics.state, lane),
-            *(TopicPartition(topics.keyed, n) for n in (range(lanes) if self.hop else (lane,))),
+            TopicPartition(topics.state, task),
+            *(TopicPartition(topics.keyed, n) for n in (range(tasks) if self.hop else (task,))),
             *(TopicPartition(topics.alerts, n) for n in range(topics.alerts_partitions)),
-            TopicPartition(topics.dead_letter, lane % topics.dead_letter_partitions),
+            TopicPartition(topics.dead_letter, task % topics.dead_letter_partitions),
         ]

@@ -1,8 +1,8 @@
 """Input that cannot be processed: found, and kept apart from the rest.
 
-Processing a batch may raise what nobody expected. By then half of it may be counted, so the lane is
+Processing a batch may raise what nobody expected. By then half of it may be counted, so the task is
 lost: it is opened anew from what was committed, and gets the same input again. What is known of it
-outlives the lane: from then on, for a while, the lane is careful. It tries each batch before, on
+outlives the task: from then on, for a while, the task is careful. It tries each batch before, on
 counts of which nothing is kept, and halves one that fails down to the records that make it fail.
 These become dead letters with the reason `unprocessable`, and everything else is counted as always.
 A block of the keyed topic that failed is known by its offset; of it only the counts that make it
@@ -24,7 +24,7 @@ from streams.domain.partition import CampaignPartition
 from streams.domain.sources import SourcePartition
 from streams.domain.tally import Tally
 from streams.engine.consume.transport import Batch
-from streams.engine.produce.writer import LaneLostError, RefusedError
+from streams.engine.produce.writer import RefusedError, TaskLostError
 from streams.engine.tasks.context import Job
 
 _log = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ decode_offsets = msgspec.json.Decoder(list[int]).decode
 """Read what the state topic has for `UNPROCESSABLE_KEY`."""
 
 
-class UnprocessableError(LaneLostError):
+class UnprocessableError(TaskLostError):
     """Processing raised what nobody expected.
 
     Attributes:
@@ -62,12 +62,12 @@ class UnprocessableError(LaneLostError):
         return made
 
 
-def as_loss(doing: str, error: Exception) -> LaneLostError:
-    """Return why a lane is lost, given any error: if it is none of Kafka, its input may be."""
-    if isinstance(error, LaneLostError):
+def as_loss(doing: str, error: Exception) -> TaskLostError:
+    """Return why a task is lost, given any error: if it is none of Kafka, its input may be."""
+    if isinstance(error, TaskLostError):
         return error
     if isinstance(error, KafkaError | OSError):
-        return LaneLostError(f"{doing}: {error!r}")
+        return TaskLostError(f"{doing}: {error!r}")
     _log.error("an unexpected error", doing=doing, exc_info=error)
     return UnprocessableError.of(doing, error)
 
@@ -78,7 +78,7 @@ def describe(error: Exception) -> str:
 
 
 class Isolation:
-    """What a worker remembers of one lane's input, from one opening of the lane to the next.
+    """What a worker remembers of one task's input, from one opening of the task to the next.
 
     Attributes:
         blocks: what was raised for blocks of the keyed topic, by their offset.
@@ -101,7 +101,7 @@ class Isolation:
         self._careful_until = now + CAREFUL_FOR
 
     def learn(self, error: Exception, job: Job) -> None:
-        """Take note of why the lane was lost, if its input may be the reason."""
+        """Take note of why the task was lost, if its input may be the reason."""
         if isinstance(error, UnprocessableError):
             self.failed(job.now())
             if error.log_offset is not None:
@@ -142,13 +142,13 @@ class Trial:
     """Processes input for trial, on counts of its own.
 
     Args:
-        job: what every lane does alike.
-        lane: its number.
+        job: what every task does alike.
+        task: its number.
     """
 
-    def __init__(self, job: Job, lane: int) -> None:
+    def __init__(self, job: Job, task: int) -> None:
         self._job = job
-        self._lane = lane
+        self._task = task
 
     def of_records(
         self,
@@ -209,8 +209,8 @@ class Trial:
 
     def _apply(self, block: Block) -> None:
         now = self._job.now()
-        feeders = block.event_times or {self._lane: 0}
-        partition = CampaignPartition(self._lane, self._job.watch, feeders, now)
+        feeders = block.event_times or {self._task: 0}
+        partition = CampaignPartition(self._task, self._job.watch, feeders, now)
         partition.apply(block, 0, now)
         partition.advance(now, 1)
         partition.hand_over()

@@ -123,20 +123,20 @@ class LogFinder:
     Args:
         connection: keyword arguments for aiokafka clients.
         topics: the topics, and how many partitions they had at the start.
-        lanes: how many partitions the source must have; None if any number will do.
+        tasks: how many partitions the source must have; None if any number will do.
     """
 
     def __init__(
-        self, connection: Mapping[str, Any], topics: Topics, lanes: int | None = None
+        self, connection: Mapping[str, Any], topics: Topics, tasks: int | None = None
     ) -> None:
         self._connection = connection
         self._topics = topics
-        self._lanes = lanes
+        self._tasks = tasks
         self._client: AIOKafkaClient | None = None
         self._connecting = asyncio.Lock()
 
     async def missing(self) -> str | None:
-        """Say which of the topics that a lane needs, apart from the source, are not as they were.
+        """Say which of the topics that a task needs, apart from the source, are not as they were.
 
         Raises:
             KafkaError, OSError: if the brokers do not say.
@@ -204,10 +204,10 @@ class LogFinder:
         topic = topics.get(name)
         if topic is None:
             return f"topic {name} ({setting}) does not exist: waiting until it is made again"
-        if is_source and self._lanes is not None and len(topic.leaders) != self._lanes:
+        if is_source and self._tasks is not None and len(topic.leaders) != self._tasks:
             return (
                 f"topic {name} ({setting}) has {len(topic.leaders)} partitions, but with "
-                f"source.keyed it must have {self._lanes}, as {self._topics.state} has: make it "
+                f"source.keyed it must have {self._tasks}, as {self._topics.state} has: make it "
                 "again with that number, or count anew as docs/operations.md says"
             )
         if number not in topic.leaders:

@@ -1,8 +1,8 @@
-"""All lanes of one worker, through rebalances and failures.
+"""All tasks of one worker, through rebalances and failures.
 
-A lane lives as long as its writer and its state can be trusted. When either cannot (a write failed,
+A task lives as long as its writer and its state can be trusted. When either cannot (a write failed,
 another worker fenced it, a batch did not fit), it is thrown away and opened anew from what was
-committed: that is the same path as taking a lane over from another worker, and the only one.
+committed: that is the same path as taking a task over from another worker, and the only one.
 """
 
 import asyncio
@@ -19,25 +19,25 @@ from streams.cancelling import cancel, raise_if_cancelled
 from streams.domain.partition import CampaignPartition
 from streams.engine.consume.positions import Positions
 from streams.engine.consume.transport import Batch, BatchConsumer, Place
-from streams.engine.produce.writer import LaneLostError, RefusedError
-from streams.engine.tasks.assignor import LaneAssignor
+from streams.engine.produce.writer import RefusedError, TaskLostError
+from streams.engine.tasks.assignor import TaskAssignor
 from streams.engine.tasks.isolation import Isolation, UnprocessableError, as_loss
 from streams.engine.tasks.restore import Opening
-from streams.engine.tasks.task import Lane
+from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
 
 _log = structlog.get_logger(__name__)
 
 RETRY_AFTER = (0.1, 0.5, 1.0, 2.0, 5.0)
-"""Seconds between attempts to open a lane, or to write with it; the last one repeats."""
+"""Seconds between attempts to open a task, or to write with it; the last one repeats."""
 REOPENED_WITHIN = 10.0
-"""Seconds in which a lane that was lost may be opened anew before the worker is unready for it."""
+"""Seconds in which a task that was lost may be opened anew before the worker is unready for it."""
 LOOK_EVERY = 1.0
 """Seconds between two looks at partitions that cannot be read."""
 
 
 class _Trouble(NamedTuple):
-    """Why a lane is not there, or cannot be relied on yet."""
+    """Why a task is not there, or cannot be relied on yet."""
 
     since: float
     was_open: bool
@@ -46,24 +46,24 @@ class _Trouble(NamedTuple):
     """How often in a row it was lost before it had written anything."""
 
 
-class Lanes:
-    """Holds the lanes that the group has given to this worker.
+class TaskManager:
+    """Holds the tasks that the group has given to this worker.
 
     Args:
-        assignor: knows how the lanes are shared out.
-        opening: opens lanes.
-        interval: seconds from the beginning of a lane's flush to that of the next.
-        park_timeout: seconds that lanes have for their last flush before a rebalance.
-        flushed: is called when a lane may have committed something.
+        assignor: knows how the tasks are shared out.
+        opening: opens tasks.
+        interval: seconds from the beginning of a task's flush to that of the next.
+        park_timeout: seconds that tasks have for their last flush before a rebalance.
+        flushed: is called when a task may have committed something.
         rebalanced: is called at the beginning of a rebalance.
         crashed: is called with an error that nobody can go on with.
-        lost: is called when a lane is lost, with `input` if what was read is the reason, otherwise
+        lost: is called when a task is lost, with `input` if what was read is the reason, otherwise
             `kafka`.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts are joined in one place
         self,
-        assignor: LaneAssignor,
+        assignor: TaskAssignor,
         opening: Opening,
         interval: float,
         park_timeout: float,
@@ -83,13 +83,13 @@ class Lanes:
         self._isolations: dict[int, Isolation] = {}
         self._troubles: dict[int, _Trouble] = {}
         self._committed: dict[TopicPartition, int] = {}
-        self._lanes: dict[int, Lane] = {}
+        self._tasks: dict[int, StreamTask] = {}
         self._assigned: dict[int, set[TopicPartition]] = {}
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._drivers: dict[int, asyncio.Task[None]] = {}
         self._unreadable: dict[int, Mapping[TopicPartition, str]] = {}
         self._generation = -1
         self._moved_at = time.monotonic()
-        self._lane_moved_at: dict[int, float] = {}
+        self._task_moved_at: dict[int, float] = {}
         self.consumer: BatchConsumer | None = None
         self.handlers: tuple[object, ...] = ()
         """Kept alive for Faust, which holds its handlers by weak reference."""
@@ -102,43 +102,43 @@ class Lanes:
         return self._generation >= 0
 
     def moved_at(self) -> float:
-        """Return when (s, monotonic) the lane that has stood longest moved on, or else the group.
+        """Return when (s, monotonic) the task that has stood longest moved on, or else the group.
 
-        A lane moves when it is driven, and when an attempt to open it ends.
+        A task moves when it is driven, and when an attempt to open it ends.
         """
         if self.joined and not self._assigned:
-            # There are more workers than lanes: nothing has to move.
+            # There are more workers than tasks: nothing has to move.
             return time.monotonic()
-        return max(self._moved_at, min(self._lane_moved_at.values(), default=self._moved_at))
+        return max(self._moved_at, min(self._task_moved_at.values(), default=self._moved_at))
 
     def moved(self, number: int) -> None:
-        """Take note that a lane moves on."""
-        self._lane_moved_at[number] = time.monotonic()
+        """Take note that a task moves on."""
+        self._task_moved_at[number] = time.monotonic()
 
     def ready(self) -> Mapping[int, CampaignPartition]:
         """Return the partitions of campaigns that are here and up to date, by number."""
-        return {number: lane.partition for number, lane in self._lanes.items()}
+        return {number: task.partition for number, task in self._tasks.items()}
 
     def partitions(self) -> int:
         """Return how many partitions of campaigns there are in all."""
-        return self._assignor.lanes
+        return self._assignor.tasks
 
     def peers(self) -> Mapping[int, str]:
         """Return where the other workers' partitions can be asked."""
         return {n: url for n, url in self._assignor.peers.items() if n not in self._assigned}
 
     def assigned(self) -> Mapping[int, set[TopicPartition]]:
-        """Return the lanes that this worker has to run, and what they read."""
+        """Return the tasks that this worker has to run, and what they read."""
         return self._assigned
 
     def committed(self) -> Mapping[TopicPartition, int | None]:
         """Return the committed offset of each partition that was assigned.
 
-        That of a lane that was lost is the last one known, so that its lag stays visible; null
+        That of a task that was lost is the last one known, so that its lag stays visible; null
         while none is known. Partitions that do not exist now are left out.
         """
-        for lane in self._lanes.values():
-            self._committed.update(lane.committed)
+        for task in self._tasks.values():
+            self._committed.update(task.committed)
         cannot = {each for why_not in self._unreadable.values() for each in why_not}
         return {
             partition: self._committed.get(partition)
@@ -147,9 +147,9 @@ class Lanes:
         }
 
     def waiting(self) -> list[str]:
-        """Say which lanes are not there, and what they wait for.
+        """Say which tasks are not there, and what they wait for.
 
-        A lane that was open and is lost is opened anew at once, as a rule; it is not named before
+        A task that was open and is lost is opened anew at once, as a rule; it is not named before
         `REOPENED_WITHIN` has passed.
         """
         now = asyncio.get_running_loop().time()
@@ -157,11 +157,11 @@ class Lanes:
         for number in sorted(self._assigned):
             trouble = self._troubles.get(number)
             if trouble is None:
-                if number not in self._lanes:
+                if number not in self._tasks:
                     said.append(f"reading back the state of partition {number}")
             elif trouble.was_open and now - trouble.since < REOPENED_WITHIN:
                 pass  # it is back in a moment, as a rule
-            elif number not in self._lanes or trouble.losses > 1:
+            elif number not in self._tasks or trouble.losses > 1:
                 said.append(f"partition {number} waits: {trouble.reason}")
         return said
 
@@ -175,24 +175,24 @@ class Lanes:
     # Called by the transport and the agents
 
     def positions(self) -> Positions:
-        """Return where the open lanes read on."""
+        """Return where the open tasks read on."""
         return {
             partition: position
-            for lane in self._lanes.values()
-            for partition, position in lane.readable.items()
+            for task in self._tasks.values()
+            for partition, position in task.readable.items()
         }
 
     def placed(self, places: Mapping[TopicPartition, Place]) -> None:
-        """Take note of which batches continue what the lanes have read."""
-        for lane in self._lanes.values():
-            lane.place(places)
+        """Take note of which batches continue what the tasks have read."""
+        for task in self._tasks.values():
+            task.place(places)
 
     async def take(self, batch: Batch) -> None:
-        """Give a batch to its lane."""
-        number = batch.partition.partition % self._assignor.lanes
-        lane = self._lanes.get(number)
-        if lane is not None:
-            await lane.take(batch)
+        """Give a batch to its task."""
+        number = batch.partition.partition % self._assignor.tasks
+        task = self._tasks.get(number)
+        if task is not None:
+            await task.take(batch)
 
     # Rebalances
 
@@ -200,42 +200,42 @@ class Lanes:
         """Write everything down before the group is shared out anew."""
         self._rebalanced()
         self._moved_at = time.monotonic()
-        opening = self._assigned.keys() - self._lanes.keys()
+        opening = self._assigned.keys() - self._tasks.keys()
         # At once: with the brokers away each takes seconds to let go of them.
         await asyncio.gather(*map(self._cancel, opening))
-        await asyncio.gather(*(self._park(n, lane) for n, lane in list(self._lanes.items())))
+        await asyncio.gather(*(self._park(n, task) for n, task in list(self._tasks.items())))
 
-    async def _park(self, number: int, lane: Lane) -> None:
-        lane.parked = True
+    async def _park(self, number: int, task: StreamTask) -> None:
+        task.parked = True
         try:
-            await asyncio.wait_for(lane.hand_over(), self._park_timeout)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the lane is opened anew
-            _log.warning("lane not flushed before a rebalance", lane=number, error=repr(error))
+            await asyncio.wait_for(task.hand_over(), self._park_timeout)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the task is opened anew
+            _log.warning("task not flushed before a rebalance", task=number, error=repr(error))
             await self._drop(number)
 
     async def assign(self, partitions: Iterable[TopicPartition], generation: int) -> None:
         """Take over what the group has given to this worker.
 
-        Lanes that stay are not read back, if no generation of the group was missed: then nobody
+        Tasks that stay are not read back, if no generation of the group was missed: then nobody
         else can have had them.
         """
         assigned: dict[int, set[TopicPartition]] = {}
         for partition in partitions:
-            number = partition.partition % self._assignor.lanes
+            number = partition.partition % self._assignor.tasks
             assigned.setdefault(number, set()).add(partition)
         continuous = generation == self._generation + 1
         self._generation = generation
-        for number, lane in list(self._lanes.items()):
-            if not continuous or assigned.get(number) != set(lane.positions):
+        for number, task in list(self._tasks.items()):
+            if not continuous or assigned.get(number) != set(task.positions):
                 await self._drop(number)
         self._assigned = assigned
         self._forget_unassigned()
         self._moved_at = time.monotonic()
-        self._lane_moved_at = dict.fromkeys(assigned, self._moved_at)
+        self._task_moved_at = dict.fromkeys(assigned, self._moved_at)
         self._assignor.held = set(assigned)
         for number in assigned:
             await self._cancel(number)
-            kept = self._lanes.get(number)
+            kept = self._tasks.get(number)
             if kept is not None:
                 kept.parked = False
                 kept.expect(self._assignor.sources)
@@ -248,37 +248,37 @@ class Lanes:
 
     # Running
 
-    def _start(self, number: int, lane: Lane | None) -> None:
-        task = asyncio.create_task(self._run(number, lane), name=f"lane-{number}")
-        task.add_done_callback(self._ended)
-        self._tasks[number] = task
+    def _start(self, number: int, task: StreamTask | None) -> None:
+        driver = asyncio.create_task(self._run(number, task), name=f"task-{number}")
+        driver.add_done_callback(self._ended)
+        self._drivers[number] = driver
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
+    def _ended(self, driver: asyncio.Task[None]) -> None:
+        error = None if driver.cancelled() else driver.exception()
         if error is not None:
             self._crashed(error)
 
-    async def _run(self, number: int, lane: Lane | None) -> None:
-        """Run a lane for as long as it can be trusted, then another one in its place."""
+    async def _run(self, number: int, task: StreamTask | None) -> None:
+        """Run a task for as long as it can be trusted, then another one in its place."""
         in_vain = 0
         while True:
-            lane = lane or await self._open(number)
+            task = task or await self._open(number)
             try:
-                await self._drive(number, lane)
+                await self._drive(number, task)
             except FormatError:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, the lane is opened anew
-                in_vain = 0 if lane.has_written else in_vain + 1
+            except Exception as error:  # noqa: BLE001 - whatever it is, the task is opened anew
+                in_vain = 0 if task.has_written else in_vain + 1
                 self._note_loss(number, as_loss("it went on", error), in_vain)
-            if lane.parked:
+            if task.parked:
                 # The rebalance that is under way sees to it.
                 return
             await self._drop(number)
-            lane = None
+            task = None
             if in_vain:
                 await asyncio.sleep(_pause(in_vain - 1))
 
-    def _note_loss(self, number: int, error: LaneLostError, in_vain: int) -> None:
+    def _note_loss(self, number: int, error: TaskLostError, in_vain: int) -> None:
         self._isolation(number).learn(error, self._opening.job)
         dead_letter = self._opening.job.topics.dead_letter
         of_input = isinstance(error, UnprocessableError) or (
@@ -288,42 +288,42 @@ class Lanes:
         now = asyncio.get_running_loop().time()
         since = self._troubles[number].since if number in self._troubles else now
         self._troubles[number] = _Trouble(since, True, str(error), in_vain)
-        _log.warning("lane lost", lane=number, error=str(error), in_vain=in_vain)
+        _log.warning("task lost", task=number, error=str(error), in_vain=in_vain)
 
     def _isolation(self, number: int) -> Isolation:
         return self._isolations.setdefault(number, Isolation())
 
-    async def _drive(self, number: int, lane: Lane) -> None:
+    async def _drive(self, number: int, task: StreamTask) -> None:
         clock = asyncio.get_running_loop().time
         opened_at = clock()
         next_look = 0.0
-        while not lane.parked:
+        while not task.parked:
             began = clock()
-            await lane.tick()
+            await task.tick()
             self.moved(number)
-            if lane.has_written or clock() - opened_at >= REOPENED_WITHIN:
+            if task.has_written or clock() - opened_at >= REOPENED_WITHIN:
                 self._troubles.pop(number, None)
             self._flushed()
-            if lane.unplaced and clock() >= next_look:
+            if task.unplaced and clock() >= next_look:
                 next_look = clock() + LOOK_EVERY
-                await self._go_on(lane)
+                await self._go_on(task)
             # A broker that is slow gets some rest between two flushes.
             await asyncio.sleep(max(self._interval - (clock() - began), self._interval / 2))
 
-    async def _go_on(self, lane: Lane) -> None:
+    async def _go_on(self, task: StreamTask) -> None:
         """Read partitions that could not be read, if they can be now."""
         try:
-            await self._read(await self._place(lane))
+            await self._read(await self._place(task))
         except (KafkaError, OSError) as error:
-            # The lane has all that it read; brokers that are away come back.
-            _log.warning("logs cannot be looked at", lane=lane.partition.number, error=repr(error))
+            # The task has all that it read; brokers that are away come back.
+            _log.warning("logs cannot be looked at", task=task.partition.number, error=repr(error))
 
-    async def _place(self, lane: Lane) -> Positions:
-        number = lane.partition.number
-        placed, why_not = await self._opening.place(lane)
+    async def _place(self, task: StreamTask) -> Positions:
+        number = task.partition.number
+        placed, why_not = await self._opening.place(task)
         if why_not != self._unreadable.get(number, {}):
             for why in sorted(set(why_not.values())):
-                _log.warning("a topic cannot be read", lane=number, error=why)
+                _log.warning("a topic cannot be read", task=number, error=why)
         self._unreadable[number] = why_not
         return placed
 
@@ -332,17 +332,17 @@ class Lanes:
             await self.consumer.rewind(positions)
             self.consumer.resume_partitions(set(positions))
 
-    async def _open(self, number: int) -> Lane:
+    async def _open(self, number: int) -> StreamTask:
         for attempt in itertools.count():
             raise_if_cancelled()
             try:
-                lane = await self._opening.open(
+                task = await self._opening.open(
                     number,
                     self._assigned[number],
                     self._assignor.sources,
                     self._isolation(number),
                 )
-                await self._place_first(lane)
+                await self._place_first(task)
                 break
             except FormatError:
                 raise
@@ -351,46 +351,46 @@ class Lanes:
                 wait = _pause(attempt)
                 self._note_failure(number, as_loss("it was opened", error), wait)
                 await asyncio.sleep(wait)
-        self._lanes[number] = lane
+        self._tasks[number] = task
         if number in self._troubles and not self._troubles[number].was_open:
             del self._troubles[number]
-        await self._read(lane.readable)
-        return lane
+        await self._read(task.readable)
+        return task
 
-    def _note_failure(self, number: int, error: LaneLostError, again_in: float) -> None:
+    def _note_failure(self, number: int, error: TaskLostError, again_in: float) -> None:
         if isinstance(error, UnprocessableError) and error.log_offset is not None:
             self._isolation(number).learn(error, self._opening.job)
         now = asyncio.get_running_loop().time()
         before = self._troubles.get(number, _Trouble(now, False, ""))
         self._troubles[number] = before._replace(reason=f"it cannot be opened: {error}")
-        _log.warning("lane cannot be opened", lane=number, error=str(error), again_in=again_in)
+        _log.warning("task cannot be opened", task=number, error=str(error), again_in=again_in)
 
-    async def _place_first(self, lane: Lane) -> None:
+    async def _place_first(self, task: StreamTask) -> None:
         try:
-            await self._place(lane)
+            await self._place(task)
             raise_if_cancelled()
         except BaseException:
-            await lane.close()
+            await task.close()
             raise
 
     async def _cancel(self, number: int) -> None:
-        task = self._tasks.pop(number, None)
-        if task is not None:
+        driver = self._drivers.pop(number, None)
+        if driver is not None:
             # If it ended with an error, `_ended` has said so.
-            await cancel(task)
+            await cancel(driver)
 
     async def _drop(self, number: int) -> None:
-        lane = self._lanes.pop(number, None)
+        task = self._tasks.pop(number, None)
         self._unreadable.pop(number, None)
-        if lane is not None:
-            self._committed.update(lane.committed)
-            await lane.close()
+        if task is not None:
+            self._committed.update(task.committed)
+            await task.close()
 
     async def stop(self) -> None:
         """Write everything down and let go."""
         await self.revoked()
         self._assigned = {}
-        await asyncio.gather(*(self._drop(number) for number in list(self._lanes)))
+        await asyncio.gather(*(self._drop(number) for number in list(self._tasks)))
 
 
 def _pause(attempt: int) -> float:

@@ -1,4 +1,4 @@
-"""How far a lane is: in what it reads, and in what only it writes to."""
+"""How far a task is: in what it reads, and in what only it writes to."""
 
 from collections.abc import Mapping
 
@@ -13,26 +13,26 @@ from streams.engine.consume.positions import (
     write_positions,
 )
 from streams.engine.consume.transport import Batch, Place
-from streams.engine.produce.writer import LaneLostError, Record, Writes
+from streams.engine.produce.writer import Record, TaskLostError, Writes
 
 FAR_BEHIND = 10_000
 """Records. With so many waiting, fewer and larger flushes are better than prompt ones."""
 
 
-class MisreadError(LaneLostError):
+class MisreadError(TaskLostError):
     """A batch does not begin where the one before it ended."""
 
 
 class Progress:
-    """How far a lane is.
+    """How far a task is.
 
     Args:
-        state: the lane's partition of the state topic.
+        state: the task's partition of the state topic.
         log: its partition of the keyed topic.
-        read: how far each partition was read that the lane reads.
-        own_ends: where the next record will be, of the partitions that only the lane writes to:
+        read: how far each partition was read that the task reads.
+        own_ends: where the next record will be, of the partitions that only the task writes to:
             the state and, unless it is read as well, the log.
-        kept: how far partitions were read that the lane does not read now, such as those of a topic
+        kept: how far partitions were read that the task does not read now, such as those of a topic
             that is missing for some time.
     """
 
@@ -71,7 +71,7 @@ class Progress:
 
     @property
     def committed_in_log(self) -> int:
-        """From where in the log blocks are read, or written, again if the lane is lost now."""
+        """From where in the log blocks are read, or written, again if the task is lost now."""
         known: int | None = self._own_ends.get(self._log)
         return self._committed[self._log].offset if known is None else known
 
@@ -123,7 +123,7 @@ class Progress:
     # Writing
 
     def add_to(self, writes: Writes, *, always: bool = False) -> None:
-        """Add how far the lane has read, and where its own records have to begin.
+        """Add how far the task has read, and where its own records have to begin.
 
         Where nothing moved there is nothing to add, but `always` if there has to be a write.
         """

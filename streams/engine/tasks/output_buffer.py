@@ -1,4 +1,4 @@
-"""What a lane has counted, decided and put aside since its last flush."""
+"""What a task has counted, decided and put aside since its last flush."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -23,20 +23,20 @@ FULL_BYTES = 16 * 1024 * 1024
 
 
 class Unwritten:
-    """What a lane owes to its topics, apart from its own state.
+    """What a task owes to its topics, apart from its own state.
 
     Args:
-        lane: its number.
-        job: what every lane does alike.
+        task: its number.
+        job: what every task does alike.
         isolation: what is known of input that cannot be processed.
 
     Attributes:
         tally: what was counted.
     """
 
-    def __init__(self, lane: int, job: Job, isolation: Isolation) -> None:
+    def __init__(self, task: int, job: Job, isolation: Isolation) -> None:
         self.tally = Tally()
-        self._lane = lane
+        self._task = task
         self._job = job
         self._isolation = isolation
         self._dead: list[Record] = []
@@ -96,7 +96,7 @@ class Unwritten:
             writes.add(topics.alerts, number, Record(key, transitions.encode(transition)))
         dead, self._dead, self._dead_bytes = self._dead, [], 0
         for record in dead:
-            writes.add(topics.dead_letter, self._lane % topics.dead_letter_partitions, record)
+            writes.add(topics.dead_letter, self._task % topics.dead_letter_partitions, record)
 
 
 def _unrecognised(blocks: Iterable[Block], groups: StatusGroups) -> Counter[str]:

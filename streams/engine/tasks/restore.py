@@ -1,4 +1,4 @@
-"""Opening a lane: shut out earlier owners, then read back what they left."""
+"""Opening a task: shut out earlier owners, then read back what they left."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +21,7 @@ from streams.engine.consume.positions import (
     from_committed,
     read_positions,
 )
-from streams.engine.produce.writer import LaneLostError, Writer
+from streams.engine.produce.writer import TaskLostError, Writer
 from streams.engine.tasks.context import Job
 from streams.engine.tasks.isolation import (
     UNPROCESSABLE_KEY,
@@ -32,7 +32,7 @@ from streams.engine.tasks.isolation import (
 )
 from streams.engine.tasks.logs import Cause, LogFinder, Loss, resume
 from streams.engine.tasks.offsets import Progress
-from streams.engine.tasks.task import Lane
+from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
 
 _log = structlog.get_logger(__name__)
@@ -49,16 +49,16 @@ WHAT_HAPPENED = {
 
 
 class Opening:
-    """Opens lanes.
+    """Opens tasks.
 
     Args:
-        job: what every lane does alike.
+        job: what every task does alike.
         connection: keyword arguments for aiokafka clients.
         logs: asks what the logs of partitions are like.
         group_id: the consumer group.
-        new_writer: makes a lane's writer.
+        new_writer: makes a task's writer.
         exactly_once: whether the writers use transactions.
-        progress: is told, for a lane, the offset reached in its state and the end of it.
+        progress: is told, for a task, the offset reached in its state and the end of it.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts are joined in one place
@@ -85,22 +85,22 @@ class Opening:
         partitions: Iterable[TopicPartition],
         sources: int,
         isolation: Isolation,
-    ) -> Lane:
-        """Open a lane that reads `partitions`, of a source topic with so many partitions.
+    ) -> StreamTask:
+        """Open a task that reads `partitions`, of a source topic with so many partitions.
 
-        `isolation` is what is known of input of the lane that cannot be processed.
+        `isolation` is what is known of input of the task that cannot be processed.
 
         The order matters. Once the writer is open no earlier owner can commit anything, so the
         offsets and the state that are read after it are final, and belong together.
 
         Raises:
-            LaneLostError, KafkaError: if the brokers, or what they should have, cannot be had now.
+            TaskLostError, KafkaError: if the brokers, or what they should have, cannot be had now.
             FormatError: if what is read back was written by a version that does not fit.
         """
         await self.job.limits.refresh()
         missing = await self._logs.missing()
         if missing is not None:
-            raise LaneLostError(missing)
+            raise TaskLostError(missing)
         writer = self._new_writer(number)
         try:
             await writer.open()
@@ -116,28 +116,28 @@ class Opening:
             source: SourcePartition(source, job.intake, job.campaigns, event_time)
             for source, event_time in progress.event_times(job.topics.source).items()
         }
-        lane = Lane(job, writer, partition, progress, read, isolation, blocks_read.skipped)
-        lane.skip_blocks(TopicPartition(job.topics.keyed, number), blocks_read.unprocessable)
-        return lane
+        task = StreamTask(job, writer, partition, progress, read, isolation, blocks_read.skipped)
+        task.skip_blocks(TopicPartition(job.topics.keyed, number), blocks_read.unprocessable)
+        return task
 
-    async def place(self, lane: Lane) -> tuple[Positions, Mapping[TopicPartition, str]]:
-        """Find out where a lane reads on the partitions of which it does not know that.
+    async def place(self, task: StreamTask) -> tuple[Positions, Mapping[TopicPartition, str]]:
+        """Find out where a task reads on the partitions of which it does not know that.
 
         Returns:
             Where it reads on, and for the other partitions why they cannot be read.
 
         Raises:
-            LaneLostError, KafkaError, OSError: if the brokers do not say, or what is lost in a
+            TaskLostError, KafkaError, OSError: if the brokers do not say, or what is lost in a
                 partition cannot be done without.
         """
-        before = {each: lane.positions[each] for each in lane.unplaced}
+        before = {each: task.positions[each] for each in task.unplaced}
         found, why_not = await self._logs.find(before)
         placed = {}
         for partition, log in found.items():
-            position, loss = resume(before[partition], log, lane.unplaced[partition])
+            position, loss = resume(before[partition], log, task.unplaced[partition])
             if loss is not None and partition.topic != self.job.topics.source:
                 _check_blocks(partition, loss)
-            if await lane.move(partition, position, loss):
+            if await task.move(partition, position, loss):
                 placed[partition] = position
                 if loss is not None:
                     _report(partition, loss, before[partition], position)
@@ -170,7 +170,7 @@ class Opening:
             read = await self._positions(partitions, written)
             own_ends = {state: state_end}
             if not self.job.hop:
-                # The log is the lane's own: all that is in it was added to the windows.
+                # The log is the task's own: all that is in it was added to the windows.
                 own_ends[log] = await end_of(consumer, log, committed=self._exactly_once)
             kept = {
                 each: at
@@ -182,8 +182,8 @@ class Opening:
             replayed = await self._replay(consumer, partition, log, end, read_again)
         partition.resume(self.job.now(), progress.next_in_log)
         _log.info(
-            "lane open",
-            lane=number,
+            "task open",
+            task=number,
             state_records=records,
             replayed_blocks=replayed,
             cells=len(partition.table),
@@ -224,7 +224,7 @@ class Opening:
         if written and (log in written) != self.job.hop:
             keyed = "false" if log in written else "true, or another topics.keyed"
             raise FormatError(
-                f"the state topic was written with source.keyed: {keyed} (lane {log.partition}): "
+                f"the state topic was written with source.keyed: {keyed} (task {log.partition}): "
                 "set that again, or count anew as docs/operations.md says"
             )
 
@@ -262,7 +262,7 @@ class Opening:
         if oldest > begin:
             _log.error(
                 "counts of open windows are lost: the keyed topic was deleted from",
-                lane=partition.number,
+                task=partition.number,
                 needed_from=begin,
                 there_from=oldest,
             )
@@ -272,7 +272,7 @@ class Opening:
         self, partitions: set[TopicPartition], written: Positions
     ) -> dict[TopicPartition, Position]:
         known = await self._known(partitions, written)
-        # Where a partition that was never read begins is found out when the lane is placed.
+        # Where a partition that was never read begins is found out when the task is placed.
         return {each: Position(0) for each in partitions} | known
 
     def _check_never_written(self, kept: Positions) -> None:
@@ -280,7 +280,7 @@ class Opening:
         ours = sorted(each for each, at in kept.items() if at.topic_id is not None)
         if ours:
             topic, number = ours[0]
-            raise LaneLostError(
+            raise TaskLostError(
                 f"topic {self.job.topics.state} (topics.state) has nothing of what was counted of "
                 f"{topic}-{number} up to offset {kept[ours[0]].offset}: if it was deleted and made "
                 "anew, restore it, or count anew as docs/operations.md says"
@@ -362,8 +362,8 @@ async def _require(
     """See that the log goes up to an offset, as it does if it was written with the state."""
     there = await end_of(consumer, log, committed=True)
     if needed > there:
-        raise LaneLostError(
-            f"lane {log.partition} needs {log.topic} up to offset {needed}, but it ends at "
+        raise TaskLostError(
+            f"task {log.partition} needs {log.topic} up to offset {needed}, but it ends at "
             f"{there}: if it was deleted and made anew, count anew as docs/operations.md says"
         )
 
@@ -371,7 +371,7 @@ async def _require(
 def _check_blocks(partition: TopicPartition, loss: Loss) -> None:
     """See that only blocks that were not read are lost, and not those that others may rely on."""
     if loss.cause is not Cause.EXPIRED:
-        raise LaneLostError(
+        raise TaskLostError(
             f"{partition.topic}-{partition.partition} is not the log that was read ({loss.cause}): "
             "restore the topic, or count anew as docs/operations.md says"
         )

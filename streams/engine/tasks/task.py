@@ -1,10 +1,10 @@
-"""One lane: the source partitions that are counted together, and one partition of campaigns.
+"""One task: the source partitions that are counted together, and one partition of campaigns.
 
-What a lane does with what it reads, in the order of the code: records of the source topic become
+What a task does with what it reads, in the order of the code: records of the source topic become
 blocks on the keyed topic, or dead letters; blocks of the keyed topic become windows, alerts and
 deliveries. A flush writes all of it down together with the offsets of what was read.
 
-When the source is keyed by campaign itself there is no hop: the blocks are the lane's own. It adds
+When the source is keyed by campaign itself there is no hop: the blocks are the task's own. It adds
 them to its windows before it writes them, and the keyed topic is only their log.
 """
 
@@ -28,8 +28,8 @@ from streams.engine.consume.transport import Batch, Place
 from streams.engine.produce.broker_clock import DISAGREES
 from streams.engine.produce.writer import (
     CLOSE_WITHIN,
-    LaneLostError,
     Record,
+    TaskLostError,
     WriteError,
     Writer,
     Writes,
@@ -61,15 +61,15 @@ MOST_SKIPPED = 10_000
 """Blocks that became dead letters, of which the state says so; older ones are not read again."""
 
 
-class Lane:
-    """A lane that is open: its writer fences all others, its state is read back.
+class StreamTask:
+    """A task that is open: its writer fences all others, its state is read back.
 
     Args:
-        job: what every lane does alike.
-        writer: the lane's own, open.
+        job: what every task does alike.
+        writer: the task's own, open.
         partition: the campaigns, with the state of earlier lives.
         progress: how far it was read.
-        sources: the source partitions that the lane reads, by number.
+        sources: the source partitions that the task reads, by number.
         isolation: what is known of input that cannot be processed.
         skipped: the offsets of blocks that became dead letters.
     """
@@ -105,7 +105,7 @@ class Lane:
         """Whether no evaluation is under way."""
         self._evaluated.set()
         self._early_flush: asyncio.Task[None] | None = None
-        self._lost: LaneLostError | FormatError | None = None
+        self._lost: TaskLostError | FormatError | None = None
         self.unplaced: dict[TopicPartition, int | None] = dict.fromkeys(progress.positions)
         """Partitions of which it has to be found out where to read on; those of which a broker
         refused to read on, with the end of the log that was seen last, -1 for none."""
@@ -113,7 +113,7 @@ class Lane:
 
     @property
     def positions(self) -> Positions:
-        """From where each partition that the lane reads is read on."""
+        """From where each partition that the task reads is read on."""
         return self._progress.positions
 
     @property
@@ -133,7 +133,7 @@ class Lane:
         self._progress.place(places)
 
     async def take(self, batch: Batch) -> None:
-        """Count a batch. If that goes wrong the lane is lost, and `tick` says so."""
+        """Count a batch. If that goes wrong the task is lost, and `tick` says so."""
         if batch.partition.topic == self._job.topics.source:
             await self._job.clock.known()
             self._check_clock()
@@ -149,14 +149,14 @@ class Lane:
     async def _take_part(self, batch: Batch) -> None:
         try:
             self._take(batch)
-        except (LaneLostError, FormatError) as error:
+        except (TaskLostError, FormatError) as error:
             self._lose(error)
         except Exception as error:  # noqa: BLE001 - isolated when it comes again
             # Half of the batch may be counted.
             _log.exception("a batch was not counted", partition=str(batch.partition))
             self._lose(UnprocessableError.of(f"a batch of {batch.partition}", error))
         except BaseException as error:
-            self._lose(LaneLostError(f"a batch of {batch.partition} was not counted: {error!r}"))
+            self._lose(TaskLostError(f"a batch of {batch.partition} was not counted: {error!r}"))
             raise
         await self._flush_if_full()
 
@@ -259,7 +259,7 @@ class Lane:
         """Dead-letter parts of blocks that could not be added when the log was read again.
 
         Args:
-            log: the lane's partition of the keyed topic.
+            log: the task's partition of the keyed topic.
             found: offset, part, and what it raised.
         """
         for offset, bad, raised in found:
@@ -283,7 +283,7 @@ class Lane:
         """Let time go on: close and expire windows, hold the rules, write down what is due.
 
         Raises:
-            LaneLostError: if the lane must not be used any more.
+            TaskLostError: if the task must not be used any more.
             FormatError: if this worker cannot go on with what another one wrote.
         """
         self._check_clock()
@@ -337,7 +337,7 @@ class Lane:
             Whether it was done; it is not while a rebalance is under way.
 
         Raises:
-            LaneLostError: if it was not committed; the lane must not be used any more.
+            TaskLostError: if it was not committed; the task must not be used any more.
             FormatError: if this worker cannot go on with what another one wrote.
         """
         async with self._flushing:
@@ -355,7 +355,7 @@ class Lane:
         """Write down all that the next owner needs, in one transaction.
 
         Raises:
-            LaneLostError: if it was not committed; the lane must not be used any more.
+            TaskLostError: if it was not committed; the task must not be used any more.
             FormatError: if this worker cannot go on with what another one wrote.
         """
         async with self._flushing:
@@ -379,7 +379,7 @@ class Lane:
                 await self._evaluate_in_parts()
                 if not self.parked:
                     await self._flush()
-        except (LaneLostError, FormatError) as error:
+        except (TaskLostError, FormatError) as error:
             self._lose(error)
         except Exception as error:  # noqa: BLE001 - the next tick says so
             self._lose(as_loss("the rules were evaluated", error))
@@ -396,7 +396,7 @@ class Lane:
                 return
             self._progress.commit(writes, await self._writer.write(writes))
         # What was collected is gone from memory, and may be written or not.
-        except (LaneLostError, FormatError) as error:
+        except (TaskLostError, FormatError) as error:
             self._lose(error)
             raise
         except Exception as error:
@@ -412,15 +412,15 @@ class Lane:
         self.partition.deliveries.flush_committed()
         self._job.instruments.flushed(self._job.clock.wall() - began)
 
-    def _lose(self, error: LaneLostError | FormatError) -> None:
-        # Without traceback and cause: these hold on to the lane, and the collector runs seldom.
+    def _lose(self, error: TaskLostError | FormatError) -> None:
+        # Without traceback and cause: these hold on to the task, and the collector runs seldom.
         self._lost = self._lost or copy(error)
 
     def _check_clock(self) -> None:
-        """See that time goes on where it was when the lane was opened: all it knows is by that."""
+        """See that time goes on where it was when the task was opened: all it knows is by that."""
         moved = self._job.clock.offset - self._opened_at_offset
         if abs(moved) > DISAGREES:
-            self._lose(LaneLostError(f"the broker's time turned out to be {moved:+.0f} s off"))
+            self._lose(TaskLostError(f"the broker's time turned out to be {moved:+.0f} s off"))
 
     def _check(self) -> None:
         if self._lost:
@@ -441,7 +441,7 @@ class Lane:
             record = Record(UNPROCESSABLE_KEY, orjson.dumps(self._skipped))
             writes.add(self._job.topics.state, self.partition.number, record)
         self._unwritten.add_to(writes)
-        # The answer to a lane's first write says what time it is.
+        # The answer to a task's first write says what time it is.
         self._progress.add_to(writes, always=not self._job.clock.is_known)
         return writes
 

@@ -7,8 +7,8 @@ down or has just started, or those of which all replicas are away. What was writ
 reads committed data gets no further, and what becomes of it depends on how the next transaction of
 the same producer ends that writes there, not on its own one.
 
-So no transaction begins before the one before it has ended where the lane's state is, and when a
-lane is opened, what hangs of it anywhere is ended as its coordinator had decided. Where that cannot
+So no transaction begins before the one before it has ended where the task's state is, and when a
+task is opened, what hangs of it anywhere is ended as its coordinator had decided. Where that cannot
 be found out it is aborted: when a process ended between taking the transactional id and ending what
 hangs, and when something hangs elsewhere than in the state and the next transaction, which writes
 there too, is cut off.
@@ -35,7 +35,7 @@ from streams.engine.transactions.admin import (
 _log = structlog.get_logger(__name__)
 
 END_WITHIN = 60.0
-"""Seconds. After that it is tried again when the lane is opened again."""
+"""Seconds. After that it is tried again when the task is opened again."""
 
 
 class HangingError(KafkaError):  # type: ignore[misc] # aiokafka has no types
@@ -135,7 +135,7 @@ class TransactionEnds:
             await asyncio.wait({self._ending}, timeout=within)
 
     async def check(self, client: AIOKafkaClient, producer: Producer) -> None:
-        """See that the producer's last transaction has ended where the lane's state is.
+        """See that the producer's last transaction has ended where the task's state is.
 
         Args:
             client: any that is connected.

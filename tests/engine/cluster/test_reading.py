@@ -1,4 +1,4 @@
-"""Reading a lane's state back, to its very end."""
+"""Reading a task's state back, to its very end."""
 
 import asyncio
 

@@ -77,7 +77,7 @@ async def test_what_is_missing_is_made_and_twice_is_harmless(
     assert await admin.prepare(create=True) == expected
     assert await admin.prepare(create=True) == expected
     assert await admin.prepare(create=False) == expected
-    assert admin.lanes(expected) == 3
+    assert admin.tasks(expected) == 3
 
 
 async def test_two_at_once_do_not_mind_each_other(broker: RunningBroker, unique: str) -> None:
@@ -147,7 +147,7 @@ async def test_a_keyed_source_says_how_many_partitions_there_are(
     counts = await admin.prepare(create=True)
     assert counts[f"{unique}-state"] == 5
     assert counts[f"{unique}-keyed"] == 5
-    assert admin.lanes(counts) == 5
+    assert admin.tasks(counts) == 5
 
 
 async def test_a_keyed_source_with_another_number_of_partitions_is_named(
@@ -206,11 +206,11 @@ async def test_a_topic_that_takes_too_small_records_is_named_with_what_to_do(
 def test_a_source_topic_may_not_have_more_partitions_than_the_state_has_room_for(
     sources: int, said: str
 ) -> None:
-    lanes = 1 if sources == 9_999 else 3
-    topics = {"partitions": lanes}
+    tasks = 1 if sources == 9_999 else 3
+    topics = {"partitions": tasks}
     configuration = Configuration.model_validate({"topics": topics})
     admin = TopicAdmin({}, configuration)
-    counts = dict.fromkeys((each.name for each in wanted(configuration)), lanes)
+    counts = dict.fromkeys((each.name for each in wanted(configuration)), tasks)
     admin._check(counts)
     with pytest.raises(TopicError, match=said):
         admin._check({**counts, configuration.topics.source: sources})

@@ -11,7 +11,7 @@ from streams.engine.consume.fetching import Records
 from streams.engine.consume.identified import IdentifiedFetches
 from streams.engine.consume.positions import Position
 from streams.engine.consume.transport import Batch, BatchConsumerThread, Place, as_topic_partition
-from tests.support.lanes import record
+from tests.support.tasks import record
 
 ONE, TWO = TopicPartition("events", 0), TopicPartition("events", 1)
 Fetched = dict[TopicPartition, list[Records]]
@@ -112,7 +112,7 @@ async def test_what_was_fetched_before_a_rewind_is_left_out(fetched: Fetched) ->
     assert (batch.start, [each.offset for each in batch.records]) == (50, [51, 52])
 
 
-async def test_partitions_of_no_open_lane_are_left_out(fetched: Fetched) -> None:
+async def test_partitions_of_no_open_task_are_left_out(fetched: Fetched) -> None:
     thread = Thread()
     fetched[ONE] = fetch_of(ONE, 0)
     assert await batches(thread) == []
@@ -158,7 +158,7 @@ async def test_a_refusal_comes_after_all_that_was_fetched_before(fetched: Fetche
     assert await batches(thread) == [], "it is said once"
 
 
-async def test_what_no_lane_reads_is_not_looked_for_by_aiokafka() -> None:
+async def test_what_no_task_reads_is_not_looked_for_by_aiokafka() -> None:
     thread = Thread()
     await thread.rewind({ONE: Position(5), TWO: Position(3)})
     await thread.leave_others({TWO: Position(3)})

@@ -37,7 +37,7 @@ def writes_to(topic: str, *values: bytes, partition: int = 0) -> Writes:
 
 def ends_of(connection: Mapping[str, Any], unique: str) -> TransactionEnds:
     state = TopicPartition(unique, 0)
-    return TransactionEnds(connection, f"{unique}-lane-0", unique, state, [state])
+    return TransactionEnds(connection, f"{unique}-task-0", unique, state, [state])
 
 
 async def values_of(address: str, topic: str, *, committed: bool = True) -> list[bytes | None]:
@@ -52,7 +52,7 @@ async def is_gone(writer: TransactionalWriter) -> bool:
 
 @pytest.fixture
 def transactional(kafka: KafkaBroker, unique: str) -> Callable[[], TransactionalWriter]:
-    """Make a writer of one and the same lane."""
+    """Make a writer of one and the same task."""
 
     def make() -> TransactionalWriter:
         connection = {"bootstrap_servers": kafka.address}

@@ -4,7 +4,7 @@ from aiokafka.cluster import ClusterMetadata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.engine.tasks.assignor import LaneAssignor, share_out
+from streams.engine.tasks.assignor import TaskAssignor, share_out
 
 members = st.dictionaries(
     st.sampled_from("abcdef"), st.lists(st.integers(0, 12), unique=True), min_size=1
@@ -12,29 +12,29 @@ members = st.dictionaries(
 
 
 @given(st.integers(0, 12), members)
-def test_every_lane_goes_to_one_member_and_evenly(lanes: int, held: dict[str, list[int]]) -> None:
-    shares = share_out(lanes, held)
+def test_every_task_goes_to_one_member_and_evenly(tasks: int, held: dict[str, list[int]]) -> None:
+    shares = share_out(tasks, held)
     assert shares.keys() == held.keys()
-    assert sorted(lane for share in shares.values() for lane in share) == list(range(lanes))
+    assert sorted(task for share in shares.values() for task in share) == list(range(tasks))
     sizes = [len(share) for share in shares.values()]
     assert max(sizes) - min(sizes) <= 1
 
 
 @given(st.integers(1, 12), st.sets(st.sampled_from("abcdef"), min_size=1))
-def test_sharing_out_again_moves_nothing(lanes: int, names: set[str]) -> None:
-    shares = share_out(lanes, {name: [] for name in names})
-    assert share_out(lanes, shares) == shares
+def test_sharing_out_again_moves_nothing(tasks: int, names: set[str]) -> None:
+    shares = share_out(tasks, {name: [] for name in names})
+    assert share_out(tasks, shares) == shares
 
 
 @given(st.integers(1, 12), st.sets(st.sampled_from("abcde"), min_size=1))
-def test_as_few_lanes_move_as_can_be(lanes: int, names: set[str]) -> None:
-    before = share_out(lanes, {name: [] for name in names})
-    joined = share_out(lanes, {**before, "new": []})
+def test_as_few_tasks_move_as_can_be(tasks: int, names: set[str]) -> None:
+    before = share_out(tasks, {name: [] for name in names})
+    joined = share_out(tasks, {**before, "new": []})
     moved = sum(len(set(before[name]) - set(joined[name])) for name in names)
     assert moved == len(joined["new"])
     leaver = min(names)
     rest = {name: share for name, share in joined.items() if name != leaver}
-    after = share_out(lanes, rest)
+    after = share_out(tasks, rest)
     assert all(set(rest[name]) <= set(after[name]) for name in rest)
 
 
@@ -42,10 +42,10 @@ def test_as_few_lanes_move_as_can_be(lanes: int, names: set[str]) -> None:
     st.integers(1, 12),
     st.integers(1, 5).flatmap(lambda count: st.permutations("abcde"[:count])),
 )
-def test_who_has_one_more_than_others_keeps_it(lanes: int, names: list[str]) -> None:
+def test_who_has_one_more_than_others_keeps_it(tasks: int, names: list[str]) -> None:
     """Whoever that is, not only those whose names come first."""
-    held = {name: list(range(at, lanes, len(names))) for at, name in enumerate(names)}
-    assert share_out(lanes, held) == held
+    held = {name: list(range(at, tasks, len(names))) for at, name in enumerate(names)}
+    assert share_out(tasks, held) == held
 
 
 class Cluster(ClusterMetadata):  # type: ignore[misc] # aiokafka has no types
@@ -59,13 +59,13 @@ class Cluster(ClusterMetadata):  # type: ignore[misc] # aiokafka has no types
         return set(range(self._count)) if topic == self._topic and self._count else None
 
 
-def assignor_of(url: str | None, held: set[int], keyed: str | None = "keyed") -> LaneAssignor:
-    made = LaneAssignor(3, "events", keyed)
+def assignor_of(url: str | None, held: set[int], keyed: str | None = "keyed") -> TaskAssignor:
+    made = TaskAssignor(3, "events", keyed)
     made.url, made.held = url, held
     return made
 
 
-def test_whole_lanes_are_assigned_and_everybody_learns_where_they_are() -> None:
+def test_whole_tasks_are_assigned_and_everybody_learns_where_they_are() -> None:
     workers = {"m1": assignor_of("http://one", {0, 2}), "m2": assignor_of("http://two", set())}
     said = {name: each.metadata({"events", "keyed"}) for name, each in workers.items()}
     assigned = workers["m2"].assign(Cluster("events", 7), said)
@@ -85,7 +85,7 @@ def test_assignments_survive_the_wire() -> None:
     encoded = one.metadata(["keyed", "events"]).encode()
     decoded = type(one.metadata([])).decode(encoded)
     assert list(decoded.subscription) == ["events", "keyed"]
-    assert orjson.loads(decoded.user_data) == {"lanes": [1], "url": "http://one", "sources": 0}
+    assert orjson.loads(decoded.user_data) == {"tasks": [1], "url": "http://one", "sources": 0}
     assigned = one.assign(Cluster("events", 4), {"m": decoded})["m"]
     again = type(assigned).decode(assigned.encode())
     assert dict(again.assignment) == {"events": [0, 1, 2, 3], "keyed": [0, 1, 2]}
@@ -100,11 +100,11 @@ def test_keyed_sources_have_no_second_topic() -> None:
 
 
 @pytest.mark.parametrize("partitions", [0, 1])
-def test_lanes_without_source_partitions_are_assigned_all_the_same(partitions: int) -> None:
+def test_tasks_without_source_partitions_are_assigned_all_the_same(partitions: int) -> None:
     one = assignor_of(None, set())
     assigned = one.assign(Cluster("events", partitions), {"m": one.metadata(["events"])})["m"]
     assert dict(assigned.assignment) == {"events": list(range(partitions)), "keyed": [0, 1, 2]}
 
 
-def test_members_with_another_number_of_lanes_do_not_join() -> None:
-    assert LaneAssignor(3, "a", "b").name != LaneAssignor(4, "a", "b").name
+def test_members_with_another_number_of_tasks_do_not_join() -> None:
+    assert TaskAssignor(3, "a", "b").name != TaskAssignor(4, "a", "b").name

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.domain.events import Reason
-from streams.engine.produce.writer import LaneLostError, RefusedError, WriteError
+from streams.engine.produce.writer import RefusedError, TaskLostError, WriteError
 from streams.engine.tasks.isolation import (
     CAREFUL_FOR,
     Isolation,
@@ -17,7 +17,7 @@ from streams.engine.tasks.isolation import (
     as_loss,
     unprocessable,
 )
-from tests.support.lanes import Bench
+from tests.support.tasks import Bench
 
 RECORDS = 40
 positions = st.sets(st.integers(0, RECORDS - 1))
@@ -59,7 +59,7 @@ def test_what_is_left_out_is_what_fails_and_no_more(
 )
 def test_only_what_is_none_of_kafkas_may_be_of_the_input(error: Exception, of_input: bool) -> None:
     loss = as_loss("a batch", error)
-    assert isinstance(loss, LaneLostError)
+    assert isinstance(loss, TaskLostError)
     isolation, bench = Isolation(), Bench()
     isolation.learn(loss, bench.job)
     assert isolation.is_careful(bench.now) == of_input

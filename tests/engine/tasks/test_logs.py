@@ -13,7 +13,7 @@ from aiokafka.structs import TopicPartition
 from streams.engine.consume.log_requests import DescribeTopics
 from streams.engine.consume.positions import Position
 from streams.engine.tasks.logs import Cause, Found, LogFinder, Loss, resume
-from tests.support.lanes import TOPICS
+from tests.support.tasks import TOPICS
 
 OLD, NEW = UUID(int=1), UUID(int=2)
 TIME = 1_790_000_000_000

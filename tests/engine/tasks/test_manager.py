@@ -1,4 +1,4 @@
-"""The lanes of one worker: opened, lost, opened anew, handed over. Kafka is not needed for that."""
+"""The tasks of one worker: opened, lost, opened anew, handed over. Kafka is not needed for that."""
 
 import asyncio
 import contextlib
@@ -18,24 +18,24 @@ from streams.domain.sources import SourcePartition
 from streams.domain.tally import Tally
 from streams.engine.consume.positions import Position, Positions
 from streams.engine.consume.transport import BatchConsumer
-from streams.engine.produce.writer import LaneLostError, RefusedError, Writes
+from streams.engine.produce.writer import RefusedError, TaskLostError, Writes
 from streams.engine.tasks import manager as under_test
-from streams.engine.tasks.assignor import LaneAssignor
+from streams.engine.tasks.assignor import TaskAssignor
 from streams.engine.tasks.isolation import Isolation
-from streams.engine.tasks.manager import Lanes
+from streams.engine.tasks.manager import TaskManager
 from streams.engine.tasks.restore import Opening
-from streams.engine.tasks.task import Lane
+from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
-from tests.support.lanes import KEYED, NOW, SOURCE, STATE, Bench, state_of
 from tests.support.mixture import send_event
 from tests.support.partitions import all_cells, counts, rows_of, window_counts
+from tests.support.tasks import KEYED, NOW, SOURCE, STATE, Bench, state_of
 from tests.support.waiting import until
 
 SHARE = {SOURCE, KEYED}
 
 
 class BenchOpening:
-    """Opens lane 1 on the bench."""
+    """Opens task 1 on the bench."""
 
     def __init__(self) -> None:
         self.benches: list[Bench] = []
@@ -49,19 +49,19 @@ class BenchOpening:
         partitions: Iterable[TopicPartition],
         sources: int,
         isolation: Isolation,
-    ) -> Lane:
+    ) -> StreamTask:
         assert (number, set(partitions), sources) == (1, SHARE, 2)
         if self.failures:
             raise self.failures.pop()
         self.benches.append(Bench(isolation=isolation))
         self.job = self.benches[-1].job
-        return self.benches[-1].lane
+        return self.benches[-1].task
 
-    async def place(self, lane: Lane) -> tuple[Positions, Mapping[TopicPartition, str]]:
-        placed = {each: lane.positions[each] for each in lane.unplaced if each not in self.why_not}
+    async def place(self, task: StreamTask) -> tuple[Positions, Mapping[TopicPartition, str]]:
+        placed = {each: task.positions[each] for each in task.unplaced if each not in self.why_not}
         for each in placed:
-            lane.unplaced.pop(each)
-        return placed, {each: self.why_not[each] for each in lane.unplaced}
+            task.unplaced.pop(each)
+        return placed, {each: self.why_not[each] for each in task.unplaced}
 
 
 class NotedConsumer:
@@ -83,10 +83,10 @@ def send_event_of(campaign_id: str, number: int) -> bytes:
 
 
 class Rig:
-    """Lanes, and everything that they touch."""
+    """A task manager, and everything that it touches."""
 
     def __init__(self) -> None:
-        self.assignor = LaneAssignor(2, "events", "keyed")
+        self.assignor = TaskAssignor(2, "events", "keyed")
         self.assignor.sources = 2
         self.assignor.peers = {0: "http://other", 1: "http://self"}
         self.opening = BenchOpening()
@@ -94,7 +94,7 @@ class Rig:
         self.crashes: list[BaseException] = []
         self.rebalances = 0
         self.losses: list[str] = []
-        self.lanes = Lanes(
+        self.tasks = TaskManager(
             self.assignor,
             cast("Opening", self.opening),
             interval=0.005,
@@ -104,31 +104,31 @@ class Rig:
             rebalanced=self._rebalanced,
             lost=self.losses.append,
         )
-        self.lanes.consumer = cast("BatchConsumer", self.consumer)
+        self.tasks.consumer = cast("BatchConsumer", self.consumer)
 
     def _rebalanced(self) -> None:
         self.rebalances += 1
 
     @property
     def bench(self) -> Bench:
-        """The lane that was opened last."""
+        """The task that was opened last."""
         return self.opening.benches[-1]
 
     async def opened(self, times: int) -> None:
-        """Wait until the lane was opened so many times and is ready."""
+        """Wait until the task was opened so many times and is ready."""
 
         async def are() -> bool:
-            return len(self.opening.benches) == times and 1 in self.lanes.ready()
+            return len(self.opening.benches) == times and 1 in self.tasks.ready()
 
         await until(are)
 
     async def written(self) -> None:
-        """Wait until the lane that was opened last has written something, and all it was given."""
+        """Wait until the task that was opened last has written something, and all it was given."""
 
         async def has() -> bool:
-            lane = self.bench.lane
-            return bool(self.bench.writer.written) and lane.committed == {
-                each: at.offset for each, at in lane.positions.items()
+            task = self.bench.task
+            return bool(self.bench.writer.written) and task.committed == {
+                each: at.offset for each, at in task.positions.items()
             }
 
         await until(has)
@@ -138,28 +138,28 @@ class Rig:
 async def rig() -> AsyncIterator[Rig]:
     made = Rig()
     yield made
-    await made.lanes.stop()
+    await made.tasks.stop()
     assert made.crashes == []
 
 
 async def test_what_the_group_gives_is_opened_and_read_from_where_it_stands() -> None:
     async with rig() as made:
-        joined = [made.lanes.joined]
-        await made.lanes.assign(SHARE, 1)
-        assert [*joined, made.lanes.joined] == [False, True]
-        assert made.lanes.assigned() == {1: SHARE}
+        joined = [made.tasks.joined]
+        await made.tasks.assign(SHARE, 1)
+        assert [*joined, made.tasks.joined] == [False, True]
+        assert made.tasks.assigned() == {1: SHARE}
         await made.opened(1)
         assert made.assignor.held == {1}
-        assert made.lanes.positions() == {SOURCE: Position(0), KEYED: Position(0)}
-        assert made.lanes.peers() == {0: "http://other"}
-        assert made.lanes.partitions() == 2
+        assert made.tasks.positions() == {SOURCE: Position(0), KEYED: Position(0)}
+        assert made.tasks.peers() == {0: "http://other"}
+        assert made.tasks.partitions() == 2
         assert made.consumer.rewound == [{SOURCE: Position(0), KEYED: Position(0)}]
         assert made.consumer.resumed == [SHARE]
 
 
-async def test_a_lane_that_is_lost_is_opened_anew() -> None:
+async def test_a_task_that_is_lost_is_opened_anew() -> None:
     async with rig() as made:
-        await made.lanes.assign(SHARE, 1)
+        await made.tasks.assign(SHARE, 1)
         for times in (1, 2, 3):
             await made.opened(times)
             bench = made.bench
@@ -177,7 +177,7 @@ def _async(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
     return holds
 
 
-async def test_a_lane_that_never_gets_to_write_is_opened_ever_more_rarely(
+async def test_a_task_that_never_gets_to_write_is_opened_ever_more_rarely(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pauses = (0.0, 0.001, 0.002)
@@ -189,7 +189,7 @@ async def test_a_lane_that_never_gets_to_write_is_opened_ever_more_rarely(
 
     monkeypatch.setattr("streams.engine.tasks.manager._pause", pause)
     async with rig() as made:
-        await made.lanes.assign(SHARE, 1)
+        await made.tasks.assign(SHARE, 1)
         for times in (1, 2, 3):
             await made.opened(times)
             made.bench.writer.fail()
@@ -197,7 +197,7 @@ async def test_a_lane_that_never_gets_to_write_is_opened_ever_more_rarely(
         await made.opened(4)
         assert waited == [0, 1, 2]
         await made.bench.take(SOURCE, b"nonsense")
-        await until(_async(lambda: made.bench.lane.has_written))
+        await until(_async(lambda: made.bench.task.has_written))
         made.bench.writer.fail()
         await made.bench.take(SOURCE, b"nonsense")
         await made.opened(5)
@@ -207,22 +207,22 @@ async def test_a_lane_that_never_gets_to_write_is_opened_ever_more_rarely(
 async def test_opening_is_tried_until_it_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.engine.tasks.manager.RETRY_AFTER", (0.0,))
     async with rig() as made:
-        made.opening.failures = [LaneLostError("no"), KafkaConnectionError("no"), OSError("no")]
-        await made.lanes.assign(SHARE, 1)
+        made.opening.failures = [TaskLostError("no"), KafkaConnectionError("no"), OSError("no")]
+        await made.tasks.assign(SHARE, 1)
         await made.opened(1)
         assert made.opening.failures == []
 
 
-async def test_a_lane_that_stays_is_kept() -> None:
+async def test_a_task_that_stays_is_kept() -> None:
     async with rig() as made:
-        await made.lanes.assign(SHARE, 1)
+        await made.tasks.assign(SHARE, 1)
         await made.opened(1)
         await made.bench.take(SOURCE, b"nonsense")
-        await made.lanes.revoked()
+        await made.tasks.revoked()
         assert made.rebalances == 1
         await made.bench.take(SOURCE, b"left out")
         assert made.bench.writer.take().offsets[SOURCE].offset == 1
-        await made.lanes.assign(SHARE, 2)
+        await made.tasks.assign(SHARE, 2)
         await made.bench.take(SOURCE, b"nonsense")
 
         async def written() -> bool:
@@ -232,63 +232,63 @@ async def test_a_lane_that_stays_is_kept() -> None:
         assert len(made.opening.benches) == 1
 
 
-async def test_a_lane_that_is_kept_waits_for_source_partitions_that_are_new() -> None:
+async def test_a_task_that_is_kept_waits_for_source_partitions_that_are_new() -> None:
     async with rig() as made:
-        await made.lanes.assign(SHARE, 1)
+        await made.tasks.assign(SHARE, 1)
         await made.opened(1)
-        await made.lanes.revoked()
-        clock, now = made.bench.lane.partition.table.clock, made.bench.now
+        await made.tasks.revoked()
+        clock, now = made.bench.task.partition.table.clock, made.bench.now
         for feeder in range(2):
             clock.hear(feeder, 5_000, now)
         made.assignor.sources = 3
-        await made.lanes.assign(SHARE, 2)
+        await made.tasks.assign(SHARE, 2)
         assert not clock.advance(now, 0)
         clock.hear(2, 4_000, now)
         assert clock.advance(now, 0)
         assert clock.event_time == 4_000
 
 
-async def test_a_lane_that_others_may_have_had_is_opened_anew() -> None:
+async def test_a_task_that_others_may_have_had_is_opened_anew() -> None:
     async with rig() as made:
-        await made.lanes.assign(SHARE, 1)
+        await made.tasks.assign(SHARE, 1)
         await made.opened(1)
-        await made.lanes.revoked()
-        await made.lanes.assign(SHARE, 3)
+        await made.tasks.revoked()
+        await made.tasks.assign(SHARE, 3)
         await made.opened(2)
         assert made.opening.benches[0].writer.closed
 
 
-async def test_a_lane_that_goes_to_others_is_let_go() -> None:
+async def test_a_task_that_goes_to_others_is_let_go() -> None:
     async with rig() as made:
-        await made.lanes.assign(SHARE, 1)
+        await made.tasks.assign(SHARE, 1)
         await made.opened(1)
-        await made.lanes.revoked()
-        await made.lanes.assign([], 2)
+        await made.tasks.revoked()
+        await made.tasks.assign([], 2)
         assert made.bench.writer.closed
-        assert made.lanes.ready() == {}
+        assert made.tasks.ready() == {}
         assert made.assignor.held == set()
 
 
-async def test_a_lane_that_cannot_be_flushed_is_not_kept() -> None:
+async def test_a_task_that_cannot_be_flushed_is_not_kept() -> None:
     async with rig() as made:
-        await made.lanes.assign(SHARE, 1)
+        await made.tasks.assign(SHARE, 1)
         await made.opened(1)
         await made.bench.take(SOURCE, b"nonsense")
-        made.bench.lane.parked = True  # before its own task can flush
+        made.bench.task.parked = True  # before its own task can flush
         made.bench.writer.fail()
-        await made.lanes.revoked()
-        assert made.lanes.ready() == {}
-        await made.lanes.assign(SHARE, 2)
+        await made.tasks.revoked()
+        assert made.tasks.ready() == {}
+        await made.tasks.assign(SHARE, 2)
         await made.opened(2)
 
 
-async def test_a_rebalance_waits_for_no_lane_that_is_being_opened() -> None:
+async def test_a_rebalance_waits_for_no_task_that_is_being_opened() -> None:
     async with rig() as made:
         made.opening.failures = [OSError("no")] * 1000
-        await made.lanes.assign(SHARE, 1)
-        await asyncio.wait_for(made.lanes.revoked(), 10)
+        await made.tasks.assign(SHARE, 1)
+        await asyncio.wait_for(made.tasks.revoked(), 10)
         made.opening.failures = []
-        await made.lanes.assign(SHARE, 2)
+        await made.tasks.assign(SHARE, 2)
         await made.opened(1)
 
 
@@ -300,7 +300,7 @@ async def test_a_rebalance_waits_for_all_that_are_being_opened_at_once(
     ending: list[int] = []
     ended: list[int] = []
 
-    async def never(number: int, *_: object) -> Lane:
+    async def never(number: int, *_: object) -> StreamTask:
         try:
             await asyncio.sleep(60)
         finally:
@@ -310,9 +310,9 @@ async def test_a_rebalance_waits_for_all_that_are_being_opened_at_once(
         raise AssertionError
 
     monkeypatch.setattr(made.opening, "open", never)
-    await made.lanes.assign({SOURCE, SOURCE._replace(partition=0)}, 1)
+    await made.tasks.assign({SOURCE, SOURCE._replace(partition=0)}, 1)
     await asyncio.sleep(0)
-    await made.lanes.revoked()
+    await made.tasks.revoked()
     assert ended == [2, 2]
 
 
@@ -346,30 +346,30 @@ async def test_a_cancellation_that_aiokafka_swallows_ends_an_opening_all_the_sam
 
 async def test_batches_of_others_are_left_out() -> None:
     async with rig() as made:
-        await made.lanes.assign(SHARE, 1)
+        await made.tasks.assign(SHARE, 1)
         await made.opened(1)
         foreign = SOURCE._replace(partition=0)
-        await made.lanes.take(made.bench.batch(foreign, b"x"))
-        await made.lanes.take(made.bench.batch(SOURCE._replace(partition=3), b"x"))
-        await made.lanes.take(made.bench.batch(SOURCE, b"nonsense"))
-        assert made.lanes.positions()[SOURCE].offset == 1
+        await made.tasks.take(made.bench.batch(foreign, b"x"))
+        await made.tasks.take(made.bench.batch(SOURCE._replace(partition=3), b"x"))
+        await made.tasks.take(made.bench.batch(SOURCE, b"nonsense"))
+        assert made.tasks.positions()[SOURCE].offset == 1
 
 
 async def test_stopping_writes_everything_down_and_lets_go() -> None:
     async with rig() as made:
-        await made.lanes.assign(SHARE, 1)
+        await made.tasks.assign(SHARE, 1)
         await made.opened(1)
         made.bench.writer.written.clear()
         await made.bench.take(SOURCE, b"nonsense")
-        await made.lanes.stop()
+        await made.tasks.stop()
         assert made.bench.writer.take().offsets[SOURCE].offset == 1
         assert made.bench.writer.closed
-        assert made.lanes.ready() == {}
+        assert made.tasks.ready() == {}
 
 
-async def test_after_an_error_that_nobody_expected_the_lane_is_opened_anew() -> None:
+async def test_after_an_error_that_nobody_expected_the_task_is_opened_anew() -> None:
     async with rig() as made:
-        await made.lanes.assign(SHARE, 1)
+        await made.tasks.assign(SHARE, 1)
         await made.opened(1)
         made.bench.writer.failure = RuntimeError("out of the blue")
         await made.bench.take(SOURCE, b"nonsense")
@@ -382,13 +382,13 @@ async def test_after_an_error_that_nobody_expected_the_lane_is_opened_anew() -> 
 async def test_what_another_version_wrote_is_told() -> None:
     made = Rig()
     made.opening.failures = [FormatError("of tomorrow")]
-    await made.lanes.assign(SHARE, 1)
+    await made.tasks.assign(SHARE, 1)
 
     async def told() -> bool:
         return [str(each) for each in made.crashes] == ["of tomorrow"]
 
     await until(told)
-    await made.lanes.stop()
+    await made.tasks.stop()
     assert len(made.crashes) == 1, "it is told once, and the stop is as any other"
 
 
@@ -424,7 +424,7 @@ def dead(writes: Writes) -> list[tuple[bytes | None, bytes, bytes]]:
 async def test_a_record_that_cannot_be_processed_costs_one_opening() -> None:
     values = [send_event_of("a", n) for n in range(7)] + [POISON] + [send_event_of("a", 8)]
     async with rig() as made:
-        await made.lanes.assign(SHARE, 1)
+        await made.tasks.assign(SHARE, 1)
         await made.opened(1)
         await made.bench.take(SOURCE, *values)
         await made.opened(2)
@@ -457,7 +457,7 @@ async def test_a_block_that_cannot_be_processed_costs_one_opening(
     monkeypatch.setattr(CampaignPartition, "apply", fail)
     value = encode(Block(BLOCK_VERSION, {0: 1}, 1, [window_counts(0, {"a": counts({"SENT": 1})})]))
     async with rig() as made:
-        await made.lanes.assign(SHARE, 1)
+        await made.tasks.assign(SHARE, 1)
         await made.opened(1)
         await made.bench.take(KEYED, value, value, value)
         await made.opened(2)
@@ -466,7 +466,7 @@ async def test_a_block_that_cannot_be_processed_costs_one_opening(
         assert made.losses == ["input"]
         (writes,) = made.bench.writer.written
         assert dead(writes) == [(value, b"unprocessable", b"1")]
-        (cell,) = [cell for _, cell in all_cells(made.bench.lane.partition.table, 0)]
+        (cell,) = [cell for _, cell in all_cells(made.bench.task.partition.table, 0)]
         assert sum(cell.sends.values()) == 2
         state = state_of(writes.records[STATE])
         assert state["unprocessable"] == b"[1]"
@@ -487,14 +487,14 @@ async def test_of_a_block_only_what_fails_becomes_a_dead_letter(
     mixed = [window_counts(0, campaigns), window_counts(60, campaigns)]
     value = encode(Block(BLOCK_VERSION, {0: 1}, 1, mixed))
     async with rig() as made:
-        await made.lanes.assign(SHARE, 1)
+        await made.tasks.assign(SHARE, 1)
         await made.opened(1)
         await made.bench.take(KEYED, value)
         await made.opened(2)
         await made.bench.take(KEYED, value, value)
         await made.written()
         assert made.losses == ["input"]
-        table = made.bench.lane.partition.table
+        table = made.bench.task.partition.table
         for start in (0, 60):
             counted = {name: sum(cell.sends.values()) for name, cell in all_cells(table, start)}
             assert counted == {"a": 6, "b": 6}
@@ -509,7 +509,7 @@ async def test_of_a_block_only_what_fails_becomes_a_dead_letter(
 
 async def test_dead_letters_that_are_refused_twice_are_bare() -> None:
     async with rig() as made:
-        await made.lanes.assign(SHARE, 1)
+        await made.tasks.assign(SHARE, 1)
         for times in (1, 2):
             await made.opened(times)
             dead_letters = TopicPartition("dead", 0)
@@ -524,31 +524,31 @@ async def test_dead_letters_that_are_refused_twice_are_bare() -> None:
         assert dead(writes) == [(b"", b"not-json", b"0")]
 
 
-async def test_a_lost_lane_stays_visible_and_is_named_when_it_stays_away(
+async def test_a_lost_task_stays_visible_and_is_named_when_it_stays_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with rig() as made:
-        await made.lanes.assign(SHARE, 1)
-        assert made.lanes.committed() == dict.fromkeys(SHARE)
-        assert made.lanes.waiting() == ["reading back the state of partition 1"]
+        await made.tasks.assign(SHARE, 1)
+        assert made.tasks.committed() == dict.fromkeys(SHARE)
+        assert made.tasks.waiting() == ["reading back the state of partition 1"]
         await made.opened(1)
         await made.bench.take(SOURCE, b"nonsense")
         await made.written()
-        assert (made.lanes.waiting(), made.lanes.committed()) == ([], {SOURCE: 1, KEYED: 0})
+        assert (made.tasks.waiting(), made.tasks.committed()) == ([], {SOURCE: 1, KEYED: 0})
         made.opening.failures = [KafkaConnectionError("broker 3 is away")] * 99
         made.bench.writer.fail()
         await made.bench.take(SOURCE, b"nonsense")
-        await until(_async(lambda: not made.lanes.ready()))
-        assert (made.lanes.waiting(), made.lanes.committed()) == ([], {SOURCE: 1, KEYED: 0})
+        await until(_async(lambda: not made.tasks.ready()))
+        assert (made.tasks.waiting(), made.tasks.committed()) == ([], {SOURCE: 1, KEYED: 0})
         monkeypatch.setattr(under_test, "REOPENED_WITHIN", 0.0)
-        await until(_async(lambda: "broker 3 is away" in "".join(made.lanes.waiting())))
-        (said,) = made.lanes.waiting()
+        await until(_async(lambda: "broker 3 is away" in "".join(made.tasks.waiting())))
+        (said,) = made.tasks.waiting()
         assert said.startswith("partition 1 waits: it cannot be opened")
         made.opening.failures = []
         await made.opened(2)
-        await until(_async(lambda: not made.lanes.waiting()))
-        await made.lanes.assign(set(), 2)
-        assert made.lanes.committed() == {}
+        await until(_async(lambda: not made.tasks.waiting()))
+        await made.tasks.assign(set(), 2)
+        assert made.tasks.committed() == {}
 
 
 async def test_what_cannot_be_read_is_said_and_read_as_soon_as_it_can_be(
@@ -556,22 +556,22 @@ async def test_what_cannot_be_read_is_said_and_read_as_soon_as_it_can_be(
 ) -> None:
     monkeypatch.setattr("streams.engine.tasks.manager.LOOK_EVERY", 0.01)
     async with rig() as made:
-        await made.lanes.assign(SHARE, 1)
+        await made.tasks.assign(SHARE, 1)
         await made.opened(1)
-        assert made.lanes.unreadable() == []
+        assert made.tasks.unreadable() == []
         made.opening.why_not = {SOURCE: "topic events does not exist"}
-        made.bench.lane.unplaced[SOURCE] = 7
+        made.bench.task.unplaced[SOURCE] = 7
 
         async def is_said() -> bool:
-            return made.lanes.unreadable() == ["topic events does not exist"]
+            return made.tasks.unreadable() == ["topic events does not exist"]
 
         await until(is_said)
-        assert made.lanes.positions() == {KEYED: Position(0)}, "a rebalance must not place it"
-        assert made.lanes.committed() == {KEYED: 0}, "there is nothing to be behind of"
+        assert made.tasks.positions() == {KEYED: Position(0)}, "a rebalance must not place it"
+        assert made.tasks.committed() == {KEYED: 0}, "there is nothing to be behind of"
         made.opening.why_not = {}
 
         async def is_read() -> bool:
-            return made.lanes.unreadable() == [] and SOURCE in made.lanes.positions()
+            return made.tasks.unreadable() == [] and SOURCE in made.tasks.positions()
 
         await until(is_read)
         assert made.consumer.rewound[-1] == {SOURCE: Position(0)}
@@ -581,7 +581,7 @@ async def test_what_cannot_be_read_is_said_and_read_as_soon_as_it_can_be(
 async def test_a_group_that_gets_no_source_says_so() -> None:
     async with rig() as made:
         made.assignor.sources = 0
-        assert made.lanes.unreadable() == []
-        await made.lanes.assign(set(), 1)
-        (reason,) = made.lanes.unreadable()
+        assert made.tasks.unreadable() == []
+        await made.tasks.assign(set(), 1)
+        (reason,) = made.tasks.unreadable()
         assert "topic events (topics.source) does not exist" in reason

@@ -1,4 +1,4 @@
-"""What opening a lane makes of a state topic with a record that is broken."""
+"""What opening a task makes of a state topic with a record that is broken."""
 
 import asyncio
 import contextlib
@@ -21,16 +21,16 @@ from streams.domain.sources import Intake
 from streams.domain.table import CLOCK_KEY, page_key
 from streams.engine.cluster.message_limits import MessageLimits
 from streams.engine.consume.positions import POSITIONS_KEY, Position, as_committed
-from streams.engine.produce.writer import LaneLostError, Writer
+from streams.engine.produce.writer import TaskLostError, Writer
 from streams.engine.tasks.context import Job, Topics
 from streams.engine.tasks.isolation import Isolation
 from streams.engine.tasks.logs import LogFinder
 from streams.engine.tasks.restore import Opening
-from streams.engine.tasks.task import Lane
+from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
 from tests.support.brokers import KafkaBroker, RunningBroker
-from tests.support.lanes import Gauges, KeepingWriter
 from tests.support.partitions import WATCH, counts, window_counts
+from tests.support.tasks import Gauges, KeepingWriter
 from tests.support.topics import create_topic
 
 LANE = 1
@@ -69,7 +69,7 @@ ALERT_KEY = orjson.dumps(("alert", "c", "a"))
 
 @dataclass
 class State:
-    """The state topic of a test, and a worker's way to open lane 1 with it."""
+    """The state topic of a test, and a worker's way to open task 1 with it."""
 
     broker: RunningBroker
     prefix: str
@@ -83,7 +83,7 @@ class State:
             for key, value in records:
                 await producer.send_and_wait(f"{self.prefix}-state", value, key, LANE)
 
-    async def open(self) -> Lane:
+    async def open(self) -> StreamTask:
         prefix = self.prefix
         roles = ("events", "keyed", "state", "alerts", "dead")
         source, keyed, state, alerts, dead = (f"{prefix}-{role}" for role in roles)
@@ -100,13 +100,13 @@ class State:
             self.prefix,
             lambda _: cast("Writer", KeepingWriter()),
             exactly_once=False,
-            progress=lambda lane, at, end: None,  # noqa: ARG005 - nobody asks
+            progress=lambda task, at, end: None,  # noqa: ARG005 - nobody asks
         )
         read = [TopicPartition(f"{self.prefix}-{role}", LANE) for role in ("events", "keyed")]
         try:
             async with asyncio.timeout(WITHIN_S):
                 while True:
-                    # A new broker has no coordinator for groups yet; lanes are opened again then.
+                    # A new broker has no coordinator for groups yet; tasks are opened again then.
                     with contextlib.suppress(GroupCoordinatorNotAvailableError):
                         return await opening.open(LANE, read, 2, Isolation())
                     await asyncio.sleep(0.1)
@@ -164,12 +164,12 @@ async def test_a_record_that_was_replaced_may_be_broken(state: State) -> None:
         (ALERT_KEY, None),
     )
 
-    lane = await state.open()
+    task = await state.open()
 
-    (kept,) = lane.partition.deliveries.deliveries()
+    (kept,) = task.partition.deliveries.deliveries()
     assert kept == Delivery("d", "a.1", "ops", "c", "a", 1, "{}", 0.0, 0.0)
-    assert len(lane.partition.table) == 1
-    await lane.close()
+    assert len(task.partition.table) == 1
+    await task.close()
 
 
 @pytest.mark.kafka  # the embedded broker keeps no metadata of offsets
@@ -183,9 +183,9 @@ async def test_state_that_is_gone_is_named(kafka: KafkaBroker, unique: str) -> N
     async with consumer:
         consumer.assign([source])
         await consumer.commit({source: OffsetAndMetadata(7, "")})
-        lane = await state.open()
-        assert lane.positions[source].offset == 7, "where an operator wants it to begin"
-        await lane.close()
+        task = await state.open()
+        assert task.positions[source].offset == 7, "where an operator wants it to begin"
+        await task.close()
         await consumer.commit({source: as_committed(Position(7, 0, UUID(int=1), 0))})
-    with pytest.raises(LaneLostError, match=r"-state .*-events-1 up to offset 7.*operations\.md"):
+    with pytest.raises(TaskLostError, match=r"-state .*-events-1 up to offset 7.*operations\.md"):
         await state.open()

@@ -1,4 +1,4 @@
-"""What a lane reads, and what it writes at once. Its campaigns are those of partition 1 of 2."""
+"""What a task reads, and what it writes at once. Its campaigns are those of partition 1 of 2."""
 
 import asyncio
 import contextlib
@@ -22,15 +22,15 @@ from streams.engine.consume.positions import (
     write_positions,
 )
 from streams.engine.consume.transport import Batch, Place
-from streams.engine.produce.writer import LaneLostError, WriteError, Writes
+from streams.engine.produce.writer import TaskLostError, WriteError, Writes
 from streams.engine.tasks import task as under_test
 from streams.engine.tasks.isolation import UnprocessableError
 from streams.engine.tasks.logs import Cause, Loss
 from streams.engine.tasks.offsets import FAR_BEHIND, Progress
 from streams.engine.tasks.task import CATCH_UP_INTERVAL
 from streams.errors import FormatError
-from tests.support.lanes import KEYED, NOW, SOURCE, STATE, TOPICS, Bench, record, state_of
 from tests.support.mixture import send_event
+from tests.support.tasks import KEYED, NOW, SOURCE, STATE, TOPICS, Bench, record, state_of
 
 MS = int(NOW * 1000)
 HERE = next(name for name in "abcdef" if partition_of(name, 2) == 1)
@@ -45,7 +45,7 @@ async def test_source_records_become_blocks_and_offsets_in_one_write() -> None:
     bench = Bench()
     await bench.take(SOURCE, send(HERE), send(THERE), send(HERE, time=MS - 60_000))
     assert bench.writer.written == []
-    await bench.lane.hand_over()
+    await bench.task.hand_over()
     writes = bench.writer.take()
     assert {(p.topic, p.partition) for p in writes.records} == {("keyed", 0), ("keyed", 1)}
     (here,) = writes.records[KEYED]
@@ -53,19 +53,19 @@ async def test_source_records_become_blocks_and_offsets_in_one_write() -> None:
     assert block.event_times == {1: MS}
     assert [each.campaigns for each in block.windows] == [[HERE], [HERE]]
     assert writes.offsets == {SOURCE: as_committed(Position(3, MS))}
-    assert bench.lane.committed == {SOURCE: 3, KEYED: 0}
+    assert bench.task.committed == {SOURCE: 3, KEYED: 0}
     assert bench.gauges.events == 3
 
 
 async def test_blocks_become_windows_that_are_recovered_from_the_log() -> None:
     bench = Bench()
     await bench.take(SOURCE, send(), send())
-    await bench.lane.hand_over()
+    await bench.task.hand_over()
     (block,) = bench.writer.take().records[KEYED]
     await bench.take(KEYED, block.value, gap=1)
-    await bench.lane.hand_over()
+    await bench.task.hand_over()
     writes = bench.writer.take()
-    start = bench.lane.partition.watch.windows.start_of(MS)
+    start = bench.task.partition.watch.windows.start_of(MS)
     (clock,) = state_of(writes.records[STATE]).values()
     assert orjson.loads(clock or b"")["unsettled"] == {str(start): [1, None]}
     assert writes.offsets == {KEYED: OffsetAndMetadata(2, "")}
@@ -76,12 +76,12 @@ async def test_a_window_is_written_when_it_is_closed_and_quiet() -> None:
     bench = Bench()
     await bench.take(SOURCE, send())
     await bench.settle()
-    await bench.lane.hand_over()
+    await bench.task.hand_over()
     assert bench.writer.take().offsets == {KEYED: OffsetAndMetadata(1, "")}
-    bench.now += bench.lane.partition.watch.idle_timeout + 100
-    await bench.lane.tick()
+    bench.now += bench.task.partition.watch.idle_timeout + 100
+    await bench.task.tick()
     writes = bench.writer.take()
-    start = bench.lane.partition.watch.windows.start_of(MS)
+    start = bench.task.partition.watch.windows.start_of(MS)
     state = state_of(writes.records[STATE])
     assert list(state) == [f"page {start} 0", "clock"]
     assert orjson.loads(state["clock"] or b"")["unsettled"] == {}
@@ -99,7 +99,7 @@ async def test_many_campaigns_are_evaluated_in_several_turns(
     if hop:
         await bench.settle()
     async with turns_of_others() as turns:
-        await bench.lane.tick()
+        await bench.task.tick()
     assert len(turns) >= 4
     decided = [each.data.campaign_id for each in bench.gauges.transitions]
     assert sorted(decided) == sorted(names)
@@ -114,16 +114,16 @@ async def test_blocks_wait_while_campaigns_are_evaluated(
     bench = Bench()
     names = [f"c{n}" for n in range(20) if partition_of(f"c{n}", 2) == 1]
     await bench.take(SOURCE, *(send(name, "FAILURE") for name in names for _ in range(60)))
-    await bench.lane.hand_over()
+    await bench.task.hand_over()
     (record,) = bench.writer.take().records[KEYED]
     await bench.take(KEYED, record.value)
     reading = asyncio.create_task(_read_again_and_again(bench, record.value))
-    await asyncio.wait_for(bench.lane.tick(), 5.0)
+    await asyncio.wait_for(bench.task.tick(), 5.0)
     writes = bench.writer.take()
     assert sum(len(each) for p, each in writes.records.items() if "alerts" in p) == len(names)
     assert writes.offsets[KEYED].offset <= 2
     reading.cancel()
-    assert bench.lane.positions[KEYED].offset < 10
+    assert bench.task.positions[KEYED].offset < 10
 
 
 async def _read_again_and_again(bench: Bench, block: bytes | None) -> None:
@@ -140,7 +140,7 @@ async def test_without_a_hop_what_comes_while_campaigns_are_evaluated_is_written
     bench.now += 3_600
     await bench.take(SOURCE, *(send(f"c{n}", "FAILURE") for n in range(5) for _ in range(60)))
     await bench.take(SOURCE, send("c5", time=MS + 3_600_000))
-    ticking = asyncio.create_task(bench.lane.tick())
+    ticking = asyncio.create_task(bench.task.tick())
     await asyncio.sleep(0)
     assert not ticking.done()
     # Once the others are added the first window is over: these two are late.
@@ -150,7 +150,7 @@ async def test_without_a_hop_what_comes_while_campaigns_are_evaluated_is_written
     assert writes.offsets[SOURCE].offset == 303
     added = [blocks.decode(each.value or b"") for each in writes.records[KEYED]]
     assert [sum(counts.events for counts in block.windows) for block in added] == [301, 2]
-    table = bench.lane.partition.table
+    table = bench.task.partition.table
     kept = sum(counts.events for start in table.starts() for counts in table.counts(start))
     assert kept == 303
     assert table.late_events == 2
@@ -162,21 +162,21 @@ async def test_blocks_are_added_in_several_turns(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(under_test, "BLOCK_BYTES_AT_ONCE", 1)
     bench = Bench()
     await bench.take(SOURCE, send(), send())
-    await bench.lane.hand_over()
+    await bench.task.hand_over()
     (record,) = bench.writer.take().records[KEYED]
     async with turns_of_others() as turns:
         taking = asyncio.create_task(bench.take(KEYED, *[record.value] * 10))
         await asyncio.sleep(0)
         # What is flushed meanwhile is what was added by then.
-        await bench.lane.hand_over()
+        await bench.task.hand_over()
         await taking
     assert len(turns) >= 8
     committed = bench.writer.take().offsets[KEYED].offset
     assert 0 < committed < 10
-    await bench.lane.hand_over()
+    await bench.task.hand_over()
     assert bench.writer.take().offsets[KEYED].offset == 10
-    start = bench.lane.partition.watch.windows.start_of(MS)
-    assert bench.lane.partition.table.events(HERE, start) == 20
+    start = bench.task.partition.watch.windows.start_of(MS)
+    assert bench.task.partition.table.events(HERE, start) == 20
 
 
 @contextlib.asynccontextmanager
@@ -189,23 +189,23 @@ async def turns_of_others() -> AsyncIterator[list[None]]:
             await asyncio.sleep(0)
             turns.append(None)
 
-    task = asyncio.create_task(take_turns())
+    taking_turns = asyncio.create_task(take_turns())
     yield turns
-    task.cancel()
+    taking_turns.cancel()
 
 
 async def test_nothing_read_nothing_written() -> None:
     bench = Bench()
-    await bench.lane.hand_over()
+    await bench.task.hand_over()
     bench.now += 10
-    await bench.lane.tick()
+    await bench.task.tick()
     assert bench.writer.written == []
 
 
 async def test_records_that_cannot_be_counted_are_put_aside_with_their_offsets() -> None:
     bench = Bench()
     await bench.take(SOURCE, b"nonsense", send(), None, b"x" * 3000)
-    await bench.lane.hand_over()
+    await bench.task.hand_over()
     writes = bench.writer.take()
     dead = writes.records[SOURCE._replace(topic="dead", partition=0)]
     assert [each.value for each in dead] == [b"nonsense", None, b"x" * 3000]
@@ -232,7 +232,7 @@ async def test_records_that_cannot_be_counted_are_put_aside_with_their_offsets()
 async def test_what_is_no_block_is_put_aside_with_its_own_offset() -> None:
     bench = Bench()
     await bench.take(KEYED, b"nonsense")
-    await bench.lane.tick()
+    await bench.task.tick()
     writes = bench.writer.take()
     (dead,) = writes.records[SOURCE._replace(topic="dead", partition=0)]
     assert dict(dead.headers)["reason"] == b"not-a-block"
@@ -240,64 +240,64 @@ async def test_what_is_no_block_is_put_aside_with_its_own_offset() -> None:
     assert writes.offsets == {KEYED: OffsetAndMetadata(1, "")}
 
 
-async def test_a_batch_that_does_not_follow_loses_the_lane() -> None:
+async def test_a_batch_that_does_not_follow_loses_the_task() -> None:
     bench = Bench()
     await bench.take(SOURCE, send())
     await bench.take(SOURCE, send(), start=5)
-    with pytest.raises(LaneLostError, match="read from 5, not from 1"):
-        await bench.lane.tick()
-    with pytest.raises(LaneLostError):
-        await bench.lane.hand_over()
+    with pytest.raises(TaskLostError, match="read from 5, not from 1"):
+        await bench.task.tick()
+    with pytest.raises(TaskLostError):
+        await bench.task.hand_over()
     assert bench.writer.written == [], "what it has cannot be trusted"
 
 
 @pytest.mark.parametrize("start", [0, 3])
 async def test_a_batch_from_before_a_rewind_is_left_out(start: int) -> None:
     bench = Bench()
-    bench.lane.place({SOURCE: Place(1, 0)})
+    bench.task.place({SOURCE: Place(1, 0)})
     await bench.take(SOURCE, send(), start=start, turn=0)
-    await bench.lane.hand_over()
+    await bench.task.hand_over()
     assert bench.writer.written == []
     await bench.take(SOURCE, send(), turn=1)
-    await bench.lane.hand_over()
+    await bench.task.hand_over()
     assert bench.writer.take().offsets[SOURCE].offset == 1
 
 
-async def test_a_parked_lane_takes_nothing() -> None:
+async def test_a_parked_task_takes_nothing() -> None:
     bench = Bench()
     await bench.take(SOURCE, send())
-    bench.lane.parked = True
+    bench.task.parked = True
     await bench.take(SOURCE, send())
-    await bench.lane.hand_over()
+    await bench.task.hand_over()
     assert bench.writer.take().offsets[SOURCE].offset == 1
 
 
-async def test_a_flush_that_fails_loses_the_lane_for_good() -> None:
+async def test_a_flush_that_fails_loses_the_task_for_good() -> None:
     bench = Bench()
     await bench.take(SOURCE, send())
     bench.writer.fail()
     with pytest.raises(WriteError, match="the broker is gone"):
-        await bench.lane.hand_over()
+        await bench.task.hand_over()
     bench.writer.failure = None
     await bench.take(SOURCE, send())
-    assert bench.lane.positions[SOURCE].offset == 1
+    assert bench.task.positions[SOURCE].offset == 1
     for _ in range(2):
-        with pytest.raises(LaneLostError, match="the broker is gone"):
-            await bench.lane.tick()
+        with pytest.raises(TaskLostError, match="the broker is gone"):
+            await bench.task.tick()
     assert bench.writer.written == []
-    assert bench.lane.committed[SOURCE] == 0
+    assert bench.task.committed[SOURCE] == 0
     assert bench.gauges.flushes == 0
 
 
-async def test_a_flush_that_is_broken_off_loses_the_lane_too() -> None:
+async def test_a_flush_that_is_broken_off_loses_the_task_too() -> None:
     bench = Bench()
     await bench.take(SOURCE, send())
     bench.writer.failure = asyncio.CancelledError()
     with pytest.raises(asyncio.CancelledError):
-        await bench.lane.hand_over()
+        await bench.task.hand_over()
     bench.writer.failure = None
-    with pytest.raises(LaneLostError, match="CancelledError"):
-        await bench.lane.hand_over()
+    with pytest.raises(TaskLostError, match="CancelledError"):
+        await bench.task.hand_over()
     assert bench.writer.written == []
 
 
@@ -309,10 +309,10 @@ async def test_a_failed_flush_within_take_is_told_by_the_next_tick(
     bench.writer.fail()
     await bench.take(SOURCE, send(), send(THERE))
     with pytest.raises(WriteError):
-        await bench.lane.tick()
+        await bench.task.tick()
 
 
-async def test_a_full_lane_flushes_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_task_flushes_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 2)
     bench = Bench()
     await bench.take(SOURCE, send(), send())
@@ -325,22 +325,22 @@ async def test_statuses_in_no_group_are_noted_when_they_are_written() -> None:
     bench = Bench()
     for status in ("Success", "Success", "FAILURE", "failure"):
         await bench.take(SOURCE, send(status=status))
-    await bench.lane.tick()
+    await bench.task.tick()
     assert bench.gauges.unrecognised_events == {"Success": 2, "failure": 1}
 
 
-async def test_a_lane_ends_when_time_turns_out_to_be_another() -> None:
+async def test_a_task_ends_when_time_turns_out_to_be_another() -> None:
     bench = Bench()
     clock = bench.job.clock
     await bench.take(SOURCE, send())
     clock.appended(STATE, clock.wall() + 3, clock.wall(), clock.wall())
     await bench.take(SOURCE, send())
-    await bench.lane.tick()
+    await bench.task.tick()
     assert bench.gauges.events == 2
     clock.appended(STATE, clock.wall() + 3_600, clock.wall(), clock.wall())
     await bench.take(SOURCE, send())
-    with pytest.raises(LaneLostError, match=r"the broker's time turned out to be \+3600 s off"):
-        await bench.lane.tick()
+    with pytest.raises(TaskLostError, match=r"the broker's time turned out to be \+3600 s off"):
+        await bench.task.tick()
     assert bench.gauges.events == 2
 
 
@@ -354,8 +354,8 @@ async def test_the_time_of_a_log_that_the_broker_stamps_is_the_brokers() -> None
         record(SOURCE, n, value, timestamp=later, timestamp_type=1)
         for n, value in enumerate(values)
     ]
-    await bench.lane.take(batch._replace(records=stamped))
-    await bench.lane.hand_over()
+    await bench.task.take(batch._replace(records=stamped))
+    await bench.task.hand_over()
     assert [each.position for each in bench.gauges.rejections] == [1]
 
 
@@ -363,7 +363,7 @@ async def test_a_spike_is_decided_and_written_in_one_go() -> None:
     bench = Bench()
     await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
     await bench.settle()
-    await bench.lane.tick()
+    await bench.task.tick()
     writes = bench.writer.take()
     (told,) = (
         each for p, records in writes.records.items() for each in records if p[0] == "alerts"
@@ -373,7 +373,7 @@ async def test_a_spike_is_decided_and_written_in_one_go() -> None:
     state = state_of(writes.records[STATE])
     assert sorted(key.split()[0] for key in state) == ["alert", "clock", "delivery"]
     assert writes.offsets[KEYED].offset <= 2
-    (owed,) = bench.lane.partition.deliveries.due(bench.now)
+    (owed,) = bench.task.partition.deliveries.due(bench.now)
     assert owed.alert_id == transition.data.alert_id
 
 
@@ -384,7 +384,7 @@ async def test_transitions_are_where_the_key_of_their_campaign_belongs() -> None
     for name in homes:
         await bench.take(SOURCE, *(send(name, status="FAILURE") for _ in range(60)))
     await bench.settle()
-    await bench.lane.tick()
+    await bench.task.tick()
     writes = bench.writer.take()
     found = {
         (record.key or b"").decode(): partition.partition
@@ -396,50 +396,50 @@ async def test_transitions_are_where_the_key_of_their_campaign_belongs() -> None
 
 
 @pytest.mark.parametrize(("partitions", "number"), [(1, 0), (2, 1), (3, 1)])
-async def test_dead_letters_have_one_partition_a_lane_as_far_as_there_are_any(
+async def test_dead_letters_have_one_partition_a_task_as_far_as_there_are_any(
     partitions: int, number: int
 ) -> None:
     topics = replace(TOPICS, dead_letter_partitions=partitions)
     bench = Bench(topics=topics)
     await bench.take(SOURCE, b"no JSON")
-    await bench.lane.hand_over()
+    await bench.task.hand_over()
     writes = bench.writer.take()
     dead = [partition for partition in writes.records if partition.topic == "dead"]
     assert dead == [TopicPartition("dead", number)]
-    assert set(dead) < set(bench.lane._job.written_by(1, 2))
+    assert set(dead) < set(bench.task._job.written_by(1, 2))
 
 
-async def test_far_behind_a_lane_flushes_less_often() -> None:
+async def test_far_behind_a_task_flushes_less_often() -> None:
     bench = Bench()
-    await bench.lane.take(bench.batch(SOURCE, send())._replace(waiting=FAR_BEHIND + 1))
-    await bench.lane.tick()
+    await bench.task.take(bench.batch(SOURCE, send())._replace(waiting=FAR_BEHIND + 1))
+    await bench.task.tick()
     assert bench.writer.take().offsets[SOURCE].offset == 1
-    await bench.lane.take(bench.batch(SOURCE, send())._replace(waiting=FAR_BEHIND + 1))
+    await bench.task.take(bench.batch(SOURCE, send())._replace(waiting=FAR_BEHIND + 1))
     for _ in range(9):
         bench.now += CATCH_UP_INTERVAL / 10
-        await bench.lane.tick()
+        await bench.task.tick()
         assert bench.writer.written == []
     bench.now += CATCH_UP_INTERVAL / 10 + 0.001
-    await bench.lane.tick()
+    await bench.task.tick()
     assert bench.writer.take().offsets[SOURCE].offset == 2
 
 
-async def test_a_lane_that_is_up_to_date_flushes_at_every_tick() -> None:
+async def test_a_task_that_is_up_to_date_flushes_at_every_tick() -> None:
     bench = Bench()
     for count in range(1, 4):
-        await bench.lane.take(bench.batch(SOURCE, send())._replace(waiting=FAR_BEHIND))
-        await bench.lane.tick()
+        await bench.task.take(bench.batch(SOURCE, send())._replace(waiting=FAR_BEHIND))
+        await bench.task.tick()
         assert bench.writer.take().offsets[SOURCE].offset == count
 
 
 @pytest.mark.parametrize("hop", [True, False])
 async def test_no_count_is_written_before_it_was_decided_on(hop: bool) -> None:
-    """Also not by a last flush before the lane is handed over."""
+    """Also not by a last flush before the task is handed over."""
     bench = Bench(hop=hop)
     await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
     if hop:
         await bench.settle()
-    await bench.lane.hand_over()
+    await bench.task.hand_over()
     writes = bench.writer.take()
     assert {partition.topic for partition in writes.records} >= {"alerts", "state"}
     (transition,) = bench.gauges.transitions
@@ -453,7 +453,7 @@ async def test_figures_are_handed_over_with_the_last_counts(hop: bool) -> None:
         await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
         if hop:
             await bench.settle()
-        await bench.lane.hand_over()
+        await bench.task.hand_over()
         state = state_of(bench.writer.take().records[STATE])
         (alert,) = (value for name, value in state.items() if name.startswith("alert "))
         assert orjson.loads(alert or b"")["evidence"]["attempts"] == count
@@ -465,22 +465,22 @@ async def test_nothing_is_delivered_that_was_not_written() -> None:
     await bench.settle()
     bench.writer.fail()
     with pytest.raises(WriteError):
-        await bench.lane.tick()
-    assert bench.lane.partition.deliveries.due(bench.now + 1000) == []
+        await bench.task.tick()
+    assert bench.task.partition.deliveries.due(bench.now + 1000) == []
 
 
 async def test_a_source_keyed_by_campaign_has_no_hop() -> None:
     bench = Bench(hop=False)
-    start = bench.lane.partition.watch.windows.start_of(MS)
+    start = bench.task.partition.watch.windows.start_of(MS)
     for offset, since in ((2, 0), (4, 0)):
         await bench.take(SOURCE, send(), b"nonsense")
-        await bench.lane.tick()
+        await bench.task.tick()
         writes = bench.writer.take()
         assert {partition.topic for partition in writes.records} == {"keyed", "state", "dead"}
         assert writes.offsets == {SOURCE: as_committed(Position(offset, MS))}
         (clock,) = state_of(writes.records[STATE]).values()
         assert orjson.loads(clock or b"")["unsettled"] == {str(start): [since, None]}
-        ((_, cell),) = bench.lane.partition.table.cells(HERE, [start])
+        ((_, cell),) = bench.task.partition.table.cells(HERE, [start])
         assert sum(cell.sends.values()) == offset // 2
     assert bench.gauges.events == 2
 
@@ -489,7 +489,7 @@ async def test_without_a_hop_a_window_begins_after_all_blocks_that_were_written(
     bench = Bench(hop=False)
     for minutes in (0, 60):
         await bench.take(SOURCE, send(time=MS - 3_600_000 + minutes * 60_000))
-        await bench.lane.tick()
+        await bench.task.tick()
     (clock,) = state_of(bench.writer.written[1].records[STATE]).values()
     assert list(orjson.loads(clock or b"")["unsettled"].values()) == [[0, 3], [2, None]]
 
@@ -499,9 +499,9 @@ async def test_a_block_of_another_version_stops_the_worker_and_loses_nothing() -
     await bench.take(KEYED, blocks.encode([99, "of tomorrow"]))
     for _ in range(2):
         with pytest.raises(FormatError, match="format 99"):
-            await bench.lane.tick()
+            await bench.task.tick()
     assert bench.writer.written == []
-    assert bench.lane.committed[KEYED] == 0
+    assert bench.task.committed[KEYED] == 0
 
 
 @pytest.mark.parametrize(("timestamp_type", "rejections"), [(0, 0), (1, 1)])
@@ -511,27 +511,27 @@ async def test_the_brokers_time_is_taken_where_the_topic_has_it(
     bench = Bench()
     taken_in = MS - 3_600_000
     late = record(SOURCE, 0, send(), timestamp=taken_in, timestamp_type=timestamp_type)
-    await bench.lane.take(Batch(SOURCE, 0, 0, [late]))
-    await bench.lane.hand_over()
+    await bench.task.take(Batch(SOURCE, 0, 0, [late]))
+    await bench.task.hand_over()
     assert len(bench.gauges.rejections) == rejections
 
 
-async def test_while_a_full_lane_is_written_down_more_is_counted(
+async def test_while_a_full_task_is_written_down_more_is_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 1)
     bench = Bench()
     let_go = bench.writer.hold()
     await bench.take(SOURCE, send(HERE), send(THERE))
-    assert bench.lane._unwritten.is_full is False, "the early flush has taken it"
+    assert bench.task._unwritten.is_full is False, "the early flush has taken it"
     await bench.take(SOURCE, send(HERE))
-    assert bench.lane.positions[SOURCE].offset == 3
+    assert bench.task.positions[SOURCE].offset == 3
     full_again = asyncio.create_task(bench.take(SOURCE, send(THERE)))
     await asyncio.sleep(0.01)
     assert not full_again.done(), "one flush at a time"
     let_go.set()
     await full_again
-    await bench.lane.tick()
+    await bench.task.tick()
     offsets = [writes.offsets for writes in bench.writer.written]
     assert offsets == [{SOURCE: as_committed(Position(at, MS))} for at in (2, 4)]
     assert bench.gauges.events == 4
@@ -550,11 +550,11 @@ async def test_an_early_flush_that_fails_is_not_passed_over(
     await bench.take(SOURCE, send(HERE))
     await bench.take(SOURCE, send(HERE))
     with pytest.raises(told):
-        await bench.lane.tick()
-    with pytest.raises(LaneLostError):
-        await bench.lane.hand_over()
+        await bench.task.tick()
+    with pytest.raises(TaskLostError):
+        await bench.task.hand_over()
     assert bench.writer.written == []
-    assert bench.lane.committed[SOURCE] == 0
+    assert bench.task.committed[SOURCE] == 0
 
 
 async def test_an_early_evaluation_that_fails_is_not_passed_over(
@@ -565,11 +565,11 @@ async def test_an_early_evaluation_that_fails_is_not_passed_over(
     bench = Bench()
     with monkeypatch.context() as patch:
         patch.setattr(under_test, "EVALUATED_AT_ONCE", -1)
-        patch.setattr(bench.lane.partition, "evaluate", lambda *_: 1 / 0)
+        patch.setattr(bench.task.partition, "evaluate", lambda *_: 1 / 0)
         await bench.take(SOURCE, send(HERE))
         await asyncio.sleep(0)
     with pytest.raises(UnprocessableError, match="ZeroDivisionError"):
-        await bench.lane.hand_over()
+        await bench.task.hand_over()
     assert bench.writer.written == []
 
 
@@ -580,26 +580,26 @@ async def test_what_was_collected_and_lost_on_the_way_is_not_passed_over(
     bench = Bench()
     with monkeypatch.context() as patch:
         patch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 0 if early else 9)
-        patch.setattr(bench.lane.partition, "take_changes", lambda _: 1 / 0)
+        patch.setattr(bench.task.partition, "take_changes", lambda _: 1 / 0)
         await bench.take(SOURCE, send(HERE))
         with pytest.raises(UnprocessableError, match="ZeroDivisionError"):
-            await bench.lane.tick()
+            await bench.task.tick()
     await bench.take(SOURCE, send(THERE))
-    with pytest.raises(LaneLostError):
-        await bench.lane.hand_over()
+    with pytest.raises(TaskLostError):
+        await bench.task.hand_over()
     assert bench.writer.written == []
 
 
 async def test_half_a_batch_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench()
-    monkeypatch.setattr(bench.lane._unwritten, "put_aside", lambda *_: 1 / 0)
+    monkeypatch.setattr(bench.task._unwritten, "put_aside", lambda *_: 1 / 0)
     await bench.take(SOURCE, send(HERE), b"nonsense")
-    with pytest.raises(LaneLostError, match="ZeroDivisionError"):
-        await bench.lane.hand_over()
+    with pytest.raises(TaskLostError, match="ZeroDivisionError"):
+        await bench.task.hand_over()
     assert bench.writer.written == []
 
 
-async def test_a_parked_lane_writes_no_more_than_its_last_flush(
+async def test_a_parked_task_writes_no_more_than_its_last_flush(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 1)
@@ -607,10 +607,10 @@ async def test_a_parked_lane_writes_no_more_than_its_last_flush(
     let_go = bench.writer.hold()
     await bench.take(SOURCE, send(HERE), send(THERE))
     full_again = asyncio.create_task(bench.take(SOURCE, send(HERE), send(THERE)))
-    ticking = asyncio.create_task(bench.lane.tick())
+    ticking = asyncio.create_task(bench.task.tick())
     await asyncio.sleep(0)
-    bench.lane.parked = True
-    last = asyncio.create_task(bench.lane.hand_over())
+    bench.task.parked = True
+    last = asyncio.create_task(bench.task.hand_over())
     await asyncio.sleep(0.01)
     let_go.set()
     await last
@@ -618,29 +618,29 @@ async def test_a_parked_lane_writes_no_more_than_its_last_flush(
     await asyncio.gather(full_again, ticking)
     await asyncio.sleep(0.01)
     assert len(bench.writer.written) == written == 2
-    assert bench.lane.committed[SOURCE] == 4
+    assert bench.task.committed[SOURCE] == 4
 
 
 async def test_a_block_is_known_until_its_dead_letter_is_committed() -> None:
-    """Not only until that of the one before it is: the lane may be lost between the two."""
+    """Not only until that of the one before it is: the task may be lost between the two."""
     bench = Bench()
     await bench.take(SOURCE, send(HERE))
-    await bench.lane.hand_over()
+    await bench.task.hand_over()
     (block,) = bench.writer.take().records[KEYED]
     await bench.take(KEYED, block.value)
     let_go = bench.writer.hold()
-    ticking = asyncio.create_task(bench.lane.tick())
+    ticking = asyncio.create_task(bench.task.tick())
     await asyncio.sleep(0)
     bench.isolation.blocks[1] = "what was raised"
     await bench.take(KEYED, block.value)
     let_go.set()
     await ticking
     assert bench.isolation.blocks.keys() == {1}
-    await bench.lane.tick()
+    await bench.task.tick()
     assert bench.isolation.blocks == {}
 
 
-async def test_two_that_find_a_lane_full_begin_one_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_that_find_a_task_full_begin_one_flush(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 1)
     bench = Bench()
     let_go = bench.writer.hold()
@@ -658,11 +658,11 @@ async def test_without_a_hop_time_waits_for_a_flush_that_is_under_way(
     """Or counts that close their own window would be taken for late when they are read again."""
     monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 1)
     bench = Bench(hop=False)
-    windows = bench.lane.partition.watch.windows
+    windows = bench.task.partition.watch.windows
     old = MS - 3_600_000
     let_go = bench.writer.hold()
     await bench.take(SOURCE, send(time=old), send(time=MS))
-    ticking = asyncio.create_task(bench.lane.tick())
+    ticking = asyncio.create_task(bench.task.tick())
     await asyncio.sleep(0.01)
     let_go.set()
     await ticking
@@ -673,24 +673,24 @@ async def test_without_a_hop_time_waits_for_a_flush_that_is_under_way(
     )
 
 
-async def test_a_lost_lane_is_let_go_without_the_collector(
+async def test_a_lost_task_is_let_go_without_the_collector(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It may hold hundreds of megabytes, and the collector runs seldom."""
     monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 0)
     bench = Bench()
-    gone = weakref.ref(bench.lane)
+    gone = weakref.ref(bench.task)
     gc.disable()
     try:
         bench.writer.fail()
         await bench.take(SOURCE, send(HERE))
         for _ in range(2):
-            with contextlib.suppress(LaneLostError):
-                await bench.lane.tick()
-        await bench.lane.close()
+            with contextlib.suppress(TaskLostError):
+                await bench.task.tick()
+        await bench.task.close()
         # The bench holds on to it too: by itself, and by the error's traceback.
         bench.writer.failure = None
-        del bench.lane
+        del bench.task
         assert gone() is None
     finally:
         gc.enable()
@@ -703,7 +703,7 @@ async def test_closing_waits_for_a_flush_that_is_under_way(
     bench = Bench()
     let_go = bench.writer.hold()
     await bench.take(SOURCE, send(HERE))
-    closing = asyncio.create_task(bench.lane.close())
+    closing = asyncio.create_task(bench.task.close())
     await asyncio.sleep(0.01)
     assert not closing.done()
     let_go.set()
@@ -714,9 +714,9 @@ async def test_closing_waits_for_a_flush_that_is_under_way(
 
 async def test_closing_lets_go_of_the_writer() -> None:
     bench = Bench()
-    await bench.lane.close()
+    await bench.task.close()
     assert bench.writer.closed
-    assert bench.lane.parked
+    assert bench.task.parked
 
 
 @pytest.mark.parametrize("metadata", ["", "x", "[]", "{}", '{"event_time": "x"}', "null"])
@@ -734,37 +734,37 @@ async def test_a_refusal_ends_the_reading_of_a_partition_until_it_is_moved() -> 
     bench = Bench()
     await bench.take(SOURCE, send(HERE), send(HERE))
     refusal = Batch(SOURCE, 0, 2, (), end_seen=9)
-    await bench.lane.take(refusal._replace(turn=5))
-    assert bench.lane.unplaced == {}, "it is of another life"
-    await bench.lane.take(refusal)
-    assert bench.lane.unplaced == {SOURCE: 9}
-    assert bench.lane.readable.keys() == {KEYED}
+    await bench.task.take(refusal._replace(turn=5))
+    assert bench.task.unplaced == {}, "it is of another life"
+    await bench.task.take(refusal)
+    assert bench.task.unplaced == {SOURCE: 9}
+    assert bench.task.readable.keys() == {KEYED}
     await bench.take(SOURCE, send(HERE), start=2)
     moved = Position(0, 5, UUID(int=2))
-    assert await bench.lane.move(SOURCE, moved, Loss(Cause.RECREATED, 7, 2))
+    assert await bench.task.move(SOURCE, moved, Loss(Cause.RECREATED, 7, 2))
     writes = bench.writer.take()
     assert from_committed(writes.offsets[SOURCE]) == moved
     assert KEYED in writes.records, "what was counted of the old log is in the same transaction"
     assert bench.gauges.events == 2
     assert bench.gauges.losses == [(SOURCE, "topic-recreated", 7)]
-    assert bench.lane.unplaced == {}
-    assert bench.lane.readable[SOURCE] == moved
+    assert bench.task.unplaced == {}
+    assert bench.task.readable[SOURCE] == moved
 
 
 async def test_a_loss_is_not_counted_before_it_is_written_down() -> None:
     bench = Bench()
     bench.writer.fail()
     with pytest.raises(WriteError, match="the broker is gone"):
-        await bench.lane.move(SOURCE, Position(5, 0), Loss(Cause.EXPIRED, 5))
+        await bench.task.move(SOURCE, Position(5, 0), Loss(Cause.EXPIRED, 5))
     assert bench.gauges.losses == []
 
 
 async def test_nothing_moves_in_a_rebalance() -> None:
     bench = Bench()
-    bench.lane.unplaced[SOURCE] = None
-    bench.lane.parked = True
-    assert not await bench.lane.move(SOURCE, Position(5, 0), None)
-    assert bench.lane.unplaced == {SOURCE: None}
+    bench.task.unplaced[SOURCE] = None
+    bench.task.parked = True
+    assert not await bench.task.move(SOURCE, Position(5, 0), None)
+    assert bench.task.unplaced == {SOURCE: None}
 
 
 async def test_positions_of_partitions_that_are_not_read_now_are_kept() -> None:
@@ -788,7 +788,7 @@ async def test_what_was_not_committed_was_not_told_to_the_instruments() -> None:
     assert (bench.gauges.events, bench.gauges.rejections) == (0, [])
     bench.writer.fail()
     with pytest.raises(WriteError):
-        await bench.lane.tick()
+        await bench.task.tick()
     assert (bench.gauges.events, bench.gauges.rejections, bench.gauges.transitions) == (0, [], [])
 
 
@@ -796,7 +796,7 @@ async def test_each_commit_is_told_by_itself() -> None:
     bench = Bench()
     let_go = bench.writer.hold()
     await bench.take(SOURCE, send(), b"no JSON")
-    flush = asyncio.create_task(bench.lane.tick())
+    flush = asyncio.create_task(bench.task.tick())
     await asyncio.sleep(0.01)
     # This one comes while the first two are on their way, and will be lost.
     await bench.take(SOURCE, send(), b"nor this")
@@ -807,7 +807,7 @@ async def test_each_commit_is_told_by_itself() -> None:
     assert [each.position for each in bench.gauges.rejections] == [1]
     bench.writer.fail()
     with pytest.raises(WriteError):
-        await bench.lane.tick()
+        await bench.task.tick()
     assert (bench.gauges.events, len(bench.gauges.rejections)) == (1, 1)
 
 
@@ -816,7 +816,7 @@ async def test_transitions_and_late_events_are_told_when_they_are_committed() ->
     await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
     await bench.settle()
     let_go = bench.writer.hold()
-    flush = asyncio.create_task(bench.lane.tick())
+    flush = asyncio.create_task(bench.task.tick())
     await asyncio.sleep(0.01)
     assert bench.gauges.transitions == []
     let_go.set()

@@ -60,7 +60,7 @@ class Bench:
         """Make what another worker has."""
         partitions = [TopicPartition(self.topic, number) for number in range(3)]
         return TransactionEnds(
-            self.connection, f"{self.topic}-lane-0", self.topic, partitions[STATE], partitions
+            self.connection, f"{self.topic}-task-0", self.topic, partitions[STATE], partitions
         )
 
     @contextlib.asynccontextmanager

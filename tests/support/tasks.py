@@ -1,4 +1,4 @@
-"""A lane without Kafka: what it reads is handed to it, what it writes is kept."""
+"""A task without Kafka: what it reads is handed to it, what it writes is kept."""
 
 import asyncio
 from collections import Counter
@@ -22,7 +22,7 @@ from streams.engine.produce.writer import Record, WriteError, Writes
 from streams.engine.tasks.context import Job, Topics
 from streams.engine.tasks.isolation import Isolation
 from streams.engine.tasks.offsets import Progress
-from streams.engine.tasks.task import Lane
+from streams.engine.tasks.task import StreamTask
 from tests.support.partitions import WATCH
 
 TOPICS = Topics("events", "keyed", "state", "alerts", "dead", 3, 1)
@@ -100,7 +100,7 @@ class KeepingWriter:
 
 @dataclass
 class Gauges:
-    """Adds up what a lane tells of its work."""
+    """Adds up what a task tells of its work."""
 
     events: int = 0
     rejections: list[Rejected] = field(default_factory=list)
@@ -144,7 +144,7 @@ class Gauges:
 
 
 class Bench:
-    """Lane 1 of two, on the bench: `now` is its clock (s)."""
+    """StreamTask 1 of two, on the bench: `now` is its clock (s)."""
 
     def __init__(
         self,
@@ -170,9 +170,9 @@ class Bench:
         partition = CampaignPartition(1, watch, [0, 1] if hop else [1], NOW)
         sources = {1: SourcePartition(1, intake, campaigns)}
         self.isolation = isolation or Isolation()
-        self.lane = Lane(job, self.writer, partition, progress, sources, self.isolation)
-        self.lane.unplaced.clear()
-        self.lane.place({each: Place(0, 0) for each in self.lane.positions})
+        self.task = StreamTask(job, self.writer, partition, progress, sources, self.isolation)
+        self.task.unplaced.clear()
+        self.task.place({each: Place(0, 0) for each in self.task.positions})
 
     async def take(
         self,
@@ -182,8 +182,8 @@ class Bench:
         turn: int = 0,
         gap: int = 0,
     ) -> None:
-        """Hand values to the lane: they begin where it stands, or after a gap of offsets."""
-        await self.lane.take(self.batch(partition, *values, start=start, turn=turn, gap=gap))
+        """Hand values to the task: they begin where it stands, or after a gap of offsets."""
+        await self.task.take(self.batch(partition, *values, start=start, turn=turn, gap=gap))
 
     def batch(
         self,
@@ -194,14 +194,14 @@ class Bench:
         gap: int = 0,
     ) -> Batch:
         """Make a batch of values."""
-        at = self.lane.positions.get(partition, Position(0)).offset
+        at = self.task.positions.get(partition, Position(0)).offset
         begin = at if start is None else start
         records = [record(partition, begin + gap + n, value) for n, value in enumerate(values)]
         return Batch(partition, turn, begin, records)
 
     async def settle(self) -> None:
-        """Flush, and take back in what comes out at lane 1's end of the hop."""
-        await self.lane.hand_over()
+        """Flush, and take back in what comes out at task 1's end of the hop."""
+        await self.task.hand_over()
         for writes in list(self.writer.written):
             for each in writes.records.get(KEYED, []):
                 await self.take(KEYED, each.value)
