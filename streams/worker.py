@@ -26,10 +26,10 @@ from streams.engine.cluster.topics import TopicAdmin
 from streams.engine.produce.broker_clock import BrokerClock
 from streams.engine.produce.writer import PlainWriter, TransactionalWriter, Writer
 from streams.engine.tasks.assignor import TaskAssignor
-from streams.engine.tasks.context import Job, Topics
+from streams.engine.tasks.context import TaskContext, Topics
 from streams.engine.tasks.logs import LogFinder
 from streams.engine.tasks.manager import TaskManager
-from streams.engine.tasks.restore import Opening
+from streams.engine.tasks.restore import TaskRestorer
 from streams.engine.transactions.hanging import TransactionEnds
 from streams.observability.metrics import Metrics
 from streams.webhooks.client import Receiver, WebhookClient
@@ -76,14 +76,16 @@ class Worker:
         self._writers_turn = asyncio.Lock()
         self._ends: dict[int, TransactionEnds] = {}
         self._clock = clock or BrokerClock(time.time, self.metrics.clock_offset)
-        self._job = job = self._new_job(counts, limits)
+        self._context = context = self._new_context(counts, limits)
         self._logs = LogFinder(
-            self._connection, job.topics, None if job.hop else counts[job.topics.state]
+            self._connection, context.topics, None if context.hop else counts[context.topics.state]
         )
         self._assignor = TaskAssignor(
-            counts[job.topics.state], job.topics.source, job.topics.keyed if job.hop else None
+            counts[context.topics.state],
+            context.topics.source,
+            context.topics.keyed if context.hop else None,
         )
-        self.tasks = self._new_tasks(job)
+        self.tasks = self._new_tasks(context)
         self._app = build_app(configuration, self._connection, self._assignor, self.tasks)
         self.api = self._new_api()
         self._client = self._new_client()
@@ -91,7 +93,7 @@ class Worker:
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lag: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
-        tasks = range(counts[job.topics.state])
+        tasks = range(counts[context.topics.state])
         self._surroundings = Surroundings(
             self._connection, configuration, tasks, waiting=self._waiting
         )
@@ -99,10 +101,10 @@ class Worker:
 
     # The parts
 
-    def _new_job(self, counts: Mapping[str, int], limits: MessageLimits) -> Job:
+    def _new_context(self, counts: Mapping[str, int], limits: MessageLimits) -> TaskContext:
         topics = self.configuration.topics
         hop, tasks = not self.configuration.source.keyed, counts[topics.state]
-        return Job(
+        return TaskContext(
             topics=Topics(
                 source=topics.source,
                 keyed=topics.keyed,
@@ -122,10 +124,10 @@ class Worker:
             limits=limits,
         )
 
-    def _new_tasks(self, job: Job) -> TaskManager:
+    def _new_tasks(self, context: TaskContext) -> TaskManager:
         kafka = self.configuration.kafka
-        opening = Opening(
-            job,
+        opening = TaskRestorer(
+            context,
             self._connection,
             self._logs,
             kafka.group_id,
@@ -156,7 +158,7 @@ class Worker:
         """Return the same one whenever the task is opened: it keeps in mind what it saw."""
         if task not in self._ends:
             group_id = self.configuration.kafka.group_id
-            written = self._job.written_by(task, self.tasks.partitions())
+            written = self._context.written_by(task, self.tasks.partitions())
             self._ends[task] = TransactionEnds(
                 self._connection, transactional_id(group_id, task), group_id, written[0], written
             )

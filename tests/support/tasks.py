@@ -19,9 +19,9 @@ from streams.engine.cluster.message_limits import MessageLimits
 from streams.engine.consume.positions import POSITIONS_KEY, Position, from_committed, read_positions
 from streams.engine.consume.transport import Batch, Place
 from streams.engine.produce.writer import Record, WriteError, Writes
-from streams.engine.tasks.context import Job, Topics
+from streams.engine.tasks.context import TaskContext, Topics
 from streams.engine.tasks.isolation import Isolation
-from streams.engine.tasks.offsets import Progress
+from streams.engine.tasks.offsets import TaskOffsets
 from streams.engine.tasks.task import StreamTask
 from tests.support.partitions import WATCH
 
@@ -161,16 +161,16 @@ class Bench:
         self.writer.own |= set() if hop else {KEYED}
         intake = Intake(watch.windows, max_record_bytes=2000)
         campaigns = Campaigns(2 if hop else 1)
-        self.job = job = Job(
+        self.context = context = TaskContext(
             topics, hop, intake, watch, lambda: self.now, self.gauges, campaigns, self.limits
         )
         read = (SOURCE, KEYED) if hop else (SOURCE,)
         own_ends = dict.fromkeys(self.writer.own, 0)
-        progress = Progress(STATE, KEYED, dict.fromkeys(read, Position(0)), own_ends)
+        progress = TaskOffsets(STATE, KEYED, dict.fromkeys(read, Position(0)), own_ends)
         partition = CampaignPartition(1, watch, [0, 1] if hop else [1], NOW)
         sources = {1: SourcePartition(1, intake, campaigns)}
         self.isolation = isolation or Isolation()
-        self.task = StreamTask(job, self.writer, partition, progress, sources, self.isolation)
+        self.task = StreamTask(context, self.writer, partition, progress, sources, self.isolation)
         self.task.unplaced.clear()
         self.task.place({each: Place(0, 0) for each in self.task.positions})
 

@@ -124,7 +124,7 @@ class AfterCommit:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TaskContext:
     """What every task does alike.
 
     Args:

@@ -25,7 +25,7 @@ from streams.domain.sources import SourcePartition
 from streams.domain.tally import Tally
 from streams.engine.consume.transport import Batch
 from streams.engine.produce.writer import RefusedError, TaskLostError
-from streams.engine.tasks.context import Job
+from streams.engine.tasks.context import TaskContext
 
 _log = structlog.get_logger(__name__)
 
@@ -100,17 +100,17 @@ class Isolation:
         """Be careful from wall-clock `now` (s) on."""
         self._careful_until = now + CAREFUL_FOR
 
-    def learn(self, error: Exception, job: Job) -> None:
+    def learn(self, error: Exception, context: TaskContext) -> None:
         """Take note of why the task was lost, if its input may be the reason."""
         if isinstance(error, UnprocessableError):
-            self.failed(job.now())
+            self.failed(context.now())
             if error.log_offset is not None:
                 self.blocks[error.log_offset] = error.what
         elif isinstance(error, RefusedError):
             # The first time the topic may have got other settings, which will be heeded.
-            job.limits.outdated = True
+            context.limits.outdated = True
             self.bare = self.bare or (
-                error.topic in self._refused and error.topic == job.topics.dead_letter
+                error.topic in self._refused and error.topic == context.topics.dead_letter
             )
             self._refused.add(error.topic)
 
@@ -142,12 +142,12 @@ class Trial:
     """Processes input for trial, on counts of its own.
 
     Args:
-        job: what every task does alike.
+        context: what every task does alike.
         task: its number.
     """
 
-    def __init__(self, job: Job, task: int) -> None:
-        self._job = job
+    def __init__(self, context: TaskContext, task: int) -> None:
+        self._context = context
         self._task = task
 
     def of_records(
@@ -166,7 +166,7 @@ class Trial:
 
         def process(positions: Sequence[int]) -> None:
             alike = SourcePartition(
-                source.number, self._job.intake, self._job.campaigns, source.event_time
+                source.number, self._context.intake, self._context.campaigns, source.event_time
             )
             tally = Tally()
             count(alike, batch._replace(records=[batch.records[at] for at in positions]), tally)
@@ -208,9 +208,9 @@ class Trial:
         return None
 
     def _apply(self, block: Block) -> None:
-        now = self._job.now()
+        now = self._context.now()
         feeders = block.event_times or {self._task: 0}
-        partition = CampaignPartition(self._task, self._job.watch, feeders, now)
+        partition = CampaignPartition(self._task, self._context.watch, feeders, now)
         partition.apply(block, 0, now)
         partition.advance(now, 1)
         partition.hand_over()

@@ -22,7 +22,7 @@ from streams.engine.consume.transport import Batch, BatchConsumer, Place
 from streams.engine.produce.writer import RefusedError, TaskLostError
 from streams.engine.tasks.assignor import TaskAssignor
 from streams.engine.tasks.isolation import Isolation, UnprocessableError, as_loss
-from streams.engine.tasks.restore import Opening
+from streams.engine.tasks.restore import TaskRestorer
 from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
 
@@ -64,7 +64,7 @@ class TaskManager:
     def __init__(  # noqa: PLR0913, PLR0917 - the parts are joined in one place
         self,
         assignor: TaskAssignor,
-        opening: Opening,
+        opening: TaskRestorer,
         interval: float,
         park_timeout: float,
         flushed: Callable[[], None],
@@ -73,7 +73,7 @@ class TaskManager:
         lost: Callable[[str], None],
     ) -> None:
         self._assignor = assignor
-        self._opening = opening
+        self._restorer = opening
         self._interval = interval
         self._park_timeout = park_timeout
         self._flushed = flushed
@@ -279,8 +279,8 @@ class TaskManager:
                 await asyncio.sleep(_pause(in_vain - 1))
 
     def _note_loss(self, number: int, error: TaskLostError, in_vain: int) -> None:
-        self._isolation(number).learn(error, self._opening.job)
-        dead_letter = self._opening.job.topics.dead_letter
+        self._isolation(number).learn(error, self._restorer.context)
+        dead_letter = self._restorer.context.topics.dead_letter
         of_input = isinstance(error, UnprocessableError) or (
             isinstance(error, RefusedError) and error.topic == dead_letter
         )
@@ -320,7 +320,7 @@ class TaskManager:
 
     async def _place(self, task: StreamTask) -> Positions:
         number = task.partition.number
-        placed, why_not = await self._opening.place(task)
+        placed, why_not = await self._restorer.place(task)
         if why_not != self._unreadable.get(number, {}):
             for why in sorted(set(why_not.values())):
                 _log.warning("a topic cannot be read", task=number, error=why)
@@ -336,7 +336,7 @@ class TaskManager:
         for attempt in itertools.count():
             raise_if_cancelled()
             try:
-                task = await self._opening.open(
+                task = await self._restorer.open(
                     number,
                     self._assigned[number],
                     self._assignor.sources,
@@ -359,7 +359,7 @@ class TaskManager:
 
     def _note_failure(self, number: int, error: TaskLostError, again_in: float) -> None:
         if isinstance(error, UnprocessableError) and error.log_offset is not None:
-            self._isolation(number).learn(error, self._opening.job)
+            self._isolation(number).learn(error, self._restorer.context)
         now = asyncio.get_running_loop().time()
         before = self._troubles.get(number, _Trouble(now, False, ""))
         self._troubles[number] = before._replace(reason=f"it cannot be opened: {error}")

@@ -23,7 +23,7 @@ class MisreadError(TaskLostError):
     """A batch does not begin where the one before it ended."""
 
 
-class Progress:
+class TaskOffsets:
     """How far a task is.
 
     Args:

@@ -13,7 +13,7 @@ from streams.domain.transitions import Transition, rfc3339
 from streams.engine.consume.transport import Batch
 from streams.engine.dead_letters.letter import dead_letter, size_of
 from streams.engine.produce.writer import Record, Writes
-from streams.engine.tasks.context import Job
+from streams.engine.tasks.context import TaskContext
 from streams.engine.tasks.isolation import Isolation
 
 FULL_COUNTS = 25_000
@@ -22,22 +22,22 @@ few ms."""
 FULL_BYTES = 16 * 1024 * 1024
 
 
-class Unwritten:
+class OutputBuffer:
     """What a task owes to its topics, apart from its own state.
 
     Args:
         task: its number.
-        job: what every task does alike.
+        context: what every task does alike.
         isolation: what is known of input that cannot be processed.
 
     Attributes:
         tally: what was counted.
     """
 
-    def __init__(self, task: int, job: Job, isolation: Isolation) -> None:
+    def __init__(self, task: int, context: TaskContext, isolation: Isolation) -> None:
         self.tally = Tally()
         self._task = task
-        self._job = job
+        self._context = context
         self._isolation = isolation
         self._dead: list[Record] = []
         self._dead_bytes = 0
@@ -51,9 +51,9 @@ class Unwritten:
 
     def put_aside(self, batch: Batch, rejected: list[Rejected]) -> None:
         """Owe records of a batch to the dead-letter topic."""
-        self._job.instruments.rejected(rejected)
-        failed_at = rfc3339(self._job.now()).encode()
-        limit = self._job.limits.record_bytes(self._job.topics.dead_letter)
+        self._context.instruments.rejected(rejected)
+        failed_at = rfc3339(self._context.now()).encode()
+        limit = self._context.limits.record_bytes(self._context.topics.dead_letter)
         if self._isolation.bare:
             limit = 0
         for each in rejected:
@@ -70,7 +70,7 @@ class Unwritten:
         """Owe what the rules made, at `now` (s), of all that was applied, or of a part of it."""
         if decided:
             age = now - self._received_at / 1000 if self._received_at else 0.0
-            self._job.instruments.decided(decided, age)
+            self._context.instruments.decided(decided, age)
             self._decided += decided
         if not more:
             self._received_at = 0
@@ -78,17 +78,17 @@ class Unwritten:
     def take_blocks(self) -> Mapping[int, Block]:
         """Hand out what was counted, for each partition of campaigns that got any."""
         tally, self.tally = self.tally, Tally()
-        self._job.instruments.counted(tally)
+        self._context.instruments.counted(tally)
         blocks = tally.blocks()
-        groups = self._job.watch.groups
+        groups = self._context.watch.groups
         unrecognised = _unrecognised(blocks.values(), groups)
         if unrecognised:
-            self._job.instruments.unrecognised(unrecognised, groups)
+            self._context.instruments.unrecognised(unrecognised, groups)
         return blocks
 
     def add_to(self, writes: Writes) -> None:
         """Hand out transitions and dead letters."""
-        topics = self._job.topics
+        topics = self._context.topics
         decided, self._decided = self._decided, []
         for transition in decided:
             key = transition.data.campaign_id.encode()

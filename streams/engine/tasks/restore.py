@@ -1,4 +1,4 @@
-"""Opening a task: shut out earlier owners, then read back what they left."""
+"""TaskRestorer a task: shut out earlier owners, then read back what they left."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +22,7 @@ from streams.engine.consume.positions import (
     read_positions,
 )
 from streams.engine.produce.writer import TaskLostError, Writer
-from streams.engine.tasks.context import Job
+from streams.engine.tasks.context import TaskContext
 from streams.engine.tasks.isolation import (
     UNPROCESSABLE_KEY,
     Isolation,
@@ -31,7 +31,7 @@ from streams.engine.tasks.isolation import (
     decode_offsets,
 )
 from streams.engine.tasks.logs import Cause, LogFinder, Loss, resume
-from streams.engine.tasks.offsets import Progress
+from streams.engine.tasks.offsets import TaskOffsets
 from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
 
@@ -48,11 +48,11 @@ WHAT_HAPPENED = {
 }
 
 
-class Opening:
+class TaskRestorer:
     """Opens tasks.
 
     Args:
-        job: what every task does alike.
+        context: what every task does alike.
         connection: keyword arguments for aiokafka clients.
         logs: asks what the logs of partitions are like.
         group_id: the consumer group.
@@ -63,7 +63,7 @@ class Opening:
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts are joined in one place
         self,
-        job: Job,
+        context: TaskContext,
         connection: Mapping[str, Any],
         logs: LogFinder,
         group_id: str,
@@ -71,7 +71,7 @@ class Opening:
         exactly_once: bool,
         progress: Callable[[int, int, int], None],
     ) -> None:
-        self.job = job
+        self.context = context
         self._connection = connection
         self._logs = logs
         self._group_id = group_id
@@ -97,27 +97,29 @@ class Opening:
             TaskLostError, KafkaError: if the brokers, or what they should have, cannot be had now.
             FormatError: if what is read back was written by a version that does not fit.
         """
-        await self.job.limits.refresh()
+        await self.context.limits.refresh()
         missing = await self._logs.missing()
         if missing is not None:
             raise TaskLostError(missing)
         writer = self._new_writer(number)
         try:
             await writer.open()
-            feeders = range(sources) if self.job.hop else (number,)
-            partition = CampaignPartition(number, self.job.watch, feeders, self.job.now())
-            blocks_read = _Blocks(isolation, Trial(self.job, number))
+            feeders = range(sources) if self.context.hop else (number,)
+            partition = CampaignPartition(number, self.context.watch, feeders, self.context.now())
+            blocks_read = _Blocks(isolation, Trial(self.context, number))
             progress = await self._restore(partition, set(partitions), blocks_read)
         except BaseException:
             await writer.close()
             raise
-        job = self.job
+        context = self.context
         read = {
-            source: SourcePartition(source, job.intake, job.campaigns, event_time)
-            for source, event_time in progress.event_times(job.topics.source).items()
+            source: SourcePartition(source, context.intake, context.campaigns, event_time)
+            for source, event_time in progress.event_times(context.topics.source).items()
         }
-        task = StreamTask(job, writer, partition, progress, read, isolation, blocks_read.skipped)
-        task.skip_blocks(TopicPartition(job.topics.keyed, number), blocks_read.unprocessable)
+        task = StreamTask(
+            context, writer, partition, progress, read, isolation, blocks_read.skipped
+        )
+        task.skip_blocks(TopicPartition(context.topics.keyed, number), blocks_read.unprocessable)
         return task
 
     async def place(self, task: StreamTask) -> tuple[Positions, Mapping[TopicPartition, str]]:
@@ -135,7 +137,7 @@ class Opening:
         placed = {}
         for partition, log in found.items():
             position, loss = resume(before[partition], log, task.unplaced[partition])
-            if loss is not None and partition.topic != self.job.topics.source:
+            if loss is not None and partition.topic != self.context.topics.source:
                 _check_blocks(partition, loss)
             if await task.move(partition, position, loss):
                 placed[partition] = position
@@ -145,7 +147,7 @@ class Opening:
 
     async def _restore(
         self, partition: CampaignPartition, partitions: set[TopicPartition], read_again: "_Blocks"
-    ) -> Progress:
+    ) -> TaskOffsets:
         """Read the state back; return from where to go on."""
         number = partition.number
         latest: dict[bytes, tuple[int, bytes]] = {}
@@ -156,8 +158,8 @@ class Opening:
             if value is not None:
                 latest[key] = offset, value
 
-        log = TopicPartition(self.job.topics.keyed, number)
-        state = TopicPartition(self.job.topics.state, number)
+        log = TopicPartition(self.context.topics.keyed, number)
+        state = TopicPartition(self.context.topics.state, number)
         async with reading(self._connection, committed=self._exactly_once) as consumer:
             records, state_end = await read_state(
                 consumer,
@@ -169,18 +171,18 @@ class Opening:
             self._check(written, log)
             read = await self._positions(partitions, written)
             own_ends = {state: state_end}
-            if not self.job.hop:
+            if not self.context.hop:
                 # The log is the task's own: all that is in it was added to the windows.
                 own_ends[log] = await end_of(consumer, log, committed=self._exactly_once)
             kept = {
                 each: at
                 for each, at in written.items()
-                if each.topic == self.job.topics.source and each not in read
+                if each.topic == self.context.topics.source and each not in read
             }
-            progress = Progress(state, log, read, own_ends, kept)
+            progress = TaskOffsets(state, log, read, own_ends, kept)
             end = progress.next_in_log
             replayed = await self._replay(consumer, partition, log, end, read_again)
-        partition.resume(self.job.now(), progress.next_in_log)
+        partition.resume(self.context.now(), progress.next_in_log)
         _log.info(
             "task open",
             task=number,
@@ -213,7 +215,7 @@ class Opening:
                 else:
                     partition.restore(key, value)
             except Exception as error:  # whatever it is, the record cannot be read
-                place = f"{self.job.topics.state}-{partition.number}"
+                place = f"{self.context.topics.state}-{partition.number}"
                 raise _broken(place, offset, key, error) from error
             if count % RECORDS_AT_A_TIME == 0:
                 await asyncio.sleep(0)
@@ -221,7 +223,7 @@ class Opening:
 
     def _check(self, written: Mapping[TopicPartition, Position], log: TopicPartition) -> None:
         """See whether the state was written with a hop: then the log is one of the things read."""
-        if written and (log in written) != self.job.hop:
+        if written and (log in written) != self.context.hop:
             keyed = "false" if log in written else "true, or another topics.keyed"
             raise FormatError(
                 f"the state topic was written with source.keyed: {keyed} (task {log.partition}): "
@@ -242,7 +244,7 @@ class Opening:
             await _require(consumer, log, end if begin is None else max(begin + 1, end))
         if begin is None or begin >= end:
             return 0
-        now = self.job.now()
+        now = self.context.now()
 
         def apply(offset: int, value: bytes) -> None:
             try:
@@ -281,7 +283,7 @@ class Opening:
         if ours:
             topic, number = ours[0]
             raise TaskLostError(
-                f"topic {self.job.topics.state} (topics.state) has nothing of what was counted of "
+                f"topic {self.context.topics.state} (topics.state) has nothing of what was counted of "
                 f"{topic}-{number} up to offset {kept[ours[0]].offset}: if it was deleted and made "
                 "anew, restore it, or count anew as docs/operations.md says"
             )

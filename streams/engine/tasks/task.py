@@ -34,7 +34,7 @@ from streams.engine.produce.writer import (
     Writer,
     Writes,
 )
-from streams.engine.tasks.context import AfterCommit, Job
+from streams.engine.tasks.context import AfterCommit, TaskContext
 from streams.engine.tasks.isolation import (
     UNPROCESSABLE_KEY,
     BlockRecord,
@@ -44,8 +44,8 @@ from streams.engine.tasks.isolation import (
     as_loss,
 )
 from streams.engine.tasks.logs import Loss
-from streams.engine.tasks.offsets import Progress
-from streams.engine.tasks.output_buffer import Unwritten
+from streams.engine.tasks.offsets import TaskOffsets
+from streams.engine.tasks.output_buffer import OutputBuffer
 from streams.errors import FormatError
 
 _log = structlog.get_logger(__name__)
@@ -65,10 +65,10 @@ class StreamTask:
     """A task that is open: its writer fences all others, its state is read back.
 
     Args:
-        job: what every task does alike.
+        context: what every task does alike.
         writer: the task's own, open.
         partition: the campaigns, with the state of earlier lives.
-        progress: how far it was read.
+        offsets: how far it was read.
         sources: the source partitions that the task reads, by number.
         isolation: what is known of input that cannot be processed.
         skipped: the offsets of blocks that became dead letters.
@@ -76,10 +76,10 @@ class StreamTask:
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts are joined in one place
         self,
-        job: Job,
+        context: TaskContext,
         writer: Writer,
         partition: CampaignPartition,
-        progress: Progress,
+        offsets: TaskOffsets,
         sources: Mapping[int, SourcePartition],
         isolation: Isolation,
         skipped: Iterable[int] = (),
@@ -87,16 +87,16 @@ class StreamTask:
         self.partition = partition
         self.parked = False
         self.has_written = False
-        self._uncommitted = AfterCommit(job.instruments)
-        self._job = job = replace(job, instruments=self._uncommitted)
+        self._uncommitted = AfterCommit(context.instruments)
+        self._context = context = replace(context, instruments=self._uncommitted)
         self._writer = writer
         self._sources = sources
-        self._progress = progress
+        self._offsets = offsets
         self._isolation = isolation
-        self._trial = Trial(job, partition.number)
+        self._trial = Trial(context, partition.number)
         self._skipped = sorted(skipped)
         self._has_skipped = False
-        self._unwritten = Unwritten(partition.number, job, isolation)
+        self._output = OutputBuffer(partition.number, context, isolation)
         self._added: list[bytes] = []
         """Without a hop: the records of blocks that were added and are yet to be written."""
         self._due = 0.0
@@ -106,15 +106,15 @@ class StreamTask:
         self._evaluated.set()
         self._early_flush: asyncio.Task[None] | None = None
         self._lost: TaskLostError | FormatError | None = None
-        self.unplaced: dict[TopicPartition, int | None] = dict.fromkeys(progress.positions)
+        self.unplaced: dict[TopicPartition, int | None] = dict.fromkeys(offsets.positions)
         """Partitions of which it has to be found out where to read on; those of which a broker
         refused to read on, with the end of the log that was seen last, -1 for none."""
-        self._opened_at_offset = job.clock.offset
+        self._opened_at_offset = context.clock.offset
 
     @property
     def positions(self) -> Positions:
         """From where each partition that the task reads is read on."""
-        return self._progress.positions
+        return self._offsets.positions
 
     @property
     def readable(self) -> Positions:
@@ -124,18 +124,18 @@ class StreamTask:
     @property
     def committed(self) -> Mapping[TopicPartition, int]:
         """The committed offset of each of them."""
-        return self._progress.committed
+        return self._offsets.committed
 
     # Reading
 
     def place(self, places: Mapping[TopicPartition, Place]) -> None:
         """Take note of which batches continue what was read."""
-        self._progress.place(places)
+        self._offsets.place(places)
 
     async def take(self, batch: Batch) -> None:
         """Count a batch. If that goes wrong the task is lost, and `tick` says so."""
-        if batch.partition.topic == self._job.topics.source:
-            await self._job.clock.known()
+        if batch.partition.topic == self._context.topics.source:
+            await self._context.clock.known()
             self._check_clock()
             await self._take_part(batch)
             return
@@ -161,12 +161,12 @@ class StreamTask:
         await self._flush_if_full()
 
     def _take(self, batch: Batch) -> None:
-        if self.parked or self._lost or not self._progress.continues(batch):
+        if self.parked or self._lost or not self._offsets.continues(batch):
             return
         if batch.end_seen is not None:
-            self._progress.leave(batch.partition)
+            self._offsets.leave(batch.partition)
             self.unplaced[batch.partition] = batch.end_seen
-        elif batch.partition.topic == self._job.topics.source:
+        elif batch.partition.topic == self._context.topics.source:
             self._count(batch)
         else:
             self._apply(batch)
@@ -175,10 +175,10 @@ class StreamTask:
         """Records of the source topic: bytes become counts, or dead letters."""
         source = self._sources[batch.partition.partition]
         rest = self._processable(source, batch)
-        rejected = self._count_into(source, rest, self._unwritten.tally)
+        rejected = self._count_into(source, rest, self._output.tally)
         if rejected:
-            self._unwritten.put_aside(rest, rejected)
-        self._progress.advance(batch, source.event_time)
+            self._output.put_aside(rest, rejected)
+        self._offsets.advance(batch, source.event_time)
 
     def _count_into(self, source: SourcePartition, batch: Batch, tally: Tally) -> list[Rejected]:
         if not batch.records:
@@ -188,13 +188,13 @@ class StreamTask:
 
     def _processable(self, source: SourcePartition, batch: Batch) -> Batch:
         """Return the records of a batch that can be processed; the others become dead letters."""
-        if not self._isolation.is_careful(self._job.now()):
+        if not self._isolation.is_careful(self._context.now()):
             return batch
         found = self._trial.of_records(source, batch, self._count_into)
         if not found:
             return batch
-        self._isolation.failed(self._job.now())
-        self._unwritten.put_aside(batch, found)
+        self._isolation.failed(self._context.now())
+        self._output.put_aside(batch, found)
         _log.error(
             "records cannot be processed",
             partition=str(batch.partition),
@@ -209,10 +209,10 @@ class StreamTask:
     def _broker_time(self, batch: Batch) -> int:
         """When the broker took in the newest record (ms), if the topic says; or else its time."""
         last = batch.records[-1]
-        now = int(self._job.now() * 1000)
+        now = int(self._context.now() * 1000)
         if last.timestamp_type != LOG_APPEND_TIME:
             return now
-        return min(last.timestamp, now) if self._job.clock.is_told else last.timestamp
+        return min(last.timestamp, now) if self._context.clock.is_told else last.timestamp
 
     def _apply(self, batch: Batch) -> None:
         """Records of the keyed topic: blocks become windows."""
@@ -220,15 +220,13 @@ class StreamTask:
             try:
                 block = blocks.decode(record.value or b"")
             except ValueError as error:
-                self._unwritten.put_aside(
-                    batch, [Rejected(position, Reason.NOT_A_BLOCK, str(error))]
-                )
+                self._output.put_aside(batch, [Rejected(position, Reason.NOT_A_BLOCK, str(error))])
             else:
                 self._apply_block(batch.partition, record.offset, block)
-        self._progress.advance(batch)
+        self._offsets.advance(batch)
 
     def _apply_block(self, partition: TopicPartition, offset: int, block: blocks.Block) -> None:
-        now = self._job.now()
+        now = self._context.now()
         known = self._isolation.blocks.get(offset)
         if known is not None or self._isolation.is_careful(now):
             good, bad, raised = self._trial.of_block(block, known)
@@ -249,7 +247,7 @@ class StreamTask:
         """Dead-letter a block or a part of it, and remember not to add that part again."""
         record = BlockRecord(offset, blocks.encode(bad))
         rejected = Rejected(0, Reason.UNPROCESSABLE, raised)
-        self._unwritten.put_aside(Batch(log, 0, offset, [record]), [rejected])
+        self._output.put_aside(Batch(log, 0, offset, [record]), [rejected])
         self._skipped = [*self._skipped, offset][-MOST_SKIPPED:]
         self._has_skipped = True
 
@@ -268,14 +266,14 @@ class StreamTask:
     def _add(self, block: blocks.Block, offset: int) -> None:
         table = self.partition.table
         late_before, folded_before = table.late_events, table.folded
-        self.partition.apply(block, offset, self._job.now())
-        self._job.instruments.late(table.late_events - late_before)
+        self.partition.apply(block, offset, self._context.now())
+        self._context.instruments.late(table.late_events - late_before)
         if table.folded != folded_before:
-            self._job.instruments.folded(
+            self._context.instruments.folded(
                 table.folded.names - folded_before.names,
                 table.folded.campaigns - folded_before.campaigns,
             )
-        self._unwritten.applied(block)
+        self._output.applied(block)
 
     # Writing
 
@@ -288,8 +286,8 @@ class StreamTask:
         """
         self._check_clock()
         self._check()
-        now = self._job.now()
-        if self._progress.far_behind and self._due - CATCH_UP_INTERVAL <= now < self._due:
+        now = self._context.now()
+        if self._offsets.far_behind and self._due - CATCH_UP_INTERVAL <= now < self._due:
             return
         self._due = now + CATCH_UP_INTERVAL
         async with self._flushing:
@@ -301,8 +299,8 @@ class StreamTask:
                 await self._flush()
 
     def _decide(self, decided: list[Transition], now: float, *, more: bool = False) -> None:
-        self._job.instruments.evaluation_failed(self.partition.take_failures())
-        self._unwritten.decide(decided, now, more=more)
+        self._context.instruments.evaluation_failed(self.partition.take_failures())
+        self._output.decide(decided, now, more=more)
 
     async def _evaluate_in_parts(self) -> None:
         """Evaluate the rules for most of the campaigns, if they are many, in several turns.
@@ -313,10 +311,10 @@ class StreamTask:
         """
         self._evaluated.clear()
         try:
-            if not self._job.hop:
+            if not self._context.hop:
                 self._add_own_blocks()
             while self.partition.to_evaluate > EVALUATED_AT_ONCE:
-                now = self._job.now()
+                now = self._context.now()
                 self._decide(self.partition.evaluate(now, EVALUATED_AT_ONCE), now, more=True)
                 await asyncio.sleep(0)
                 self._check()
@@ -325,8 +323,8 @@ class StreamTask:
 
     def expect(self, sources: int) -> None:
         """Wait for the source partitions that there are now before time goes on."""
-        if self._job.hop:
-            self.partition.table.clock.expect(range(sources), self._job.now())
+        if self._context.hop:
+            self.partition.table.clock.expect(range(sources), self._context.now())
 
     async def move(self, partition: TopicPartition, position: Position, loss: Loss | None) -> bool:
         """Read a partition on from `position`; `loss` says what cannot be read any more.
@@ -344,10 +342,10 @@ class StreamTask:
             self._check()
             if self.parked:
                 return False
-            self._progress.move(partition, position)
+            self._offsets.move(partition, position)
             if loss is not None:
                 await self._flush()
-                self._job.instruments.lost(partition, loss.cause, loss.records)
+                self._context.instruments.lost(partition, loss.cause, loss.records)
         self.unplaced.pop(partition, None)
         return True
 
@@ -365,9 +363,9 @@ class StreamTask:
 
     async def _flush_if_full(self) -> None:
         """Begin a flush if it is time; wait for the one before it, but not for its own end."""
-        while self._unwritten.is_full and self._early_flush and not self._early_flush.done():
+        while self._output.is_full and self._early_flush and not self._early_flush.done():
             await asyncio.wait({self._early_flush})
-        if self._unwritten.is_full and not (self._lost or self.parked):
+        if self._output.is_full and not (self._lost or self.parked):
             self._early_flush = asyncio.create_task(self._flush_early())
             # Now, as a rule, it takes what was counted.
             await asyncio.sleep(0)
@@ -386,7 +384,7 @@ class StreamTask:
 
     async def _flush(self, *, last: bool = False) -> None:
         """Write down what was counted, what that led to, and the offsets of what was read."""
-        began = self._job.clock.wall()
+        began = self._context.clock.wall()
         try:
             writes = self._collect(last=last)
             # Now, before anything is told that belongs to the next flush.
@@ -394,7 +392,7 @@ class StreamTask:
             if not writes:
                 tell()
                 return
-            self._progress.commit(writes, await self._writer.write(writes))
+            self._offsets.commit(writes, await self._writer.write(writes))
         # What was collected is gone from memory, and may be written or not.
         except (TaskLostError, FormatError) as error:
             self._lose(error)
@@ -408,9 +406,9 @@ class StreamTask:
             raise
         self.has_written = True
         tell()
-        self._isolation.forget_blocks(before=self._progress.committed_in_log)
+        self._isolation.forget_blocks(before=self._offsets.committed_in_log)
         self.partition.deliveries.flush_committed()
-        self._job.instruments.flushed(self._job.clock.wall() - began)
+        self._context.instruments.flushed(self._context.clock.wall() - began)
 
     def _lose(self, error: TaskLostError | FormatError) -> None:
         # Without traceback and cause: these hold on to the task, and the collector runs seldom.
@@ -418,7 +416,7 @@ class StreamTask:
 
     def _check_clock(self) -> None:
         """See that time goes on where it was when the task was opened: all it knows is by that."""
-        moved = self._job.clock.offset - self._opened_at_offset
+        moved = self._context.clock.offset - self._opened_at_offset
         if abs(moved) > DISAGREES:
             self._lose(TaskLostError(f"the broker's time turned out to be {moved:+.0f} s off"))
 
@@ -430,37 +428,37 @@ class StreamTask:
         writes = Writes()
         self._collect_blocks(writes)
         # What is written down was decided on: its next owner will not look at it again.
-        now = self._job.now()
+        now = self._context.now()
         self._decide(self.partition.evaluate(now), now)
         if last:
             self.partition.hand_over()
         for key, value in self.partition.take_changes(now):
-            writes.add(self._job.topics.state, self.partition.number, Record(key, value))
+            writes.add(self._context.topics.state, self.partition.number, Record(key, value))
         if self._has_skipped:
             self._has_skipped = False
             record = Record(UNPROCESSABLE_KEY, orjson.dumps(self._skipped))
-            writes.add(self._job.topics.state, self.partition.number, record)
-        self._unwritten.add_to(writes)
+            writes.add(self._context.topics.state, self.partition.number, record)
+        self._output.add_to(writes)
         # The answer to a task's first write says what time it is.
-        self._progress.add_to(writes, always=not self._job.clock.is_known)
+        self._offsets.add_to(writes, always=not self._context.clock.is_known)
         return writes
 
     @property
     def _next_in_log(self) -> int:
         """Where in the log the next block will be that is not added yet."""
-        return self._progress.next_in_log + len(self._added)
+        return self._offsets.next_in_log + len(self._added)
 
     def _add_own_blocks(self) -> None:
         """Without a hop: add what was counted to the windows; it is written with the next flush."""
-        for block in self._unwritten.take_blocks().values():
+        for block in self._output.take_blocks().values():
             self._add(block, self._next_in_log)
             self._added += blocks.encode_records(block)
 
     def _collect_blocks(self, writes: Writes) -> None:
         """Send blocks over the hop; without one, keep a log of those that were added."""
-        keyed = self._job.topics.keyed
-        if self._job.hop:
-            for number, block in self._unwritten.take_blocks().items():
+        keyed = self._context.topics.keyed
+        if self._context.hop:
+            for number, block in self._output.take_blocks().items():
                 for value in blocks.encode_records(block):
                     writes.add(keyed, number, Record(None, value))
         else:

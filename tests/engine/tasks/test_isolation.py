@@ -61,13 +61,13 @@ def test_only_what_is_none_of_kafkas_may_be_of_the_input(error: Exception, of_in
     loss = as_loss("a batch", error)
     assert isinstance(loss, TaskLostError)
     isolation, bench = Isolation(), Bench()
-    isolation.learn(loss, bench.job)
+    isolation.learn(loss, bench.context)
     assert isolation.is_careful(bench.now) == of_input
 
 
 def test_care_ends_and_begins_anew() -> None:
     isolation, bench = Isolation(), Bench()
-    isolation.learn(UnprocessableError.of("a block", ValueError("x"), 7), bench.job)
+    isolation.learn(UnprocessableError.of("a block", ValueError("x"), 7), bench.context)
     assert isolation.blocks == {7: "ValueError: x"}
     assert isolation.is_careful(bench.now + CAREFUL_FOR - 1)
     assert not isolation.is_careful(bench.now + CAREFUL_FOR)
@@ -81,8 +81,8 @@ def test_care_ends_and_begins_anew() -> None:
 def test_only_dead_letters_become_bare(topic: str) -> None:
     isolation, bench = Isolation(), Bench()
     refused = RefusedError.of(TopicPartition(topic, 0), MessageSizeTooLargeError())
-    isolation.learn(refused, bench.job)
-    assert (isolation.bare, bench.job.limits.outdated) == (False, True)
-    isolation.learn(refused, bench.job)
+    isolation.learn(refused, bench.context)
+    assert (isolation.bare, bench.context.limits.outdated) == (False, True)
+    isolation.learn(refused, bench.context)
     assert isolation.bare == (topic == "dead")
     assert not isolation.is_careful(bench.now)

@@ -23,7 +23,7 @@ from streams.engine.tasks import manager as under_test
 from streams.engine.tasks.assignor import TaskAssignor
 from streams.engine.tasks.isolation import Isolation
 from streams.engine.tasks.manager import TaskManager
-from streams.engine.tasks.restore import Opening
+from streams.engine.tasks.restore import TaskRestorer
 from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
 from tests.support.mixture import send_event
@@ -40,7 +40,7 @@ class BenchOpening:
     def __init__(self) -> None:
         self.benches: list[Bench] = []
         self.failures: list[Exception] = []
-        self.job = Bench().job
+        self.context = Bench().context
         self.why_not: dict[TopicPartition, str] = {}
 
     async def open(
@@ -54,7 +54,7 @@ class BenchOpening:
         if self.failures:
             raise self.failures.pop()
         self.benches.append(Bench(isolation=isolation))
-        self.job = self.benches[-1].job
+        self.context = self.benches[-1].context
         return self.benches[-1].task
 
     async def place(self, task: StreamTask) -> tuple[Positions, Mapping[TopicPartition, str]]:
@@ -96,7 +96,7 @@ class Rig:
         self.losses: list[str] = []
         self.tasks = TaskManager(
             self.assignor,
-            cast("Opening", self.opening),
+            cast("TaskRestorer", self.opening),
             interval=0.005,
             park_timeout=1.0,
             flushed=lambda: None,
@@ -517,7 +517,7 @@ async def test_dead_letters_that_are_refused_twice_are_bare() -> None:
             await made.bench.take(SOURCE, b"nonsense")
         await made.opened(3)
         assert made.losses == ["input", "input"]
-        assert made.opening.benches[0].job.limits.outdated
+        assert made.opening.benches[0].context.limits.outdated
         await made.bench.take(SOURCE, b"nonsense")
         await made.written()
         (writes,) = made.bench.writer.written

@@ -22,10 +22,10 @@ from streams.domain.table import CLOCK_KEY, page_key
 from streams.engine.cluster.message_limits import MessageLimits
 from streams.engine.consume.positions import POSITIONS_KEY, Position, as_committed
 from streams.engine.produce.writer import TaskLostError, Writer
-from streams.engine.tasks.context import Job, Topics
+from streams.engine.tasks.context import TaskContext, Topics
 from streams.engine.tasks.isolation import Isolation
 from streams.engine.tasks.logs import LogFinder
-from streams.engine.tasks.restore import Opening
+from streams.engine.tasks.restore import TaskRestorer
 from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
 from tests.support.brokers import KafkaBroker, RunningBroker
@@ -90,11 +90,11 @@ class State:
         topics = Topics(source, keyed, state, alerts, dead, 1, 1)
         logs = LogFinder({"bootstrap_servers": self.broker.address}, topics)
         intake = Intake(WATCH.windows, max_record_bytes=2000)
-        job = Job(
+        context = TaskContext(
             topics, True, intake, WATCH, time.time, Gauges(), Campaigns(2), MessageLimits({}, ())
         )
-        opening = Opening(
-            job,
+        opening = TaskRestorer(
+            context,
             {"bootstrap_servers": self.broker.address},
             logs,
             self.prefix,

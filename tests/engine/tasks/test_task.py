@@ -26,7 +26,7 @@ from streams.engine.produce.writer import TaskLostError, WriteError, Writes
 from streams.engine.tasks import task as under_test
 from streams.engine.tasks.isolation import UnprocessableError
 from streams.engine.tasks.logs import Cause, Loss
-from streams.engine.tasks.offsets import FAR_BEHIND, Progress
+from streams.engine.tasks.offsets import FAR_BEHIND, TaskOffsets
 from streams.engine.tasks.task import CATCH_UP_INTERVAL
 from streams.errors import FormatError
 from tests.support.mixture import send_event
@@ -331,7 +331,7 @@ async def test_statuses_in_no_group_are_noted_when_they_are_written() -> None:
 
 async def test_a_task_ends_when_time_turns_out_to_be_another() -> None:
     bench = Bench()
-    clock = bench.job.clock
+    clock = bench.context.clock
     await bench.take(SOURCE, send())
     clock.appended(STATE, clock.wall() + 3, clock.wall(), clock.wall())
     await bench.take(SOURCE, send())
@@ -406,7 +406,7 @@ async def test_dead_letters_have_one_partition_a_task_as_far_as_there_are_any(
     writes = bench.writer.take()
     dead = [partition for partition in writes.records if partition.topic == "dead"]
     assert dead == [TopicPartition("dead", number)]
-    assert set(dead) < set(bench.task._job.written_by(1, 2))
+    assert set(dead) < set(bench.task._context.written_by(1, 2))
 
 
 async def test_far_behind_a_task_flushes_less_often() -> None:
@@ -523,7 +523,7 @@ async def test_while_a_full_task_is_written_down_more_is_counted(
     bench = Bench()
     let_go = bench.writer.hold()
     await bench.take(SOURCE, send(HERE), send(THERE))
-    assert bench.task._unwritten.is_full is False, "the early flush has taken it"
+    assert bench.task._output.is_full is False, "the early flush has taken it"
     await bench.take(SOURCE, send(HERE))
     assert bench.task.positions[SOURCE].offset == 3
     full_again = asyncio.create_task(bench.take(SOURCE, send(THERE)))
@@ -592,7 +592,7 @@ async def test_what_was_collected_and_lost_on_the_way_is_not_passed_over(
 
 async def test_half_a_batch_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench()
-    monkeypatch.setattr(bench.task._unwritten, "put_aside", lambda *_: 1 / 0)
+    monkeypatch.setattr(bench.task._output, "put_aside", lambda *_: 1 / 0)
     await bench.take(SOURCE, send(HERE), b"nonsense")
     with pytest.raises(TaskLostError, match="ZeroDivisionError"):
         await bench.task.hand_over()
@@ -769,7 +769,7 @@ async def test_nothing_moves_in_a_rebalance() -> None:
 
 async def test_positions_of_partitions_that_are_not_read_now_are_kept() -> None:
     elsewhere = TopicPartition("events", 3)
-    progress = Progress(
+    progress = TaskOffsets(
         STATE, KEYED, {SOURCE: Position(0)}, {STATE: 0}, {elsewhere: Position(8, 9, UUID(int=1))}
     )
     progress.move(SOURCE, Position(4))
