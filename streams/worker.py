@@ -30,7 +30,7 @@ from streams.engine.tasks.context import TaskContext, Topics
 from streams.engine.tasks.logs import LogFinder
 from streams.engine.tasks.manager import TaskManager
 from streams.engine.tasks.restore import TaskRestorer
-from streams.engine.transactions.hanging import TransactionEnds
+from streams.engine.transactions.hanging import HangingTransactions
 from streams.observability.metrics import Metrics
 from streams.webhooks.client import Receiver, WebhookClient
 from streams.webhooks.dispatcher import Dispatcher, Timing
@@ -74,7 +74,7 @@ class Worker:
         self.metrics = Metrics(self._version)
         self.watch = watch_of(configuration, listener.url)
         self._writers_turn = asyncio.Lock()
-        self._ends: dict[int, TransactionEnds] = {}
+        self._ends: dict[int, HangingTransactions] = {}
         self._clock = clock or BrokerClock(time.time, self.metrics.clock_offset)
         self._context = context = self._new_context(counts, limits)
         self._logs = LogFinder(
@@ -154,12 +154,12 @@ class Worker:
             )
         return PlainWriter(self._connection, self._commit, self._writers_turn, self._clock)
 
-    def _ends_of(self, task: int) -> TransactionEnds:
+    def _ends_of(self, task: int) -> HangingTransactions:
         """Return the same one whenever the task is opened: it keeps in mind what it saw."""
         if task not in self._ends:
             group_id = self.configuration.kafka.group_id
             written = self._context.written_by(task, self.tasks.partitions())
-            self._ends[task] = TransactionEnds(
+            self._ends[task] = HangingTransactions(
                 self._connection, transactional_id(group_id, task), group_id, written[0], written
             )
         return self._ends[task]

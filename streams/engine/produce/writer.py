@@ -23,7 +23,7 @@ from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
 from streams.engine.cluster.broken_connections import treat_as_broken
 from streams.engine.produce.broker_clock import BrokerClock, known_clock
 from streams.engine.transactions.admin import Producer
-from streams.engine.transactions.hanging import TransactionEnds
+from streams.engine.transactions.hanging import HangingTransactions
 
 BATCH_BYTES = 512 * 1024
 """Upper size of one batch; a single record may be larger."""
@@ -139,7 +139,7 @@ class TransactionalWriter:
     def __init__(
         self,
         connection: Mapping[str, Any],
-        ends: TransactionEnds,
+        ends: HangingTransactions,
         timeout: float,
         clock: BrokerClock | None = None,
     ) -> None:
@@ -164,9 +164,9 @@ class TransactionalWriter:
         """Fence earlier writers; their unfinished transaction is aborted, wherever it wrote to."""
         try:
             async with asyncio.timeout(self._timeout):
-                await self._ends.look()
+                await self._ends.inspect()
                 await self._producer.start()
-                await self._ends.settle(self._known_as())
+                await self._ends.resolve(self._known_as())
         except (KafkaError, TimeoutError, AssertionError) as error:
             # A broker that stops may say that there are no brokers, and aiokafka asserts that.
             raise WriteError(f"the transactional producer cannot start: {error!r}") from error
@@ -198,7 +198,7 @@ class TransactionalWriter:
         self, writes: Writes, moved: Callable[[], None]
     ) -> Mapping[TopicPartition, int]:
         producer = self._producer
-        await self._ends.check(producer.client, self._known_as())
+        await self._ends.ensure_marker_written(producer.client, self._known_as())
         moved()
         await producer.begin_transaction()
         began = self._clock.wall()
@@ -223,7 +223,7 @@ class TransactionalWriter:
 
     async def close(self) -> None:
         """Close the producer; a transaction under way is left for the next owner to abort."""
-        await self._ends.finish(CLOSE_FAILED_WITHIN)
+        await self._ends.wait_resolved(CLOSE_FAILED_WITHIN)
         await _stop(self._producer, CLOSE_FAILED_WITHIN if self._failed else CLOSE_WITHIN)
 
 

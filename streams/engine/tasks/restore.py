@@ -283,8 +283,8 @@ class TaskRestorer:
         if ours:
             topic, number = ours[0]
             raise TaskLostError(
-                f"topic {self.context.topics.state} (topics.state) has nothing of what was counted of "
-                f"{topic}-{number} up to offset {kept[ours[0]].offset}: if it was deleted and made "
+                f"topic {self.context.topics.state} (topics.state) has nothing of what was counted "
+                f"of {topic}-{number} up to offset {kept[ours[0]].offset}: if it was deleted and made "
                 "anew, restore it, or count anew as docs/operations.md says"
             )
 

@@ -42,7 +42,7 @@ class HangingError(KafkaError):  # type: ignore[misc] # aiokafka has no types
     """A transaction was committed and has not ended everywhere."""
 
 
-class TransactionEnds:
+class HangingTransactions:
     """Sees to it that the transactions of one transactional id end wherever they wrote to.
 
     Lives longer than the producers that are opened with the id: opening one makes the coordinator
@@ -74,13 +74,13 @@ class TransactionEnds:
         """Whether what hung when somebody looked was committed: by partition and first offset."""
         self._ending: asyncio.Task[None] | None = None
 
-    async def look(self) -> None:
+    async def inspect(self) -> None:
         """Take note of what hangs, and how it ended; to be called before a producer is opened.
 
         Raises:
             KafkaError: if the brokers do not say.
         """
-        await self.finish()
+        await self.wait_resolved()
         with contextlib.suppress(*UNSUPPORTED):
             async with self._admin() as admin:
                 producer_id = -1
@@ -111,7 +111,7 @@ class TransactionEnds:
                 # Aborted; or somebody has opened a producer in vain, and nobody knows any more.
                 return False
 
-    async def settle(self, producer: Producer) -> None:
+    async def resolve(self, producer: Producer) -> None:
         """End what hangs as its transaction ended; to be called when `producer` is open.
 
         Goes on with it when the caller is cancelled.
@@ -129,12 +129,12 @@ class TransactionEnds:
                 await asyncio.shield(self._ending)
             self._verdicts = {}
 
-    async def finish(self, within: float | None = None) -> None:
-        """Wait for what a `settle` began that was broken off, for so many seconds at most."""
+    async def wait_resolved(self, within: float | None = None) -> None:
+        """Wait for what a `resolve` began that was broken off, for so many seconds at most."""
         if self._ending is not None:
             await asyncio.wait({self._ending}, timeout=within)
 
-    async def check(self, client: AIOKafkaClient, producer: Producer) -> None:
+    async def ensure_marker_written(self, client: AIOKafkaClient, producer: Producer) -> None:
         """See that the producer's last transaction has ended where the task's state is.
 
         Args:

@@ -18,7 +18,7 @@ from streams.engine.produce.writer import (
     Writes,
     _spans,
 )
-from streams.engine.transactions.hanging import TransactionEnds
+from streams.engine.transactions.hanging import HangingTransactions
 from tests.chaos.kafka import linked_kafka
 from tests.support.brokers import KafkaBroker, RunningBroker
 from tests.support.ports import free_port
@@ -35,9 +35,9 @@ def writes_to(topic: str, *values: bytes, partition: int = 0) -> Writes:
     return writes
 
 
-def ends_of(connection: Mapping[str, Any], unique: str) -> TransactionEnds:
+def ends_of(connection: Mapping[str, Any], unique: str) -> HangingTransactions:
     state = TopicPartition(unique, 0)
-    return TransactionEnds(connection, f"{unique}-task-0", unique, state, [state])
+    return HangingTransactions(connection, f"{unique}-task-0", unique, state, [state])
 
 
 async def values_of(address: str, topic: str, *, committed: bool = True) -> list[bytes | None]:

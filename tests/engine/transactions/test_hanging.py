@@ -15,7 +15,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.engine.produce.writer import Record, TransactionalWriter, WriteError, Writes
 from streams.engine.transactions.admin import Described, Producer, TransactionAdmin
-from streams.engine.transactions.hanging import TransactionEnds
+from streams.engine.transactions.hanging import HangingTransactions
 from tests.chaos.kafka import linked_kafka
 from tests.chaos.link import INIT_PRODUCER_ID
 from tests.support.brokers import KafkaBroker
@@ -56,10 +56,10 @@ class Bench:
         self.connection: dict[str, Any] = {"bootstrap_servers": address}
         self.ends = self.other_ends()
 
-    def other_ends(self) -> TransactionEnds:
+    def other_ends(self) -> HangingTransactions:
         """Make what another worker has."""
         partitions = [TopicPartition(self.topic, number) for number in range(3)]
-        return TransactionEnds(
+        return HangingTransactions(
             self.connection, f"{self.topic}-task-0", self.topic, partitions[STATE], partitions
         )
 
@@ -202,7 +202,7 @@ async def test_no_transaction_begins_before_the_one_before_has_ended(
 
 async def test_how_it_ended_is_kept_in_mind_when_opening_fails(bench: Bench) -> None:
     await bench.leave_hanging(committed=True)
-    await bench.ends.look()
+    await bench.ends.inspect()
     # The coordinator does not know any more.
     await bench.open_in_vain()
     async with bench.writer():
@@ -243,7 +243,7 @@ def name_all(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_one_that_is_committed_after_the_look_is_committed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, under_way: bool
 ) -> None:
-    look = bench.ends.look
+    look = bench.ends.inspect
     async with bench.producer() as zombie:
 
         async def begin() -> None:
@@ -259,7 +259,7 @@ async def test_one_that_is_committed_after_the_look_is_committed(
         if under_way:
             await begin()
             name_all(bench, monkeypatch)
-        monkeypatch.setattr(bench.ends, "look", look_too_early)
+        monkeypatch.setattr(bench.ends, "inspect", look_too_early)
         async with bench.writer():
             assert await bench.values() == [[b"late"], [b"late"], []]
 
@@ -268,7 +268,7 @@ async def test_one_that_is_committed_after_the_look_is_committed(
 async def test_one_that_is_cut_off_by_the_opening_is_aborted(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, under_way: bool
 ) -> None:
-    look = bench.ends.look
+    look = bench.ends.inspect
     async with bench.producer() as zombie:
         async with zombie.transaction():
             await bench.write(zombie, b"before", 0)
@@ -285,7 +285,7 @@ async def test_one_that_is_cut_off_by_the_opening_is_aborted(
         if under_way:
             await begin()
             name_all(bench, monkeypatch)
-        monkeypatch.setattr(bench.ends, "look", look_too_early)
+        monkeypatch.setattr(bench.ends, "inspect", look_too_early)
         async with bench.writer():
             assert await bench.values() == [[b"before"], [], []]
 
@@ -294,15 +294,15 @@ async def test_two_that_open_at_once_know_the_same(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bench.leave_hanging(committed=True)
-    look = bench.ends.look
+    look = bench.ends.inspect
 
     async def look_and_be_overtaken() -> None:
         await look()
-        await bench.other_ends().look()
+        await bench.other_ends().inspect()
         # Shut out before it could end anything.
         await bench.open_in_vain()
 
-    monkeypatch.setattr(bench.ends, "look", look_and_be_overtaken)
+    monkeypatch.setattr(bench.ends, "inspect", look_and_be_overtaken)
     async with bench.writer():
         assert await bench.values() == [[b"hangs"]] * 3
 
@@ -417,8 +417,8 @@ async def test_what_hangs_of_an_exhausted_producer_is_told(
     await bench.leave_hanging(committed=True)
     async with bench.producer() as producer:
         known = producer._txn_manager.producer_id
-    await bench.ends.look()
-    await bench.ends.settle(Producer(known + 1_000, 0))
+    await bench.ends.inspect()
+    await bench.ends.resolve(Producer(known + 1_000, 0))
     assert "only an operator can abort it" in capsys.readouterr().out
 
 
@@ -426,7 +426,7 @@ async def test_a_topic_that_is_not_there_is_not_waited_for_without_end(
     kafka: KafkaBroker, unique: str
 ) -> None:
     connection, partition = {"bootstrap_servers": kafka.address}, TopicPartition(unique, 0)
-    ends = TransactionEnds(connection, unique, unique, partition, [partition])
+    ends = HangingTransactions(connection, unique, unique, partition, [partition])
     writer = TransactionalWriter(connection, ends, 2.0)
     with pytest.raises(WriteError, match="TimeoutError"):
         await writer.open()
