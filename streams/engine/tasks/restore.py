@@ -284,8 +284,8 @@ class TaskRestorer:
             topic, number = ours[0]
             raise TaskLostError(
                 f"topic {self.context.topics.state} (topics.state) has nothing of what was counted "
-                f"of {topic}-{number} up to offset {kept[ours[0]].offset}: if it was deleted and made "
-                "anew, restore it, or count anew as docs/operations.md says"
+                f"of {topic}-{number} up to offset {kept[ours[0]].offset}: if it was deleted and "
+                "made anew, restore it, or count anew as docs/operations.md says"
             )
 
     async def _known(
