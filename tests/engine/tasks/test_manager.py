@@ -325,7 +325,7 @@ async def test_a_cancellation_that_aiokafka_swallows_ends_an_opening_all_the_sam
     opening = asyncio.Event()
     opened = made.opening.open
 
-    async def swallow(*of: Any) -> Lane:
+    async def swallow(*of: Any) -> StreamTask:
         if not opening.is_set():
             opening.set()
             with contextlib.suppress(asyncio.CancelledError):
@@ -335,11 +335,11 @@ async def test_a_cancellation_that_aiokafka_swallows_ends_an_opening_all_the_sam
         return await opened(*of)
 
     monkeypatch.setattr(made.opening, "open", swallow)
-    await made.lanes.assign(SHARE, 1)
+    await made.tasks.assign(SHARE, 1)
     await asyncio.wait_for(opening.wait(), 10)
-    await asyncio.wait_for(made.lanes.revoked(), 10)
+    await asyncio.wait_for(made.tasks.revoked(), 10)
     await asyncio.sleep(0.05)
-    assert not made.lanes.ready()
+    assert not made.tasks.ready()
     assert all(bench.writer.closed for bench in made.opening.benches)
     assert len(made.opening.benches) == (then == "it is opened")
 
