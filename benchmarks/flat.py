@@ -107,7 +107,7 @@ async def _more(worker: WorkerProcess, feed: Feed, traffic: Traffic) -> CatchUp:
 
 
 def _sizes(broker: KafkaBroker, group: str) -> tuple[int, int]:
-    """Return the bytes on disk of a group's state topic and keyed topic."""
+    """Return the bytes on disk of a group's changelog topic and repartition topic."""
     data = broker.directory / "data"
     state, keyed = (
         sum(file.stat().st_size for file in data.glob(f"{group}-{name}-*/*.log"))

@@ -2,9 +2,9 @@
 
     python -m benchmarks.stages --events 400000
 
-The stages are those of tasks with the keying hop: records are counted into a tally, a full tally
-becomes blocks, these are written, read and added to windows, and once a second time goes on. What
-aiokafka, Faust and the requests to the broker take comes on top.
+The stages are those of tasks with the keying hop: records are counted into a pre_aggregator, a full
+pre_aggregator becomes blocks, these are written, read and added to windows, and once a second time
+goes on. What aiokafka, Faust and the requests to the broker take comes on top.
 """
 
 import argparse
@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from benchmarks import table
 from benchmarks.events import Traffic
 from streams.configuration.load import read
-from streams.configuration.translation import intake_of, watch_of
-from streams.domain import blocks
+from streams.configuration.translation import ingest_limits_of, partition_settings_of
+from streams.domain import partial_counts
 from streams.domain.campaigns import Campaigns
 from streams.domain.partition import CampaignPartition
+from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.sources import SourcePartition
-from streams.domain.tally import Tally
 from streams.engine.consume.transport import RECORDS_AT_ONCE
 from streams.engine.tasks.output_buffer import FULL_COUNTS
 
@@ -30,7 +30,15 @@ EVENTS_A_SECOND = 100_000
 """How fast the clock of the tasks goes."""
 EVENTS_A_FLUSH = 30_000
 """Of one task: a tick comes before it is full, with few campaigns."""
-STAGES = ("count", "tally to blocks", "encode", "decode", "add to windows", "rules", "settle")
+STAGES = (
+    "count",
+    "pre_aggregator to blocks",
+    "encode",
+    "decode",
+    "add to windows",
+    "rules",
+    "settle",
+)
 
 
 class Tasks:
@@ -43,16 +51,19 @@ class Tasks:
 
     def __init__(self) -> None:
         configuration = read(None, {}, {}).configuration
-        watch, intake = watch_of(configuration, "http://localhost:8080"), intake_of(configuration)
+        watch, ingest_limits = (
+            partition_settings_of(configuration, "http://localhost:8080"),
+            ingest_limits_of(configuration),
+        )
         campaigns = Campaigns(LANES)
         self.now = time.time()
         self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
         self.rows = 0
-        self._sources = [SourcePartition(n, intake, campaigns) for n in range(LANES)]
+        self._sources = [SourcePartition(n, ingest_limits, campaigns) for n in range(LANES)]
         self._partitions = [
             CampaignPartition(n, watch, range(LANES), self.now) for n in range(LANES)
         ]
-        self._tallies = [Tally() for _ in range(LANES)]
+        self._tallies = [PreAggregator() for _ in range(LANES)]
         self._log_ends = [0] * LANES
 
     @property
@@ -62,24 +73,24 @@ class Tasks:
 
     def count(self, number: int, values: list[bytes]) -> None:
         """Count a batch; flush if it is time."""
-        tally = self._tallies[number]
+        pre_aggregator = self._tallies[number]
         with self._stage("count"):
-            self._sources[number].count(values, int(self.now * 1000), tally)
-        if len(tally) > FULL_COUNTS or tally.counted >= EVENTS_A_FLUSH:
+            self._sources[number].count(values, int(self.now * 1000), pre_aggregator)
+        if len(pre_aggregator) > FULL_COUNTS or pre_aggregator.counted >= EVENTS_A_FLUSH:
             self.flush(number)
 
     def flush(self, number: int) -> None:
         """Hand over what a task has counted."""
-        tally, self._tallies[number] = self._tallies[number], Tally()
-        self.rows += len(tally)
-        with self._stage("tally to blocks"):
-            made = tally.blocks()
+        pre_aggregator, self._tallies[number] = self._tallies[number], PreAggregator()
+        self.rows += len(pre_aggregator)
+        with self._stage("pre_aggregator to blocks"):
+            made = pre_aggregator.blocks()
         for to, block in made.items():
             with self._stage("encode"):
-                records = list(blocks.encode_records(block))
+                records = list(partial_counts.encode_records(block))
             for record in records:
                 with self._stage("decode"):
-                    read_back = blocks.decode(record)
+                    read_back = partial_counts.decode(record)
                 with self._stage("add to windows"):
                     self._partitions[to].apply(read_back, self._log_ends[to], self.now)
                 self._log_ends[to] += 1

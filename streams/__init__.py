@@ -4,8 +4,8 @@ The way of an event, top to bottom:
 
 1. `streams.engine`: Faust agents take whole batches of records from Kafka.
 2. `streams.domain.events`, `sources`: bytes become counts, or a dead letter.
-3. `streams.domain.tally`, `blocks`: counts go to the partition of their campaign.
-4. `streams.domain.table`: tumbling windows of counts, written to the state topic once closed.
+3. `streams.domain.pre_aggregator`, `blocks`: counts go to the partition of their campaign.
+4. `streams.domain.table`: tumbling windows of counts, written to the changelog topic once closed.
 5. `streams.domain.rules`, `detectors`, `alerts`: open windows become alert transitions.
 6. `streams.webhooks`: transitions reach their receivers.
 7. `streams.api`: questions about all of it, over HTTP.

@@ -14,7 +14,7 @@ from streams.api.listening import Listener, listen
 from streams.api.server import ApiServer
 from streams.cancelling import cancel
 from streams.configuration.models import Configuration
-from streams.configuration.translation import intake_of, watch_of
+from streams.configuration.translation import ingest_limits_of, partition_settings_of
 from streams.domain.campaigns import Campaigns
 from streams.engine.app import build_app
 from streams.engine.cluster.client import check_broker, connection
@@ -24,7 +24,7 @@ from streams.engine.cluster.rights import check_rights, transactional_id
 from streams.engine.cluster.surroundings import Surroundings, announced
 from streams.engine.cluster.topics import TopicAdmin
 from streams.engine.produce.broker_clock import BrokerClock
-from streams.engine.produce.writer import PlainWriter, TransactionalWriter, Writer
+from streams.engine.produce.writer import NonTransactionalWriter, TransactionalWriter, Writer
 from streams.engine.tasks.assignor import TaskAssignor
 from streams.engine.tasks.context import TaskContext, Topics
 from streams.engine.tasks.logs import LogFinder
@@ -72,18 +72,20 @@ class Worker:
         self._connection = connection(configuration.kafka)
         self._version = importlib.metadata.version("campaign-streams")
         self.metrics = Metrics(self._version)
-        self.watch = watch_of(configuration, listener.url)
+        self.watch = partition_settings_of(configuration, listener.url)
         self._writers_turn = asyncio.Lock()
         self._ends: dict[int, HangingTransactions] = {}
         self._clock = clock or BrokerClock(time.time, self.metrics.clock_offset)
         self._context = context = self._new_context(counts, limits)
         self._logs = LogFinder(
-            self._connection, context.topics, None if context.hop else counts[context.topics.state]
+            self._connection,
+            context.topics,
+            None if context.repartitions else counts[context.topics.changelog],
         )
         self._assignor = TaskAssignor(
-            counts[context.topics.state],
+            counts[context.topics.changelog],
             context.topics.source,
-            context.topics.keyed if context.hop else None,
+            context.topics.repartition if context.repartitions else None,
         )
         self.tasks = self._new_tasks(context)
         self._app = build_app(configuration, self._connection, self._assignor, self.tasks)
@@ -93,7 +95,7 @@ class Worker:
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lag: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
-        tasks = range(counts[context.topics.state])
+        tasks = range(counts[context.topics.changelog])
         self._surroundings = Surroundings(
             self._connection, configuration, tasks, waiting=self._waiting
         )
@@ -103,24 +105,24 @@ class Worker:
 
     def _new_context(self, counts: Mapping[str, int], limits: MessageLimits) -> TaskContext:
         topics = self.configuration.topics
-        hop, tasks = not self.configuration.source.keyed, counts[topics.state]
+        repartitions, tasks = not self.configuration.source.keyed, counts[topics.changelog]
         return TaskContext(
             topics=Topics(
                 source=topics.source,
-                keyed=topics.keyed,
-                state=topics.state,
+                repartition=topics.repartition,
+                changelog=topics.changelog,
                 alerts=topics.alerts,
                 dead_letter=topics.dead_letter,
                 alerts_partitions=counts[topics.alerts],
                 dead_letter_partitions=counts[topics.dead_letter],
             ),
-            hop=hop,
-            intake=intake_of(self.configuration),
+            repartitions=repartitions,
+            ingest_limits=ingest_limits_of(self.configuration),
             watch=self.watch,
             now=self._clock.now,
             clock=self._clock,
             instruments=self.metrics,
-            campaigns=Campaigns(tasks if hop else 1),
+            campaigns=Campaigns(tasks if repartitions else 1),
             limits=limits,
         )
 
@@ -139,7 +141,7 @@ class Worker:
             self._assignor,
             opening,
             self.configuration.flush.interval,
-            park_timeout=kafka.session_timeout / 2,
+            suspend_timeout=kafka.session_timeout / 2,
             flushed=self._flushed,
             rebalanced=self.metrics.rebalanced,
             crashed=self._crashed,
@@ -152,7 +154,9 @@ class Worker:
             return TransactionalWriter(
                 self._connection, self._ends_of(task), kafka.transaction_timeout, self._clock
             )
-        return PlainWriter(self._connection, self._commit, self._writers_turn, self._clock)
+        return NonTransactionalWriter(
+            self._connection, self._commit, self._writers_turn, self._clock
+        )
 
     def _ends_of(self, task: int) -> HangingTransactions:
         """Return the same one whenever the task is opened: it keeps in mind what it saw."""
@@ -329,7 +333,7 @@ async def working(
         await _check_rights(configuration, range(configuration.topics.partitions))
         counts = await admin.prepare(create=configuration.topics.create)
         # Of topics that were just made, and of all tasks.
-        await _check_rights(configuration, range(counts[configuration.topics.state]))
+        await _check_rights(configuration, range(counts[configuration.topics.changelog]))
     listener = await listen(configuration.http)
     worker = Worker(configuration, counts, admin.limits, listener, clock)
     try:

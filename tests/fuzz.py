@@ -2,9 +2,10 @@
 
     python -m tests.fuzz --records 1000000 --seed 1
 
-Records are counted into tallies, these go over the hop as blocks, and are added to windows, against
-which the rules are evaluated. Every record has to be counted, skipped or rejected with a reason,
-just as the independent reading of `tests.support.oracle` says, and every count has to arrive.
+Records are counted by pre-aggregators, these go through the repartition topic as partial counts,
+and are added to windows, against which the rules are evaluated. Every record has to be counted,
+skipped or rejected with a reason, just as the independent reading of `tests.support.oracle` says,
+and every count has to arrive.
 """
 
 import argparse
@@ -15,35 +16,35 @@ from collections import Counter
 from itertools import islice
 
 from streams.configuration.load import read
-from streams.configuration.translation import intake_of, watch_of
-from streams.domain import blocks
+from streams.configuration.translation import ingest_limits_of, partition_settings_of
+from streams.domain import partial_counts
 from streams.domain.campaigns import Campaigns
 from streams.domain.partition import CampaignPartition
+from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.sources import SourcePartition
-from streams.domain.tally import Tally
 from tests.support.fuzzing import UNTIL, records
 from tests.support.oracle import Oracle
 from tests.support.partitions import all_cells
 
 LANES = 3
 FLUSH_AT = 10_000
-"""Records of a tally."""
+"""Records of a pre_aggregator."""
 
 
 class Pipeline:
-    """Source partitions and partitions of campaigns, joined by the hop; nothing else."""
+    """Source partitions and partitions of campaigns, joined by partial counts; nothing else."""
 
     def __init__(self) -> None:
         configuration = read(None, {}, {}).configuration
-        intake, campaigns = intake_of(configuration), Campaigns(LANES)
-        watch = watch_of(configuration, None)
+        ingest_limits, campaigns = ingest_limits_of(configuration), Campaigns(LANES)
+        watch = partition_settings_of(configuration, None)
         self.rejected: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.counted = self.transitions = self._offset = 0
-        self._sources = [SourcePartition(n, intake, campaigns) for n in range(LANES)]
+        self._sources = [SourcePartition(n, ingest_limits, campaigns) for n in range(LANES)]
         now = UNTIL / 1000
         self.partitions = [CampaignPartition(n, watch, range(LANES), now) for n in range(LANES)]
-        self._tally = Tally()
+        self._tally = PreAggregator()
         self._taken = 0
 
     def take(self, source: int, values: list[bytes | None]) -> dict[int, str]:
@@ -57,13 +58,15 @@ class Pipeline:
         return {each.position: each.reason.value for each in rejected}
 
     def flush(self) -> None:
-        """Send what was counted over the hop, and evaluate the rules."""
-        tally, self._tally, self._taken = self._tally, Tally(), 0
-        self.counted += tally.counted
-        self.skipped += tally.skipped
-        for number, block in tally.blocks().items():
-            for record in blocks.encode_records(block):
-                self.partitions[number].apply(blocks.decode(record), self._offset, UNTIL / 1000)
+        """Send what was counted to its partitions, and evaluate the rules."""
+        pre_aggregator, self._tally, self._taken = self._tally, PreAggregator(), 0
+        self.counted += pre_aggregator.counted
+        self.skipped += pre_aggregator.skipped
+        for number, block in pre_aggregator.blocks().items():
+            for record in partial_counts.encode_records(block):
+                self.partitions[number].apply(
+                    partial_counts.decode(record), self._offset, UNTIL / 1000
+                )
                 self._offset += 1
         for partition in self.partitions:
             self.transitions += len(partition.advance(UNTIL / 1000, self._offset))

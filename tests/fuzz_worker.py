@@ -67,7 +67,7 @@ class Fuzzing:
             yield SourceRecord(chance.randrange(PARTITIONS), None, value)
 
     async def arrived(self) -> None:
-        """Wait until the worker has committed everything: first before the hop, then behind it."""
+        """Wait until the worker has committed all of the source and of the repartition topic."""
         for role, partitions in (("events", PARTITIONS), ("keyed", LANES)):
             topic, ends = f"{NAME}-{role}", dict[int, int]()
             # Behind the last record come the markers of transactions, which nobody commits.

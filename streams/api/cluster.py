@@ -21,9 +21,9 @@ from streams.api.answers import Answer, Problem
 from streams.api.asking import Ask
 from streams.api.peers import PARTITIONS_HEADER, SIGNATURE_HEADER, Peers
 from streams.api.problems import ProblemError, refuse, unavailable
-from streams.domain.blocks import partition_of
 from streams.domain.counts import OTHER
-from streams.domain.partition import CampaignPartition, Holder
+from streams.domain.partial_counts import partition_of
+from streams.domain.partition import CampaignPartition, PartitionHost
 
 A = TypeVar("A", bound=Answer)
 
@@ -56,7 +56,7 @@ class Cluster:
         located: whether a campaign's id tells its partition; if not, it may be in any.
     """
 
-    def __init__(self, holder: Holder, peers: Peers, *, located: bool) -> None:
+    def __init__(self, holder: PartitionHost, peers: Peers, *, located: bool) -> None:
         self._holder = holder
         self._peers = peers
         self._warned: set[str] = set()

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 from streams.api.answers import Answer
 from streams.api.cluster import Cluster
 from streams.api.rows import RowReader
-from streams.domain.partition import Watch
+from streams.domain.partition import PartitionSettings
 from streams.domain.transitions import rfc3339
 
 A = TypeVar("A", bound=Answer)
@@ -40,7 +40,7 @@ class Context:
         assets: the files of the pages, by name.
     """
 
-    watch: Watch
+    watch: PartitionSettings
     cluster: Cluster
     rows: RowReader
     health: Health

@@ -18,9 +18,9 @@ from streams.api.answers import CampaignRow, LiveAlert, RecentWindow
 from streams.api.paging import Cursor, Order, Pager, Position, Value
 from streams.api.reading import Breath, add_totals, empty, figures, include
 from streams.domain.alert_records import Alert
-from streams.domain.blocks import WindowCounts
+from streams.domain.buckets import Snapshot
 from streams.domain.counts import OTHER, Cell, StatusGroups, summarise
-from streams.domain.pages import Snapshot
+from streams.domain.partial_counts import WindowCounts
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import rfc3339
 from streams.domain.windows import WindowPolicy

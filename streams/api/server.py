@@ -23,7 +23,7 @@ from streams.api.routes import ROUTES
 from streams.api.routing import find, split_target
 from streams.api.rows import RowReader
 from streams.configuration.http import HttpSettings
-from streams.domain.partition import Holder, Watch
+from streams.domain.partition import PartitionHost, PartitionSettings
 
 LONGEST_REQUEST = 30.0  # s
 LONGEST_BODY = 10.0  # s
@@ -65,8 +65,8 @@ class ApiServer:
         self,
         settings: HttpSettings,
         listener: Listener,
-        holder: Holder,
-        watch: Watch,
+        holder: PartitionHost,
+        watch: PartitionSettings,
         health: Health,
         *,
         metrics: Callable[[str], tuple[bytes, str]],

@@ -87,7 +87,7 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
     help="Show the version and exit.",
 )
 def program() -> None:
-    """Watch the send events of marketing campaigns, and alert when sending breaks."""
+    """PartitionSettings the send events of marketing campaigns, and alert when sending breaks."""
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

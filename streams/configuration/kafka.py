@@ -119,8 +119,8 @@ class TopicSettings(Settings):
     """Names of the topics, and how the internal ones are made."""
 
     source: TopicName = "campaign-events"
-    keyed: TopicName = "campaign-streams-keyed"
-    state: TopicName = "campaign-streams-state"
+    repartition: TopicName = "campaign-streams-repartition"
+    changelog: TopicName = "campaign-streams-changelog"
     alerts: TopicName = "campaign-alerts"
     dead_letter: TopicName = "campaign-events-dead-letter"
     partitions: Count = 4
@@ -131,7 +131,7 @@ class TopicSettings(Settings):
     def _different(self) -> Self:
         """A topic in two roles would feed its own output back in."""
         seen: dict[str, str] = {}
-        for role in ("source", "keyed", "state", "alerts", "dead_letter"):
+        for role in ("source", "repartition", "changelog", "alerts", "dead_letter"):
             name = getattr(self, role)
             if name in seen:
                 raise ProblemsError(

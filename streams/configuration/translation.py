@@ -7,9 +7,9 @@ from streams.configuration.models import Configuration, RuleSettings
 from streams.domain.counts import StatusGroups
 from streams.domain.detectors import Threshold
 from streams.domain.limits import VENDOR_STATUSES, Limits
-from streams.domain.partition import Watch
+from streams.domain.partition import PartitionSettings
 from streams.domain.rules import Rule
-from streams.domain.sources import Intake
+from streams.domain.sources import IngestLimits
 from streams.domain.windows import WindowPolicy
 
 KEEP_FIRING_WINDOWS = 3
@@ -17,7 +17,7 @@ KEEP_FIRING_WINDOWS = 3
 in every other window, or in every third one, are one episode."""
 
 
-def watch_of(configuration: Configuration, base_url: str | None) -> Watch:
+def partition_settings_of(configuration: Configuration, base_url: str | None) -> PartitionSettings:
     """Return what is counted and watched for.
 
     Args:
@@ -26,7 +26,7 @@ def watch_of(configuration: Configuration, base_url: str | None) -> Watch:
     """
     windows, statuses = configuration.windows, configuration.statuses
     groups = {name: getattr(statuses, name) for name in type(statuses).model_fields}
-    return Watch(
+    return PartitionSettings(
         windows=WindowPolicy(windows.size, windows.grace, windows.retention),
         groups=StatusGroups.of(groups),
         rules=tuple(_rule(rule, groups, windows.size) for rule in configuration.rules),
@@ -50,10 +50,10 @@ def _limits(configuration: Configuration, groups: Mapping[str, tuple[str, ...]])
     )
 
 
-def intake_of(configuration: Configuration) -> Intake:
+def ingest_limits_of(configuration: Configuration) -> IngestLimits:
     """Return what is taken in."""
     windows, source = configuration.windows, configuration.source
-    return Intake(
+    return IngestLimits(
         WindowPolicy(windows.size, windows.grace, windows.retention),
         source.max_record_bytes,
         int(source.max_future_skew * 1000),

@@ -4,7 +4,7 @@ In the order in which an event meets it:
 
 - `windows`: tumbling windows and the policy that opens, closes and expires them.
 - `events`: one record's bytes become an event, or a reason why not.
-- `campaigns`, `sources`, `tally`: the records of a source partition become counts.
+- `campaigns`, `sources`, `pre_aggregator`: the records of a source partition become counts.
 - `blocks`: counts on their way from the keying agent to the counting agent.
 - `clock`: the event time of a partition, from the clocks of those that feed it.
 - `limits`, `roster`: how many names and campaigns are kept apart; the others are `__other__`.
@@ -14,7 +14,7 @@ In the order in which an event meets it:
 - `hits`: which campaigns have enough hits for an evaluation to lead to anything.
 - `rules`, `detectors`: which counts are a reason to raise an alert.
 - `lookback`, `evaluation`: what a campaign's windows say to a rule, closed ones included.
-- `alerts`: the life of an alert; `alert_records`: its record on the state topic.
+- `alerts`: the life of an alert; `alert_records`: its record on the changelog topic.
 - `transitions`, `rendering`: what receivers are shown of it.
 - `deliveries`, `receivers`: what is to be sent to whom, and who wants nothing at present.
 - `partition`: all of that for one partition of campaigns.

@@ -1,4 +1,4 @@
-"""What is known of one alert: the record of it on the state topic."""
+"""What is known of one alert: the record of it on the changelog topic."""
 
 from collections.abc import Collection
 from typing import Literal, TypeAlias
@@ -49,7 +49,7 @@ class Alert(msgspec.Struct):
     Attributes:
         pending_since: when the breach began.
         recovering_since: when the rate fell to the recovery level or below; null while it has not.
-        heard_at: when attempts were last seen in the scope.
+        last_evaluated_at: when attempts were last seen in the scope.
         window_start: of the first window that `evidence` is of.
         window_end: of the last one.
         receivers: are told of its end even if its rule is gone by then.
@@ -74,7 +74,7 @@ class Alert(msgspec.Struct):
     labels: dict[str, str]
     receivers: tuple[str, ...]
     pending_since: float
-    heard_at: float
+    last_evaluated_at: float
     window_start: int
     window_end: int
     evidence: Evidence

@@ -15,7 +15,7 @@ import orjson
 
 from streams.domain import alert_records
 from streams.domain.alert_records import Alert, Figures, State, Step
-from streams.domain.detectors import Observation, Verdict
+from streams.domain.detectors import Evaluation, Observation
 from streams.domain.evaluation import ScopeHistory, Stretch
 from streams.domain.rendering import describe, evidence_of
 from streams.domain.rules import Rule, Scope
@@ -28,7 +28,7 @@ MOST_STEPS = 24
 _NOTHING = (0, 0)
 
 
-class Judged(NamedTuple):
+class ScopedEvaluation(NamedTuple):
     """What a rule's detector makes of the windows of one scope, and what changed in them.
 
     Attributes:
@@ -40,9 +40,9 @@ class Judged(NamedTuple):
         has_hits: whether there are such hits in windows that breach.
     """
 
-    breach: tuple[Stretch, Verdict] | None
+    breach: tuple[Stretch, Evaluation] | None
     first: Stretch | None
-    newest: tuple[Stretch, Verdict] | None
+    newest: tuple[Stretch, Evaluation] | None
     highest: Stretch | None
     has_attempts: bool
     has_hits: bool
@@ -85,12 +85,12 @@ class AlertBook:
         self._of_campaign: dict[str, dict[str, Alert]] = {}
         """The live alerts of each campaign that has any, by their ids."""
         self._unwatched: set[str] = set()
-        """Campaigns whose last live alert has ended since `take_unwatched`."""
+        """Campaigns whose last live alert has ended since `take_without_live_alerts`."""
         self._changed: dict[str, str] = {}
         self._unwritten: set[str] = set()
         """Alerts whose newest figures were not written, as their windows are open."""
         self._heard: set[str] = set()
-        """Alerts that were shown something since `keep_unheard`."""
+        """Alerts that were shown something since `persist_stale_evidence`."""
 
     # Deciding
 
@@ -99,12 +99,12 @@ class AlertBook:
         """The campaigns that have a live alert."""
         return self._of_campaign.keys()
 
-    def take_unwatched(self) -> set[str]:
+    def take_without_live_alerts(self) -> set[str]:
         """Return the campaigns that had a live alert at the last call or since, and have none."""
         unwatched, self._unwatched = self._unwatched, set()
         return {name for name in unwatched if name not in self._of_campaign}
 
-    def told_through(self, rule: Rule, scope: Scope) -> int:
+    def notified_through(self, rule: Rule, scope: Scope) -> int:
         """Return the newest window (s) that an ended alert was about; -1 if there is none."""
         told = self._told.get((rule.name, scope))
         return told.breached if told is not None else -1
@@ -124,19 +124,21 @@ class AlertBook:
                 whose clock is ahead, do not say that anything is over.
         """
         alert = self._live.get((rule.name, history.scope))
-        judged = self._judge(rule, history, alert, newest)
+        judged = self._evaluate_rule(rule, history, alert, newest)
         if alert is None:
             if judged.breach is None:
                 return None
             alert = self._open(rule, history, judged.breach, judged.first, now)
         elif judged.has_attempts:
-            alert.heard_at = now
+            alert.last_evaluated_at = now
         self._heard.add(alert.alert_id)
         self._take_in(alert, history, judged)
         return self._step(alert, rule, judged, now)
 
-    def _judge(self, rule: Rule, history: ScopeHistory, alert: Alert | None, newest: int) -> Judged:
-        judged = [(each, rule.detector.judge(each.seen)) for each in history.enough]
+    def _evaluate_rule(
+        self, rule: Rule, history: ScopeHistory, alert: Alert | None, newest: int
+    ) -> ScopedEvaluation:
+        judged = [(each, rule.detector.evaluate(each.seen)) for each in history.enough]
         breaches = [
             each for each in judged if each[1].breaching and self._is_news(rule, history, each[0])
         ]
@@ -144,7 +146,7 @@ class AlertBook:
         before = alert.counted if alert is not None else {}
         breaching = [history.open[stretch.last].hits for stretch, _ in breaches]
         known = [before.get(stretch.last, _NOTHING)[1] for stretch, _ in breaches]
-        return Judged(
+        return ScopedEvaluation(
             breach=next(iter(breaches), None),
             first=min([stretch for stretch, _ in breaches], key=_start, default=None),
             newest=next(iter(of_now or judged), None),
@@ -168,9 +170,9 @@ class AlertBook:
             return False
         attempts, hits = told.counted.get(stretch.last, _NOTHING)
         since = Observation(stretch.seen.attempts - attempts, stretch.seen.hits - hits, {})
-        return since.attempts >= rule.min_attempts and rule.detector.judge(since).breaching
+        return since.attempts >= rule.min_attempts and rule.detector.evaluate(since).breaching
 
-    def _take_in(self, alert: Alert, history: ScopeHistory, judged: Judged) -> None:
+    def _take_in(self, alert: Alert, history: ScopeHistory, judged: ScopedEvaluation) -> None:
         """Let an alert know what windows say: figures that can be worked out again from them."""
         self._unwritten.add(alert.alert_id)
         alert.close_all_but(history.open.keys())
@@ -186,7 +188,7 @@ class AlertBook:
                 alert.since = min(alert.since, last)
                 self._mark(alert)
 
-    def _show(self, alert: Alert, stretch: Stretch, verdict: Verdict) -> None:
+    def _show(self, alert: Alert, stretch: Stretch, verdict: Evaluation) -> None:
         alert.window_start = stretch.start
         alert.window_end = stretch.last + self._window_size
         alert.evidence = evidence_of(stretch.seen, verdict)
@@ -195,7 +197,9 @@ class AlertBook:
         seen = stretch.seen
         return Figures(seen.attempts, seen.hits, stretch.start, stretch.last + self._window_size)
 
-    def _step(self, alert: Alert, rule: Rule, judged: Judged, now: float) -> Transition | None:
+    def _step(
+        self, alert: Alert, rule: Rule, judged: ScopedEvaluation, now: float
+    ) -> Transition | None:
         if alert.state == "pending":
             if judged.breach is None:
                 self._drop(alert)
@@ -249,7 +253,7 @@ class AlertBook:
     def _let_time_pass(self, alert: Alert, now: float) -> Iterator[Transition]:
         """Do what is due for a live alert, which has no entry in `_due`."""
         rule = self._rules.get(alert.rule)
-        if rule is None or alert.heard_at + rule.no_data_after <= now:
+        if rule is None or alert.last_evaluated_at + rule.no_data_after <= now:
             if alert.state == "pending":
                 self._drop(alert)
             else:
@@ -265,7 +269,7 @@ class AlertBook:
         rule = self._rules.get(alert.rule)
         if rule is None:
             return 0.0
-        expires_at = alert.heard_at + rule.no_data_after
+        expires_at = alert.last_evaluated_at + rule.no_data_after
         if alert.state != "firing":
             return expires_at
         return min(expires_at, (alert.notified_at or 0) + rule.repeat_interval)
@@ -284,7 +288,7 @@ class AlertBook:
         self,
         rule: Rule,
         history: ScopeHistory,
-        breach: tuple[Stretch, Verdict],
+        breach: tuple[Stretch, Evaluation],
         first: Stretch | None,
         now: float,
     ) -> Alert:
@@ -301,7 +305,7 @@ class AlertBook:
             labels=dict(rule.labels),
             receivers=rule.receivers,
             pending_since=now,
-            heard_at=now,
+            last_evaluated_at=now,
             window_start=stretch.start,
             window_end=stretch.last + self._window_size,
             evidence=evidence_of(stretch.seen, verdict),
@@ -386,7 +390,7 @@ class AlertBook:
         self._changed[alert.alert_id] = alert.scope.campaign_id
         self._unwritten.discard(alert.alert_id)
 
-    def keep_evidence(self) -> None:
+    def persist_evidence(self) -> None:
         """Write down what windows say of alerts: it may not be worked out from their counts again.
 
         While nothing closes it can, and it changes all the time, so it is not written each time.
@@ -394,7 +398,7 @@ class AlertBook:
         for alert_id in list(self._unwritten):
             self._mark(self._alerts[alert_id])
 
-    def keep_unheard(self, campaigns: Collection[str]) -> None:
+    def persist_stale_evidence(self, campaigns: Collection[str]) -> None:
         """Do so for alerts of campaigns that were looked at and had nothing to say to their rule.
 
         From here on there are counts of which the rule wants to know nothing.
@@ -406,7 +410,7 @@ class AlertBook:
         self._heard.clear()
 
     def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
-        """Hand out what changed since the last call, as keys and values for the state topic."""
+        """Hand out what changed since the last call, as keys and values for the changelog topic."""
         changed, self._changed = self._changed, {}
         for alert_id, campaign_id in changed.items():
             alert = self._alerts.get(alert_id)
@@ -430,8 +434,8 @@ class AlertBook:
             alert = alert_records.decode(value)
         except msgspec.ValidationError as error:
             raise FormatError(
-                f"alert {alert_id} on the state topic: {error}; start the version that wrote it, "
-                "or read docs/operations.md"
+                f"alert {alert_id} on the changelog topic: {error}; start the version that wrote "
+                "it, or read docs/operations.md"
             ) from error
         self._alerts[alert_id] = alert
         if alert.is_live:
@@ -449,7 +453,7 @@ class AlertBook:
         self._ended = ended
         heapify(self._ended)
         for alert in self._live.values():
-            alert.heard_at = now
+            alert.last_evaluated_at = now
         self._due_at = {each.alert_id: self._next_due(each) for each in self._live.values()}
         self._due = [(due, alert_id) for alert_id, due in self._due_at.items()]
         heapify(self._due)
@@ -502,7 +506,7 @@ class AlertBook:
             if start >= alert.since and start not in alert.counted and was_closed:
                 alert.closed = alert.closed[0] - seen.attempts, alert.closed[1] - seen.hits
         if alert.is_live and rule is not None:
-            self._take_in(alert, history, self._judge(rule, history, alert, newest))
+            self._take_in(alert, history, self._evaluate_rule(rule, history, alert, newest))
         else:
             alert.counted = {at: (seen.attempts, seen.hits) for at, seen in history.open.items()}
 

@@ -8,8 +8,8 @@ import sys
 
 import msgspec
 
-from streams.domain.blocks import partition_of
 from streams.domain.events import app_of
+from streams.domain.partial_counts import partition_of
 
 MOST_CAMPAIGNS = 500_000
 """So many are remembered, lest the app be decoded from each of their events."""
@@ -20,7 +20,7 @@ class Campaign(msgspec.Struct, eq=False, gc=False):
 
     Args:
         name: its id.
-        partition: of the keyed topic, in which it lives.
+        partition: of the repartition topic, in which it lives.
         app_id: its app; null while no event has named it.
     """
 
@@ -33,7 +33,8 @@ class Campaigns:
     """The campaigns that were seen, as far as there is room.
 
     Args:
-        partitions: how many there are, of the keyed topic; 1 if all campaigns stay where they are.
+        partitions: how many there are, of the repartition topic; 1 if all campaigns stay where they
+            are.
 
     Attributes:
         known: by name, those of which the app is known too.

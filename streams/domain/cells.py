@@ -4,9 +4,9 @@ import sys
 from collections.abc import Collection, Container, Iterator
 from itertools import islice, repeat
 
-from streams.domain.blocks import Column, Counts, Dimensions, WindowCounts
 from streams.domain.counts import Cell
 from streams.domain.limits import DEFAULT_LIMITS, Limits, Names, Values
+from streams.domain.partial_counts import Column, Counts, Dimensions, WindowCounts
 
 _NO_APP = 0
 """Where among the apps it is said that there is none."""

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from streams.domain.blocks import Counts
+from streams.domain.partial_counts import Counts
 
 Group: TypeAlias = Literal["success", "failure", "throttled", "suppressed", "unrecognised"]
 Dimension: TypeAlias = Literal["treatment_id", "delivery_type", "channel_type"]

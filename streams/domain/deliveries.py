@@ -1,6 +1,6 @@
 """What is still owed to whom: transitions on their way to receivers.
 
-One `DeliveryQueue` belongs to one partition, and is part of its state. A delivery may be sent once
+One `Outbox` belongs to one partition, and is part of its state. A delivery may be sent once
 the transaction that holds its transition is committed, not before; for one alert and receiver they
 are sent in order, each until it is delivered or given up. What is given up stays for a while, so
 that it can be listed and sent again.
@@ -40,7 +40,7 @@ class Delivery(msgspec.Struct):
     last_error: str | None = None
 
 
-class _LineKey(NamedTuple):
+class _OrderingKey(NamedTuple):
     """Deliveries with the same one stand in line: only the first is attempted."""
 
     alert_id: str
@@ -51,7 +51,7 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Delivery).decode
 
 
-class DeliveryQueue:
+class Outbox:
     """The deliveries of one partition.
 
     The calendar says when to look at which delivery: the first of each line when its attempt is
@@ -61,10 +61,10 @@ class DeliveryQueue:
 
     def __init__(self) -> None:
         self._deliveries: dict[str, Delivery] = {}
-        self._lines: dict[_LineKey, dict[int, Delivery]] = {}
+        self._lines: dict[_OrderingKey, dict[int, Delivery]] = {}
         self._pending = 0
         self._calendar: list[tuple[float, str]] = []
-        self._handed_out: set[_LineKey] = set()
+        self._handed_out: set[_OrderingKey] = set()
         self._looked_at = 0.0
         self._uncommitted: set[str] = set()
         self._in_flush: set[str] = set()
@@ -92,7 +92,7 @@ class DeliveryQueue:
             if delivery.state == "given-up":
                 self._remove(delivery)
             elif self._may_go(delivery):
-                self._handed_out.add(_line_of(delivery))
+                self._handed_out.add(_ordering_key_of(delivery))
                 due.append(delivery)
         return due
 
@@ -112,7 +112,7 @@ class DeliveryQueue:
             delivery.last_error = error
             delivery.next_attempt_at = next_attempt_at
             self._mark(delivery)
-            self._step_up(_line_of(delivery))
+            self._step_up(_ordering_key_of(delivery))
 
     def give_up(self, delivery: Delivery, reason: str) -> None:
         """Give a delivery up without another attempt."""
@@ -130,7 +130,7 @@ class DeliveryQueue:
     def release(self, delivery: Delivery) -> None:
         """Take a delivery back that was handed out, but whose attempt was broken off."""
         if self._take_back(delivery):
-            self._step_up(_line_of(delivery))
+            self._step_up(_ordering_key_of(delivery))
 
     def replay(self, delivery_id: str, now: float) -> bool:
         """Try a delivery that was given up again; return whether there is such a one."""
@@ -147,13 +147,13 @@ class DeliveryQueue:
     # Lines and the calendar
 
     def _line_up(self, delivery: Delivery) -> None:
-        self._lines.setdefault(_line_of(delivery), {})[delivery.sequence] = delivery
+        self._lines.setdefault(_ordering_key_of(delivery), {})[delivery.sequence] = delivery
         self._pending += 1
         self._schedule(delivery)
 
     def _leave(self, delivery: Delivery) -> None:
         """Take a pending delivery out of its line, and let the next step up."""
-        key = _line_of(delivery)
+        key = _ordering_key_of(delivery)
         line = self._lines[key]
         del line[delivery.sequence]
         if not line:
@@ -161,7 +161,7 @@ class DeliveryQueue:
         self._pending -= 1
         self._step_up(key)
 
-    def _step_up(self, key: _LineKey) -> None:
+    def _step_up(self, key: _OrderingKey) -> None:
         line = self._lines.get(key)
         if line:
             self._schedule(line[min(line)])
@@ -170,7 +170,7 @@ class DeliveryQueue:
         heappush(self._calendar, (_look_at(delivery), delivery.delivery_id))
 
     def _may_go(self, delivery: Delivery) -> bool:
-        key = _line_of(delivery)
+        key = _ordering_key_of(delivery)
         is_first = delivery.sequence == min(self._lines[key])
         return is_first and key not in self._handed_out and self._committed(delivery)
 
@@ -184,7 +184,7 @@ class DeliveryQueue:
             return False
         if delivery.state != "pending":
             return False
-        self._handed_out.discard(_line_of(delivery))
+        self._handed_out.discard(_ordering_key_of(delivery))
         return True
 
     def _remove(self, delivery: Delivery) -> None:
@@ -199,7 +199,7 @@ class DeliveryQueue:
         self._changed[delivery.delivery_id] = delivery.campaign_id
 
     def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
-        """Hand out what changed since the last call, as keys and values for the state topic."""
+        """Hand out what changed since the last call, as keys and values for the changelog topic."""
         changed, self._changed = self._changed, {}
         self._in_flush |= self._uncommitted
         self._uncommitted = set()
@@ -253,8 +253,8 @@ class DeliveryQueue:
         return self._pending
 
 
-def _line_of(delivery: Delivery) -> _LineKey:
-    return _LineKey(delivery.alert_id, delivery.receiver)
+def _ordering_key_of(delivery: Delivery) -> _OrderingKey:
+    return _OrderingKey(delivery.alert_id, delivery.receiver)
 
 
 def _look_at(delivery: Delivery) -> float:

@@ -28,7 +28,7 @@ class Observation(NamedTuple):
         return Observation(self.attempts + other.attempts, self.hits + other.hits, counts)
 
 
-class Verdict(NamedTuple):
+class Evaluation(NamedTuple):
     """What a detector makes of an observation."""
 
     breaching: bool
@@ -51,10 +51,10 @@ class Threshold:
     level: float
     confidence: float = 0.95
 
-    def judge(self, seen: Observation) -> Verdict:
+    def evaluate(self, seen: Observation) -> Evaluation:
         """Compare an observation with the level."""
         bound = wilson_lower_bound(seen.hits, seen.attempts, self.confidence)
-        return Verdict(bound > self.level, bound, None)
+        return Evaluation(bound > self.level, bound, None)
 
     def least_hits(self, attempts: int) -> int:
         """Return how many hits a breach needs, whatever the number of attempts from `attempts` on.

@@ -80,11 +80,11 @@ class History:
         self._seen_closed: list[tuple[int, dict[Scope, Observation]]] = []
         self._more_closed = observe(campaign.closed())
 
-    def scopes(self, told_through: Callable[[Scope], int]) -> Iterator[ScopeHistory]:
+    def scopes(self, notified_through: Callable[[Scope], int]) -> Iterator[ScopeHistory]:
         """Yield what there is of each scope that has attempts in an open window.
 
         Args:
-            told_through: the newest window (s) that an alert of this scope which has ended was
+            notified_through: the newest window (s) that an alert of this scope which has ended was
                 about. It and those before it are not added to newer ones: the next alert has to
                 have evidence of its own.
         """
@@ -93,7 +93,7 @@ class History:
             for scope, seen in scopes.items():
                 by_scope.setdefault(scope, {})[start] = seen
         for scope, of_it in by_scope.items():
-            yield self._scope(scope, of_it, told_through(scope))
+            yield self._scope(scope, of_it, notified_through(scope))
 
     def _scope(self, scope: Scope, of_it: dict[int, Observation], told: int) -> ScopeHistory:
         enough: list[Stretch] = []

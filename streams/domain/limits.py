@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from streams.domain.blocks import Dimensions
 from streams.domain.counts import DEFAULT_GROUPS, OTHER
+from streams.domain.partial_counts import Dimensions
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ was read of it is kept, as closed windows are bytes that have to be decoded.
 
 from collections.abc import Iterator, Sequence
 
-from streams.domain.blocks import WindowCounts
 from streams.domain.counts import Cell
+from streams.domain.partial_counts import WindowCounts
 from streams.domain.table import WindowTable
 
 MOST_CELLS = 50_000

@@ -1,6 +1,6 @@
 """Everything that is known of one partition's campaigns: windows, alerts, deliveries.
 
-This is what the counting agent drives, what the state topic holds, and what the API reads.
+This is what the counting agent drives, what the changelog topic holds, and what the API reads.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,24 +13,24 @@ import orjson
 from streams.domain import transitions
 from streams.domain.alert_records import Alert
 from streams.domain.alerts import AlertBook
-from streams.domain.blocks import Block, WindowCounts
-from streams.domain.clock import EventClock
+from streams.domain.buckets import BucketRecord
 from streams.domain.counts import OTHER, StatusGroups
-from streams.domain.deliveries import Delivery, DeliveryQueue
+from streams.domain.deliveries import Delivery, Outbox
 from streams.domain.evaluation import CampaignWindows, History, ScopeHistory
 from streams.domain.hits import RecentHits
 from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.lookback import ClosedWindows
-from streams.domain.pages import PageRecord
+from streams.domain.partial_counts import PartialCounts, WindowCounts
 from streams.domain.receivers import ReceiverBook
 from streams.domain.rules import Hits, Rule
 from streams.domain.table import WindowTable
 from streams.domain.transitions import AlertData, Transition
+from streams.domain.watermark import Watermark
 from streams.domain.windows import WindowPolicy
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class PartitionSettings:
     """What is counted and watched for, the same in every partition.
 
     Args:
@@ -75,24 +75,26 @@ class Waiting(NamedTuple):
 
 
 class CampaignPartition:
-    """The campaigns of one partition of the keyed topic.
+    """The campaigns of one partition of the repartition topic.
 
     Args:
         number: the partition.
         watch: what is counted and watched for.
-        feeders: the source partitions that feed this one.
+        inputs: the source partitions that feed this one.
         now: wall-clock time (s, UTC).
     """
 
-    def __init__(self, number: int, watch: Watch, feeders: Iterable[int], now: float) -> None:
+    def __init__(
+        self, number: int, watch: PartitionSettings, inputs: Iterable[int], now: float
+    ) -> None:
         self.number = number
         self.watch = watch
-        clock = EventClock(feeders, watch.idle_timeout, now)
+        clock = Watermark(inputs, watch.idle_timeout, now)
         self.table = WindowTable(watch.windows, clock, watch.limits)
         self.alerts = AlertBook(
             watch.rules, watch.windows.size, watch.windows.retention, watch.new_id, watch.base_url
         )
-        self.deliveries = DeliveryQueue()
+        self.deliveries = Outbox()
         self.receivers = ReceiverBook()
         self._rules = {rule.name: rule for rule in watch.rules}
         self._hits = Hits(watch.rules, watch.groups)
@@ -111,7 +113,7 @@ class CampaignPartition:
         """The table's generation, and the window that event time was in, at the last evaluation."""
         self._failures: list[EvaluationFailure] = []
 
-    def apply(self, block: Block, offset: int, now: float) -> None:
+    def apply(self, block: PartialCounts, offset: int, now: float) -> None:
         """Add a block of counts, then let event time be heard.
 
         Args:
@@ -129,7 +131,7 @@ class CampaignPartition:
             else:
                 self._correct(start, added)
         for feeder, event_time in block.event_times.items():
-            self.table.clock.hear(feeder, event_time, now)
+            self.table.clock.observe(feeder, event_time, now)
 
     def _suspect(self, start: int, counts: WindowCounts) -> None:
         """Take note of campaigns about which the counts can change the mind of any rule.
@@ -199,14 +201,14 @@ class CampaignPartition:
         for campaign_id in suspects:
             try:
                 for transition in self._consider(campaign_id, starts, now):
-                    decided += self._owe([transition], now)
+                    decided += self._enqueue([transition], now)
             except Exception as error:  # noqa: BLE001 - one campaign must not stop the others
                 self._failures.append(EvaluationFailure(campaign_id, error))
-        self.alerts.keep_unheard(suspects)
+        self.alerts.persist_stale_evidence(suspects)
         if not self._suspects:
-            decided += self._owe(self.alerts.tick(now), now)
+            decided += self._enqueue(self.alerts.tick(now), now)
         # The rate may be too high as before, where an alert expired.
-        for campaign_id in self.alerts.take_unwatched():
+        for campaign_id in self.alerts.take_without_live_alerts():
             self._wait(campaign_id, starts, 1)
         return decided
 
@@ -239,7 +241,7 @@ class CampaignPartition:
         return self.watch.windows.oldest_open(self.table.clock.event_time) - self._reach
 
     def _newest_window(self) -> int:
-        """Return the start (s) of the window that the newest event time of all feeders is in."""
+        """Return the start (s) of the window that the newest event time of all inputs is in."""
         return self.watch.windows.start_of(self.table.clock.newest)
 
     def _take_suspects(self, open_starts: list[int]) -> set[str]:
@@ -294,9 +296,9 @@ class CampaignPartition:
     def _scopes(self, rule: Rule, windows: CampaignWindows) -> Iterator[ScopeHistory]:
         """Yield what a campaign's windows say to a rule, for each scope."""
         history = History(rule, windows, self.watch.groups, self.watch.windows.size)
-        return history.scopes(lambda scope: self.alerts.told_through(rule, scope))
+        return history.scopes(lambda scope: self.alerts.notified_through(rule, scope))
 
-    def _owe(self, decided: Iterable[Transition], now: float) -> Iterator[Transition]:
+    def _enqueue(self, decided: Iterable[Transition], now: float) -> Iterator[Transition]:
         """Owe each transition to its receivers."""
         for transition in decided:
             names = self.alerts.receivers(transition.data.alert_id)
@@ -312,7 +314,7 @@ class CampaignPartition:
         return failures
 
     def take_changes(self, now: float) -> list[tuple[bytes, bytes | None]]:
-        """Hand out what has to be written at wall-clock `now` (s), for the state topic.
+        """Hand out what has to be written at wall-clock `now` (s), for the changelog topic.
 
         Whoever reads all of it back, `replay`s the blocks from where `restored` says to the last
         that was applied, and then `resume`s, knows what is known now.
@@ -325,7 +327,7 @@ class CampaignPartition:
         ]
 
     def restore(self, key: bytes, value: bytes | None) -> None:
-        """Read one record of the state topic back; null removes what it stands for.
+        """Read one record of the changelog topic back; null removes what it stands for.
 
         Raises:
             FormatError: if it was written by a version, or for windows, that do not fit.
@@ -333,11 +335,11 @@ class CampaignPartition:
         """
         match orjson.loads(key):
             case ["page", int(start), int(page)]:
-                self.table.restore_page(start, PageRecord(page), value)
+                self.table.restore_bucket(start, BucketRecord(page), value)
             case ["page", int(start), int(page), int(part)]:
-                self.table.restore_page(start, PageRecord(page, part), value)
+                self.table.restore_bucket(start, BucketRecord(page, part), value)
             case ["clock"] if value is not None:
-                self.table.restore_clock(value)
+                self.table.restore_checkpoint(value)
             case ["alert", str(), str(alert_id)]:
                 self.alerts.restore(alert_id, value)
             case ["delivery", str(), str(delivery_id)]:
@@ -345,7 +347,7 @@ class CampaignPartition:
             case ["receiver", str(name)]:
                 self.receivers.restore(name, value)
             case other:
-                raise ValueError(f"not a key of the state topic: {other!r}")
+                raise ValueError(f"not a key of the changelog topic: {other!r}")
 
     def resume(self, now: float, offset: int) -> None:
         """Go on after everything was read back and replayed.
@@ -386,12 +388,12 @@ class CampaignPartition:
             history = known.get(alert.scope)
         self.alerts.refresh(alert, rule, history, open_starts, self._newest_window())
 
-    def hand_over(self) -> None:
+    def prepare_handover(self) -> None:
         """Let the next `take_changes` keep nothing back that could be worked out again.
 
         What can depends on the settings, and those of the next owner may be others.
         """
-        self.alerts.keep_evidence()
+        self.alerts.persist_evidence()
 
 
 def _delivery(data: AlertData, receiver: str, body: str, now: float) -> Delivery:
@@ -409,7 +411,7 @@ def _delivery(data: AlertData, receiver: str, body: str, now: float) -> Delivery
     )
 
 
-class Holder(Protocol):
+class PartitionHost(Protocol):
     """Whoever holds partitions in memory: what the API and the dispatcher ask."""
 
     def ready(self) -> Mapping[int, CampaignPartition]:

@@ -78,7 +78,7 @@ class ReceiverBook:
             self._changed.add(name)
 
     def take_changes(self) -> Iterator[tuple[bytes, bytes]]:
-        """Hand out what changed since the last call, as keys and values for the state topic."""
+        """Hand out what changed since the last call, as keys and values for the changelog topic."""
         changed, self._changed = self._changed, set()
         for name in sorted(changed):
             yield orjson.dumps(("receiver", name)), _encode(self._records[name])

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 from streams.domain.alert_records import Alert
 from streams.domain.counts import largest_counts
-from streams.domain.detectors import Observation, Verdict
+from streams.domain.detectors import Evaluation, Observation
 from streams.domain.transitions import (
     AlertData,
     EpisodeTotals,
@@ -59,7 +59,7 @@ def describe(alert: Alert, base_url: str | None) -> AlertData:
     )
 
 
-def evidence_of(seen: Observation, verdict: Verdict) -> Evidence:
+def evidence_of(seen: Observation, verdict: Evaluation) -> Evidence:
     """Return the figures that a decision was made on; of its statuses, the largest."""
     return Evidence(
         attempts=seen.attempts,

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from streams.domain.blocks import WindowCounts
 from streams.domain.counts import OTHER
+from streams.domain.partial_counts import WindowCounts
 
 _MARK = 2**32
 """More windows than can be retained."""

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from streams.domain.blocks import Dimensions
 from streams.domain.campaigns import Campaign, Campaigns
 from streams.domain.events import (
     CAMPAIGN_PREFIX,
@@ -25,12 +24,13 @@ from streams.domain.events import (
     endpoint_channel,
     family,
 )
-from streams.domain.tally import Names, Tally
+from streams.domain.partial_counts import Dimensions
+from streams.domain.pre_aggregator import Names, PreAggregator
 from streams.domain.windows import WindowPolicy
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class IngestLimits:
     """What is taken in.
 
     Args:
@@ -49,24 +49,24 @@ class SourcePartition:
 
     Args:
         number: the partition.
-        intake: what is taken in.
+        ingest_limits: what is taken in.
         campaigns: that were seen, in any partition; is added to.
         event_time: the largest event time (ms) counted before; 0 for none.
     """
 
     def __init__(
-        self, number: int, intake: Intake, campaigns: Campaigns, event_time: int = 0
+        self, number: int, ingest_limits: IngestLimits, campaigns: Campaigns, event_time: int = 0
     ) -> None:
         self.number = number
         self.event_time = event_time
-        self._intake = intake
+        self._intake = ingest_limits
         self._campaigns = campaigns
         self._usual_version = KNOWN_VERSION_PREFIX
 
     def count(  # noqa: C901, PLR0912, PLR0915 - one loop: a call per event is what it would cost
-        self, values: Sequence[bytes | None], broker_time: int, tally: Tally
+        self, values: Sequence[bytes | None], broker_time: int, pre_aggregator: PreAggregator
     ) -> list[Rejected]:
-        """Add a batch of records to a tally.
+        """Add a batch of records to a pre_aggregator.
 
         Event time follows the events, but not past `broker_time`: an event from the future is
         counted, if it is within the allowed skew, and moves nothing.
@@ -74,7 +74,7 @@ class SourcePartition:
         Args:
             values: the records' values.
             broker_time: when the broker took in the newest of them (ms, UTC).
-            tally: is added to.
+            pre_aggregator: is added to.
 
         Returns:
             The records that were not counted and have to be put aside.
@@ -105,7 +105,7 @@ class SourcePartition:
             except (ValueError, RecursionError, RejectedError):
                 pass
             if event is None:
-                event = self._examine(index, given, rejected, tally)
+                event = self._examine(index, given, rejected, pre_aggregator)
                 if event is None:
                     continue
             attributes = event.attributes
@@ -116,7 +116,7 @@ class SourcePartition:
             )
             if event.event_type != SEND or attributes.delivery_type in OWN_CHANNEL:
                 if event.event_type != SEND and event.event_type not in ENGAGEMENT:
-                    self._skip(index, event, rejected, tally)
+                    self._skip(index, event, rejected, pre_aggregator)
                     continue
                 names = _full(event, value)
             time = event.event_timestamp
@@ -143,23 +143,27 @@ class SourcePartition:
                 if time >= next_expiry:
                     oldest, next_expiry = self._expiry(min(time, ceiling))
             if event.event_version != usual_version:
-                usual_version = self._see_version(event.event_version, tally)
+                usual_version = self._see_version(event.event_version, pre_aggregator)
 
-        before = tally.counted
+        before = pre_aggregator.counted
         for start, each in pending.items():
             for names, campaigns in each.items():
                 if names[1] == "":
                     # An empty treatment is none.
                     names = (names[0], None, names[2])  # noqa: PLW2901 - as good as another name
-                tally.add(start, names, campaigns)
-        if tally.counted > before:
+                pre_aggregator.add(start, names, campaigns)
+        if pre_aggregator.counted > before:
             self.event_time = min(newest, ceiling)
-            tally.event_times[self.number] = self.event_time
-            tally.received_at = tally.received_at or broker_time
+            pre_aggregator.event_times[self.number] = self.event_time
+            pre_aggregator.received_at = pre_aggregator.received_at or broker_time
         return rejected
 
     def _examine(
-        self, index: int, value: bytes | None, rejected: list[Rejected], tally: Tally
+        self,
+        index: int,
+        value: bytes | None,
+        rejected: list[Rejected],
+        pre_aggregator: PreAggregator,
     ) -> Event | None:
         """Look closely at a record that the short way refused.
 
@@ -171,20 +175,22 @@ class SourcePartition:
         except RejectedError as error:
             rejected.append(Rejected(index, error.reason, error.detail))
         except ForeignError as error:
-            tally.skipped[family(error.event_type)] += 1
+            pre_aggregator.skipped[family(error.event_type)] += 1
         return None
 
     @staticmethod
-    def _skip(index: int, event: Event, rejected: list[Rejected], tally: Tally) -> None:
+    def _skip(
+        index: int, event: Event, rejected: list[Rejected], pre_aggregator: PreAggregator
+    ) -> None:
         if event.event_type:
-            tally.skipped[family(event.event_type)] += 1
+            pre_aggregator.skipped[family(event.event_type)] += 1
         else:
             rejected.append(Rejected(index, Reason.MISSING_FIELD, "event_type"))
 
-    def _see_version(self, version: str | None, tally: Tally) -> str:
+    def _see_version(self, version: str | None, pre_aggregator: PreAggregator) -> str:
         """Take note of a version; return the one that needs no more looking at."""
         if version is None or not version.startswith(KNOWN_VERSION_PREFIX):
-            tally.unknown_versions[str(version or None)[:32]] += 1
+            pre_aggregator.unknown_versions[str(version or None)[:32]] += 1
         else:
             self._usual_version = version
         return self._usual_version

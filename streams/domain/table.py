@@ -1,8 +1,8 @@
 """Every retained window of one partition, and what of it must be written down.
 
 A window that is being counted in is kept as changing cells; what changed it is in the log of
-blocks. Once it is closed and quiet it is settled: its pages are written to the state topic. So a
-cell is written about once, however often it changed, and costs little more than its bytes.
+blocks. Once it is closed and quiet it is settled: its pages are written to the changelog topic. So
+a cell is written about once, however often it changed, and costs little more than its bytes.
 
 Reading back: the pages, then from the log the blocks that unsettled windows got since they were
 last settled. The clock's record says which windows these are, and from where in the log.
@@ -17,19 +17,19 @@ from typing import Annotated, NamedTuple
 import msgspec
 import orjson
 
-from streams.domain.blocks import Block, WindowCounts
-from streams.domain.clock import EventClock
+from streams.domain.buckets import Bucket, BucketRecord, Snapshot, Window, read_bucket
 from streams.domain.counts import OTHER, Cell
 from streams.domain.limits import DEFAULT_LIMITS, Limits
-from streams.domain.pages import Page, PageRecord, Snapshot, Window, read_page
+from streams.domain.partial_counts import PartialCounts, WindowCounts
 from streams.domain.roster import Roster
 from streams.domain.transitions import rfc3339
+from streams.domain.watermark import Watermark
 from streams.domain.windows import WindowPolicy
 from streams.errors import FormatError
 
-CLOCK_KEY = orjson.dumps(("clock",))
+CHECKPOINT_KEY = orjson.dumps(("clock",))
 FORMAT = 4
-"""Version of what is written to the state topic for windows."""
+"""Version of what is written to the changelog topic for windows."""
 QUIET_S = 2.0
 """A closed window is settled when nothing has changed it for so long (s, wall clock)."""
 SETTLED_AT_ONCE = 10_000
@@ -46,22 +46,22 @@ class _Format(msgspec.Struct):
     format: int
 
 
-class _ClockRecord(msgspec.Struct):
-    """What the state topic has for the clock.
+class _Checkpoint(msgspec.Struct):
+    """What the changelog topic has for the clock.
 
-    `size` is that of the windows (s); `event_time` and `feeders`, event times by source partition,
+    `size` is that of the windows (s); `event_time` and `inputs`, event times by source partition,
     are ms. `unsettled` has, by a window's start (s), its `since` and `late_from`.
     """
 
     format: int
     size: Annotated[int, msgspec.Meta(gt=0)]
     event_time: int
-    feeders: dict[int, int]
+    inputs: dict[int, int]
     unsettled: dict[int, tuple[int, int | None]]
 
 
 _decode_format = msgspec.json.Decoder(_Format).decode
-_decode_clock = msgspec.json.Decoder(_ClockRecord).decode
+_decode_clock = msgspec.json.Decoder(_Checkpoint).decode
 
 
 class Folded(NamedTuple):
@@ -85,7 +85,7 @@ class WindowTable:
     """
 
     def __init__(
-        self, policy: WindowPolicy, clock: EventClock, limits: Limits = DEFAULT_LIMITS
+        self, policy: WindowPolicy, clock: Watermark, limits: Limits = DEFAULT_LIMITS
     ) -> None:
         self._policy = policy
         self._limits = limits
@@ -93,15 +93,15 @@ class WindowTable:
         self.clock = clock
         self._windows: dict[int, Window] = {}
         self._open: set[int] = set()
-        self._gone: dict[int, set[PageRecord]] = {}
+        self._gone: dict[int, set[BucketRecord]] = {}
         """Windows that expired, and which records of them were written."""
         self._anew: set[int] = set()
         """Windows that have to be written whatever else is due."""
         self._moved = False
         """Whether the clock's record has to be written."""
         self._rows = 0
-        self._pages: dict[int, dict[PageRecord, Page]] = {}
-        self._clock_record: _ClockRecord | None = None
+        self._pages: dict[int, dict[BucketRecord, Bucket]] = {}
+        self._clock_record: _Checkpoint | None = None
         self._written_windows = policy
         """Of the size that windows had which were read back."""
         self.late_events = 0
@@ -141,7 +141,7 @@ class WindowTable:
             self.late_events += counts.events
         return self._change(window, counts, offset, now, late=late)
 
-    def _new_window(self, start: int, pages: Iterable[Sequence[Page]] = ()) -> Window:
+    def _new_window(self, start: int, pages: Iterable[Sequence[Bucket]] = ()) -> Window:
         return Window(start, pages, self._limits)
 
     def _change(
@@ -206,18 +206,18 @@ class WindowTable:
             now: wall-clock time (s, UTC).
 
         Yields:
-            Keys and values for the state topic; all of them have to be written together.
+            Keys and values for the changelog topic; all of them have to be written together.
         """
         gone, self._gone = self._gone, {}
         for start, written in gone.items():
-            yield from ((page_key(start, *record), None) for record in sorted(written))
+            yield from ((bucket_key(start, *record), None) for record in sorted(written))
         for start in self._due(now):
             self._moved = True
             for record, value in self._windows[start].settle():
-                yield page_key(start, *record), value
+                yield bucket_key(start, *record), value
         if self._moved:
             self._moved = False
-            yield CLOCK_KEY, self._write_clock()
+            yield CHECKPOINT_KEY, self._write_checkpoint()
 
     def _due(self, now: float) -> set[int]:
         """Return the windows to settle: the quiet ones; if the tail of the log is long, more."""
@@ -244,12 +244,12 @@ class WindowTable:
             campaigns += self._windows[start].changing
             yield start
 
-    def _write_clock(self) -> bytes:
+    def _write_checkpoint(self) -> bytes:
         record = {
             "format": FORMAT,
             "size": self._policy.size,
             "event_time": self.clock.event_time,
-            "feeders": self.clock.times,
+            "inputs": self.clock.times,
             "unsettled": {
                 start: (window.since, window.late_from)
                 for start, window in self._windows.items()
@@ -260,7 +260,7 @@ class WindowTable:
 
     # Read back
 
-    def restore_page(self, start: int, record: PageRecord, value: bytes | None) -> None:
+    def restore_bucket(self, start: int, record: BucketRecord, value: bytes | None) -> None:
         """Read one record of a page back; null removes it.
 
         Raises:
@@ -268,11 +268,11 @@ class WindowTable:
         """
         pages = self._pages.setdefault(start, {})
         if value is not None:
-            pages[record] = read_page(value)
+            pages[record] = read_bucket(value)
         else:
             pages.pop(record, None)
 
-    def restore_clock(self, value: bytes) -> None:
+    def restore_checkpoint(self, value: bytes) -> None:
         """Read the clock's record back.
 
         Raises:
@@ -282,14 +282,14 @@ class WindowTable:
         written = _decode_format(value).format
         if written != FORMAT:
             raise FormatError(
-                f"the state topic has windows of format {written}, and this version of "
+                f"the changelog topic has windows of format {written}, and this version of "
                 f"the program reads {FORMAT}: start the version that wrote them, or read "
                 "docs/operations.md"
             )
         record = _decode_clock(value)
         if self._policy.size % record.size:
             raise FormatError(
-                f"windows.size: {self._policy.size} s, but the state topic has windows of "
+                f"windows.size: {self._policy.size} s, but the changelog topic has windows of "
                 f"{record.size} s: only a multiple of that can be made of them; for any other "
                 "size count anew, as docs/operations.md says"
             )
@@ -310,11 +310,11 @@ class WindowTable:
         if record is None:
             if any(all_pages.values()):
                 raise FormatError(
-                    "the state topic has windows, but not the record of the clock that is "
+                    "the changelog topic has windows, but not the record of the clock that is "
                     "written with them: count anew, as docs/operations.md says"
                 )
             return None
-        self.clock.restore(record.feeders, record.event_time)
+        self.clock.restore(record.inputs, record.event_time)
         for start, pages in all_pages.items():
             if pages:
                 window = self._new_window(start, _in_order(start, pages))
@@ -327,7 +327,7 @@ class WindowTable:
         self._written_windows = replace(self._policy, size=record.size)
         return min((w.since for w in self._windows.values() if w.since is not None), default=None)
 
-    def replay(self, block: Block, offset: int, now: float) -> None:
+    def replay(self, block: PartialCounts, offset: int, now: float) -> None:
         """Add a block of the log again, as far as its counts are in no page that was written."""
         for counts in block.windows:
             # The log may have counts of shorter windows than those that were written since.
@@ -447,7 +447,7 @@ class WindowTable:
         return sum(window.size for window in self._windows.values())
 
 
-def _in_order(start: int, records: Mapping[PageRecord, Page]) -> list[list[Page]]:
+def _in_order(start: int, records: Mapping[BucketRecord, Bucket]) -> list[list[Bucket]]:
     """Return the records of each page of a window (s), in order.
 
     A campaign's page is found by how many there are.
@@ -456,17 +456,19 @@ def _in_order(start: int, records: Mapping[PageRecord, Page]) -> list[list[Page]
         [records[each] for each in of_one]
         for _, of_one in groupby(sorted(records), key=attrgetter("page"))
     ]
-    expected = {PageRecord(page, part) for page, of in enumerate(pages) for part in range(len(of))}
+    expected = {
+        BucketRecord(page, part) for page, of in enumerate(pages) for part in range(len(of))
+    }
     missing = expected - records.keys()
     if missing:
         raise FormatError(
-            f"the state topic has page {max(records).page} of the window that begins at "
+            f"the changelog topic has page {max(records).page} of the window that begins at "
             f"{rfc3339(start)}, but not page {min(missing).page}: count anew, as "
             "docs/operations.md says"
         )
     return pages
 
 
-def page_key(start: int, page: int, part: int = 0) -> bytes:
-    """Return the key, on the state topic, of one record of a page of a window."""
+def bucket_key(start: int, page: int, part: int = 0) -> bytes:
+    """Return the key, on the changelog topic, of one record of a page of a window."""
     return orjson.dumps(("page", start, page, part) if part else ("page", start, page))

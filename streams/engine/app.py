@@ -86,7 +86,7 @@ def _add_agents(app: faust.App, configuration: Configuration, tasks: TaskManager
     # A stream that has batches waiting does not let go of the event loop by itself.
     app.agent(topic(configuration.topics.source))(key_by_campaign)
     if not configuration.source.keyed:
-        app.agent(topic(configuration.topics.keyed))(count_in_windows)
+        app.agent(topic(configuration.topics.repartition))(count_in_windows)
 
 
 def _follow_rebalances(app: faust.App, tasks: TaskManager) -> None:

@@ -12,8 +12,8 @@ from streams.domain.alert_records import Alert
 from streams.domain.counts import LONGEST_STATUS, StatusGroups
 from streams.domain.events import Rejected
 from streams.domain.partition import CampaignPartition, EvaluationFailure
+from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.receivers import standing
-from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
 from streams.observability.exposition import negotiate
 
@@ -111,16 +111,16 @@ class Metrics:
 
     # Told by the tasks
 
-    def counted(self, tally: Tally) -> None:
+    def counted(self, pre_aggregator: PreAggregator) -> None:
         """Events were counted and skipped."""
-        engagement = tally.engagement
-        self._events.labels("send", "counted").inc(tally.counted - engagement)
+        engagement = pre_aggregator.engagement
+        self._events.labels("send", "counted").inc(pre_aggregator.counted - engagement)
         self._events.labels("engagement", "counted").inc(engagement)
-        for kind, count in tally.skipped.items():
+        for kind, count in pre_aggregator.skipped.items():
             self._events.labels(kind, "skipped").inc(count)
-        if tally.unknown_versions:
-            self._versions.inc(tally.unknown_versions.total())
-            self._tell_versions(tally.unknown_versions)
+        if pre_aggregator.unknown_versions:
+            self._versions.inc(pre_aggregator.unknown_versions.total())
+            self._tell_versions(pre_aggregator.unknown_versions)
 
     def _tell_versions(self, versions: Iterable[str]) -> None:
         """Say once of each version that somebody should look at the change."""

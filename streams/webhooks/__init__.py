@@ -9,6 +9,6 @@
 - `outcomes`: what came of it.
 - `schedule`: when to try again.
 - `pace`: how much at a time.
-- `outlet`: the attempts for one receiver, apart from all others.
+- `receiver_queue`: the attempts for one receiver, apart from all others.
 - `dispatcher`: takes what is due from every partition and records what came of it.
 """

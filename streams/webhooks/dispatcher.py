@@ -11,14 +11,14 @@ from urllib.parse import quote
 
 import structlog
 
-from streams.domain.deliveries import Delivery, DeliveryQueue
-from streams.domain.partition import Holder
+from streams.domain.deliveries import Delivery, Outbox
+from streams.domain.partition import PartitionHost
 from streams.domain.receivers import ReceiverBook, ReceiverRecord, answered, lifted, standing
 from streams.domain.transitions import rfc3339
 from streams.webhooks.client import Receiver
 from streams.webhooks.outcomes import Delivered, Disable, GiveUp, Outcome, Retry
-from streams.webhooks.outlet import Job, Outlet
 from streams.webhooks.pace import Pace
+from streams.webhooks.receiver_queue import Job, ReceiverQueue
 from streams.webhooks.schedule import next_attempt_at
 
 SHORTEST_REST_S = 0.005
@@ -79,7 +79,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        holder: Holder,
+        holder: PartitionHost,
         sender: Sender,
         receivers: Iterable[Receiver],
         timing: Timing,
@@ -90,11 +90,11 @@ class Dispatcher:
         self._timing = timing
         self._metrics = metrics
         self._receivers = {receiver.name: receiver for receiver in receivers}
-        self._outlets = {
-            name: Outlet(self._attempt, Pace(receiver.max_concurrency), timing.clock)
+        self._receiver_queues = {
+            name: ReceiverQueue(self._attempt, Pace(receiver.max_concurrency), timing.clock)
             for name, receiver in self._receivers.items()
         }
-        self._queues: list[DeliveryQueue] = []
+        self._queues: list[Outbox] = []
         self._books: list[ReceiverBook] = []
         self._disabled: dict[str, ReceiverRecord] = {}
         self._woken = asyncio.Event()
@@ -113,7 +113,9 @@ class Dispatcher:
             self._task.cancel()
             await asyncio.wait({self._task})
             self._task = None
-        await asyncio.gather(*(outlet.close(grace) for outlet in self._outlets.values()))
+        await asyncio.gather(
+            *(receiver_queue.close(grace) for receiver_queue in self._receiver_queues.values())
+        )
 
     def wake(self) -> None:
         """Look at once: something was committed or replayed."""
@@ -133,7 +135,7 @@ class Dispatcher:
     def _rest(self) -> float:
         """Return how long (s) to wait for being woken."""
         now, longest = self._timing.clock(), self._timing.poll_interval
-        times = [o.resumes_at for o in self._outlets.values() if o.resumes_at is not None]
+        times = [o.resumes_at for o in self._receiver_queues.values() if o.resumes_at is not None]
         # Those that could go on and do not wait for the end of an attempt, which wakes.
         return min([longest, *(max(at - now, SHORTEST_REST_S) for at in times if at > now)])
 
@@ -142,30 +144,32 @@ class Dispatcher:
         queues = [partition.deliveries for partition in partitions]
         if queues != self._queues:
             self._queues = queues
-            for outlet in self._outlets.values():
-                outlet.keep(lambda job: job.queue in queues)
+            for receiver_queue in self._receiver_queues.values():
+                receiver_queue.keep(lambda job: job.queue in queues)
         self._books = [partition.receivers for partition in partitions]
-        for name, outlet in self._outlets.items():
-            self._look_after(name, outlet)
+        for name, receiver_queue in self._receiver_queues.items():
+            self._look_after(name, receiver_queue)
         for queue in queues:
             for delivery in queue.due(self._timing.clock()):
                 self._hand_on(Job(queue, delivery))
 
-    def _look_after(self, name: str, outlet: Outlet) -> None:
+    def _look_after(self, name: str, receiver_queue: ReceiverQueue) -> None:
         """Do what is known of a receiver, and go on with what waits for it."""
         record, target = standing(name, self._books), self._receivers[name].target
         if record is not None and record.status != "enabled" and record.target != target:
             log.info("receiver enabled: it has another URL", receiver=name)
             self._note(name, lifted(record, target, self._timing.clock()))
             record = None
-        outlet.pace.paused_until = record.paused_until(target) if record is not None else 0.0
+        receiver_queue.pace.paused_until = (
+            record.paused_until(target) if record is not None else 0.0
+        )
         self._disabled.pop(name, None)
         if record is not None and record.is_disabled(target):
             self._disabled[name] = record
-            for job in outlet.take_waiting():
+            for job in receiver_queue.take_waiting():
                 self._give_up(job, _why_disabled(name, record))
         else:
-            outlet.go_on()
+            receiver_queue.go_on()
 
     def _hand_on(self, job: Job) -> None:
         name = job.delivery.receiver
@@ -174,7 +178,7 @@ class Dispatcher:
         elif name in self._disabled:
             self._give_up(job, _why_disabled(name, self._disabled[name]))
         else:
-            self._outlets[name].put(job)
+            self._receiver_queues[name].put(job)
 
     def _note(self, name: str, record: ReceiverRecord) -> None:
         """Keep what is known of a receiver in every partition that is here."""
@@ -197,7 +201,7 @@ class Dispatcher:
 
     def _learn(self, name: str, outcome: Outcome) -> None:
         """Take note of what an attempt says of the receiver, beyond its own delivery."""
-        pace, now = self._outlets[name].pace, self._timing.clock()
+        pace, now = self._receiver_queues[name].pace, self._timing.clock()
         match outcome:
             case Delivered():
                 pace.succeeded()
@@ -211,7 +215,7 @@ class Dispatcher:
 
     def _pause(self, name: str, reason: str, now: float, seconds: float) -> None:
         until = now + seconds
-        pace, target = self._outlets[name].pace, self._receivers[name].target
+        pace, target = self._receiver_queues[name].pace, self._receivers[name].target
         if name not in self._disabled and until > pace.paused_until:
             if now >= pace.paused_until:
                 log.warning(
@@ -230,9 +234,9 @@ class Dispatcher:
             before, target = standing(name, self._books), self._receivers[name].target
             self._note(name, answered(before, "disabled", target, now, reason=reason))
             # Now: at the end of this attempt the next one would begin.
-            self._look_after(name, self._outlets[name])
+            self._look_after(name, self._receiver_queues[name])
 
-    def _holds(self, queue: DeliveryQueue) -> bool:
+    def _holds(self, queue: Outbox) -> bool:
         return any(p.deliveries is queue for p in self._holder.ready().values())
 
     async def _send(self, delivery: Delivery) -> Outcome:

@@ -10,7 +10,7 @@ import pytest
 from streams.api.listening import listen
 from streams.api.server import ApiServer
 from streams.configuration.http import HttpSettings
-from streams.domain.partition import Watch
+from streams.domain.partition import PartitionSettings
 from tests.support.http import HttpAnswer, request
 from tests.support.partitions import WATCH, MemoryHolder
 
@@ -66,7 +66,7 @@ class StartApi(Protocol):
         holder: MemoryHolder,
         settings: HttpSettings | None = None,
         *,
-        watch: Watch = WATCH,
+        watch: PartitionSettings = WATCH,
         located: bool = True,
         now: Callable[[], float] = lambda: NOW,
     ) -> RunningApi: ...
@@ -77,7 +77,7 @@ async def running(
     holder: MemoryHolder,
     settings: HttpSettings | None = None,
     *,
-    watch: Watch = WATCH,
+    watch: PartitionSettings = WATCH,
     located: bool = True,
     now: Callable[[], float] = lambda: NOW,
 ) -> AsyncIterator[RunningApi]:

@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from streams.configuration.http import HttpSettings
-from streams.domain.blocks import partition_of
 from streams.domain.counts import OTHER
+from streams.domain.partial_counts import partition_of
 from tests.api.conftest import NOW, RunningApi, StartApi
 from tests.support.partitions import MemoryHolder, counts, holder
 from tests.support.ports import free_port

@@ -9,14 +9,14 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from streams.api.routes import ROUTES
-from streams.domain.partition import Watch
+from streams.domain.partition import PartitionSettings
 from tests.api.conftest import NOW, RunningApi, StartApi
 from tests.support.partitions import WATCH, MemoryHolder, counts, holder
 
 T0 = int(NOW) - 60
 
 
-def held(what: Watch = WATCH) -> MemoryHolder:
+def held(what: PartitionSettings = WATCH) -> MemoryHolder:
     made = holder(what=what)
     made.add("a/b", T0, counts({"SUCCESS": 60, "FAILURE": 40, "NEW": 1}, "0"))
     made.add("held back", T0, counts({"QUIET_TIME": 1}), counts({"opened_notification": 1}))

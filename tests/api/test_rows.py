@@ -11,8 +11,8 @@ import pytest
 from streams.api import reading, rows
 from streams.api.answers import CampaignRow
 from streams.api.rows import Listing, Question
+from streams.domain.buckets import Snapshot
 from streams.domain.counts import Cell
-from streams.domain.pages import Snapshot
 from streams.domain.transitions import rfc3339
 from tests.api.conftest import NOW, RunningApi, StartApi
 from tests.support.partitions import MemoryHolder, counts, holder

@@ -52,7 +52,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=int, default=5_000, help="events a second (default 5000)")
     parser.add_argument("--brokers", type=int, default=1, choices=(1, 3), help="default 1")
     parser.add_argument(
-        "--keyed", action="store_true", help="the source topic is keyed by campaign: no hop"
+        "--keyed",
+        action="store_true",
+        help="the source topic is keyed by campaign: nothing is repartitioned",
     )
     parser.add_argument(
         "--program", choices=("campaign-streams", "faust"), default="campaign-streams"

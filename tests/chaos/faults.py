@@ -263,7 +263,7 @@ async def broker_lost(scene: Scene) -> None:
 
 
 async def leader_lost(scene: Scene) -> None:
-    what = scene.chance.choice(("source", "keyed", "state", "group", "transaction"))
+    what = scene.chance.choice(("source", "repartition", "changelog", "group", "transaction"))
     task = scene.chance.randrange(scene.system.tasks)
     while True:
         try:

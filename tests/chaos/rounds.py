@@ -77,7 +77,7 @@ class Rounds:
         self._seed = seed
         address, topic = system.kafka.address, system.topic
         self._source = Follower(address, topic("source"), PARTITIONS)
-        self._keyed = Follower(address, topic("keyed"), system.tasks)
+        self._keyed = Follower(address, topic("repartition"), system.tasks)
         self._alerts = Follower(address, topic("alerts"), system.tasks)
         self._dead = Follower(address, topic("dead_letter"), system.tasks)
         self._truth = Truth(WINDOW_S, GRACE_S, RETENTION_S)
@@ -198,7 +198,7 @@ class Rounds:
         )
 
     async def _arrived(self) -> bool:
-        committed = await self._committed("keyed")
+        committed = await self._committed("repartition")
         return all(committed.get(number, 0) >= end for number, end in self._hop_ends.items())
 
     async def _committed(self, role: str) -> dict[int, int]:

@@ -98,7 +98,7 @@ class System:
         self.links = {name: Link(name, brokers) for name in NAMES}
         self.kafka = Cluster(list(self.links.values()), brokers)
         self.keyed = keyed
-        """Whether the source topic is keyed by campaign, so that there is no hop."""
+        """Whether the source topic is keyed by campaign, so that nothing is repartitioned."""
         self.workers: dict[str, Worker] = {}
         self.wanted: set[str] = set()
         self.held: Counter[str] = Counter()

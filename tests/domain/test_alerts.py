@@ -496,7 +496,7 @@ class Book(RuleBasedStateMachine):
         self.bad_since: float | None = None
         self.good_since: float | None = None
         self.firing = False
-        self.heard_at = T0
+        self.last_evaluated_at = T0
         self.notified_at = T0
 
     def empty(self) -> AlertBook:
@@ -514,7 +514,7 @@ class Book(RuleBasedStateMachine):
         assert (kind(found) if found else None) == self.expected(what)
 
     def expected(self, what: Observation) -> str | None:
-        self.heard_at = self.now
+        self.last_evaluated_at = self.now
         if self.firing:
             if what is not LOW:
                 self.good_since = None
@@ -541,7 +541,7 @@ class Book(RuleBasedStateMachine):
         self.note(found)
 
         expected: list[str] = []
-        if self.now - self.heard_at >= 900:
+        if self.now - self.last_evaluated_at >= 900:
             expected = ["expired"] if self.firing else []
             self.end()
         elif self.firing and self.now - self.notified_at >= 3600:
@@ -557,7 +557,7 @@ class Book(RuleBasedStateMachine):
         for key, value in self.topic.items():
             self.alerts.restore(orjson.loads(key)[2], value)
         self.alerts.resume(self.now)
-        self.heard_at = self.now
+        self.last_evaluated_at = self.now
 
     def note(self, found: list[Transition]) -> None:
         for transition in found:

@@ -4,9 +4,9 @@ import orjson
 import pytest
 
 from streams.domain import campaigns as module
-from streams.domain.blocks import partition_of
 from streams.domain.campaigns import Campaigns
 from streams.domain.events import LONGEST_APP
+from streams.domain.partial_counts import partition_of
 
 OF_APP = orjson.dumps({"application": {"app_id": "app"}})
 OF_NONE = orjson.dumps({})

@@ -1,7 +1,7 @@
 """Counts of one window while they change."""
 
-from streams.domain.blocks import Dimensions
 from streams.domain.cells import Cells
+from streams.domain.partial_counts import Dimensions
 from tests.support.partitions import window_counts
 
 FAILED = Dimensions("FAILURE", None, "EMAIL", "EMAIL")

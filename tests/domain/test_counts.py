@@ -3,7 +3,6 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.domain.blocks import Counts, Dimensions
 from streams.domain.counts import (
     DEFAULT_GROUPS,
     OTHER,
@@ -13,6 +12,7 @@ from streams.domain.counts import (
     summarise,
     summarise_by,
 )
+from streams.domain.partial_counts import Counts, Dimensions
 from tests.support.mixture import STATUSES
 from tests.support.oracle import DIMENSIONS, GROUPS, Counted, figures
 

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from streams.domain.deliveries import GIVEN_UP_KEPT_S, Delivery, DeliveryQueue
+from streams.domain.deliveries import GIVEN_UP_KEPT_S, Delivery, Outbox
 
 NOW = 1_790_000_000.0
 
@@ -29,22 +29,22 @@ def make(alert: str = "a", sequence: int = 1, receiver: str = "ops", at: float =
     )
 
 
-def commit(queue: DeliveryQueue) -> dict[bytes, bytes | None]:
+def commit(queue: Outbox) -> dict[bytes, bytes | None]:
     written = dict(queue.take_changes())
     queue.flush_committed()
     return written
 
 
-def owing(*deliveries: Delivery) -> DeliveryQueue:
-    queue = DeliveryQueue()
+def owing(*deliveries: Delivery) -> Outbox:
+    queue = Outbox()
     for delivery in deliveries:
         queue.add(delivery)
     commit(queue)
     return queue
 
 
-def read_back(written: dict[bytes, bytes | None]) -> DeliveryQueue:
-    queue = DeliveryQueue()
+def read_back(written: dict[bytes, bytes | None]) -> Outbox:
+    queue = Outbox()
     for key, value in written.items():
         _, _, delivery_id = orjson.loads(key)
         queue.restore(delivery_id, value)
@@ -55,7 +55,7 @@ def read_back(written: dict[bytes, bytes | None]) -> DeliveryQueue:
 
 
 def test_due_only_once_its_flush_is_committed() -> None:
-    queue = DeliveryQueue()
+    queue = Outbox()
     queue.add(make())
     assert queue.due(NOW) == []
     list(queue.take_changes())
@@ -236,7 +236,7 @@ def test_a_result_for_another_queues_copy_is_of_no_effect() -> None:
 
 
 def test_keys_and_values() -> None:
-    queue = DeliveryQueue()
+    queue = Outbox()
     delivery = make()
     queue.add(delivery)
 
@@ -264,7 +264,7 @@ def test_every_change_is_written() -> None:
 
 
 def test_what_is_read_back_is_due_at_once_and_in_order() -> None:
-    source = DeliveryQueue()
+    source = Outbox()
     for sequence in (2, 1):
         source.add(make("a", sequence))
     queue = read_back(dict(source.take_changes()))
@@ -279,7 +279,7 @@ def test_reading_a_later_value_back_replaces_the_earlier() -> None:
     queue.failed(delivery, "no", NOW + 60)
     ((_, later),) = queue.take_changes()
 
-    queue = DeliveryQueue()
+    queue = Outbox()
     queue.restore("a.1.ops", msgspec.json.encode(make()))
     queue.restore("a.1.ops", later)
 
@@ -328,7 +328,7 @@ class Queue(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.queue = DeliveryQueue()
+        self.queue = Outbox()
         self.now = NOW
         self.sequences: dict[str, int] = {}
         self.model: dict[str, Delivery] = {}

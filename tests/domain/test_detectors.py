@@ -90,7 +90,7 @@ def test_a_breach_is_always_above_the_level(
 ) -> None:
     hits, number = observation
 
-    verdict = Threshold(level, confidence).judge(seen(hits, number))
+    verdict = Threshold(level, confidence).evaluate(seen(hits, number))
 
     if verdict.breaching:
         assert hits / number > level
@@ -100,20 +100,20 @@ def test_a_breach_is_always_above_the_level(
 
 @given(attempts, levels, confidences)
 def test_no_hits_no_breach(number: int, level: float, confidence: float) -> None:
-    assert not Threshold(level, confidence).judge(seen(0, number)).breaching
+    assert not Threshold(level, confidence).evaluate(seen(0, number)).breaching
 
 
 def test_few_attempts_need_a_higher_rate() -> None:
     detector = Threshold(0.10, 0.95)
 
-    assert not detector.judge(seen(2, 10)).breaching  # 20 % of ten
-    assert detector.judge(seen(20, 100)).breaching  # 20 % of a hundred
-    assert detector.judge(seen(5, 10)).breaching  # half of ten
+    assert not detector.evaluate(seen(2, 10)).breaching  # 20 % of ten
+    assert detector.evaluate(seen(20, 100)).breaching  # 20 % of a hundred
+    assert detector.evaluate(seen(5, 10)).breaching  # half of ten
 
 
 def test_the_rate_of_nothing_is_nothing() -> None:
     assert seen(0, 0).rate == 0.0
-    assert not Threshold(0.10).judge(seen(0, 0)).breaching
+    assert not Threshold(0.10).evaluate(seen(0, 0)).breaching
 
 
 @given(
@@ -127,6 +127,8 @@ def test_with_fewer_than_the_least_hits_nothing_breaches(
 ) -> None:
     detector = Threshold(level, confidence)
     hits = detector.least_hits(least)
-    assert not detector.judge(Observation(least + more, min(hits - 1, least + more), {})).breaching
+    assert not detector.evaluate(
+        Observation(least + more, min(hits - 1, least + more), {})
+    ).breaching
     if hits <= least:
-        assert detector.judge(Observation(least, hits, {})).breaching
+        assert detector.evaluate(Observation(least, hits, {})).breaching

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from streams.domain.blocks import BLOCK_VERSION, Block, Counts
 from streams.domain.counts import Cell, StatusGroups
 from streams.domain.evaluation import CampaignWindows, History, ScopeHistory
+from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, Counts, PartialCounts
 from streams.domain.partition import CampaignPartition
 from streams.domain.rules import Rule, Scope
 from streams.domain.transitions import Transition
@@ -75,14 +75,14 @@ class Life:
         self.watch = replace(WATCH, rules=(rule,), windows=windows, idle_timeout=1e9)
         self.partition = CampaignPartition(0, self.watch, [0], 0.0)
         self.topic: dict[bytes, bytes | None] = {}
-        self.log: list[Block] = []
+        self.log: list[PartialCounts] = []
         self.found: list[Transition] = []
 
     def at(self, now: float, sends: dict[int, Counts], event_time: float | None = None) -> None:
         """Count sends by their window (s); event time is now, as of a topic with one partition."""
         parts = [window_counts(start, {"c": of_it}) for start, of_it in sends.items()]
         reached = int((now if event_time is None else event_time) * 1000)
-        block = Block(BLOCK_VERSION, {0: reached}, reached, parts)
+        block = PartialCounts(PARTIAL_COUNTS_VERSION, {0: reached}, reached, parts)
         self.partition.apply(block, len(self.log), now)
         self.log.append(block)
         self.found += self.partition.advance(now, len(self.log))

@@ -14,10 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streams.domain import sources
-from streams.domain.blocks import Dimensions
 from streams.domain.campaigns import Campaigns
-from streams.domain.sources import Intake, SourcePartition
-from streams.domain.tally import Tally
+from streams.domain.partial_counts import Dimensions
+from streams.domain.pre_aggregator import PreAggregator
+from streams.domain.sources import IngestLimits, SourcePartition
 from streams.domain.windows import WindowPolicy
 from tests.support.fuzzing import records as fuzzed
 from tests.support.mixture import CONTEXTS, DELIVERY_TYPES, MS, SPOILS, Mixture, send_event
@@ -31,17 +31,17 @@ WINDOWS = WindowPolicy(size=60, grace=7, retention=600)
 MAX_BYTES = 5_000
 
 
-def intake(windows: WindowPolicy = WINDOWS) -> Intake:
-    return Intake(windows, MAX_BYTES, 300_000)
+def ingest_limits(windows: WindowPolicy = WINDOWS) -> IngestLimits:
+    return IngestLimits(windows, MAX_BYTES, 300_000)
 
 
 def oracle(windows: WindowPolicy = WINDOWS) -> Oracle:
     return Oracle(windows.size, windows.grace, windows.retention, MAX_BYTES, 300)
 
 
-def tallied(tally: Tally) -> Counter[Key]:
+def tallied(pre_aggregator: PreAggregator) -> Counter[Key]:
     """What was counted, as it goes on its way."""
-    windows = (counts for block in tally.blocks().values() for counts in block.windows)
+    windows = (counts for block in pre_aggregator.blocks().values() for counts in block.windows)
     counts: Counter[Key] = Counter()
     for row, count in rows_of(windows).items():
         counts[row.campaign_id, row.start, row.dimensions] += count
@@ -50,27 +50,30 @@ def tallied(tally: Tally) -> Counter[Key]:
 
 def assert_same(batches: list[list[bytes | None]], windows: WindowPolicy = WINDOWS) -> None:
     """Count batches of one partition in both ways."""
-    partition, tally = SourcePartition(0, intake(windows), Campaigns(3)), Tally()
+    partition, pre_aggregator = (
+        SourcePartition(0, ingest_limits(windows), Campaigns(3)),
+        PreAggregator(),
+    )
     expected = oracle(windows)
     reasons: dict[tuple[int, int], str] = {}
     offset = 0
     for batch in batches:
-        for rejected in partition.count(batch, NOW, tally):
+        for rejected in partition.count(batch, NOW, pre_aggregator):
             reasons[0, offset + rejected.position] = rejected.reason.value
             assert rejected.detail
         for value in batch:
             expected.take(0, offset, value, NOW)
             offset += 1
     assert reasons == expected.refused
-    assert tally.skipped == expected.skipped
+    assert pre_aggregator.skipped == expected.skipped
     counts: Counter[Key] = Counter()
     for (campaign_id, start), events in expected.windows.items():
         for event in events:
             names = Dimensions(event.outcome, *event.dimensions, engagement=not event.is_send)
             counts[campaign_id, start, names] += 1
-    assert tallied(tally) == counts
-    assert tally.engagement == sum(n for key, n in counts.items() if key[2].engagement)
-    assert tally.counted == expected.total
+    assert tallied(pre_aggregator) == counts
+    assert pre_aggregator.engagement == sum(n for key, n in counts.items() if key[2].engagement)
+    assert pre_aggregator.counted == expected.total
     assert partition.event_time == expected.event_times.get(0, 0)
 
 
@@ -189,10 +192,13 @@ def test_values_on_the_edge(value: bytes) -> None:
 
 
 def fate(value: bytes | None) -> tuple[Counter[Key], list[str], Counter[str], Counter[str]]:
-    partition, tally = SourcePartition(0, Intake(WindowPolicy()), Campaigns(1)), Tally()
-    rejected = partition.count([value], NOW, tally)
+    partition, pre_aggregator = (
+        SourcePartition(0, IngestLimits(WindowPolicy()), Campaigns(1)),
+        PreAggregator(),
+    )
+    rejected = partition.count([value], NOW, pre_aggregator)
     reasons = [each.reason.value for each in rejected]
-    return tallied(tally), reasons, tally.skipped, tally.unknown_versions
+    return tallied(pre_aggregator), reasons, pre_aggregator.skipped, pre_aggregator.unknown_versions
 
 
 def surprised(_: bytes) -> None:
@@ -356,8 +362,11 @@ def deeper(frames: int, call: Callable[[], Any]) -> Any:
 def test_nesting_is_bounded_whatever_the_stack(frames: int) -> None:
     assert deeper(frames, lambda: fate(nested(500))) == fate(GOOD)
     for levels in (501, 900, 2_000, 50_000):
-        partition, tally = SourcePartition(0, Intake(WINDOWS), Campaigns(1)), Tally()
-        count = partial(partition.count, [nested(levels)], NOW, tally)
+        partition, pre_aggregator = (
+            SourcePartition(0, IngestLimits(WINDOWS), Campaigns(1)),
+            PreAggregator(),
+        )
+        count = partial(partition.count, [nested(levels)], NOW, pre_aggregator)
         (rejected,) = deeper(frames, count)
         assert rejected.reason == "not-json"
         assert "500" in rejected.detail
@@ -383,10 +392,13 @@ def test_a_wide_record_is_not_a_deep_one() -> None:
 def test_every_way_to_be_put_aside(number: int) -> None:
     reason, spoil = SPOILS[number]
     value = spoil(send_event("c", NOW, "SUCCESS", delivery_type="EMAIL"), NOW)
-    partition, tally = SourcePartition(0, Intake(WINDOWS), Campaigns(1)), Tally()
-    rejected = partition.count([GOOD, value, GOOD], NOW, tally)
+    partition, pre_aggregator = (
+        SourcePartition(0, IngestLimits(WINDOWS), Campaigns(1)),
+        PreAggregator(),
+    )
+    rejected = partition.count([GOOD, value, GOOD], NOW, pre_aggregator)
     assert [(each.position, each.reason.value) for each in rejected] == [(1, reason)]
-    assert tally.counted == 2
+    assert pre_aggregator.counted == 2
     assert partition.event_time == NOW
 
 
@@ -422,40 +434,42 @@ def test_what_has_expired_does_not_depend_on_the_batches(
 
 
 def test_event_time_does_not_pass_the_brokers() -> None:
-    partition, tally = SourcePartition(7, intake(), Campaigns(1)), Tally()
+    partition, pre_aggregator = SourcePartition(7, ingest_limits(), Campaigns(1)), PreAggregator()
     ahead = orjson.dumps(send_event("c", NOW + 200_000, "SUCCESS"))
-    assert partition.count([GOOD, ahead], NOW, tally) == []
-    assert tally.counted == 2
-    assert tally.event_times == {7: NOW}
-    assert tally.received_at == NOW
+    assert partition.count([GOOD, ahead], NOW, pre_aggregator) == []
+    assert pre_aggregator.counted == 2
+    assert pre_aggregator.event_times == {7: NOW}
+    assert pre_aggregator.received_at == NOW
 
 
 def test_versions_that_nobody_has_seen_are_counted_and_named() -> None:
     versions = ("3.1", "3.0", "4.0", "4.0", "30", None, "x" * 99)
     values = [orjson.dumps(send_event("c", NOW, "SUCCESS", version=v)) for v in versions]
-    tally = Tally()
-    assert SourcePartition(0, intake(), Campaigns(1)).count(values, NOW, tally) == []
-    assert tally.counted == len(versions)
-    assert tally.unknown_versions == {"4.0": 2, "30": 1, "None": 1, "x" * 32: 1}
+    pre_aggregator = PreAggregator()
+    assert (
+        SourcePartition(0, ingest_limits(), Campaigns(1)).count(values, NOW, pre_aggregator) == []
+    )
+    assert pre_aggregator.counted == len(versions)
+    assert pre_aggregator.unknown_versions == {"4.0": 2, "30": 1, "None": 1, "x" * 32: 1}
 
 
 def test_an_app_is_known_by_any_of_its_events() -> None:
     without = send_event("c", NOW, "SUCCESS")
     del without["application"]
     values = [orjson.dumps(each) for each in (without, send_event("c", NOW, "FAILURE"), without)]
-    tally = Tally()
-    SourcePartition(0, intake(), Campaigns(1)).count(values, NOW, tally)
-    (counts,) = tally.blocks()[0].windows
+    pre_aggregator = PreAggregator()
+    SourcePartition(0, ingest_limits(), Campaigns(1)).count(values, NOW, pre_aggregator)
+    (counts,) = pre_aggregator.blocks()[0].windows
     assert (counts.campaigns, counts.apps) == (["c"], ["a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6"])
 
 
 def test_names_have_a_bound_and_move_no_time() -> None:
-    partition = SourcePartition(0, Intake(WINDOWS, 100_000, 300_000), Campaigns(1))
-    tally = Tally()
+    partition = SourcePartition(0, IngestLimits(WINDOWS, 100_000, 300_000), Campaigns(1))
+    pre_aggregator = PreAggregator()
     long, too_long = (
         orjson.dumps(send_event("c" * length, time, "SUCCESS", treatment_id=None))
         for length, time in ((4_000, NOW), (4_100, NOW + 9))
     )
-    (rejected,) = partition.count([long, too_long, long], NOW, tally)
+    (rejected,) = partition.count([long, too_long, long], NOW, pre_aggregator)
     assert (rejected.position, rejected.reason) == (1, "too-large")
-    assert (tally.counted, partition.event_time) == (2, NOW)
+    assert (pre_aggregator.counted, partition.event_time) == (2, NOW)

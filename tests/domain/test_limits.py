@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.domain import cells as module
-from streams.domain.blocks import Counts, Dimensions
 from streams.domain.cells import Cells, cells_of
 from streams.domain.counts import OTHER
 from streams.domain.limits import DEFAULT_LIMITS, VENDOR_STATUSES, Limits
+from streams.domain.partial_counts import Counts, Dimensions
 from tests.support.partitions import rows_of, window_counts
 
 SMALL = Limits(campaigns=10, names=8, values=3)

@@ -12,12 +12,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from streams.domain import alert_records, transitions
-from streams.domain.blocks import BLOCK_VERSION, RECORD_BYTES, Block, Dimensions
 from streams.domain.counts import OTHER
-from streams.domain.detectors import Observation, Threshold, Verdict
+from streams.domain.detectors import Evaluation, Observation, Threshold
 from streams.domain.events import LONGEST_APP, LONGEST_NAMES
 from streams.domain.limits import Limits
-from streams.domain.partition import CampaignPartition, Watch
+from streams.domain.partial_counts import (
+    PARTIAL_COUNTS_VERSION,
+    RECORD_BYTES,
+    Dimensions,
+    PartialCounts,
+)
+from streams.domain.partition import CampaignPartition, PartitionSettings
 from streams.domain.rules import Rule
 from streams.domain.transitions import AlertData, Links, Span, Transition
 from streams.domain.windows import WindowPolicy
@@ -39,7 +44,7 @@ RULES = (
 )
 
 
-def watch(rules: tuple[Rule, ...] = RULES) -> Watch:
+def watch(rules: tuple[Rule, ...] = RULES) -> PartitionSettings:
     ids = itertools.count(1)
     windows = WindowPolicy(size=60, grace=30, retention=600)
     return replace(WATCH, windows=windows, rules=rules, new_id=lambda: f"alert-{next(ids)}")
@@ -50,7 +55,7 @@ def block(
     *parts: tuple[str, dict[str, int]],
     app_id: str | None = "app",
     names: tuple[str | None, str | None] = ("0", "EMAIL"),
-) -> Block:
+) -> PartialCounts:
     """Counts of campaigns in one window, at the moment of its start."""
     campaigns: dict[str, dict[Dimensions, int]] = {}
     for campaign_id, outcomes in parts:
@@ -59,10 +64,10 @@ def block(
         for dimensions, count in counts(outcomes, treatment, channel, channel).items():
             of_it[dimensions] = of_it.get(dimensions, 0) + count
     windows = [window_counts(start, campaigns, app_id)]
-    return Block(BLOCK_VERSION, {0: start * 1000}, start * 1000, windows)
+    return PartialCounts(PARTIAL_COUNTS_VERSION, {0: start * 1000}, start * 1000, windows)
 
 
-def timeless(block: Block) -> Block:
+def timeless(block: PartialCounts) -> PartialCounts:
     """Counts that move no event time: of producers whose clocks are ahead, or behind."""
     return msgspec.structs.replace(block, event_times={})
 
@@ -76,22 +81,24 @@ def kinds(decided: Iterable[Transition]) -> list[tuple[str, str, str]]:
 
 
 class Log:
-    """Gives blocks to a partition, and keeps them as the keyed topic does."""
+    """Gives blocks to a partition, and keeps them as the repartition topic does."""
 
-    def __init__(self, partition: CampaignPartition, feeders: Iterable[int] = (0,)) -> None:
+    def __init__(self, partition: CampaignPartition, inputs: Iterable[int] = (0,)) -> None:
         self.partition = partition
-        self.feeders = tuple(feeders)
-        self.blocks: list[Block] = []
+        self.inputs = tuple(inputs)
+        self.blocks: list[PartialCounts] = []
         self.topic: dict[bytes, bytes | None] = {}
 
-    def add(self, block: Block, now: float) -> None:
+    def add(self, block: PartialCounts, now: float) -> None:
         self.partition.apply(block, len(self.blocks), now)
         self.blocks.append(block)
 
-    def begin_anew(self, now: float = 0.0, what: Watch | None = None) -> CampaignPartition:
+    def begin_anew(
+        self, now: float = 0.0, what: PartitionSettings | None = None
+    ) -> CampaignPartition:
         """Write everything down, and read it back in another life; `what` changes the settings."""
         self.topic.update(self.partition.take_changes(now))
-        again = CampaignPartition(0, what or self.partition.watch, self.feeders, now)
+        again = CampaignPartition(0, what or self.partition.watch, self.inputs, now)
         for key, value in self.topic.items():
             again.restore(key, value)
         for offset in range(again.table.restored() or 0, len(self.blocks)):
@@ -132,7 +139,7 @@ def test_a_rule_without_a_least_number_of_attempts() -> None:
     log = Log(CampaignPartition(0, watch((rule,)), [0], 0.0))
     log.add(block(0, ("c", {"THROTTLED": 9})), 0.0)
     assert said(log.partition, 0.0) == [("c", "one app", "firing")]
-    log.partition.table.clock.hear(0, 90_000, 1.0)
+    log.partition.table.clock.observe(0, 90_000, 1.0)
     log.partition.advance(1.0, 1)
     log.add(block(60, ("d", {"THROTTLED": 9}), app_id="other"), 2.0)
     log.add(block(0, ("c", {"SUCCESS": 1})), 2.0)
@@ -161,7 +168,7 @@ def test_two_rules_may_be_undecided_about_different_windows() -> None:
     partition.apply(block(0, ("c", {"FAILURE": 1, "SUCCESS": 8, "HOLDOUT": 50})), 0, 0.0)
     partition.apply(block(60, ("c", {"THROTTLED": 4})), 1, 60.0)
     assert said(partition, 60.0) == []
-    partition.table.clock.hear(0, 95_000, 61.0)
+    partition.table.clock.observe(0, 95_000, 61.0)
     partition.advance(61.0, 2)
     assert partition.table.open_starts() == [60]
     assert said(partition, 62.0) == []
@@ -176,7 +183,7 @@ def test_figures_are_kept_when_the_app_is_forgotten_with_a_window() -> None:
     assert said(log.partition, 60.0) == [("c", "one app", "firing")]
     log.begin_anew(60.0)
     log.add(block(60, ("c", {"THROTTLED": 60}), app_id=None), 61.0)
-    log.partition.table.clock.hear(0, 95_000, 61.0)
+    log.partition.table.clock.observe(0, 95_000, 61.0)
     log.partition.advance(61.0, len(log.blocks))
     log.partition.evaluate(61.0)
     (alert,) = log.begin_anew(62.0).alerts.live()
@@ -209,7 +216,7 @@ def test_a_restart_alone_decides_nothing() -> None:
 def test_counts_of_a_window_that_closes_just_then_are_decided_on() -> None:
     partition = CampaignPartition(0, watch(RULES[:1]), [0], 0.0)
     partition.apply(block(0, ("c", {"FAILURE": 60})), 0, 0.0)
-    partition.table.clock.hear(0, 90_000, 1.0)
+    partition.table.clock.observe(0, 90_000, 1.0)
     assert kinds(partition.advance(1.0, 1)) == [("c", "failing", "firing")]
     assert partition.table.open_starts() == []
 
@@ -236,7 +243,7 @@ def test_what_is_handed_over_has_the_newest_figures_whatever_the_settings_then()
     log.add(block(0, ("c", {"SUCCESS": 60})), 1.0)
     log.add(block(70), 70.0)
     log.partition.advance(70.0, len(log.blocks))
-    log.partition.hand_over()
+    log.partition.prepare_handover()
     (alert,) = log.begin_anew(
         70.0, replace(watch(()), windows=WindowPolicy(60, 0, 600))
     ).alerts.live()
@@ -307,9 +314,11 @@ def test_whatever_is_named_an_alert_fits_into_its_records(letter: str) -> None:
     partition = CampaignPartition(0, watch(rules), [0], 0.0)
     campaigns = {name: counts(outcomes, name, name, None)}
     columns = window_counts(600, campaigns, letter * LONGEST_APP)
-    partition.apply(Block(BLOCK_VERSION, {0: 600_000}, 600_000, [columns]), 0, 600.0)
+    partition.apply(
+        PartialCounts(PARTIAL_COUNTS_VERSION, {0: 600_000}, 600_000, [columns]), 0, 600.0
+    )
     (transition,) = partition.evaluate(600.0)
-    partition.hand_over()
+    partition.prepare_handover()
     counted = transition.data.evidence.counts
     assert sum(counted.values()) == transition.data.evidence.attempts
     assert counted["FAILURE"] == 20_000
@@ -323,7 +332,7 @@ def test_whatever_is_named_an_alert_fits_into_its_records(letter: str) -> None:
 
 def pass_time(partition: CampaignPartition, event_time: int) -> None:
     """Let event time go on to `event_time` (s), without counts."""
-    partition.table.clock.hear(0, event_time * 1000, event_time)
+    partition.table.clock.observe(0, event_time * 1000, event_time)
     partition.advance(event_time, 0)
 
 
@@ -352,7 +361,7 @@ def test_hits_of_before_count_after_no_window_was_open() -> None:
 def test_hits_count_that_were_evaluated_when_no_window_was_open() -> None:
     partition = CampaignPartition(0, watch(RULES[:1]), [0], 0.0)
     partition.apply(block(0, ("c", {"FAILURE": 8})), 0, 0.0)
-    partition.table.clock.hear(0, 90_000, 90.0)
+    partition.table.clock.observe(0, 90_000, 90.0)
     partition.table.advance(90.0, 1)
     assert said(partition, 90.0) == []
     partition.apply(block(60, ("c", {"SUCCESS": 2})), 1, 91.0)
@@ -404,7 +413,12 @@ def test_an_alert_over_any_number_of_open_windows_has_a_bounded_record(
     short = replace(watch(RULES[:1]), windows=WindowPolicy(1, 86_400, 86_400))
     log = Log(CampaignPartition(0, short, [0], 0.0))
     sends = {"c": counts({"FAILURE": 12})}
-    log.add(Block(BLOCK_VERSION, {0: 0}, 0, [window_counts(at, sends) for at in range(30)]), 0.0)
+    log.add(
+        PartialCounts(
+            PARTIAL_COUNTS_VERSION, {0: 0}, 0, [window_counts(at, sends) for at in range(30)]
+        ),
+        0.0,
+    )
     (raised,) = log.partition.evaluate(0.0)
     for _ in range(2):
         again = log.begin_anew(1.0)
@@ -433,10 +447,10 @@ def test_a_window_that_is_open_again_raises_no_second_alert() -> None:
 class Poisoned(Threshold):
     """A detector that one number of hits is too much for."""
 
-    def judge(self, seen: Observation) -> Verdict:
+    def evaluate(self, seen: Observation) -> Evaluation:
         if seen.hits == 13:
             raise OverflowError("13")
-        return super().judge(seen)
+        return super().evaluate(seen)
 
 
 def test_a_campaign_that_cannot_be_evaluated_stops_no_other_one() -> None:
@@ -462,7 +476,9 @@ def test_a_channel_that_fails_beside_a_healthy_one() -> None:
         **counts({"FAILURE": 100}, None, None, "SMS"),
         **counts({"SUCCESS": 2000}, None, None, "EMAIL"),
     }
-    partition.apply(Block(BLOCK_VERSION, {0: 0}, 0, [window_counts(0, {"c": sends})]), 0, 0.0)
+    partition.apply(
+        PartialCounts(PARTIAL_COUNTS_VERSION, {0: 0}, 0, [window_counts(0, {"c": sends})]), 0, 0.0
+    )
     (raised,) = partition.evaluate(0.0)
     assert (raised.data.channel_type, raised.data.evidence.hits) == ("SMS", 100)
 
@@ -497,7 +513,7 @@ steps = st.lists(
 class Attentive(CampaignPartition):
     """Holds all rules against every campaign of which there is anything new."""
 
-    def apply(self, block: Block, offset: int, now: float) -> None:
+    def apply(self, block: PartialCounts, offset: int, now: float) -> None:
         super().apply(block, offset, now)
         self._touched = _touched(block, self.table.open_starts())
 
@@ -505,7 +521,7 @@ class Attentive(CampaignPartition):
         return super()._take_suspects(open_starts) | self._touched
 
 
-def _touched(block: Block, open_starts: Iterable[int]) -> set[str]:
+def _touched(block: PartialCounts, open_starts: Iterable[int]) -> set[str]:
     starts = set(open_starts)
     return {name for each in block.windows if each.start in starts for name in each.campaigns}
 
@@ -538,7 +554,7 @@ def test_looking_only_where_minds_can_change_misses_nothing(
         counted = timeless(block(start, *campaigns, app_id=app_id))
         for each in (partition, attentive):
             each.apply(counted, 0, now)
-            each.table.clock.hear(0, now * 1000 if back >= 0 else 0, now)
+            each.table.clock.observe(0, now * 1000 if back >= 0 else 0, now)
             each.table.advance(now, 0)
         assert sorted(said(partition, now)) == sorted(said(attentive, now))
 
@@ -549,7 +565,7 @@ class Restless(Log):
     With `at_once`, rules are evaluated for no more campaigns than that in one step.
     """
 
-    def __init__(self, watch: Watch, at_once: int | None = None) -> None:
+    def __init__(self, watch: PartitionSettings, at_once: int | None = None) -> None:
         super().__init__(CampaignPartition(0, watch, FEEDERS, 0.0), FEEDERS)
         self.at_once = at_once
 
@@ -613,7 +629,7 @@ class Twins(RuleBasedStateMachine):
         parts=parts,
         app=st.sampled_from(("app", "other", None)),
         names=st.sampled_from((("0", "EMAIL"), ("1", "EMAIL"), ("0", "SMS"), (None, None))),
-        feeders=st.sampled_from((FEEDERS, FEEDERS, (0,), (1,), ())),
+        inputs=st.sampled_from((FEEDERS, FEEDERS, (0,), (1,), ())),
     )
     def add(  # noqa: PLR0913, PLR0917 - what a block holds
         self,
@@ -622,14 +638,14 @@ class Twins(RuleBasedStateMachine):
         parts: list[tuple[str, dict[str, int]]],
         app: str | None,
         names: tuple[str | None, str | None],
-        feeders: tuple[int, ...],
+        inputs: tuple[int, ...],
     ) -> None:
         """Blocks may be early, late, and of a worker that has the first, shorter windows."""
         self.now += pause
         start = max(0, int(self.now) - int(self.now) % 60 - back * 60)
         new = block(start, *parts, app_id=app, names=names)
         new.event_times.clear()
-        new.event_times.update(dict.fromkeys(feeders, int(self.now) * 1000))
+        new.event_times.update(dict.fromkeys(inputs, int(self.now) * 1000))
         for twin in self.twins:
             twin.add(new, self.now)
 
@@ -669,7 +685,7 @@ class Twins(RuleBasedStateMachine):
         windows = replace(policy, size=self.size)
         self.watch = replace(self.watch, windows=windows, rules=PATIENT[:rules], limits=limits)
         for twin in self.twins:
-            twin.partition.hand_over()
+            twin.partition.prepare_handover()
             twin.begin_anew(self.now, self.watch)
 
     @invariant()

@@ -1,7 +1,7 @@
 """What the API asks of the domain."""
 
 from streams.domain.counts import StatusGroups, summary_of
-from streams.domain.deliveries import Delivery, DeliveryQueue
+from streams.domain.deliveries import Delivery, Outbox
 from tests.support.partitions import all_cells, counts, holder
 
 
@@ -32,7 +32,7 @@ def test_a_summary_of_counts_leaves_the_suppressed_out_of_attempts() -> None:
 
 
 def test_one_delivery() -> None:
-    queue = DeliveryQueue()
+    queue = Outbox()
     delivery = Delivery("d", "w", "ops", "c", "a", 1, "{}", 0.0, 0.0)
     queue.add(delivery)
     assert queue.get("d") is delivery

@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.domain.blocks import Dimensions, WindowCounts
 from streams.domain.counts import OTHER
+from streams.domain.partial_counts import Dimensions, WindowCounts
 from streams.domain.roster import Roster
 from tests.support.partitions import rows_of, window_counts
 

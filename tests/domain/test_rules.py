@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.domain.blocks import Dimensions
 from streams.domain.counts import Cell, StatusGroups
 from streams.domain.detectors import Observation, Threshold
+from streams.domain.partial_counts import Dimensions
 from streams.domain.rules import Rule, Scope, ScopeKind
 
 GROUPS = StatusGroups.of()

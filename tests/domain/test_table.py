@@ -11,14 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from streams.domain import pages
+from streams.domain import buckets
 from streams.domain import table as under_test
-from streams.domain.blocks import BLOCK_VERSION, RECORD_BYTES, Block, Dimensions, WindowCounts
-from streams.domain.clock import EventClock
+from streams.domain.buckets import BucketRecord
 from streams.domain.counts import OTHER, Cell
 from streams.domain.limits import DEFAULT_LIMITS, Limits
-from streams.domain.pages import PageRecord
-from streams.domain.table import CLOCK_KEY, QUIET_S, WindowTable, page_key
+from streams.domain.partial_counts import (
+    PARTIAL_COUNTS_VERSION,
+    RECORD_BYTES,
+    Dimensions,
+    PartialCounts,
+    WindowCounts,
+)
+from streams.domain.table import CHECKPOINT_KEY, QUIET_S, WindowTable, bucket_key
+from streams.domain.watermark import Watermark
 from streams.domain.windows import WindowPolicy
 from streams.errors import FormatError
 from tests.support.partitions import all_cells, window_counts
@@ -32,7 +38,7 @@ OPENED = Dimensions("opened_notification", None, None, None, engagement=True)
 def table_of(
     policy: WindowPolicy = POLICY, now: float = 0.0, limits: Limits = DEFAULT_LIMITS
 ) -> WindowTable:
-    return WindowTable(policy, EventClock([0], 60.0, now), limits)
+    return WindowTable(policy, Watermark([0], 60.0, now), limits)
 
 
 def counts(start: int, sends: int, *campaigns: str, opened: int = 0) -> WindowCounts:
@@ -41,7 +47,7 @@ def counts(start: int, sends: int, *campaigns: str, opened: int = 0) -> WindowCo
 
 
 def move_to(table: WindowTable, event_time: int, offset: int = 0) -> None:
-    table.clock.hear(0, event_time, 0.0)
+    table.clock.observe(0, event_time, 0.0)
     table.advance(0.0, offset)
 
 
@@ -76,14 +82,14 @@ def test_events_for_a_window_that_has_expired_leave_nothing() -> None:
 def test_a_window_is_written_once_when_it_is_closed_and_quiet() -> None:
     table = table_of()
     table.add(counts(0, 2, "a", "b"), 7, 0.0)
-    assert list(dict(table.take_changes(100.0))) == [CLOCK_KEY], "it is open, and in the log"
+    assert list(dict(table.take_changes(100.0))) == [CHECKPOINT_KEY], "it is open, and in the log"
     move_to(table, 15_000, 8)
-    assert list(dict(table.take_changes(QUIET_S / 2))) == [CLOCK_KEY], "late events may follow"
-    assert list(dict(table.take_changes(QUIET_S))) == [page_key(0, 0), CLOCK_KEY]
+    assert list(dict(table.take_changes(QUIET_S / 2))) == [CHECKPOINT_KEY], "late events may follow"
+    assert list(dict(table.take_changes(QUIET_S))) == [bucket_key(0, 0), CHECKPOINT_KEY]
     assert dict(table.take_changes(100.0)) == {}
     table.add(counts(0, 1, "a"), 9, 200.0)
-    assert list(dict(table.take_changes(200.0))) == [CLOCK_KEY]
-    assert list(dict(table.take_changes(300.0))) == [page_key(0, 0), CLOCK_KEY]
+    assert list(dict(table.take_changes(200.0))) == [CHECKPOINT_KEY]
+    assert list(dict(table.take_changes(300.0))) == [bucket_key(0, 0), CHECKPOINT_KEY]
 
 
 def test_a_correction_writes_its_own_page_only() -> None:
@@ -111,7 +117,7 @@ def test_many_campaigns_are_settled_in_several_flushes(monkeypatch: pytest.Monke
     for _ in range(3):
         changes = dict(life.table.take_changes(life.now))
         life.topic.update(changes)
-        windows.append([orjson.loads(key)[1] for key in changes if key != CLOCK_KEY])
+        windows.append([orjson.loads(key)[1] for key in changes if key != CHECKPOINT_KEY])
         life.begin_anew()
         assert len(life.table) == 8
         life.now += 100.0
@@ -138,7 +144,7 @@ def test_a_page_is_as_many_records_as_its_names_need() -> None:
     life.add(whole)
     life.now = 100.0
     life.write()
-    pages_written = {key: value for key, value in life.topic.items() if key != CLOCK_KEY}
+    pages_written = {key: value for key, value in life.topic.items() if key != CHECKPOINT_KEY}
     assert len(pages_written) > 3
     assert max(len(value or b"") for value in pages_written.values()) <= RECORD_BYTES
     life.begin_anew()
@@ -205,15 +211,15 @@ def test_a_page_that_needs_fewer_records_leaves_null_behind(
     life = Life()
     life.add(counts(0, 1, *"abcdef"))
     life.move_to(16_000)
-    monkeypatch.setattr(pages, "PAGE_RECORD_BYTES", 40)
+    monkeypatch.setattr(buckets, "BUCKET_RECORD_BYTES", 40)
     life.now = 100.0
     life.write()
-    assert page_key(0, 0, 1) in life.topic
-    monkeypatch.setattr(pages, "PAGE_RECORD_BYTES", 4000)
+    assert bucket_key(0, 0, 1) in life.topic
+    monkeypatch.setattr(buckets, "BUCKET_RECORD_BYTES", 4000)
     life.add(counts(0, 1, *"abcdef"))
     life.now = 200.0
     life.write()
-    assert {key for key, value in life.topic.items() if value} == {page_key(0, 0), CLOCK_KEY}
+    assert {key for key, value in life.topic.items() if value} == {bucket_key(0, 0), CHECKPOINT_KEY}
     life.begin_anew()
     assert {cell.sends[SUCCESS] for _, cell in all_cells(life.table, 0)} == {2}
 
@@ -223,11 +229,11 @@ def test_the_clocks_record_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     table = table_of()
     for start in (0, 10, 20):
         table.add(counts(start, 1, "a"), 0, 0.0)
-    assert list(dict(table.take_changes(0.0))) == [CLOCK_KEY]
+    assert list(dict(table.take_changes(0.0))) == [CHECKPOINT_KEY]
     table.add(counts(30, 1, "a"), 0, 0.0)
     changes = dict(table.take_changes(0.0))
     assert len(changes) == 5
-    assert orjson.loads(changes[CLOCK_KEY] or b"")["unsettled"] == {}
+    assert orjson.loads(changes[CHECKPOINT_KEY] or b"")["unsettled"] == {}
 
 
 def test_open_windows_are_settled_too_when_much_would_be_replayed(
@@ -237,9 +243,9 @@ def test_open_windows_are_settled_too_when_much_would_be_replayed(
     table = table_of()
     for offset in range(10):
         table.add(counts(0, 1, "a"), offset, 0.0)
-        assert list(dict(table.take_changes(0.0))) == [CLOCK_KEY]
+        assert list(dict(table.take_changes(0.0))) == [CHECKPOINT_KEY]
     table.add(counts(10, 1, "a"), 10, 0.0)
-    assert list(dict(table.take_changes(0.0))) == [page_key(0, 0), CLOCK_KEY]
+    assert list(dict(table.take_changes(0.0))) == [bucket_key(0, 0), CHECKPOINT_KEY]
     assert table.is_open(0)
     table.add(counts(0, 1, "a"), 11, 0.0)
     assert table.cell("a", 0) == Cell("app", {SUCCESS: 11}, {})
@@ -249,7 +255,7 @@ def test_what_expires_leaves_null_behind_and_nothing_in_memory() -> None:
     table = table_of()
     table.add(counts(0, 2, "a", "b"), 0, 0.0)
     move_to(table, 20_000)
-    assert page_key(0, 0) in dict(table.take_changes(100.0))
+    assert bucket_key(0, 0) in dict(table.take_changes(100.0))
     table.add(counts(50, 1, "a"), 1, 100.0)
     move_to(table, 54_999)
     assert table.starts() == [0, 50]
@@ -257,8 +263,8 @@ def test_what_expires_leaves_null_behind_and_nothing_in_memory() -> None:
     assert table.starts() == [50]
     assert (table.knows("b"), len(table)) == (False, 1)
     changes = dict(table.take_changes(100.0))
-    assert changes.pop(CLOCK_KEY)
-    assert changes == {page_key(0, 0): None}
+    assert changes.pop(CHECKPOINT_KEY)
+    assert changes == {bucket_key(0, 0): None}
     assert dict(table.take_changes(100.0)) == {}
 
 
@@ -276,7 +282,7 @@ def test_what_others_wrote_is_not_guessed_at(change: dict[str, Any], said: str) 
     ((_, clock),) = table.take_changes(0.0)
     again = table_of()
     with pytest.raises(FormatError, match=said):
-        again.restore_clock(orjson.dumps({**orjson.loads(clock or b""), **change}))
+        again.restore_checkpoint(orjson.dumps({**orjson.loads(clock or b""), **change}))
 
 
 def test_a_window_that_lacks_a_page_is_not_guessed_at() -> None:
@@ -288,9 +294,9 @@ def test_a_window_that_lacks_a_page_is_not_guessed_at() -> None:
     for key, value in written.items():
         match orjson.loads(key):
             case ["page", start, number] if number != 1:
-                again.restore_page(start, PageRecord(number), value)
+                again.restore_bucket(start, BucketRecord(number), value)
             case ["clock"]:
-                again.restore_clock(value or b"")
+                again.restore_checkpoint(value or b"")
     with pytest.raises(FormatError, match=r"1970-01-01T00:00:00Z.*not page 1"):
         again.restored()
 
@@ -300,7 +306,7 @@ def test_windows_without_their_clock_are_not_guessed_at() -> None:
     table.add(counts(0, 2, "a"), 0, 0.0)
     move_to(table, 15_000)
     again = table_of()
-    again.restore_page(0, PageRecord(0), dict(table.take_changes(100.0))[page_key(0, 0)])
+    again.restore_bucket(0, BucketRecord(0), dict(table.take_changes(100.0))[bucket_key(0, 0)])
     with pytest.raises(FormatError, match="not the record of the clock"):
         again.restored()
 
@@ -310,20 +316,20 @@ class Life:
     """A table, and all that it had written and was given before."""
 
     table: WindowTable = field(default_factory=table_of)
-    log: list[Block] = field(default_factory=list)
+    log: list[PartialCounts] = field(default_factory=list)
     topic: dict[bytes, bytes | None] = field(default_factory=dict)
     now: float = 0.0
     limits: Limits = DEFAULT_LIMITS
 
     def add(self, *windows: WindowCounts) -> list[bool]:
         offset = len(self.log)
-        self.log.append(Block(BLOCK_VERSION, {}, 0, list(windows)))
+        self.log.append(PartialCounts(PARTIAL_COUNTS_VERSION, {}, 0, list(windows)))
         for each in windows:
             self.table.add(each, offset, self.now)
         return [each.start in self.table.open_starts() for each in windows]
 
     def move_to(self, event_time: int) -> None:
-        self.table.clock.hear(0, event_time, self.now)
+        self.table.clock.observe(0, event_time, self.now)
         self.table.advance(self.now, len(self.log))
 
     def write(self) -> None:
@@ -336,9 +342,9 @@ class Life:
             parts: list[Any] = orjson.loads(key)
             if parts == ["clock"]:
                 assert value is not None
-                table.restore_clock(value)
+                table.restore_checkpoint(value)
             else:
-                table.restore_page(parts[1], PageRecord(*parts[2:]), value)
+                table.restore_bucket(parts[1], BucketRecord(*parts[2:]), value)
         begin = table.restored()
         for offset in range(len(self.log) if begin is None else begin, len(self.log)):
             table.replay(self.log[offset], offset, self.now)
@@ -364,9 +370,9 @@ def test_windows_become_longer_ones_where_they_fit() -> None:
         assert life.table.cell("b", 20) == Cell("app", {SUCCESS: 1}, {})
         life.write()
     assert {key for key, value in life.topic.items() if value is not None} == {
-        CLOCK_KEY,
-        page_key(0, 0),
-        page_key(20, 0),
+        CHECKPOINT_KEY,
+        bucket_key(0, 0),
+        bucket_key(20, 0),
     }
     # What was on its way when the windows became longer.
     life.add(counts(30, 8, "a"))
@@ -382,7 +388,7 @@ def test_windows_that_become_longer_may_expire_at_once() -> None:
     life.move_to(25_000)
     life.now = 10.0
     life.write()
-    assert page_key(0, 0) in life.topic
+    assert bucket_key(0, 0) in life.topic
     life.add(counts(40, 1, "a"))
     life.move_to(45_000)
     life.write()
@@ -390,7 +396,7 @@ def test_windows_that_become_longer_may_expire_at_once() -> None:
         life.begin_anew(WindowPolicy(size=20, grace=5, retention=10))
         assert life.table.starts() == [40]
         life.write()
-    assert life.topic[page_key(0, 0)] is None
+    assert life.topic[bucket_key(0, 0)] is None
 
 
 def test_the_app_of_the_newest_window_is_that_of_a_longer_one() -> None:
@@ -404,7 +410,7 @@ def test_the_app_of_the_newest_window_is_that_of_a_longer_one() -> None:
     life.now = 20.0
     life.write()
     # As the topic is after compaction: what was written last comes last.
-    life.topic[page_key(0, 0)] = life.topic.pop(page_key(0, 0))
+    life.topic[bucket_key(0, 0)] = life.topic.pop(bucket_key(0, 0))
     life.begin_anew(replace(POLICY, size=20))
     assert life.table.cell("a", 0) == Cell("new", {SUCCESS: 3}, {}, 1)
 
@@ -455,7 +461,7 @@ def test_what_a_shorter_retention_lets_expire_stays_away() -> None:
 
 
 def test_event_time_that_goes_on_without_a_silent_feeder_does_not_go_back() -> None:
-    life = Life(WindowTable(POLICY, EventClock([0, 1], 60.0, 0.0)))
+    life = Life(WindowTable(POLICY, Watermark([0, 1], 60.0, 0.0)))
     life.now = 50.0
     life.add(counts(20, 2, "a"))
     life.move_to(30_000)
@@ -593,8 +599,8 @@ def _cells(table: WindowTable) -> Iterable[tuple[tuple[str, int], Cell]]:
 def small_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where lives are lived at random, pages are small and the log is short."""
     if request.cls is not None:
-        monkeypatch.setattr(pages, "CAMPAIGNS_A_PAGE", 3)
-        monkeypatch.setattr(pages, "PAGE_RECORD_BYTES", 60)
+        monkeypatch.setattr(buckets, "CAMPAIGNS_PER_BUCKET", 3)
+        monkeypatch.setattr(buckets, "BUCKET_RECORD_BYTES", 60)
         monkeypatch.setattr(under_test, "LONGEST_TAIL", 60)
 
 

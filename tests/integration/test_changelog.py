@@ -1,4 +1,5 @@
-"""A send to the state topic that fails for good: nothing is committed past it, nothing is lost."""
+"""A send to the changelog topic that fails for good: nothing is committed past it, nothing is
+lost."""
 
 import re
 import time
@@ -44,22 +45,24 @@ async def limit_records(address: str, topic: str, size: int) -> None:
 async def committed(address: str, settings: Settings) -> list[dict[int, int]]:
     """How far the group says that it has read."""
     group, topics = settings["kafka"]["group_id"], settings["topics"]
-    return [await committed_offsets(address, group, topics[t]) for t in ("source", "keyed")]
+    return [await committed_offsets(address, group, topics[t]) for t in ("source", "repartition")]
 
 
 async def visible(address: str, settings: Settings) -> list[Any]:
     """Everything that others can see of the worker's work."""
-    names = [settings["topics"][role] for role in ("keyed", "state", "alerts", "dead_letter")]
+    names = [
+        settings["topics"][role] for role in ("repartition", "changelog", "alerts", "dead_letter")
+    ]
     return [[(r.partition, r.offset) for r in await read_topic(address, name)] for name in names]
 
 
-def in_vain(worker: WorkerProcess) -> dict[str, int]:
+def attempts_without_commit(worker: WorkerProcess) -> dict[str, int]:
     """For each task that was lost, how often in a row before it had written anything."""
     found: dict[str, int] = {}
     for line in LOST.findall(worker.log):
         fields = dict(re.findall(r"(\w+)=('[^']*'|\"[^\"]*\"|\S+)", line))
         assert "MessageSizeTooLarge" in fields["error"], line
-        found[fields["task"]] = int(fields["in_vain"])
+        found[fields["task"]] = int(fields["attempts_without_commit"])
     return found
 
 
@@ -74,14 +77,17 @@ async def test_state_topic_that_refuses_every_record(
         await limit_records(kafka.address, state, TOO_SMALL)
 
         async def all_have_failed() -> bool:
-            return len(in_vain(worker)) == 4 and min(in_vain(worker).values()) >= 1
+            return (
+                len(attempts_without_commit(worker)) == 4
+                and min(attempts_without_commit(worker).values()) >= 1
+            )
 
         await until(all_have_failed)
         before = await committed(kafka.address, settings), await visible(kafka.address, settings)
         await load.reaches(2_000)
 
         async def all_have_failed_again() -> bool:
-            return min(in_vain(worker).values()) >= 3
+            return min(attempts_without_commit(worker).values()) >= 3
 
         await until(all_have_failed_again)
         after = await committed(kafka.address, settings), await visible(kafka.address, settings)
@@ -101,13 +107,13 @@ async def test_dead_letters_wait_for_the_state(
     mixture = Mixture(5_000, until=int(time.time() * 1000), seed=13)
     await create_topic(kafka.address, topics["source"], mixture.partitions)
     worker = await new_worker(settings).ready()
-    await limit_records(kafka.address, topics["state"], TOO_SMALL)
+    await limit_records(kafka.address, topics["changelog"], TOO_SMALL)
     before = await visible(kafka.address, settings)
     async with Sender(kafka.address, topics["source"]) as sender:
         await sender.send(mixture.records())
 
     async def some_have_failed() -> bool:
-        return max(in_vain(worker).values(), default=0) >= 2
+        return max(attempts_without_commit(worker).values(), default=0) >= 2
 
     await until(some_have_failed)
     # The offsets at which tasks begin are written at once, and are all there is.
@@ -116,7 +122,7 @@ async def test_dead_letters_wait_for_the_state(
     assert await visible(kafka.address, settings) == before
     # Told to stop it does so, and its next life has all of it to do.
     assert worker.stop() == 0
-    await limit_records(kafka.address, topics["state"], 1_000_000)
+    await limit_records(kafka.address, topics["changelog"], 1_000_000)
     worker.start()
     await worker.ready()
     await assert_exact(kafka.address, settings, worker)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.conftest import NewWorker
 from tests.support.brokers import KafkaBroker, RunningBroker
-from tests.support.comparing import counted, put_aside
+from tests.support.comparing import counted, dead_letter
 from tests.support.mixture import SourceRecord, send_event
 from tests.support.topics import Sender, create_topic
 from tests.support.waiting import PATIENCE_S
@@ -55,7 +55,7 @@ async def test_a_worker_whose_clock_is_wrong(  # noqa: PLR0913, PLR0917 - fixtur
         await sender.send(record() for _ in range(99))
         await sender.send([record(600.0), record()])
         await counted(worker, 200)
-        (dead,) = await put_aside(kafka.address, settings, 1)
+        (dead,) = await dead_letter(kafka.address, settings, 1)
         assert dict(dead.headers)["reason"] == b"impossible-time"
         # Where nothing comes any more, windows are closed by the broker's time too.
         deadline = time.monotonic() + PATIENCE_S

@@ -20,7 +20,7 @@ from tests.support.comparing import (
     assert_put_aside,
     count_topic,
     counted,
-    put_aside,
+    dead_letter,
 )
 from tests.support.mixture import Mixture, SourceRecord, send_event
 from tests.support.topics import Sender, create_topic
@@ -149,7 +149,7 @@ async def check_isolated(
             await sender.send([send("c") for _ in range(50)])
             await worker.ready()
             await counted(worker, 100 * round_)
-            dead = await put_aside(broker.address, settings, round_)
+            dead = await dead_letter(broker.address, settings, round_)
             assert worker.stop() == 0
             worker.start()
         await worker.ready()

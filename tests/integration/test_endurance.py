@@ -88,7 +88,7 @@ def resident(pid: int) -> float:
 
 
 async def sample(worker: WorkerProcess, address: str, settings: Settings, share: float) -> Sample:
-    """Look at a worker: memory (MiB), cells, and what is live on the state topic."""
+    """Look at a worker: memory (MiB), cells, and what is live on the changelog topic."""
     metrics = await worker.metrics()
     cells = sum(v for k, v in metrics.items() if k.startswith("campaign_streams_window_cells"))
     records = await read_topic(address, settings["topics"]["state"])

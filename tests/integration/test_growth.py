@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.structs import TopicPartition
 
-from streams.domain.blocks import BLOCK_VERSION
+from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION
 from streams.domain.table import FORMAT
 from tests.integration.conftest import NewWorker
 from tests.integration.test_faults import assert_exact, progress
@@ -122,8 +122,10 @@ async def written(address: str, settings: Settings) -> tuple[Any, ...]:
     """All that a worker writes, and how far it says that it has read."""
     topics = settings["topics"]
     group = settings["kafka"]["group_id"]
-    offsets = [await committed_offsets(address, group, topics[t]) for t in ("source", "keyed")]
-    names = (topics[role] for role in ("keyed", "state", "alerts", "dead_letter"))
+    offsets = [
+        await committed_offsets(address, group, topics[t]) for t in ("source", "repartition")
+    ]
+    names = (topics[role] for role in ("repartition", "changelog", "alerts", "dead_letter"))
     records = [await read_topic(address, name, committed=False) for name in names]
     return offsets, [[(r.partition, r.offset, r.value) for r in each] for each in records]
 
@@ -208,7 +210,7 @@ async def test_longer_windows_are_made_of_those_that_are_there(
     await send(kafka.address, settings, *mixture.records(), *failures(3))
 
     async def has_settled_pages() -> bool:
-        keys = {record.key for record in await read_topic(kafka.address, topics["state"])}
+        keys = {record.key for record in await read_topic(kafka.address, topics["changelog"])}
         return any(orjson.loads(key or b"")[0] == "page" for key in keys)
 
     async def fires() -> bool:
@@ -245,7 +247,7 @@ async def test_longer_windows_are_made_of_those_that_are_there(
     assert [r.value for r in now_told] == [r.value for r in told], "nothing new has happened"
     shorter = new_worker(settings, "shorter")
     assert await ended(shorter) == 1
-    assert "windows.size: 60 s, but the state topic has windows of 300 s" in last_line(shorter)
+    assert "windows.size: 60 s, but the changelog topic has windows of 300 s" in last_line(shorter)
 
 
 async def alerts_of(worker: WorkerProcess, state: str) -> list[Any]:
@@ -265,7 +267,7 @@ async def test_windows_that_cannot_be_made_of_others_are_refused(
     before = await written(kafka.address, settings)
     other = new_worker({**settings, "windows": {"size": 45}}, "other")
     assert await ended(other) == 1
-    assert "windows.size: 45 s, but the state topic has windows of 60 s" in last_line(other)
+    assert "windows.size: 45 s, but the changelog topic has windows of 60 s" in last_line(other)
     assert "docs/operations.md" in last_line(other)
     assert await written(kafka.address, settings) == before
     worker.start()
@@ -307,12 +309,12 @@ async def test_a_log_that_was_made_anew_is_not_taken_for_the_old_one(
     settings = {**settings, "source": {"keyed": True}}
     worker = await has_counted(kafka.address, settings, new_worker)
     async with admin_of(kafka.address) as admin:
-        await admin.delete_topics([topics["keyed"]])
-    await until(lambda: is_gone(kafka.address, topics["keyed"]))
+        await admin.delete_topics([topics["repartition"]])
+    await until(lambda: is_gone(kafka.address, topics["repartition"]))
     worker.start()
 
     async def says_so() -> bool:
-        return f"needs {topics['keyed']} up to offset" in worker.log
+        return f"needs {topics['repartition']} up to offset" in worker.log
 
     await until(says_so)
     assert (await worker.ask("/readyz")).status == 503
@@ -330,7 +332,7 @@ async def test_state_of_a_newer_version_is_left_alone(
     before = await written(kafka.address, settings)
     worker = new_worker(settings)
     assert await ended(worker) == 1
-    assert f"the state topic has windows of format {FORMAT + 1}" in last_line(worker)
+    assert f"the changelog topic has windows of format {FORMAT + 1}" in last_line(worker)
     assert await written(kafka.address, settings) == before
     newer.start()
     await newer.ready()
@@ -350,7 +352,7 @@ async def test_blocks_of_a_newer_version_are_left_alone(
     before = await written(kafka.address, settings)
     worker = new_worker(settings)
     assert await ended(worker) == 1
-    assert f"a block of counts of format {BLOCK_VERSION + 1}" in last_line(worker)
+    assert f"a block of counts of format {PARTIAL_COUNTS_VERSION + 1}" in last_line(worker)
     assert await written(kafka.address, settings) == before
     newer.start()
     await newer.ready()
@@ -367,15 +369,15 @@ async def test_block_of_a_newer_version_ends_a_worker(
     await assert_exact(kafka.address, settings, worker)
     task = 2
     async with AIOKafkaProducer(bootstrap_servers=kafka.address) as producer:
-        foreign = msgspec.msgpack.encode([BLOCK_VERSION + 1, {}, 0, []])
-        sent = await producer.send_and_wait(topics["keyed"], foreign, partition=task)
+        foreign = msgspec.msgpack.encode([PARTIAL_COUNTS_VERSION + 1, {}, 0, []])
+        sent = await producer.send_and_wait(topics["repartition"], foreign, partition=task)
     assert await ended(worker) == 1
-    assert f"a block of counts of format {BLOCK_VERSION + 1}" in last_line(worker)
+    assert f"a block of counts of format {PARTIAL_COUNTS_VERSION + 1}" in last_line(worker)
     await send(kafka.address, settings, *mixture_of(3, count=1_000, seed=2).records())
     worker.start()
     assert await ended(worker) == 1
     group = settings["kafka"]["group_id"]
-    offsets = await committed_offsets(kafka.address, group, topics["keyed"])
+    offsets = await committed_offsets(kafka.address, group, topics["repartition"])
     assert offsets[task] <= sent.offset
     newer = await new_variant(settings, BOTH_BLOCKS, "newer").ready()
     await send(kafka.address, settings, *mixture_of(3, count=1_000, seed=3).records())

@@ -20,7 +20,7 @@ from streams.engine.dead_letters.listing import DeadLetter, parse
 from tests.integration.conftest import NewWorker
 from tests.support import poison
 from tests.support.brokers import KafkaBroker, RunningBroker
-from tests.support.comparing import counted, put_aside
+from tests.support.comparing import counted, dead_letter
 from tests.support.mixture import SourceRecord, send_event
 from tests.support.oversized import HostileSender, oversized, unpacked
 from tests.support.topics import Sender, create_topic, read_topic
@@ -60,8 +60,8 @@ async def make_topics(address: str, settings: Settings) -> None:
     """Make them with the brokers' defaults, but for what a worker insists on."""
     topics = settings["topics"]
     await create_topic(address, topics["source"], SOURCES)
-    await create_topic(address, topics["keyed"], LANES)
-    await create_topic(address, topics["state"], LANES, cleanup_policy="compact")
+    await create_topic(address, topics["repartition"], LANES)
+    await create_topic(address, topics["changelog"], LANES, cleanup_policy="compact")
     await create_topic(address, topics["alerts"], 1)
     await create_topic(address, topics["dead_letter"], 1)
 
@@ -116,7 +116,7 @@ async def test_what_no_topic_takes_whole_stops_nothing(
     expected = Counter({name: 2 * count for name, count in HONEST.items()})
     expected += Counter({"good-b": 1, "failing": len(failing), "many-names": len(many)})
     await assert_all(worker, expected)
-    found = await put_aside(broker.address, settings, len(hostile))
+    found = await dead_letter(broker.address, settings, len(hostile))
     assert_cut_off([letter for each in found if isinstance(letter := parse(each), DeadLetter)])
     assert await losses(worker) == 0
     (transition, *_) = await read_topic(broker.address, settings["topics"]["alerts"])
@@ -172,7 +172,7 @@ async def test_a_record_that_cannot_be_processed_costs_one_opening(
         await sender.send(some)
     expected = Counter({name: 2 * count for name, count in HONEST.items()})
     await assert_all(worker, expected)
-    found = await put_aside(broker.address, settings, 6)
+    found = await dead_letter(broker.address, settings, 6)
     letters = [letter for each in found if isinstance(letter := parse(each), DeadLetter)]
     assert {(each.reason, each.detail) for each in letters} == {
         ("unprocessable", "OverflowError: a poisoned record")

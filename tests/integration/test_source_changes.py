@@ -107,12 +107,12 @@ async def no_lag(worker: WorkerProcess, topic: str, partitions: int = PARTITIONS
     await until(level)
 
 
-@pytest.fixture(params=[False, True], ids=["hop", "keyed"])
+@pytest.fixture(params=[False, True], ids=["repartitioned", "keyed"])
 def settings(request: pytest.FixtureRequest, broker: RunningBroker, unique: str) -> Settings:
     return settings_for(broker, unique, source={"keyed": request.param})
 
 
-@pytest.fixture(params=[False, True], ids=["hop", "keyed"])
+@pytest.fixture(params=[False, True], ids=["repartitioned", "keyed"])
 def on_kafka(request: pytest.FixtureRequest, kafka: KafkaBroker, unique: str) -> Settings:
     broker = RunningBroker("kafka", kafka.address)
     return settings_for(broker, unique, source={"keyed": request.param})
@@ -265,7 +265,7 @@ async def test_keyed_topic_made_anew_with_another_number_of_partitions_is_not_re
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("role", ["keyed", "state", "alerts"])
+@pytest.mark.parametrize("role", ["repartition", "changelog", "alerts"])
 async def test_an_internal_topic_made_anew_is_named(
     kafka: KafkaBroker, unique: str, new_worker: NewWorker, role: str
 ) -> None:

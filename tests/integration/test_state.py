@@ -1,4 +1,4 @@
-"""What a worker says of a state topic that it cannot read."""
+"""What a worker says of a changelog topic that it cannot read."""
 
 import asyncio
 

@@ -104,7 +104,7 @@ def _bare(group: Mapping[str, Any]) -> dict[str, Any]:
     return {name: group[name] for name in ("counts", "attempts", "rates", "engagement")}
 
 
-async def put_aside(
+async def dead_letter(
     address: str, settings: Settings, total: int, within: float = PATIENCE_S
 ) -> list[Read]:
     """Return the dead letters when there are so many; fail as soon as there are more."""
@@ -119,7 +119,7 @@ async def put_aside(
 
 async def assert_put_aside(address: str, settings: Settings, oracle: Oracle) -> None:
     """Compare the dead letters: each refused record once, as it came, with its coordinates."""
-    found = await put_aside(address, settings, len(oracle.refused))
+    found = await dead_letter(address, settings, len(oracle.refused))
     source = {(r.partition, r.offset): r for r in await _source(address, settings)}
     seen = Counter(_coordinates(record) for record in found)
     assert [at for at, times in seen.items() if times > 1] == [], "put aside more than once"

@@ -13,7 +13,7 @@ import time
 from streams.api.listening import listen
 from streams.api.server import ApiServer
 from streams.configuration.http import HttpSettings
-from streams.domain.blocks import Counts, partition_of
+from streams.domain.partial_counts import Counts, partition_of
 from tests.support.partitions import WATCH, MemoryHolder, counts, holder
 
 CAMPAIGNS = [

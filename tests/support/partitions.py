@@ -6,18 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from streams.domain.blocks import (
-    BLOCK_VERSION,
-    Block,
+from streams.domain.counts import Cell, StatusGroups
+from streams.domain.detectors import Threshold
+from streams.domain.partial_counts import (
+    PARTIAL_COUNTS_VERSION,
     Column,
     Counts,
     Dimensions,
+    PartialCounts,
     WindowCounts,
     partition_of,
 )
-from streams.domain.counts import Cell, StatusGroups
-from streams.domain.detectors import Threshold
-from streams.domain.partition import CampaignPartition, Watch
+from streams.domain.partition import CampaignPartition, PartitionSettings
 from streams.domain.rules import Rule
 from streams.domain.table import WindowTable
 from streams.domain.windows import WindowPolicy
@@ -26,7 +26,7 @@ FAILURE_SPIKE = Rule("failure-spike", frozenset({"FAILURE"}), Threshold(0.1), 0.
 _ids = itertools.count(1)
 _offsets = itertools.count()
 
-WATCH = Watch(
+WATCH = PartitionSettings(
     windows=WindowPolicy(size=60, grace=30, retention=86_400),
     groups=StatusGroups.of(),
     rules=(FAILURE_SPIKE,),
@@ -46,7 +46,7 @@ class Row(NamedTuple):
     dimensions: Dimensions
 
 
-def watch(*, size: int = 60, rules: tuple[Rule, ...] = (FAILURE_SPIKE,)) -> Watch:
+def watch(*, size: int = 60, rules: tuple[Rule, ...] = (FAILURE_SPIKE,)) -> PartitionSettings:
     """What is watched for, with other windows or rules."""
     return replace(WATCH, windows=WindowPolicy(size, 30, 86_400), rules=rules)
 
@@ -123,7 +123,7 @@ class MemoryHolder:
             each._replace(engagement=True): count for each, count in (engagement or {}).items()
         }
         counted = window_counts(start, {campaign_id: {**sends, **engaged}}, app_id)
-        block = Block(BLOCK_VERSION, {0: event_time}, event_time, [counted])
+        block = PartialCounts(PARTIAL_COUNTS_VERSION, {0: event_time}, event_time, [counted])
         self.here[number].apply(block, next(_offsets), now=start + 59)
 
     def advance(self, now: float) -> None:
@@ -133,7 +133,10 @@ class MemoryHolder:
 
 
 def holder(
-    count: int = 4, numbers: Iterable[int] | None = None, what: Watch = WATCH, now: float = 0
+    count: int = 4,
+    numbers: Iterable[int] | None = None,
+    what: PartitionSettings = WATCH,
+    now: float = 0,
 ) -> MemoryHolder:
     """A holder of some of `count` partitions, by default of all of them; nothing is counted yet."""
     here = range(count) if numbers is None else numbers

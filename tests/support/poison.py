@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from streams.__main__ import main
 from streams.domain.events import Rejected
+from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.sources import SourcePartition
-from streams.domain.tally import Tally
 
 MODULE = "tests.support.poison"
 POISON = b'"poison":true'
@@ -19,9 +19,12 @@ _count = SourcePartition.count
 
 
 def _fail(
-    self: SourcePartition, values: Sequence[bytes | None], broker_time: int, tally: Tally
+    self: SourcePartition,
+    values: Sequence[bytes | None],
+    broker_time: int,
+    pre_aggregator: PreAggregator,
 ) -> list[Rejected]:
-    rejected = _count(self, values, broker_time, tally)
+    rejected = _count(self, values, broker_time, pre_aggregator)
     if any(value is not None and POISON in value for value in values):
         raise OverflowError("a poisoned record")
     return rejected

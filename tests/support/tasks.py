@@ -11,34 +11,34 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from streams.domain.campaigns import Campaigns
 from streams.domain.counts import StatusGroups
 from streams.domain.events import Rejected
-from streams.domain.partition import CampaignPartition, EvaluationFailure, Watch
-from streams.domain.sources import Intake, SourcePartition
-from streams.domain.tally import Tally
+from streams.domain.partition import CampaignPartition, EvaluationFailure, PartitionSettings
+from streams.domain.pre_aggregator import PreAggregator
+from streams.domain.sources import IngestLimits, SourcePartition
 from streams.domain.transitions import Transition
 from streams.engine.cluster.message_limits import MessageLimits
 from streams.engine.consume.positions import POSITIONS_KEY, Position, from_committed, read_positions
 from streams.engine.consume.transport import Batch, Place
-from streams.engine.produce.writer import Record, WriteError, Writes
+from streams.engine.produce.writer import Record, TransactionBatch, WriteError
 from streams.engine.tasks.context import TaskContext, Topics
 from streams.engine.tasks.isolation import Isolation
 from streams.engine.tasks.offsets import TaskOffsets
 from streams.engine.tasks.task import StreamTask
 from tests.support.partitions import WATCH
 
-TOPICS = Topics("events", "keyed", "state", "alerts", "dead", 3, 1)
+TOPICS = Topics("events", "repartition", "changelog", "alerts", "dead", 3, 1)
 NOW = 1_790_000_000.0
-SOURCE, KEYED = TopicPartition("events", 1), TopicPartition("keyed", 1)
-STATE = TopicPartition("state", 1)
+SOURCE, REPARTITION = TopicPartition("events", 1), TopicPartition("repartition", 1)
+CHANGELOG = TopicPartition("changelog", 1)
 
 
-class KeepingWriter:
+class FakeWriter:
     """Keeps what is written, until it is told to fail."""
 
     def __init__(self) -> None:
-        self.written: list[Writes] = []
+        self.written: list[TransactionBatch] = []
         self.failure: BaseException | None = None
         self.closed = False
-        self.own = {STATE}
+        self.own = {CHANGELOG}
         self.positions: dict[TopicPartition, Position] = {}
         self.ends: dict[TopicPartition, int] = {}
         self._go = asyncio.Event()
@@ -52,7 +52,7 @@ class KeepingWriter:
     async def open(self) -> None:
         """Be ready."""
 
-    async def write(self, writes: Writes) -> dict[TopicPartition, int]:
+    async def write(self, writes: TransactionBatch) -> dict[TopicPartition, int]:
         await self._go.wait()
         if self.failure is not None:
             raise self.failure
@@ -66,7 +66,7 @@ class KeepingWriter:
             self.ends[partition] = self.ends.get(partition, 0) + len(records) + 1
         return {partition: self.ends[partition] for partition in writes.records}
 
-    def _check_positions(self, writes: Writes) -> None:
+    def _check_positions(self, writes: TransactionBatch) -> None:
         """Whatever moves an offset says so in the state as well: take that record away."""
         self.positions.update({each: from_committed(at) for each, at in writes.offsets.items()})
         said = [
@@ -91,7 +91,7 @@ class KeepingWriter:
     def fail(self) -> None:
         self.failure = WriteError("the broker is gone")
 
-    def take(self) -> Writes:
+    def take(self) -> TransactionBatch:
         """Return the only thing that was written since the last call."""
         (writes,) = self.written
         self.written.clear()
@@ -99,7 +99,7 @@ class KeepingWriter:
 
 
 @dataclass
-class Gauges:
+class FakeMetrics:
     """Adds up what a task tells of its work."""
 
     events: int = 0
@@ -112,8 +112,8 @@ class Gauges:
     flushes: int = 0
     losses: list[tuple[TopicPartition, str, int]] = field(default_factory=list)
 
-    def counted(self, tally: Tally) -> None:
-        self.events += tally.counted
+    def counted(self, pre_aggregator: PreAggregator) -> None:
+        self.events += pre_aggregator.counted
 
     def unrecognised(self, events: Mapping[str, int], groups: StatusGroups) -> None:
         assert not events.keys() & groups.group_of.keys()
@@ -143,32 +143,41 @@ class Gauges:
         self.flushes += 1
 
 
-class Bench:
+class TaskHarness:
     """StreamTask 1 of two, on the bench: `now` is its clock (s)."""
 
     def __init__(
         self,
-        watch: Watch = WATCH,
+        watch: PartitionSettings = WATCH,
         *,
-        hop: bool = True,
+        repartitions: bool = True,
         topics: Topics = TOPICS,
         isolation: Isolation | None = None,
     ) -> None:
         self.now = NOW
-        self.writer = KeepingWriter()
-        self.gauges = Gauges()
+        self.writer = FakeWriter()
+        self.gauges = FakeMetrics()
         self.limits = MessageLimits({}, ())
-        self.writer.own |= set() if hop else {KEYED}
-        intake = Intake(watch.windows, max_record_bytes=2000)
-        campaigns = Campaigns(2 if hop else 1)
+        self.writer.own |= set() if repartitions else {REPARTITION}
+        ingest_limits = IngestLimits(watch.windows, max_record_bytes=2000)
+        campaigns = Campaigns(2 if repartitions else 1)
         self.context = context = TaskContext(
-            topics, hop, intake, watch, lambda: self.now, self.gauges, campaigns, self.limits
+            topics,
+            repartitions,
+            ingest_limits,
+            watch,
+            lambda: self.now,
+            self.gauges,
+            campaigns,
+            self.limits,
         )
-        read = (SOURCE, KEYED) if hop else (SOURCE,)
-        own_ends = dict.fromkeys(self.writer.own, 0)
-        progress = TaskOffsets(STATE, KEYED, dict.fromkeys(read, Position(0)), own_ends)
-        partition = CampaignPartition(1, watch, [0, 1] if hop else [1], NOW)
-        sources = {1: SourcePartition(1, intake, campaigns)}
+        read = (SOURCE, REPARTITION) if repartitions else (SOURCE,)
+        owned_log_ends = dict.fromkeys(self.writer.own, 0)
+        progress = TaskOffsets(
+            CHANGELOG, REPARTITION, dict.fromkeys(read, Position(0)), owned_log_ends
+        )
+        partition = CampaignPartition(1, watch, [0, 1] if repartitions else [1], NOW)
+        sources = {1: SourcePartition(1, ingest_limits, campaigns)}
         self.isolation = isolation or Isolation()
         self.task = StreamTask(context, self.writer, partition, progress, sources, self.isolation)
         self.task.unplaced.clear()
@@ -200,11 +209,11 @@ class Bench:
         return Batch(partition, turn, begin, records)
 
     async def settle(self) -> None:
-        """Flush, and take back in what comes out at task 1's end of the hop."""
-        await self.task.hand_over()
+        """Flush, and take back in what comes out at task 1's end of the repartition topic."""
+        await self.task.commit_for_handover()
         for writes in list(self.writer.written):
-            for each in writes.records.get(KEYED, []):
-                await self.take(KEYED, each.value)
+            for each in writes.records.get(REPARTITION, []):
+                await self.take(REPARTITION, each.value)
         self.writer.written.clear()
 
 
@@ -233,7 +242,7 @@ def record(
 
 
 def state_of(records: Iterable[Record]) -> dict[str, bytes | None]:
-    """Records of the state topic by the kind of their key and what it names."""
+    """Records of the changelog topic by the kind of their key and what it names."""
     found = {}
     for each in records:
         kind, *name = orjson.loads(each.key or b"")

@@ -16,23 +16,23 @@ NEXT_FORMAT = """
 import streams.domain.table as table
 table.FORMAT += 1
 """
-"""Writes windows in a form of its own."""
+"""TransactionBatch windows in a form of its own."""
 
 NEXT_BLOCKS = """
-import streams.domain.blocks, streams.domain.tally
-for module in (streams.domain.blocks, streams.domain.tally):
-    module.BLOCK_VERSION += 1
+import streams.domain.partial_counts, streams.domain.pre_aggregator
+for module in (streams.domain.partial_counts, streams.domain.pre_aggregator):
+    module.PARTIAL_COUNTS_VERSION += 1
 """
-"""Writes blocks of a form of its own."""
+"""TransactionBatch blocks of a form of its own."""
 
 BOTH_BLOCKS = """
-import streams.domain.blocks as blocks
-known = blocks.decode
+import streams.domain.partial_counts as blocks
+known = partial_counts.decode
 def decode(value):
-    if value[1] != blocks.BLOCK_VERSION:
-        return blocks.Block(blocks.BLOCK_VERSION, {}, 0, [])
+    if value[1] != partial_counts.PARTIAL_COUNTS_VERSION:
+        return partial_counts.PartialCounts(partial_counts.PARTIAL_COUNTS_VERSION, {}, 0, [])
     return known(value)
-blocks.decode = decode
+partial_counts.decode = decode
 """
 """Reads blocks of any version; those that are not ours have nothing in them."""
 

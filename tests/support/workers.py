@@ -27,7 +27,12 @@ def settings_for(broker: RunningBroker, prefix: str, **sections: Settings | list
         prefix: begins all names.
         sections: more settings, by section; they win.
     """
-    roles = {"source": "events", "keyed": "keyed", "state": "state", "alerts": "alerts"}
+    roles = {
+        "source": "events",
+        "repartition": "repartition",
+        "changelog": "state",
+        "alerts": "alerts",
+    }
     roles["dead_letter"] = "dead"
     settings: Settings = {
         "kafka": {

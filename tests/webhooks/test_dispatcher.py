@@ -11,8 +11,8 @@ import structlog
 from structlog.typing import EventDict
 
 from streams.domain.counts import StatusGroups
-from streams.domain.deliveries import Delivery, DeliveryQueue
-from streams.domain.partition import CampaignPartition, Watch
+from streams.domain.deliveries import Delivery, Outbox
+from streams.domain.partition import CampaignPartition, PartitionSettings
 from streams.domain.receivers import lifted
 from streams.domain.windows import WindowPolicy
 from streams.webhooks.client import Receiver, WebhookClient
@@ -41,7 +41,7 @@ class FakeHolder:
     def peers(self) -> Mapping[int, str]:
         return {}
 
-    def queue(self, number: int = 0) -> DeliveryQueue:
+    def queue(self, number: int = 0) -> Outbox:
         return self.held[number].deliveries
 
 
@@ -75,7 +75,7 @@ class HeldBack:
 
 
 def partition(number: int = 0) -> CampaignPartition:
-    watch = Watch(WindowPolicy(), StatusGroups.of(), (), (), 60.0, "", lambda: "")
+    watch = PartitionSettings(WindowPolicy(), StatusGroups.of(), (), (), 60.0, "", lambda: "")
     return CampaignPartition(number, watch, [], 0.0)
 
 
@@ -93,7 +93,7 @@ def make(alert: str, sequence: int = 1, receiver: str = "ops") -> Delivery:
     )
 
 
-def owe(queue: DeliveryQueue, alert: str, sequence: int = 1, receiver: str = "ops") -> Delivery:
+def enqueue(queue: Outbox, alert: str, sequence: int = 1, receiver: str = "ops") -> Delivery:
     """Add a delivery that is committed and due."""
     delivery = make(alert, sequence, receiver)
     queue.add(delivery)
@@ -103,7 +103,7 @@ def owe(queue: DeliveryQueue, alert: str, sequence: int = 1, receiver: str = "op
 
 
 def read_back(before: CampaignPartition) -> CampaignPartition:
-    """Return the partition as its next owner reads it from the state topic."""
+    """Return the partition as its next owner reads it from the changelog topic."""
     after = partition(before.number)
     for key, value in before.take_changes(0.0):
         after.restore(key, value)
@@ -140,7 +140,7 @@ async def running(
 
 async def test_a_due_delivery_arrives_and_is_gone() -> None:
     holder, metrics = FakeHolder(), CountingMetrics()
-    owe(holder.queue(), "a")
+    enqueue(holder.queue(), "a")
     async with Collector() as collector, running(holder, to(collector.url), metrics=metrics):
         (arrival,) = await collector.wait_for(1)
         assert arrival.webhook_id == "a.1"
@@ -154,7 +154,7 @@ async def test_a_due_delivery_arrives_and_is_gone() -> None:
 
 async def test_failures_are_tried_again_with_the_same_id() -> None:
     holder, metrics = FakeHolder(), CountingMetrics()
-    owe(holder.queue(), "a")
+    enqueue(holder.queue(), "a")
     answers = (status(500), status(404), status(302, Location="/"), status(503, Retry_After="0"))
     async with Collector(*answers) as collector:
         async with running(holder, to(collector.url), metrics=metrics):
@@ -168,7 +168,7 @@ async def test_failures_are_tried_again_with_the_same_id() -> None:
 async def test_a_receiver_that_comes_back_gets_everything() -> None:
     holder = FakeHolder()
     for number in range(20):
-        owe(holder.queue(), f"a{number}")
+        enqueue(holder.queue(), f"a{number}")
     async with Collector() as collector:
         collector.accept_after(0.2)
         async with running(holder, to(collector.url)):
@@ -179,7 +179,7 @@ async def test_a_receiver_that_comes_back_gets_everything() -> None:
 
 async def test_an_exhausted_schedule_gives_up_and_replay_sends_again() -> None:
     holder = FakeHolder()
-    delivery = owe(holder.queue(), "a")
+    delivery = enqueue(holder.queue(), "a")
     answers = (status(500, "disk full"), status(500, "disk full"))
     async with Collector(*answers) as collector:
         timing = Timing((0.01,), poll_interval=0.05)
@@ -197,7 +197,7 @@ async def test_an_exhausted_schedule_gives_up_and_replay_sends_again() -> None:
 async def test_transitions_of_one_alert_arrive_in_order() -> None:
     holder = FakeHolder()
     for sequence in range(1, 6):
-        owe(holder.queue(), "a", sequence)
+        enqueue(holder.queue(), "a", sequence)
     answers = (status(500), status(204), status(500), status(429), status(204))
     async with Collector(*answers) as collector, running(holder, to(collector.url)):
         await collector.wait_for(8)
@@ -209,8 +209,8 @@ async def test_transitions_of_one_alert_arrive_in_order() -> None:
 async def test_a_hanging_receiver_delays_no_other() -> None:
     holder = FakeHolder()
     for number in range(200):
-        owe(holder.queue(), f"a{number}", receiver="dead")
-        owe(holder.queue(), f"a{number}", receiver="ops")
+        enqueue(holder.queue(), f"a{number}", receiver="dead")
+        enqueue(holder.queue(), f"a{number}", receiver="ops")
     async with Collector() as dead, Collector() as ops:
         dead.always = hang
         # Nothing of `dead` ends before the test does: `ops` gets all or the test fails.
@@ -226,7 +226,7 @@ async def test_a_hanging_receiver_delays_no_other() -> None:
 async def test_an_unreachable_receiver_delays_no_other() -> None:
     holder = FakeHolder()
     for receiver in ("dead", "ops"):
-        owe(holder.queue(), "a", receiver=receiver)
+        enqueue(holder.queue(), "a", receiver=receiver)
     async with Collector() as ops:
         dead = to(f"http://127.0.0.1:{free_port()}", "dead")
         async with running(holder, dead, to(ops.url)):
@@ -237,7 +237,7 @@ async def test_the_limit_is_each_receivers_own() -> None:
     holder, sender = FakeHolder(3), HeldBack()
     for number in range(3):
         for alert in range(5):
-            owe(holder.queue(number), f"{number}-{alert}")
+            enqueue(holder.queue(number), f"{number}-{alert}")
     async with running(holder, to("", max_concurrency=2), sender=sender, timing=RARELY):
         for done in range(15):
             await until(lambda done=done: len(sender.asked) == min(done + 2, 15))  # type: ignore[misc]
@@ -249,13 +249,13 @@ async def test_the_limit_is_each_receivers_own() -> None:
 
 async def test_one_delivery_is_never_attempted_twice_at_once() -> None:
     holder, sender = FakeHolder(), HeldBack()
-    owe(holder.queue(), "a")
+    enqueue(holder.queue(), "a")
     async with running(holder, to(""), sender=sender) as dispatcher:
         await until(lambda: len(sender.asked) == 1)
         for _ in range(20):
             dispatcher.wake()
             await asyncio.sleep(0)
-        owe(holder.queue(), "b")
+        enqueue(holder.queue(), "b")
         dispatcher.wake()
         await until(lambda: len(sender.asked) == 2)
 
@@ -283,7 +283,7 @@ async def test_wake_looks_at_once() -> None:
     holder, sender = FakeHolder(), HeldBack()
     async with running(holder, to(""), sender=sender, timing=RARELY) as dispatcher:
         await asyncio.sleep(0.01)
-        owe(holder.queue(), "a")
+        enqueue(holder.queue(), "a")
         dispatcher.wake()
 
         await until(lambda: len(sender.asked) == 1)
@@ -291,8 +291,8 @@ async def test_wake_looks_at_once() -> None:
 
 async def test_the_next_of_an_alert_does_not_wait_to_be_looked_for() -> None:
     holder, sender = FakeHolder(), HeldBack()
-    owe(holder.queue(), "a", 1)
-    owe(holder.queue(), "a", 2)
+    enqueue(holder.queue(), "a", 1)
+    enqueue(holder.queue(), "a", 2)
     async with running(holder, to(""), sender=sender, timing=RARELY):
         await until(lambda: len(sender.asked) == 1)
         sender.answer(Delivered(204))
@@ -305,7 +305,7 @@ async def test_without_being_woken_it_looks_now_and_then() -> None:
     holder, sender = FakeHolder(), HeldBack()
     async with running(holder, to(""), sender=sender):
         await asyncio.sleep(0.01)
-        owe(holder.queue(), "a")
+        enqueue(holder.queue(), "a")
 
         await until(lambda: len(sender.asked) == 1)
 
@@ -316,15 +316,15 @@ async def test_without_being_woken_it_looks_now_and_then() -> None:
 async def test_gone_disables_a_receiver_and_only_that() -> None:
     holder, metrics = FakeHolder(2), CountingMetrics()
     for alert in "abc":
-        owe(holder.queue(), alert, 1)
-        owe(holder.queue(), alert, 2)
-    owe(holder.queue(), "a", receiver="other")
+        enqueue(holder.queue(), alert, 1)
+        enqueue(holder.queue(), alert, 2)
+    enqueue(holder.queue(), "a", receiver="other")
     async with Collector(status(410)) as collector, Collector() as other:
         receivers = (to(collector.url, max_concurrency=1), to(other.url, "other"))
         async with running(holder, *receivers, metrics=metrics) as dispatcher:
             await other.wait_for(1)
             await until(lambda: len(holder.queue()) == 0)
-            owe(holder.queue(1), "later")
+            enqueue(holder.queue(1), "later")
             dispatcher.wake()
             await until(lambda: len(holder.queue(1)) == 0)
 
@@ -338,7 +338,7 @@ async def test_gone_disables_a_receiver_and_only_that() -> None:
 
 async def test_gone_is_remembered_over_restarts_wherever_the_partitions_go() -> None:
     holder = FakeHolder(2)
-    owe(holder.queue(), "a")
+    enqueue(holder.queue(), "a")
     async with Collector(status(410)) as collector:
         async with running(holder, to(collector.url)):
             await until(lambda: len(holder.queue()) == 0)
@@ -346,7 +346,7 @@ async def test_gone_is_remembered_over_restarts_wherever_the_partitions_go() -> 
             # What another worker reads back, which gets only one of the partitions.
             elsewhere = FakeHolder(0)
             elsewhere.held = {number: read_back(holder.held[number])}
-            delivery = owe(elsewhere.queue(number), "b")
+            delivery = enqueue(elsewhere.queue(number), "b")
             async with running(elsewhere, to(collector.url)):
                 await until(lambda delivery=delivery: delivery.state == "given-up")  # type: ignore[misc]
 
@@ -355,7 +355,7 @@ async def test_gone_is_remembered_over_restarts_wherever_the_partitions_go() -> 
 
 async def test_a_receiver_that_is_enabled_gets_what_comes_then() -> None:
     holder = FakeHolder(2)
-    owe(holder.queue(), "a")
+    enqueue(holder.queue(), "a")
     async with Collector(status(410)) as collector:
         receiver = to(collector.url)
         async with running(holder, receiver) as dispatcher:
@@ -371,11 +371,11 @@ async def test_a_receiver_that_is_enabled_gets_what_comes_then() -> None:
 
 async def test_a_receiver_with_another_url_is_another_one() -> None:
     holder = FakeHolder()
-    owe(holder.queue(), "a")
+    enqueue(holder.queue(), "a")
     async with Collector(status(410)) as former, Collector() as latter:
         async with running(holder, to(former.url)):
             await until(lambda: len(holder.queue()) == 0)
-        owe(holder.queue(), "b")
+        enqueue(holder.queue(), "b")
         async with running(holder, to(latter.url)):
             await latter.wait_for(1)
         record = holder.held[0].receivers.get("ops")
@@ -402,15 +402,15 @@ async def test_peace_is_for_the_receiver(code: int) -> None:
     holder, clock = FakeHolder(3), Clock()
     for number in range(3):
         for alert in range(20):
-            owe(holder.queue(number), f"{number}-{alert}")
+            enqueue(holder.queue(number), f"{number}-{alert}")
     timing = Timing((0.0,), poll_interval=0.005, clock=clock)
     async with Collector(status(code, Retry_After="30")) as collector, Collector() as other:
         receivers = (to(collector.url, max_concurrency=1), to(other.url, "other"))
         async with running(holder, *receivers, timing=timing) as dispatcher:
             await collector.wait_for(1)
             await until(lambda: holder.held[0].receivers.get("ops") is not None)
-            owe(holder.queue(1), "later")
-            owe(holder.queue(1), "x", receiver="other")
+            enqueue(holder.queue(1), "later")
+            enqueue(holder.queue(1), "x", receiver="other")
             dispatcher.wake()
             await other.wait_for(1)
             clock.now += 29.9
@@ -423,14 +423,14 @@ async def test_peace_is_for_the_receiver(code: int) -> None:
 
 async def test_peace_is_kept_over_a_restart_wherever_the_partitions_go() -> None:
     holder, clock = FakeHolder(2), Clock()
-    owe(holder.queue(), "a")
+    enqueue(holder.queue(), "a")
     timing = Timing((3600.0,), poll_interval=0.005, clock=clock)
     async with Collector(status(503, Retry_After="30")) as collector:
         async with running(holder, to(collector.url), timing=timing):
             await until(lambda: holder.held[1].receivers.get("ops") is not None)
         elsewhere = FakeHolder(0)
         elsewhere.held = {1: read_back(holder.held[1])}
-        owe(elsewhere.queue(1), "b")
+        enqueue(elsewhere.queue(1), "b")
         async with running(elsewhere, to(collector.url), timing=timing):
             await asyncio.sleep(0.05)
             assert len(collector.arrivals) == 1
@@ -441,7 +441,7 @@ async def test_peace_is_kept_over_a_restart_wherever_the_partitions_go() -> None
 async def test_a_success_does_not_end_the_peace_that_was_asked_for() -> None:
     holder, sender, clock = FakeHolder(), HeldBack(), Clock()
     for alert in "abc":
-        owe(holder.queue(), alert)
+        enqueue(holder.queue(), alert)
     timing = Timing((3600.0,), poll_interval=0.005, clock=clock)
     async with running(holder, to("", max_concurrency=2), sender=sender, timing=timing):
         await until(lambda: len(sender.asked) == 2)
@@ -471,7 +471,7 @@ async def test_a_receiver_that_fails_is_not_tried_with_all_that_waits() -> None:
 
     holder, sender, clock = FakeHolder(), Failing(), Clock()
     for alert in range(1000):
-        owe(holder.queue(), f"a{alert}")
+        enqueue(holder.queue(), f"a{alert}")
     timing = Timing((3600.0,), poll_interval=0.005, clock=clock)
     async with running(holder, to(""), sender=sender, timing=timing):
         await until(lambda: sender.attempts == 8)
@@ -487,7 +487,7 @@ async def test_a_receiver_that_fails_is_not_tried_with_all_that_waits() -> None:
 
 async def test_what_is_owed_to_a_receiver_that_was_removed_is_given_up() -> None:
     holder = FakeHolder()
-    delivery = owe(holder.queue(), "a", receiver="former")
+    delivery = enqueue(holder.queue(), "a", receiver="former")
     async with running(holder):
         await until(lambda: delivery.state == "given-up")
 
@@ -501,7 +501,7 @@ async def test_what_is_owed_to_a_receiver_that_was_removed_is_given_up() -> None
 async def test_the_result_for_a_partition_that_went_is_dropped() -> None:
     holder, sender = FakeHolder(), HeldBack()
     gone = holder.queue()
-    delivery = owe(gone, "a")
+    delivery = enqueue(gone, "a")
     async with running(holder, to(""), sender=sender, timing=RARELY):
         await until(lambda: len(sender.asked) == 1)
         del holder.held[0]
@@ -514,11 +514,11 @@ async def test_the_result_for_a_partition_that_went_is_dropped() -> None:
 
 async def test_an_attempt_for_a_partition_that_went_is_broken_off() -> None:
     holder, sender = FakeHolder(), HeldBack()
-    owe(holder.queue(), "a")
+    enqueue(holder.queue(), "a")
     async with running(holder, to("", max_concurrency=1), sender=sender) as dispatcher:
         await until(lambda: len(sender.asked) == 1)
         holder.held = {1: partition(1)}
-        owe(holder.queue(1), "b")
+        enqueue(holder.queue(1), "b")
         dispatcher.wake()
         await until(lambda: len(sender.asked) == 2)
 
@@ -528,10 +528,10 @@ async def test_an_attempt_for_a_partition_that_went_is_broken_off() -> None:
 
 async def test_what_waited_for_a_partition_that_went_is_not_sent() -> None:
     holder, sender = FakeHolder(2), HeldBack()
-    owe(holder.queue(0), "a")
+    enqueue(holder.queue(0), "a")
     async with running(holder, to("", max_concurrency=1), sender=sender) as dispatcher:
         await until(lambda: len(sender.asked) == 1)
-        owe(holder.queue(1), "b")
+        enqueue(holder.queue(1), "b")
         dispatcher.wake()
         await asyncio.sleep(0.01)
         del holder.held[1]
@@ -545,7 +545,7 @@ async def test_what_waited_for_a_partition_that_went_is_not_sent() -> None:
 
 async def test_a_partition_that_went_and_came_back_is_sent_again() -> None:
     holder, sender = FakeHolder(), HeldBack()
-    owe(holder.queue(), "a")
+    enqueue(holder.queue(), "a")
     async with running(holder, to(""), sender=sender) as dispatcher:
         await until(lambda: len(sender.asked) == 1)
         held, holder.held = holder.held, {}
@@ -563,8 +563,8 @@ async def test_a_partition_that_went_and_came_back_is_sent_again() -> None:
 
 async def test_stop_waits_for_attempts_under_way() -> None:
     holder, sender = FakeHolder(), HeldBack()
-    owe(holder.queue(), "a")
-    owe(holder.queue(), "b")
+    enqueue(holder.queue(), "a")
+    enqueue(holder.queue(), "b")
     async with running(holder, to("", max_concurrency=1), sender=sender) as dispatcher:
         await until(lambda: len(sender.asked) == 1)
         stopping = asyncio.create_task(dispatcher.stop(PATIENCE_S))
@@ -579,7 +579,7 @@ async def test_stop_waits_for_attempts_under_way() -> None:
 
 async def test_stop_breaks_off_what_takes_too_long() -> None:
     holder, sender = FakeHolder(), HeldBack()
-    delivery = owe(holder.queue(), "a")
+    delivery = enqueue(holder.queue(), "a")
     async with running(holder, to(""), sender=sender) as dispatcher:
         await until(lambda: len(sender.asked) == 1)
         await dispatcher.stop(0.01)
@@ -594,7 +594,7 @@ async def test_a_defect_of_the_sender_is_a_failed_attempt() -> None:
             raise LookupError(f"oh {receiver} {webhook_id} {body} {now}")
 
     holder = FakeHolder()
-    delivery = owe(holder.queue(), "a")
+    delivery = enqueue(holder.queue(), "a")
     async with running(holder, to(""), sender=Broken(), timing=RARELY):
         await until(lambda: delivery.attempts == 1)
 
@@ -612,7 +612,7 @@ async def test_a_defect_of_the_holder_does_not_end_deliveries() -> None:
             return super().ready()
 
     holder, sender = Faulty(), HeldBack()
-    owe(holder.queue(), "a")
+    enqueue(holder.queue(), "a")
     async with running(holder, to(""), sender=sender):
         await asyncio.sleep(0.01)
         holder.broken = False
@@ -621,7 +621,7 @@ async def test_a_defect_of_the_holder_does_not_end_deliveries() -> None:
 
 async def test_logs_name_the_delivery_and_no_secret() -> None:
     holder = FakeHolder()
-    owe(holder.queue(), "a")
+    enqueue(holder.queue(), "a")
     with structlog.testing.capture_logs() as logs:
         async with Collector(status(500)) as collector, running(holder, to(collector.url)):
             await until(lambda: len(holder.queue()) == 0)
@@ -642,7 +642,7 @@ async def test_logs_name_the_delivery_and_no_secret() -> None:
 @pytest.mark.parametrize("retry_after", [3600.0, None])
 async def test_a_wait_is_kept(retry_after: float | None) -> None:
     holder, sender = FakeHolder(), HeldBack()
-    delivery = owe(holder.queue(), "a")
+    delivery = enqueue(holder.queue(), "a")
     now = 1000.0
     timing = Timing((60.0,), poll_interval=0.005, clock=lambda: now)
     async with running(holder, to(""), sender=sender, timing=timing):

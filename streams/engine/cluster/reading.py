@@ -48,7 +48,7 @@ async def read_state(
     apply: Callable[[int, bytes, bytes | None], None],
     progress: Callable[[int, int], None],
 ) -> tuple[int, int]:
-    """Read a partition of the state topic from its beginning to its present end.
+    """Read a partition of the changelog topic from its beginning to its present end.
 
     The task's writer has to be open: then nobody else can add to the partition.
 
@@ -104,7 +104,7 @@ async def read_log(
     end: int,
     apply: Callable[[int, bytes], None],
 ) -> int:
-    """Read a partition of the keyed topic from one offset up to another one.
+    """Read a partition of the repartition topic from one offset up to another one.
 
     Args:
         consumer: lent by `reading`.

@@ -80,7 +80,7 @@ def needed_rights(configuration: Configuration, tasks: Sequence[int]) -> list[Ri
         Right("READ", "topic", topics.source),
         *(
             Right(operation, "topic", name)
-            for name in (topics.keyed, topics.state)
+            for name in (topics.repartition, topics.changelog)
             for operation in ("READ", "WRITE")
         ),
         Right("WRITE", "topic", topics.alerts),

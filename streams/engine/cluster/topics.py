@@ -17,7 +17,7 @@ from aiokafka.errors import (
 
 from streams.cancelling import close
 from streams.configuration.models import Configuration
-from streams.domain import blocks
+from streams.domain import partial_counts
 from streams.engine.cluster.message_limits import (
     DEFAULT_BYTES,
     LEAST_BYTES,
@@ -39,7 +39,8 @@ CLEANUP_POLICY = "cleanup.policy"
 TIMESTAMP_TYPE = "message.timestamp.type"
 
 POSITION_BYTES = 120
-"""What the state topic has at most for a source partition's position, beside the topic's name."""
+"""What the changelog topic has at most for a source partition's position, beside the topic's
+name."""
 MOST_SOURCES = 6_000
 """Partitions of the source topic: every task keeps the event time of each in one record."""
 
@@ -63,12 +64,12 @@ def wanted(configuration: Configuration) -> list[Wanted]:
     # Answers to writes then say what time it is at the broker, and none is refused for its time.
     large = {MAX_MESSAGE_BYTES: str(RECORD_BYTES), TIMESTAMP_TYPE: "LogAppendTime"}
     compact = {**large, CLEANUP_POLICY: "compact", "min.cleanable.dirty.ratio": "0.1"}
-    hop = {**large, CLEANUP_POLICY: "delete", "retention.ms": str(7 * 86_400_000)}
+    repartition = {**large, CLEANUP_POLICY: "delete", "retention.ms": str(7 * 86_400_000)}
     month = {TIMESTAMP_TYPE: "LogAppendTime", "retention.ms": str(30 * 86_400_000)}
     return [
         Wanted(topics.source, "topics.source", False, {}),
-        Wanted(topics.keyed, "topics.keyed", True, hop),
-        Wanted(topics.state, "topics.state", True, compact),
+        Wanted(topics.repartition, "topics.repartition", True, repartition),
+        Wanted(topics.changelog, "topics.changelog", True, compact),
         Wanted(topics.alerts, "topics.alerts", False, month),
         Wanted(
             topics.dead_letter,
@@ -162,9 +163,9 @@ class TopicAdmin:
         self._check_source(counts[self._configuration.topics.source], expected)
 
     def _check_source(self, sources: int, tasks: int) -> None:
-        """See that how far the source was read fits into records of the state topic."""
+        """See that how far the source was read fits into records of the changelog topic."""
         topic = self._configuration.topics.source
-        of_task = blocks.RECORD_BYTES // (len(topic) + POSITION_BYTES)
+        of_task = partial_counts.RECORD_BYTES // (len(topic) + POSITION_BYTES)
         if -(-sources // tasks) > of_task:
             raise TopicError(
                 f"topic {topic} has {sources} partitions for {tasks} tasks, but a task can read at "

@@ -38,7 +38,7 @@ _decode_positions = msgspec.json.Decoder(list[tuple[str, int, int, int, UUID | N
 _decode_without_ids = msgspec.json.Decoder(list[tuple[str, int, int, int]]).decode
 
 POSITIONS_KEY = orjson.dumps(("positions",))
-"""Key, on the state topic, of how far a task has read."""
+"""Key, on the changelog topic, of how far a task has read."""
 UNKNOWN_ID = "-"
 """Stands for a topic id in what a group keeps."""
 

@@ -32,7 +32,7 @@ from streams.engine.dead_letters.listing import (
     marker,
     parse,
 )
-from streams.engine.produce.writer import BATCH_BYTES, Record, Writes, send_records
+from streams.engine.produce.writer import BATCH_BYTES, Record, TransactionBatch, send_records
 from streams.errors import TopicError, UserError
 
 CHUNK_RECORDS = 1000
@@ -184,9 +184,11 @@ class DeadLetterTopic:
                 sent = await send_records(producer, writes.records)
                 await asyncio.gather(*(each.acknowledged for each in sent))
 
-    def _writes(self, letters: Iterable[DeadLetter], plan: Plan) -> tuple[Writes, Writes]:
+    def _writes(
+        self, letters: Iterable[DeadLetter], plan: Plan
+    ) -> tuple[TransactionBatch, TransactionBatch]:
         """Return the records as they came, and the markers, which must not be there first."""
-        records, markers = Writes(), Writes()
+        records, markers = TransactionBatch(), TransactionBatch()
         for each in letters:
             record = Record(each.key, each.value, each.headers)
             target = plan.targets[each.place]

@@ -1,9 +1,9 @@
 """The broker's time, which decides what is in the future, and how far event time may go.
 
 Brokers say what time it is in one place: where a topic has `message.timestamp.type=LogAppendTime`,
-they answer a write with the time at which it was appended. The state topic is made so, and every
-lane writes to it. A write is appended between being sent and being acknowledged; so each answer
-says between which bounds the broker's clock differs from this worker's.
+they answer a write with the time at which it was appended. The changelog topic is made so, and
+every lane writes to it. A write is appended between being sent and being acknowledged; so each
+answer says between which bounds the broker's clock differs from this worker's.
 """
 
 import asyncio

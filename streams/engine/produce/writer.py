@@ -1,8 +1,8 @@
 """Writing down, at once, what became of the records that were read.
 
-`TransactionalWriter` is for Kafka: one transaction holds the records and the offsets. `PlainWriter`
-is for brokers without transactions: records first, then offsets, so that a crash between the two
-repeats (at least once).
+`TransactionalWriter` is for Kafka: one transaction holds the records and the offsets.
+`NonTransactionalWriter` is for brokers without transactions: records first, then offsets, so that a
+crash between the two repeats (at least once).
 """
 
 import asyncio
@@ -50,7 +50,7 @@ class Record(NamedTuple):
 
 
 @dataclass(slots=True)
-class Writes:
+class TransactionBatch:
     """What belongs together: all of it is written, or nothing.
 
     `begin` says for partitions that only this task writes to where its records have to begin, as
@@ -97,7 +97,7 @@ class RefusedError(WriteError):
 
 
 class Writer(Protocol):
-    """Writes for one task."""
+    """TransactionBatch for one task."""
 
     async def open(self) -> None:
         """Get ready, and shut out every earlier writer of the task.
@@ -107,7 +107,7 @@ class Writer(Protocol):
         """
         ...
 
-    async def write(self, writes: Writes) -> Mapping[TopicPartition, int]:
+    async def write(self, writes: TransactionBatch) -> Mapping[TopicPartition, int]:
         """Commit the writes.
 
         Returns:
@@ -126,7 +126,7 @@ class Writer(Protocol):
 
 
 class TransactionalWriter:
-    """Writes in Kafka transactions.
+    """TransactionBatch in Kafka transactions.
 
     Args:
         connection: keyword arguments for aiokafka clients.
@@ -175,7 +175,7 @@ class TransactionalWriter:
         manager = self._producer._txn_manager  # noqa: SLF001 - there is no other way to see it
         return Producer(manager.producer_id, manager.producer_epoch)
 
-    async def write(self, writes: Writes) -> Mapping[TopicPartition, int]:
+    async def write(self, writes: TransactionBatch) -> Mapping[TopicPartition, int]:
         """Commit the writes in one transaction."""
         clock = asyncio.get_running_loop().time
         try:
@@ -195,7 +195,7 @@ class TransactionalWriter:
             raise WriteError(f"the transaction was broken off: {error!r}") from error
 
     async def _commit(
-        self, writes: Writes, moved: Callable[[], None]
+        self, writes: TransactionBatch, moved: Callable[[], None]
     ) -> Mapping[TopicPartition, int]:
         producer = self._producer
         await self._ends.ensure_marker_written(producer.client, self._known_as())
@@ -227,8 +227,8 @@ class TransactionalWriter:
         await _stop(self._producer, CLOSE_FAILED_WITHIN if self._failed else CLOSE_WITHIN)
 
 
-class PlainWriter:
-    """Writes without transactions, for a broker that has none.
+class NonTransactionalWriter:
+    """TransactionBatch without transactions, for a broker that has none.
 
     Args:
         connection: keyword arguments for aiokafka clients.
@@ -257,7 +257,7 @@ class PlainWriter:
         except KafkaError as error:
             raise WriteError(f"the producer cannot start: {error!r}") from error
 
-    async def write(self, writes: Writes) -> Mapping[TopicPartition, int]:
+    async def write(self, writes: TransactionBatch) -> Mapping[TopicPartition, int]:
         """Write the records, then commit the offsets."""
         try:
             async with self._turn:

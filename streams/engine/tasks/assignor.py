@@ -1,9 +1,9 @@
 """Who gets which tasks.
 
-A task is a partition of the keyed topic with its state, and the source partitions that are read
-with it. All of a task goes to one worker, always, so one transactional id fences all of it. The
-members tell the leader which tasks they hold and where they can be asked; the leader tells all of
-them who holds what.
+A task is a partition of the repartition topic with its state, and the source partitions that are
+read with it. All of a task goes to one worker, always, so one transactional id fences all of it.
+The members tell the leader which tasks they hold and where they can be asked; the leader tells all
+of them who holds what.
 """
 
 from collections.abc import Iterable, Mapping
@@ -46,7 +46,7 @@ class TaskAssignor:
     Args:
         tasks: how many tasks there are; all members of the group have to agree.
         source: the source topic.
-        keyed: the keyed topic; null when the source is keyed by campaign itself.
+        keyed: the repartition topic; null when the source is keyed by campaign itself.
     """
 
     version = 0
@@ -93,7 +93,7 @@ class TaskAssignor:
             if isinstance(said[member]["url"], str) and said[member]["url"]
         }
         sources = cluster.partitions_for_topic(self.source) or set()
-        # Without a hop each task has its own partition, also while the topic is missing.
+        # Without repartitioning each task has its own partition, also while the topic is missing.
         read = sources if self._keyed is not None else range(self.tasks)
         return {
             member: ConsumerProtocolMemberAssignment(

@@ -10,9 +10,9 @@ from aiokafka.structs import TopicPartition
 from streams.domain.campaigns import Campaigns
 from streams.domain.counts import StatusGroups
 from streams.domain.events import Rejected
-from streams.domain.partition import EvaluationFailure, Watch
-from streams.domain.sources import Intake
-from streams.domain.tally import Tally
+from streams.domain.partition import EvaluationFailure, PartitionSettings
+from streams.domain.pre_aggregator import PreAggregator
+from streams.domain.sources import IngestLimits
 from streams.domain.transitions import Transition
 from streams.engine.cluster.message_limits import MessageLimits
 from streams.engine.produce.broker_clock import BrokerClock, known_clock
@@ -23,8 +23,8 @@ class Topics:
     """The topics' names, and how many partitions those have that a task writes to."""
 
     source: str
-    keyed: str
-    state: str
+    repartition: str
+    changelog: str
     alerts: str
     dead_letter: str
     alerts_partitions: int
@@ -34,7 +34,7 @@ class Topics:
 class Instruments(Protocol):
     """What a task tells of its work."""
 
-    def counted(self, tally: Tally) -> None:
+    def counted(self, pre_aggregator: PreAggregator) -> None:
         """Events were counted and skipped."""
 
     def unrecognised(self, events: Mapping[str, int], groups: StatusGroups) -> None:
@@ -85,9 +85,9 @@ class AfterCommit:
 
         return commit
 
-    def counted(self, tally: Tally) -> None:
+    def counted(self, pre_aggregator: PreAggregator) -> None:
         """Events were counted and skipped."""
-        self._uncommitted.append(partial(self._instruments.counted, tally))
+        self._uncommitted.append(partial(self._instruments.counted, pre_aggregator))
 
     def unrecognised(self, events: Mapping[str, int], groups: StatusGroups) -> None:
         """Sends were counted that have a status, the key, which is in no group."""
@@ -128,10 +128,9 @@ class TaskContext:
     """What every task does alike.
 
     Args:
-        topics: where from and where to.
-        hop: whether blocks go to the tasks of their campaigns; otherwise the source topic is keyed
-            by campaign, and each task keeps its own.
-        intake: what is taken in.
+        topics: where from and where to. repartitions: whether blocks go to the tasks of their
+            campaigns; otherwise the source topic is keyed by campaign, and each task keeps its own.
+        ingest_limits: what is taken in.
         watch: what is counted and watched for.
         now: the broker's time (s, UTC), as far as it is known.
         instruments: are told of the work.
@@ -141,9 +140,9 @@ class TaskContext:
     """
 
     topics: Topics
-    hop: bool
-    intake: Intake
-    watch: Watch
+    repartitions: bool
+    ingest_limits: IngestLimits
+    watch: PartitionSettings
     now: Callable[[], float]
     instruments: Instruments
     campaigns: Campaigns
@@ -154,8 +153,11 @@ class TaskContext:
         """Return all partitions that one of so many tasks may write to, that of the state first."""
         topics = self.topics
         return [
-            TopicPartition(topics.state, task),
-            *(TopicPartition(topics.keyed, n) for n in (range(tasks) if self.hop else (task,))),
+            TopicPartition(topics.changelog, task),
+            *(
+                TopicPartition(topics.repartition, n)
+                for n in (range(tasks) if self.repartitions else (task,))
+            ),
             *(TopicPartition(topics.alerts, n) for n in range(topics.alerts_partitions)),
             TopicPartition(topics.dead_letter, task % topics.dead_letter_partitions),
         ]

@@ -5,8 +5,8 @@ lost: it is opened anew from what was committed, and gets the same input again. 
 outlives the task: from then on, for a while, the task is careful. It tries each batch before, on
 counts of which nothing is kept, and halves one that fails down to the records that make it fail.
 These become dead letters with the reason `unprocessable`, and everything else is counted as always.
-A block of the keyed topic that failed is known by its offset; of it only the counts that make it
-fail become a dead letter, or all of it where a trial does not fail.
+A block of the repartition topic that failed is known by its offset; of it only the counts that make
+it fail become a dead letter, or all of it where a trial does not fail.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,12 +17,12 @@ import orjson
 import structlog
 from aiokafka.errors import KafkaError
 
-from streams.domain import blocks
-from streams.domain.blocks import Block, WindowCounts
+from streams.domain import partial_counts
 from streams.domain.events import Reason, Rejected
+from streams.domain.partial_counts import PartialCounts, WindowCounts
 from streams.domain.partition import CampaignPartition
+from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.sources import SourcePartition
-from streams.domain.tally import Tally
 from streams.engine.consume.transport import Batch
 from streams.engine.produce.writer import RefusedError, TaskLostError
 from streams.engine.tasks.context import TaskContext
@@ -36,18 +36,18 @@ LONGEST_DESCRIPTION = 300
 
 
 UNPROCESSABLE_KEY = orjson.dumps(("unprocessable",))
-"""Key, on the state topic, of which blocks of the keyed topic became dead letters."""
+"""Key, on the changelog topic, of which blocks of the repartition topic became dead letters."""
 
 decode_offsets = msgspec.json.Decoder(list[int]).decode
-"""Read what the state topic has for `UNPROCESSABLE_KEY`."""
+"""Read what the changelog topic has for `UNPROCESSABLE_KEY`."""
 
 
 class UnprocessableError(TaskLostError):
     """Processing raised what nobody expected.
 
     Attributes:
-        what: was raised, in one line.
-        log_offset: of the block of the keyed topic that it was raised for; null for anything else.
+        what: was raised, in one line. log_offset: of the block of the repartition topic that it was
+            raised for; null for anything else.
     """
 
     what = ""
@@ -81,7 +81,7 @@ class Isolation:
     """What a worker remembers of one task's input, from one opening of the task to the next.
 
     Attributes:
-        blocks: what was raised for blocks of the keyed topic, by their offset.
+        blocks: what was raised for blocks of the repartition topic, by their offset.
         bare: whether the dead-letter topic refuses what dead letters hold, so that they get no more
             than their headers.
     """
@@ -122,13 +122,13 @@ class Isolation:
 class Parts(NamedTuple):
     """What of a block can be added to the windows, what cannot, and what that raises."""
 
-    good: Block | None
-    bad: Block | None
+    good: PartialCounts | None
+    bad: PartialCounts | None
     raised: str
 
 
-class BlockRecord(NamedTuple):
-    """A block of the keyed topic, or a part of one, as a record."""
+class PartialCountsRecord(NamedTuple):
+    """A block of the repartition topic, or a part of one, as a record."""
 
     offset: int
     value: bytes
@@ -154,7 +154,7 @@ class Trial:
         self,
         source: SourcePartition,
         batch: Batch,
-        count: Callable[[SourcePartition, Batch, Tally], object],
+        count: Callable[[SourcePartition, Batch, PreAggregator], object],
     ) -> list[Rejected]:
         """Return the records of a batch that cannot be processed.
 
@@ -166,17 +166,24 @@ class Trial:
 
         def process(positions: Sequence[int]) -> None:
             alike = SourcePartition(
-                source.number, self._context.intake, self._context.campaigns, source.event_time
+                source.number,
+                self._context.ingest_limits,
+                self._context.campaigns,
+                source.event_time,
             )
-            tally = Tally()
-            count(alike, batch._replace(records=[batch.records[at] for at in positions]), tally)
-            for block in tally.blocks().values():
-                for value in blocks.encode_records(block):
-                    self._apply(blocks.decode(value))
+            pre_aggregator = PreAggregator()
+            count(
+                alike,
+                batch._replace(records=[batch.records[at] for at in positions]),
+                pre_aggregator,
+            )
+            for block in pre_aggregator.blocks().values():
+                for value in partial_counts.encode_records(block):
+                    self._apply(partial_counts.decode(value))
 
         return unprocessable(len(batch.records), process)
 
-    def of_block(self, block: Block, known: str | None = None) -> Parts:
+    def of_block(self, block: PartialCounts, known: str | None = None) -> Parts:
         """Split a block into what can be added to the windows, and what cannot.
 
         `known` is what was raised when it was added; null if it was not. If a trial does not show
@@ -186,34 +193,37 @@ class Trial:
         if raised is None:
             return Parts(block, None, "") if known is None else Parts(None, block, known)
         good, bad = self._split(block.windows)
-        added = Block(block.version, block.event_times, block.received_at, good)
+        added = PartialCounts(block.version, block.event_times, block.received_at, good)
         if not bad or self._raised(added) is not None:
             return Parts(None, block, raised)
-        return Parts(added, Block(block.version, {}, block.received_at, bad), raised)
+        return Parts(added, PartialCounts(block.version, {}, block.received_at, bad), raised)
 
     def _split(self, windows: list[WindowCounts]) -> tuple[list[WindowCounts], list[WindowCounts]]:
-        if self._raised(Block(blocks.BLOCK_VERSION, {}, 0, windows)) is None:
+        if (
+            self._raised(PartialCounts(partial_counts.PARTIAL_COUNTS_VERSION, {}, 0, windows))
+            is None
+        ):
             return windows, []
-        halves = blocks.halves_of(windows)
+        halves = partial_counts.halves_of(windows)
         if halves is None:
             return [], windows
         (good, bad), (more_good, more_bad) = map(self._split, halves)
         return good + more_good, bad + more_bad
 
-    def _raised(self, block: Block) -> str | None:
+    def _raised(self, block: PartialCounts) -> str | None:
         try:
             self._apply(block)
         except Exception as error:  # noqa: BLE001 - whatever it is
             return describe(error)
         return None
 
-    def _apply(self, block: Block) -> None:
+    def _apply(self, block: PartialCounts) -> None:
         now = self._context.now()
-        feeders = block.event_times or {self._task: 0}
-        partition = CampaignPartition(self._task, self._context.watch, feeders, now)
+        inputs = block.event_times or {self._task: 0}
+        partition = CampaignPartition(self._task, self._context.watch, inputs, now)
         partition.apply(block, 0, now)
         partition.advance(now, 1)
-        partition.hand_over()
+        partition.prepare_handover()
         partition.take_changes(now)
 
 

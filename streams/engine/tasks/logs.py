@@ -150,8 +150,8 @@ class LogFinder:
     async def _missing(self) -> str | None:
         topics = self._topics
         needed = {
-            "topics.keyed": (topics.keyed, 0),
-            "topics.state": (topics.state, 0),
+            "topics.repartition": (topics.repartition, 0),
+            "topics.changelog": (topics.changelog, 0),
             "topics.alerts": (topics.alerts, topics.alerts_partitions),
             "topics.dead_letter": (topics.dead_letter, topics.dead_letter_partitions),
         }
@@ -200,15 +200,15 @@ class LogFinder:
     def _why_not(self, partition: TopicPartition, topics: Mapping[str, _Topic]) -> str | None:
         name, number = partition
         is_source = name == self._topics.source
-        setting = "topics.source" if is_source else "topics.keyed"
+        setting = "topics.source" if is_source else "topics.repartition"
         topic = topics.get(name)
         if topic is None:
             return f"topic {name} ({setting}) does not exist: waiting until it is made again"
         if is_source and self._tasks is not None and len(topic.leaders) != self._tasks:
             return (
                 f"topic {name} ({setting}) has {len(topic.leaders)} partitions, but with "
-                f"source.keyed it must have {self._tasks}, as {self._topics.state} has: make it "
-                "again with that number, or count anew as docs/operations.md says"
+                f"source.keyed it must have {self._tasks}, as {self._topics.changelog} has: make "
+                "it again with that number, or count anew as docs/operations.md says"
             )
         if number not in topic.leaders:
             return f"topic {name} ({setting}) has no partition {number} any more"

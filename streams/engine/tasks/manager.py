@@ -53,7 +53,7 @@ class TaskManager:
         assignor: knows how the tasks are shared out.
         opening: opens tasks.
         interval: seconds from the beginning of a task's flush to that of the next.
-        park_timeout: seconds that tasks have for their last flush before a rebalance.
+        suspend_timeout: seconds that tasks have for their last flush before a rebalance.
         flushed: is called when a task may have committed something.
         rebalanced: is called at the beginning of a rebalance.
         crashed: is called with an error that nobody can go on with.
@@ -66,7 +66,7 @@ class TaskManager:
         assignor: TaskAssignor,
         opening: TaskRestorer,
         interval: float,
-        park_timeout: float,
+        suspend_timeout: float,
         flushed: Callable[[], None],
         rebalanced: Callable[[], None],
         crashed: Callable[[BaseException], None],
@@ -75,7 +75,7 @@ class TaskManager:
         self._assignor = assignor
         self._restorer = opening
         self._interval = interval
-        self._park_timeout = park_timeout
+        self._park_timeout = suspend_timeout
         self._flushed = flushed
         self._rebalanced = rebalanced
         self._crashed = crashed
@@ -203,12 +203,12 @@ class TaskManager:
         opening = self._assigned.keys() - self._tasks.keys()
         # At once: with the brokers away each takes seconds to let go of them.
         await asyncio.gather(*map(self._cancel, opening))
-        await asyncio.gather(*(self._park(n, task) for n, task in list(self._tasks.items())))
+        await asyncio.gather(*(self._suspend(n, task) for n, task in list(self._tasks.items())))
 
-    async def _park(self, number: int, task: StreamTask) -> None:
-        task.parked = True
+    async def _suspend(self, number: int, task: StreamTask) -> None:
+        task.suspended = True
         try:
-            await asyncio.wait_for(task.hand_over(), self._park_timeout)
+            await asyncio.wait_for(task.commit_for_handover(), self._park_timeout)
         except Exception as error:  # noqa: BLE001 - whatever it is, the task is opened anew
             _log.warning("task not flushed before a rebalance", task=number, error=repr(error))
             await self._drop(number)
@@ -237,8 +237,8 @@ class TaskManager:
             await self._cancel(number)
             kept = self._tasks.get(number)
             if kept is not None:
-                kept.parked = False
-                kept.expect(self._assignor.sources)
+                kept.suspended = False
+                kept.add_inputs(self._assignor.sources)
             self._start(number, kept)
 
     def _forget_unassigned(self) -> None:
@@ -260,7 +260,7 @@ class TaskManager:
 
     async def _run(self, number: int, task: StreamTask | None) -> None:
         """Run a task for as long as it can be trusted, then another one in its place."""
-        in_vain = 0
+        attempts_without_commit = 0
         while True:
             task = task or await self._open(number)
             try:
@@ -268,17 +268,17 @@ class TaskManager:
             except FormatError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the task is opened anew
-                in_vain = 0 if task.has_written else in_vain + 1
-                self._note_loss(number, as_loss("it went on", error), in_vain)
-            if task.parked:
+                attempts_without_commit = 0 if task.has_written else attempts_without_commit + 1
+                self._note_loss(number, as_loss("it went on", error), attempts_without_commit)
+            if task.suspended:
                 # The rebalance that is under way sees to it.
                 return
             await self._drop(number)
             task = None
-            if in_vain:
-                await asyncio.sleep(_pause(in_vain - 1))
+            if attempts_without_commit:
+                await asyncio.sleep(_pause(attempts_without_commit - 1))
 
-    def _note_loss(self, number: int, error: TaskLostError, in_vain: int) -> None:
+    def _note_loss(self, number: int, error: TaskLostError, attempts_without_commit: int) -> None:
         self._isolation(number).learn(error, self._restorer.context)
         dead_letter = self._restorer.context.topics.dead_letter
         of_input = isinstance(error, UnprocessableError) or (
@@ -287,8 +287,13 @@ class TaskManager:
         self._lost("input" if of_input else "kafka")
         now = asyncio.get_running_loop().time()
         since = self._troubles[number].since if number in self._troubles else now
-        self._troubles[number] = _Trouble(since, True, str(error), in_vain)
-        _log.warning("task lost", task=number, error=str(error), in_vain=in_vain)
+        self._troubles[number] = _Trouble(since, True, str(error), attempts_without_commit)
+        _log.warning(
+            "task lost",
+            task=number,
+            error=str(error),
+            attempts_without_commit=attempts_without_commit,
+        )
 
     def _isolation(self, number: int) -> Isolation:
         return self._isolations.setdefault(number, Isolation())
@@ -297,7 +302,7 @@ class TaskManager:
         clock = asyncio.get_running_loop().time
         opened_at = clock()
         next_look = 0.0
-        while not task.parked:
+        while not task.suspended:
             began = clock()
             await task.tick()
             self.moved(number)

@@ -13,7 +13,7 @@ from streams.engine.consume.positions import (
     write_positions,
 )
 from streams.engine.consume.transport import Batch, Place
-from streams.engine.produce.writer import Record, TaskLostError, Writes
+from streams.engine.produce.writer import Record, TaskLostError, TransactionBatch
 
 FAR_BEHIND = 10_000
 """Records. With so many waiting, fewer and larger flushes are better than prompt ones."""
@@ -27,11 +27,10 @@ class TaskOffsets:
     """How far a task is.
 
     Args:
-        state: the task's partition of the state topic.
-        log: its partition of the keyed topic.
-        read: how far each partition was read that the task reads.
-        own_ends: where the next record will be, of the partitions that only the task writes to:
-            the state and, unless it is read as well, the log.
+        state: the task's partition of the changelog topic. log: its partition of the repartition
+            topic. read: how far each partition was read that the task reads. owned_log_ends: where
+            the next record will be, of the partitions that only the task writes to: the state and,
+            unless it is read as well, the log.
         kept: how far partitions were read that the task does not read now, such as those of a topic
             that is missing for some time.
     """
@@ -41,14 +40,14 @@ class TaskOffsets:
         state: TopicPartition,
         log: TopicPartition,
         read: Positions,
-        own_ends: Mapping[TopicPartition, int],
+        owned_log_ends: Mapping[TopicPartition, int],
         kept: Positions | None = None,
     ) -> None:
         self._state = state
         self._log = log
         self._read = dict(read)
         self._committed = dict(read)
-        self._own_ends = dict(own_ends)
+        self._own_ends = dict(owned_log_ends)
         self._kept = dict(kept or {})
         self._turns: dict[TopicPartition, int] = {}
         self._waiting: dict[TopicPartition, int] = {}
@@ -76,7 +75,7 @@ class TaskOffsets:
         return self._committed[self._log].offset if known is None else known
 
     @property
-    def far_behind(self) -> bool:
+    def is_catching_up(self) -> bool:
         """Tell whether much is waiting to be read."""
         return max(self._waiting.values(), default=0) > FAR_BEHIND
 
@@ -122,7 +121,7 @@ class TaskOffsets:
 
     # Writing
 
-    def add_to(self, writes: Writes, *, always: bool = False) -> None:
+    def add_to(self, writes: TransactionBatch, *, always: bool = False) -> None:
         """Add how far the task has read, and where its own records have to begin.
 
         Where nothing moved there is nothing to add, but `always` if there has to be a write.
@@ -138,7 +137,7 @@ class TaskOffsets:
             writes.add(self._state.topic, self._state.partition, Record(POSITIONS_KEY, value))
         writes.begin |= {each: at for each, at in self._own_ends.items() if each in writes.records}
 
-    def commit(self, writes: Writes, ends: Mapping[TopicPartition, int]) -> None:
+    def commit(self, writes: TransactionBatch, ends: Mapping[TopicPartition, int]) -> None:
         """Take note that writes are committed, and where their partitions end now."""
         self._committed |= {each: from_committed(at) for each, at in writes.offsets.items()}
         for each in self._own_ends.keys() & ends.keys():

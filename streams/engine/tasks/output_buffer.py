@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping
 from zlib import crc32
 
 from streams.domain import transitions
-from streams.domain.blocks import Block
 from streams.domain.counts import StatusGroups
 from streams.domain.events import Rejected
-from streams.domain.tally import Tally
+from streams.domain.partial_counts import PartialCounts
+from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.transitions import Transition, rfc3339
 from streams.engine.consume.transport import Batch
 from streams.engine.dead_letters.letter import dead_letter, size_of
-from streams.engine.produce.writer import Record, Writes
+from streams.engine.produce.writer import Record, TransactionBatch
 from streams.engine.tasks.context import TaskContext
 from streams.engine.tasks.isolation import Isolation
 
@@ -31,11 +31,11 @@ class OutputBuffer:
         isolation: what is known of input that cannot be processed.
 
     Attributes:
-        tally: what was counted.
+        pre_aggregator: what was counted.
     """
 
     def __init__(self, task: int, context: TaskContext, isolation: Isolation) -> None:
-        self.tally = Tally()
+        self.pre_aggregator = PreAggregator()
         self._task = task
         self._context = context
         self._isolation = isolation
@@ -47,9 +47,9 @@ class OutputBuffer:
     @property
     def is_full(self) -> bool:
         """Tell whether it is time for a flush."""
-        return len(self.tally) > FULL_COUNTS or self._dead_bytes > FULL_BYTES
+        return len(self.pre_aggregator) > FULL_COUNTS or self._dead_bytes > FULL_BYTES
 
-    def put_aside(self, batch: Batch, rejected: list[Rejected]) -> None:
+    def dead_letter(self, batch: Batch, rejected: list[Rejected]) -> None:
         """Owe records of a batch to the dead-letter topic."""
         self._context.instruments.rejected(rejected)
         failed_at = rfc3339(self._context.now()).encode()
@@ -62,7 +62,7 @@ class OutputBuffer:
             self._dead.append(letter)
             self._dead_bytes += size_of(letter)
 
-    def applied(self, block: Block) -> None:
+    def applied(self, block: PartialCounts) -> None:
         """Take note of how old the events are that the rules will be held against next."""
         self._received_at = self._received_at or block.received_at
 
@@ -75,18 +75,18 @@ class OutputBuffer:
         if not more:
             self._received_at = 0
 
-    def take_blocks(self) -> Mapping[int, Block]:
+    def take_blocks(self) -> Mapping[int, PartialCounts]:
         """Hand out what was counted, for each partition of campaigns that got any."""
-        tally, self.tally = self.tally, Tally()
-        self._context.instruments.counted(tally)
-        blocks = tally.blocks()
+        pre_aggregator, self.pre_aggregator = self.pre_aggregator, PreAggregator()
+        self._context.instruments.counted(pre_aggregator)
+        blocks = pre_aggregator.blocks()
         groups = self._context.watch.groups
         unrecognised = _unrecognised(blocks.values(), groups)
         if unrecognised:
             self._context.instruments.unrecognised(unrecognised, groups)
         return blocks
 
-    def add_to(self, writes: Writes) -> None:
+    def add_to(self, writes: TransactionBatch) -> None:
         """Hand out transitions and dead letters."""
         topics = self._context.topics
         decided, self._decided = self._decided, []
@@ -99,7 +99,7 @@ class OutputBuffer:
             writes.add(topics.dead_letter, self._task % topics.dead_letter_partitions, record)
 
 
-def _unrecognised(blocks: Iterable[Block], groups: StatusGroups) -> Counter[str]:
+def _unrecognised(blocks: Iterable[PartialCounts], groups: StatusGroups) -> Counter[str]:
     """Count the sends in blocks whose status is in no group."""
     found: Counter[str] = Counter()
     for block in blocks:

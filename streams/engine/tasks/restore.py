@@ -8,11 +8,11 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from streams.domain import blocks
-from streams.domain.blocks import Block
+from streams.domain import partial_counts
+from streams.domain.partial_counts import PartialCounts
 from streams.domain.partition import CampaignPartition
 from streams.domain.sources import SourcePartition
-from streams.domain.table import CLOCK_KEY
+from streams.domain.table import CHECKPOINT_KEY
 from streams.engine.cluster.reading import committed_offsets, end_of, read_log, read_state, reading
 from streams.engine.consume.positions import (
     POSITIONS_KEY,
@@ -104,8 +104,8 @@ class TaskRestorer:
         writer = self._new_writer(number)
         try:
             await writer.open()
-            feeders = range(sources) if self.context.hop else (number,)
-            partition = CampaignPartition(number, self.context.watch, feeders, self.context.now())
+            inputs = range(sources) if self.context.repartitions else (number,)
+            partition = CampaignPartition(number, self.context.watch, inputs, self.context.now())
             blocks_read = _Blocks(isolation, Trial(self.context, number))
             progress = await self._restore(partition, set(partitions), blocks_read)
         except BaseException:
@@ -113,13 +113,15 @@ class TaskRestorer:
             raise
         context = self.context
         read = {
-            source: SourcePartition(source, context.intake, context.campaigns, event_time)
+            source: SourcePartition(source, context.ingest_limits, context.campaigns, event_time)
             for source, event_time in progress.event_times(context.topics.source).items()
         }
         task = StreamTask(
             context, writer, partition, progress, read, isolation, blocks_read.skipped
         )
-        task.skip_blocks(TopicPartition(context.topics.keyed, number), blocks_read.unprocessable)
+        task.skip_blocks(
+            TopicPartition(context.topics.repartition, number), blocks_read.unprocessable
+        )
         return task
 
     async def place(self, task: StreamTask) -> tuple[Positions, Mapping[TopicPartition, str]]:
@@ -158,8 +160,8 @@ class TaskRestorer:
             if value is not None:
                 latest[key] = offset, value
 
-        log = TopicPartition(self.context.topics.keyed, number)
-        state = TopicPartition(self.context.topics.state, number)
+        log = TopicPartition(self.context.topics.repartition, number)
+        state = TopicPartition(self.context.topics.changelog, number)
         async with reading(self._connection, committed=self._exactly_once) as consumer:
             records, state_end = await read_state(
                 consumer,
@@ -170,16 +172,16 @@ class TaskRestorer:
             written = await self._restore_records(partition, latest, read_again)
             self._check(written, log)
             read = await self._positions(partitions, written)
-            own_ends = {state: state_end}
-            if not self.context.hop:
+            owned_log_ends = {state: state_end}
+            if not self.context.repartitions:
                 # The log is the task's own: all that is in it was added to the windows.
-                own_ends[log] = await end_of(consumer, log, committed=self._exactly_once)
+                owned_log_ends[log] = await end_of(consumer, log, committed=self._exactly_once)
             kept = {
                 each: at
                 for each, at in written.items()
                 if each.topic == self.context.topics.source and each not in read
             }
-            progress = TaskOffsets(state, log, read, own_ends, kept)
+            progress = TaskOffsets(state, log, read, owned_log_ends, kept)
             end = progress.next_in_log
             replayed = await self._replay(consumer, partition, log, end, read_again)
         partition.resume(self.context.now(), progress.next_in_log)
@@ -205,7 +207,7 @@ class TaskRestorer:
         """
         written: Mapping[TopicPartition, Position] = {}
         # The clock's first: it says which format the others have.
-        for count, key in enumerate(sorted(latest, key=lambda key: key != CLOCK_KEY)):
+        for count, key in enumerate(sorted(latest, key=lambda key: key != CHECKPOINT_KEY)):
             offset, value = latest[key]
             try:
                 if key == POSITIONS_KEY:
@@ -215,19 +217,22 @@ class TaskRestorer:
                 else:
                     partition.restore(key, value)
             except Exception as error:  # whatever it is, the record cannot be read
-                place = f"{self.context.topics.state}-{partition.number}"
+                place = f"{self.context.topics.changelog}-{partition.number}"
                 raise _broken(place, offset, key, error) from error
             if count % RECORDS_AT_A_TIME == 0:
                 await asyncio.sleep(0)
         return written
 
     def _check(self, written: Mapping[TopicPartition, Position], log: TopicPartition) -> None:
-        """See whether the state was written with a hop: then the log is one of the things read."""
-        if written and (log in written) != self.context.hop:
-            keyed = "false" if log in written else "true, or another topics.keyed"
+        """Check that the state was written with the same `source.keyed`.
+
+        With repartitioning the repartition topic is one of the topics whose offsets the state has.
+        """
+        if written and (log in written) != self.context.repartitions:
+            keyed = "false" if log in written else "true, or another topics.repartition"
             raise FormatError(
-                f"the state topic was written with source.keyed: {keyed} (task {log.partition}): "
-                "set that again, or count anew as docs/operations.md says"
+                f"the changelog topic was written with source.keyed: {keyed} "
+                f"(task {log.partition}): set that again, or count anew as docs/operations.md says"
             )
 
     async def _replay(
@@ -248,7 +253,7 @@ class TaskRestorer:
 
         def apply(offset: int, value: bytes) -> None:
             try:
-                block = blocks.decode(value)
+                block = partial_counts.decode(value)
             except ValueError:
                 return  # it is a dead letter already
             part = read_again.part_to_add(offset, block)
@@ -263,7 +268,7 @@ class TaskRestorer:
         oldest = (await consumer.beginning_offsets([log]))[log]
         if oldest > begin:
             _log.error(
-                "counts of open windows are lost: the keyed topic was deleted from",
+                "counts of open windows are lost: the repartition topic was deleted from",
                 task=partition.number,
                 needed_from=begin,
                 there_from=oldest,
@@ -283,9 +288,9 @@ class TaskRestorer:
         if ours:
             topic, number = ours[0]
             raise TaskLostError(
-                f"topic {self.context.topics.state} (topics.state) has nothing of what was counted "
-                f"of {topic}-{number} up to offset {kept[ours[0]].offset}: if it was deleted and "
-                "made anew, restore it, or count anew as docs/operations.md says"
+                f"topic {self.context.topics.changelog} (topics.changelog) has nothing of what "
+                f"was counted of {topic}-{number} up to offset {kept[ours[0]].offset}: if it was "
+                "deleted and made anew, restore it, or count anew as docs/operations.md says"
             )
 
     async def _known(
@@ -332,11 +337,11 @@ class _Blocks:
 
     def __init__(self, isolation: Isolation, trial: Trial) -> None:
         self.skipped: set[int] = set()
-        self.unprocessable: list[tuple[int, Block, str]] = []
+        self.unprocessable: list[tuple[int, PartialCounts, str]] = []
         self._known = isolation.blocks
         self._trial = trial
 
-    def part_to_add(self, offset: int, block: Block) -> Block | None:
+    def part_to_add(self, offset: int, block: PartialCounts) -> PartialCounts | None:
         """Return what of a block is to be added; take note of what is not."""
         known = "skipped before" if offset in self.skipped else self._known.get(offset)
         if known is None:
@@ -348,7 +353,7 @@ class _Blocks:
 
 
 def _broken(place: str, offset: int, key: bytes, error: Exception) -> FormatError:
-    """Say which record of the state topic cannot be used, and what can be done."""
+    """Say which record of the changelog topic cannot be used, and what can be done."""
     named = f"{place}, offset {offset}, key {key[:LONGEST_KEY_SHOWN]!r}"
     if isinstance(error, FormatError):
         return FormatError(f"{named}: {error}")

@@ -1,11 +1,11 @@
 """One task: the source partitions that are counted together, and one partition of campaigns.
 
 What a task does with what it reads, in the order of the code: records of the source topic become
-blocks on the keyed topic, or dead letters; blocks of the keyed topic become windows, alerts and
-deliveries. A flush writes all of it down together with the offsets of what was read.
+blocks on the repartition topic, or dead letters; blocks of the repartition topic become windows,
+alerts and deliveries. A flush writes all of it down together with the offsets of what was read.
 
-When the source is keyed by campaign itself there is no hop: the blocks are the task's own. It adds
-them to its windows before it writes them, and the keyed topic is only their log.
+When the source is keyed by campaign itself nothing is repartitioned: the blocks are the task's own.
+It adds them to its windows before it writes them, and the repartition topic is only their log.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ import orjson
 import structlog
 from aiokafka.structs import TopicPartition
 
-from streams.domain import blocks
+from streams.domain import partial_counts
 from streams.domain.events import Reason, Rejected
 from streams.domain.partition import CampaignPartition
+from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.sources import SourcePartition
-from streams.domain.tally import Tally
 from streams.domain.transitions import Transition
 from streams.engine.consume.positions import Position, Positions
 from streams.engine.consume.transport import Batch, Place
@@ -30,15 +30,15 @@ from streams.engine.produce.writer import (
     CLOSE_WITHIN,
     Record,
     TaskLostError,
+    TransactionBatch,
     WriteError,
     Writer,
-    Writes,
 )
 from streams.engine.tasks.context import AfterCommit, TaskContext
 from streams.engine.tasks.isolation import (
     UNPROCESSABLE_KEY,
-    BlockRecord,
     Isolation,
+    PartialCountsRecord,
     Trial,
     UnprocessableError,
     as_loss,
@@ -52,7 +52,7 @@ _log = structlog.get_logger(__name__)
 
 LOG_APPEND_TIME = 1
 BLOCK_BYTES_AT_ONCE = 256 * 1024
-"""Bytes of the keyed topic that are added within some 50 ms; then others have a turn."""
+"""Bytes of the repartition topic that are added within some 50 ms; then others have a turn."""
 EVALUATED_AT_ONCE = 500
 """For so many campaigns rules are evaluated within some 50 ms; then others have a turn."""
 CATCH_UP_INTERVAL = 1.0
@@ -85,7 +85,7 @@ class StreamTask:
         skipped: Iterable[int] = (),
     ) -> None:
         self.partition = partition
-        self.parked = False
+        self.suspended = False
         self.has_written = False
         self._uncommitted = AfterCommit(context.instruments)
         self._context = context = replace(context, instruments=self._uncommitted)
@@ -98,7 +98,8 @@ class StreamTask:
         self._has_skipped = False
         self._output = OutputBuffer(partition.number, context, isolation)
         self._added: list[bytes] = []
-        """Without a hop: the records of blocks that were added and are yet to be written."""
+        """Without repartitioning: the records of blocks that were added and are yet to be
+        written."""
         self._due = 0.0
         self._flushing = asyncio.Lock()
         self._evaluated = asyncio.Event()
@@ -161,7 +162,7 @@ class StreamTask:
         await self._flush_if_full()
 
     def _take(self, batch: Batch) -> None:
-        if self.parked or self._lost or not self._offsets.continues(batch):
+        if self.suspended or self._lost or not self._offsets.continues(batch):
             return
         if batch.end_seen is not None:
             self._offsets.leave(batch.partition)
@@ -175,16 +176,18 @@ class StreamTask:
         """Records of the source topic: bytes become counts, or dead letters."""
         source = self._sources[batch.partition.partition]
         rest = self._processable(source, batch)
-        rejected = self._count_into(source, rest, self._output.tally)
+        rejected = self._count_into(source, rest, self._output.pre_aggregator)
         if rejected:
-            self._output.put_aside(rest, rejected)
+            self._output.dead_letter(rest, rejected)
         self._offsets.advance(batch, source.event_time)
 
-    def _count_into(self, source: SourcePartition, batch: Batch, tally: Tally) -> list[Rejected]:
+    def _count_into(
+        self, source: SourcePartition, batch: Batch, pre_aggregator: PreAggregator
+    ) -> list[Rejected]:
         if not batch.records:
             return []
         values = [record.value for record in batch.records]
-        return source.count(values, self._broker_time(batch), tally)
+        return source.count(values, self._broker_time(batch), pre_aggregator)
 
     def _processable(self, source: SourcePartition, batch: Batch) -> Batch:
         """Return the records of a batch that can be processed; the others become dead letters."""
@@ -194,7 +197,7 @@ class StreamTask:
         if not found:
             return batch
         self._isolation.failed(self._context.now())
-        self._output.put_aside(batch, found)
+        self._output.dead_letter(batch, found)
         _log.error(
             "records cannot be processed",
             partition=str(batch.partition),
@@ -215,17 +218,21 @@ class StreamTask:
         return min(last.timestamp, now) if self._context.clock.is_told else last.timestamp
 
     def _apply(self, batch: Batch) -> None:
-        """Records of the keyed topic: blocks become windows."""
+        """Records of the repartition topic: blocks become windows."""
         for position, record in enumerate(batch.records):
             try:
-                block = blocks.decode(record.value or b"")
+                block = partial_counts.decode(record.value or b"")
             except ValueError as error:
-                self._output.put_aside(batch, [Rejected(position, Reason.NOT_A_BLOCK, str(error))])
+                self._output.dead_letter(
+                    batch, [Rejected(position, Reason.NOT_A_BLOCK, str(error))]
+                )
             else:
                 self._apply_block(batch.partition, record.offset, block)
         self._offsets.advance(batch)
 
-    def _apply_block(self, partition: TopicPartition, offset: int, block: blocks.Block) -> None:
+    def _apply_block(
+        self, partition: TopicPartition, offset: int, block: partial_counts.PartialCounts
+    ) -> None:
         now = self._context.now()
         known = self._isolation.blocks.get(offset)
         if known is not None or self._isolation.is_careful(now):
@@ -243,27 +250,29 @@ class StreamTask:
             doing = f"the block at {partition}, offset {offset}"
             raise UnprocessableError.of(doing, error, offset) from error
 
-    def _skip_block(self, log: TopicPartition, offset: int, bad: blocks.Block, raised: str) -> None:
+    def _skip_block(
+        self, log: TopicPartition, offset: int, bad: partial_counts.PartialCounts, raised: str
+    ) -> None:
         """Dead-letter a block or a part of it, and remember not to add that part again."""
-        record = BlockRecord(offset, blocks.encode(bad))
+        record = PartialCountsRecord(offset, partial_counts.encode(bad))
         rejected = Rejected(0, Reason.UNPROCESSABLE, raised)
-        self._output.put_aside(Batch(log, 0, offset, [record]), [rejected])
+        self._output.dead_letter(Batch(log, 0, offset, [record]), [rejected])
         self._skipped = [*self._skipped, offset][-MOST_SKIPPED:]
         self._has_skipped = True
 
     def skip_blocks(
-        self, log: TopicPartition, found: Iterable[tuple[int, blocks.Block, str]]
+        self, log: TopicPartition, found: Iterable[tuple[int, partial_counts.PartialCounts, str]]
     ) -> None:
         """Dead-letter parts of blocks that could not be added when the log was read again.
 
         Args:
-            log: the task's partition of the keyed topic.
+            log: the task's partition of the repartition topic.
             found: offset, part, and what it raised.
         """
         for offset, bad, raised in found:
             self._skip_block(log, offset, bad, raised)
 
-    def _add(self, block: blocks.Block, offset: int) -> None:
+    def _add(self, block: partial_counts.PartialCounts, offset: int) -> None:
         table = self.partition.table
         late_before, folded_before = table.late_events, table.folded
         self.partition.apply(block, offset, self._context.now())
@@ -287,13 +296,13 @@ class StreamTask:
         self._check_clock()
         self._check()
         now = self._context.now()
-        if self._offsets.far_behind and self._due - CATCH_UP_INTERVAL <= now < self._due:
+        if self._offsets.is_catching_up and self._due - CATCH_UP_INTERVAL <= now < self._due:
             return
         self._due = now + CATCH_UP_INTERVAL
         async with self._flushing:
             self._check()
             await self._evaluate_in_parts()
-            if not self.parked:
+            if not self.suspended:
                 # Not during a flush: where its blocks are in the log is known when it has ended.
                 self._decide(self.partition.advance(now, self._next_in_log), now)
                 await self._flush()
@@ -305,13 +314,13 @@ class StreamTask:
     async def _evaluate_in_parts(self) -> None:
         """Evaluate the rules for most of the campaigns, if they are many, in several turns.
 
-        Without a hop, what was counted is added to the windows before. What is left is evaluated in
-        the step that collects it for the flush. Nothing is flushed in between, and no blocks of the
-        keyed topic are added.
+        Without repartitioning, what was counted is added to the windows before. What is left is
+        evaluated in the step that collects it for the flush. Nothing is flushed in between, and no
+        blocks of the repartition topic are added.
         """
         self._evaluated.clear()
         try:
-            if not self._context.hop:
+            if not self._context.repartitions:
                 self._add_own_blocks()
             while self.partition.to_evaluate > EVALUATED_AT_ONCE:
                 now = self._context.now()
@@ -321,10 +330,10 @@ class StreamTask:
         finally:
             self._evaluated.set()
 
-    def expect(self, sources: int) -> None:
+    def add_inputs(self, sources: int) -> None:
         """Wait for the source partitions that there are now before time goes on."""
-        if self._context.hop:
-            self.partition.table.clock.expect(range(sources), self._context.now())
+        if self._context.repartitions:
+            self.partition.table.clock.add_inputs(range(sources), self._context.now())
 
     async def move(self, partition: TopicPartition, position: Position, loss: Loss | None) -> bool:
         """Read a partition on from `position`; `loss` says what cannot be read any more.
@@ -340,7 +349,7 @@ class StreamTask:
         """
         async with self._flushing:
             self._check()
-            if self.parked:
+            if self.suspended:
                 return False
             self._offsets.move(partition, position)
             if loss is not None:
@@ -349,7 +358,7 @@ class StreamTask:
         self.unplaced.pop(partition, None)
         return True
 
-    async def hand_over(self) -> None:
+    async def commit_for_handover(self) -> None:
         """Write down all that the next owner needs, in one transaction.
 
         Raises:
@@ -365,7 +374,7 @@ class StreamTask:
         """Begin a flush if it is time; wait for the one before it, but not for its own end."""
         while self._output.is_full and self._early_flush and not self._early_flush.done():
             await asyncio.wait({self._early_flush})
-        if self._output.is_full and not (self._lost or self.parked):
+        if self._output.is_full and not (self._lost or self.suspended):
             self._early_flush = asyncio.create_task(self._flush_early())
             # Now, as a rule, it takes what was counted.
             await asyncio.sleep(0)
@@ -375,7 +384,7 @@ class StreamTask:
             async with self._flushing:
                 self._check()
                 await self._evaluate_in_parts()
-                if not self.parked:
+                if not self.suspended:
                     await self._flush()
         except (TaskLostError, FormatError) as error:
             self._lose(error)
@@ -424,20 +433,20 @@ class StreamTask:
         if self._lost:
             raise copy(self._lost)
 
-    def _collect(self, *, last: bool) -> Writes:
-        writes = Writes()
+    def _collect(self, *, last: bool) -> TransactionBatch:
+        writes = TransactionBatch()
         self._collect_blocks(writes)
         # What is written down was decided on: its next owner will not look at it again.
         now = self._context.now()
         self._decide(self.partition.evaluate(now), now)
         if last:
-            self.partition.hand_over()
+            self.partition.prepare_handover()
         for key, value in self.partition.take_changes(now):
-            writes.add(self._context.topics.state, self.partition.number, Record(key, value))
+            writes.add(self._context.topics.changelog, self.partition.number, Record(key, value))
         if self._has_skipped:
             self._has_skipped = False
             record = Record(UNPROCESSABLE_KEY, orjson.dumps(self._skipped))
-            writes.add(self._context.topics.state, self.partition.number, record)
+            writes.add(self._context.topics.changelog, self.partition.number, record)
         self._output.add_to(writes)
         # The answer to a task's first write says what time it is.
         self._offsets.add_to(writes, always=not self._context.clock.is_known)
@@ -449,27 +458,33 @@ class StreamTask:
         return self._offsets.next_in_log + len(self._added)
 
     def _add_own_blocks(self) -> None:
-        """Without a hop: add what was counted to the windows; it is written with the next flush."""
+        """Add the partial counts to the windows; only without repartitioning.
+
+        They are written to the repartition topic with the next flush.
+        """
         for block in self._output.take_blocks().values():
             self._add(block, self._next_in_log)
-            self._added += blocks.encode_records(block)
+            self._added += partial_counts.encode_records(block)
 
-    def _collect_blocks(self, writes: Writes) -> None:
-        """Send blocks over the hop; without one, keep a log of those that were added."""
-        keyed = self._context.topics.keyed
-        if self._context.hop:
+    def _collect_blocks(self, writes: TransactionBatch) -> None:
+        """Send partial counts to the tasks of their campaigns, over the repartition topic.
+
+        Without repartitioning that topic is a log of those that were added to the windows.
+        """
+        repartition = self._context.topics.repartition
+        if self._context.repartitions:
             for number, block in self._output.take_blocks().items():
-                for value in blocks.encode_records(block):
-                    writes.add(keyed, number, Record(None, value))
+                for value in partial_counts.encode_records(block):
+                    writes.add(repartition, number, Record(None, value))
         else:
             self._add_own_blocks()
             added, self._added = self._added, []
             for value in added:
-                writes.add(keyed, self.partition.number, Record(None, value))
+                writes.add(repartition, self.partition.number, Record(None, value))
 
     async def close(self) -> None:
         """Let go of the broker, after a flush that is under way."""
-        self.parked = True
+        self.suspended = True
         if self._early_flush is not None:
             await asyncio.wait({self._early_flush}, timeout=CLOSE_WITHIN)
         await self._writer.close()

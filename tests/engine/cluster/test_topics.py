@@ -9,9 +9,9 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import TopicPartition
 
 from streams.configuration.models import Configuration
-from streams.domain.blocks import RECORD_BYTES as RECORD_BYTES_OF_STATE
-from streams.domain.clock import EventClock
+from streams.domain.partial_counts import RECORD_BYTES as RECORD_BYTES_OF_STATE
 from streams.domain.table import MOST_UNSETTLED, WindowTable
+from streams.domain.watermark import Watermark
 from streams.domain.windows import WindowPolicy
 from streams.engine.cluster.message_limits import DEFAULT_BYTES
 from streams.engine.cluster.topics import (
@@ -73,7 +73,9 @@ async def test_what_is_missing_is_made_and_twice_is_harmless(
     broker: RunningBroker, unique: str
 ) -> None:
     admin = admin_of(broker, unique)
-    expected = {f"{unique}-{role}": 3 for role in ("events", "keyed", "state", "alerts", "dead")}
+    expected = {
+        f"{unique}-{role}": 3 for role in ("events", "repartition", "changelog", "alerts", "dead")
+    }
     assert await admin.prepare(create=True) == expected
     assert await admin.prepare(create=True) == expected
     assert await admin.prepare(create=False) == expected
@@ -90,9 +92,9 @@ async def test_two_at_once_do_not_mind_each_other(broker: RunningBroker, unique:
 @pytest.mark.kafka
 async def test_topics_have_the_settings_they_need(kafka: KafkaBroker, unique: str) -> None:
     await admin_of(RunningBroker("kafka", kafka.address), unique).prepare(create=True)
-    state = await settings_of(kafka.address, f"{unique}-state")
+    state = await settings_of(kafka.address, f"{unique}-changelog")
     assert state["cleanup.policy"] == "compact"
-    keyed = await settings_of(kafka.address, f"{unique}-keyed")
+    keyed = await settings_of(kafka.address, f"{unique}-repartition")
     assert (keyed["cleanup.policy"], keyed["retention.ms"]) == ("delete", str(7 * 86_400_000))
     dead = await settings_of(kafka.address, f"{unique}-dead")
     source = await settings_of(kafka.address, f"{unique}-events")
@@ -109,14 +111,14 @@ async def test_what_is_missing_is_named_if_it_may_not_be_made(
         await admin.prepare(create=False)
     message = str(caught.value)
     assert "\n" not in message
-    for role in ("keyed", "state", "alerts"):
+    for role in ("repartition", "changelog", "alerts"):
         assert f"{unique}-{role} (topics.{role})" in message
     assert f"{unique}-events" not in message
     assert "campaign-streams topics create" in message
-    assert f"{unique}-state" not in await topics_of(broker.address), "it was only asked for"
+    assert f"{unique}-changelog" not in await topics_of(broker.address), "it was only asked for"
 
 
-@pytest.mark.parametrize("role", ["keyed", "state"])
+@pytest.mark.parametrize("role", ["repartition", "changelog"])
 async def test_another_number_of_partitions_is_named(
     broker: RunningBroker, unique: str, role: str
 ) -> None:
@@ -135,7 +137,7 @@ async def test_others_may_have_any_number_of_partitions(broker: RunningBroker, u
         await make_topic(broker.address, f"{unique}-{role}", partitions)
     counts = await admin_of(broker, unique).prepare(create=True)
     assert counts == {
-        f"{unique}-{role}": n for role, n in {**wanted, "keyed": 3, "state": 3}.items()
+        f"{unique}-{role}": n for role, n in {**wanted, "repartition": 3, "changelog": 3}.items()
     }
 
 
@@ -145,8 +147,8 @@ async def test_a_keyed_source_says_how_many_partitions_there_are(
     await make_topic(broker.address, f"{unique}-events", 5)
     admin = admin_of(broker, unique, keyed=True)
     counts = await admin.prepare(create=True)
-    assert counts[f"{unique}-state"] == 5
-    assert counts[f"{unique}-keyed"] == 5
+    assert counts[f"{unique}-changelog"] == 5
+    assert counts[f"{unique}-repartition"] == 5
     assert admin.tasks(counts) == 5
 
 
@@ -154,7 +156,7 @@ async def test_a_keyed_source_with_another_number_of_partitions_is_named(
     broker: RunningBroker, unique: str
 ) -> None:
     await make_topic(broker.address, f"{unique}-events", 5)
-    await make_topic(broker.address, f"{unique}-state", 3)
+    await make_topic(broker.address, f"{unique}-changelog", 3)
     with pytest.raises(TopicError, match=r"-state has 3 partitions, but .*-events has 5, and"):
         await admin_of(broker, unique, keyed=True).prepare(create=True)
 
@@ -164,8 +166,8 @@ async def test_a_keyed_source_with_another_number_of_partitions_is_named(
     [
         ("state", "delete", "compact"),
         ("state", "compact,delete", "compact"),
-        ("keyed", "compact", "delete"),
-        ("keyed", "compact,delete", "delete"),
+        ("repartition", "compact", "delete"),
+        ("repartition", "compact,delete", "delete"),
     ],
 )
 async def test_a_topic_that_is_cleaned_up_wrongly_is_named_with_what_to_do(
@@ -186,7 +188,7 @@ async def test_a_topic_that_is_cleaned_up_wrongly_is_named_with_what_to_do(
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("role", ["keyed", "state", "alerts", "dead_letter"])
+@pytest.mark.parametrize("role", ["repartition", "changelog", "alerts", "dead_letter"])
 async def test_a_topic_that_takes_too_small_records_is_named_with_what_to_do(
     kafka: KafkaBroker, unique: str, role: str
 ) -> None:
@@ -222,10 +224,10 @@ def test_positions_and_event_times_fit_into_a_record() -> None:
     far = Position(2**53, 2**53)
     read = {TopicPartition(name, 10**6 + number): far for number in range(most)}
     assert len(write_positions(read)) <= RECORD_BYTES_OF_STATE
-    clock = EventClock(range(MOST_SOURCES), 60.0, 0.0)
+    clock = Watermark(range(MOST_SOURCES), 60.0, 0.0)
     table = WindowTable(WindowPolicy(), clock)
     for number in range(MOST_SOURCES):
-        clock.hear(number, 32_503_680_000_000 - number, 0.0)
+        clock.observe(number, 32_503_680_000_000 - number, 0.0)
     for number in range(MOST_UNSETTLED):
         counts = window_counts(32_000_000_000 + 60 * number, {"a": {}})
         table.add(counts, 2**53 - number, 0.0)
@@ -236,11 +238,11 @@ def test_positions_and_event_times_fit_into_a_record() -> None:
 
 @pytest.mark.kafka
 async def test_the_limits_are_those_of_the_topics(kafka: KafkaBroker, unique: str) -> None:
-    await make_topic(kafka.address, f"{unique}-state", 3, cleanup_policy="compact")
+    await make_topic(kafka.address, f"{unique}-changelog", 3, cleanup_policy="compact")
     admin = admin_of(RunningBroker("kafka", kafka.address), unique)
     await admin.prepare(create=True)
     topics = admin._configuration.topics
-    assert admin.limits.of(topics.state) == DEFAULT_BYTES
+    assert admin.limits.of(topics.changelog) == DEFAULT_BYTES
     assert admin.limits.of(topics.dead_letter) == RECORD_BYTES
 
 
@@ -248,7 +250,7 @@ async def test_the_limits_are_those_of_the_topics(kafka: KafkaBroker, unique: st
 async def test_a_state_topic_that_the_broker_has_made_by_its_own_defaults_is_refused(
     kafka: KafkaBroker, unique: str
 ) -> None:
-    await make_topic(kafka.address, f"{unique}-state", 3)
+    await make_topic(kafka.address, f"{unique}-changelog", 3)
     with pytest.raises(TopicError, match=r"-state has cleanup\.policy=delete, but must have"):
         await admin_of(RunningBroker("kafka", kafka.address), unique).prepare(create=True)
 
@@ -257,17 +259,17 @@ async def test_a_state_topic_that_the_broker_has_made_by_its_own_defaults_is_ref
 async def test_a_topic_of_which_the_broker_does_not_tell_is_taken_as_it_is(
     embedded_broker: str, unique: str
 ) -> None:
-    await make_topic(embedded_broker, f"{unique}-state", 3)
-    assert "cleanup.policy" not in await settings_of(embedded_broker, f"{unique}-state")
+    await make_topic(embedded_broker, f"{unique}-changelog", 3)
+    assert "cleanup.policy" not in await settings_of(embedded_broker, f"{unique}-changelog")
     counts = await admin_of(RunningBroker("embedded", embedded_broker), unique).prepare(create=True)
-    assert counts[f"{unique}-state"] == 3
+    assert counts[f"{unique}-changelog"] == 3
 
 
 @pytest.mark.kafka
 async def test_a_keyed_topic_may_be_kept_for_longer(kafka: KafkaBroker, unique: str) -> None:
-    await make_topic(kafka.address, f"{unique}-keyed", 3, retention_ms="-1")
+    await make_topic(kafka.address, f"{unique}-repartition", 3, retention_ms="-1")
     counts = await admin_of(RunningBroker("kafka", kafka.address), unique).prepare(create=True)
-    assert counts[f"{unique}-keyed"] == 3
+    assert counts[f"{unique}-repartition"] == 3
 
 
 @pytest.mark.kafka

@@ -171,7 +171,7 @@ def test_a_listing_keeps_the_newest_and_counts_all() -> None:
 
 
 def planned(*entries: DeadLetter | Marker, selection: Selection | None = None) -> Plan:
-    plan = Plan(selection or Selection(), "events", {"events": 2, "keyed": 2})
+    plan = Plan(selection or Selection(), "events", {"events": 2, "repartition": 2})
     for entry in entries:
         plan.add(entry)
     plan.close()
@@ -185,7 +185,7 @@ def test_a_plan_goes_back_to_where_the_records_came_from() -> None:
     )
     assert plan.targets == {
         Place(0, 1): TopicPartition("events", 1),
-        Place(0, 2): TopicPartition("keyed", 0),
+        Place(0, 2): TopicPartition("repartition", 0),
     }
 
 
@@ -250,7 +250,7 @@ def configuration(broker: RunningBroker, unique: str, **kafka: Any) -> Configura
             },
             "topics": {
                 "source": f"{unique}-events",
-                "keyed": f"{unique}-keyed",
+                "keyed": f"{unique}-repartition",
                 "dead_letter": f"{unique}-dead",
             },
         }
@@ -267,7 +267,7 @@ async def put(address: str, topic: str, letters: Letters) -> None:
 
 async def make_topics(address: str, unique: str) -> None:
     await create_topic(address, f"{unique}-events", 2)
-    await create_topic(address, f"{unique}-keyed", 2)
+    await create_topic(address, f"{unique}-repartition", 2)
     await create_topic(address, f"{unique}-dead", 2, max_message_bytes=str(16 << 20))
 
 
@@ -293,7 +293,7 @@ def on_kafka(kafka: KafkaBroker) -> RunningBroker:
 
 
 async def test_each_is_replayed_once_as_it_came(broker: RunningBroker, topics: str) -> None:
-    source, keyed, dead = (f"{topics}-{name}" for name in ("events", "keyed", "dead"))
+    source, keyed, dead = (f"{topics}-{name}" for name in ("events", "repartition", "dead"))
     own = (("trace", b"\xff"), ("reason", b"mine"))
     await put(
         broker.address,

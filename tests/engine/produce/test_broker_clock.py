@@ -25,7 +25,7 @@ def wall() -> Wall:
     return Wall()
 
 
-ONE, OTHER = TopicPartition("state", 0), TopicPartition("state", 1)
+ONE, OTHER = TopicPartition("changelog", 0), TopicPartition("changelog", 1)
 
 
 def answer(

@@ -1,4 +1,4 @@
-"""Writes on real brokers: all or nothing, and nothing of a writer that was shut out."""
+"""TransactionBatch on real brokers: all or nothing, and nothing of a writer that was shut out."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -10,12 +10,12 @@ from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
 
 from streams.engine.produce.writer import (
     BATCH_BYTES,
-    PlainWriter,
+    NonTransactionalWriter,
     Record,
     Sent,
     TransactionalWriter,
+    TransactionBatch,
     WriteError,
-    Writes,
     _spans,
 )
 from streams.engine.transactions.hanging import HangingTransactions
@@ -28,8 +28,8 @@ from tests.support.waiting import until
 SOURCE = "source"
 
 
-def writes_to(topic: str, *values: bytes, partition: int = 0) -> Writes:
-    writes = Writes()
+def writes_to(topic: str, *values: bytes, partition: int = 0) -> TransactionBatch:
+    writes = TransactionBatch()
     for value in values:
         writes.add(topic, partition, Record(b"key", value, (("reason", b"why"),)))
     return writes
@@ -253,11 +253,11 @@ async def test_records_of_any_size_arrive_in_order(broker: RunningBroker, unique
     for n in range(5_000):
         writes.add(unique, 0, Record(b"%d" % n, b"y" * 700))
     connection = {"bootstrap_servers": broker.address}
-    writer: PlainWriter | TransactionalWriter
+    writer: NonTransactionalWriter | TransactionalWriter
     if broker.kind == "kafka":
         writer = TransactionalWriter(connection, ends_of(connection, unique), 10.0)
     else:
-        writer = PlainWriter(connection, _no_commit, asyncio.Lock())
+        writer = NonTransactionalWriter(connection, _no_commit, asyncio.Lock())
     await writer.open()
     await writer.write(writes)
     await writer.close()
@@ -277,7 +277,7 @@ async def test_a_plain_writer_commits_after_the_records(broker: RunningBroker, u
     async def commit(offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
         seen.append((dict(offsets), await values_of(broker.address, unique, committed=False)))
 
-    writer = PlainWriter({"bootstrap_servers": broker.address}, commit, asyncio.Lock())
+    writer = NonTransactionalWriter({"bootstrap_servers": broker.address}, commit, asyncio.Lock())
     await writer.open()
     writes = writes_to(unique, b"one")
     writes.offsets[TopicPartition(SOURCE, 0)] = OffsetAndMetadata(5, "")
@@ -290,7 +290,7 @@ async def test_plain_writers_do_not_write_at_once(embedded_broker: str, unique: 
     """The embedded broker would lose a batch now and then, some one in six hundred."""
     await create_topic(embedded_broker, unique, 1)
     turn = asyncio.Lock()
-    writer = PlainWriter({"bootstrap_servers": embedded_broker}, _no_commit, turn)
+    writer = NonTransactionalWriter({"bootstrap_servers": embedded_broker}, _no_commit, turn)
     await writer.open()
     async with turn:
         writing = asyncio.create_task(writer.write(writes_to(unique, b"one")))
@@ -305,7 +305,7 @@ async def test_plain_writers_do_not_write_at_once(embedded_broker: str, unique: 
 async def test_no_broker_is_a_write_error(kind: str, unique: str) -> None:
     connection = {"bootstrap_servers": f"127.0.0.1:{free_port()}"}
     writer = (
-        PlainWriter(connection, _no_commit, asyncio.Lock())
+        NonTransactionalWriter(connection, _no_commit, asyncio.Lock())
         if kind == "plain"
         else TransactionalWriter(connection, ends_of(connection, unique), 1.0)
     )
@@ -315,6 +315,6 @@ async def test_no_broker_is_a_write_error(kind: str, unique: str) -> None:
 
 
 def test_writes_know_whether_there_are_any() -> None:
-    assert not Writes()
+    assert not TransactionBatch()
     assert writes_to("t", b"")
-    assert Writes(offsets={TopicPartition("t", 0): OffsetAndMetadata(1, "")})
+    assert TransactionBatch(offsets={TopicPartition("t", 0): OffsetAndMetadata(1, "")})

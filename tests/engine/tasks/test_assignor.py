@@ -67,7 +67,7 @@ def assignor_of(url: str | None, held: set[int], keyed: str | None = "keyed") ->
 
 def test_whole_tasks_are_assigned_and_everybody_learns_where_they_are() -> None:
     workers = {"m1": assignor_of("http://one", {0, 2}), "m2": assignor_of("http://two", set())}
-    said = {name: each.metadata({"events", "keyed"}) for name, each in workers.items()}
+    said = {name: each.metadata({"events", "repartition"}) for name, each in workers.items()}
     assigned = workers["m2"].assign(Cluster("events", 7), said)
     shares = {name: dict(each.assignment) for name, each in assigned.items()}
     assert shares == {
@@ -84,7 +84,7 @@ def test_assignments_survive_the_wire() -> None:
     one = assignor_of("http://one", {1})
     encoded = one.metadata(["keyed", "events"]).encode()
     decoded = type(one.metadata([])).decode(encoded)
-    assert list(decoded.subscription) == ["events", "keyed"]
+    assert list(decoded.subscription) == ["events", "repartition"]
     assert orjson.loads(decoded.user_data) == {"tasks": [1], "url": "http://one", "sources": 0}
     assigned = one.assign(Cluster("events", 4), {"m": decoded})["m"]
     again = type(assigned).decode(assigned.encode())

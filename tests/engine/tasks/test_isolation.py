@@ -17,7 +17,7 @@ from streams.engine.tasks.isolation import (
     as_loss,
     unprocessable,
 )
-from tests.support.tasks import Bench
+from tests.support.tasks import TaskHarness
 
 RECORDS = 40
 positions = st.sets(st.integers(0, RECORDS - 1))
@@ -60,13 +60,13 @@ def test_what_is_left_out_is_what_fails_and_no_more(
 def test_only_what_is_none_of_kafkas_may_be_of_the_input(error: Exception, of_input: bool) -> None:
     loss = as_loss("a batch", error)
     assert isinstance(loss, TaskLostError)
-    isolation, bench = Isolation(), Bench()
+    isolation, bench = Isolation(), TaskHarness()
     isolation.learn(loss, bench.context)
     assert isolation.is_careful(bench.now) == of_input
 
 
 def test_care_ends_and_begins_anew() -> None:
-    isolation, bench = Isolation(), Bench()
+    isolation, bench = Isolation(), TaskHarness()
     isolation.learn(UnprocessableError.of("a block", ValueError("x"), 7), bench.context)
     assert isolation.blocks == {7: "ValueError: x"}
     assert isolation.is_careful(bench.now + CAREFUL_FOR - 1)
@@ -79,7 +79,7 @@ def test_care_ends_and_begins_anew() -> None:
 
 @pytest.mark.parametrize("topic", ["dead", "state"])
 def test_only_dead_letters_become_bare(topic: str) -> None:
-    isolation, bench = Isolation(), Bench()
+    isolation, bench = Isolation(), TaskHarness()
     refused = RefusedError.of(TopicPartition(topic, 0), MessageSizeTooLargeError())
     isolation.learn(refused, bench.context)
     assert (isolation.bare, bench.context.limits.outdated) == (False, True)

@@ -11,14 +11,14 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 from aiokafka.structs import TopicPartition
 
-from streams.domain.blocks import BLOCK_VERSION, Block, decode, encode
 from streams.domain.events import Rejected
+from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, PartialCounts, decode, encode
 from streams.domain.partition import CampaignPartition
+from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.sources import SourcePartition
-from streams.domain.tally import Tally
 from streams.engine.consume.positions import Position, Positions
 from streams.engine.consume.transport import BatchConsumer
-from streams.engine.produce.writer import RefusedError, TaskLostError, Writes
+from streams.engine.produce.writer import RefusedError, TaskLostError, TransactionBatch
 from streams.engine.tasks import manager as under_test
 from streams.engine.tasks.assignor import TaskAssignor
 from streams.engine.tasks.isolation import Isolation
@@ -28,19 +28,19 @@ from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
 from tests.support.mixture import send_event
 from tests.support.partitions import all_cells, counts, rows_of, window_counts
-from tests.support.tasks import KEYED, NOW, SOURCE, STATE, Bench, state_of
+from tests.support.tasks import CHANGELOG, NOW, REPARTITION, SOURCE, TaskHarness, state_of
 from tests.support.waiting import until
 
-SHARE = {SOURCE, KEYED}
+SHARE = {SOURCE, REPARTITION}
 
 
-class BenchOpening:
+class HarnessRestorer:
     """Opens task 1 on the bench."""
 
     def __init__(self) -> None:
-        self.benches: list[Bench] = []
+        self.benches: list[TaskHarness] = []
         self.failures: list[Exception] = []
-        self.context = Bench().context
+        self.context = TaskHarness().context
         self.why_not: dict[TopicPartition, str] = {}
 
     async def open(
@@ -53,7 +53,7 @@ class BenchOpening:
         assert (number, set(partitions), sources) == (1, SHARE, 2)
         if self.failures:
             raise self.failures.pop()
-        self.benches.append(Bench(isolation=isolation))
+        self.benches.append(TaskHarness(isolation=isolation))
         self.context = self.benches[-1].context
         return self.benches[-1].task
 
@@ -64,7 +64,7 @@ class BenchOpening:
         return placed, {each: self.why_not[each] for each in task.unplaced}
 
 
-class NotedConsumer:
+class FakeConsumer:
     """Notes where it was told to read."""
 
     def __init__(self) -> None:
@@ -82,15 +82,15 @@ def send_event_of(campaign_id: str, number: int) -> bytes:
     return orjson.dumps(send_event(campaign_id, int(NOW * 1000) + number, "SUCCESS"))
 
 
-class Rig:
+class ManagerHarness:
     """A task manager, and everything that it touches."""
 
     def __init__(self) -> None:
-        self.assignor = TaskAssignor(2, "events", "keyed")
+        self.assignor = TaskAssignor(2, "events", "repartition")
         self.assignor.sources = 2
         self.assignor.peers = {0: "http://other", 1: "http://self"}
-        self.opening = BenchOpening()
-        self.consumer = NotedConsumer()
+        self.opening = HarnessRestorer()
+        self.consumer = FakeConsumer()
         self.crashes: list[BaseException] = []
         self.rebalances = 0
         self.losses: list[str] = []
@@ -98,7 +98,7 @@ class Rig:
             self.assignor,
             cast("TaskRestorer", self.opening),
             interval=0.005,
-            park_timeout=1.0,
+            suspend_timeout=1.0,
             flushed=lambda: None,
             crashed=self.crashes.append,
             rebalanced=self._rebalanced,
@@ -110,7 +110,7 @@ class Rig:
         self.rebalances += 1
 
     @property
-    def bench(self) -> Bench:
+    def bench(self) -> TaskHarness:
         """The task that was opened last."""
         return self.opening.benches[-1]
 
@@ -135,8 +135,8 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig() -> AsyncIterator[Rig]:
-    made = Rig()
+async def rig() -> AsyncIterator[ManagerHarness]:
+    made = ManagerHarness()
     yield made
     await made.tasks.stop()
     assert made.crashes == []
@@ -150,10 +150,10 @@ async def test_what_the_group_gives_is_opened_and_read_from_where_it_stands() ->
         assert made.tasks.assigned() == {1: SHARE}
         await made.opened(1)
         assert made.assignor.held == {1}
-        assert made.tasks.positions() == {SOURCE: Position(0), KEYED: Position(0)}
+        assert made.tasks.positions() == {SOURCE: Position(0), REPARTITION: Position(0)}
         assert made.tasks.peers() == {0: "http://other"}
         assert made.tasks.partitions() == 2
-        assert made.consumer.rewound == [{SOURCE: Position(0), KEYED: Position(0)}]
+        assert made.consumer.rewound == [{SOURCE: Position(0), REPARTITION: Position(0)}]
         assert made.consumer.resumed == [SHARE]
 
 
@@ -167,7 +167,7 @@ async def test_a_task_that_is_lost_is_opened_anew() -> None:
             await bench.take(SOURCE, b"nonsense")
             await made.opened(times + 1)
             assert bench.writer.closed
-        assert made.consumer.rewound[-1] == {SOURCE: Position(0), KEYED: Position(0)}
+        assert made.consumer.rewound[-1] == {SOURCE: Position(0), REPARTITION: Position(0)}
 
 
 def _async(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
@@ -239,11 +239,11 @@ async def test_a_task_that_is_kept_waits_for_source_partitions_that_are_new() ->
         await made.tasks.revoked()
         clock, now = made.bench.task.partition.table.clock, made.bench.now
         for feeder in range(2):
-            clock.hear(feeder, 5_000, now)
+            clock.observe(feeder, 5_000, now)
         made.assignor.sources = 3
         await made.tasks.assign(SHARE, 2)
         assert not clock.advance(now, 0)
-        clock.hear(2, 4_000, now)
+        clock.observe(2, 4_000, now)
         assert clock.advance(now, 0)
         assert clock.event_time == 4_000
 
@@ -274,7 +274,7 @@ async def test_a_task_that_cannot_be_flushed_is_not_kept() -> None:
         await made.tasks.assign(SHARE, 1)
         await made.opened(1)
         await made.bench.take(SOURCE, b"nonsense")
-        made.bench.task.parked = True  # before its own task can flush
+        made.bench.task.suspended = True  # before its own task can flush
         made.bench.writer.fail()
         await made.tasks.revoked()
         assert made.tasks.ready() == {}
@@ -296,7 +296,7 @@ async def test_a_rebalance_waits_for_all_that_are_being_opened_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With the brokers away each takes seconds to let go of them."""
-    made = Rig()
+    made = ManagerHarness()
     ending: list[int] = []
     ended: list[int] = []
 
@@ -321,7 +321,7 @@ async def test_a_cancellation_that_aiokafka_swallows_ends_an_opening_all_the_sam
     monkeypatch: pytest.MonkeyPatch, then: str
 ) -> None:
     """Two workers that have the same lane would fence each other for ever."""
-    made = Rig()
+    made = ManagerHarness()
     opening = asyncio.Event()
     opened = made.opening.open
 
@@ -380,7 +380,7 @@ async def test_after_an_error_that_nobody_expected_the_task_is_opened_anew() -> 
 
 
 async def test_what_another_version_wrote_is_told() -> None:
-    made = Rig()
+    made = ManagerHarness()
     made.opening.failures = [FormatError("of tomorrow")]
     await made.tasks.assign(SHARE, 1)
 
@@ -401,9 +401,12 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> None:
     count = SourcePartition.count
 
     def fail(
-        self: SourcePartition, values: Sequence[bytes | None], broker_time: int, tally: Tally
+        self: SourcePartition,
+        values: Sequence[bytes | None],
+        broker_time: int,
+        pre_aggregator: PreAggregator,
     ) -> list[Rejected]:
-        counted = count(self, values, broker_time, tally)
+        counted = count(self, values, broker_time, pre_aggregator)
         if POISON in values:
             raise OverflowError("poison")
         return counted
@@ -411,7 +414,7 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SourcePartition, "count", fail)
 
 
-def dead(writes: Writes) -> list[tuple[bytes | None, bytes, bytes]]:
+def dead(writes: TransactionBatch) -> list[tuple[bytes | None, bytes, bytes]]:
     """Value, reason and offset of each dead letter."""
     letters = writes.records.get(TopicPartition("dead", 0), [])
     return [
@@ -448,27 +451,31 @@ async def test_a_block_that_cannot_be_processed_costs_one_opening(
 ) -> None:
     apply = CampaignPartition.apply
 
-    def fail(self: CampaignPartition, block: Block, offset: int, now: float) -> None:
+    def fail(self: CampaignPartition, block: PartialCounts, offset: int, now: float) -> None:
         if offset == 1:
             # A trial does not show it: there the offset is another one.
             raise OverflowError("poison")
         apply(self, block, offset, now)
 
     monkeypatch.setattr(CampaignPartition, "apply", fail)
-    value = encode(Block(BLOCK_VERSION, {0: 1}, 1, [window_counts(0, {"a": counts({"SENT": 1})})]))
+    value = encode(
+        PartialCounts(
+            PARTIAL_COUNTS_VERSION, {0: 1}, 1, [window_counts(0, {"a": counts({"SENT": 1})})]
+        )
+    )
     async with rig() as made:
         await made.tasks.assign(SHARE, 1)
         await made.opened(1)
-        await made.bench.take(KEYED, value, value, value)
+        await made.bench.take(REPARTITION, value, value, value)
         await made.opened(2)
-        await made.bench.take(KEYED, value, value, value)
+        await made.bench.take(REPARTITION, value, value, value)
         await made.written()
         assert made.losses == ["input"]
         (writes,) = made.bench.writer.written
         assert dead(writes) == [(value, b"unprocessable", b"1")]
         (cell,) = [cell for _, cell in all_cells(made.bench.task.partition.table, 0)]
         assert sum(cell.sends.values()) == 2
-        state = state_of(writes.records[STATE])
+        state = state_of(writes.records[CHANGELOG])
         assert state["unprocessable"] == b"[1]"
 
 
@@ -477,7 +484,7 @@ async def test_of_a_block_only_what_fails_becomes_a_dead_letter(
 ) -> None:
     apply = CampaignPartition.apply
 
-    def fail(self: CampaignPartition, block: Block, offset: int, now: float) -> None:
+    def fail(self: CampaignPartition, block: PartialCounts, offset: int, now: float) -> None:
         if any("poison" in window.campaigns for window in block.windows):
             raise OverflowError("poison")
         apply(self, block, offset, now)
@@ -485,13 +492,13 @@ async def test_of_a_block_only_what_fails_becomes_a_dead_letter(
     monkeypatch.setattr(CampaignPartition, "apply", fail)
     campaigns = {name: counts({"SENT": 2, "LOST": 1}) for name in ("a", "poison", "b")}
     mixed = [window_counts(0, campaigns), window_counts(60, campaigns)]
-    value = encode(Block(BLOCK_VERSION, {0: 1}, 1, mixed))
+    value = encode(PartialCounts(PARTIAL_COUNTS_VERSION, {0: 1}, 1, mixed))
     async with rig() as made:
         await made.tasks.assign(SHARE, 1)
         await made.opened(1)
-        await made.bench.take(KEYED, value)
+        await made.bench.take(REPARTITION, value)
         await made.opened(2)
-        await made.bench.take(KEYED, value, value)
+        await made.bench.take(REPARTITION, value, value)
         await made.written()
         assert made.losses == ["input"]
         table = made.bench.task.partition.table
@@ -534,12 +541,12 @@ async def test_a_lost_task_stays_visible_and_is_named_when_it_stays_away(
         await made.opened(1)
         await made.bench.take(SOURCE, b"nonsense")
         await made.written()
-        assert (made.tasks.waiting(), made.tasks.committed()) == ([], {SOURCE: 1, KEYED: 0})
+        assert (made.tasks.waiting(), made.tasks.committed()) == ([], {SOURCE: 1, REPARTITION: 0})
         made.opening.failures = [KafkaConnectionError("broker 3 is away")] * 99
         made.bench.writer.fail()
         await made.bench.take(SOURCE, b"nonsense")
         await until(_async(lambda: not made.tasks.ready()))
-        assert (made.tasks.waiting(), made.tasks.committed()) == ([], {SOURCE: 1, KEYED: 0})
+        assert (made.tasks.waiting(), made.tasks.committed()) == ([], {SOURCE: 1, REPARTITION: 0})
         monkeypatch.setattr(under_test, "REOPENED_WITHIN", 0.0)
         await until(_async(lambda: "broker 3 is away" in "".join(made.tasks.waiting())))
         (said,) = made.tasks.waiting()
@@ -566,8 +573,8 @@ async def test_what_cannot_be_read_is_said_and_read_as_soon_as_it_can_be(
             return made.tasks.unreadable() == ["topic events does not exist"]
 
         await until(is_said)
-        assert made.tasks.positions() == {KEYED: Position(0)}, "a rebalance must not place it"
-        assert made.tasks.committed() == {KEYED: 0}, "there is nothing to be behind of"
+        assert made.tasks.positions() == {REPARTITION: Position(0)}, "a rebalance must not place it"
+        assert made.tasks.committed() == {REPARTITION: 0}, "there is nothing to be behind of"
         made.opening.why_not = {}
 
         async def is_read() -> bool:

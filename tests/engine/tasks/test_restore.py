@@ -1,4 +1,4 @@
-"""What opening a task makes of a state topic with a record that is broken."""
+"""What opening a task makes of a changelog topic with a record that is broken."""
 
 import asyncio
 import contextlib
@@ -14,11 +14,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from streams.domain.buckets import Window
 from streams.domain.campaigns import Campaigns
 from streams.domain.deliveries import Delivery
-from streams.domain.pages import Window
-from streams.domain.sources import Intake
-from streams.domain.table import CLOCK_KEY, page_key
+from streams.domain.sources import IngestLimits
+from streams.domain.table import CHECKPOINT_KEY, bucket_key
 from streams.engine.cluster.message_limits import MessageLimits
 from streams.engine.consume.positions import POSITIONS_KEY, Position, as_committed
 from streams.engine.produce.writer import TaskLostError, Writer
@@ -30,12 +30,12 @@ from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
 from tests.support.brokers import KafkaBroker, RunningBroker
 from tests.support.partitions import WATCH, counts, window_counts
-from tests.support.tasks import Gauges, KeepingWriter
+from tests.support.tasks import FakeMetrics, FakeWriter
 from tests.support.topics import create_topic
 
 LANE = 1
 WITHIN_S = 30.0
-CLOCK = {"format": 4, "size": 60, "event_time": 5, "feeders": {"0": 5}, "unsettled": {}}
+CLOCK = {"format": 4, "size": 60, "event_time": 5, "inputs": {"0": 5}, "unsettled": {}}
 
 
 def page() -> bytes:
@@ -69,40 +69,47 @@ ALERT_KEY = orjson.dumps(("alert", "c", "a"))
 
 @dataclass
 class State:
-    """The state topic of a test, and a worker's way to open task 1 with it."""
+    """The changelog topic of a test, and a worker's way to open task 1 with it."""
 
     broker: RunningBroker
     prefix: str
     records: list[tuple[bytes, bytes | None]] = field(default_factory=list)
 
     async def write(self, *records: tuple[bytes, bytes | None]) -> None:
-        roles = {"events": 2, "keyed": 2, "state": 2, "alerts": 1, "dead": 1}
+        roles = {"events": 2, "repartition": 2, "changelog": 2, "alerts": 1, "dead": 1}
         for role, partitions in roles.items():
             await create_topic(self.broker.address, f"{self.prefix}-{role}", partitions)
         async with AIOKafkaProducer(bootstrap_servers=self.broker.address) as producer:
             for key, value in records:
-                await producer.send_and_wait(f"{self.prefix}-state", value, key, LANE)
+                await producer.send_and_wait(f"{self.prefix}-changelog", value, key, LANE)
 
     async def open(self) -> StreamTask:
         prefix = self.prefix
-        roles = ("events", "keyed", "state", "alerts", "dead")
+        roles = ("events", "repartition", "changelog", "alerts", "dead")
         source, keyed, state, alerts, dead = (f"{prefix}-{role}" for role in roles)
         topics = Topics(source, keyed, state, alerts, dead, 1, 1)
         logs = LogFinder({"bootstrap_servers": self.broker.address}, topics)
-        intake = Intake(WATCH.windows, max_record_bytes=2000)
+        ingest_limits = IngestLimits(WATCH.windows, max_record_bytes=2000)
         context = TaskContext(
-            topics, True, intake, WATCH, time.time, Gauges(), Campaigns(2), MessageLimits({}, ())
+            topics,
+            True,
+            ingest_limits,
+            WATCH,
+            time.time,
+            FakeMetrics(),
+            Campaigns(2),
+            MessageLimits({}, ()),
         )
         opening = TaskRestorer(
             context,
             {"bootstrap_servers": self.broker.address},
             logs,
             self.prefix,
-            lambda _: cast("Writer", KeepingWriter()),
+            lambda _: cast("Writer", FakeWriter()),
             exactly_once=False,
             progress=lambda task, at, end: None,  # noqa: ARG005 - nobody asks
         )
-        read = [TopicPartition(f"{self.prefix}-{role}", LANE) for role in ("events", "keyed")]
+        read = [TopicPartition(f"{self.prefix}-{role}", LANE) for role in ("events", "repartition")]
         try:
             async with asyncio.timeout(WITHIN_S):
                 while True:
@@ -129,21 +136,21 @@ def state(broker: RunningBroker, unique: str) -> State:
         pytest.param(RECEIVER_KEY, b'{"status": "gone"}', id="receiver, wrong word"),
         pytest.param(ALERT_KEY, b"\xff", id="alert, no JSON"),
         pytest.param(ALERT_KEY, b"{}", id="alert, fields missing"),
-        pytest.param(CLOCK_KEY, b"[]", id="clock, no object"),
-        pytest.param(CLOCK_KEY, b'{"format": 4}', id="clock, fields missing"),
-        pytest.param(CLOCK_KEY, orjson.dumps({**CLOCK, "size": 0}), id="clock, size 0"),
-        pytest.param(CLOCK_KEY, orjson.dumps({**CLOCK, "format": 99}), id="clock, format"),
+        pytest.param(CHECKPOINT_KEY, b"[]", id="clock, no object"),
+        pytest.param(CHECKPOINT_KEY, b'{"format": 4}', id="clock, fields missing"),
+        pytest.param(CHECKPOINT_KEY, orjson.dumps({**CLOCK, "size": 0}), id="clock, size 0"),
+        pytest.param(CHECKPOINT_KEY, orjson.dumps({**CLOCK, "format": 99}), id="clock, format"),
         pytest.param(POSITIONS_KEY, b"[[1]]", id="positions, wrong type"),
         pytest.param(POSITIONS_KEY, b"", id="positions, empty"),
-        pytest.param(page_key(0, 0), page()[:-1], id="page, cut off"),
-        pytest.param(page_key(0, 0), b"\x00", id="page, no page"),
+        pytest.param(bucket_key(0, 0), page()[:-1], id="page, cut off"),
+        pytest.param(bucket_key(0, 0), b"\x00", id="page, no page"),
         pytest.param(b"x", b"x", id="key, no JSON"),
         pytest.param(b"", b"x", id="key, none"),
         pytest.param(b'["unknown", 1]', b"x", id="key, of another kind"),
     ],
 )
 async def test_a_broken_record_is_named(state: State, key: bytes, value: bytes) -> None:
-    await state.write((CLOCK_KEY, orjson.dumps(CLOCK)), (key, value))
+    await state.write((CHECKPOINT_KEY, orjson.dumps(CLOCK)), (key, value))
 
     with pytest.raises(FormatError) as raised:
         await state.open()
@@ -156,10 +163,10 @@ async def test_a_broken_record_is_named(state: State, key: bytes, value: bytes) 
 async def test_a_record_that_was_replaced_may_be_broken(state: State) -> None:
     await state.write(
         (DELIVERY_KEY, b"broken"),
-        (CLOCK_KEY, b"broken"),
+        (CHECKPOINT_KEY, b"broken"),
         (ALERT_KEY, b"broken"),
-        (page_key(0, 0), page()),
-        (CLOCK_KEY, orjson.dumps(CLOCK)),
+        (bucket_key(0, 0), page()),
+        (CHECKPOINT_KEY, orjson.dumps(CLOCK)),
         (DELIVERY_KEY, delivery()),
         (ALERT_KEY, None),
     )

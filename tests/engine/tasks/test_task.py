@@ -12,8 +12,8 @@ import orjson
 import pytest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from streams.domain import blocks, transitions
-from streams.domain.blocks import partition_of
+from streams.domain import partial_counts, transitions
+from streams.domain.partial_counts import partition_of
 from streams.engine.consume.positions import (
     Position,
     as_committed,
@@ -22,7 +22,7 @@ from streams.engine.consume.positions import (
     write_positions,
 )
 from streams.engine.consume.transport import Batch, Place
-from streams.engine.produce.writer import TaskLostError, WriteError, Writes
+from streams.engine.produce.writer import TaskLostError, TransactionBatch, WriteError
 from streams.engine.tasks import task as under_test
 from streams.engine.tasks.isolation import UnprocessableError
 from streams.engine.tasks.logs import Cause, Loss
@@ -30,7 +30,16 @@ from streams.engine.tasks.offsets import FAR_BEHIND, TaskOffsets
 from streams.engine.tasks.task import CATCH_UP_INTERVAL
 from streams.errors import FormatError
 from tests.support.mixture import send_event
-from tests.support.tasks import KEYED, NOW, SOURCE, STATE, TOPICS, Bench, record, state_of
+from tests.support.tasks import (
+    CHANGELOG,
+    NOW,
+    REPARTITION,
+    SOURCE,
+    TOPICS,
+    TaskHarness,
+    record,
+    state_of,
+)
 
 MS = int(NOW * 1000)
 HERE = next(name for name in "abcdef" if partition_of(name, 2) == 1)
@@ -42,61 +51,64 @@ def send(campaign_id: str = HERE, status: str = "SUCCESS", time: int = MS) -> by
 
 
 async def test_source_records_become_blocks_and_offsets_in_one_write() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     await bench.take(SOURCE, send(HERE), send(THERE), send(HERE, time=MS - 60_000))
     assert bench.writer.written == []
-    await bench.task.hand_over()
+    await bench.task.commit_for_handover()
     writes = bench.writer.take()
-    assert {(p.topic, p.partition) for p in writes.records} == {("keyed", 0), ("keyed", 1)}
-    (here,) = writes.records[KEYED]
-    block = blocks.decode(here.value or b"")
+    assert {(p.topic, p.partition) for p in writes.records} == {
+        ("repartition", 0),
+        ("repartition", 1),
+    }
+    (here,) = writes.records[REPARTITION]
+    block = partial_counts.decode(here.value or b"")
     assert block.event_times == {1: MS}
     assert [each.campaigns for each in block.windows] == [[HERE], [HERE]]
     assert writes.offsets == {SOURCE: as_committed(Position(3, MS))}
-    assert bench.task.committed == {SOURCE: 3, KEYED: 0}
+    assert bench.task.committed == {SOURCE: 3, REPARTITION: 0}
     assert bench.gauges.events == 3
 
 
 async def test_blocks_become_windows_that_are_recovered_from_the_log() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     await bench.take(SOURCE, send(), send())
-    await bench.task.hand_over()
-    (block,) = bench.writer.take().records[KEYED]
-    await bench.take(KEYED, block.value, gap=1)
-    await bench.task.hand_over()
+    await bench.task.commit_for_handover()
+    (block,) = bench.writer.take().records[REPARTITION]
+    await bench.take(REPARTITION, block.value, gap=1)
+    await bench.task.commit_for_handover()
     writes = bench.writer.take()
     start = bench.task.partition.watch.windows.start_of(MS)
-    (clock,) = state_of(writes.records[STATE]).values()
+    (clock,) = state_of(writes.records[CHANGELOG]).values()
     assert orjson.loads(clock or b"")["unsettled"] == {str(start): [1, None]}
-    assert writes.offsets == {KEYED: OffsetAndMetadata(2, "")}
+    assert writes.offsets == {REPARTITION: OffsetAndMetadata(2, "")}
     assert len(writes.records) == 1
 
 
 async def test_a_window_is_written_when_it_is_closed_and_quiet() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     await bench.take(SOURCE, send())
     await bench.settle()
-    await bench.task.hand_over()
-    assert bench.writer.take().offsets == {KEYED: OffsetAndMetadata(1, "")}
+    await bench.task.commit_for_handover()
+    assert bench.writer.take().offsets == {REPARTITION: OffsetAndMetadata(1, "")}
     bench.now += bench.task.partition.watch.idle_timeout + 100
     await bench.task.tick()
     writes = bench.writer.take()
     start = bench.task.partition.watch.windows.start_of(MS)
-    state = state_of(writes.records[STATE])
+    state = state_of(writes.records[CHANGELOG])
     assert list(state) == [f"page {start} 0", "clock"]
     assert orjson.loads(state["clock"] or b"")["unsettled"] == {}
     assert writes.offsets == {}
 
 
-@pytest.mark.parametrize("hop", [True, False])
+@pytest.mark.parametrize("repartitions", [True, False])
 async def test_many_campaigns_are_evaluated_in_several_turns(
-    monkeypatch: pytest.MonkeyPatch, hop: bool
+    monkeypatch: pytest.MonkeyPatch, repartitions: bool
 ) -> None:
     monkeypatch.setattr(under_test, "EVALUATED_AT_ONCE", 10)
-    bench = Bench(hop=hop)
+    bench = TaskHarness(repartitions=repartitions)
     names = [f"c{n}" for n in range(200) if partition_of(f"c{n}", 2) == 1][:60]
     await bench.take(SOURCE, *(send(name, "FAILURE") for name in names for _ in range(60)))
-    if hop:
+    if repartitions:
         await bench.settle()
     async with turns_of_others() as turns:
         await bench.task.tick()
@@ -111,24 +123,24 @@ async def test_blocks_wait_while_campaigns_are_evaluated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(under_test, "EVALUATED_AT_ONCE", 1)
-    bench = Bench()
+    bench = TaskHarness()
     names = [f"c{n}" for n in range(20) if partition_of(f"c{n}", 2) == 1]
     await bench.take(SOURCE, *(send(name, "FAILURE") for name in names for _ in range(60)))
-    await bench.task.hand_over()
-    (record,) = bench.writer.take().records[KEYED]
-    await bench.take(KEYED, record.value)
+    await bench.task.commit_for_handover()
+    (record,) = bench.writer.take().records[REPARTITION]
+    await bench.take(REPARTITION, record.value)
     reading = asyncio.create_task(_read_again_and_again(bench, record.value))
     await asyncio.wait_for(bench.task.tick(), 5.0)
     writes = bench.writer.take()
     assert sum(len(each) for p, each in writes.records.items() if "alerts" in p) == len(names)
-    assert writes.offsets[KEYED].offset <= 2
+    assert writes.offsets[REPARTITION].offset <= 2
     reading.cancel()
-    assert bench.task.positions[KEYED].offset < 10
+    assert bench.task.positions[REPARTITION].offset < 10
 
 
-async def _read_again_and_again(bench: Bench, block: bytes | None) -> None:
+async def _read_again_and_again(bench: TaskHarness, block: bytes | None) -> None:
     while True:
-        await bench.take(KEYED, block)
+        await bench.take(REPARTITION, block)
         await asyncio.sleep(0)
 
 
@@ -136,7 +148,7 @@ async def test_without_a_hop_what_comes_while_campaigns_are_evaluated_is_written
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(under_test, "EVALUATED_AT_ONCE", 1)
-    bench = Bench(hop=False)
+    bench = TaskHarness(repartitions=False)
     bench.now += 3_600
     await bench.take(SOURCE, *(send(f"c{n}", "FAILURE") for n in range(5) for _ in range(60)))
     await bench.take(SOURCE, send("c5", time=MS + 3_600_000))
@@ -148,33 +160,33 @@ async def test_without_a_hop_what_comes_while_campaigns_are_evaluated_is_written
     await ticking
     writes = bench.writer.take()
     assert writes.offsets[SOURCE].offset == 303
-    added = [blocks.decode(each.value or b"") for each in writes.records[KEYED]]
+    added = [partial_counts.decode(each.value or b"") for each in writes.records[REPARTITION]]
     assert [sum(counts.events for counts in block.windows) for block in added] == [301, 2]
     table = bench.task.partition.table
     kept = sum(counts.events for start in table.starts() for counts in table.counts(start))
     assert kept == 303
     assert table.late_events == 2
-    clock = state_of(writes.records[STATE])["clock"]
+    clock = state_of(writes.records[CHANGELOG])["clock"]
     assert list(orjson.loads(clock or b"")["unsettled"].values()) == [[0, 1], [0, None]]
 
 
 async def test_blocks_are_added_in_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_test, "BLOCK_BYTES_AT_ONCE", 1)
-    bench = Bench()
+    bench = TaskHarness()
     await bench.take(SOURCE, send(), send())
-    await bench.task.hand_over()
-    (record,) = bench.writer.take().records[KEYED]
+    await bench.task.commit_for_handover()
+    (record,) = bench.writer.take().records[REPARTITION]
     async with turns_of_others() as turns:
-        taking = asyncio.create_task(bench.take(KEYED, *[record.value] * 10))
+        taking = asyncio.create_task(bench.take(REPARTITION, *[record.value] * 10))
         await asyncio.sleep(0)
         # What is flushed meanwhile is what was added by then.
-        await bench.task.hand_over()
+        await bench.task.commit_for_handover()
         await taking
     assert len(turns) >= 8
-    committed = bench.writer.take().offsets[KEYED].offset
+    committed = bench.writer.take().offsets[REPARTITION].offset
     assert 0 < committed < 10
-    await bench.task.hand_over()
-    assert bench.writer.take().offsets[KEYED].offset == 10
+    await bench.task.commit_for_handover()
+    assert bench.writer.take().offsets[REPARTITION].offset == 10
     start = bench.task.partition.watch.windows.start_of(MS)
     assert bench.task.partition.table.events(HERE, start) == 20
 
@@ -195,17 +207,17 @@ async def turns_of_others() -> AsyncIterator[list[None]]:
 
 
 async def test_nothing_read_nothing_written() -> None:
-    bench = Bench()
-    await bench.task.hand_over()
+    bench = TaskHarness()
+    await bench.task.commit_for_handover()
     bench.now += 10
     await bench.task.tick()
     assert bench.writer.written == []
 
 
 async def test_records_that_cannot_be_counted_are_put_aside_with_their_offsets() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     await bench.take(SOURCE, b"nonsense", send(), None, b"x" * 3000)
-    await bench.task.hand_over()
+    await bench.task.commit_for_handover()
     writes = bench.writer.take()
     dead = writes.records[SOURCE._replace(topic="dead", partition=0)]
     assert [each.value for each in dead] == [b"nonsense", None, b"x" * 3000]
@@ -220,7 +232,7 @@ async def test_records_that_cannot_be_counted_are_put_aside_with_their_offsets()
         "failed-at": b"2026-09-21T14:13:20Z",
     }
     assert dead[1].key == b"key"
-    assert KEYED in writes.records
+    assert REPARTITION in writes.records
     assert writes.offsets[SOURCE].offset == 4
     assert [each.reason for each in bench.gauges.rejections] == [
         "not-json",
@@ -230,54 +242,54 @@ async def test_records_that_cannot_be_counted_are_put_aside_with_their_offsets()
 
 
 async def test_what_is_no_block_is_put_aside_with_its_own_offset() -> None:
-    bench = Bench()
-    await bench.take(KEYED, b"nonsense")
+    bench = TaskHarness()
+    await bench.take(REPARTITION, b"nonsense")
     await bench.task.tick()
     writes = bench.writer.take()
     (dead,) = writes.records[SOURCE._replace(topic="dead", partition=0)]
     assert dict(dead.headers)["reason"] == b"not-a-block"
     assert dict(dead.headers)["source-topic"] == b"keyed"
-    assert writes.offsets == {KEYED: OffsetAndMetadata(1, "")}
+    assert writes.offsets == {REPARTITION: OffsetAndMetadata(1, "")}
 
 
 async def test_a_batch_that_does_not_follow_loses_the_task() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     await bench.take(SOURCE, send())
     await bench.take(SOURCE, send(), start=5)
     with pytest.raises(TaskLostError, match="read from 5, not from 1"):
         await bench.task.tick()
     with pytest.raises(TaskLostError):
-        await bench.task.hand_over()
+        await bench.task.commit_for_handover()
     assert bench.writer.written == [], "what it has cannot be trusted"
 
 
 @pytest.mark.parametrize("start", [0, 3])
 async def test_a_batch_from_before_a_rewind_is_left_out(start: int) -> None:
-    bench = Bench()
+    bench = TaskHarness()
     bench.task.place({SOURCE: Place(1, 0)})
     await bench.take(SOURCE, send(), start=start, turn=0)
-    await bench.task.hand_over()
+    await bench.task.commit_for_handover()
     assert bench.writer.written == []
     await bench.take(SOURCE, send(), turn=1)
-    await bench.task.hand_over()
+    await bench.task.commit_for_handover()
     assert bench.writer.take().offsets[SOURCE].offset == 1
 
 
 async def test_a_parked_task_takes_nothing() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     await bench.take(SOURCE, send())
-    bench.task.parked = True
+    bench.task.suspended = True
     await bench.take(SOURCE, send())
-    await bench.task.hand_over()
+    await bench.task.commit_for_handover()
     assert bench.writer.take().offsets[SOURCE].offset == 1
 
 
 async def test_a_flush_that_fails_loses_the_task_for_good() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     await bench.take(SOURCE, send())
     bench.writer.fail()
     with pytest.raises(WriteError, match="the broker is gone"):
-        await bench.task.hand_over()
+        await bench.task.commit_for_handover()
     bench.writer.failure = None
     await bench.take(SOURCE, send())
     assert bench.task.positions[SOURCE].offset == 1
@@ -290,14 +302,14 @@ async def test_a_flush_that_fails_loses_the_task_for_good() -> None:
 
 
 async def test_a_flush_that_is_broken_off_loses_the_task_too() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     await bench.take(SOURCE, send())
     bench.writer.failure = asyncio.CancelledError()
     with pytest.raises(asyncio.CancelledError):
-        await bench.task.hand_over()
+        await bench.task.commit_for_handover()
     bench.writer.failure = None
     with pytest.raises(TaskLostError, match="CancelledError"):
-        await bench.task.hand_over()
+        await bench.task.commit_for_handover()
     assert bench.writer.written == []
 
 
@@ -305,7 +317,7 @@ async def test_a_failed_flush_within_take_is_told_by_the_next_tick(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 1)
-    bench = Bench()
+    bench = TaskHarness()
     bench.writer.fail()
     await bench.take(SOURCE, send(), send(THERE))
     with pytest.raises(WriteError):
@@ -314,7 +326,7 @@ async def test_a_failed_flush_within_take_is_told_by_the_next_tick(
 
 async def test_a_full_task_flushes_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 2)
-    bench = Bench()
+    bench = TaskHarness()
     await bench.take(SOURCE, send(), send())
     assert bench.writer.written == []
     await bench.take(SOURCE, send(THERE), send(status="FAILURE"))
@@ -322,7 +334,7 @@ async def test_a_full_task_flushes_before_its_time(monkeypatch: pytest.MonkeyPat
 
 
 async def test_statuses_in_no_group_are_noted_when_they_are_written() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     for status in ("Success", "Success", "FAILURE", "failure"):
         await bench.take(SOURCE, send(status=status))
     await bench.task.tick()
@@ -330,14 +342,14 @@ async def test_statuses_in_no_group_are_noted_when_they_are_written() -> None:
 
 
 async def test_a_task_ends_when_time_turns_out_to_be_another() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     clock = bench.context.clock
     await bench.take(SOURCE, send())
-    clock.appended(STATE, clock.wall() + 3, clock.wall(), clock.wall())
+    clock.appended(CHANGELOG, clock.wall() + 3, clock.wall(), clock.wall())
     await bench.take(SOURCE, send())
     await bench.task.tick()
     assert bench.gauges.events == 2
-    clock.appended(STATE, clock.wall() + 3_600, clock.wall(), clock.wall())
+    clock.appended(CHANGELOG, clock.wall() + 3_600, clock.wall(), clock.wall())
     await bench.take(SOURCE, send())
     with pytest.raises(TaskLostError, match=r"the broker's time turned out to be \+3600 s off"):
         await bench.task.tick()
@@ -346,7 +358,7 @@ async def test_a_task_ends_when_time_turns_out_to_be_another() -> None:
 
 async def test_the_time_of_a_log_that_the_broker_stamps_is_the_brokers() -> None:
     """Also while nobody has said by how much the worker's clock is wrong."""
-    bench = Bench()
+    bench = TaskHarness()
     later = MS + 3_600_000
     values = [send(time=later), send(time=later + 600_000)]
     batch = bench.batch(SOURCE, *values)
@@ -355,12 +367,12 @@ async def test_the_time_of_a_log_that_the_broker_stamps_is_the_brokers() -> None
         for n, value in enumerate(values)
     ]
     await bench.task.take(batch._replace(records=stamped))
-    await bench.task.hand_over()
+    await bench.task.commit_for_handover()
     assert [each.position for each in bench.gauges.rejections] == [1]
 
 
 async def test_a_spike_is_decided_and_written_in_one_go() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
     await bench.settle()
     await bench.task.tick()
@@ -370,16 +382,16 @@ async def test_a_spike_is_decided_and_written_in_one_go() -> None:
     )
     transition = transitions.decode(told.value or b"")
     assert (transition.type, told.key) == ("campaign.alert.firing", HERE.encode())
-    state = state_of(writes.records[STATE])
+    state = state_of(writes.records[CHANGELOG])
     assert sorted(key.split()[0] for key in state) == ["alert", "clock", "delivery"]
-    assert writes.offsets[KEYED].offset <= 2
+    assert writes.offsets[REPARTITION].offset <= 2
     (owed,) = bench.task.partition.deliveries.due(bench.now)
     assert owed.alert_id == transition.data.alert_id
 
 
 async def test_transitions_are_where_the_key_of_their_campaign_belongs() -> None:
     """CRC-32 of the campaign's id, worked out elsewhere, over the topic's three partitions."""
-    bench = Bench()
+    bench = TaskHarness()
     homes = {"c0": 0, "c1": 2, "c2": 1, "c9": 2}
     for name in homes:
         await bench.take(SOURCE, *(send(name, status="FAILURE") for _ in range(60)))
@@ -400,9 +412,9 @@ async def test_dead_letters_have_one_partition_a_task_as_far_as_there_are_any(
     partitions: int, number: int
 ) -> None:
     topics = replace(TOPICS, dead_letter_partitions=partitions)
-    bench = Bench(topics=topics)
+    bench = TaskHarness(topics=topics)
     await bench.take(SOURCE, b"no JSON")
-    await bench.task.hand_over()
+    await bench.task.commit_for_handover()
     writes = bench.writer.take()
     dead = [partition for partition in writes.records if partition.topic == "dead"]
     assert dead == [TopicPartition("dead", number)]
@@ -410,7 +422,7 @@ async def test_dead_letters_have_one_partition_a_task_as_far_as_there_are_any(
 
 
 async def test_far_behind_a_task_flushes_less_often() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     await bench.task.take(bench.batch(SOURCE, send())._replace(waiting=FAR_BEHIND + 1))
     await bench.task.tick()
     assert bench.writer.take().offsets[SOURCE].offset == 1
@@ -425,42 +437,42 @@ async def test_far_behind_a_task_flushes_less_often() -> None:
 
 
 async def test_a_task_that_is_up_to_date_flushes_at_every_tick() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     for count in range(1, 4):
         await bench.task.take(bench.batch(SOURCE, send())._replace(waiting=FAR_BEHIND))
         await bench.task.tick()
         assert bench.writer.take().offsets[SOURCE].offset == count
 
 
-@pytest.mark.parametrize("hop", [True, False])
-async def test_no_count_is_written_before_it_was_decided_on(hop: bool) -> None:
+@pytest.mark.parametrize("repartitions", [True, False])
+async def test_no_count_is_written_before_it_was_decided_on(repartitions: bool) -> None:
     """Also not by a last flush before the task is handed over."""
-    bench = Bench(hop=hop)
+    bench = TaskHarness(repartitions=repartitions)
     await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
-    if hop:
+    if repartitions:
         await bench.settle()
-    await bench.task.hand_over()
+    await bench.task.commit_for_handover()
     writes = bench.writer.take()
     assert {partition.topic for partition in writes.records} >= {"alerts", "state"}
     (transition,) = bench.gauges.transitions
     assert transition.type == "campaign.alert.firing"
 
 
-@pytest.mark.parametrize("hop", [True, False])
-async def test_figures_are_handed_over_with_the_last_counts(hop: bool) -> None:
-    bench = Bench(hop=hop)
+@pytest.mark.parametrize("repartitions", [True, False])
+async def test_figures_are_handed_over_with_the_last_counts(repartitions: bool) -> None:
+    bench = TaskHarness(repartitions=repartitions)
     for count in (60, 120):
         await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
-        if hop:
+        if repartitions:
             await bench.settle()
-        await bench.task.hand_over()
-        state = state_of(bench.writer.take().records[STATE])
+        await bench.task.commit_for_handover()
+        state = state_of(bench.writer.take().records[CHANGELOG])
         (alert,) = (value for name, value in state.items() if name.startswith("alert "))
         assert orjson.loads(alert or b"")["evidence"]["attempts"] == count
 
 
 async def test_nothing_is_delivered_that_was_not_written() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
     await bench.settle()
     bench.writer.fail()
@@ -469,16 +481,20 @@ async def test_nothing_is_delivered_that_was_not_written() -> None:
     assert bench.task.partition.deliveries.due(bench.now + 1000) == []
 
 
-async def test_a_source_keyed_by_campaign_has_no_hop() -> None:
-    bench = Bench(hop=False)
+async def test_a_source_keyed_by_campaign_is_not_repartitioned() -> None:
+    bench = TaskHarness(repartitions=False)
     start = bench.task.partition.watch.windows.start_of(MS)
     for offset, since in ((2, 0), (4, 0)):
         await bench.take(SOURCE, send(), b"nonsense")
         await bench.task.tick()
         writes = bench.writer.take()
-        assert {partition.topic for partition in writes.records} == {"keyed", "state", "dead"}
+        assert {partition.topic for partition in writes.records} == {
+            "repartition",
+            "changelog",
+            "dead",
+        }
         assert writes.offsets == {SOURCE: as_committed(Position(offset, MS))}
-        (clock,) = state_of(writes.records[STATE]).values()
+        (clock,) = state_of(writes.records[CHANGELOG]).values()
         assert orjson.loads(clock or b"")["unsettled"] == {str(start): [since, None]}
         ((_, cell),) = bench.task.partition.table.cells(HERE, [start])
         assert sum(cell.sends.values()) == offset // 2
@@ -486,33 +502,33 @@ async def test_a_source_keyed_by_campaign_has_no_hop() -> None:
 
 
 async def test_without_a_hop_a_window_begins_after_all_blocks_that_were_written() -> None:
-    bench = Bench(hop=False)
+    bench = TaskHarness(repartitions=False)
     for minutes in (0, 60):
         await bench.take(SOURCE, send(time=MS - 3_600_000 + minutes * 60_000))
         await bench.task.tick()
-    (clock,) = state_of(bench.writer.written[1].records[STATE]).values()
+    (clock,) = state_of(bench.writer.written[1].records[CHANGELOG]).values()
     assert list(orjson.loads(clock or b"")["unsettled"].values()) == [[0, 3], [2, None]]
 
 
 async def test_a_block_of_another_version_stops_the_worker_and_loses_nothing() -> None:
-    bench = Bench()
-    await bench.take(KEYED, blocks.encode([99, "of tomorrow"]))
+    bench = TaskHarness()
+    await bench.take(REPARTITION, partial_counts.encode([99, "of tomorrow"]))
     for _ in range(2):
         with pytest.raises(FormatError, match="format 99"):
             await bench.task.tick()
     assert bench.writer.written == []
-    assert bench.task.committed[KEYED] == 0
+    assert bench.task.committed[REPARTITION] == 0
 
 
 @pytest.mark.parametrize(("timestamp_type", "rejections"), [(0, 0), (1, 1)])
 async def test_the_brokers_time_is_taken_where_the_topic_has_it(
     timestamp_type: int, rejections: int
 ) -> None:
-    bench = Bench()
+    bench = TaskHarness()
     taken_in = MS - 3_600_000
     late = record(SOURCE, 0, send(), timestamp=taken_in, timestamp_type=timestamp_type)
     await bench.task.take(Batch(SOURCE, 0, 0, [late]))
-    await bench.task.hand_over()
+    await bench.task.commit_for_handover()
     assert len(bench.gauges.rejections) == rejections
 
 
@@ -520,7 +536,7 @@ async def test_while_a_full_task_is_written_down_more_is_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 1)
-    bench = Bench()
+    bench = TaskHarness()
     let_go = bench.writer.hold()
     await bench.take(SOURCE, send(HERE), send(THERE))
     assert bench.task._output.is_full is False, "the early flush has taken it"
@@ -545,14 +561,14 @@ async def test_an_early_flush_that_fails_is_not_passed_over(
     monkeypatch: pytest.MonkeyPatch, error: Exception, told: type[Exception]
 ) -> None:
     monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 0)
-    bench = Bench()
+    bench = TaskHarness()
     bench.writer.failure = error
     await bench.take(SOURCE, send(HERE))
     await bench.take(SOURCE, send(HERE))
     with pytest.raises(told):
         await bench.task.tick()
     with pytest.raises(TaskLostError):
-        await bench.task.hand_over()
+        await bench.task.commit_for_handover()
     assert bench.writer.written == []
     assert bench.task.committed[SOURCE] == 0
 
@@ -562,14 +578,14 @@ async def test_an_early_evaluation_that_fails_is_not_passed_over(
 ) -> None:
     """Also by whoever comes before the next tick: a rebalance, or one more early flush."""
     monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 0)
-    bench = Bench()
+    bench = TaskHarness()
     with monkeypatch.context() as patch:
         patch.setattr(under_test, "EVALUATED_AT_ONCE", -1)
         patch.setattr(bench.task.partition, "evaluate", lambda *_: 1 / 0)
         await bench.take(SOURCE, send(HERE))
         await asyncio.sleep(0)
     with pytest.raises(UnprocessableError, match="ZeroDivisionError"):
-        await bench.task.hand_over()
+        await bench.task.commit_for_handover()
     assert bench.writer.written == []
 
 
@@ -577,7 +593,7 @@ async def test_an_early_evaluation_that_fails_is_not_passed_over(
 async def test_what_was_collected_and_lost_on_the_way_is_not_passed_over(
     monkeypatch: pytest.MonkeyPatch, early: bool
 ) -> None:
-    bench = Bench()
+    bench = TaskHarness()
     with monkeypatch.context() as patch:
         patch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 0 if early else 9)
         patch.setattr(bench.task.partition, "take_changes", lambda _: 1 / 0)
@@ -586,16 +602,16 @@ async def test_what_was_collected_and_lost_on_the_way_is_not_passed_over(
             await bench.task.tick()
     await bench.take(SOURCE, send(THERE))
     with pytest.raises(TaskLostError):
-        await bench.task.hand_over()
+        await bench.task.commit_for_handover()
     assert bench.writer.written == []
 
 
 async def test_half_a_batch_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Bench()
-    monkeypatch.setattr(bench.task._output, "put_aside", lambda *_: 1 / 0)
+    bench = TaskHarness()
+    monkeypatch.setattr(bench.task._output, "dead_letter", lambda *_: 1 / 0)
     await bench.take(SOURCE, send(HERE), b"nonsense")
     with pytest.raises(TaskLostError, match="ZeroDivisionError"):
-        await bench.task.hand_over()
+        await bench.task.commit_for_handover()
     assert bench.writer.written == []
 
 
@@ -603,14 +619,14 @@ async def test_a_parked_task_writes_no_more_than_its_last_flush(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 1)
-    bench = Bench()
+    bench = TaskHarness()
     let_go = bench.writer.hold()
     await bench.take(SOURCE, send(HERE), send(THERE))
     full_again = asyncio.create_task(bench.take(SOURCE, send(HERE), send(THERE)))
     ticking = asyncio.create_task(bench.task.tick())
     await asyncio.sleep(0)
-    bench.task.parked = True
-    last = asyncio.create_task(bench.task.hand_over())
+    bench.task.suspended = True
+    last = asyncio.create_task(bench.task.commit_for_handover())
     await asyncio.sleep(0.01)
     let_go.set()
     await last
@@ -623,16 +639,16 @@ async def test_a_parked_task_writes_no_more_than_its_last_flush(
 
 async def test_a_block_is_known_until_its_dead_letter_is_committed() -> None:
     """Not only until that of the one before it is: the task may be lost between the two."""
-    bench = Bench()
+    bench = TaskHarness()
     await bench.take(SOURCE, send(HERE))
-    await bench.task.hand_over()
-    (block,) = bench.writer.take().records[KEYED]
-    await bench.take(KEYED, block.value)
+    await bench.task.commit_for_handover()
+    (block,) = bench.writer.take().records[REPARTITION]
+    await bench.take(REPARTITION, block.value)
     let_go = bench.writer.hold()
     ticking = asyncio.create_task(bench.task.tick())
     await asyncio.sleep(0)
     bench.isolation.blocks[1] = "what was raised"
-    await bench.take(KEYED, block.value)
+    await bench.take(REPARTITION, block.value)
     let_go.set()
     await ticking
     assert bench.isolation.blocks.keys() == {1}
@@ -642,7 +658,7 @@ async def test_a_block_is_known_until_its_dead_letter_is_committed() -> None:
 
 async def test_two_that_find_a_task_full_begin_one_flush(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 1)
-    bench = Bench()
+    bench = TaskHarness()
     let_go = bench.writer.hold()
     await bench.take(SOURCE, send(HERE), send(THERE))
     takers = [asyncio.create_task(bench.take(SOURCE, send(HERE), send(THERE))) for _ in range(2)]
@@ -657,7 +673,7 @@ async def test_without_a_hop_time_waits_for_a_flush_that_is_under_way(
 ) -> None:
     """Or counts that close their own window would be taken for late when they are read again."""
     monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 1)
-    bench = Bench(hop=False)
+    bench = TaskHarness(repartitions=False)
     windows = bench.task.partition.watch.windows
     old = MS - 3_600_000
     let_go = bench.writer.hold()
@@ -666,7 +682,7 @@ async def test_without_a_hop_time_waits_for_a_flush_that_is_under_way(
     await asyncio.sleep(0.01)
     let_go.set()
     await ticking
-    (clock,) = state_of(bench.writer.written[-1].records[STATE]).values()
+    (clock,) = state_of(bench.writer.written[-1].records[CHANGELOG]).values()
     unsettled = orjson.loads(clock or b"")["unsettled"]
     assert unsettled[str(windows.start_of(old))] == [0, 2], (
         "late from behind the block and its transaction on"
@@ -678,7 +694,7 @@ async def test_a_lost_task_is_let_go_without_the_collector(
 ) -> None:
     """It may hold hundreds of megabytes, and the collector runs seldom."""
     monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 0)
-    bench = Bench()
+    bench = TaskHarness()
     gone = weakref.ref(bench.task)
     gc.disable()
     try:
@@ -700,7 +716,7 @@ async def test_closing_waits_for_a_flush_that_is_under_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 0)
-    bench = Bench()
+    bench = TaskHarness()
     let_go = bench.writer.hold()
     await bench.take(SOURCE, send(HERE))
     closing = asyncio.create_task(bench.task.close())
@@ -713,10 +729,10 @@ async def test_closing_waits_for_a_flush_that_is_under_way(
 
 
 async def test_closing_lets_go_of_the_writer() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     await bench.task.close()
     assert bench.writer.closed
-    assert bench.task.parked
+    assert bench.task.suspended
 
 
 @pytest.mark.parametrize("metadata", ["", "x", "[]", "{}", '{"event_time": "x"}', "null"])
@@ -725,26 +741,28 @@ def test_offsets_of_others_say_nothing_of_event_time(metadata: str) -> None:
 
 
 def test_what_was_read_comes_back() -> None:
-    positions = {SOURCE: Position(3, MS), KEYED: Position(7)}
+    positions = {SOURCE: Position(3, MS), REPARTITION: Position(7)}
     assert read_positions(write_positions(positions)) == positions
     assert from_committed(as_committed(Position(3, MS))) == Position(3, MS)
 
 
 async def test_a_refusal_ends_the_reading_of_a_partition_until_it_is_moved() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     await bench.take(SOURCE, send(HERE), send(HERE))
     refusal = Batch(SOURCE, 0, 2, (), end_seen=9)
     await bench.task.take(refusal._replace(turn=5))
     assert bench.task.unplaced == {}, "it is of another life"
     await bench.task.take(refusal)
     assert bench.task.unplaced == {SOURCE: 9}
-    assert bench.task.readable.keys() == {KEYED}
+    assert bench.task.readable.keys() == {REPARTITION}
     await bench.take(SOURCE, send(HERE), start=2)
     moved = Position(0, 5, UUID(int=2))
     assert await bench.task.move(SOURCE, moved, Loss(Cause.RECREATED, 7, 2))
     writes = bench.writer.take()
     assert from_committed(writes.offsets[SOURCE]) == moved
-    assert KEYED in writes.records, "what was counted of the old log is in the same transaction"
+    assert REPARTITION in writes.records, (
+        "what was counted of the old log is in the same transaction"
+    )
     assert bench.gauges.events == 2
     assert bench.gauges.losses == [(SOURCE, "topic-recreated", 7)]
     assert bench.task.unplaced == {}
@@ -752,7 +770,7 @@ async def test_a_refusal_ends_the_reading_of_a_partition_until_it_is_moved() -> 
 
 
 async def test_a_loss_is_not_counted_before_it_is_written_down() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     bench.writer.fail()
     with pytest.raises(WriteError, match="the broker is gone"):
         await bench.task.move(SOURCE, Position(5, 0), Loss(Cause.EXPIRED, 5))
@@ -760,9 +778,9 @@ async def test_a_loss_is_not_counted_before_it_is_written_down() -> None:
 
 
 async def test_nothing_moves_in_a_rebalance() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     bench.task.unplaced[SOURCE] = None
-    bench.task.parked = True
+    bench.task.suspended = True
     assert not await bench.task.move(SOURCE, Position(5, 0), None)
     assert bench.task.unplaced == {SOURCE: None}
 
@@ -770,10 +788,14 @@ async def test_nothing_moves_in_a_rebalance() -> None:
 async def test_positions_of_partitions_that_are_not_read_now_are_kept() -> None:
     elsewhere = TopicPartition("events", 3)
     progress = TaskOffsets(
-        STATE, KEYED, {SOURCE: Position(0)}, {STATE: 0}, {elsewhere: Position(8, 9, UUID(int=1))}
+        CHANGELOG,
+        REPARTITION,
+        {SOURCE: Position(0)},
+        {CHANGELOG: 0},
+        {elsewhere: Position(8, 9, UUID(int=1))},
     )
     progress.move(SOURCE, Position(4))
-    writes = Writes()
+    writes = TransactionBatch()
     progress.add_to(writes)
     ((record,),) = writes.records.values()
     assert read_positions(record.value or b"") == {
@@ -783,7 +805,7 @@ async def test_positions_of_partitions_that_are_not_read_now_are_kept() -> None:
 
 
 async def test_what_was_not_committed_was_not_told_to_the_instruments() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)), b"no JSON")
     assert (bench.gauges.events, bench.gauges.rejections) == (0, [])
     bench.writer.fail()
@@ -793,7 +815,7 @@ async def test_what_was_not_committed_was_not_told_to_the_instruments() -> None:
 
 
 async def test_each_commit_is_told_by_itself() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     let_go = bench.writer.hold()
     await bench.take(SOURCE, send(), b"no JSON")
     flush = asyncio.create_task(bench.task.tick())
@@ -812,7 +834,7 @@ async def test_each_commit_is_told_by_itself() -> None:
 
 
 async def test_transitions_and_late_events_are_told_when_they_are_committed() -> None:
-    bench = Bench()
+    bench = TaskHarness()
     await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
     await bench.settle()
     let_go = bench.writer.hold()

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.transaction import AddPartitionsToTxnRequest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from streams.engine.produce.writer import Record, TransactionalWriter, WriteError, Writes
+from streams.engine.produce.writer import Record, TransactionalWriter, TransactionBatch, WriteError
 from streams.engine.transactions.admin import Described, Producer, TransactionAdmin
 from streams.engine.transactions.hanging import HangingTransactions
 from tests.chaos.kafka import linked_kafka
@@ -23,7 +23,7 @@ from tests.support.topics import committed_offsets, create_topic, read_topic
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.kafka
-STATE = 0
+CHANGELOG = 0
 
 
 @contextlib.asynccontextmanager
@@ -47,7 +47,7 @@ async def trusting(address: str) -> AsyncIterator[None]:
         await set_to({})
 
 
-class Bench:
+class TaskHarness:
     """A transactional id that writes to three partitions, of which the first one is the state."""
 
     def __init__(self, address: str, topic: str) -> None:
@@ -60,7 +60,7 @@ class Bench:
         """Make what another worker has."""
         partitions = [TopicPartition(self.topic, number) for number in range(3)]
         return HangingTransactions(
-            self.connection, f"{self.topic}-task-0", self.topic, partitions[STATE], partitions
+            self.connection, f"{self.topic}-task-0", self.topic, partitions[CHANGELOG], partitions
         )
 
     @contextlib.asynccontextmanager
@@ -129,9 +129,9 @@ class Bench:
             found[record.partition].append(record.value)
         return found
 
-    def writes(self, *numbers: int, value: bytes = b"next") -> Writes:
+    def writes(self, *numbers: int, value: bytes = b"next") -> TransactionBatch:
         """Make a record for each of some partitions."""
-        writes = Writes()
+        writes = TransactionBatch()
         for number in numbers:
             writes.add(self.topic, number, Record(None, value))
         return writes
@@ -143,14 +143,14 @@ def leave_out(producer: AIOKafkaProducer, partition: TopicPartition) -> None:
 
 
 @pytest.fixture
-async def bench(kafka: KafkaBroker, unique: str) -> AsyncIterator[Bench]:
+async def bench(kafka: KafkaBroker, unique: str) -> AsyncIterator[TaskHarness]:
     await create_topic(kafka.address, unique, 3)
     async with trusting(kafka.address):
-        yield Bench(kafka.address, unique)
+        yield TaskHarness(kafka.address, unique)
 
 
 @pytest.mark.parametrize("committed", [True, False])
-async def test_it_ends_as_the_transaction_did(bench: Bench, committed: bool) -> None:
+async def test_it_ends_as_the_transaction_did(bench: TaskHarness, committed: bool) -> None:
     await bench.leave_hanging(committed=committed)
     hangs = [b"hangs"] if committed else []
     assert await bench.values() == [hangs, [], []]
@@ -163,7 +163,7 @@ async def test_it_ends_as_the_transaction_did(bench: Bench, committed: bool) -> 
         assert await bench.values() == [hangs, [*hangs, b"next"], hangs]
 
 
-async def test_without_it_the_next_transaction_decides(bench: Bench) -> None:
+async def test_without_it_the_next_transaction_decides(bench: TaskHarness) -> None:
     """Which is why it is done: this one was aborted, and can be read."""
     await bench.leave_hanging(committed=False)
     async with bench.producer() as producer, producer.transaction():
@@ -171,7 +171,7 @@ async def test_without_it_the_next_transaction_decides(bench: Bench) -> None:
     assert await bench.values() == [[], [b"hangs", b"next"], []]
 
 
-async def test_nothing_is_written_where_nothing_hangs(bench: Bench) -> None:
+async def test_nothing_is_written_where_nothing_hangs(bench: TaskHarness) -> None:
     for _ in range(2):
         async with bench.writer() as writer:
             await writer.write(bench.writes(0))
@@ -182,14 +182,14 @@ async def test_nothing_is_written_where_nothing_hangs(bench: Bench) -> None:
 
 
 async def test_no_transaction_begins_before_the_one_before_has_ended(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: TaskHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with bench.writer() as writer:
         begin = writer._producer.begin_transaction
 
         async def begin_and_leave_out() -> None:
             await begin()
-            leave_out(writer._producer, TopicPartition(bench.topic, STATE))
+            leave_out(writer._producer, TopicPartition(bench.topic, CHANGELOG))
 
         monkeypatch.setattr(writer._producer, "begin_transaction", begin_and_leave_out)
         await writer.write(bench.writes(0, 1, value=b"first"))
@@ -200,7 +200,7 @@ async def test_no_transaction_begins_before_the_one_before_has_ended(
         assert await bench.values() == [[b"first"], [b"first"], []]
 
 
-async def test_how_it_ended_is_kept_in_mind_when_opening_fails(bench: Bench) -> None:
+async def test_how_it_ended_is_kept_in_mind_when_opening_fails(bench: TaskHarness) -> None:
     await bench.leave_hanging(committed=True)
     await bench.ends.inspect()
     # The coordinator does not know any more.
@@ -209,14 +209,14 @@ async def test_how_it_ended_is_kept_in_mind_when_opening_fails(bench: Bench) -> 
         assert await bench.values() == [[b"hangs"]] * 3
 
 
-async def test_what_nobody_knows_of_is_taken_back(bench: Bench) -> None:
+async def test_what_nobody_knows_of_is_taken_back(bench: TaskHarness) -> None:
     await bench.leave_hanging(committed=True)
     await bench.open_in_vain()
     async with bench.writer():
         assert await bench.values() == [[b"hangs"], [], []]
 
 
-async def test_what_hung_before_the_last_transaction_is_committed(bench: Bench) -> None:
+async def test_what_hung_before_the_last_transaction_is_committed(bench: TaskHarness) -> None:
     async with bench.producer() as producer:
         await producer.begin_transaction()
         await bench.write(producer, b"first", 0, hangs=(1,))
@@ -227,7 +227,7 @@ async def test_what_hung_before_the_last_transaction_is_committed(bench: Bench) 
             assert await bench.values() == [[b"first"], [b"first"], []]
 
 
-def name_all(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def name_all(bench: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the coordinator name partition 1 too, as it does when it was told of it."""
     describe = TransactionAdmin.describe
 
@@ -241,7 +241,7 @@ def name_all(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("under_way", [True, False])
 async def test_one_that_is_committed_after_the_look_is_committed(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, under_way: bool
+    bench: TaskHarness, monkeypatch: pytest.MonkeyPatch, under_way: bool
 ) -> None:
     look = bench.ends.inspect
     async with bench.producer() as zombie:
@@ -266,7 +266,7 @@ async def test_one_that_is_committed_after_the_look_is_committed(
 
 @pytest.mark.parametrize("under_way", [True, False])
 async def test_one_that_is_cut_off_by_the_opening_is_aborted(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, under_way: bool
+    bench: TaskHarness, monkeypatch: pytest.MonkeyPatch, under_way: bool
 ) -> None:
     look = bench.ends.inspect
     async with bench.producer() as zombie:
@@ -291,7 +291,7 @@ async def test_one_that_is_cut_off_by_the_opening_is_aborted(
 
 
 async def test_two_that_open_at_once_know_the_same(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: TaskHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bench.leave_hanging(committed=True)
     look = bench.ends.inspect
@@ -312,7 +312,7 @@ async def test_an_answer_that_is_lost_changes_nothing(unique: str) -> None:
     async with linked_kafka() as (kafka, link):
         await create_topic(kafka.address, unique, 3)
         async with trusting(kafka.address):
-            bench = Bench(kafka.address, unique)
+            bench = TaskHarness(kafka.address, unique)
             await bench.leave_hanging(committed=True)
             # Before that a coordinator gives no id, but says that it is to be asked again.
             await until(bench.is_complete)
@@ -337,7 +337,7 @@ async def test_an_answer_that_is_lost_changes_nothing(unique: str) -> None:
 
 
 async def test_it_is_ended_when_the_coordinator_does_not_answer_at_once(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: TaskHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bench.leave_hanging(committed=True)
     ask, asked = TransactionAdmin._ask_coordinator, set()
@@ -356,7 +356,7 @@ async def test_it_is_ended_when_the_coordinator_does_not_answer_at_once(
 
 
 async def test_an_end_that_is_left_out_again_is_sent_again(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: TaskHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bench.leave_hanging(committed=True)
     tell = TransactionAdmin._tell_coordinator
@@ -376,7 +376,7 @@ async def test_an_end_that_is_left_out_again_is_sent_again(
 
 
 async def test_it_is_ended_also_when_nobody_waits_for_it(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: TaskHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Begun and not ended, it would be aborted by the next opening."""
     await bench.leave_hanging(committed=True)
@@ -400,7 +400,7 @@ async def test_it_is_ended_also_when_nobody_waits_for_it(
         assert await bench.values() == [[b"hangs"]] * 3
 
 
-async def test_offsets_stay_where_they_were(bench: Bench) -> None:
+async def test_offsets_stay_where_they_were(bench: TaskHarness) -> None:
     async with bench.writer() as writer:
         writes = bench.writes(0)
         writes.offsets[TopicPartition(bench.topic, 0)] = OffsetAndMetadata(7, "")
@@ -412,7 +412,7 @@ async def test_offsets_stay_where_they_were(bench: Bench) -> None:
 
 
 async def test_what_hangs_of_an_exhausted_producer_is_told(
-    bench: Bench, capsys: pytest.CaptureFixture[str]
+    bench: TaskHarness, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await bench.leave_hanging(committed=True)
     async with bench.producer() as producer:

@@ -2,25 +2,25 @@
 
 Such a partition is fed by several source partitions, each with an event time of its own. While one
 of them lags behind (during catch-up they never move in step) its events are not late yet, so the
-partition's event time is the smallest of its feeders', as a watermark is in Flink. A feeder that
+partition's event time is the smallest of its inputs', as a watermark is in Flink. A feeder that
 brings nothing for a while is left out, or one silent source partition would hold every window open.
 """
 
 from collections.abc import Iterable
 
 
-class EventClock:
+class Watermark:
     """Event time of a partition: never goes back, never ahead of the slowest active feeder.
 
     Args:
-        feeders: the source partitions that may feed this one.
+        inputs: the source partitions that may feed this one.
         idle_timeout: seconds without events after which a feeder is left out.
         now: wall-clock time (s, UTC) from which silence is counted.
     """
 
-    def __init__(self, feeders: Iterable[int], idle_timeout: float, now: float) -> None:
+    def __init__(self, inputs: Iterable[int], idle_timeout: float, now: float) -> None:
         self._idle_timeout = idle_timeout
-        self._heard_at = dict.fromkeys(feeders, now)
+        self._heard_at = dict.fromkeys(inputs, now)
         self._times: dict[int, int] = {}
         self.event_time = 0
 
@@ -39,19 +39,19 @@ class EventClock:
         self._times.update(times)
         self.event_time = max(self.event_time, event_time)
 
-    def expect(self, feeders: Iterable[int], now: float) -> None:
-        """Wait for these feeders too, from wall-clock `now` (s) on."""
-        for feeder in feeders:
+    def add_inputs(self, inputs: Iterable[int], now: float) -> None:
+        """Wait for these inputs too, from wall-clock `now` (s) on."""
+        for feeder in inputs:
             self._heard_at.setdefault(feeder, now)
 
-    def hear(self, feeder: int, event_time: int, now: float) -> None:
+    def observe(self, feeder: int, event_time: int, now: float) -> None:
         """Take note that a feeder has reached an event time (ms) at wall-clock `now` (s)."""
         self._heard_at[feeder] = now
         if event_time > self._times.get(feeder, -1):
             self._times[feeder] = event_time
 
     def advance(self, now: float, last_close: int) -> bool:
-        """Move the event time as far as the feeders allow.
+        """Move the event time as far as the inputs allow.
 
         Args:
             now: wall-clock time (s, UTC).

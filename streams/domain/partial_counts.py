@@ -1,9 +1,10 @@
-"""Counts on their way: from the keying agent to the counting agent, and to the state topic.
+"""Counts on their way: from the keying agent to the counting agent, and to the changelog topic.
 
 The keying agent does not forward events. What it counted between two flushes goes to each partition
-of the keyed topic as one block: the counts per window and campaign, and how far event time has come
-in the source partitions they are from. A block is a fraction of the events' size, and costs the
-counting agent next to nothing per event. A window's counts on the state topic have the same form.
+of the repartition topic as one block: the counts per window and campaign, and how far event time
+has come in the source partitions they are from. A block is a fraction of the events' size, and
+costs the counting agent next to nothing per event. A window's counts on the changelog topic have
+the same form.
 """
 
 from collections.abc import Container, Iterator, Sequence
@@ -136,11 +137,11 @@ def split(counts: WindowCounts, pages: int) -> list[WindowCounts]:
     """Part counts by campaign: each campaign has its page, the same one whatever else is there."""
     if pages == 1:
         return [counts]
-    return sort_out(counts, pages, [page_of(name, pages) for name in counts.campaigns])
+    return sort_out(counts, pages, [bucket_of(name, pages) for name in counts.campaigns])
 
 
-class Block(msgspec.Struct, array_like=True, gc=False):
-    """One record of the keyed topic.
+class PartialCounts(msgspec.Struct, array_like=True, gc=False):
+    """One record of the repartition topic.
 
     `event_times` maps each source partition that the counts are from to the largest event time
     (ms) it has reached; `received_at` is the wall-clock time (ms) of the oldest of its events.
@@ -152,13 +153,13 @@ class Block(msgspec.Struct, array_like=True, gc=False):
     windows: list[WindowCounts]
 
 
-BLOCK_VERSION = 3
+PARTIAL_COUNTS_VERSION = 3
 RECORD_BYTES = 480 * 1024
-"""Upper size of a record on the keyed and the state topic: brokers take 1 MB by default, and with
-its key and what Kafka adds it fits into a batch of 512 KiB."""
+"""Upper size of a record on the keyed and the changelog topic: brokers take 1 MB by default, and
+with its key and what Kafka adds it fits into a batch of 512 KiB."""
 
 encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Block).decode
+_decode = msgspec.msgpack.Decoder(PartialCounts).decode
 decode_counts = msgspec.msgpack.Decoder(WindowCounts).decode
 
 
@@ -198,7 +199,7 @@ class _Version(msgspec.Struct, array_like=True, gc=False):
 _decode_version = msgspec.msgpack.Decoder(_Version).decode
 
 
-def decode(value: bytes) -> Block:
+def decode(value: bytes) -> PartialCounts:
     """Read a block.
 
     Raises:
@@ -207,10 +208,11 @@ def decode(value: bytes) -> Block:
     """
     try:
         version = _decode_version(value).version
-        if version != BLOCK_VERSION:
+        if version != PARTIAL_COUNTS_VERSION:
             raise FormatError(
-                f"a block of counts of format {version}, and this version of the program reads "
-                f"{BLOCK_VERSION}: start the version that wrote it, or read docs/operations.md"
+                f"partial counts of format {version}, and this version of the program reads format "
+                f"{PARTIAL_COUNTS_VERSION}: start the version that wrote them, or read "
+                "docs/operations.md"
             )
         block = _decode(value)
     except msgspec.MsgspecError as error:
@@ -240,7 +242,7 @@ def check_counts(counts: WindowCounts) -> None:
         raise ValueError("not a block of counts: its columns do not fit together")
 
 
-def encode_records(block: Block, limit: int = RECORD_BYTES) -> Iterator[bytes]:
+def encode_records(block: PartialCounts, limit: int = RECORD_BYTES) -> Iterator[bytes]:
     """Write a block as records of at most `limit` bytes; a single count is not split.
 
     The event times are in the last record: whoever knows them has all the counts.
@@ -251,9 +253,9 @@ def encode_records(block: Block, limit: int = RECORD_BYTES) -> Iterator[bytes]:
         yield value
         return
     first, second = halves
-    yield from encode_records(Block(block.version, {}, block.received_at, first), limit)
+    yield from encode_records(PartialCounts(block.version, {}, block.received_at, first), limit)
     yield from encode_records(
-        Block(block.version, block.event_times, block.received_at, second), limit
+        PartialCounts(block.version, block.event_times, block.received_at, second), limit
     )
 
 
@@ -295,11 +297,11 @@ def _halves_of_window(whole: WindowCounts) -> tuple[WindowCounts, WindowCounts] 
 
 
 def partition_of(campaign_id: str, partitions: int) -> int:
-    """Return the partition of the keyed topic that a campaign lives in."""
+    """Return the partition of the repartition topic that a campaign lives in."""
     return crc32(campaign_id.encode()) % partitions
 
 
-def page_of(campaign_id: str, pages: int) -> int:
+def bucket_of(campaign_id: str, pages: int) -> int:
     """Return which of the pages of a window has a campaign."""
     # The low bits say which partition it lives in: all campaigns of one have them in common.
     return (crc32(campaign_id.encode()) >> 16) % pages

@@ -5,19 +5,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.domain.blocks import (
-    BLOCK_VERSION,
-    Block,
+from streams.domain.partial_counts import (
+    PARTIAL_COUNTS_VERSION,
     Column,
     Dimensions,
+    PartialCounts,
     WindowCounts,
+    bucket_of,
     decode,
     decode_campaigns,
     decode_counts,
     encode,
     encode_records,
     encode_window,
-    page_of,
     partition_of,
     split,
 )
@@ -35,12 +35,16 @@ windows = st.builds(
 event_times = st.dictionaries(st.integers(0, 99), st.integers(0, 10**13), max_size=3)
 received = st.integers(0, 10**13)
 made_blocks = st.builds(
-    Block, st.just(BLOCK_VERSION), event_times, received, st.lists(windows, max_size=5)
+    PartialCounts,
+    st.just(PARTIAL_COUNTS_VERSION),
+    event_times,
+    received,
+    st.lists(windows, max_size=5),
 )
 
 
 @given(made_blocks)
-def test_a_block_comes_back_as_it_was(block: Block) -> None:
+def test_a_block_comes_back_as_it_was(block: PartialCounts) -> None:
     assert decode(encode(block)) == block
 
 
@@ -52,7 +56,7 @@ def test_a_windows_counts_come_back_as_they_were(counts: WindowCounts) -> None:
 
 
 @given(made_blocks, st.integers(1, 200))
-def test_records_of_a_block_hold_it_all(block: Block, limit: int) -> None:
+def test_records_of_a_block_hold_it_all(block: PartialCounts, limit: int) -> None:
     values = list(encode_records(block, limit))
     parts = [decode(value) for value in values]
     assert rows_of([w for part in parts for w in part.windows]) == rows_of(block.windows)
@@ -78,7 +82,7 @@ def test_records_of_a_window_add_up_to_it(counts: WindowCounts, limit: int) -> N
 def test_a_start_that_is_no_date_is_no_block() -> None:
     whole = WindowCounts(10**12, ["a"], ["app"], [0], [Column(SENT, [0], [1])])
     with pytest.raises(ValueError, match="not a block"):
-        decode(encode(Block(BLOCK_VERSION, {}, 0, [whole])))
+        decode(encode(PartialCounts(PARTIAL_COUNTS_VERSION, {}, 0, [whole])))
 
 
 @given(windows, st.integers(1, 7))
@@ -90,7 +94,7 @@ def test_pages_hold_it_all_each_campaign_on_its_own(counts: WindowCounts, pages:
     late = {counts.campaigns[at]: n for at, n in counts.late.items()}
     assert {part.campaigns[at]: n for part in parts for at, n in part.late.items()} == late
     for number, part in enumerate(parts):
-        assert pages == 1 or all(page_of(name, pages) == number for name in part.campaigns)
+        assert pages == 1 or all(bucket_of(name, pages) == number for name in part.campaigns)
 
 
 @pytest.mark.parametrize("value", [b"", b"\xc1", b"{}", b"\x94\x01\x80\x00"])
@@ -115,16 +119,16 @@ def test_other_bytes_are_no_block(value: bytes) -> None:
 )
 def test_what_does_not_fit_together_is_no_block(spoilt: dict[str, Any]) -> None:
     whole = WindowCounts(60, ["a", "b"], ["app"], [0, 0], [Column(SENT, [0, 1], [1, 2])], {1: 1})
-    assert decode(encode(Block(BLOCK_VERSION, {}, 0, [whole]))).windows == [whole]
+    assert decode(encode(PartialCounts(PARTIAL_COUNTS_VERSION, {}, 0, [whole]))).windows == [whole]
     for name, value in spoilt.items():
         setattr(whole, name, value)
     with pytest.raises(ValueError, match="not a block"):
-        decode(encode(Block(BLOCK_VERSION, {}, 0, [whole])))
+        decode(encode(PartialCounts(PARTIAL_COUNTS_VERSION, {}, 0, [whole])))
 
 
 def test_a_block_of_another_version_is_named() -> None:
-    with pytest.raises(FormatError, match=r"format 7.*reads 3"):
-        decode(encode(Block(7, {}, 0, [])))
+    with pytest.raises(FormatError, match=r"format 7.*reads format 3"):
+        decode(encode(PartialCounts(7, {}, 0, [])))
     with pytest.raises(FormatError, match=r"format 9"):
         decode(encode([9, "of tomorrow"]))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from streams.domain.deliveries import Delivery, DeliveryQueue
+from streams.domain.deliveries import Delivery, Outbox
 from streams.webhooks.pace import Pace
 
 
@@ -14,11 +14,11 @@ from streams.webhooks.pace import Pace
 class Job:
     """A delivery that was handed out, and the queue that it goes back to."""
 
-    queue: DeliveryQueue
+    queue: Outbox
     delivery: Delivery
 
 
-class Outlet:
+class ReceiverQueue:
     """Waiting and running attempts for one receiver.
 
     Whatever is not attempted to its end goes back to its queue.

@@ -4,8 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from streams.domain.blocks import BLOCK_VERSION, Block, Column, Dimensions, WindowCounts
 from streams.domain.campaigns import Campaign
+from streams.domain.partial_counts import (
+    PARTIAL_COUNTS_VERSION,
+    Column,
+    Dimensions,
+    PartialCounts,
+    WindowCounts,
+)
 
 Names: TypeAlias = tuple[str, str | None, str | None] | Dimensions
 """What an event is counted by, apart from campaign and time. Of a send whose delivery type says
@@ -15,7 +21,7 @@ ARRANGE_AT = 4_000
 """So many counts are put into columns within a few ms; nothing else is done meanwhile."""
 
 
-class Tally:
+class PreAggregator:
     """Counts of any number of batches.
 
     Attributes:
@@ -57,14 +63,16 @@ class Tally:
         if self._fresh_rows > ARRANGE_AT:
             self._arrange()
 
-    def blocks(self) -> dict[int, Block]:
+    def blocks(self) -> dict[int, PartialCounts]:
         """Return the counts as one block for each partition that has any."""
         self._arrange()
-        blocks: dict[int, Block] = {}
+        blocks: dict[int, PartialCounts] = {}
         for (partition, start), gathering in self._arranged.items():
             block = blocks.get(partition)
             if block is None:
-                block = Block(BLOCK_VERSION, self.event_times, self.received_at, [])
+                block = PartialCounts(
+                    PARTIAL_COUNTS_VERSION, self.event_times, self.received_at, []
+                )
                 blocks[partition] = block
             block.windows.append(gathering.counts(start))
         return blocks

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.domain import tally as module
-from streams.domain.blocks import Dimensions, partition_of
+from streams.domain import pre_aggregator as module
 from streams.domain.campaigns import Campaign
-from streams.domain.tally import Names, Tally
+from streams.domain.partial_counts import Dimensions, partition_of
+from streams.domain.pre_aggregator import Names, PreAggregator
 from tests.support.partitions import Row, rows_of
 
 texts = st.text(max_size=12)
@@ -31,20 +31,22 @@ def test_blocks_hold_what_was_tallied_each_campaign_in_its_partition(
     partitions: int,
 ) -> None:
     campaigns = [_campaign(name, app, partitions) for name, app in apps.items()]
-    tally = Tally()
+    pre_aggregator = PreAggregator()
     expected: Counter[Row] = Counter()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "ARRANGE_AT", arrange_at)
         for start, of_them, number in counted:
             some = [campaigns[number % len(campaigns)], campaigns[number // 2 % len(campaigns)]]
-            tally.add(start, of_them, some)
+            pre_aggregator.add(start, of_them, some)
             expected.update(Row(start, each.name, each.app_id, _expanded(of_them)) for each in some)
-    tally.event_times[3], tally.received_at = 17, 5
-    assert tally.counted == expected.total()
-    assert tally.engagement == sum(n for row, n in expected.items() if row.dimensions.engagement)
-    assert len(tally) >= len(expected)
+    pre_aggregator.event_times[3], pre_aggregator.received_at = 17, 5
+    assert pre_aggregator.counted == expected.total()
+    assert pre_aggregator.engagement == sum(
+        n for row, n in expected.items() if row.dimensions.engagement
+    )
+    assert len(pre_aggregator) >= len(expected)
     found: Counter[Row] = Counter()
-    for number, block in tally.blocks().items():
+    for number, block in pre_aggregator.blocks().items():
         assert (block.event_times, block.received_at) == ({3: 17}, 5)
         for counts in block.windows:
             assert {partition_of(name, partitions) for name in counts.campaigns} == {number}
@@ -54,12 +56,12 @@ def test_blocks_hold_what_was_tallied_each_campaign_in_its_partition(
 
 def test_the_same_is_kept_once_until_it_is_arranged() -> None:
     campaign = _campaign("c", "app", 1)
-    tally = Tally()
+    pre_aggregator = PreAggregator()
     for _ in range(5):
-        tally.add(0, ("SUCCESS", None, "EMAIL"), [campaign, campaign])
-    assert len(tally) == 1
-    (counts,) = tally.blocks()[0].windows
-    assert (counts.rows, counts.events, len(tally)) == (1, 10, 1)
+        pre_aggregator.add(0, ("SUCCESS", None, "EMAIL"), [campaign, campaign])
+    assert len(pre_aggregator) == 1
+    (counts,) = pre_aggregator.blocks()[0].windows
+    assert (counts.rows, counts.events, len(pre_aggregator)) == (1, 10, 1)
 
 
 def _campaign(name: str, app_id: str | None, partitions: int) -> Campaign:

@@ -1,7 +1,7 @@
 """One window's counts: in pages that are settled, or changing.
 
-A settled page is the bytes that the state topic has for some dozen campaigns: that is a fraction of
-what the counts take while they change. Each campaign has its page, by its name.
+A settled page is the bytes that the changelog topic has for some dozen campaigns: that is a
+fraction of what the counts take while they change. Each campaign has its page, by its name.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,44 +9,44 @@ from typing import NamedTuple
 
 import msgspec
 
-from streams.domain.blocks import (
+from streams.domain.cells import Cells, cell_of, cells_of
+from streams.domain.counts import Cell
+from streams.domain.limits import DEFAULT_LIMITS, Limits
+from streams.domain.partial_counts import (
     RECORD_BYTES,
     WindowCounts,
+    bucket_of,
     check_counts,
     decode_apps,
     decode_campaigns,
     decode_counts,
     encode,
     encode_window,
-    page_of,
     split,
 )
-from streams.domain.cells import Cells, cell_of, cells_of
-from streams.domain.counts import Cell
-from streams.domain.limits import DEFAULT_LIMITS, Limits
 
-CAMPAIGNS_A_PAGE = 32
-PAGE_RECORD_BYTES = RECORD_BYTES
+CAMPAIGNS_PER_BUCKET = 32
+BUCKET_RECORD_BYTES = RECORD_BYTES
 """Upper size of a record; what is larger, as campaigns have many or long names, is several."""
 NAMES_A_PAGE = 1024
 """Where campaigns have more names than usual, there are fewer of them in a page."""
 
 
-class Page(NamedTuple):
+class Bucket(NamedTuple):
     """Counts as they were written down, and how many campaigns have any."""
 
     value: bytes
     campaigns: int
 
 
-class PageRecord(NamedTuple):
-    """Which record of the state topic: a page, or the next part of one that one cannot hold."""
+class BucketRecord(NamedTuple):
+    """Which record of the changelog topic: a page, or the next part of one that one cannot hold."""
 
     page: int
     part: int = 0
 
 
-def read_page(value: bytes) -> Page:
+def read_bucket(value: bytes) -> Bucket:
     """Read a page back.
 
     Raises:
@@ -57,7 +57,7 @@ def read_page(value: bytes) -> Page:
     except msgspec.MsgspecError as error:
         raise ValueError(f"not a page of counts: {error}") from error
     check_counts(counts)
-    return Page(value, len(counts.campaigns))
+    return Bucket(value, len(counts.campaigns))
 
 
 class Added(NamedTuple):
@@ -73,7 +73,7 @@ class Snapshot(NamedTuple):
     Settled pages are shared with the window, so it weighs what is copied.
     """
 
-    pages: list[Page | WindowCounts]
+    pages: list[Bucket | WindowCounts]
 
     def counts(self) -> Iterator[WindowCounts]:
         """Yield the counts, page by page."""
@@ -83,13 +83,13 @@ class Snapshot(NamedTuple):
         """Yield the counts of those of the campaigns that have any; each page is read once."""
         wanted: dict[int, set[str]] = {}
         for name in campaigns:
-            wanted.setdefault(page_of(name, len(self.pages)), set()).add(name)
+            wanted.setdefault(bucket_of(name, len(self.pages)), set()).add(name)
         for number, names in wanted.items():
             yield from cells_of(_read(self.pages[number]), names)
 
 
-def _read(page: Page | WindowCounts) -> WindowCounts:
-    return decode_counts(page.value) if isinstance(page, Page) else page
+def _read(page: Bucket | WindowCounts) -> WindowCounts:
+    return decode_counts(page.value) if isinstance(page, Bucket) else page
 
 
 class Window:
@@ -106,7 +106,7 @@ class Window:
         late_from: offset in the log from which counts came late; null while it is open.
         changed_at: wall-clock time (s) of the last change.
         rows_before: how many counts the table had been given before `since`.
-        written: which records the state topic has.
+        written: which records the changelog topic has.
     """
 
     __slots__ = (
@@ -117,15 +117,15 @@ class Window:
     def __init__(
         self,
         start: int,
-        settled: Iterable[Sequence[Page]] = (),
+        settled: Iterable[Sequence[Bucket]] = (),
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self.start = start
         self._limits = limits
-        self.pages: list[Cells | Page] = []
-        self.written: set[PageRecord] = set()
+        self.pages: list[Cells | Bucket] = []
+        self.written: set[BucketRecord] = set()
         for number, parts in enumerate(settled):
-            self.written.update(PageRecord(number, part) for part in range(len(parts)))
+            self.written.update(BucketRecord(number, part) for part in range(len(parts)))
             self.pages.append(parts[0] if len(parts) == 1 else _added_up(start, parts))
         self.pages = self.pages or [Cells(limits=limits)]
         self.since: int | None = None
@@ -147,7 +147,7 @@ class Window:
                 campaigns += page.newest(len(page) - before)
         return Added(campaigns, folded)
 
-    def settle(self) -> Iterator[tuple[PageRecord, bytes | None]]:
+    def settle(self) -> Iterator[tuple[BucketRecord, bytes | None]]:
         """Turn what changed into settled pages; yield their records.
 
         Yields null for a record that must not be there any more.
@@ -161,11 +161,11 @@ class Window:
             parts = {number: page.counts(self.start) for number, page in changed.items()}
         gone = {each for each in self.written if each.page in parts or each.page >= len(self.pages)}
         for number, part in parts.items():
-            values = list(encode_window(part, PAGE_RECORD_BYTES))
+            values = list(encode_window(part, BUCKET_RECORD_BYTES))
             value = values[0] if len(values) == 1 else encode(part)
-            self.pages[number] = Page(value, len(part.campaigns))
+            self.pages[number] = Bucket(value, len(part.campaigns))
             for at, value in enumerate(values):
-                record = PageRecord(number, at)
+                record = BucketRecord(number, at)
                 gone.discard(record)
                 self.written.add(record)
                 yield record, value
@@ -181,14 +181,14 @@ class Window:
     def _is_large(self, page: Cells) -> bool:
         """Tell whether the campaigns have to be shared out anew for a page that has so many."""
         whole = len(self.pages) == 1
-        return len(page) > 2 * CAMPAIGNS_A_PAGE or (whole and page.names > 2 * NAMES_A_PAGE)
+        return len(page) > 2 * CAMPAIGNS_PER_BUCKET or (whole and page.names > 2 * NAMES_A_PAGE)
 
     def _shared_out(self) -> list[WindowCounts]:
         """Share the campaigns out over as many pages as they need."""
         whole = self._changing(self.pages[0])
         for counts in list(self.snapshot().counts())[1:]:
             whole.put(counts)
-        needed = max(-(-len(whole) // CAMPAIGNS_A_PAGE), -(-whole.names // NAMES_A_PAGE))
+        needed = max(-(-len(whole) // CAMPAIGNS_PER_BUCKET), -(-whole.names // NAMES_A_PAGE))
         return split(whole.counts(self.start), min(needed, len(whole)))
 
     # Asked
@@ -196,19 +196,19 @@ class Window:
     def snapshot(self) -> "Snapshot":
         """Return the counts as they are now."""
         return Snapshot(
-            [page if isinstance(page, Page) else page.counts(self.start) for page in self.pages]
+            [page if isinstance(page, Bucket) else page.counts(self.start) for page in self.pages]
         )
 
     def has(self, campaign_id: str) -> bool:
         """Tell whether a campaign has any."""
-        page = self._page_of(campaign_id)
+        page = self._bucket_of(campaign_id)
         if isinstance(page, Cells):
             return campaign_id in page.campaigns()
         return campaign_id in decode_campaigns(page.value)
 
     def cell(self, campaign_id: str) -> Cell | None:
         """Return the counts of one campaign, as they are now."""
-        page = self._page_of(campaign_id)
+        page = self._bucket_of(campaign_id)
         if isinstance(page, Cells):
             return page.cell(campaign_id)
         counts = decode_counts(page.value)
@@ -218,37 +218,39 @@ class Window:
 
     def events(self, campaign_id: str) -> int:
         """Return how many events a campaign has, of all kinds."""
-        return self._changing(self._page_of(campaign_id)).events(campaign_id)
+        return self._changing(self._bucket_of(campaign_id)).events(campaign_id)
 
     def campaigns(self) -> Iterator[tuple[str, str | None]]:
         """Yield the campaigns and their apps."""
         for page in self.pages:
-            if isinstance(page, Page):
+            if isinstance(page, Bucket):
                 yield from decode_apps(page.value)
             else:
                 yield from page.apps()
 
-    def _changing(self, page: Cells | Page) -> Cells:
+    def _changing(self, page: Cells | Bucket) -> Cells:
         if isinstance(page, Cells):
             return page
         return Cells(decode_counts(page.value), self._limits)
 
-    def _page_of(self, campaign_id: str) -> Cells | Page:
+    def _bucket_of(self, campaign_id: str) -> Cells | Bucket:
         pages = self.pages
-        return pages[page_of(campaign_id, len(pages))] if len(pages) > 1 else pages[0]
+        return pages[bucket_of(campaign_id, len(pages))] if len(pages) > 1 else pages[0]
 
     def __len__(self) -> int:
         """Return the number of campaigns."""
-        return sum(page.campaigns if isinstance(page, Page) else len(page) for page in self.pages)
+        return sum(page.campaigns if isinstance(page, Bucket) else len(page) for page in self.pages)
 
     @property
     def size(self) -> int:
         """About how many bytes it takes in memory."""
-        return sum(len(page.value) if isinstance(page, Page) else page.size for page in self.pages)
+        return sum(
+            len(page.value) if isinstance(page, Bucket) else page.size for page in self.pages
+        )
 
 
-def _added_up(start: int, parts: Iterable[Page]) -> Page:
+def _added_up(start: int, parts: Iterable[Bucket]) -> Bucket:
     cells = Cells()
     for part in parts:
         cells.put(decode_counts(part.value))
-    return Page(encode(cells.counts(start)), len(cells))
+    return Bucket(encode(cells.counts(start)), len(cells))
