@@ -111,7 +111,7 @@ def _sizes(broker: KafkaBroker, group: str) -> tuple[int, int]:
     data = broker.directory / "data"
     state, keyed = (
         sum(file.stat().st_size for file in data.glob(f"{group}-{name}-*/*.log"))
-        for name in ("state", "blocks")
+        for name in ("changelog", "partial-counts")
     )
     return state, keyed
 

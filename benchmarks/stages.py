@@ -32,7 +32,7 @@ EVENTS_A_FLUSH = 30_000
 """Of one task: a tick comes before it is full, with few campaigns."""
 STAGES = (
     "count",
-    "pre_aggregator to blocks",
+    "partial counts",
     "encode",
     "decode",
     "add to windows",
@@ -83,7 +83,7 @@ class Tasks:
         """Hand over what a task has counted."""
         pre_aggregator, self._tallies[number] = self._tallies[number], PreAggregator()
         self.rows += len(pre_aggregator)
-        with self._stage("pre_aggregator to blocks"):
+        with self._stage("partial counts"):
             made = pre_aggregator.blocks()
         for to, block in made.items():
             with self._stage("encode"):

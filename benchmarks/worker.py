@@ -23,7 +23,12 @@ QUIET_SHARE = 0.2
 WHOLE_WITHIN_S = 30.0
 QUESTIONS = 16
 """Under way at once when the counts are compared."""
-TOPICS = {"keyed": "blocks", "state": "state", "alerts": "alerts", "dead_letter": "dead"}
+TOPICS = {
+    "repartition": "partial-counts",
+    "changelog": "changelog",
+    "alerts": "alerts",
+    "dead_letter": "dead",
+}
 
 
 class Moment(NamedTuple):

@@ -68,7 +68,7 @@ class Fuzzing:
 
     async def arrived(self) -> None:
         """Wait until the worker has committed all of the source and of the repartition topic."""
-        for role, partitions in (("events", PARTITIONS), ("keyed", LANES)):
+        for role, partitions in (("events", PARTITIONS), ("repartition", LANES)):
             topic, ends = f"{NAME}-{role}", dict[int, int]()
             # Behind the last record come the markers of transactions, which nobody commits.
             async for record in Follower(self._broker.address, topic, partitions).read():

@@ -30,7 +30,7 @@ def settings_for(broker: RunningBroker, prefix: str, **sections: Settings | list
     roles = {
         "source": "events",
         "repartition": "repartition",
-        "changelog": "state",
+        "changelog": "changelog",
         "alerts": "alerts",
     }
     roles["dead_letter"] = "dead"

@@ -46,17 +46,17 @@ class TaskAssignor:
     Args:
         tasks: how many tasks there are; all members of the group have to agree.
         source: the source topic.
-        keyed: the repartition topic; null when the source is keyed by campaign itself.
+        repartition: the repartition topic; null when the source is keyed by campaign itself.
     """
 
     version = 0
 
-    def __init__(self, tasks: int, source: str, keyed: str | None) -> None:
+    def __init__(self, tasks: int, source: str, repartition: str | None) -> None:
         # Members with another number of tasks are refused by the group's coordinator.
         self.name = f"campaign-tasks-{tasks}"
         self.tasks = tasks
         self.source = source
-        self._keyed = keyed
+        self._repartition = repartition
         self.url: str | None = None
         """Where this member's API can be asked."""
         self.held: set[int] = set()
@@ -94,7 +94,7 @@ class TaskAssignor:
         }
         sources = cluster.partitions_for_topic(self.source) or set()
         # Without repartitioning each task has its own partition, also while the topic is missing.
-        read = sources if self._keyed is not None else range(self.tasks)
+        read = sources if self._repartition is not None else range(self.tasks)
         return {
             member: ConsumerProtocolMemberAssignment(
                 self.version,
@@ -107,8 +107,8 @@ class TaskAssignor:
     def _partitions(self, tasks: list[int], sources: Iterable[int]) -> list[tuple[str, list[int]]]:
         read = sorted(p for task in tasks for p in self.sources_of(task, sources))
         topics = [(self.source, read)]
-        if self._keyed is not None:
-            topics.append((self._keyed, tasks))
+        if self._repartition is not None:
+            topics.append((self._repartition, tasks))
         return topics
 
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:

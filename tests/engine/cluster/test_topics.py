@@ -157,7 +157,7 @@ async def test_a_keyed_source_with_another_number_of_partitions_is_named(
 ) -> None:
     await make_topic(broker.address, f"{unique}-events", 5)
     await make_topic(broker.address, f"{unique}-changelog", 3)
-    with pytest.raises(TopicError, match=r"-state has 3 partitions, but .*-events has 5, and"):
+    with pytest.raises(TopicError, match=r"-changelog has 3 partitions, but .*-events has 5, and"):
         await admin_of(broker, unique, keyed=True).prepare(create=True)
 
 
@@ -194,7 +194,7 @@ async def test_a_topic_that_takes_too_small_records_is_named_with_what_to_do(
 ) -> None:
     admin = admin_of(RunningBroker("kafka", kafka.address), unique)
     name = getattr(admin._configuration.topics, role)
-    policy = {"state": "compact"}.get(role, "delete")
+    policy = {"changelog": "compact"}.get(role, "delete")
     await make_topic(kafka.address, name, 3, max_message_bytes="500000", cleanup_policy=policy)
     with pytest.raises(TopicError) as caught:
         await admin.prepare(create=True)
@@ -251,7 +251,7 @@ async def test_a_state_topic_that_the_broker_has_made_by_its_own_defaults_is_ref
     kafka: KafkaBroker, unique: str
 ) -> None:
     await make_topic(kafka.address, f"{unique}-changelog", 3)
-    with pytest.raises(TopicError, match=r"-state has cleanup\.policy=delete, but must have"):
+    with pytest.raises(TopicError, match=r"-changelog has cleanup\.policy=delete, but must have"):
         await admin_of(RunningBroker("kafka", kafka.address), unique).prepare(create=True)
 
 

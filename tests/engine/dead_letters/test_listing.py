@@ -181,7 +181,7 @@ def planned(*entries: DeadLetter | Marker, selection: Selection | None = None) -
 def test_a_plan_goes_back_to_where_the_records_came_from() -> None:
     plan = planned(
         letter(Place(0, 1), topic="events", partition=1),
-        letter(Place(0, 2), topic="keyed", partition=0, reason="not-a-block"),
+        letter(Place(0, 2), topic="repartition", partition=0, reason="not-a-block"),
     )
     assert plan.targets == {
         Place(0, 1): TopicPartition("events", 1),
@@ -211,7 +211,10 @@ def test_a_source_partition_that_is_gone_is_chosen_by_the_key() -> None:
     ("origin", "named"),
     [
         ({"topic": "gone"}, "0:1 came from topic gone"),
-        ({"topic": "keyed", "partition": 7}, "0:1 came from partition 7 of topic keyed"),
+        (
+            {"topic": "repartition", "partition": 7},
+            "0:1 came from partition 7 of topic repartition",
+        ),
     ],
 )
 def test_a_plan_names_what_is_not_there(origin: dict[str, Any], named: str) -> None:
@@ -250,7 +253,7 @@ def configuration(broker: RunningBroker, unique: str, **kafka: Any) -> Configura
             },
             "topics": {
                 "source": f"{unique}-events",
-                "keyed": f"{unique}-repartition",
+                "repartition": f"{unique}-repartition",
                 "dead_letter": f"{unique}-dead",
             },
         }

@@ -59,8 +59,10 @@ class Cluster(ClusterMetadata):  # type: ignore[misc] # aiokafka has no types
         return set(range(self._count)) if topic == self._topic and self._count else None
 
 
-def assignor_of(url: str | None, held: set[int], keyed: str | None = "keyed") -> TaskAssignor:
-    made = TaskAssignor(3, "events", keyed)
+def assignor_of(
+    url: str | None, held: set[int], repartition: str | None = "repartition"
+) -> TaskAssignor:
+    made = TaskAssignor(3, "events", repartition)
     made.url, made.held = url, held
     return made
 
@@ -71,8 +73,8 @@ def test_whole_tasks_are_assigned_and_everybody_learns_where_they_are() -> None:
     assigned = workers["m2"].assign(Cluster("events", 7), said)
     shares = {name: dict(each.assignment) for name, each in assigned.items()}
     assert shares == {
-        "m1": {"events": [0, 2, 3, 5, 6], "keyed": [0, 2]},
-        "m2": {"events": [1, 4], "keyed": [1]},
+        "m1": {"events": [0, 2, 3, 5, 6], "repartition": [0, 2]},
+        "m2": {"events": [1, 4], "repartition": [1]},
     }
     for name, each in workers.items():
         each.on_assignment(assigned[name])
@@ -82,17 +84,17 @@ def test_whole_tasks_are_assigned_and_everybody_learns_where_they_are() -> None:
 
 def test_assignments_survive_the_wire() -> None:
     one = assignor_of("http://one", {1})
-    encoded = one.metadata(["keyed", "events"]).encode()
+    encoded = one.metadata(["repartition", "events"]).encode()
     decoded = type(one.metadata([])).decode(encoded)
     assert list(decoded.subscription) == ["events", "repartition"]
     assert orjson.loads(decoded.user_data) == {"tasks": [1], "url": "http://one", "sources": 0}
     assigned = one.assign(Cluster("events", 4), {"m": decoded})["m"]
     again = type(assigned).decode(assigned.encode())
-    assert dict(again.assignment) == {"events": [0, 1, 2, 3], "keyed": [0, 1, 2]}
+    assert dict(again.assignment) == {"events": [0, 1, 2, 3], "repartition": [0, 1, 2]}
 
 
 def test_keyed_sources_have_no_second_topic() -> None:
-    one = assignor_of(None, set(), keyed=None)
+    one = assignor_of(None, set(), repartition=None)
     assigned = one.assign(Cluster("events", 3), {"m": one.metadata(["events"])})["m"]
     assert dict(assigned.assignment) == {"events": [0, 1, 2]}
     one.on_assignment(assigned)
@@ -103,7 +105,10 @@ def test_keyed_sources_have_no_second_topic() -> None:
 def test_tasks_without_source_partitions_are_assigned_all_the_same(partitions: int) -> None:
     one = assignor_of(None, set())
     assigned = one.assign(Cluster("events", partitions), {"m": one.metadata(["events"])})["m"]
-    assert dict(assigned.assignment) == {"events": list(range(partitions)), "keyed": [0, 1, 2]}
+    assert dict(assigned.assignment) == {
+        "events": list(range(partitions)),
+        "repartition": [0, 1, 2],
+    }
 
 
 def test_members_with_another_number_of_tasks_do_not_join() -> None:

@@ -156,7 +156,7 @@ async def test_a_broken_record_is_named(state: State, key: bytes, value: bytes) 
         await state.open()
 
     said = str(raised.value)
-    assert said.startswith(f"{state.prefix}-state-{LANE}, offset 1, key {key!r}: ")
+    assert said.startswith(f"{state.prefix}-changelog-{LANE}, offset 1, key {key!r}: ")
     assert re.search(r"docs/operations\.md", said)
 
 
@@ -194,5 +194,7 @@ async def test_state_that_is_gone_is_named(kafka: KafkaBroker, unique: str) -> N
         assert task.positions[source].offset == 7, "where an operator wants it to begin"
         await task.close()
         await consumer.commit({source: as_committed(Position(7, 0, UUID(int=1), 0))})
-    with pytest.raises(TaskLostError, match=r"-state .*-events-1 up to offset 7.*operations\.md"):
+    with pytest.raises(
+        TaskLostError, match=r"-changelog .*-events-1 up to offset 7.*operations\.md"
+    ):
         await state.open()

@@ -248,7 +248,7 @@ async def test_what_is_no_block_is_put_aside_with_its_own_offset() -> None:
     writes = bench.writer.take()
     (dead,) = writes.records[SOURCE._replace(topic="dead", partition=0)]
     assert dict(dead.headers)["reason"] == b"not-a-block"
-    assert dict(dead.headers)["source-topic"] == b"keyed"
+    assert dict(dead.headers)["source-topic"] == b"repartition"
     assert writes.offsets == {REPARTITION: OffsetAndMetadata(1, "")}
 
 
