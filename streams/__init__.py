@@ -4,7 +4,7 @@ The way of an event, top to bottom:
 
 1. `streams.engine`: Faust agents take whole batches of records from Kafka.
 2. `streams.domain.events`, `sources`: bytes become counts, or a dead letter.
-3. `streams.domain.pre_aggregator`, `blocks`: counts go to the partition of their campaign.
+3. `streams.domain.pre_aggregator`, `partial_counts`: counts go to the partition of their campaign.
 4. `streams.domain.table`: tumbling windows of counts, written to the changelog topic once closed.
 5. `streams.domain.rules`, `detectors`, `alerts`: open windows become alert transitions.
 6. `streams.webhooks`: transitions reach their receivers.

@@ -5,10 +5,10 @@ In the order in which an event meets it:
 - `windows`: tumbling windows and the policy that opens, closes and expires them.
 - `events`: one record's bytes become an event, or a reason why not.
 - `campaigns`, `sources`, `pre_aggregator`: the records of a source partition become counts.
-- `blocks`: counts on their way from the keying agent to the counting agent.
-- `clock`: the event time of a partition, from the clocks of those that feed it.
+- `partial_counts`: pre-aggregated counts on their way to the partition of their campaign.
+- `watermark`: the event time of a partition, from those of its inputs.
 - `limits`, `roster`: how many names and campaigns are kept apart; the others are `__other__`.
-- `cells`, `pages`: the counts of one window while they change, and settled.
+- `cells`, `buckets`: the counts of one window while they change, and settled.
 - `table`: every retained window of one partition, and what of it must be written down.
 - `counts`: the counts of one campaign and window as people ask for them, their groups and rates.
 - `hits`: which campaigns have enough hits for an evaluation to lead to anything.
