@@ -70,7 +70,7 @@ async def test_state_topic_that_refuses_every_record(
     kafka: KafkaBroker, settings: Settings, new_worker: NewWorker
 ) -> None:
     """While events go on: offsets stand still, the worker says why, and tries again."""
-    state = settings["topics"]["state"]
+    state = settings["topics"]["changelog"]
     async with load_on(kafka.address, settings, seed=12) as load:
         worker = await new_worker(settings).ready()
         await progress(worker)

@@ -91,7 +91,7 @@ async def sample(worker: WorkerProcess, address: str, settings: Settings, share:
     """Look at a worker: memory (MiB), cells, and what is live on the changelog topic."""
     metrics = await worker.metrics()
     cells = sum(v for k, v in metrics.items() if k.startswith("campaign_streams_window_cells"))
-    records = await read_topic(address, settings["topics"]["state"])
+    records = await read_topic(address, settings["topics"]["changelog"])
     last = {(each.partition, each.key): each.value for each in records}
     live = [value for value in last.values() if value is not None]
     return Sample(share, resident(worker.process.pid), cells, len(live), sum(map(len, live)))

@@ -221,7 +221,7 @@ async def test_what_a_lost_task_waits_for_is_named_and_its_lag_grows(
 ) -> None:
     broker = RunningBroker("kafka", kafka.address)
     settings = settings_of(broker, unique)
-    source, state = (settings["topics"][role] for role in ("source", "state"))
+    source, state = (settings["topics"][role] for role in ("source", "changelog"))
     await make_topics(broker.address, settings)
     worker = new_worker(settings)
     await worker.ready()

@@ -17,7 +17,7 @@ async def test_a_broken_delivery_ends_the_worker_with_one_line(
     broker: RunningBroker, unique: str, new_worker: NewWorker
 ) -> None:
     settings = settings_for(broker, unique)
-    state = settings["topics"]["state"]
+    state = settings["topics"]["changelog"]
     await create_topic(broker.address, settings["topics"]["source"], 1)
     await create_topic(broker.address, state, 4, cleanup_policy="compact")
     async with AIOKafkaProducer(bootstrap_servers=broker.address) as producer:

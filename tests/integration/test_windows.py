@@ -96,7 +96,7 @@ async def test_late_events_correct_a_closed_window(
 async def last_values(broker: RunningBroker, settings: Settings) -> dict[bytes, bytes | None]:
     """The last value of each key of the changelog topic."""
     committed = broker.guarantee == "exactly-once"
-    records = await read_topic(broker.address, settings["topics"]["state"], committed=committed)
+    records = await read_topic(broker.address, settings["topics"]["changelog"], committed=committed)
     return {record.key or b"": record.value for record in records}
 
 

@@ -164,8 +164,8 @@ async def test_a_keyed_source_with_another_number_of_partitions_is_named(
 @pytest.mark.parametrize(
     ("role", "found", "right"),
     [
-        ("state", "delete", "compact"),
-        ("state", "compact,delete", "compact"),
+        ("changelog", "delete", "compact"),
+        ("changelog", "compact,delete", "compact"),
         ("repartition", "compact", "delete"),
         ("repartition", "compact,delete", "delete"),
     ],

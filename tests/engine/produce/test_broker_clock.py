@@ -110,7 +110,7 @@ async def test_counting_waits_for_the_first_answer(wall: Wall) -> None:
 
 async def test_a_broker_that_does_not_say_is_not_waited_for(wall: Wall) -> None:
     clock = BrokerClock(wall)
-    clock.silent("state")
+    clock.silent("changelog")
     await clock.known()
     assert clock.is_known
     assert not clock.is_told

@@ -77,7 +77,7 @@ def test_care_ends_and_begins_anew() -> None:
     assert not isolation.blocks
 
 
-@pytest.mark.parametrize("topic", ["dead", "state"])
+@pytest.mark.parametrize("topic", ["dead", "changelog"])
 def test_only_dead_letters_become_bare(topic: str) -> None:
     isolation, bench = Isolation(), TaskHarness()
     refused = RefusedError.of(TopicPartition(topic, 0), MessageSizeTooLargeError())
