@@ -23,7 +23,8 @@ from streams.api.peers import PARTITIONS_HEADER, SIGNATURE_HEADER, Peers
 from streams.api.problems import ProblemError, refuse, unavailable
 from streams.domain.counts import OTHER
 from streams.domain.partial_counts import partition_of
-from streams.domain.partition import CampaignPartition, PartitionHost
+from streams.domain.partition import CampaignPartition
+from streams.domain.partition_host import PartitionHost
 
 A = TypeVar("A", bound=Answer)
 

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 from streams.api.answers import Answer
 from streams.api.cluster import Cluster
 from streams.api.rows import RowReader
-from streams.domain.partition import PartitionSettings
+from streams.domain.partition_settings import PartitionSettings
 from streams.domain.transitions import rfc3339
 
 A = TypeVar("A", bound=Answer)

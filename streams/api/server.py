@@ -23,7 +23,8 @@ from streams.api.routes import ROUTES
 from streams.api.routing import find, split_target
 from streams.api.rows import RowReader
 from streams.configuration.http import HttpSettings
-from streams.domain.partition import PartitionHost, PartitionSettings
+from streams.domain.partition_host import PartitionHost
+from streams.domain.partition_settings import PartitionSettings
 
 LONGEST_REQUEST = 30.0  # s
 LONGEST_BODY = 10.0  # s

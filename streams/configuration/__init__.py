@@ -1,6 +1,7 @@
 """What the operator says: command line, environment, file and defaults become one `Configuration`.
 
 - `values`: the kinds of value a key can have (durations, servers, topic names, …)
+- `kinds`: sections of one of several kinds, each with keys of its own
 - `kafka`, `counting`, `alerting`, `http`, `models`: the keys, their defaults and their checks
 - `tree`: values on their way to validation, each with the place where it was written
 - `strict_yaml`: YAML files without the traps of YAML 1.1

@@ -1,5 +1,6 @@
 """One line per mistake: where it was written, the key, the value, and what is expected."""
 
+import difflib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from streams.configuration.schema import dotted, holds_secret, nearest
+from streams.configuration import schema
+from streams.configuration.kinds import UNKNOWN_KIND, kind_of
+from streams.configuration.schema import dotted, holds_secret
 from streams.configuration.tree import Keys, Tree
 from streams.configuration.values import ProblemsError
 
@@ -54,14 +57,17 @@ def show(value: Any) -> str:
 
 
 def _lines(details: ErrorDetails, tree: Tree) -> Iterator[str]:
-    keys: Keys = details["loc"]
+    keys: Keys = schema.without_kinds(details["loc"])
     cause = details.get("ctx", {}).get("error")
     if isinstance(cause, ProblemsError):
         for below, message in cause.problems:
             at = (*keys, *below)
             yield _line(tree, at, tree.get(at), message)
     elif details["type"] == "extra_forbidden":
-        yield f"{tree.origin(keys)}: {_key(keys)} is not known{_hint(keys)}"
+        yield f"{tree.origin(keys)}: {_key(keys)} is not known{_hint(keys, details['loc'])}"
+    elif details["type"] == UNKNOWN_KIND:
+        at = (*keys, "kind")
+        yield _line(tree, at, tree.get(at), _unknown_kind(keys, tree.get(at), details["msg"]))
     elif details["type"] == "missing":
         yield f"{tree.origin(keys)}: {_key(keys)} is missing"
     else:
@@ -76,9 +82,20 @@ def _line(tree: Tree, keys: Keys, value: Any, message: str) -> str:
     return f"{tree.origin(keys)}: {_key(keys)}{shown}: {message}"
 
 
-def _hint(keys: Sequence[str | int]) -> str:
-    near = nearest(keys)
+def _hint(keys: Keys, location: Keys) -> str:
+    """Say which key may have been meant; `location` has the kind of the section in it, if any."""
+    kind = str(location[-2]) if len(location) > len(keys) else None
+    others = schema.kinds_with(keys)
+    if others:
+        return f" for kind {kind}, only for {', '.join(others)}"
+    near = schema.nearest(keys, kind)
     return f", did you mean {near}?" if near else ""
+
+
+def _unknown_kind(section: Keys, kind: object, message: str) -> str:
+    known = map(kind_of, schema.sections(schema.annotation_at(section)))
+    near = difflib.get_close_matches(str(kind), known, n=1)
+    return f"{message}, did you mean {near[0]}?" if near else message
 
 
 def _key(keys: Sequence[str | int]) -> str:

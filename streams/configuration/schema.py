@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import SecretStr
 
+from streams.configuration.kinds import kind_of
 from streams.configuration.models import Configuration
 from streams.configuration.values import Settings
 
@@ -24,10 +25,19 @@ def plain(annotation: Any) -> Any:
     return annotation
 
 
+def sections(annotation: Any) -> tuple[type[Settings], ...]:
+    """The models of a section: several, if it is of one of several kinds; none if it is none."""
+    kind = plain(annotation)
+    is_union = get_origin(kind) in {Union, UnionType}
+    models = [plain(each) for each in get_args(kind)] if is_union else [kind]
+    if all(isinstance(model, type) and issubclass(model, Settings) for model in models):
+        return tuple(models)
+    return ()
+
+
 def is_section(annotation: Any) -> bool:
     """Tell whether keys are below it."""
-    kind = plain(annotation)
-    return isinstance(kind, type) and issubclass(kind, Settings)
+    return bool(sections(annotation))
 
 
 def item_of(annotation: Any) -> Any:
@@ -58,22 +68,42 @@ def is_text(annotation: Any) -> bool:
 
 
 def keys_of(annotation: Any) -> dict[str, Any]:
-    """The keys of a section with their types."""
-    fields = plain(annotation).model_fields.items()
-    return {field.validation_alias or name: field.annotation for name, field in fields}
+    """The keys of a section with their types; of all its kinds, if there are several."""
+    return {
+        str(field.validation_alias or name): field.annotation
+        for model in sections(annotation)
+        for name, field in model.model_fields.items()
+    }
+
+
+def without_kinds(location: Sequence[str | int]) -> tuple[str | int, ...]:
+    """The keys of an error's location: pydantic adds the kind after a section that has several."""
+    found: Any = Configuration
+    keys: list[str | int] = []
+    for key in location:
+        models = sections(found)
+        if len(models) > 1:
+            found = next((model for model in models if kind_of(model) == key), None)
+        else:
+            keys.append(key)
+            found = _below(found, key)
+    return tuple(keys)
 
 
 def annotation_at(keys: Sequence[str | int]) -> Any:
     """The type of the value at the keys; None if no such key is known."""
     found: Any = Configuration
     for key in keys:
-        if isinstance(key, int):
-            found = item_of(found)
-        elif is_section(found):
-            found = keys_of(found).get(key)
-        else:
-            found = next(iter(get_args(plain(found))[1:]), None) if is_mapping(found) else None
+        found = _below(found, key)
     return found
+
+
+def _below(annotation: Any, key: str | int) -> Any:
+    if isinstance(key, int):
+        return item_of(annotation)
+    if is_section(annotation):
+        return keys_of(annotation).get(key)
+    return next(iter(get_args(plain(annotation))[1:]), None) if is_mapping(annotation) else None
 
 
 def secret_from_file(keys: Sequence[str | int]) -> tuple[str | int, ...] | None:
@@ -99,17 +129,41 @@ def leaves(annotation: Any = Configuration, above: tuple[str, ...] = ()) -> Iter
             yield ".".join((*above, key))
 
 
-def nearest(keys: Sequence[str | int]) -> str | None:
-    """The known key that someone may have meant: a sibling, one elsewhere, or a similar one."""
+def nearest(keys: Sequence[str | int], kind: str | None = None) -> str | None:
+    """The known key that someone may have meant: one near by, one elsewhere, or a similar one.
+
+    Args:
+        keys: lead to what is not known.
+        kind: of the section that it is in, if that has several kinds and says which one it is.
+    """
     *above, last = keys
     known = list(leaves())
     respelled = [key for key in known if _letters(key) == _letters(dotted(keys))]
     parent = annotation_at(above)
-    names = keys_of(parent) if is_section(parent) else {}
+    names = dict.fromkeys(keys_of(_of_kind(parent, kind)))
     siblings = [dotted((*above, name)) for name in difflib.get_close_matches(str(last), names, n=1)]
+    inside = [
+        dotted((*above, name, str(last)))
+        for name, section in keys_of(parent).items()
+        if last in keys_of(section)
+    ]
     elsewhere = [key for key in known if key.rpartition(".")[2] == last]
     similar = difflib.get_close_matches(dotted(keys), known, n=1, cutoff=0.8)
-    return next(iter([*respelled, *siblings, *elsewhere, *similar]), None)
+    return next(iter([*respelled, *inside, *siblings, *elsewhere, *similar]), None)
+
+
+def kinds_with(keys: Sequence[str | int]) -> list[str]:
+    """The kinds of the section around a key that have this key, if there are several kinds."""
+    *above, last = keys
+    models = sections(annotation_at(above))
+    return [kind_of(model) for model in models if last in keys_of(model)] if len(models) > 1 else []
+
+
+def _of_kind(annotation: Any, kind: str | None) -> Any:
+    models = sections(annotation)
+    return next(
+        (model for model in models if len(models) > 1 and kind_of(model) == kind), annotation
+    )
 
 
 def _letters(text: str) -> str:

@@ -7,7 +7,7 @@ from streams.configuration.models import Configuration, RuleSettings
 from streams.domain.counts import StatusGroups
 from streams.domain.detectors import Threshold
 from streams.domain.limits import VENDOR_STATUSES, Limits
-from streams.domain.partition import PartitionSettings
+from streams.domain.partition_settings import PartitionSettings
 from streams.domain.rules import Rule
 from streams.domain.sources import IngestLimits
 from streams.domain.windows import WindowPolicy

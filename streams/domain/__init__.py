@@ -17,5 +17,6 @@ In the order in which an event meets it:
 - `alerts`: the life of an alert; `alert_records`: its record on the changelog topic.
 - `transitions`, `rendering`: what receivers are shown of it.
 - `deliveries`, `receivers`: what is to be sent to whom, and who wants nothing at present.
-- `partition`: all of that for one partition of campaigns.
+- `partition`: all of that for one partition of campaigns, by its `partition_settings`;
+  `partition_host`: who holds partitions.
 """

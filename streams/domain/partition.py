@@ -3,10 +3,9 @@
 This is what the counting agent drives, what the changelog topic holds, and what the API reads.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import orjson
 
@@ -14,44 +13,18 @@ from streams.domain import transitions
 from streams.domain.alert_records import Alert
 from streams.domain.alerts import AlertBook
 from streams.domain.buckets import BucketRecord
-from streams.domain.counts import OTHER, StatusGroups
+from streams.domain.counts import OTHER
 from streams.domain.deliveries import Delivery, Outbox
 from streams.domain.evaluation import CampaignWindows, History, ScopeHistory
 from streams.domain.hits import RecentHits
-from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.lookback import ClosedWindows
 from streams.domain.partial_counts import PartialCounts, WindowCounts
+from streams.domain.partition_settings import PartitionSettings
 from streams.domain.receivers import ReceiverBook
 from streams.domain.rules import Hits, Rule
 from streams.domain.table import WindowTable
 from streams.domain.transitions import AlertData, Transition
 from streams.domain.watermark import Watermark
-from streams.domain.windows import WindowPolicy
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionSettings:
-    """What is counted and watched for, the same in every partition.
-
-    Args:
-        windows: the windows.
-        groups: which group each status is in.
-        rules: what alerts are raised for.
-        receivers: the names of those who can be told.
-        idle_timeout: seconds without events after which a partition no longer waits for a feeder.
-        base_url: of the API, for links in alerts; null for alerts without links.
-        new_id: makes alert ids.
-        limits: how many names and campaigns are kept apart.
-    """
-
-    windows: WindowPolicy
-    groups: StatusGroups
-    rules: tuple[Rule, ...]
-    receivers: tuple[str, ...]
-    idle_timeout: float
-    base_url: str | None
-    new_id: Callable[[], str]
-    limits: Limits = DEFAULT_LIMITS
 
 
 class EvaluationFailure(NamedTuple):
@@ -409,19 +382,3 @@ def _delivery(data: AlertData, receiver: str, body: str, now: float) -> Delivery
         created_at=now,
         next_attempt_at=now,
     )
-
-
-class PartitionHost(Protocol):
-    """Whoever holds partitions in memory: what the API and the dispatcher ask."""
-
-    def ready(self) -> Mapping[int, CampaignPartition]:
-        """Return the partitions that are here and up to date, by number."""
-        ...
-
-    def partitions(self) -> int:
-        """Return how many partitions there are in all."""
-        ...
-
-    def peers(self) -> Mapping[int, str]:
-        """Return the base URLs of the workers that hold the other partitions, by partition."""
-        ...

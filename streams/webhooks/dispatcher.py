@@ -12,7 +12,7 @@ from urllib.parse import quote
 import structlog
 
 from streams.domain.deliveries import Delivery, Outbox
-from streams.domain.partition import PartitionHost
+from streams.domain.partition_host import PartitionHost
 from streams.domain.receivers import ReceiverBook, ReceiverRecord, answered, lifted, standing
 from streams.domain.transitions import rfc3339
 from streams.webhooks.client import Receiver

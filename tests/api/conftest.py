@@ -10,7 +10,7 @@ import pytest
 from streams.api.listening import listen
 from streams.api.server import ApiServer
 from streams.configuration.http import HttpSettings
-from streams.domain.partition import PartitionSettings
+from streams.domain.partition_settings import PartitionSettings
 from tests.support.http import HttpAnswer, request
 from tests.support.partitions import WATCH, MemoryHolder
 

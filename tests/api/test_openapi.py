@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from streams.api.routes import ROUTES
-from streams.domain.partition import PartitionSettings
+from streams.domain.partition_settings import PartitionSettings
 from tests.api.conftest import NOW, RunningApi, StartApi
 from tests.support.partitions import WATCH, MemoryHolder, counts, holder
 

@@ -22,7 +22,8 @@ from streams.domain.partial_counts import (
     Dimensions,
     PartialCounts,
 )
-from streams.domain.partition import CampaignPartition, PartitionSettings
+from streams.domain.partition import CampaignPartition
+from streams.domain.partition_settings import PartitionSettings
 from streams.domain.rules import Rule
 from streams.domain.transitions import AlertData, Links, Span, Transition
 from streams.domain.windows import WindowPolicy

@@ -17,7 +17,8 @@ from streams.domain.partial_counts import (
     WindowCounts,
     partition_of,
 )
-from streams.domain.partition import CampaignPartition, PartitionSettings
+from streams.domain.partition import CampaignPartition
+from streams.domain.partition_settings import PartitionSettings
 from streams.domain.rules import Rule
 from streams.domain.table import WindowTable
 from streams.domain.windows import WindowPolicy

@@ -11,7 +11,8 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from streams.domain.campaigns import Campaigns
 from streams.domain.counts import StatusGroups
 from streams.domain.events import Rejected
-from streams.domain.partition import CampaignPartition, EvaluationFailure, PartitionSettings
+from streams.domain.partition import CampaignPartition, EvaluationFailure
+from streams.domain.partition_settings import PartitionSettings
 from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.sources import IngestLimits, SourcePartition
 from streams.domain.transitions import Transition

@@ -12,7 +12,8 @@ from structlog.typing import EventDict
 
 from streams.domain.counts import StatusGroups
 from streams.domain.deliveries import Delivery, Outbox
-from streams.domain.partition import CampaignPartition, PartitionSettings
+from streams.domain.partition import CampaignPartition
+from streams.domain.partition_settings import PartitionSettings
 from streams.domain.receivers import lifted
 from streams.domain.windows import WindowPolicy
 from streams.webhooks.client import Receiver, WebhookClient

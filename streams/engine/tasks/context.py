@@ -10,7 +10,8 @@ from aiokafka.structs import TopicPartition
 from streams.domain.campaigns import Campaigns
 from streams.domain.counts import StatusGroups
 from streams.domain.events import Rejected
-from streams.domain.partition import EvaluationFailure, PartitionSettings
+from streams.domain.partition import EvaluationFailure
+from streams.domain.partition_settings import PartitionSettings
 from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.sources import IngestLimits
 from streams.domain.transitions import Transition

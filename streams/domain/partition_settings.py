@@ -1,0 +1,34 @@
+"""What is counted and which rules are evaluated, the same in every partition."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from streams.domain.counts import StatusGroups
+from streams.domain.limits import DEFAULT_LIMITS, Limits
+from streams.domain.rules import Rule
+from streams.domain.windows import WindowPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionSettings:
+    """The settings that every partition has in common.
+
+    Args:
+        windows: size, grace and retention of windows.
+        groups: which group each status is in.
+        rules: what alerts are raised for.
+        receivers: the names of all receivers.
+        idle_timeout: seconds without events after which an input no longer holds event time back.
+        base_url: of the API, for links in alerts; null for alerts without links.
+        new_id: makes alert ids.
+        limits: how many names and campaigns are kept apart.
+    """
+
+    windows: WindowPolicy
+    groups: StatusGroups
+    rules: tuple[Rule, ...]
+    receivers: tuple[str, ...]
+    idle_timeout: float
+    base_url: str | None
+    new_id: Callable[[], str]
+    limits: Limits = DEFAULT_LIMITS
