@@ -1,6 +1,8 @@
 """Sections of one of several kinds, each kind with keys of its own: `kind` says which one it is."""
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag
@@ -33,9 +35,9 @@ def one_of(models: Sequence[type[Settings]]) -> Any:
             return value.get("kind", kinds[0])
         return getattr(value, "kind", kinds[0])
 
-    members = tuple(Annotated[model, Tag(kind_of(model))] for model in models)
+    members = [Annotated[model, Tag(kind_of(model))] for model in models]
     return Annotated[
-        members,
+        reduce(or_, members),
         Discriminator(
             tag,
             custom_error_type=UNKNOWN_KIND,
