@@ -21,7 +21,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage mutate test-long test-kafka chaos fuzz fuzz-worker schemathesis \
-	test-all check format kafka kafka-stop lock clean \
+	test-all check format documents kafka kafka-stop lock clean \
 	bench bench-flat bench-latency bench-queries bench-memory bench-workers bench-hostile \
 	bench-receivers bench-stages
 
@@ -98,6 +98,9 @@ check: $(INSTALLED) ## linters, formatting, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+documents: $(INSTALLED) ## writes what the example configuration and the docs say of topics
+	$(BIN)/python -m tests.support.documents
 
 format: $(INSTALLED) ## put the code into its format
 	$(BIN)/ruff check --fix-only .

@@ -10,7 +10,8 @@ The way of an event, top to bottom:
 6. `streams.webhooks`: transitions reach their receivers.
 7. `streams.api`: questions about all of it, over HTTP.
 
-Around it: `streams.configuration`, `streams.commands` (one file a command), `streams.traffic`
-(recorded and simulated events), `streams.demo` (the whole system on one machine),
-`streams.observability`. `streams.worker` is the one place that puts the parts together.
+Around it: `streams.outputs` (the topics, and what others read there), `streams.configuration`,
+`streams.commands` (one file a command), `streams.traffic` (recorded and simulated events),
+`streams.demo` (the whole system on one machine), `streams.observability`. `streams.worker` is the
+one place that puts the parts together.
 """

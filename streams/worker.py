@@ -107,15 +107,7 @@ class Worker:
         topics = self.configuration.topics
         repartitions, tasks = not self.configuration.source.keyed, counts[topics.changelog]
         return TaskContext(
-            topics=Topics(
-                source=topics.source,
-                repartition=topics.repartition,
-                changelog=topics.changelog,
-                alerts=topics.alerts,
-                dead_letter=topics.dead_letter,
-                alerts_partitions=counts[topics.alerts],
-                dead_letter_partitions=counts[topics.dead_letter],
-            ),
+            topics=Topics.of(topics, counts),
             repartitions=repartitions,
             ingest_limits=ingest_limits_of(self.configuration),
             watch=self.watch,

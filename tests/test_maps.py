@@ -10,7 +10,7 @@ import streams
 PACKAGE = Path(streams.__file__).parent
 MAPPED = (
     *("api", "domain", "engine", "engine/cluster", "engine/consume", "engine/dead_letters"),
-    *("engine/produce", "engine/tasks", "engine/transactions", "webhooks"),
+    *("engine/produce", "engine/tasks", "engine/transactions", "outputs", "webhooks"),
 )
 
 

@@ -10,7 +10,8 @@ from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.problems import ProblemError
 from streams.api.routing import Route
-from streams.domain.transitions import json_schema
+from streams.outputs.output import OutputTopic
+from streams.outputs.registry import OUTPUTS
 
 JSON = "application/json"
 JSON_SCHEMA = "application/schema+json"
@@ -46,18 +47,19 @@ async def openapi(context: Context, ask: Ask) -> web.Response:  # noqa: ARG001 -
     return web.Response(body=context.document, content_type=JSON)
 
 
-async def alert_schema(context: Context, ask: Ask) -> web.Response:  # noqa: ARG001 - nothing to ask
-    """Answer with the JSON Schema of what is told about alerts."""
-    return web.Response(body=orjson.dumps(json_schema()), content_type=JSON_SCHEMA)
+def _schema(output: OutputTopic) -> Route:
+    """Return the route of the JSON Schema of an output topic's values."""
+    body = orjson.dumps(output.json_schema())
+
+    async def schema(context: Context, ask: Ask) -> web.Response:  # noqa: ARG001 - nothing to ask
+        return web.Response(body=body, content_type=JSON_SCHEMA)
+
+    path = f"/v1/schemas/{output.schema}"
+    return Route(path, schema, f"The JSON Schema of {output.describes}", (JSON_SCHEMA,))
 
 
 ROUTES = (
-    Route(
-        "/v1/schemas/alert-transition",
-        alert_schema,
-        "The JSON Schema of the alerts topic and of native webhooks",
-        (JSON_SCHEMA,),
-    ),
+    *map(_schema, OUTPUTS),
     Route(
         "/livez",
         livez,

@@ -1,9 +1,9 @@
 """How to reach Kafka, and which topics are ours."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, create_model, field_validator, model_validator
 
 from streams.configuration.files import check_small
 from streams.configuration.values import (
@@ -17,6 +17,8 @@ from streams.configuration.values import (
     Text,
     TopicName,
 )
+from streams.outputs.registry import TOPICS
+from streams.outputs.topics import Topic
 
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 _LONGEST_TIMEOUT = 24 * 86_400.0
@@ -115,27 +117,52 @@ class KafkaSettings(Settings):
         return self
 
 
-class TopicSettings(Settings):
-    """Names of the topics, and how the internal ones are made."""
+if TYPE_CHECKING:
 
-    source: TopicName = "campaign-events"
-    repartition: TopicName = "campaign-streams-repartition"
-    changelog: TopicName = "campaign-streams-changelog"
-    alerts: TopicName = "campaign-alerts"
-    dead_letter: TopicName = "campaign-events-dead-letter"
+    class _Names(Settings):
+        """Names of the topics that every worker needs."""
+
+        source: str = ""
+        repartition: str = ""
+        changelog: str = ""
+        dead_letter: str = ""
+
+else:
+    _Names = create_model(
+        "_Names",
+        __base__=Settings,
+        **{
+            topic.role: (TopicName if topic.default else TopicName | None, topic.default)
+            for topic in TOPICS
+        },
+    )
+    """A name for each topic of the registry, by its role."""
+
+
+class TopicSettings(_Names):
+    """Names of the topics, and how they are made; an output topic without a name is not used."""
+
     partitions: Count = 4
     replication_factor: Count = 1
     create: Flag = True
+
+    def name_of(self, topic: Topic) -> str | None:
+        """Return the name of a topic; null if it is not used."""
+        name: str | None = getattr(self, topic.role)
+        return name
+
+    def named(self) -> list[tuple[Topic, str]]:
+        """Return the topics that are used, with their names."""
+        return [(topic, name) for topic in TOPICS if (name := self.name_of(topic)) is not None]
 
     @model_validator(mode="after")
     def _different(self) -> Self:
         """A topic in two roles would feed its own output back in."""
         seen: dict[str, str] = {}
-        for role in ("source", "repartition", "changelog", "alerts", "dead_letter"):
-            name = getattr(self, role)
+        for topic, name in self.named():
             if name in seen:
                 raise ProblemsError(
-                    [((role,), f"is also topics.{seen[name]}: each topic needs its own name")]
+                    [((topic.role,), f"is also {seen[name]}: each topic needs its own name")]
                 )
-            seen[name] = role
+            seen[name] = topic.setting
         return self

@@ -11,7 +11,6 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
 from streams.configuration.load import read
-from streams.engine.cluster.topics import wanted
 from streams.engine.consume.codecs import MOST_UNPACKED
 from tests.integration.conftest import NewWorker
 from tests.support.brokers import KafkaBroker, RunningBroker
@@ -60,9 +59,9 @@ async def make_topics(address: str, settings: Settings, codec: str) -> None:
     """Make all topics as they should be, but with their own compression."""
     topics = {f"topics.{name}": str(value) for name, value in settings["topics"].items()}
     configuration = read(None, {}, topics).configuration
-    for each in wanted(configuration):
-        made = {name.replace(".", "_"): value for name, value in each.settings.items()}
-        await create_topic(address, each.name, LANES, **made, compression_type=codec)
+    for topic, topic_name in configuration.topics.named():
+        made = {name.replace(".", "_"): value for name, value in topic.settings.items()}
+        await create_topic(address, topic_name, LANES, **made, compression_type=codec)
 
 
 @pytest.mark.kafka

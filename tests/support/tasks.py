@@ -20,13 +20,14 @@ from streams.engine.cluster.message_limits import MessageLimits
 from streams.engine.consume.positions import POSITIONS_KEY, Position, from_committed, read_positions
 from streams.engine.consume.transport import Batch, Place
 from streams.engine.produce.writer import Record, TransactionBatch, WriteError
-from streams.engine.tasks.context import TaskContext, Topics
+from streams.engine.tasks.context import Output, TaskContext, Topics
 from streams.engine.tasks.isolation import Isolation
 from streams.engine.tasks.offsets import TaskOffsets
 from streams.engine.tasks.task import StreamTask
+from streams.outputs.alerts import ALERTS
 from tests.support.partitions import WATCH
 
-TOPICS = Topics("events", "repartition", "changelog", "alerts", "dead", 3, 1)
+TOPICS = Topics("events", "repartition", "changelog", "dead", 1, (Output(ALERTS, "alerts", 3),))
 NOW = 1_790_000_000.0
 SOURCE, REPARTITION = TopicPartition("events", 1), TopicPartition("repartition", 1)
 CHANGELOG = TopicPartition("changelog", 1)

@@ -14,10 +14,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from streams.cancelling import close
+from streams.outputs.topics import MAX_MESSAGE_BYTES
 
 _log = structlog.get_logger(__name__)
 
-MAX_MESSAGE_BYTES = "max.message.bytes"
 SEGMENT_BYTES = "segment.bytes"
 DEFAULT_BYTES = 1_048_588
 """Kafka's default of `max.message.bytes`; what is assumed of a broker that does not say."""

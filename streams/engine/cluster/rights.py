@@ -77,14 +77,11 @@ def needed_rights(configuration: Configuration, tasks: Sequence[int]) -> list[Ri
     """Return the rights that a worker needs once its topics exist, for these of its tasks."""
     topics, kafka = configuration.topics, configuration.kafka
     rights = [
-        Right("READ", "topic", topics.source),
         *(
             Right(operation, "topic", name)
-            for name in (topics.repartition, topics.changelog)
-            for operation in ("READ", "WRITE")
+            for topic, name in topics.named()
+            for operation in topic.rights
         ),
-        Right("WRITE", "topic", topics.alerts),
-        Right("WRITE", "topic", topics.dead_letter),
         Right("READ", "group", kafka.group_id),
     ]
     if kafka.guarantee == "exactly-once":

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -21,22 +20,18 @@ from streams.domain import partial_counts
 from streams.engine.cluster.message_limits import (
     DEFAULT_BYTES,
     LEAST_BYTES,
-    MAX_MESSAGE_BYTES,
     SEGMENT_BYTES,
     MessageLimits,
     topic_settings,
 )
 from streams.engine.cluster.rights import Right, describe_missing
 from streams.errors import RightsError, TopicError
+from streams.outputs.topics import CLEANUP_POLICY, MAX_MESSAGE_BYTES, Topic
 
 _log = structlog.get_logger(__name__)
 
-RECORD_BYTES = 16 * 1024 * 1024
-"""A dead letter is its record and more, so its topic should take more than the source; what is
-larger all the same is cut off."""
-
-CLEANUP_POLICY = "cleanup.policy"
-TIMESTAMP_TYPE = "message.timestamp.type"
+_Named: TypeAlias = tuple[Topic, str]
+"""A topic, and its name in the configuration."""
 
 POSITION_BYTES = 120
 """What the changelog topic has at most for a source partition's position, beside the topic's
@@ -46,38 +41,6 @@ MOST_SOURCES = 6_000
 
 APPEAR_TRIES, APPEAR_WAIT = 50, 0.2
 """How often, and how many seconds apart, to look for a topic that was just made."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A topic as it should be. `fixed`: another number of partitions cannot be worked with."""
-
-    name: str
-    setting: str
-    fixed: bool
-    settings: Mapping[str, str]
-
-
-def wanted(configuration: Configuration) -> list[Wanted]:
-    """Return the topics that a configuration needs."""
-    topics = configuration.topics
-    # Answers to writes then say what time it is at the broker, and none is refused for its time.
-    large = {MAX_MESSAGE_BYTES: str(RECORD_BYTES), TIMESTAMP_TYPE: "LogAppendTime"}
-    compact = {**large, CLEANUP_POLICY: "compact", "min.cleanable.dirty.ratio": "0.1"}
-    repartition = {**large, CLEANUP_POLICY: "delete", "retention.ms": str(7 * 86_400_000)}
-    month = {TIMESTAMP_TYPE: "LogAppendTime", "retention.ms": str(30 * 86_400_000)}
-    return [
-        Wanted(topics.source, "topics.source", False, {}),
-        Wanted(topics.repartition, "topics.repartition", True, repartition),
-        Wanted(topics.changelog, "topics.changelog", True, compact),
-        Wanted(topics.alerts, "topics.alerts", False, month),
-        Wanted(
-            topics.dead_letter,
-            "topics.dead_letter",
-            False,
-            {**large, **month, CLEANUP_POLICY: "delete"},
-        ),
-    ]
 
 
 class TopicAdmin:
@@ -91,7 +54,8 @@ class TopicAdmin:
     def __init__(self, connection: Mapping[str, Any], configuration: Configuration) -> None:
         self._connection = connection
         self._configuration = configuration
-        names = [each.name for each in wanted(configuration)]
+        self._named = configuration.topics.named()
+        names = [name for _, name in self._named]
         self.limits = MessageLimits(connection, names)
         """How large records may be, once `prepare` was called."""
 
@@ -108,9 +72,9 @@ class TopicAdmin:
         admin = AIOKafkaAdminClient(**self._connection)
         try:
             await admin.start()
-            names = [each.name for each in wanted(self._configuration)]
+            names = [name for _, name in self._named]
             counts = await _partition_counts(admin, names)
-            missing = [each for each in wanted(self._configuration) if each.name not in counts]
+            missing = [(topic, name) for topic, name in self._named if name not in counts]
             if missing and not create:
                 raise TopicError(_missing(missing))
             if missing:
@@ -128,7 +92,7 @@ class TopicAdmin:
         return counts
 
     async def _create(
-        self, admin: AIOKafkaAdminClient, missing: list[Wanted], counts: Mapping[str, int]
+        self, admin: AIOKafkaAdminClient, missing: list[_Named], counts: Mapping[str, int]
     ) -> None:
         topics = self._configuration.topics
         tasks = topics.partitions
@@ -136,12 +100,12 @@ class TopicAdmin:
             tasks = counts.get(topics.source, tasks)
         new = [
             NewTopic(
-                each.name,
-                tasks if each.fixed else topics.partitions,
+                name,
+                tasks if topic.one_a_task else topics.partitions,
                 topics.replication_factor,
-                topic_configs=dict(each.settings),
+                topic_configs=dict(topic.settings),
             )
-            for each in missing
+            for topic, name in missing
         ]
         response = await admin.create_topics(new)
         for name, code, message, *_ in response.topic_errors:
@@ -155,11 +119,11 @@ class TopicAdmin:
 
     def _check(self, counts: Mapping[str, int]) -> None:
         expected = self.tasks(counts)
-        for each in wanted(self._configuration):
-            if each.name not in counts:
-                raise TopicError(_missing([each]))
-            if each.fixed and counts[each.name] != expected:
-                raise TopicError(self._mismatch(each, counts[each.name], expected))
+        for topic, name in self._named:
+            if name not in counts:
+                raise TopicError(_missing([(topic, name)]))
+            if topic.one_a_task and counts[name] != expected:
+                raise TopicError(self._mismatch((topic, name), counts[name], expected))
         self._check_source(counts[self._configuration.topics.source], expected)
 
     def _check_source(self, sources: int, tasks: int) -> None:
@@ -179,34 +143,30 @@ class TopicAdmin:
             )
 
     def _check_cleanup(self, settings: Mapping[str, Mapping[str, str]]) -> None:
-        for topic in wanted(self._configuration):
-            policy = settings.get(topic.name, {}).get(CLEANUP_POLICY)
+        for topic, name in self._named:
+            policy = settings.get(name, {}).get(CLEANUP_POLICY)
             right = topic.settings.get(CLEANUP_POLICY)
             if policy is None or right is None:
                 continue
             words = {word.strip() for word in policy.split(",")}
-            if right == "compact":
-                if words != {right}:
-                    why = "counts would be lost"
-                    raise TopicError(self._unfit(topic, CLEANUP_POLICY, policy, right, why))
-            elif "compact" in words:
-                why = "its records have no keys"
-                raise TopicError(self._unfit(topic, CLEANUP_POLICY, policy, right, why))
+            fits = words == {right} if right == "compact" else "compact" not in words
+            if not fits:
+                found = CLEANUP_POLICY, policy, right
+                raise TopicError(self._unfit((topic, name), *found, topic.unfit))
 
     def _check_sizes(self, settings: Mapping[str, Mapping[str, str]]) -> None:
         """See that every topic that is written to takes what is written to it."""
         topics = self._configuration.topics
-        for topic in wanted(self._configuration):
-            found = settings.get(topic.name, {})
-            for name in (MAX_MESSAGE_BYTES, SEGMENT_BYTES):
-                value = found.get(name)
-                if topic.name != topics.source and value and int(value) < LEAST_BYTES:
+        for topic, name in self._named:
+            found = settings.get(name, {})
+            for key in (MAX_MESSAGE_BYTES, SEGMENT_BYTES):
+                value = found.get(key)
+                if "WRITE" in topic.rights and value and int(value) < LEAST_BYTES:
                     why = "a smaller one refuses what has to be written"
-                    raise TopicError(self._unfit(topic, name, value, str(DEFAULT_BYTES), why))
+                    wrong = key, value, str(DEFAULT_BYTES)
+                    raise TopicError(self._unfit((topic, name), *wrong, why))
         silent = [
-            each.name
-            for each in wanted(self._configuration)
-            if MAX_MESSAGE_BYTES not in settings.get(each.name, {})
+            name for _, name in self._named if MAX_MESSAGE_BYTES not in settings.get(name, {})
         ]
         if silent:
             _log.info(
@@ -224,18 +184,20 @@ class TopicAdmin:
                 source_bytes=source,
             )
 
-    def _unfit(self, topic: Wanted, setting: str, found: str, needed: str, why: str) -> str:
+    def _unfit(self, named: _Named, setting: str, found: str, needed: str, why: str) -> str:
+        topic, name = named
         server = self._configuration.kafka.bootstrap_servers[0]
         right = f"{setting}={needed}"
         return (
-            f"topic {topic.name} has {setting}={found}, but must have {right} ({why}): "
+            f"topic {name} has {setting}={found}, but must have {right} ({why}): "
             f"run `kafka-configs.sh --bootstrap-server {server} --alter --entity-type topics "
-            f"--entity-name {topic.name} --add-config {right}`, "
+            f"--entity-name {name} --add-config {right}`, "
             f"or name another topic in {topic.setting}"
         )
 
-    def _mismatch(self, topic: Wanted, found: int, expected: int) -> str:
-        said = f"topic {topic.name} has {found} partitions, but "
+    def _mismatch(self, named: _Named, found: int, expected: int) -> str:
+        topic, name = named
+        said = f"topic {name} has {found} partitions, but "
         if self._configuration.source.keyed:
             source = self._configuration.topics.source
             return said + (
@@ -274,6 +236,6 @@ async def _appeared(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, i
     return counts
 
 
-def _missing(topics: list[Wanted]) -> str:
-    names = ", ".join(f"{each.name} ({each.setting})" for each in topics)
+def _missing(topics: list[_Named]) -> str:
+    names = ", ".join(f"{name} ({topic.setting})" for topic, name in topics)
     return f"missing topics: {names}: run `campaign-streams topics create`, or set topics.create"

@@ -1,12 +1,13 @@
 """What every task does alike, and what it tells of its work."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol, Self
 
 from aiokafka.structs import TopicPartition
 
+from streams.configuration.kafka import TopicSettings
 from streams.domain.campaigns import Campaigns
 from streams.domain.counts import StatusGroups
 from streams.domain.events import Rejected
@@ -17,19 +18,58 @@ from streams.domain.sources import IngestLimits
 from streams.domain.transitions import Transition
 from streams.engine.cluster.message_limits import MessageLimits
 from streams.engine.produce.broker_clock import BrokerClock, known_clock
+from streams.outputs.output import OutputTopic
+from streams.outputs.registry import OUTPUTS
+from streams.outputs.topics import CHANGELOG, DEAD_LETTER, REPARTITION
+
+
+class Output(NamedTuple):
+    """An output topic that is used: its name, and how many partitions it has."""
+
+    kind: OutputTopic
+    name: str
+    partitions: int
 
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The topics' names, and how many partitions those have that a task writes to."""
+    """The topics' names, and how many partitions those have that any task may write to."""
 
     source: str
     repartition: str
     changelog: str
-    alerts: str
     dead_letter: str
-    alerts_partitions: int
     dead_letter_partitions: int
+    outputs: tuple[Output, ...]
+
+    @classmethod
+    def of(cls, settings: TopicSettings, partition_counts: Mapping[str, int]) -> Self:
+        """Return the topics of a configuration, given how many partitions each of them has."""
+        named = [(output, settings.name_of(output.topic)) for output in OUTPUTS]
+        return cls(
+            settings.source,
+            settings.repartition,
+            settings.changelog,
+            settings.dead_letter,
+            partition_counts[settings.dead_letter],
+            tuple(
+                Output(kind, name, partition_counts[name])
+                for kind, name in named
+                if name is not None
+            ),
+        )
+
+    def written(self) -> Iterator[tuple[str, str, int]]:
+        """Yield the topics that tasks write to: setting, name, how many partitions it must have.
+
+        A task uses its own partition of the repartition and of the changelog topic; these are
+        checked elsewhere, and need none here.
+        """
+        yield REPARTITION.setting, self.repartition, 0
+        yield CHANGELOG.setting, self.changelog, 0
+        for output in self.outputs:
+            yield output.kind.topic.setting, output.name, output.partitions
+        yield DEAD_LETTER.setting, self.dead_letter, self.dead_letter_partitions
 
 
 class Instruments(Protocol):
@@ -159,6 +199,10 @@ class TaskContext:
                 TopicPartition(topics.repartition, n)
                 for n in (range(tasks) if self.repartitions else (task,))
             ),
-            *(TopicPartition(topics.alerts, n) for n in range(topics.alerts_partitions)),
+            *(
+                TopicPartition(output.name, n)
+                for output in topics.outputs
+                for n in range(output.partitions)
+            ),
             TopicPartition(topics.dead_letter, task % topics.dead_letter_partitions),
         ]

@@ -148,16 +148,10 @@ class LogFinder:
         return await self._missing()
 
     async def _missing(self) -> str | None:
-        topics = self._topics
-        needed = {
-            "topics.repartition": (topics.repartition, 0),
-            "topics.changelog": (topics.changelog, 0),
-            "topics.alerts": (topics.alerts, topics.alerts_partitions),
-            "topics.dead_letter": (topics.dead_letter, topics.dead_letter_partitions),
-        }
+        written = list(self._topics.written())
         async with self._asking() as client:
-            there = await _describe(client, {name for name, _ in needed.values()})
-        for setting, (name, partitions) in needed.items():
+            there = await _describe(client, {name for _, name, _ in written})
+        for setting, name, partitions in written:
             if name not in there:
                 return (
                     f"topic {name} ({setting}) does not exist: "

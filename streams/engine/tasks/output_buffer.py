@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from zlib import crc32
 
-from streams.domain import transitions
 from streams.domain.counts import StatusGroups
 from streams.domain.events import Rejected
 from streams.domain.partial_counts import PartialCounts
@@ -15,6 +14,7 @@ from streams.engine.dead_letters.letter import dead_letter, size_of
 from streams.engine.produce.writer import Record, TransactionBatch
 from streams.engine.tasks.context import TaskContext
 from streams.engine.tasks.isolation import Isolation
+from streams.outputs.output import Changes
 
 FULL_COUNTS = 25_000
 """With many campaigns; what a fast worker counts in a second or so, and puts into blocks within a
@@ -87,13 +87,15 @@ class OutputBuffer:
         return blocks
 
     def add_to(self, writes: TransactionBatch) -> None:
-        """Hand out transitions and dead letters."""
+        """Hand out the records of the output topics, and dead letters."""
         topics = self._context.topics
         decided, self._decided = self._decided, []
-        for transition in decided:
-            key = transition.data.campaign_id.encode()
-            number = crc32(key) % topics.alerts_partitions
-            writes.add(topics.alerts, number, Record(key, transitions.encode(transition)))
+        changes = Changes(self._task, decided)
+        for output in topics.outputs if changes else ():
+            limit = self._context.limits.record_bytes(output.name)
+            for key, value in output.kind.records(changes, self._context.watch, limit):
+                number = crc32(key) % output.partitions
+                writes.add(output.name, number, Record(key, value))
         dead, self._dead, self._dead_bytes = self._dead, [], 0
         for record in dead:
             writes.add(topics.dead_letter, self._task % topics.dead_letter_partitions, record)

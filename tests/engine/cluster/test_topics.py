@@ -17,12 +17,11 @@ from streams.engine.cluster.message_limits import DEFAULT_BYTES
 from streams.engine.cluster.topics import (
     MOST_SOURCES,
     POSITION_BYTES,
-    RECORD_BYTES,
     TopicAdmin,
-    wanted,
 )
 from streams.engine.consume.positions import Position, write_positions
 from streams.errors import TopicError
+from streams.outputs.topics import RECORD_BYTES
 from tests.support.brokers import KafkaBroker, RunningBroker
 from tests.support.partitions import window_counts
 from tests.support.topics import create_topic
@@ -212,7 +211,7 @@ def test_a_source_topic_may_not_have_more_partitions_than_the_state_has_room_for
     topics = {"partitions": tasks}
     configuration = Configuration.model_validate({"topics": topics})
     admin = TopicAdmin({}, configuration)
-    counts = dict.fromkeys((each.name for each in wanted(configuration)), tasks)
+    counts = dict.fromkeys((name for _, name in configuration.topics.named()), tasks)
     admin._check(counts)
     with pytest.raises(TopicError, match=said):
         admin._check({**counts, configuration.topics.source: sources})

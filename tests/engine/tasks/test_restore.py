@@ -22,12 +22,13 @@ from streams.domain.table import CHECKPOINT_KEY, bucket_key
 from streams.engine.cluster.message_limits import MessageLimits
 from streams.engine.consume.positions import POSITIONS_KEY, Position, as_committed
 from streams.engine.produce.writer import TaskLostError, Writer
-from streams.engine.tasks.context import TaskContext, Topics
+from streams.engine.tasks.context import Output, TaskContext, Topics
 from streams.engine.tasks.isolation import Isolation
 from streams.engine.tasks.logs import LogFinder
 from streams.engine.tasks.restore import TaskRestorer
 from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
+from streams.outputs.alerts import ALERTS
 from tests.support.brokers import KafkaBroker, RunningBroker
 from tests.support.partitions import WATCH, counts, window_counts
 from tests.support.tasks import FakeMetrics, FakeWriter
@@ -87,7 +88,7 @@ class State:
         prefix = self.prefix
         roles = ("events", "repartition", "changelog", "alerts", "dead")
         source, keyed, state, alerts, dead = (f"{prefix}-{role}" for role in roles)
-        topics = Topics(source, keyed, state, alerts, dead, 1, 1)
+        topics = Topics(source, keyed, state, dead, 1, (Output(ALERTS, alerts, 1),))
         logs = LogFinder({"bootstrap_servers": self.broker.address}, topics)
         ingest_limits = IngestLimits(WATCH.windows, max_record_bytes=2000)
         context = TaskContext(

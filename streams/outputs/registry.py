@@ -1,0 +1,17 @@
+"""All topics. What is made, checked, written to, granted and documented is derived from here."""
+
+from streams.outputs.alerts import ALERTS
+from streams.outputs.output import OutputTopic
+from streams.outputs.topics import CHANGELOG, DEAD_LETTER, REPARTITION, SOURCE, Topic
+
+OUTPUTS: tuple[OutputTopic, ...] = (ALERTS,)
+"""The output topics: a further one is a line here."""
+
+TOPICS: tuple[Topic, ...] = (
+    SOURCE,
+    REPARTITION,
+    CHANGELOG,
+    *(output.topic for output in OUTPUTS),
+    DEAD_LETTER,
+)
+"""All topics, in the order in which records go through them."""

@@ -1,0 +1,92 @@
+"""What documents say of the topics, derived from the registry: `make documents` writes it.
+
+Such a part stands between two lines that name it; whatever is between them is derived.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from streams.outputs.registry import TOPICS
+from streams.outputs.topics import Topic
+
+ROOT = Path(__file__).parents[2]
+COMMENT_AT = 39
+"""The column of comments in the example configuration."""
+ACLS = "$ kafka-acls.sh --bootstrap-server $SERVER --add --allow-principal User:campaign-streams"
+
+
+def _example() -> str:
+    """The keys of the section `topics` that name topics."""
+    return "\n".join(map(_key, TOPICS))
+
+
+def _key(topic: Topic) -> str:
+    setting = f"  {topic.role}: {topic.default or 'null'}"
+    return f"{setting:{COMMENT_AT}}  # {topic.holds}"
+
+
+def _rights() -> str:
+    """A table of what a worker may do with topics, and the commands that grant it."""
+    rows = [f"| {', '.join(topic.rights)} | {_named(topic)} | {topic.holds} |" for topic in TOPICS]
+    commands = [
+        f"{ACLS}{_operations(topic)} --topic {topic.default}" for topic in TOPICS if topic.default
+    ]
+    return "\n".join(
+        [
+            "",
+            *("| right | on | which holds |", "|---|---|---|"),
+            *rows,
+            "",
+            *("```console", *commands, "```"),
+            "",
+        ]
+    )
+
+
+def _named(topic: Topic) -> str:
+    if topic.default is None:
+        return f"the topic that `{topic.setting}` names, if it names one"
+    return f"topic `{topic.default}` (`{topic.setting}`)"
+
+
+def _operations(topic: Topic) -> str:
+    names = [*(right.capitalize() for right in topic.rights), "DescribeConfigs"]
+    return "".join(f" --operation {name}" for name in names)
+
+
+DERIVED: Mapping[str, Mapping[str, Callable[[], str]]] = {
+    "config/campaign-streams.yaml": {"topics": _example},
+    "docs/acls.md": {"rights on topics": _rights},
+}
+"""The derived parts of each document, by their names."""
+
+
+def derived(path: str) -> str:
+    """Return a document as it should be.
+
+    Raises:
+        ValueError: it lacks the lines that a part stands between.
+    """
+    text = (ROOT / path).read_text("utf-8")
+    for name, make in DERIVED[path].items():
+        line = r"[^\n]*"
+        marked = re.compile(
+            rf"(^{line}\bderived: {name}\b{line}\n).*?(^{line}\bend: {name}\b)",
+            re.MULTILINE | re.DOTALL,
+        )
+        if not marked.search(text):
+            raise ValueError(f"{path} has no part `derived: {name}` … `end: {name}`")
+        part = make()
+        text = marked.sub(lambda found, part=part: f"{found[1]}{part}\n{found[2]}", text)  # type: ignore[misc]
+    return text
+
+
+def main() -> None:
+    """Write the derived parts."""
+    for path in DERIVED:
+        (ROOT / path).write_text(derived(path), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
