@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from streams.domain import transitions
-from streams.domain.partition import PartitionSettings
+from streams.domain.partition_settings import PartitionSettings
 from streams.outputs.output import Changes, Keyed, OutputTopic
 from streams.outputs.topics import MONTH, Topic
 

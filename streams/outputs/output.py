@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from streams.domain.partition import PartitionSettings
+from streams.domain.partition_settings import PartitionSettings
 from streams.domain.transitions import Transition
 from streams.outputs.topics import Topic
 
