@@ -23,6 +23,6 @@ def end_at_once() -> None:
             signal.signal(number, _end_at_once)
 
 
-def _end_at_once(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as Python calls it
+def _end_at_once(number: int, _frame: FrameType | None) -> None:
     runs_until_stopped = sys.argv[1:2] and sys.argv[1] in RUN_UNTIL_STOPPED
     os._exit(0 if runs_until_stopped else STATUS + number)

@@ -9,6 +9,7 @@ import streams
 
 PACKAGE = Path(streams.__file__).parent
 MAPPED = (
+    "commands",
     *("api", "domain", "engine", "engine/cluster", "engine/consume", "engine/dead_letters"),
     *("engine/produce", "engine/tasks", "engine/transactions", "outputs", "webhooks"),
 )

@@ -1,4 +1,16 @@
-"""The `campaign-streams` command. One file a subcommand; each is read when it is called for."""
+"""The `campaign-streams` command: one file a subcommand, imported when the subcommand is called.
+
+`Program.get_command` is the only late import of the commands; a subcommand's file imports at its
+top whatever it needs. So `campaign-streams --help` imports neither pydantic nor aiokafka nor Faust,
+and `campaign-streams query` no Faust.
+
+- `worker`, `dev`, `produce`, `simulate`, `query`, `config`, `topics`, `dead_letter`: the subcommands
+- `dead_letter_output`: dead letters as a table and as JSON
+- `common`: the program's name, examples in the help, printing
+- `configured`: `--config`, `--set` and the configuration in effect
+- `progress`, `tables`: the progress bar and tables of the terminal
+- `running`: signals while a command runs
+"""
 
 import contextlib
 import errno
@@ -45,11 +57,11 @@ class Program(click.Group):
                 raise UnreadError from error
             raise
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         """In the order in which a new user needs them."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Read the file of the subcommand."""
         if cmd_name not in COMMANDS:
             return None
@@ -57,13 +69,13 @@ class Program(click.Group):
         command: click.Command = module.command
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the subcommands without reading them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001
+def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         try:
             version = importlib.metadata.version(PROGRAM)
@@ -87,7 +99,7 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
     help="Show the version and exit.",
 )
 def program() -> None:
-    """PartitionSettings the send events of marketing campaigns, and alert when sending breaks."""
+    """Watch the send events of marketing campaigns, and alert when sending breaks."""
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -1,23 +1,17 @@
 """`campaign-streams config`: is the configuration right, and what is in effect?"""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import yaml
 
-from streams.commands.common import (
-    PROGRAM,
-    complain,
-    examples,
-    print_json,
-    say,
-    with_configuration,
-    with_sources,
-)
+from streams.commands.common import PROGRAM, complain, examples, print_json, say
+from streams.commands.configured import with_configuration, with_sources
+from streams.configuration.doubts import doubts
+from streams.configuration.load import Loaded
+from streams.configuration.models import Configuration
+from streams.configuration.problems import mask_url
 from streams.terminal import printable_lines
-
-if TYPE_CHECKING:
-    from streams.configuration.load import Loaded
-    from streams.configuration.models import Configuration
 
 
 @click.group("config", epilog=examples(f"{PROGRAM} config check --config my.yaml"))
@@ -27,14 +21,12 @@ def command() -> None:
 
 @command.command(epilog=examples(f"{PROGRAM} config check --config my.yaml"))
 @with_sources()
-def check(loaded: "Loaded") -> None:
+def check(loaded: Loaded) -> None:
     """Say what is wrong with the configuration, and what may be, one line each.
 
     Looks at the files alone: does not connect to anything. What only may be wrong does not change
     the exit status.
     """
-    from streams.configuration.doubts import doubts  # noqa: PLC0415 - pydantic
-
     for doubt in doubts(loaded.configuration):
         complain(f"warning: {doubt}")
     source = str(loaded.file or "defaults")
@@ -52,14 +44,12 @@ def check(loaded: "Loaded") -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of YAML.")
 @with_configuration()
-def show(configuration: "Configuration", as_json: bool) -> None:
+def show(configuration: Configuration, as_json: bool) -> None:
     """Show the values in effect, with secrets hidden."""
     values = _without_url_secrets(configuration.model_dump(mode="json", by_alias=True))
     if as_json:
         print_json(values, indent=2)
         return
-    import yaml  # noqa: PLC0415 - only here
-
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     if printable_lines(text) != text:
         # YAML's own escapes, so that it still says the same.
@@ -68,8 +58,6 @@ def show(configuration: "Configuration", as_json: bool) -> None:
 
 
 def _without_url_secrets(value: Any) -> Any:
-    from streams.configuration.problems import mask_url  # noqa: PLC0415 - only here
-
     if isinstance(value, dict):
         return {key: _without_url_secrets(inner) for key, inner in value.items()}
     if isinstance(value, list):

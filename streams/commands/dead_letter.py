@@ -4,18 +4,20 @@ import logging
 import sys
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from streams.commands import dead_letter_output as output
 from streams.commands import running
-from streams.commands.common import PROGRAM, examples, print_json, say, with_configuration
+from streams.commands.common import PROGRAM, examples, print_json, say
+from streams.commands.configured import with_configuration
+from streams.configuration.models import Configuration
+from streams.configuration.values import parse_duration
 from streams.domain.events import Reason
-
-if TYPE_CHECKING:
-    from streams.configuration.models import Configuration
-    from streams.engine.dead_letters.listing import Listing, Place, Selection
-    from streams.engine.dead_letters.replay import DeadLetterTopic, Replayed
+from streams.engine.cluster.client import check_broker
+from streams.engine.dead_letters.listing import Listing, Place, Selection
+from streams.engine.dead_letters.replay import DeadLetterTopic, Replayed
 
 
 class Since(click.ParamType):
@@ -27,8 +29,6 @@ class Since(click.ParamType):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Read RFC 3339 (UTC if it does not say) or a duration."""
-        from streams.configuration.values import parse_duration  # noqa: PLC0415 - pydantic
-
         try:
             return time.time() - parse_duration(value)
         except ValueError:
@@ -52,10 +52,8 @@ class At(click.ParamType):
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> "Place":
+    ) -> Place:
         """Read `partition:offset`."""
-        from streams.engine.dead_letters.listing import Place  # noqa: PLC0415 - aiokafka
-
         try:
             return Place.parse(str(value))
         except ValueError as error:
@@ -107,8 +105,8 @@ _reason = click.option(
 @click.option("--values", is_flag=True, help="Show how the records begin, too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with the record.")
 @with_configuration()
-def list_(  # noqa: PLR0913, PLR0917 - one parameter an option
-    configuration: "Configuration",
+def list_(
+    configuration: Configuration,
     reasons: tuple[str, ...],
     since: float | None,
     limit: int,
@@ -121,9 +119,6 @@ def list_(  # noqa: PLR0913, PLR0917 - one parameter an option
     record that it was. With --json, bytes that are no UTF-8 come in base64, under a name that ends
     in `_base64`.
     """
-    from streams.commands import dead_letter_output as output  # noqa: PLC0415 - rich
-    from streams.engine.dead_letters.listing import Selection  # noqa: PLC0415 - aiokafka
-
     selection = Selection(reasons=frozenset(reasons) or None, since=since)
     listing = running.run(_list(configuration, selection, limit))
     if as_json:
@@ -136,7 +131,7 @@ def list_(  # noqa: PLR0913, PLR0917 - one parameter an option
         say(f"there are no dead letters{some} in {configuration.topics.dead_letter}")
 
 
-async def _list(configuration: "Configuration", selection: "Selection", limit: int) -> "Listing":
+async def _list(configuration: Configuration, selection: Selection, limit: int) -> Listing:
     return await (await _topic(configuration)).newest(selection, limit)
 
 
@@ -161,10 +156,10 @@ async def _list(configuration: "Configuration", selection: "Selection", limit: i
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only say how many it would be.")
 @with_configuration()
-def replay(  # noqa: PLR0913, PLR0917 - one parameter an option
-    configuration: "Configuration",
+def replay(
+    configuration: Configuration,
     reasons: tuple[str, ...],
-    places: "tuple[Place, ...]",
+    places: tuple[Place, ...],
     everything: bool,
     yes: bool,
     dry_run: bool,
@@ -180,8 +175,6 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter an option
     With kafka.guarantee at-least-once there is no transaction: a replay that is interrupted may
     send some records again when it is repeated.
     """
-    from streams.engine.dead_letters.listing import Selection  # noqa: PLC0415 - aiokafka
-
     if [bool(reasons), bool(places), everything].count(True) != 1:
         raise click.UsageError("choose one: --reason, --at or --all")
     if not (yes or dry_run or sys.stdin.isatty()):
@@ -205,22 +198,19 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter an option
 
 
 async def _look(
-    configuration: "Configuration", selection: "Selection"
-) -> "tuple[frozenset[Place], str, int, int]":
+    configuration: Configuration, selection: Selection
+) -> tuple[frozenset[Place], str, int, int]:
     plan = await (await _topic(configuration)).plan(selection)
     names = sorted({target.topic for target in plan.targets.values()})
     topics = f" to {', '.join(names)}" if names else ""
     return frozenset(plan.targets), topics, len(plan.replayed), len(plan.truncated)
 
 
-async def _replay(configuration: "Configuration", selection: "Selection") -> "Replayed":
+async def _replay(configuration: Configuration, selection: Selection) -> Replayed:
     return await (await _topic(configuration)).replay(selection)
 
 
-async def _topic(configuration: "Configuration") -> "DeadLetterTopic":
-    from streams.engine.cluster.client import check_broker  # noqa: PLC0415 - aiokafka
-    from streams.engine.dead_letters.replay import DeadLetterTopic  # noqa: PLC0415 - aiokafka
-
+async def _topic(configuration: Configuration) -> DeadLetterTopic:
     # What the client has to say is in the error. asyncio would add what aiokafka leaves lying
     # about when another replay ends this one.
     for name in ("aiokafka", "asyncio"):

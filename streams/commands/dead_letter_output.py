@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from streams.commands import common
+from streams.commands import common, tables
 from streams.domain.transitions import rfc3339
 from streams.engine.dead_letters.listing import DeadLetter, Listing
 from streams.terminal import printable
@@ -57,7 +57,7 @@ def print_table(listing: Listing, *, values: bool) -> None:
         cells = _cells(letter, replayed=letter.place in listing.replayed)
         value = [_beginning(letter.value)] if values else []
         table.add_row(*(Text(printable(cell)) for cell in (*cells, *value)))
-    common.print_table(table, WIDE)
+    tables.print_table(table, WIDE)
     _print_summary(listing)
 
 

@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 import click
+import uvloop
 
 from streams.commands import common, running
-from streams.commands.common import PROGRAM, examples, log_doubts, with_configuration
-
-if TYPE_CHECKING:
-    from streams.configuration.models import Configuration
-    from streams.worker import Worker
+from streams.commands.common import PROGRAM, examples
+from streams.commands.configured import log_doubts, with_configuration
+from streams.commands.produce import Options, send_files
+from streams.configuration.models import Configuration
+from streams.demo.system import simulate, system
+from streams.observability import logs
+from streams.worker import Worker
 
 END_WITHIN = 14.0
 """Seconds; the broker may take some of its own after the worker's."""
@@ -42,8 +44,7 @@ LOOK_AFTER = 0.5
 @click.option("--now", is_flag=True, help="Shift recorded times so that the last event is now.")
 @with_configuration(port="http.port")
 def command(
-    configuration: "Configuration",
-    port: int | None,  # noqa: ARG001 - in configuration
+    configuration: Configuration,
     broker_port: int,
     files: tuple[str, ...],
     now: bool,
@@ -53,10 +54,6 @@ def command(
     Everything is in memory and gone when it ends, with Ctrl-C. The traffic is simulated, with
     incidents in it, in windows of 10 s; or it comes from files, with the configured windows.
     """
-    import uvloop  # noqa: PLC0415 - not needed for --help
-
-    from streams.observability import logs  # noqa: PLC0415
-
     logs.configure("warning", "text")
     log_doubts(configuration)
     # Of the embedded broker's ways the clients have much to say, and nothing to do about.
@@ -65,11 +62,9 @@ def command(
 
 
 async def _run(
-    configuration: "Configuration", broker_port: int, files: tuple[str, ...], *, now: bool
+    configuration: Configuration, broker_port: int, files: tuple[str, ...], *, now: bool
 ) -> None:
     with running.stopped_by_signals(END_WITHIN) as stop:
-        from streams.demo.system import system  # noqa: PLC0415
-
         say = _Say(stop)
         unread = asyncio.create_task(_stop_when_unread(stop))
         parts = system(configuration, broker_port, say, hasty=not files)
@@ -103,10 +98,8 @@ async def _stop_when_unread(stop: asyncio.Event) -> None:
 
 
 async def _play(
-    worker: "Worker", stop: asyncio.Event, say: _Say, files: tuple[str, ...], *, now: bool
+    worker: Worker, stop: asyncio.Event, say: _Say, files: tuple[str, ...], *, now: bool
 ) -> None:
-    from streams.demo.system import simulate  # noqa: PLC0415
-
     say("stop       with Ctrl-C")
     if files:
         traffic = asyncio.create_task(_send(worker.configuration, files, now=now))
@@ -125,8 +118,6 @@ async def _play(
             raise result
 
 
-async def _send(configuration: "Configuration", files: tuple[str, ...], *, now: bool) -> None:
-    from streams.commands.produce import Options, send_files  # noqa: PLC0415
-
+async def _send(configuration: Configuration, files: tuple[str, ...], *, now: bool) -> None:
     options = Options(None, now, by_campaign=False, topic=configuration.topics.source)
     await send_files(configuration, files, options)

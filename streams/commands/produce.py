@@ -10,20 +10,23 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from streams.commands import running
-from streams.commands.common import PROGRAM, EventRate, examples, say, with_configuration
+from streams.commands.common import PROGRAM, EventRate, examples, say
+from streams.commands.configured import with_configuration
+from streams.commands.progress import progress
+from streams.configuration.models import Configuration
+from streams.engine.cluster.client import check_broker, connection
 from streams.errors import UserError
-
-if TYPE_CHECKING:
-    from io import FileIO
-
-    from streams.configuration.models import Configuration
-    from streams.traffic.sending import Account, Sender
+from streams.traffic.files import batches, read_ahead
+from streams.traffic.pacing import Pace
+from streams.traffic.recorded import Recorded, read_events
+from streams.traffic.sending import Account, Sender, campaign_key
+from streams.traffic.shifting import latest_time, shifted
 
 BATCH = 500
 BATCHES_PER_SECOND = 20
@@ -67,8 +70,8 @@ class Options:
 )
 @click.option("--topic", metavar="NAME", help="Instead of the configured source topic.")
 @with_configuration()
-def command(  # noqa: PLR0913, PLR0917 - one parameter an option
-    configuration: "Configuration",
+def command(
+    configuration: Configuration,
     files: tuple[str, ...],
     rate: float | None,
     now: bool,
@@ -89,8 +92,8 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
 
 
 async def send_files(
-    configuration: "Configuration", files: tuple[str, ...], options: Options
-) -> "Account":
+    configuration: Configuration, files: tuple[str, ...], options: Options
+) -> Account:
     """Send the events of files, `-` for standard input; say at the end what became of them."""
     with contextlib.ExitStack() as stack:
         streams = [(_name(file), _opened(file, stack, again=options.now)) for file in files]
@@ -98,11 +101,8 @@ async def send_files(
 
 
 async def _produce(
-    configuration: "Configuration", streams: "list[tuple[str, FileIO]]", options: Options
-) -> "Account":
-    from streams.engine.cluster.client import check_broker, connection  # noqa: PLC0415
-    from streams.traffic.sending import Sender, campaign_key  # noqa: PLC0415
-
+    configuration: Configuration, streams: list[tuple[str, FileIO]], options: Options
+) -> Account:
     await check_broker(configuration.kafka)
     shift = _shift(streams) if options.now else None
     sender = Sender(
@@ -121,15 +121,11 @@ async def _produce(
 
 
 async def _send_all(
-    sender: "Sender",
-    streams: "list[tuple[str, FileIO]]",
+    sender: Sender,
+    streams: list[tuple[str, FileIO]],
     options: Options,
     shift: Callable[[bytes], bytes] | None,
 ) -> None:
-    from streams.commands.progress import progress  # noqa: PLC0415 - rich
-    from streams.traffic.files import batches, read_ahead  # noqa: PLC0415
-    from streams.traffic.pacing import Pace  # noqa: PLC0415
-
     size = BATCH
     pace = None
     if options.rate:
@@ -149,10 +145,7 @@ async def _send_all(
                 advance(len(batch.events), sum(sizes[:n]) + _position(stream))
 
 
-def _shift(streams: "list[tuple[str, FileIO]]") -> Callable[[bytes], bytes] | None:
-    from streams.traffic.recorded import Recorded, read_events  # noqa: PLC0415
-    from streams.traffic.shifting import latest_time, shifted  # noqa: PLC0415
-
+def _shift(streams: list[tuple[str, FileIO]]) -> Callable[[bytes], bytes] | None:
     def events() -> Iterator[bytes]:
         for _, stream in streams:
             for item in read_events(stream):
@@ -172,7 +165,7 @@ def _name(file: str) -> str:
     return "standard input" if file == STDIN else file
 
 
-def _opened(file: str, stack: contextlib.ExitStack, *, again: bool) -> "FileIO":
+def _opened(file: str, stack: contextlib.ExitStack, *, again: bool) -> FileIO:
     """Open a file; standard input is put aside first if it has to be read again.
 
     Nothing is buffered here: Python cannot end while a thread waits in a buffer's lock.
@@ -192,7 +185,7 @@ def _opened(file: str, stack: contextlib.ExitStack, *, again: bool) -> "FileIO":
     return copy
 
 
-def _size(stream: "FileIO") -> int:
+def _size(stream: FileIO) -> int:
     """Return the bytes of a file, and 0 for a pipe."""
     try:
         status = os.fstat(stream.fileno())
@@ -201,5 +194,5 @@ def _size(stream: "FileIO") -> int:
     return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
-def _position(stream: "FileIO") -> int:
+def _position(stream: FileIO) -> int:
     return stream.tell() if stream.seekable() else 0

@@ -5,6 +5,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich import progress as bars
+from rich.console import Console
+
 Advance = Callable[[int, float], None]
 """Takes how many more events there were, and how much of the total has been done by now."""
 
@@ -13,11 +16,8 @@ Advance = Callable[[int, float], None]
 def progress(total: float | None, *, in_bytes: bool = False) -> Iterator[Advance]:
     """Show how far it is and how many events a second; `total` None: nobody knows."""
     if not sys.stderr.isatty():
-        yield lambda events, done: None  # noqa: ARG005 - nobody watches
+        yield lambda _events, _done: None
         return
-    from rich import progress as bars  # noqa: PLC0415 - slow to import
-    from rich.console import Console  # noqa: PLC0415
-
     columns = [
         bars.BarColumn(),
         bars.DownloadColumn() if in_bytes else bars.TaskProgressColumn(),

@@ -4,16 +4,19 @@ import functools
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich import box
+from rich.table import Table
+from rich.text import Text
 
-from streams.commands.common import PROGRAM, examples, print_json, print_table, say
+from streams.api.client import ApiClient
+from streams.commands.common import PROGRAM, examples, print_json, say
+from streams.commands.tables import print_table
+from streams.configuration.files import read_small
 from streams.errors import UsageError
 from streams.terminal import abbreviated, printable
-
-if TYPE_CHECKING:
-    from streams.api.client import ApiClient
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 URL_VARIABLE = "CAMPAIGN_STREAMS_URL"
@@ -65,8 +68,6 @@ def _asking(ask: Callable[..., tuple[Item, list[Item], Columns]]) -> Callable[..
     @click.option("--json", "as_json", is_flag=True, help="The API's answer as it is.")
     @functools.wraps(ask)
     def run(*, url: str, token_file: Path | None, as_json: bool, **options: Any) -> None:
-        from streams.api.client import ApiClient  # noqa: PLC0415 - `--help` should not wait for it
-
         answer, rows, columns = ask(ApiClient(url, _token(token_file)), **options)
         if as_json:
             print_json(answer, indent=2)
@@ -83,7 +84,7 @@ def _asking(ask: Callable[..., tuple[Item, list[Item], Columns]]) -> Callable[..
 @click.option("--app-id", help="Only campaigns of this app.")
 @_limit
 @_asking
-def campaigns(api: "ApiClient", **options: Any) -> tuple[Item, list[Item], Columns]:
+def campaigns(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns]:
     """List campaigns that were active lately."""
     answer = api.get("v1", "campaigns", **options)
     columns: Columns = {
@@ -99,7 +100,7 @@ def campaigns(api: "ApiClient", **options: Any) -> tuple[Item, list[Item], Colum
 @command.command(epilog=examples(f"{PROGRAM} query campaign spring-sale"))
 @click.argument("campaign_id")
 @_asking
-def campaign(api: "ApiClient", campaign_id: str) -> tuple[Item, list[Item], Columns]:
+def campaign(api: ApiClient, campaign_id: str) -> tuple[Item, list[Item], Columns]:
     """Show one campaign: all that is retained of it, and its open window."""
     answer = api.get("v1", "campaigns", campaign_id)
     rows = [{"what": "all that is retained", **answer["totals"]}]
@@ -124,7 +125,7 @@ def campaign(api: "ApiClient", campaign_id: str) -> tuple[Item, list[Item], Colu
 @click.option("--by", help="treatment_id, delivery_type, channel_type, or some with commas.")
 @_asking
 def windows(
-    api: "ApiClient", campaign_id: str, from_: str | None, by: str | None, **options: Any
+    api: ApiClient, campaign_id: str, from_: str | None, by: str | None, **options: Any
 ) -> tuple[Item, list[Item], Columns]:
     """List a campaign's windows, oldest first."""
     answer = api.get(
@@ -155,7 +156,7 @@ def windows(
 @click.option("--severity", help="Only alerts of this severity.")
 @_limit
 @_asking
-def alerts(api: "ApiClient", **options: Any) -> tuple[Item, list[Item], Columns]:
+def alerts(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns]:
     """List alerts, current and past, newest first."""
     answer = api.get("v1", "alerts", **options)
     columns: Columns = {
@@ -177,7 +178,7 @@ def alerts(api: "ApiClient", **options: Any) -> tuple[Item, list[Item], Columns]
 
 @command.command(epilog=examples(f"{PROGRAM} query rules"))
 @_asking
-def rules(api: "ApiClient") -> tuple[Item, list[Item], Columns]:
+def rules(api: ApiClient) -> tuple[Item, list[Item], Columns]:
     """List the rules that raise alerts."""
     answer = api.get("v1", "rules")
     columns: Columns = {
@@ -200,7 +201,7 @@ def rules(api: "ApiClient") -> tuple[Item, list[Item], Columns]:
 @click.option("--receiver", help="Only what is owed to this receiver.")
 @_limit
 @_asking
-def deliveries(api: "ApiClient", **options: Any) -> tuple[Item, list[Item], Columns]:
+def deliveries(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns]:
     """List webhooks that are still to be delivered, or were given up."""
     answer = api.get("v1", "deliveries", **options)
     columns: Columns = {
@@ -218,7 +219,7 @@ def deliveries(api: "ApiClient", **options: Any) -> tuple[Item, list[Item], Colu
 
 @command.command(epilog=examples(f"{PROGRAM} query receivers"))
 @_asking
-def receivers(api: "ApiClient") -> tuple[Item, list[Item], Columns]:
+def receivers(api: ApiClient) -> tuple[Item, list[Item], Columns]:
     """List receivers: who of them asked for a pause, or answered 410 Gone."""
     answer = api.get("v1", "receivers")
     columns: Columns = {
@@ -232,8 +233,6 @@ def receivers(api: "ApiClient") -> tuple[Item, list[Item], Columns]:
 
 
 def _token(file: Path | None) -> str | None:
-    from streams.configuration.files import read_small  # noqa: PLC0415 - `--help` does without
-
     if file is None:
         return os.environ.get(TOKEN_VARIABLE)
     try:
@@ -271,10 +270,6 @@ def _name(name: str | None) -> str:
 
 
 def _print_table(rows: Iterable[Item], columns: Columns) -> None:
-    from rich import box  # noqa: PLC0415 - only here
-    from rich.table import Table  # noqa: PLC0415 - only here
-    from rich.text import Text  # noqa: PLC0415 - only here
-
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     cells = [[show(row) for show in columns.values()] for row in rows]
     for at, name in enumerate(columns):

@@ -157,7 +157,7 @@ def output_is_gone() -> bool:
 def interruptible() -> Iterator[None]:
     """Let the first signal raise `Interrupted`, where there is something to put in order."""
 
-    def interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
         end_at_once()
         raise Interrupted(number)
 

@@ -10,18 +10,22 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import click
 
 from streams.commands import running
-from streams.commands.common import PROGRAM, EventRate, examples, say, with_configuration
+from streams.commands.common import PROGRAM, EventRate, examples, say
+from streams.commands.configured import with_configuration
+from streams.commands.progress import progress
+from streams.configuration.models import Configuration
+from streams.configuration.values import parse_duration
+from streams.engine.cluster.client import check_broker, connection
 from streams.errors import UsageError, UserError
-
-if TYPE_CHECKING:
-    from streams.configuration.models import Configuration
-    from streams.traffic.sending import Account
-    from streams.traffic.simulation import Plan, Step
+from streams.traffic.pacing import play, play_fast
+from streams.traffic.plans import make_plan
+from streams.traffic.sending import Account, Sender
+from streams.traffic.simulation import Plan, Step, steps
 
 STDOUT = "-"
 # For files: the same seed should give the same bytes.
@@ -68,8 +72,8 @@ GZIP_LEVEL = 6
 )
 @click.option("--fast", is_flag=True, help="Send as fast as possible, not in real time.")
 @with_configuration()
-def command(  # noqa: PLR0913, PLR0917 - one parameter an option
-    configuration: "Configuration",
+def command(
+    configuration: Configuration,
     seed: int,
     campaigns: int,
     rate: float,
@@ -85,8 +89,6 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     A file of labels has one JSON object a line: campaign, kind, statuses, start, end, effect, and
     whether it is a decoy, which should raise no alert.
     """
-    from streams.traffic.plans import make_plan  # noqa: PLC0415
-
     duration_ms = _milliseconds(duration)
     plan = make_plan(
         seed=seed,
@@ -106,12 +108,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter an option
     return 1 if account.unsent else 0
 
 
-async def _send(configuration: "Configuration", plan: "Plan", *, fast: bool) -> "Account":
-    from streams.commands.progress import progress  # noqa: PLC0415
-    from streams.engine.cluster.client import check_broker, connection  # noqa: PLC0415
-    from streams.traffic.pacing import play, play_fast  # noqa: PLC0415
-    from streams.traffic.sending import Sender  # noqa: PLC0415
-
+async def _send(configuration: Configuration, plan: Plan, *, fast: bool) -> Account:
     await check_broker(configuration.kafka)
     sender = Sender(
         connection(configuration.kafka),
@@ -121,7 +118,7 @@ async def _send(configuration: "Configuration", plan: "Plan", *, fast: bool) -> 
     try:
         with progress((plan.end_ms or 0) - plan.start_ms) as advance:
 
-            def observe(step: "Step") -> None:
+            def observe(step: Step) -> None:
                 advance(len(step.events), step.until_ms - plan.start_ms)
                 _announce(step)
 
@@ -136,14 +133,14 @@ async def _send(configuration: "Configuration", plan: "Plan", *, fast: bool) -> 
     return sender.account
 
 
-def _announce(step: "Step") -> None:
+def _announce(step: Step) -> None:
     for word, labels in (("begins", step.began), ("ends", step.ended)):
         for label in labels:
             what = "decoy" if label.decoy else "incident"
             say(f"{what} {word}: {label.kind}, campaign {label.campaign_id}", err=True)
 
 
-def _write_labels(plan: "Plan", file: str) -> None:
+def _write_labels(plan: Plan, file: str) -> None:
     try:
         with Path(file).open("w", encoding="utf-8") as stream:
             stream.writelines(json.dumps(label.document()) + "\n" for label in plan.labels())
@@ -151,10 +148,7 @@ def _write_labels(plan: "Plan", file: str) -> None:
         raise UserError(f"cannot write {file}: {error.strerror}") from error
 
 
-def _write_events(plan: "Plan", file: str) -> None:
-    from streams.commands.progress import progress  # noqa: PLC0415
-    from streams.traffic.simulation import steps  # noqa: PLC0415
-
+def _write_events(plan: Plan, file: str) -> None:
     count = 0
     try:
         with (
@@ -189,8 +183,6 @@ def _output(file: str) -> Iterator[BinaryIO]:
 
 
 def _milliseconds(duration: str) -> int:
-    from streams.configuration.values import parse_duration  # noqa: PLC0415
-
     try:
         milliseconds = round(parse_duration(duration) * 1000)
     except ValueError as error:

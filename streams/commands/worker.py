@@ -1,27 +1,19 @@
 """`campaign-streams worker`: one long-running worker."""
 
+import asyncio
 import gc
 import sys
-from typing import TYPE_CHECKING
 
 import click
+import uvloop
 
 from streams.commands import running
-from streams.commands.common import (
-    PROGRAM,
-    complain,
-    examples,
-    log_doubts,
-    with_configuration,
-)
+from streams.commands.common import PROGRAM, complain, examples
+from streams.commands.configured import log_doubts, with_configuration
+from streams.configuration.models import Configuration
 from streams.errors import UserError
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from streams.configuration.models import Configuration
-    from streams.worker import Worker
-
+from streams.observability import logs
+from streams.worker import Worker, working
 
 END_WITHIN = 9.0
 """Seconds; a worker that is told to stop is gone within ten."""
@@ -38,30 +30,24 @@ SWITCH_INTERVAL = 0.0005
 )
 @click.option("--port", type=int, help="Port of the HTTP API, instead of http.port.")
 @with_configuration(port="http.port")
-def command(configuration: "Configuration", port: int | None) -> None:  # noqa: ARG001 - in configuration
+def command(configuration: Configuration) -> None:
     """Consume, count, alert, deliver and serve the HTTP API, until SIGTERM.
 
     Run more of them, with the same configuration, to share the work.
     """
-    import uvloop  # noqa: PLC0415 - not needed for --help
-
-    from streams.observability import logs  # noqa: PLC0415
-
     logs.configure(configuration.logging.level, configuration.logging.format)
     log_doubts(configuration)
     uvloop.run(_work(configuration))
 
 
-async def _work(configuration: "Configuration") -> None:
+async def _work(configuration: Configuration) -> None:
     with running.stopped_by_signals(END_WITHIN) as stop:
-        from streams.worker import working  # noqa: PLC0415
-
         async with running.entered(working(configuration), stop) as worker:
             if worker is not None:
                 await _run(worker, stop)
 
 
-async def _run(worker: "Worker", stop: "asyncio.Event") -> None:
+async def _run(worker: Worker, stop: asyncio.Event) -> None:
     # What is here now stays: the collector need not look at it again. Counts make no cycles.
     # The consumer's thread lets go soon: whoever asks the API waits for it several times.
     sys.setswitchinterval(SWITCH_INTERVAL)
