@@ -7,7 +7,7 @@ and `campaign-streams query` no Faust.
 - `worker`, `dev`, `produce`, `simulate`, `query`, `config`, `topics`, `dead_letter`: the subcommands
 - `dead_letter_output`: dead letters as a table and as JSON
 - `common`: the program's name, examples in the help, printing
-- `configured`: `--config`, `--set` and the configuration in effect
+- `configured`: the options --config and --set, and the configuration in effect
 - `progress`, `tables`: the progress bar and tables of the terminal
 - `running`: signals while a command runs
 """
@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         status = _run(arguments)
         sys.stdout.flush()
     except (BrokenPipeError, UnreadError):
-        # The reader has seen enough, as `head` has: no failure, and nobody to tell.
+        # The reader has seen enough, as head has: no failure, and nobody to tell.
         status = 0
     except OSError as error:
         if error.errno not in OUTPUT_FAILS or error.filename is not None:

@@ -125,7 +125,7 @@ def test_how_a_command_ends(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("streams.configuration.load.read", fail)
+    monkeypatch.setattr("streams.commands.configured.read", fail)
     assert run("config", "check") == status
     assert capsys.readouterr().err.strip() == said.strip()
 
