@@ -4,7 +4,7 @@
 top whatever it needs. So `campaign-streams --help` imports neither pydantic nor aiokafka nor Faust,
 and `campaign-streams query` no Faust.
 
-- `worker`, `dev`, `produce`, `simulate`, `query`, `config`, `topics`, `dead_letter`: the subcommands
+- `worker`, `dev`, `produce`, `simulate`, `query`, `config`, `topics`, `dead_letter`: subcommands
 - `dead_letter_output`: dead letters as a table and as JSON
 - `common`: the program's name, examples in the help, printing
 - `configured`: the options --config and --set, and the configuration in effect
