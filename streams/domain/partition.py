@@ -156,6 +156,12 @@ class CampaignPartition:
         """How many campaigns have changed since the rules were evaluated for them."""
         return len(self._suspects) + len(self._growing)
 
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether the rules were evaluated on all counts and on the windows that are open now."""
+        windows = self.table.generation, self._newest_window()
+        return not self.to_evaluate and windows == self._seen_windows
+
     def evaluate(self, now: float, most: int | None = None) -> list[Transition]:
         """Hold the rules against the open windows of campaigns that changed, at `now` (s).
 

@@ -59,7 +59,7 @@ def build_app(
     )
     transport = BatchTransport(app.conf.broker, app, loop=app.loop)
     transport.seams = Seams(
-        _consumer_factory(configuration, connection, assignor), tasks.positions, tasks.placed
+        _consumer_factory(configuration, connection, assignor), tasks.positions, tasks.on_seek
     )
     app.transport = transport
     _add_agents(app, configuration, tasks)

@@ -18,7 +18,7 @@ from streams.domain.sources import IngestLimits, SourcePartition
 from streams.domain.transitions import Transition
 from streams.engine.cluster.message_limits import MessageLimits
 from streams.engine.consume.positions import POSITIONS_KEY, Position, from_committed, read_positions
-from streams.engine.consume.transport import Batch, Place
+from streams.engine.consume.transport import Batch, SeekPosition
 from streams.engine.produce.writer import Record, TransactionBatch, WriteError
 from streams.engine.tasks.context import Output, TaskContext, Topics
 from streams.engine.tasks.isolation import Isolation
@@ -155,6 +155,7 @@ class TaskHarness:
         repartitions: bool = True,
         topics: Topics = TOPICS,
         isolation: Isolation | None = None,
+        start: bool = True,
     ) -> None:
         self.now = NOW
         self.writer = FakeWriter()
@@ -182,33 +183,37 @@ class TaskHarness:
         sources = {1: SourcePartition(1, ingest_limits, campaigns)}
         self.isolation = isolation or Isolation()
         self.task = StreamTask(context, self.writer, partition, progress, sources, self.isolation)
-        self.task.unplaced.clear()
-        self.task.place({each: Place(0, 0) for each in self.task.positions})
+        if start:
+            self.task._to_position.clear()  # as `move` does, for each
+            self.task.start()
+        self.task.on_seek({each: SeekPosition(0, 0) for each in self.task.positions})
 
     async def take(
         self,
         partition: TopicPartition,
         *values: bytes | None,
         start: int | None = None,
-        turn: int = 0,
+        seek_epoch: int = 0,
         gap: int = 0,
     ) -> None:
         """Hand values to the task: they begin where it stands, or after a gap of offsets."""
-        await self.task.take(self.batch(partition, *values, start=start, turn=turn, gap=gap))
+        await self.task.take(
+            self.batch(partition, *values, start=start, seek_epoch=seek_epoch, gap=gap)
+        )
 
     def batch(
         self,
         partition: TopicPartition,
         *values: bytes | None,
         start: int | None = None,
-        turn: int = 0,
+        seek_epoch: int = 0,
         gap: int = 0,
     ) -> Batch:
         """Make a batch of values."""
         at = self.task.positions.get(partition, Position(0)).offset
         begin = at if start is None else start
         records = [record(partition, begin + gap + n, value) for n, value in enumerate(values)]
-        return Batch(partition, turn, begin, records)
+        return Batch(partition, seek_epoch, begin, records)
 
     async def settle(self) -> None:
         """Flush, and take back in what comes out at task 1's end of the repartition topic."""

@@ -1,12 +1,13 @@
 """Batches of records for Faust's agents.
 
-Faust makes one message of every record, and keeps books of what was acknowledged. Here a few
-hundred records of a partition become one message, and the tasks keep the offsets: these are
-committed in the transaction that holds what became of the records. Faust's own commits are off.
+Faust makes one message of every record, and tracks which were acknowledged. Here up to 500 records
+of a partition become one message, a `Batch`, and the tasks keep the offsets: a task commits them in
+the transaction that holds the results of the records. Faust's own commits are off.
 
-So that no batch can be lost or read twice between the fetcher and a task, however rebalances and
-seeks interleave with fetches in flight, each batch says where its fetch began and after which
-`rewind` it was made. Both are noted in the consumer's thread, where fetches and rewinds take turns.
+No batch may be lost or read twice between the fetcher and a task, however rebalances and seeks
+interleave with fetches in flight. So each batch carries the offset at which its fetch began and the
+seek epoch: the number of seeks of its partition before that fetch. Both are noted in the consumer's
+thread, where a fetch and a seek cannot overlap.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ from streams.engine.consume.log_requests import NO_EPOCH
 from streams.engine.consume.positions import Positions
 
 RECORDS_AT_ONCE = 500
-"""Longest batch: so many are counted within a few ms, and nobody else has a turn meanwhile."""
+"""Records in the longest batch; they are counted within a few ms, without a yield."""
 
 
 class Batch(NamedTuple):
@@ -35,18 +36,18 @@ class Batch(NamedTuple):
 
     Args:
         partition: where the records are from.
-        turn: how often the partition had been rewound before the fetch.
+        seek_epoch: how many seeks of the partition came before the fetch.
         start: the offset at which the fetch began; the first record's may be greater, as
             transaction markers and compacted records have offsets too.
         records: in the order of their offsets; none if `end_seen` is given.
-        waiting: how many offsets were after this fetch when it was made.
+        waiting: the number of offsets between this batch and the partition's high watermark.
         epoch: the leader epoch of the records; -1 if it is not known.
-        end_seen: given when a broker refused to read on from `start`, as the log is not the one
-            that was read, or does not reach there: the last known high watermark, -1 for none.
+        end_seen: given when a broker refused a fetch from `start`, because the log is another one
+            or ends before: the high watermark known last, -1 if none is known.
     """
 
     partition: TopicPartition
-    turn: int
+    seek_epoch: int
     start: int
     records: Sequence[SourceRecord]
     waiting: int = 0
@@ -73,10 +74,10 @@ class Batch(NamedTuple):
                 start, records, length = record.offset + 1, [], 0
 
 
-class Place(NamedTuple):
-    """Where a partition is read from next, and the `turn` of the batches that continue there."""
+class SeekPosition(NamedTuple):
+    """The offset at which a partition is read next, and the seek epoch of batches from there."""
 
-    turn: int
+    epoch: int
     offset: int
 
 
@@ -85,19 +86,19 @@ class Seams:
 
     Args:
         new_consumer: makes the aiokafka consumer of the group.
-        positions: returns from where open tasks read on.
-        placed: is told which batches continue there.
+        positions: returns the positions of the running tasks, by partition.
+        on_seek: is called after a seek, with the new seek position of each partition.
     """
 
     def __init__(
         self,
         new_consumer: Callable[[], "AIOKafkaConsumer[bytes | None, bytes | None]"],
         positions: Callable[[], Positions],
-        placed: Callable[[Mapping[TopicPartition, Place]], None],
+        on_seek: Callable[[Mapping[TopicPartition, SeekPosition]], None],
     ) -> None:
         self.new_consumer = new_consumer
         self.positions = positions
-        self.placed = placed
+        self.on_seek = on_seek
 
 
 FAUST_LOG = logging.getLogger("faust")
@@ -111,7 +112,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._places: dict[TopicPartition, Place] = {}
+        self._seek_positions: dict[TopicPartition, SeekPosition] = {}
 
     def _create_consumer(self, loop: Any) -> Any:  # noqa: ARG002 - Faust's signature
         return cast("BatchTransport", self.transport).seams.new_consumer()
@@ -126,44 +127,47 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         fetched = await super()._fetch_records(
             consumer, active_partitions, timeout=timeout, max_records=max_records
         )
-        # Nothing may be awaited from here on: a rewind must not come between.
+        # Nothing may be awaited from here on: a seek must not come between.
         batches: dict[TP, list[Any]] = {}
         for partition, parts in fetched.items():
-            place = self._places.get(partition)
-            if place is None:
+            sought = self._seek_positions.get(partition)
+            if sought is None:
                 continue
-            records = _from(place.offset, list(chain.from_iterable(parts)))
+            records = _from(sought.offset, list(chain.from_iterable(parts)))
             if not records:
                 continue
             waiting = (consumer.highwater(partition) or 0) - records[-1].offset - 1
             log = consumer.logs.log(partition)
             epoch = log.epoch if log is not None else NO_EPOCH
-            batches[partition] = list(_slices(partition, place, records, waiting, epoch))
-            self._places[partition] = Place(place.turn, records[-1].offset + 1)
+            batches[partition] = list(_slices(partition, sought, records, waiting, epoch))
+            self._seek_positions[partition] = SeekPosition(sought.epoch, records[-1].offset + 1)
         # All that was fetched before is handed out: until then aiokafka asks for no more.
         for partition, log in consumer.logs.take_refused():
-            place = self._places.get(partition)
-            if place is not None:
-                refusal = Batch(partition, place.turn, place.offset, (), end_seen=log.end)
+            sought = self._seek_positions.get(partition)
+            if sought is not None:
+                refusal = Batch(partition, sought.epoch, sought.offset, (), end_seen=log.end)
                 batches.setdefault(partition, []).append(refusal)
         return batches
 
-    async def rewind(self, positions: Positions) -> Mapping[TopicPartition, Place]:
-        """Read partitions from other positions; return the places that their batches continue."""
-        placed: Mapping[TopicPartition, Place] = await self.call_thread(self._rewind, positions)
-        return placed
+    async def seek_to(self, positions: Positions) -> Mapping[TopicPartition, SeekPosition]:
+        """Fetch assigned partitions from other positions; return the new seek positions."""
+        sought: Mapping[TopicPartition, SeekPosition]
+        sought = await self.call_thread(self._seek_to, positions)
+        return sought
 
-    async def _rewind(self, positions: Positions) -> Mapping[TopicPartition, Place]:
+    async def _seek_to(self, positions: Positions) -> Mapping[TopicPartition, SeekPosition]:
         consumer = self._ensure_consumer()
         assigned = consumer.assignment()
-        placed = {}
+        sought = {}
         for partition, at in positions.items():
             if partition in assigned:
                 consumer.seek(partition, at.offset)
                 consumer.logs.read(partition, at.topic_id, at.epoch)
-                turn = self._places[partition].turn + 1 if partition in self._places else 0
-                placed[partition] = self._places[partition] = Place(turn, at.offset)
-        return placed
+                before = self._seek_positions.get(partition)
+                epoch = before.epoch + 1 if before is not None else 0
+                sought[partition] = SeekPosition(epoch, at.offset)
+        self._seek_positions.update(sought)
+        return sought
 
     async def leave_others(self, read: Positions) -> None:
         """Do not read the partitions that are assigned and not among these."""
@@ -184,7 +188,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 def _from(offset: int, records: list[SourceRecord]) -> list[SourceRecord]:
-    """Leave out what was read before, or skipped by a rewind."""
+    """Leave out records before an offset: they were read already, or a seek skipped them."""
     if records and records[0].offset < offset:
         return [record for record in records if record.offset >= offset]
     return records
@@ -192,16 +196,16 @@ def _from(offset: int, records: list[SourceRecord]) -> list[SourceRecord]:
 
 def _slices(
     partition: TopicPartition,
-    place: Place,
+    sought: SeekPosition,
     records: Sequence[SourceRecord],
     waiting: int,
     epoch: int,
 ) -> Iterator[Batch]:
     """Cut one partition's share of a fetch into batches."""
-    start = place.offset
+    start = sought.offset
     for first in range(0, len(records), RECORDS_AT_ONCE):
         some = records[first : first + RECORDS_AT_ONCE]
-        yield Batch(partition, place.turn, start, some, waiting, epoch)
+        yield Batch(partition, sought.epoch, start, some, waiting, epoch)
         start = some[-1].offset + 1
 
 
@@ -245,15 +249,15 @@ class BatchConsumer(driver.Consumer):
         )
 
     async def perform_seek(self) -> None:
-        """Read on from where the tasks stand, not from what Faust believes to be committed."""
+        """Fetch from the positions of the tasks, not from the offsets Faust takes for committed."""
         positions = cast("BatchTransport", self.transport).seams.positions()
         await self._thread.leave_others(positions)
-        await self.rewind(positions)
+        await self.seek_to(positions)
 
-    async def rewind(self, positions: Positions) -> None:
-        """Read partitions from other positions, and tell the tasks."""
-        placed = await self._thread.rewind(positions)
-        cast("BatchTransport", self.transport).seams.placed(placed)
+    async def seek_to(self, positions: Positions) -> None:
+        """Fetch partitions from other positions, and tell the tasks the new seek positions."""
+        sought = await self._thread.seek_to(positions)
+        cast("BatchTransport", self.transport).seams.on_seek(sought)
 
     async def commit_group_offsets(
         self, offsets: Mapping[TopicPartition, OffsetAndMetadata]

@@ -3,6 +3,7 @@
 - `assignor`: gives whole tasks to workers.
 - `manager`, `restore`: the tasks of a worker, through rebalances and failures.
 - `logs`: where a partition is read on when its log is another one, or not what it was.
+- `state`: the states of a task, and which may follow which.
 - `task`, `context`: what one task does with what it reads, and what every task does alike.
 - `offsets`, `output_buffer`: how far it is, and what it has yet to write.
 - `isolation`: input that cannot be processed is found, and kept apart from the rest.

@@ -1,8 +1,9 @@
 """All tasks of one worker, through rebalances and failures.
 
-A task lives as long as its writer and its state can be trusted. When either cannot (a write failed,
-another worker fenced it, a batch did not fit), it is thrown away and opened anew from what was
-committed: that is the same path as taking a task over from another worker, and the only one.
+A task lives as long as its producer and its memory can be trusted. When either cannot (a commit
+failed, another worker fenced the producer, a batch did not fit), the task is lost: it is closed and
+another one is restored in its place from what was committed. Taking a task over from another worker
+is the same. `streams.engine.tasks.state` has the picture.
 """
 
 import asyncio
@@ -18,11 +19,12 @@ from aiokafka.structs import TopicPartition
 from streams.cancelling import cancel, raise_if_cancelled
 from streams.domain.partition import CampaignPartition
 from streams.engine.consume.positions import Positions
-from streams.engine.consume.transport import Batch, BatchConsumer, Place
+from streams.engine.consume.transport import Batch, BatchConsumer, SeekPosition
 from streams.engine.produce.writer import RefusedError, TaskLostError
 from streams.engine.tasks.assignor import TaskAssignor
 from streams.engine.tasks.isolation import Isolation, UnprocessableError, as_loss
 from streams.engine.tasks.restore import TaskRestorer
+from streams.engine.tasks.state import TaskState
 from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
 
@@ -33,17 +35,23 @@ RETRY_AFTER = (0.1, 0.5, 1.0, 2.0, 5.0)
 REOPENED_WITHIN = 10.0
 """Seconds in which a task that was lost may be opened anew before the worker is unready for it."""
 LOOK_EVERY = 1.0
-"""Seconds between two looks at partitions that cannot be read."""
+"""Seconds between two attempts to find the positions of inputs that cannot be read."""
 
 
 class _Trouble(NamedTuple):
-    """Why a task is not there, or cannot be relied on yet."""
+    """Why a task is not running, or has not committed since it was lost.
+
+    Attributes:
+        since: the event loop's time (s).
+        was_open: whether it ran before; otherwise it could not be opened.
+        reason: in one line, for readiness.
+        attempts_without_commit: how often in a row it was lost before its first commit.
+    """
 
     since: float
     was_open: bool
     reason: str
-    losses: int = 0
-    """How often in a row it was lost before it had written anything."""
+    attempts_without_commit: int = 0
 
 
 class TaskManager:
@@ -51,9 +59,9 @@ class TaskManager:
 
     Args:
         assignor: knows how the tasks are shared out.
-        opening: opens tasks.
-        interval: seconds from the beginning of a task's flush to that of the next.
-        suspend_timeout: seconds that tasks have for their last flush before a rebalance.
+        restorer: opens tasks.
+        interval: seconds from the beginning of a task's commit to that of the next.
+        suspend_timeout: seconds that tasks have for their commit for handover before a rebalance.
         flushed: is called when a task may have committed something.
         rebalanced: is called at the beginning of a rebalance.
         crashed: is called with an error that nobody can go on with.
@@ -64,7 +72,7 @@ class TaskManager:
     def __init__(  # noqa: PLR0913, PLR0917 - the parts are joined in one place
         self,
         assignor: TaskAssignor,
-        opening: TaskRestorer,
+        restorer: TaskRestorer,
         interval: float,
         suspend_timeout: float,
         flushed: Callable[[], None],
@@ -73,9 +81,9 @@ class TaskManager:
         lost: Callable[[str], None],
     ) -> None:
         self._assignor = assignor
-        self._restorer = opening
+        self._restorer = restorer
         self._interval = interval
-        self._park_timeout = suspend_timeout
+        self._suspend_timeout = suspend_timeout
         self._flushed = flushed
         self._rebalanced = rebalanced
         self._crashed = crashed
@@ -88,6 +96,7 @@ class TaskManager:
         self._drivers: dict[int, asyncio.Task[None]] = {}
         self._unreadable: dict[int, Mapping[TopicPartition, str]] = {}
         self._generation = -1
+        self._rebalancing = False
         self._moved_at = time.monotonic()
         self._task_moved_at: dict[int, float] = {}
         self.consumer: BatchConsumer | None = None
@@ -161,7 +170,7 @@ class TaskManager:
                     said.append(f"reading back the state of partition {number}")
             elif trouble.was_open and now - trouble.since < REOPENED_WITHIN:
                 pass  # it is back in a moment, as a rule
-            elif number not in self._tasks or trouble.losses > 1:
+            elif number not in self._tasks or trouble.attempts_without_commit > 1:
                 said.append(f"partition {number} waits: {trouble.reason}")
         return said
 
@@ -175,17 +184,17 @@ class TaskManager:
     # Called by the transport and the agents
 
     def positions(self) -> Positions:
-        """Return where the open tasks read on."""
+        """Return the positions of the tasks' inputs, of those that can be read."""
         return {
             partition: position
             for task in self._tasks.values()
             for partition, position in task.readable.items()
         }
 
-    def placed(self, places: Mapping[TopicPartition, Place]) -> None:
-        """Take note of which batches continue what the tasks have read."""
+    def on_seek(self, sought: Mapping[TopicPartition, SeekPosition]) -> None:
+        """Tell the tasks the seek positions of their inputs."""
         for task in self._tasks.values():
-            task.place(places)
+            task.on_seek(sought)
 
     async def take(self, batch: Batch) -> None:
         """Give a batch to its task."""
@@ -197,8 +206,9 @@ class TaskManager:
     # Rebalances
 
     async def revoked(self) -> None:
-        """Write everything down before the group is shared out anew."""
+        """Suspend all tasks, and commit them for handover, before the group is assigned anew."""
         self._rebalanced()
+        self._rebalancing = True
         self._moved_at = time.monotonic()
         opening = self._assigned.keys() - self._tasks.keys()
         # At once: with the brokers away each takes seconds to let go of them.
@@ -206,18 +216,18 @@ class TaskManager:
         await asyncio.gather(*(self._suspend(n, task) for n, task in list(self._tasks.items())))
 
     async def _suspend(self, number: int, task: StreamTask) -> None:
-        task.suspended = True
         try:
-            await asyncio.wait_for(task.commit_for_handover(), self._park_timeout)
+            task.suspend()
+            await asyncio.wait_for(task.commit_for_handover(), self._suspend_timeout)
         except Exception as error:  # noqa: BLE001 - whatever it is, the task is opened anew
-            _log.warning("task not flushed before a rebalance", task=number, error=repr(error))
+            _log.warning("task not committed for handover", task=number, error=repr(error))
             await self._drop(number)
 
     async def assign(self, partitions: Iterable[TopicPartition], generation: int) -> None:
-        """Take over what the group has given to this worker.
+        """Take over the partitions that the group has assigned to this worker.
 
-        Tasks that stay are not read back, if no generation of the group was missed: then nobody
-        else can have had them.
+        A suspended task whose partitions are assigned again is resumed, if no generation of the
+        group was missed: then no other worker can have had it. All others are closed.
         """
         assigned: dict[int, set[TopicPartition]] = {}
         for partition in partitions:
@@ -226,19 +236,20 @@ class TaskManager:
         continuous = generation == self._generation + 1
         self._generation = generation
         for number, task in list(self._tasks.items()):
-            if not continuous or assigned.get(number) != set(task.positions):
+            stays = continuous and assigned.get(number) == set(task.positions)
+            if not stays or task.state is not TaskState.SUSPENDED:
                 await self._drop(number)
         self._assigned = assigned
         self._forget_unassigned()
         self._moved_at = time.monotonic()
         self._task_moved_at = dict.fromkeys(assigned, self._moved_at)
         self._assignor.held = set(assigned)
+        self._rebalancing = False
         for number in assigned:
             await self._cancel(number)
             kept = self._tasks.get(number)
             if kept is not None:
-                kept.suspended = False
-                kept.add_inputs(self._assignor.sources)
+                kept.resume(self._assignor.sources)
             self._start(number, kept)
 
     def _forget_unassigned(self) -> None:
@@ -259,7 +270,7 @@ class TaskManager:
             self._crashed(error)
 
     async def _run(self, number: int, task: StreamTask | None) -> None:
-        """Run a task for as long as it can be trusted, then another one in its place."""
+        """Run a task until it is suspended or closed; when it is lost, another one in its place."""
         attempts_without_commit = 0
         while True:
             task = task or await self._open(number)
@@ -268,10 +279,12 @@ class TaskManager:
             except FormatError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the task is opened anew
-                attempts_without_commit = 0 if task.has_written else attempts_without_commit + 1
-                self._note_loss(number, as_loss("it went on", error), attempts_without_commit)
-            if task.suspended:
-                # The rebalance that is under way sees to it.
+                loss = as_loss("it went on", error)
+                task.lose(loss)
+                attempts_without_commit = 0 if task.has_committed else attempts_without_commit + 1
+                self._note_loss(number, loss, attempts_without_commit)
+            if task.state is not TaskState.LOST or self._rebalancing:
+                # Whoever suspended or closed it sees to it.
                 return
             await self._drop(number)
             task = None
@@ -302,39 +315,39 @@ class TaskManager:
         clock = asyncio.get_running_loop().time
         opened_at = clock()
         next_look = 0.0
-        while not task.suspended:
+        while task.state in {TaskState.RUNNING, TaskState.LOST}:
             began = clock()
             await task.tick()
             self.moved(number)
-            if task.has_written or clock() - opened_at >= REOPENED_WITHIN:
+            if task.has_committed or clock() - opened_at >= REOPENED_WITHIN:
                 self._troubles.pop(number, None)
             self._flushed()
-            if task.unplaced and clock() >= next_look:
+            if task.to_position and clock() >= next_look:
                 next_look = clock() + LOOK_EVERY
-                await self._go_on(task)
-            # A broker that is slow gets some rest between two flushes.
+                await self._retry_positions(task)
+            # A broker that is slow gets some rest between two commits.
             await asyncio.sleep(max(self._interval - (clock() - began), self._interval / 2))
 
-    async def _go_on(self, task: StreamTask) -> None:
-        """Read partitions that could not be read, if they can be now."""
+    async def _retry_positions(self, task: StreamTask) -> None:
+        """Read inputs that could not be read, if they can be now."""
         try:
-            await self._read(await self._place(task))
+            await self._read(await self._find_positions(task))
         except (KafkaError, OSError) as error:
             # The task has all that it read; brokers that are away come back.
-            _log.warning("logs cannot be looked at", task=task.partition.number, error=repr(error))
+            _log.warning("positions not found", task=task.partition.number, error=repr(error))
 
-    async def _place(self, task: StreamTask) -> Positions:
+    async def _find_positions(self, task: StreamTask) -> Positions:
         number = task.partition.number
-        placed, why_not = await self._restorer.place(task)
+        found, why_not = await self._restorer.find_positions(task)
         if why_not != self._unreadable.get(number, {}):
             for why in sorted(set(why_not.values())):
                 _log.warning("a topic cannot be read", task=number, error=why)
         self._unreadable[number] = why_not
-        return placed
+        return found
 
     async def _read(self, positions: Positions) -> None:
         if positions and self.consumer is not None:
-            await self.consumer.rewind(positions)
+            await self.consumer.seek_to(positions)
             self.consumer.resume_partitions(set(positions))
 
     async def _open(self, number: int) -> StreamTask:
@@ -347,7 +360,7 @@ class TaskManager:
                     self._assignor.sources,
                     self._isolation(number),
                 )
-                await self._place_first(task)
+                await self._start_restored(task)
                 break
             except FormatError:
                 raise
@@ -370,10 +383,11 @@ class TaskManager:
         self._troubles[number] = before._replace(reason=f"it cannot be opened: {error}")
         _log.warning("task cannot be opened", task=number, error=str(error), again_in=again_in)
 
-    async def _place_first(self, task: StreamTask) -> None:
+    async def _start_restored(self, task: StreamTask) -> None:
         try:
-            await self._place(task)
+            await self._find_positions(task)
             raise_if_cancelled()
+            task.start()
         except BaseException:
             await task.close()
             raise
@@ -392,7 +406,7 @@ class TaskManager:
             await task.close()
 
     async def stop(self) -> None:
-        """Write everything down and let go."""
+        """Commit all tasks for handover and close them."""
         await self.revoked()
         self._assigned = {}
         await asyncio.gather(*(self._drop(number) for number in list(self._tasks)))

@@ -1,4 +1,4 @@
-"""How far a task is: in what it reads, and in what only it writes to."""
+"""The offsets of one task: read and committed, of its inputs; the end, of the logs it owns."""
 
 from collections.abc import Mapping
 
@@ -12,11 +12,11 @@ from streams.engine.consume.positions import (
     from_committed,
     write_positions,
 )
-from streams.engine.consume.transport import Batch, Place
+from streams.engine.consume.transport import Batch, SeekPosition
 from streams.engine.produce.writer import Record, TaskLostError, TransactionBatch
 
-FAR_BEHIND = 10_000
-"""Records. With so many waiting, fewer and larger flushes are better than prompt ones."""
+CATCHING_UP_RECORDS = 10_000
+"""With more records waiting in an input, fewer and larger commits are better than prompt ones."""
 
 
 class MisreadError(TaskLostError):
@@ -24,15 +24,16 @@ class MisreadError(TaskLostError):
 
 
 class TaskOffsets:
-    """How far a task is.
+    """The offsets of one task.
 
     Args:
-        state: the task's partition of the changelog topic. log: its partition of the repartition
-            topic. read: how far each partition was read that the task reads. owned_log_ends: where
-            the next record will be, of the partitions that only the task writes to: the state and,
-            unless it is read as well, the log.
-        kept: how far partitions were read that the task does not read now, such as those of a topic
-            that is missing for some time.
+        state: the task's partition of the changelog topic.
+        log: the task's partition of the repartition topic.
+        read: the position of each input, committed up to there.
+        owned_log_ends: the next offset of each partition that this task alone writes to: `state`
+            and, if the task does not read it, `log`.
+        kept: positions of partitions that are no inputs now, such as those of a topic that was
+            deleted; written again with every commit.
     """
 
     def __init__(
@@ -47,56 +48,57 @@ class TaskOffsets:
         self._log = log
         self._read = dict(read)
         self._committed = dict(read)
-        self._own_ends = dict(owned_log_ends)
+        self._owned_log_ends = dict(owned_log_ends)
         self._kept = dict(kept or {})
-        self._turns: dict[TopicPartition, int] = {}
+        self._seek_epochs: dict[TopicPartition, int] = {}
         self._waiting: dict[TopicPartition, int] = {}
 
     @property
     def positions(self) -> Positions:
-        """From where each partition is read on."""
+        """The position of each input, as far as it was read."""
         return self._read
 
     @property
     def committed(self) -> Mapping[TopicPartition, int]:
-        """The committed offset of each of them."""
+        """The committed offset of each input."""
         return {partition: at.offset for partition, at in self._committed.items()}
 
     @property
     def next_in_log(self) -> int:
-        """Where in the log the next block will be, that was not added to the windows yet."""
-        known: int | None = self._own_ends.get(self._log)
+        """The offset in the log of the next partial counts that are not in the windows yet."""
+        known: int | None = self._owned_log_ends.get(self._log)
         return self._read[self._log].offset if known is None else known
 
     @property
     def committed_in_log(self) -> int:
-        """From where in the log blocks are read, or written, again if the task is lost now."""
-        known: int | None = self._own_ends.get(self._log)
+        """The offset in the log from which partial counts come again if the task is lost now."""
+        known: int | None = self._owned_log_ends.get(self._log)
         return self._committed[self._log].offset if known is None else known
 
     @property
     def is_catching_up(self) -> bool:
-        """Tell whether much is waiting to be read."""
-        return max(self._waiting.values(), default=0) > FAR_BEHIND
+        """Whether an input has more than `CATCHING_UP_RECORDS` records waiting."""
+        return max(self._waiting.values(), default=0) > CATCHING_UP_RECORDS
 
     def event_times(self, topic: str) -> Mapping[int, int]:
-        """Return the largest event time (ms) counted in each partition of a topic; 0 for none."""
-        mine = self._read.items()
-        return {each.partition: at.event_time for each, at in mine if each.topic == topic}
+        """Return the largest event time (ms) counted in each input of a topic; 0 for none."""
+        read = self._read.items()
+        return {each.partition: at.event_time for each, at in read if each.topic == topic}
 
     # Reading
 
-    def place(self, places: Mapping[TopicPartition, Place]) -> None:
-        """Take note of which batches continue what was read."""
-        self._turns.update({p: place.turn for p, place in places.items() if p in self._read})
+    def on_seek(self, sought: Mapping[TopicPartition, SeekPosition]) -> None:
+        """Take batches of the new seek epochs from here on, and none of earlier ones."""
+        mine = {each: at.epoch for each, at in sought.items() if each in self._read}
+        self._seek_epochs.update(mine)
 
     def continues(self, batch: Batch) -> bool:
-        """Tell whether a batch is what comes next; it is not if it was fetched for earlier lives.
+        """Tell whether a batch is of the current seek epoch; one of an earlier epoch is stale.
 
         Raises:
-            MisreadError: if it should be, and does not begin where the one before it ended.
+            MisreadError: the epoch is right, but the batch does not begin where the last one ended.
         """
-        if batch.turn != self._turns.get(batch.partition):
+        if batch.seek_epoch != self._seek_epochs.get(batch.partition):
             return False
         expected = self._read[batch.partition].offset
         if batch.start != expected:
@@ -104,17 +106,17 @@ class TaskOffsets:
         return True
 
     def leave(self, partition: TopicPartition) -> None:
-        """Take no more batches of a partition, until it is placed."""
-        self._turns.pop(partition, None)
+        """Take no more batches of a partition, until the next seek."""
+        self._seek_epochs.pop(partition, None)
 
     def move(self, partition: TopicPartition, position: Position) -> None:
-        """Go on somewhere else in a partition."""
+        """Read a partition on from another position, after the next seek."""
         self.leave(partition)
         self._read[partition] = position
         self._waiting.pop(partition, None)
 
     def advance(self, batch: Batch, event_time: int = 0) -> None:
-        """Go past a batch, with which its partition's event time (ms) got that far."""
+        """Move a position behind a batch; `event_time` (ms) is the input's largest one so far."""
         before = self._read[batch.partition]
         self._read[batch.partition] = Position(batch.end, event_time, before.topic_id, batch.epoch)
         self._waiting[batch.partition] = batch.waiting
@@ -122,9 +124,9 @@ class TaskOffsets:
     # Writing
 
     def add_to(self, writes: TransactionBatch, *, always: bool = False) -> None:
-        """Add how far the task has read, and where its own records have to begin.
+        """Add the positions, and the offsets expected of the first records in owned logs.
 
-        Where nothing moved there is nothing to add, but `always` if there has to be a write.
+        If no position moved, none is added, unless `always`: then there is a record all the same.
         """
         moved = {
             partition: at
@@ -135,10 +137,12 @@ class TaskOffsets:
             writes.offsets |= {partition: as_committed(at) for partition, at in moved.items()}
             value = write_positions(self._kept | self._committed | moved)
             writes.add(self._state.topic, self._state.partition, Record(POSITIONS_KEY, value))
-        writes.begin |= {each: at for each, at in self._own_ends.items() if each in writes.records}
+        writes.begin |= {
+            each: at for each, at in self._owned_log_ends.items() if each in writes.records
+        }
 
     def commit(self, writes: TransactionBatch, ends: Mapping[TopicPartition, int]) -> None:
-        """Take note that writes are committed, and where their partitions end now."""
+        """Take note that `writes` are committed; `ends` are the next offsets where they went."""
         self._committed |= {each: from_committed(at) for each, at in writes.offsets.items()}
-        for each in self._own_ends.keys() & ends.keys():
-            self._own_ends[each] = max(self._own_ends[each], ends[each])
+        for each in self._owned_log_ends.keys() & ends.keys():
+            self._owned_log_ends[each] = max(self._owned_log_ends[each], ends[each])

@@ -75,7 +75,7 @@ class OutputBuffer:
         if not more:
             self._received_at = 0
 
-    def take_blocks(self) -> Mapping[int, PartialCounts]:
+    def take_partial_counts(self) -> Mapping[int, PartialCounts]:
         """Hand out what was counted, for each partition of campaigns that got any."""
         pre_aggregator, self.pre_aggregator = self.pre_aggregator, PreAggregator()
         self._context.instruments.counted(pre_aggregator)

@@ -124,28 +124,30 @@ class TaskRestorer:
         )
         return task
 
-    async def place(self, task: StreamTask) -> tuple[Positions, Mapping[TopicPartition, str]]:
-        """Find out where a task reads on the partitions of which it does not know that.
+    async def find_positions(
+        self, task: StreamTask
+    ) -> tuple[Positions, Mapping[TopicPartition, str]]:
+        """Find out where a task reads its inputs, of those where their logs have to say so.
 
         Returns:
-            Where it reads on, and for the other partitions why they cannot be read.
+            The positions, and for the other inputs why they cannot be read.
 
         Raises:
-            TaskLostError, KafkaError, OSError: if the brokers do not say, or what is lost in a
-                partition cannot be done without.
+            TaskLostError, KafkaError, OSError: if the brokers do not say, or records are lost that
+                cannot be done without.
         """
-        before = {each: task.positions[each] for each in task.unplaced}
-        found, why_not = await self._logs.find(before)
-        placed = {}
-        for partition, log in found.items():
-            position, loss = resume(before[partition], log, task.unplaced[partition])
+        before = {each: task.positions[each] for each in task.to_position}
+        logs, why_not = await self._logs.find(before)
+        found = {}
+        for partition, log in logs.items():
+            position, loss = resume(before[partition], log, task.to_position[partition])
             if loss is not None and partition.topic != self.context.topics.source:
                 _check_blocks(partition, loss)
             if await task.move(partition, position, loss):
-                placed[partition] = position
+                found[partition] = position
                 if loss is not None:
                     _report(partition, loss, before[partition], position)
-        return placed, why_not
+        return found, why_not
 
     async def _restore(
         self, partition: CampaignPartition, partitions: set[TopicPartition], read_again: "_Blocks"
@@ -279,7 +281,7 @@ class TaskRestorer:
         self, partitions: set[TopicPartition], written: Positions
     ) -> dict[TopicPartition, Position]:
         known = await self._known(partitions, written)
-        # Where a partition that was never read begins is found out when the task is placed.
+        # The first offset of a partition that was never read is found out with its position.
         return {each: Position(0) for each in partitions} | known
 
     def _check_never_written(self, kept: Positions) -> None:

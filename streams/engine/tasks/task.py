@@ -1,14 +1,16 @@
-"""One task: the source partitions that are counted together, and one partition of campaigns.
+"""One stream task: the source partitions that are counted together, and one partition of campaigns.
 
-What a task does with what it reads, in the order of the code: records of the source topic become
-blocks on the repartition topic, or dead letters; blocks of the repartition topic become windows,
-alerts and deliveries. A flush writes all of it down together with the offsets of what was read.
+In the order of the code: records of the source topic become partial counts for the repartition
+topic, or dead letters; partial counts from the repartition topic are added to windows; rules are
+evaluated on these, and make alerts and deliveries. A commit writes all results and the offsets of
+the records they were made from, in one transaction.
 
-When the source is keyed by campaign itself nothing is repartitioned: the blocks are the task's own.
-It adds them to its windows before it writes them, and the repartition topic is only their log.
+If the producers key the source topic by campaign there is no repartitioning: a task adds its
+partial counts to its own windows, and the repartition topic is only the log of them.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import replace
@@ -24,7 +26,7 @@ from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.sources import SourcePartition
 from streams.domain.transitions import Transition
 from streams.engine.consume.positions import Position, Positions
-from streams.engine.consume.transport import Batch, Place
+from streams.engine.consume.transport import Batch, SeekPosition
 from streams.engine.produce.broker_clock import DISAGREES
 from streams.engine.produce.writer import (
     CLOSE_WITHIN,
@@ -46,32 +48,33 @@ from streams.engine.tasks.isolation import (
 from streams.engine.tasks.logs import Loss
 from streams.engine.tasks.offsets import TaskOffsets
 from streams.engine.tasks.output_buffer import OutputBuffer
+from streams.engine.tasks.state import TaskState
 from streams.errors import FormatError
 
 _log = structlog.get_logger(__name__)
 
 LOG_APPEND_TIME = 1
-BLOCK_BYTES_AT_ONCE = 256 * 1024
-"""Bytes of the repartition topic that are added within some 50 ms; then others have a turn."""
+BYTES_AT_ONCE = 256 * 1024
+"""Bytes of the repartition topic that are added to windows, in some 50 ms, between two yields."""
 EVALUATED_AT_ONCE = 500
-"""For so many campaigns rules are evaluated within some 50 ms; then others have a turn."""
+"""Campaigns whose rules are evaluated, in some 50 ms, between two yields."""
 CATCH_UP_INTERVAL = 1.0
-"""Seconds between flushes while far behind."""
+"""Seconds between two commits while the task is catching up."""
 MOST_SKIPPED = 10_000
-"""Blocks that became dead letters, of which the state says so; older ones are not read again."""
+"""Offsets kept of partial counts that became dead letters; older ones are not replayed."""
 
 
 class StreamTask:
-    """A task that is open: its writer fences all others, its state is read back.
+    """A stream task from the moment its state is read back.
 
     Args:
         context: what every task does alike.
-        writer: the task's own, open.
-        partition: the campaigns, with the state of earlier lives.
-        offsets: how far it was read.
+        writer: the task's own, open: it has fenced all earlier ones.
+        partition: the campaigns, restored.
+        offsets: the offsets of its inputs and of the logs it owns.
         sources: the source partitions that the task reads, by number.
         isolation: what is known of input that cannot be processed.
-        skipped: the offsets of blocks that became dead letters.
+        skipped: the offsets of partial counts that became dead letters.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts are joined in one place
@@ -85,63 +88,165 @@ class StreamTask:
         skipped: Iterable[int] = (),
     ) -> None:
         self.partition = partition
-        self.suspended = False
-        self.has_written = False
+        self._state = TaskState.RESTORING
+        self._loss: TaskLostError | FormatError | None = None
         self._uncommitted = AfterCommit(context.instruments)
         self._context = context = replace(context, instruments=self._uncommitted)
         self._writer = writer
         self._sources = sources
         self._offsets = offsets
+        self._to_position: dict[TopicPartition, int | None] = dict.fromkeys(offsets.positions)
         self._isolation = isolation
         self._trial = Trial(context, partition.number)
         self._skipped = sorted(skipped)
         self._has_skipped = False
         self._output = OutputBuffer(partition.number, context, isolation)
         self._added: list[bytes] = []
-        """Without repartitioning: the records of blocks that were added and are yet to be
-        written."""
-        self._due = 0.0
-        self._flushing = asyncio.Lock()
+        """Without repartitioning: records of partial counts that were added to the windows and have
+        yet to be written."""
+        self._commits = 0
+        self._next_commit_at = 0.0
+        self._committing = asyncio.Lock()
         self._evaluated = asyncio.Event()
-        """Whether no evaluation is under way."""
+        """Set while no evaluation is under way."""
         self._evaluated.set()
-        self._early_flush: asyncio.Task[None] | None = None
-        self._lost: TaskLostError | FormatError | None = None
-        self.unplaced: dict[TopicPartition, int | None] = dict.fromkeys(offsets.positions)
-        """Partitions of which it has to be found out where to read on; those of which a broker
-        refused to read on, with the end of the log that was seen last, -1 for none."""
+        self._early_commit: asyncio.Task[None] | None = None
         self._opened_at_offset = context.clock.offset
+
+    # Its life
+
+    @property
+    def state(self) -> TaskState:
+        """Where in its life the task is."""
+        return self._state
+
+    def start(self) -> None:
+        """Begin to take batches: everything is restored."""
+        self._check()
+        self._state = self._state.to(TaskState.RUNNING)
+
+    def suspend(self) -> None:
+        """Take no more batches, and commit no more but for handover; again changes nothing.
+
+        Raises:
+            TaskLostError: the task is lost.
+            FormatError: this worker cannot go on with what another one wrote.
+        """
+        self._check()
+        if self._state is not TaskState.SUSPENDED:
+            self._state = self._state.to(TaskState.SUSPENDED)
+
+    def resume(self, sources: int) -> None:
+        """Go on after a rebalance in which no other worker had the task.
+
+        Args:
+            sources: the number of partitions that the source topic has now. Event time waits for
+                new ones from here on.
+        """
+        self._state = self._state.to(TaskState.RUNNING)
+        if self._context.repartitions:
+            self.partition.table.clock.add_inputs(range(sources), self._context.now())
+
+    def lose(self, error: TaskLostError | FormatError) -> None:
+        """Never commit again: memory and what is committed may differ. The first reason is kept."""
+        if self._loss is None and self._state is not TaskState.CLOSED:
+            self._state = self._state.to(TaskState.LOST)
+            # Without traceback and cause: these hold on to the task, and the collector runs seldom.
+            self._loss = copy(error)
+
+    async def close(self) -> None:
+        """Close the producer, after a commit that is under way."""
+        self._state = self._state.to(TaskState.CLOSED)
+        if self._early_commit is not None:
+            await asyncio.wait({self._early_commit}, timeout=CLOSE_WITHIN)
+        await self._writer.close()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the task takes batches and commits."""
+        return self._state is TaskState.RUNNING
+
+    def _check(self) -> None:
+        if self._loss is not None:
+            raise copy(self._loss)
+
+    def _check_clock(self) -> None:
+        """Lose the task if the broker's clock is not where it was when the task was opened.
+
+        The task knows waiting times and silent inputs by that clock.
+        """
+        moved = self._context.clock.offset - self._opened_at_offset
+        if abs(moved) > DISAGREES:
+            self.lose(TaskLostError(f"the broker's time turned out to be {moved:+.0f} s off"))
+
+    # Its offsets
 
     @property
     def positions(self) -> Positions:
-        """From where each partition that the task reads is read on."""
+        """The position of each input."""
         return self._offsets.positions
 
     @property
+    def to_position(self) -> Mapping[TopicPartition, int | None]:
+        """Inputs whose position has to be compared with the log as it is now before they are read.
+
+        These are all of a new task, and those from which a broker refused a fetch. The value is the
+        high watermark that was known when it refused, -1 if none was; null for a new task.
+        """
+        return self._to_position
+
+    @property
     def readable(self) -> Positions:
-        """The same, of those partitions of which it is known."""
-        return {p: at for p, at in self.positions.items() if p not in self.unplaced}
+        """The positions of all other inputs."""
+        return {p: at for p, at in self.positions.items() if p not in self._to_position}
 
     @property
     def committed(self) -> Mapping[TopicPartition, int]:
-        """The committed offset of each of them."""
+        """The committed offset of each input."""
         return self._offsets.committed
 
-    # Reading
+    @property
+    def has_committed(self) -> bool:
+        """Whether a transaction of this task was committed since it was opened."""
+        return self._commits > 0
 
-    def place(self, places: Mapping[TopicPartition, Place]) -> None:
-        """Take note of which batches continue what was read."""
-        self._offsets.place(places)
+    def on_seek(self, sought: Mapping[TopicPartition, SeekPosition]) -> None:
+        """Take batches of the new seek epochs from here on."""
+        self._offsets.on_seek(sought)
+
+    async def move(self, partition: TopicPartition, position: Position, loss: Loss | None) -> bool:
+        """Read an input on from `position`; `loss` says which records cannot be read any more.
+
+        If any are lost, what was counted before is committed together with the new position.
+
+        Returns:
+            Whether it was done; it is not while a rebalance is under way.
+
+        Raises:
+            TaskLostError: the position was not committed.
+            FormatError: this worker cannot go on with what another one wrote.
+        """
+        async with self._committing:
+            self._check()
+            if self._state not in {TaskState.RESTORING, TaskState.RUNNING}:
+                return False
+            self._offsets.move(partition, position)
+            if loss is not None:
+                await self._commit()
+                self._context.instruments.lost(partition, loss.cause, loss.records)
+        self._to_position.pop(partition, None)
+        return True
+
+    # A batch comes in
 
     async def take(self, batch: Batch) -> None:
-        """Count a batch. If that goes wrong the task is lost, and `tick` says so."""
+        """Count a batch. If that fails the task is lost, and the next `tick` says so."""
         if batch.partition.topic == self._context.topics.source:
             await self._context.clock.known()
-            self._check_clock()
             await self._take_part(batch)
             return
-        for part in batch.parts(BLOCK_BYTES_AT_ONCE):
-            # Or rules would be evaluated for as long as there are more blocks to read.
+        for part in batch.parts(BYTES_AT_ONCE):
+            # Or rules would be evaluated for as long as there are more partial counts to read.
             await self._evaluated.wait()
             await self._take_part(part)
             if part.end != batch.end:
@@ -151,29 +256,32 @@ class StreamTask:
         try:
             self._take(batch)
         except (TaskLostError, FormatError) as error:
-            self._lose(error)
+            self.lose(error)
         except Exception as error:  # noqa: BLE001 - isolated when it comes again
             # Half of the batch may be counted.
-            _log.exception("a batch was not counted", partition=str(batch.partition))
-            self._lose(UnprocessableError.of(f"a batch of {batch.partition}", error))
+            _log.exception("batch not counted", partition=str(batch.partition))
+            self.lose(UnprocessableError.of(f"a batch of {batch.partition}", error))
         except BaseException as error:
-            self._lose(TaskLostError(f"a batch of {batch.partition} was not counted: {error!r}"))
+            self.lose(TaskLostError(f"a batch of {batch.partition} was not counted: {error!r}"))
             raise
-        await self._flush_if_full()
+        await self._commit_if_full()
 
     def _take(self, batch: Batch) -> None:
-        if self.suspended or self._lost or not self._offsets.continues(batch):
+        if self.is_running:
+            self._check_clock()
+        if not self.is_running or not self._offsets.continues(batch):
             return
         if batch.end_seen is not None:
             self._offsets.leave(batch.partition)
-            self.unplaced[batch.partition] = batch.end_seen
+            self._to_position[batch.partition] = batch.end_seen
         elif batch.partition.topic == self._context.topics.source:
             self._count(batch)
         else:
             self._apply(batch)
 
+    # Source records: bytes become events, and these become partial counts or dead letters
+
     def _count(self, batch: Batch) -> None:
-        """Records of the source topic: bytes become counts, or dead letters."""
         source = self._sources[batch.partition.partition]
         rest = self._processable(source, batch)
         rejected = self._count_into(source, rest, self._output.pre_aggregator)
@@ -210,193 +318,181 @@ class StreamTask:
         return batch._replace(records=rest)
 
     def _broker_time(self, batch: Batch) -> int:
-        """When the broker took in the newest record (ms), if the topic says; or else its time."""
+        """Return when the broker took in the newest record (ms), or else the present (ms)."""
         last = batch.records[-1]
         now = int(self._context.now() * 1000)
         if last.timestamp_type != LOG_APPEND_TIME:
             return now
         return min(last.timestamp, now) if self._context.clock.is_told else last.timestamp
 
+    # Repartition records: partial counts are added to the windows
+
     def _apply(self, batch: Batch) -> None:
-        """Records of the repartition topic: blocks become windows."""
         for position, record in enumerate(batch.records):
             try:
-                block = partial_counts.decode(record.value or b"")
+                counts = partial_counts.decode(record.value or b"")
             except ValueError as error:
                 self._output.dead_letter(
                     batch, [Rejected(position, Reason.NOT_A_BLOCK, str(error))]
                 )
             else:
-                self._apply_block(batch.partition, record.offset, block)
+                self._add_processable(batch.partition, record.offset, counts)
         self._offsets.advance(batch)
 
-    def _apply_block(
-        self, partition: TopicPartition, offset: int, block: partial_counts.PartialCounts
+    def _add_processable(
+        self, log: TopicPartition, offset: int, counts: partial_counts.PartialCounts
     ) -> None:
+        """Add partial counts, or that part of them that can be processed, to the windows."""
         now = self._context.now()
         known = self._isolation.blocks.get(offset)
         if known is not None or self._isolation.is_careful(now):
-            good, bad, raised = self._trial.of_block(block, known)
+            good, bad, raised = self._trial.of_block(counts, known)
             if bad is not None:
                 self._isolation.failed(now)
-                self._skip_block(partition, offset, bad, raised)
+                self._skip(log, offset, bad, raised)
             if good is None:
                 return
-            block = good
+            counts = good
         try:
-            self._add(block, offset)
+            self._add(counts, offset)
         except Exception as error:
-            _log.exception("a block was not added", partition=str(partition), offset=offset)
-            doing = f"the block at {partition}, offset {offset}"
+            _log.exception("partial counts not added", partition=str(log), offset=offset)
+            doing = f"the partial counts at {log}, offset {offset}"
             raise UnprocessableError.of(doing, error, offset) from error
 
-    def _skip_block(
-        self, log: TopicPartition, offset: int, bad: partial_counts.PartialCounts, raised: str
-    ) -> None:
-        """Dead-letter a block or a part of it, and remember not to add that part again."""
-        record = PartialCountsRecord(offset, partial_counts.encode(bad))
-        rejected = Rejected(0, Reason.UNPROCESSABLE, raised)
-        self._output.dead_letter(Batch(log, 0, offset, [record]), [rejected])
-        self._skipped = [*self._skipped, offset][-MOST_SKIPPED:]
-        self._has_skipped = True
-
-    def skip_blocks(
-        self, log: TopicPartition, found: Iterable[tuple[int, partial_counts.PartialCounts, str]]
-    ) -> None:
-        """Dead-letter parts of blocks that could not be added when the log was read again.
-
-        Args:
-            log: the task's partition of the repartition topic.
-            found: offset, part, and what it raised.
-        """
-        for offset, bad, raised in found:
-            self._skip_block(log, offset, bad, raised)
-
-    def _add(self, block: partial_counts.PartialCounts, offset: int) -> None:
+    def _add(self, counts: partial_counts.PartialCounts, offset: int) -> None:
         table = self.partition.table
         late_before, folded_before = table.late_events, table.folded
-        self.partition.apply(block, offset, self._context.now())
+        self.partition.apply(counts, offset, self._context.now())
         self._context.instruments.late(table.late_events - late_before)
         if table.folded != folded_before:
             self._context.instruments.folded(
                 table.folded.names - folded_before.names,
                 table.folded.campaigns - folded_before.campaigns,
             )
-        self._output.applied(block)
+        self._output.applied(counts)
 
-    # Writing
+    def skip_blocks(
+        self, log: TopicPartition, found: Iterable[tuple[int, partial_counts.PartialCounts, str]]
+    ) -> None:
+        """Dead-letter parts of partial counts that could not be added while the log was replayed.
+
+        Args:
+            log: the task's partition of the repartition topic.
+            found: offset, part, and the error it raised.
+        """
+        for offset, bad, raised in found:
+            self._skip(log, offset, bad, raised)
+
+    def _skip(
+        self, log: TopicPartition, offset: int, bad: partial_counts.PartialCounts, raised: str
+    ) -> None:
+        """Dead-letter partial counts, and remember not to add them in a replay."""
+        record = PartialCountsRecord(offset, partial_counts.encode(bad))
+        rejected = Rejected(0, Reason.UNPROCESSABLE, raised)
+        self._output.dead_letter(Batch(log, 0, offset, [record]), [rejected])
+        self._skipped = [*self._skipped, offset][-MOST_SKIPPED:]
+        self._has_skipped = True
+
+    # Time goes on
 
     async def tick(self) -> None:
-        """Let time go on: close and expire windows, hold the rules, write down what is due.
+        """Evaluate the rules, close and expire windows, and commit.
+
+        While the task is catching up this is done every `CATCH_UP_INTERVAL` at most.
 
         Raises:
-            TaskLostError: if the task must not be used any more.
-            FormatError: if this worker cannot go on with what another one wrote.
+            TaskLostError: the task is lost.
+            FormatError: this worker cannot go on with what another one wrote.
         """
         self._check_clock()
         self._check()
         now = self._context.now()
-        if self._offsets.is_catching_up and self._due - CATCH_UP_INTERVAL <= now < self._due:
+        due = self._next_commit_at
+        if self._offsets.is_catching_up and due - CATCH_UP_INTERVAL <= now < due:
             return
-        self._due = now + CATCH_UP_INTERVAL
-        async with self._flushing:
+        self._next_commit_at = now + CATCH_UP_INTERVAL
+        async with self._committing:
             self._check()
-            await self._evaluate_in_parts()
-            if not self.suspended:
-                # Not during a flush: where its blocks are in the log is known when it has ended.
+            if self.is_running:
+                await self._evaluate_in_steps()
+            if self.is_running:
+                # Not during a commit: its end gives the offset that closed windows are closed at.
                 self._decide(self.partition.advance(now, self._next_in_log), now)
-                await self._flush()
+                await self._commit()
 
-    def _decide(self, decided: list[Transition], now: float, *, more: bool = False) -> None:
-        self._context.instruments.evaluation_failed(self.partition.take_failures())
-        self._output.decide(decided, now, more=more)
+    async def commit_for_handover(self) -> None:
+        """Commit all that the next owner needs.
 
-    async def _evaluate_in_parts(self) -> None:
-        """Evaluate the rules for most of the campaigns, if they are many, in several turns.
-
-        Without repartitioning, what was counted is added to the windows before. What is left is
-        evaluated in the step that collects it for the flush. Nothing is flushed in between, and no
-        blocks of the repartition topic are added.
+        Raises:
+            TaskLostError: it was not committed.
+            FormatError: this worker cannot go on with what another one wrote.
         """
+        async with self._committing:
+            await self._evaluate_in_steps()
+            await self._commit(for_handover=True)
+
+    async def _commit_if_full(self) -> None:
+        """Begin a commit if there is much to write; wait for the one before it, not for its end."""
+        while self._output.is_full and self._early_commit and not self._early_commit.done():
+            await asyncio.wait({self._early_commit})
+        if self._output.is_full and self.is_running:
+            self._early_commit = asyncio.create_task(self._commit_early())
+            # Now, as a rule, it takes what was counted.
+            await asyncio.sleep(0)
+
+    async def _commit_early(self) -> None:
+        with contextlib.suppress(TaskLostError, FormatError):  # the next tick raises it
+            async with self._committing:
+                if self.is_running:
+                    await self._evaluate_in_steps()
+                if self.is_running:
+                    await self._commit()
+
+    # Windows are evaluated
+
+    async def _evaluate_in_steps(self) -> None:
+        """Evaluate the rules for most of the campaigns, if there are many, and yield in between.
+
+        The remaining ones are evaluated in the step that collects the writes. Without
+        repartitioning, partial counts are added to the windows before. No other partial counts are
+        added meanwhile, and nothing is committed.
+
+        Raises:
+            TaskLostError: the task is lost, by now at the latest.
+            FormatError: this worker cannot go on with what another one wrote.
+        """
+        self._check()
         self._evaluated.clear()
         try:
             if not self._context.repartitions:
-                self._add_own_blocks()
+                self._add_own_counts()
             while self.partition.to_evaluate > EVALUATED_AT_ONCE:
                 now = self._context.now()
                 self._decide(self.partition.evaluate(now, EVALUATED_AT_ONCE), now, more=True)
                 await asyncio.sleep(0)
                 self._check()
+        except (TaskLostError, FormatError):
+            raise
+        except Exception as error:
+            lost = as_loss("the rules were evaluated", error)
+            self.lose(lost)
+            raise lost from error
         finally:
             self._evaluated.set()
 
-    def add_inputs(self, sources: int) -> None:
-        """Wait for the source partitions that there are now before time goes on."""
-        if self._context.repartitions:
-            self.partition.table.clock.add_inputs(range(sources), self._context.now())
+    def _decide(self, decided: list[Transition], now: float, *, more: bool = False) -> None:
+        self._context.instruments.evaluation_failed(self.partition.take_failures())
+        self._output.decide(decided, now, more=more)
 
-    async def move(self, partition: TopicPartition, position: Position, loss: Loss | None) -> bool:
-        """Read a partition on from `position`; `loss` says what cannot be read any more.
+    # Everything is written in one transaction
 
-        What was counted before is written down with that, in one transaction.
-
-        Returns:
-            Whether it was done; it is not while a rebalance is under way.
-
-        Raises:
-            TaskLostError: if it was not committed; the task must not be used any more.
-            FormatError: if this worker cannot go on with what another one wrote.
-        """
-        async with self._flushing:
-            self._check()
-            if self.suspended:
-                return False
-            self._offsets.move(partition, position)
-            if loss is not None:
-                await self._flush()
-                self._context.instruments.lost(partition, loss.cause, loss.records)
-        self.unplaced.pop(partition, None)
-        return True
-
-    async def commit_for_handover(self) -> None:
-        """Write down all that the next owner needs, in one transaction.
-
-        Raises:
-            TaskLostError: if it was not committed; the task must not be used any more.
-            FormatError: if this worker cannot go on with what another one wrote.
-        """
-        async with self._flushing:
-            self._check()
-            await self._evaluate_in_parts()
-            await self._flush(last=True)
-
-    async def _flush_if_full(self) -> None:
-        """Begin a flush if it is time; wait for the one before it, but not for its own end."""
-        while self._output.is_full and self._early_flush and not self._early_flush.done():
-            await asyncio.wait({self._early_flush})
-        if self._output.is_full and not (self._lost or self.suspended):
-            self._early_flush = asyncio.create_task(self._flush_early())
-            # Now, as a rule, it takes what was counted.
-            await asyncio.sleep(0)
-
-    async def _flush_early(self) -> None:
-        try:
-            async with self._flushing:
-                self._check()
-                await self._evaluate_in_parts()
-                if not self.suspended:
-                    await self._flush()
-        except (TaskLostError, FormatError) as error:
-            self._lose(error)
-        except Exception as error:  # noqa: BLE001 - the next tick says so
-            self._lose(as_loss("the rules were evaluated", error))
-
-    async def _flush(self, *, last: bool = False) -> None:
-        """Write down what was counted, what that led to, and the offsets of what was read."""
+    async def _commit(self, *, for_handover: bool = False) -> None:
+        """Write what was counted, the results, and the positions up to which the task has read."""
         began = self._context.clock.wall()
         try:
-            writes = self._collect(last=last)
-            # Now, before anything is told that belongs to the next flush.
+            writes = self._collect(for_handover=for_handover)
+            # Now, before anything is told that belongs to the next commit.
             tell = self._uncommitted.take()
             if not writes:
                 tell()
@@ -404,42 +500,30 @@ class StreamTask:
             self._offsets.commit(writes, await self._writer.write(writes))
         # What was collected is gone from memory, and may be written or not.
         except (TaskLostError, FormatError) as error:
-            self._lose(error)
+            self.lose(error)
             raise
         except Exception as error:
-            lost = as_loss("the flush did not end", error)
-            self._lose(lost)
+            lost = as_loss("the commit did not end", error)
+            self.lose(lost)
             raise lost from error
         except BaseException as error:
-            self._lose(WriteError(f"the flush did not end: {error!r}"))
+            self.lose(WriteError(f"the commit did not end: {error!r}"))
             raise
-        self.has_written = True
+        self._commits += 1
         tell()
         self._isolation.forget_blocks(before=self._offsets.committed_in_log)
         self.partition.deliveries.flush_committed()
         self._context.instruments.flushed(self._context.clock.wall() - began)
 
-    def _lose(self, error: TaskLostError | FormatError) -> None:
-        # Without traceback and cause: these hold on to the task, and the collector runs seldom.
-        self._lost = self._lost or copy(error)
-
-    def _check_clock(self) -> None:
-        """See that time goes on where it was when the task was opened: all it knows is by that."""
-        moved = self._context.clock.offset - self._opened_at_offset
-        if abs(moved) > DISAGREES:
-            self._lose(TaskLostError(f"the broker's time turned out to be {moved:+.0f} s off"))
-
-    def _check(self) -> None:
-        if self._lost:
-            raise copy(self._lost)
-
-    def _collect(self, *, last: bool) -> TransactionBatch:
+    def _collect(self, *, for_handover: bool) -> TransactionBatch:
+        """Take everything out of memory that is to be written, in one step without a yield."""
         writes = TransactionBatch()
-        self._collect_blocks(writes)
-        # What is written down was decided on: its next owner will not look at it again.
+        self._collect_partial_counts(writes)
         now = self._context.now()
-        self._decide(self.partition.evaluate(now), now)
-        if last:
+        if not self.partition.is_evaluated:
+            # No count is written before it was decided on: its next owner will not evaluate it.
+            self._decide(self.partition.evaluate(now), now)
+        if for_handover:
             self.partition.prepare_handover()
         for key, value in self.partition.take_changes(now):
             writes.add(self._context.topics.changelog, self.partition.number, Record(key, value))
@@ -452,39 +536,32 @@ class StreamTask:
         self._offsets.add_to(writes, always=not self._context.clock.is_known)
         return writes
 
-    @property
-    def _next_in_log(self) -> int:
-        """Where in the log the next block will be that is not added yet."""
-        return self._offsets.next_in_log + len(self._added)
+    def _collect_partial_counts(self, writes: TransactionBatch) -> None:
+        """Write partial counts to the tasks of their campaigns, over the repartition topic.
 
-    def _add_own_blocks(self) -> None:
-        """Add the partial counts to the windows; only without repartitioning.
-
-        They are written to the repartition topic with the next flush.
-        """
-        for block in self._output.take_blocks().values():
-            self._add(block, self._next_in_log)
-            self._added += partial_counts.encode_records(block)
-
-    def _collect_blocks(self, writes: TransactionBatch) -> None:
-        """Send partial counts to the tasks of their campaigns, over the repartition topic.
-
-        Without repartitioning that topic is a log of those that were added to the windows.
+        Without repartitioning that topic is the log of those that were added to the windows.
         """
         repartition = self._context.topics.repartition
         if self._context.repartitions:
-            for number, block in self._output.take_blocks().items():
-                for value in partial_counts.encode_records(block):
+            for number, counts in self._output.take_partial_counts().items():
+                for value in partial_counts.encode_records(counts):
                     writes.add(repartition, number, Record(None, value))
         else:
-            self._add_own_blocks()
+            self._add_own_counts()
             added, self._added = self._added, []
             for value in added:
                 writes.add(repartition, self.partition.number, Record(None, value))
 
-    async def close(self) -> None:
-        """Let go of the broker, after a flush that is under way."""
-        self.suspended = True
-        if self._early_flush is not None:
-            await asyncio.wait({self._early_flush}, timeout=CLOSE_WITHIN)
-        await self._writer.close()
+    def _add_own_counts(self) -> None:
+        """Add the task's own partial counts to the windows; only without repartitioning.
+
+        They are written to the repartition topic with the next commit.
+        """
+        for counts in self._output.take_partial_counts().values():
+            self._add(counts, self._next_in_log)
+            self._added += partial_counts.encode_records(counts)
+
+    @property
+    def _next_in_log(self) -> int:
+        """The offset in the log of the next partial counts that are not in the windows yet."""
+        return self._offsets.next_in_log + len(self._added)

@@ -10,7 +10,12 @@ from faust.types import TP
 from streams.engine.consume.fetching import Records
 from streams.engine.consume.identified import IdentifiedFetches
 from streams.engine.consume.positions import Position
-from streams.engine.consume.transport import Batch, BatchConsumerThread, Place, as_topic_partition
+from streams.engine.consume.transport import (
+    Batch,
+    BatchConsumerThread,
+    SeekPosition,
+    as_topic_partition,
+)
 from tests.support.tasks import record
 
 ONE, TWO = TopicPartition("events", 0), TopicPartition("events", 1)
@@ -44,7 +49,7 @@ class Thread(BatchConsumerThread):
     """Without a thread."""
 
     def __init__(self) -> None:
-        self._places: dict[TopicPartition, Place] = {}
+        self._seek_positions: dict[TopicPartition, SeekPosition] = {}
         self.reads = Consumer()
 
     def _ensure_consumer(self) -> Any:
@@ -79,14 +84,14 @@ async def batches(thread: Thread) -> list[Batch]:
 
 async def test_a_batch_begins_where_the_one_before_it_ended(fetched: Fetched) -> None:
     thread = Thread()
-    placed = await thread.rewind({ONE: Position(5), TWO: Position(0)})
-    assert placed == {ONE: Place(0, 5), TWO: Place(0, 0)}
+    sought = await thread.seek_to({ONE: Position(5), TWO: Position(0)})
+    assert sought == {ONE: SeekPosition(0, 5), TWO: SeekPosition(0, 0)}
     assert thread.reads.sought == [(ONE, 5), (TWO, 0)]
     fetched[ONE] = fetch_of(ONE, 5, 6)
     fetched[TWO] = fetch_of(TWO, 2, 9)
     first, second = await batches(thread)
-    assert (first.turn, first.start, first.end, first.waiting) == (0, 5, 7, 93)
-    assert (second.turn, second.start, second.end) == (0, 0, 10)
+    assert (first.seek_epoch, first.start, first.end, first.waiting) == (0, 5, 7, 93)
+    assert (second.seek_epoch, second.start, second.end) == (0, 0, 10)
     fetched[ONE] = fetch_of(ONE, 8)
     del fetched[TWO]
     (third,) = await batches(thread)
@@ -95,16 +100,16 @@ async def test_a_batch_begins_where_the_one_before_it_ended(fetched: Fetched) ->
 
 async def test_a_batch_says_how_often_its_partition_was_rewound(fetched: Fetched) -> None:
     thread = Thread()
-    await thread.rewind({ONE: Position(5), TWO: Position(0)})
-    assert await thread.rewind({ONE: Position(3)}) == {ONE: Place(1, 3)}
+    await thread.seek_to({ONE: Position(5), TWO: Position(0)})
+    assert await thread.seek_to({ONE: Position(3)}) == {ONE: SeekPosition(1, 3)}
     fetched[ONE] = fetch_of(ONE, 3)
     fetched[TWO] = fetch_of(TWO, 0)
-    assert [(b.partition, b.turn) for b in await batches(thread)] == [(ONE, 1), (TWO, 0)]
+    assert [(b.partition, b.seek_epoch) for b in await batches(thread)] == [(ONE, 1), (TWO, 0)]
 
 
 async def test_what_was_fetched_before_a_rewind_is_left_out(fetched: Fetched) -> None:
     thread = Thread()
-    await thread.rewind({ONE: Position(50)})
+    await thread.seek_to({ONE: Position(50)})
     fetched[ONE] = fetch_of(ONE, 10, 11)
     assert await batches(thread) == []
     fetched[ONE] = fetch_of(ONE, 48, 49, 51, 52, alike=3)
@@ -121,7 +126,9 @@ async def test_partitions_of_no_open_task_are_left_out(fetched: Fetched) -> None
 async def test_only_what_is_assigned_is_rewound() -> None:
     thread = Thread()
     foreign = TopicPartition("events", 9)
-    assert await thread.rewind({foreign: Position(5), ONE: Position(1)}) == {ONE: Place(0, 1)}
+    assert await thread.seek_to({foreign: Position(5), ONE: Position(1)}) == {
+        ONE: SeekPosition(0, 1)
+    }
     assert thread.reads.sought == [(ONE, 1)]
 
 
@@ -138,21 +145,21 @@ def test_a_batch_in_parts_is_the_same_batches_in_a_row() -> None:
     assert [each for part in parts for each in part.records] == records
     assert [part.start for part in parts] == [10, *(part.end for part in parts[:-1])]
     assert (parts[-1].end, parts[-1].waiting, parts[0].waiting) == (batch.end, 5, 12)
-    assert {(part.partition, part.turn) for part in parts} == {(ONE, 7)}
+    assert {(part.partition, part.seek_epoch) for part in parts} == {(ONE, 7)}
     refusal = Batch(ONE, 7, 10, (), end_seen=3)
     assert list(refusal.parts(8)) == [refusal]
 
 
 async def test_a_refusal_comes_after_all_that_was_fetched_before(fetched: Fetched) -> None:
     thread = Thread()
-    await thread.rewind({ONE: Position(5), TWO: Position(0)})
+    await thread.seek_to({ONE: Position(5), TWO: Position(0)})
     fetched[ONE] = fetch_of(ONE, 5, 6)
     log = thread.reads.logs.log(ONE)
     assert log is not None
     log.refused, log.end = True, 42
     first, refusal = await batches(thread)
     assert first.end == refusal.start == refusal.end == 7
-    assert (refusal.partition, refusal.turn, refusal.end_seen) == (ONE, 0, 42)
+    assert (refusal.partition, refusal.seek_epoch, refusal.end_seen) == (ONE, 0, 42)
     assert not refusal.records
     del fetched[ONE]
     assert await batches(thread) == [], "it is said once"
@@ -160,7 +167,7 @@ async def test_a_refusal_comes_after_all_that_was_fetched_before(fetched: Fetche
 
 async def test_what_no_task_reads_is_not_looked_for_by_aiokafka() -> None:
     thread = Thread()
-    await thread.rewind({ONE: Position(5), TWO: Position(3)})
+    await thread.seek_to({ONE: Position(5), TWO: Position(3)})
     await thread.leave_others({TWO: Position(3)})
     assert thread.reads.sought[2:] == [(ONE, 0)]
     assert thread.reads.logs.log(ONE) is None

@@ -17,7 +17,7 @@ from streams.domain.partition import CampaignPartition
 from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.sources import SourcePartition
 from streams.engine.consume.positions import Position, Positions
-from streams.engine.consume.transport import BatchConsumer
+from streams.engine.consume.transport import Batch, BatchConsumer, SeekPosition
 from streams.engine.produce.writer import RefusedError, TaskLostError, TransactionBatch
 from streams.engine.tasks import manager as under_test
 from streams.engine.tasks.assignor import TaskAssignor
@@ -53,26 +53,33 @@ class HarnessRestorer:
         assert (number, set(partitions), sources) == (1, SHARE, 2)
         if self.failures:
             raise self.failures.pop()
-        self.benches.append(TaskHarness(isolation=isolation))
+        self.benches.append(TaskHarness(isolation=isolation, start=False))
         self.context = self.benches[-1].context
         return self.benches[-1].task
 
-    async def place(self, task: StreamTask) -> tuple[Positions, Mapping[TopicPartition, str]]:
-        placed = {each: task.positions[each] for each in task.unplaced if each not in self.why_not}
-        for each in placed:
-            task.unplaced.pop(each)
-        return placed, {each: self.why_not[each] for each in task.unplaced}
+    async def find_positions(
+        self, task: StreamTask
+    ) -> tuple[Positions, Mapping[TopicPartition, str]]:
+        asked = {each: task.positions[each] for each in task.to_position}
+        found = {
+            each: at
+            for each, at in asked.items()
+            if each not in self.why_not and await task.move(each, at, None)
+        }
+        return found, {each: self.why_not[each] for each in task.to_position}
 
 
 class FakeConsumer:
-    """Notes where it was told to read."""
+    """Notes where it was told to read, and says that all batches from there are of epoch 0."""
 
     def __init__(self) -> None:
-        self.rewound: list[Positions] = []
+        self.on_seek: Callable[[Mapping[TopicPartition, SeekPosition]], None] = lambda _: None
+        self.sought: list[Positions] = []
         self.resumed: list[set[TopicPartition]] = []
 
-    async def rewind(self, positions: Positions) -> None:
-        self.rewound.append(dict(positions))
+    async def seek_to(self, positions: Positions) -> None:
+        self.sought.append(dict(positions))
+        self.on_seek({each: SeekPosition(0, at.offset) for each, at in positions.items()})
 
     def resume_partitions(self, partitions: set[TopicPartition]) -> None:
         self.resumed.append(partitions)
@@ -105,6 +112,7 @@ class ManagerHarness:
             lost=self.losses.append,
         )
         self.tasks.consumer = cast("BatchConsumer", self.consumer)
+        self.consumer.on_seek = self.tasks.on_seek
 
     def _rebalanced(self) -> None:
         self.rebalances += 1
@@ -153,7 +161,7 @@ async def test_what_the_group_gives_is_opened_and_read_from_where_it_stands() ->
         assert made.tasks.positions() == {SOURCE: Position(0), REPARTITION: Position(0)}
         assert made.tasks.peers() == {0: "http://other"}
         assert made.tasks.partitions() == 2
-        assert made.consumer.rewound == [{SOURCE: Position(0), REPARTITION: Position(0)}]
+        assert made.consumer.sought == [{SOURCE: Position(0), REPARTITION: Position(0)}]
         assert made.consumer.resumed == [SHARE]
 
 
@@ -167,7 +175,7 @@ async def test_a_task_that_is_lost_is_opened_anew() -> None:
             await bench.take(SOURCE, b"nonsense")
             await made.opened(times + 1)
             assert bench.writer.closed
-        assert made.consumer.rewound[-1] == {SOURCE: Position(0), REPARTITION: Position(0)}
+        assert made.consumer.sought[-1] == {SOURCE: Position(0), REPARTITION: Position(0)}
 
 
 def _async(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
@@ -197,7 +205,7 @@ async def test_a_task_that_never_gets_to_write_is_opened_ever_more_rarely(
         await made.opened(4)
         assert waited == [0, 1, 2]
         await made.bench.take(SOURCE, b"nonsense")
-        await until(_async(lambda: made.bench.task.has_written))
+        await until(_async(lambda: made.bench.task.has_committed))
         made.bench.writer.fail()
         await made.bench.take(SOURCE, b"nonsense")
         await made.opened(5)
@@ -274,7 +282,7 @@ async def test_a_task_that_cannot_be_flushed_is_not_kept() -> None:
         await made.tasks.assign(SHARE, 1)
         await made.opened(1)
         await made.bench.take(SOURCE, b"nonsense")
-        made.bench.task.suspended = True  # before its own task can flush
+        made.bench.task.suspend()  # before its own task can flush
         made.bench.writer.fail()
         await made.tasks.revoked()
         assert made.tasks.ready() == {}
@@ -567,7 +575,7 @@ async def test_what_cannot_be_read_is_said_and_read_as_soon_as_it_can_be(
         await made.opened(1)
         assert made.tasks.unreadable() == []
         made.opening.why_not = {SOURCE: "topic events does not exist"}
-        made.bench.task.unplaced[SOURCE] = 7
+        await made.bench.task.take(Batch(SOURCE, 0, 0, (), end_seen=7))
 
         async def is_said() -> bool:
             return made.tasks.unreadable() == ["topic events does not exist"]
@@ -581,7 +589,7 @@ async def test_what_cannot_be_read_is_said_and_read_as_soon_as_it_can_be(
             return made.tasks.unreadable() == [] and SOURCE in made.tasks.positions()
 
         await until(is_read)
-        assert made.consumer.rewound[-1] == {SOURCE: Position(0)}
+        assert made.consumer.sought[-1] == {SOURCE: Position(0)}
         assert made.consumer.resumed[-1] == {SOURCE}
 
 

@@ -21,12 +21,13 @@ from streams.engine.consume.positions import (
     read_positions,
     write_positions,
 )
-from streams.engine.consume.transport import Batch, Place
+from streams.engine.consume.transport import Batch, SeekPosition
 from streams.engine.produce.writer import TaskLostError, TransactionBatch, WriteError
 from streams.engine.tasks import task as under_test
 from streams.engine.tasks.isolation import UnprocessableError
 from streams.engine.tasks.logs import Cause, Loss
-from streams.engine.tasks.offsets import FAR_BEHIND, TaskOffsets
+from streams.engine.tasks.offsets import CATCHING_UP_RECORDS, TaskOffsets
+from streams.engine.tasks.state import TaskState
 from streams.engine.tasks.task import CATCH_UP_INTERVAL
 from streams.errors import FormatError
 from tests.support.mixture import send_event
@@ -101,7 +102,7 @@ async def test_a_window_is_written_when_it_is_closed_and_quiet() -> None:
 
 
 @pytest.mark.parametrize("repartitions", [True, False])
-async def test_many_campaigns_are_evaluated_in_several_turns(
+async def test_many_campaigns_are_evaluated_in_several_seek_epochs(
     monkeypatch: pytest.MonkeyPatch, repartitions: bool
 ) -> None:
     monkeypatch.setattr(under_test, "EVALUATED_AT_ONCE", 10)
@@ -170,8 +171,8 @@ async def test_without_a_hop_what_comes_while_campaigns_are_evaluated_is_written
     assert list(orjson.loads(clock or b"")["unsettled"].values()) == [[0, 1], [0, None]]
 
 
-async def test_blocks_are_added_in_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "BLOCK_BYTES_AT_ONCE", 1)
+async def test_blocks_are_added_in_several_seek_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "BYTES_AT_ONCE", 1)
     bench = TaskHarness()
     await bench.take(SOURCE, send(), send())
     await bench.task.commit_for_handover()
@@ -196,14 +197,14 @@ async def turns_of_others() -> AsyncIterator[list[None]]:
     """Lend the turns that others have had of the event loop meanwhile."""
     turns: list[None] = []
 
-    async def take_turns() -> None:
+    async def take_seek_epochs() -> None:
         while True:
             await asyncio.sleep(0)
             turns.append(None)
 
-    taking_turns = asyncio.create_task(take_turns())
+    taking_seek_epochs = asyncio.create_task(take_seek_epochs())
     yield turns
-    taking_turns.cancel()
+    taking_seek_epochs.cancel()
 
 
 async def test_nothing_read_nothing_written() -> None:
@@ -266,11 +267,11 @@ async def test_a_batch_that_does_not_follow_loses_the_task() -> None:
 @pytest.mark.parametrize("start", [0, 3])
 async def test_a_batch_from_before_a_rewind_is_left_out(start: int) -> None:
     bench = TaskHarness()
-    bench.task.place({SOURCE: Place(1, 0)})
-    await bench.take(SOURCE, send(), start=start, turn=0)
+    bench.task.on_seek({SOURCE: SeekPosition(1, 0)})
+    await bench.take(SOURCE, send(), start=start, seek_epoch=0)
     await bench.task.commit_for_handover()
     assert bench.writer.written == []
-    await bench.take(SOURCE, send(), turn=1)
+    await bench.take(SOURCE, send(), seek_epoch=1)
     await bench.task.commit_for_handover()
     assert bench.writer.take().offsets[SOURCE].offset == 1
 
@@ -278,7 +279,7 @@ async def test_a_batch_from_before_a_rewind_is_left_out(start: int) -> None:
 async def test_a_parked_task_takes_nothing() -> None:
     bench = TaskHarness()
     await bench.take(SOURCE, send())
-    bench.task.suspended = True
+    bench.task.suspend()
     await bench.take(SOURCE, send())
     await bench.task.commit_for_handover()
     assert bench.writer.take().offsets[SOURCE].offset == 1
@@ -423,10 +424,10 @@ async def test_dead_letters_have_one_partition_a_task_as_far_as_there_are_any(
 
 async def test_far_behind_a_task_flushes_less_often() -> None:
     bench = TaskHarness()
-    await bench.task.take(bench.batch(SOURCE, send())._replace(waiting=FAR_BEHIND + 1))
+    await bench.task.take(bench.batch(SOURCE, send())._replace(waiting=CATCHING_UP_RECORDS + 1))
     await bench.task.tick()
     assert bench.writer.take().offsets[SOURCE].offset == 1
-    await bench.task.take(bench.batch(SOURCE, send())._replace(waiting=FAR_BEHIND + 1))
+    await bench.task.take(bench.batch(SOURCE, send())._replace(waiting=CATCHING_UP_RECORDS + 1))
     for _ in range(9):
         bench.now += CATCH_UP_INTERVAL / 10
         await bench.task.tick()
@@ -439,7 +440,7 @@ async def test_far_behind_a_task_flushes_less_often() -> None:
 async def test_a_task_that_is_up_to_date_flushes_at_every_tick() -> None:
     bench = TaskHarness()
     for count in range(1, 4):
-        await bench.task.take(bench.batch(SOURCE, send())._replace(waiting=FAR_BEHIND))
+        await bench.task.take(bench.batch(SOURCE, send())._replace(waiting=CATCHING_UP_RECORDS))
         await bench.task.tick()
         assert bench.writer.take().offsets[SOURCE].offset == count
 
@@ -625,7 +626,7 @@ async def test_a_parked_task_writes_no_more_than_its_last_flush(
     full_again = asyncio.create_task(bench.take(SOURCE, send(HERE), send(THERE)))
     ticking = asyncio.create_task(bench.task.tick())
     await asyncio.sleep(0)
-    bench.task.suspended = True
+    bench.task.suspend()
     last = asyncio.create_task(bench.task.commit_for_handover())
     await asyncio.sleep(0.01)
     let_go.set()
@@ -732,7 +733,7 @@ async def test_closing_lets_go_of_the_writer() -> None:
     bench = TaskHarness()
     await bench.task.close()
     assert bench.writer.closed
-    assert bench.task.suspended
+    assert bench.task.state is TaskState.CLOSED
 
 
 @pytest.mark.parametrize("metadata", ["", "x", "[]", "{}", '{"event_time": "x"}', "null"])
@@ -750,10 +751,10 @@ async def test_a_refusal_ends_the_reading_of_a_partition_until_it_is_moved() -> 
     bench = TaskHarness()
     await bench.take(SOURCE, send(HERE), send(HERE))
     refusal = Batch(SOURCE, 0, 2, (), end_seen=9)
-    await bench.task.take(refusal._replace(turn=5))
-    assert bench.task.unplaced == {}, "it is of another life"
+    await bench.task.take(refusal._replace(seek_epoch=5))
+    assert bench.task.to_position == {}, "it is of another life"
     await bench.task.take(refusal)
-    assert bench.task.unplaced == {SOURCE: 9}
+    assert bench.task.to_position == {SOURCE: 9}
     assert bench.task.readable.keys() == {REPARTITION}
     await bench.take(SOURCE, send(HERE), start=2)
     moved = Position(0, 5, UUID(int=2))
@@ -765,7 +766,7 @@ async def test_a_refusal_ends_the_reading_of_a_partition_until_it_is_moved() -> 
     )
     assert bench.gauges.events == 2
     assert bench.gauges.losses == [(SOURCE, "topic-recreated", 7)]
-    assert bench.task.unplaced == {}
+    assert bench.task.to_position == {}
     assert bench.task.readable[SOURCE] == moved
 
 
@@ -779,10 +780,10 @@ async def test_a_loss_is_not_counted_before_it_is_written_down() -> None:
 
 async def test_nothing_moves_in_a_rebalance() -> None:
     bench = TaskHarness()
-    bench.task.unplaced[SOURCE] = None
-    bench.task.suspended = True
+    await bench.task.take(Batch(SOURCE, 0, 0, (), end_seen=7))
+    bench.task.suspend()
     assert not await bench.task.move(SOURCE, Position(5, 0), None)
-    assert bench.task.unplaced == {SOURCE: None}
+    assert bench.task.to_position == {SOURCE: 7}
 
 
 async def test_positions_of_partitions_that_are_not_read_now_are_kept() -> None:
