@@ -99,7 +99,7 @@ check: $(INSTALLED) ## linters, formatting, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-documents: $(INSTALLED) ## writes what the example configuration and the docs say of topics
+documents: $(INSTALLED) ## writes what the example configuration and the docs say of topics and receivers
 	$(BIN)/python -m tests.support.documents
 
 format: $(INSTALLED) ## put the code into its format

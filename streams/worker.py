@@ -32,7 +32,7 @@ from streams.engine.tasks.manager import TaskManager
 from streams.engine.tasks.restore import TaskRestorer
 from streams.engine.transactions.hanging import HangingTransactions
 from streams.observability.metrics import Metrics
-from streams.webhooks.client import Receiver, WebhookClient
+from streams.webhooks.client import WebhookClient
 from streams.webhooks.dispatcher import Dispatcher, Timing
 from streams.webhooks.guard import Guard
 
@@ -181,18 +181,10 @@ class Worker:
         )
 
     def _new_dispatcher(self) -> Dispatcher:
-        receivers = [
-            Receiver(
-                settings.name,
-                settings.url,
-                tuple(secret.get_secret_value() for secret in settings.secrets),
-                settings.timeout,
-                kind=settings.kind,
-            )
-            for settings in self.configuration.receivers
-        ]
         timing = Timing(self.configuration.delivery.retry_schedule)
-        return Dispatcher(self.tasks, self._client, receivers, timing, self.metrics)
+        return Dispatcher(
+            self.tasks, self._client, self.configuration.receivers, timing, self.metrics
+        )
 
     # What the parts tell each other
 

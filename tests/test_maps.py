@@ -11,7 +11,7 @@ PACKAGE = Path(streams.__file__).parent
 MAPPED = (
     "commands",
     *("api", "domain", "engine", "engine/cluster", "engine/consume", "engine/dead_letters"),
-    *("engine/produce", "engine/tasks", "engine/transactions", "outputs", "webhooks"),
+    *("engine/produce", "engine/tasks", "engine/transactions", "outputs", "receivers", "webhooks"),
 )
 
 

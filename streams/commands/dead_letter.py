@@ -13,11 +13,11 @@ from streams.commands import running
 from streams.commands.common import PROGRAM, examples, print_json, say
 from streams.commands.configured import with_configuration
 from streams.configuration.models import Configuration
-from streams.configuration.values import parse_duration
 from streams.domain.events import Reason
 from streams.engine.cluster.client import check_broker
 from streams.engine.dead_letters.listing import Listing, Place, Selection
 from streams.engine.dead_letters.replay import DeadLetterTopic, Replayed
+from streams.settings import parse_duration
 
 
 class Since(click.ParamType):

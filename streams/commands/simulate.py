@@ -19,9 +19,9 @@ from streams.commands.common import PROGRAM, EventRate, examples, say
 from streams.commands.configured import with_configuration
 from streams.commands.progress import progress
 from streams.configuration.models import Configuration
-from streams.configuration.values import parse_duration
 from streams.engine.cluster.client import check_broker, connection
 from streams.errors import UsageError, UserError
+from streams.settings import parse_duration
 from streams.traffic.pacing import play, play_fast
 from streams.traffic.plans import make_plan
 from streams.traffic.sending import Account, Sender

@@ -1,6 +1,8 @@
 """What the operator says: command line, environment, file and defaults become one `Configuration`.
 
-- `values`: the kinds of value a key can have (durations, servers, topic names, …)
+The kinds of value that a key can have (durations, servers, topic names, …) are in
+`streams.settings`.
+
 - `kinds`: sections of one of several kinds, each with keys of its own
 - `kafka`, `counting`, `alerting`, `http`, `models`: the keys, their defaults and their checks
 - `tree`: values on their way to validation, each with the place where it was written

@@ -1,12 +1,10 @@
-"""What raises an alert and who hears of it."""
+"""What raises an alert, and how it is delivered."""
 
-import base64
-import binascii
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, StrictFloat, StrictInt, field_validator, model_validator
+from pydantic import Field, StrictFloat, StrictInt, field_validator, model_validator
 
-from streams.configuration.values import (
+from streams.settings import (
     Count,
     Duration,
     Flag,
@@ -15,11 +13,9 @@ from streams.configuration.values import (
     PositiveDuration,
     Problem,
     ProblemsError,
-    Secret,
     Settings,
     Share,
     Text,
-    check_url,
 )
 
 # Suppressed sends are no attempts, so there is no rate of them.
@@ -27,12 +23,9 @@ Group = Literal["success", "failure", "throttled", "unrecognised"]
 Scope = Literal["campaign", "treatment", "channel"]
 Severity = Literal["critical", "error", "warning", "info"]
 EVERY_RECEIVER = "*"
-RECEIVER_KINDS = ("webhook",)
 DETECTOR_KINDS = ("threshold",)
 MOST_LOOKBACK = 120
 """Windows: each of them is read when a campaign has too few attempts."""
-_SECRET_PREFIX = "whsec_"  # noqa: S105 - the public prefix, not a secret
-_SECRET_BYTES = range(24, 65)
 
 
 def _known_kind(kind: str, known: tuple[str, ...]) -> str:
@@ -99,34 +92,6 @@ class RuleSettings(Settings):
         return self
 
 
-class ReceiverSettings(Settings):
-    """Where alerts of its rules go, and the secrets that sign them (several while one rotates)."""
-
-    name: Name
-    kind: str = "webhook"
-    url: Text
-    secrets: Annotated[tuple[Secret, ...], Field(min_length=1)]
-    timeout: PositiveDuration = 10.0
-
-    @field_validator("kind")
-    @classmethod
-    def _kind(cls, kind: str) -> str:
-        return _known_kind(kind, RECEIVER_KINDS)
-
-    @field_validator("url")
-    @classmethod
-    def _url(cls, url: str) -> str:
-        check_url(url)
-        return url
-
-    @field_validator("secrets")
-    @classmethod
-    def _secrets(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        for secret in secrets:
-            _check_secret(secret.get_secret_value())
-        return secrets
-
-
 class DeliverySettings(Settings):
     """How deliveries are tried again (waits in seconds) and where they may go."""
 
@@ -143,18 +108,6 @@ class DeliverySettings(Settings):
         if list(schedule) != sorted(schedule):
             raise ValueError("expected waits that never get shorter")
         return schedule
-
-
-def _check_secret(secret: str) -> None:
-    """Standard Webhooks 1.0.0: `whsec_` and the base64 of 24 to 64 random bytes."""
-    if not secret.startswith(_SECRET_PREFIX):
-        raise ValueError(f"expected {_SECRET_PREFIX} followed by base64")
-    try:
-        key = base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
-    except binascii.Error:
-        raise ValueError(f"expected valid base64 after {_SECRET_PREFIX}") from None
-    if len(key) not in _SECRET_BYTES:
-        raise ValueError(f"expected a key of 24 to 64 bytes, this one has {len(key)}")
 
 
 def default_rules() -> tuple[RuleSettings, ...]:

@@ -4,7 +4,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from streams.configuration.values import (
+from streams.domain.counts import DEFAULT_GROUPS
+from streams.settings import (
     Count,
     Duration,
     Flag,
@@ -15,7 +16,6 @@ from streams.configuration.values import (
     Text,
     WholeSeconds,
 )
-from streams.domain.counts import DEFAULT_GROUPS
 
 
 class SourceSettings(Settings):

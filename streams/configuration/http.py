@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from streams.configuration import addresses
-from streams.configuration.values import (
+from streams.settings import (
     Name,
     Network,
     Port,

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, create_model, field_validator, model_validator
 
 from streams.configuration.files import check_small
-from streams.configuration.values import (
+from streams.outputs.registry import TOPICS
+from streams.outputs.topics import Topic
+from streams.settings import (
     Count,
     Flag,
     PositiveDuration,
@@ -17,8 +19,6 @@ from streams.configuration.values import (
     Text,
     TopicName,
 )
-from streams.outputs.registry import TOPICS
-from streams.outputs.topics import Topic
 
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 _LONGEST_TIMEOUT = 24 * 86_400.0

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag
 
-from streams.configuration.values import Settings
+from streams.settings import Settings
 
 UNKNOWN_KIND = "unknown_kind"
 """The type of the error about a section whose `kind` is none of those that there are."""

@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -11,7 +11,6 @@ from streams.configuration.alerting import (
     DeliverySettings,
     DetectorSettings,
     MatchSettings,
-    ReceiverSettings,
     RuleSettings,
     default_rules,
 )
@@ -24,7 +23,10 @@ from streams.configuration.counting import (
 )
 from streams.configuration.http import HttpSettings, TokenSettings
 from streams.configuration.kafka import KafkaSettings, SaslSettings, TlsSettings, TopicSettings
-from streams.configuration.values import ProblemsError, Settings, same_names
+from streams.configuration.kinds import one_of
+from streams.receivers.receiver import Receiver
+from streams.receivers.registry import KINDS
+from streams.settings import ProblemsError, Settings, same_names
 
 __all__ = [
     "Configuration",
@@ -36,7 +38,6 @@ __all__ = [
     "LimitSettings",
     "LoggingSettings",
     "MatchSettings",
-    "ReceiverSettings",
     "RuleSettings",
     "SaslSettings",
     "SourceSettings",
@@ -46,6 +47,12 @@ __all__ = [
     "TopicSettings",
     "WindowSettings",
 ]
+
+
+if TYPE_CHECKING:
+    AnyReceiver: TypeAlias = Receiver
+else:
+    AnyReceiver = one_of(KINDS)
 
 
 class LoggingSettings(Settings):
@@ -70,7 +77,7 @@ class Configuration(Settings):
     flush: FlushSettings = FlushSettings()
     http: HttpSettings = HttpSettings()
     delivery: DeliverySettings = DeliverySettings()
-    receivers: tuple[ReceiverSettings, ...] = ()
+    receivers: tuple[AnyReceiver, ...] = ()
     rules: tuple[RuleSettings, ...] = Field(default_factory=default_rules)
     logging: LoggingSettings = LoggingSettings()
     include: Path | None = None
@@ -89,8 +96,8 @@ class Configuration(Settings):
     @field_validator("receivers")
     @classmethod
     def _allowed_receivers(
-        cls, receivers: tuple[ReceiverSettings, ...], info: ValidationInfo
-    ) -> tuple[ReceiverSettings, ...]:
+        cls, receivers: tuple[Receiver, ...], info: ValidationInfo
+    ) -> tuple[Receiver, ...]:
         problems = same_names(receiver.name for receiver in receivers)
         delivery = info.data.get("delivery")
         if delivery and not delivery.allow_http:

@@ -14,7 +14,7 @@ from streams.configuration import schema
 from streams.configuration.kinds import UNKNOWN_KIND, kind_of
 from streams.configuration.schema import dotted, holds_secret
 from streams.configuration.tree import Keys, Tree
-from streams.configuration.values import ProblemsError
+from streams.settings import ProblemsError
 
 _EXPECTED = {
     "int_type": "expected a whole number",

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from streams.configuration.kinds import kind_of
 from streams.configuration.models import Configuration
-from streams.configuration.values import Settings
+from streams.settings import Settings
 
 FILE_SUFFIX = "_file"
 

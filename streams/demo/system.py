@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Callable
 
 from pydantic import SecretStr
 
-from streams.configuration.alerting import ReceiverSettings, default_rules
+from streams.configuration.alerting import default_rules
 from streams.configuration.models import Configuration, WindowSettings
 from streams.demo.embedded_broker import EmbeddedBroker
 from streams.demo.receiver import LocalReceiver
 from streams.domain.transitions import rfc3339
 from streams.engine.cluster.client import connection
 from streams.engine.produce.broker_clock import known_clock
+from streams.receivers.webhook import WebhookReceiver
 from streams.traffic.incidents import Label
 from streams.traffic.pacing import play
 from streams.traffic.plans import DEMO_FIRST_AFTER_MS, DEMO_RATE, demo_plan
@@ -52,7 +53,7 @@ def demo_configuration(
             "session_timeout": SESSION_TIMEOUT,
         }
     )
-    local = ReceiverSettings(name="local-terminal", url=receiver.url, secrets=(SecretStr(secret),))
+    local = WebhookReceiver(name="local-terminal", url=receiver.url, secrets=(SecretStr(secret),))
     delivery = configuration.delivery.model_copy(
         update={
             "allow_http": True,

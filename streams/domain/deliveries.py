@@ -22,8 +22,18 @@ GIVEN_UP_KEPT_S = 7 * 86_400.0
 class Delivery(msgspec.Struct):
     """One transition for one receiver. Times are seconds since the epoch, UTC.
 
-    `webhook_id` is the same for every attempt; `body` is what is sent, JSON. `next_attempt_at` of
-    one that was given up is when that was.
+    Attributes:
+        delivery_id: unique; `webhook_id` and the receiver.
+        webhook_id: of the transition, the same for all receivers and in every attempt.
+        receiver: the name of who is told.
+        sequence: counts the alert's transitions from 1; deliveries of one alert to one receiver are
+            sent in its order.
+        transition: JSON of a `Transition`, to the byte as it was decided. The receiver's kind
+            renders it when it is sent.
+        created_at: when it was decided.
+        next_attempt_at: when the next attempt is due; when a given-up delivery was given up.
+        attempts: how many failed, since it was enqueued or last replayed.
+        last_error: why the last attempt failed; null if none did.
     """
 
     delivery_id: str
@@ -32,7 +42,7 @@ class Delivery(msgspec.Struct):
     campaign_id: str
     alert_id: str
     sequence: int
-    body: str
+    transition: msgspec.Raw
     created_at: float
     next_attempt_at: float
     attempts: int = 0

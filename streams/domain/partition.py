@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
+import msgspec
 import orjson
 
 from streams.domain import transitions
@@ -281,10 +282,10 @@ class CampaignPartition:
         """Owe each transition to its receivers."""
         for transition in decided:
             names = self.alerts.receivers(transition.data.alert_id)
-            body = transitions.encode(transition).decode()
+            encoded = msgspec.Raw(transitions.encode(transition))
             for receiver in self.watch.receivers:
                 if "*" in names or receiver in names:
-                    self.deliveries.add(_delivery(transition.data, receiver, body, now))
+                    self.deliveries.add(_delivery(transition.data, receiver, encoded, now))
             yield transition
 
     def take_failures(self) -> list[EvaluationFailure]:
@@ -375,7 +376,7 @@ class CampaignPartition:
         self.alerts.persist_evidence()
 
 
-def _delivery(data: AlertData, receiver: str, body: str, now: float) -> Delivery:
+def _delivery(data: AlertData, receiver: str, transition: msgspec.Raw, now: float) -> Delivery:
     webhook_id = f"{data.alert_id}.{data.sequence}"
     return Delivery(
         delivery_id=f"{webhook_id}.{receiver}",
@@ -384,7 +385,7 @@ def _delivery(data: AlertData, receiver: str, body: str, now: float) -> Delivery
         campaign_id=data.campaign_id,
         alert_id=data.alert_id,
         sequence=data.sequence,
-        body=body,
+        transition=transition,
         created_at=now,
         next_attempt_at=now,
     )

@@ -1,12 +1,13 @@
-"""Sending: transitions reach their receivers, signed, in order, at least once.
+"""Sending: transitions reach their receivers, in order, at least once.
 
-- `signing`: Standard Webhooks signatures.
+`streams.receivers` has what is sent to a receiver of each kind, and what its answers mean.
+
 - `guard`: addresses that nobody is sent to unless the configuration allows it.
 - `resolver`: addresses of names.
 - `wire`: a connection of which only so much is read.
 - `exchange`: a request and its answer.
 - `client`: one attempt.
-- `outcomes`: what came of it.
+- `failures`: what the errors of a connection mean.
 - `schedule`: when to try again.
 - `pace`: how much at a time.
 - `receiver_queue`: the attempts for one receiver, apart from all others.

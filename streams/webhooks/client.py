@@ -1,20 +1,19 @@
-"""One attempt to send one webhook."""
+"""One attempt to deliver: a request is rendered and sent, its answer interpreted."""
 
 import asyncio
-import hashlib
 import socket
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import aiohappyeyeballs
 from yarl import URL
 
-from streams.webhooks import exchange, outcomes
-from streams.webhooks.exchange import Answer
+from streams.domain.deliveries import Delivery
+from streams.receivers.outcomes import Answer, GiveUp, Outcome, Retry
+from streams.receivers.receiver import Receiver, Request
+from streams.webhooks import exchange, failures
 from streams.webhooks.guard import AddressRefusedError, Guard
-from streams.webhooks.outcomes import GiveUp, Outcome, Retry
 from streams.webhooks.resolver import Resolver
-from streams.webhooks.signing import signed_headers
 from streams.webhooks.wire import Wire
 
 CONNECT_TIMEOUT_S = 5.0
@@ -22,32 +21,6 @@ MOST_ADDRESSES = 16
 """How many of a name's addresses are tried."""
 NEXT_ADDRESS_AFTER_S = 0.25
 """RFC 8305: how long to wait for one address before the next one is tried beside it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Receiver:
-    """Somebody who is told. Neither the URL nor the secrets show when it is printed.
-
-    Args:
-        name: unique among the receivers.
-        url: where to; http only where the client allows it.
-        secrets: Standard Webhooks secrets, `whsec_…`.
-        timeout: for one attempt, in seconds.
-        max_concurrency: how many attempts are under way at once.
-        kind: of the configuration; what metrics are split by.
-    """
-
-    name: str
-    url: str = field(repr=False)
-    secrets: tuple[str, ...] = field(repr=False)
-    timeout: float = 10.0
-    max_concurrency: int = 8
-    kind: str = "webhook"
-
-    @property
-    def target(self) -> str:
-        """A digest of the URL: tells whether it is still the same, and not what it is."""
-        return hashlib.sha256(self.url.encode()).hexdigest()[:16]
 
 
 class WebhookClient:
@@ -80,27 +53,23 @@ class WebhookClient:
         self._tls = tls or ssl.create_default_context()
         self._resolver = resolver or Resolver()
 
-    async def send(self, receiver: Receiver, webhook_id: str, body: str, now: float) -> Outcome:
-        """Make one attempt, at `now` (s)."""
-        url = _parsed(receiver.url)
+    async def send(self, receiver: Receiver, delivery: Delivery, now: float) -> Outcome:
+        """Make one attempt, at `now` (s, UTC)."""
+        request = receiver.render(delivery, now)
+        url = _parsed(request.url)
         if url is None:
             return GiveUp("protocol", "the URL of the receiver cannot be read")
         if url.scheme != "https" and not self._allow_http:
             return GiveUp("forbidden", "the URL is not https; delivery.allow_http can allow it")
-        data = body.encode()
-        headers = {
-            "User-Agent": self._user_agent,
-            "Content-Type": "application/json",
-            **signed_headers(webhook_id, int(now), data, receiver.secrets),
-        }
+        named = replace(request, headers={"User-Agent": self._user_agent, **request.headers})
         try:
             async with asyncio.timeout(receiver.timeout):
-                answer = await self._post(url, headers, data)
+                answer = await self._exchange(url, named)
         except TimeoutError:
             return Retry("timeout", f"no answer within {receiver.timeout:g} s")
-        return outcomes.of_answer(answer, now) if isinstance(answer, Answer) else answer
+        return receiver.outcome_of(answer, now) if isinstance(answer, Answer) else answer
 
-    async def _post(self, url: URL, headers: dict[str, str], body: bytes) -> Answer | Outcome:
+    async def _exchange(self, url: URL, request: Request) -> Answer | Outcome:
         host = url.raw_host or ""
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -108,13 +77,13 @@ class WebhookClient:
         except TimeoutError:
             return Retry("timeout", f"no connection within {CONNECT_TIMEOUT_S:g} s")
         except OSError as error:
-            return outcomes.not_connected(error, host)
+            return failures.not_connected(error, host)
         try:
             if url.scheme == "https":
                 await wire.start_tls(self._tls, host)
-            return await exchange.post(wire, url, headers, body)
-        except outcomes.EXPECTED as error:
-            return outcomes.of_error(error)
+            return await exchange.send(wire, url, request)
+        except failures.EXPECTED as error:
+            return failures.of_error(error)
         finally:
             wire.close()
 

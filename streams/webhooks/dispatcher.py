@@ -15,8 +15,8 @@ from streams.domain.deliveries import Delivery, Outbox
 from streams.domain.partition_host import PartitionHost
 from streams.domain.receivers import ReceiverBook, ReceiverRecord, answered, lifted, standing
 from streams.domain.transitions import rfc3339
-from streams.webhooks.client import Receiver
-from streams.webhooks.outcomes import Delivered, Disable, GiveUp, Outcome, Retry
+from streams.receivers.outcomes import Delivered, Disable, GiveUp, Outcome, Retry
+from streams.receivers.receiver import Receiver
 from streams.webhooks.pace import Pace
 from streams.webhooks.receiver_queue import Job, ReceiverQueue
 from streams.webhooks.schedule import next_attempt_at
@@ -30,8 +30,8 @@ log = structlog.get_logger(__name__)
 class Sender(Protocol):
     """Makes one attempt: a `WebhookClient`."""
 
-    async def send(self, receiver: Receiver, webhook_id: str, body: str, now: float) -> Outcome:
-        """Say what came of an attempt at `now` (s)."""
+    async def send(self, receiver: Receiver, delivery: Delivery, now: float) -> Outcome:
+        """Say what came of an attempt at `now` (s, UTC)."""
         ...
 
 
@@ -41,7 +41,7 @@ class DeliveryMetrics(Protocol):
     def attempted(self, kind: str, result: str) -> None:
         """Count an attempt, by the receiver's kind.
 
-        The result is `delivered`, `disabled`, or one of `streams.webhooks.outcomes.Failure`.
+        The result is `delivered`, `disabled`, or one of `streams.receivers.outcomes.Failure`.
         """
         ...
 
@@ -52,17 +52,19 @@ class DeliveryMetrics(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When to look, and when to try again.
+    """When to look, when to try again, and how much at a time.
 
     Args:
         retry_schedule: the waits after each failed attempt, in seconds.
         poll_interval: how often to look without being woken, in seconds.
+        concurrency: how many attempts for one receiver are under way at once, when all is well.
         clock: wall-clock time, seconds since the epoch.
         random: where the jitter of waits comes from.
     """
 
     retry_schedule: tuple[float, ...]
     poll_interval: float = 1.0
+    concurrency: int = 8
     clock: Callable[[], float] = time.time
     random: Random = field(default_factory=Random)
 
@@ -91,8 +93,8 @@ class Dispatcher:
         self._metrics = metrics
         self._receivers = {receiver.name: receiver for receiver in receivers}
         self._receiver_queues = {
-            name: ReceiverQueue(self._attempt, Pace(receiver.max_concurrency), timing.clock)
-            for name, receiver in self._receivers.items()
+            name: ReceiverQueue(self._attempt, Pace(timing.concurrency), timing.clock)
+            for name in self._receivers
         }
         self._queues: list[Outbox] = []
         self._books: list[ReceiverBook] = []
@@ -241,12 +243,8 @@ class Dispatcher:
 
     async def _send(self, delivery: Delivery) -> Outcome:
         try:
-            return await self._sender.send(
-                self._receivers[delivery.receiver],
-                delivery.webhook_id,
-                delivery.body,
-                self._timing.clock(),
-            )
+            receiver = self._receivers[delivery.receiver]
+            return await self._sender.send(receiver, delivery, self._timing.clock())
         except Exception as error:  # a defect of ours must not lose the delivery
             log.exception("webhook attempt broke", delivery_id=delivery.delivery_id)
             return Retry("unexpected", f"unexpected {type(error).__name__}")

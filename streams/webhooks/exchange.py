@@ -4,13 +4,13 @@ That is the status, the headers and the beginning of the body. Interim answers (
 """
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 import h11
 from yarl import URL
 
+from streams.receivers.outcomes import Answer
+from streams.receivers.receiver import Request
 from streams.webhooks.wire import TooMuchError, Wire
 
 MOST_LINES = 256
@@ -26,23 +26,8 @@ class BrokenError(Exception):
     """The connection ended before there was an answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a receiver answered.
-
-    Args:
-        status: of HTTP; never an interim one.
-        headers: by name in lower case; of several with the same name, the first.
-        excerpt: the beginning of the body; empty for a success, which needs no reason.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    excerpt: bytes = b""
-
-
-async def post(wire: Wire, url: URL, headers: Mapping[str, str], body: bytes) -> Answer:
-    """Send a POST and read its answer.
+async def send(wire: Wire, url: URL, request: Request) -> Answer:
+    """Send a request, of which `url` is the URL, and read its answer.
 
     Raises:
         h11.LocalProtocolError: if URL or headers cannot be sent.
@@ -52,7 +37,7 @@ async def post(wire: Wire, url: URL, headers: Mapping[str, str], body: bytes) ->
         OSError: if the connection breaks.
     """
     exchange = _Exchange(wire)
-    await exchange.send(url, headers, body)
+    await exchange.send(url, request)
     return await exchange.answer()
 
 
@@ -62,18 +47,18 @@ class _Exchange:
         self._http = h11.Connection(h11.CLIENT)
         self._unread = bytearray()
 
-    async def send(self, url: URL, headers: Mapping[str, str], body: bytes) -> None:
+    async def send(self, url: URL, request: Request) -> None:
         named = {
             "Host": _host(url),
-            **headers,
-            "Content-Length": str(len(body)),
+            **request.headers,
+            "Content-Length": str(len(request.body)),
             "Connection": "close",
         }
-        request = h11.Request(
-            method="POST", target=url.raw_path_qs or "/", headers=list(named.items())
+        line = h11.Request(
+            method=request.method, target=url.raw_path_qs or "/", headers=list(named.items())
         )
-        head = self._http.send(request) or b""
-        data = self._http.send(h11.Data(data=body)) or b""
+        head = self._http.send(line) or b""
+        data = self._http.send(h11.Data(data=request.body)) or b""
         self._http.send(h11.EndOfMessage())
         with suppress(ConnectionError):  # who hangs up early may have said why
             await self._wire.send(head + data)

@@ -115,10 +115,12 @@ async def test_the_schema_of_transitions_fits_transitions(
     made = held(what)
     api = await start(made, watch=what)
     schema = await api.get("/v1/schemas/alert-transition")
-    bodies = [delivery.body for p in made.here.values() for delivery in p.deliveries.deliveries()]
-    assert bodies
-    for body in bodies:
-        transition = orjson.loads(body)
+    decided = [
+        delivery.transition for p in made.here.values() for delivery in p.deliveries.deliveries()
+    ]
+    assert decided
+    for encoded in decided:
+        transition = orjson.loads(bytes(encoded))
         Draft202012Validator(schema).validate(transition)
         assert (transition["data"]["links"] is None) is (base_url is None)
     (alert, *_) = (await api.get("/v1/alerts"))["alerts"]

@@ -6,7 +6,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from streams.configuration.kinds import UNKNOWN_KIND, kind_of, one_of
-from streams.configuration.values import Settings
+from streams.settings import Settings
 
 
 class Tea(Settings):

@@ -1,11 +1,17 @@
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from streams.configuration.kinds import one_of
 from streams.configuration.load import load, read
 from streams.configuration.models import Configuration
+from streams.domain.deliveries import Delivery
 from streams.errors import ConfigurationError
+from streams.receivers.receiver import Receiver, Request
+from streams.receivers.webhook import WebhookReceiver
+from streams.settings import Secret, Settings, Text
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLE = REPOSITORY / "config" / "campaign-streams.yaml"
@@ -45,7 +51,8 @@ def test_the_commented_example_has_every_key() -> None:
     sections = [dump, *dump["$defs"].values()]
     known = {key for section in sections for key in section.get("properties", {})}
     # A rule has a group or statuses, a receiver its secrets or the file of them.
-    assert known - written == {"secrets"}
+    written |= {key.removesuffix("_file") for key in written}
+    assert known - written == set()
 
 
 def test_without_a_file_there_are_defaults() -> None:
@@ -109,6 +116,7 @@ def test_secrets_from_files() -> None:
     assert configuration.kafka.sasl.password is not None
     assert configuration.kafka.sasl.password.get_secret_value() == "pass word"
     (receiver,) = configuration.receivers
+    assert isinstance(receiver, WebhookReceiver)
     assert [secret.get_secret_value() for secret in receiver.secrets] == SECRETS
 
 
@@ -275,3 +283,87 @@ def test_items_of_lists() -> None:
     assert (first.for_, first.detector.level, second.name) == (5.0, 0.5, "b")
     (line,) = problems(overrides={"rules.7.name": "x"})
     assert line.startswith("command line rules.7.name: there is no item 7")
+
+
+# Sections that come in several kinds
+
+
+class Fax(Receiver):
+    """A second kind, with a key that the first has not."""
+
+    kind: Literal["fax"] = "fax"
+    number: Text
+    pin: Secret | None = None
+
+    def render(self, delivery: Delivery, now: float) -> Request:
+        raise NotImplementedError
+
+
+class WithFax(Settings):
+    receivers: tuple[one_of((WebhookReceiver, Fax)), ...] = ()  # type: ignore[valid-type]
+
+
+@pytest.fixture
+def with_fax(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("load", "schema", "sources"):
+        monkeypatch.setattr(f"streams.configuration.{module}.Configuration", WithFax)
+
+
+@pytest.mark.usefixtures("with_fax")
+def test_a_kind_has_its_own_keys_everywhere() -> None:
+    write("1234\n", "secrets/pin")
+    path = write(
+        "receivers:\n- {name: ops, kind: fax, url: 'https://a/', pin_file: ../secrets/pin}\n"
+        f"- {{name: dev, url: 'https://b/', secrets: [{SECRETS[0]}]}}",
+        "etc/my.yaml",
+    )
+    configuration = load(path, {"CAMPAIGN_STREAMS_RECEIVERS__0__NUMBER": "0049"}, {})
+    ops, dev = configuration.receivers
+    assert isinstance(ops, Fax)
+    assert isinstance(dev, WebhookReceiver), "the first kind is meant where none is named"
+    assert ops.number == "0049", "text, as the key of that kind is text"
+    assert ops.pin is not None
+    assert ops.pin.get_secret_value() == "1234"
+    shown = configuration.model_dump(mode="json")["receivers"]
+    assert shown[0] == {
+        "name": "ops",
+        "kind": "fax",
+        "url": "https://a/",
+        "timeout": "10s",
+        "number": "0049",
+        "pin": "********",
+    }
+
+
+FAX = "receivers:\n- name: ops\n  url: https://a/\n  kind: "
+
+
+@pytest.mark.usefixtures("with_fax")
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("fox", 'my.yaml:4: receivers[0].kind is "fox": not known, known kinds: webhook, fax, did'),
+        ("[fax]", "my.yaml:4: receivers[0].kind: not known, known kinds: webhook, fax"),
+        (
+            "fax\n  nummber: x\n  number: y",
+            "my.yaml:5: receivers[0].nummber is not known, did you mean receivers[0].number?",
+        ),
+        ("fax\n  number: ''", 'my.yaml:5: receivers[0].number is "": expected some text'),
+        ("fax", "my.yaml:2: receivers[0].number is missing"),
+        (
+            f"webhook\n  secrets: [{SECRETS[0]}]\n  number: x",
+            "my.yaml:6: receivers[0].number is not known for kind webhook, only for fax",
+        ),
+        ("fax\n  number: y\n  pin: [hunter2]", "my.yaml:6: receivers[0].pin: expected text, put"),
+    ],
+)
+def test_problems_of_a_kind(keys: str, said: str) -> None:
+    (line,) = problems(FAX + keys)
+    assert line.startswith(said)
+
+
+@pytest.mark.usefixtures("with_fax")
+def test_a_section_that_has_no_keys() -> None:
+    assert problems("receivers: [fax]") == [
+        'my.yaml:1: receivers[0] is "fax": expected keys with values'
+    ]

@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from streams.configuration.alerting import ReceiverSettings, RuleSettings
+from streams.configuration.alerting import RuleSettings
 from streams.configuration.models import Configuration
+from streams.receivers.webhook import WebhookReceiver
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
@@ -135,7 +136,9 @@ def test_secrets_are_not_printed() -> None:
     configuration = Configuration.model_validate({"receivers": [receiver()]})
     assert SECRET not in repr(configuration)
     assert SECRET not in configuration.model_dump_json()
-    assert configuration.receivers[0].secrets[0].get_secret_value() == SECRET
+    (ops,) = configuration.receivers
+    assert isinstance(ops, WebhookReceiver)
+    assert ops.secrets[0].get_secret_value() == SECRET
     with pytest.raises(ValidationError) as caught:
-        ReceiverSettings.model_validate(receiver(secrets=[SECRET + "x"]))
+        WebhookReceiver.model_validate(receiver(secrets=[SECRET + "x"]))
     assert SECRET not in str(caught.value)

@@ -17,10 +17,11 @@ from streams.domain.transitions import (
     Span,
     Transition,
 )
-from streams.webhooks.client import Receiver, WebhookClient
+from streams.receivers.outcomes import Delivered, Outcome, Retry
+from streams.receivers.signing import signed_headers
+from streams.webhooks.client import WebhookClient
 from streams.webhooks.guard import Guard
-from streams.webhooks.outcomes import Delivered, Outcome, Retry
-from streams.webhooks.signing import signed_headers
+from tests.support.deliveries import delivery_of, webhook_to
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -71,8 +72,8 @@ async def send(
     receiver: LocalReceiver, *secrets: str, body: str = BODY, now: float | None = None
 ) -> Outcome:
     client = WebhookClient(Guard(["127.0.0.1"]), allow_http=True)
-    to = Receiver("local", receiver.url, secrets or (SECRET,))
-    return await client.send(to, "a.1", body, time.time() if now is None else now)
+    to = webhook_to(receiver.url, "local", *(secrets or (SECRET,)))
+    return await client.send(to, delivery_of("a.1", body), time.time() if now is None else now)
 
 
 async def test_an_alert_is_one_line(receiver: LocalReceiver, said: list[str]) -> None:

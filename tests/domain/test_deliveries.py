@@ -23,7 +23,7 @@ def make(alert: str = "a", sequence: int = 1, receiver: str = "ops", at: float =
         campaign_id="a/b ü",
         alert_id=alert,
         sequence=sequence,
-        body='{"type":"…"}',
+        transition=msgspec.Raw('{"type":"…"}'.encode()),
         created_at=at,
         next_attempt_at=at,
     )

@@ -300,7 +300,7 @@ def test_what_is_decided_is_owed_to_the_receivers_of_the_rule() -> None:
     assert len(partition.evaluate(0.0)) == 1
     (owed,) = partition.deliveries.deliveries()
     assert owed.receiver == "ops"
-    assert orjson.loads(owed.body)["type"] == "campaign.alert.firing"
+    assert orjson.loads(bytes(owed.transition))["type"] == "campaign.alert.firing"
     assert partition.deliveries.due(10.0) == [], "not before it is written down"
     partition.take_changes(10.0)
     partition.deliveries.flush_committed()

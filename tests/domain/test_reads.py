@@ -1,5 +1,7 @@
 """What the API asks of the domain."""
 
+import msgspec
+
 from streams.domain.counts import StatusGroups, summary_of
 from streams.domain.deliveries import Delivery, Outbox
 from tests.support.partitions import all_cells, counts, holder
@@ -33,7 +35,7 @@ def test_a_summary_of_counts_leaves_the_suppressed_out_of_attempts() -> None:
 
 def test_one_delivery() -> None:
     queue = Outbox()
-    delivery = Delivery("d", "w", "ops", "c", "a", 1, "{}", 0.0, 0.0)
+    delivery = Delivery("d", "w", "ops", "c", "a", 1, msgspec.Raw(b"{}"), 0.0, 0.0)
     queue.add(delivery)
     assert queue.get("d") is delivery
     assert queue.get("e") is None

@@ -1,4 +1,4 @@
-"""What documents say of the topics, derived from the registry: `make documents` writes it.
+"""What documents say of topics and receivers, derived from the registries (`make documents`).
 
 Such a part stands between two lines that name it; whatever is between them is derived.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from streams.outputs.registry import TOPICS
 from streams.outputs.topics import Topic
+from streams.receivers.registry import KINDS
 
 ROOT = Path(__file__).parents[2]
 COMMENT_AT = 39
@@ -24,6 +25,12 @@ def _example() -> str:
 def _key(topic: Topic) -> str:
     setting = f"  {topic.role}: {topic.default or 'null'}"
     return f"{setting:{COMMENT_AT}}  # {topic.holds}"
+
+
+def _receivers() -> str:
+    """An item of `receivers` of each kind, commented out."""
+    lines = "".join(kind.example for kind in KINDS).splitlines()
+    return "\n".join(f"# {line}" for line in lines)
 
 
 def _rights() -> str:
@@ -56,7 +63,7 @@ def _operations(topic: Topic) -> str:
 
 
 DERIVED: Mapping[str, Mapping[str, Callable[[], str]]] = {
-    "config/campaign-streams.yaml": {"topics": _example},
+    "config/campaign-streams.yaml": {"topics": _example, "receivers": _receivers},
     "docs/acls.md": {"rights on topics": _rights},
 }
 """The derived parts of each document, by their names."""

@@ -11,9 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.webhooks.client import Receiver, WebhookClient
-from streams.webhooks.guard import AddressInfo, Guard
-from streams.webhooks.outcomes import (
+from streams.receivers.outcomes import (
     MAX_RETRY_AFTER_S,
     Delivered,
     Disable,
@@ -22,7 +20,10 @@ from streams.webhooks.outcomes import (
     Retry,
     retry_after,
 )
+from streams.webhooks.client import WebhookClient
+from streams.webhooks.guard import AddressInfo, Guard
 from streams.webhooks.resolver import Resolver, system_look_up
+from tests.support.deliveries import delivery_of, webhook_to
 from tests.support.hostile import (
     BROKEN,
     ENDLESS_BODIES,
@@ -69,9 +70,9 @@ async def attempt(
     patience: float = 10.0,
     tls: ssl.SSLContext | None = None,
 ) -> Outcome:
-    receiver = Receiver("ops", url, (NEW_SECRET, SECRET), patience)
+    receiver = webhook_to(url, "ops", NEW_SECRET, SECRET, timeout=patience)
     client = WebhookClient(guard, allow_http=allow_http, user_agent="us/1", tls=tls)
-    return await client.send(receiver, "a.1", '{"summary":"ü"}', time.time())
+    return await client.send(receiver, delivery_of("a.1", '{"summary":"ü"}'), time.time())
 
 
 async def answered(*answers: Answer, patience: float = 10.0) -> Outcome:
@@ -243,8 +244,8 @@ async def test_an_early_answer_to_what_is_not_read_counts() -> None:
 
     async with raw_server(refuse) as url:
         client = WebhookClient(LOOPBACK, allow_http=True)
-        receiver = Receiver("ops", url, (SECRET,), PATIENCE_S)
-        outcome = await client.send(receiver, "a.1", "x" * 1_000_000, time.time())
+        receiver = webhook_to(url, timeout=PATIENCE_S)
+        outcome = await client.send(receiver, delivery_of("a.1", "x" * 1_000_000), time.time())
 
     assert outcome == Delivered(200)
 
@@ -284,13 +285,13 @@ async def test_a_name_that_is_not_found_in_time_keeps_no_other_waiting() -> None
 
     async with Collector() as collector:
         client = WebhookClient(LOOPBACK, allow_http=True, resolver=Resolver(look_up))
-        silent = Receiver("silent", "http://silent.example/", (SECRET,), 60.0)
+        silent = webhook_to("http://silent.example/", "silent", timeout=60.0)
         waiting = [
-            asyncio.create_task(client.send(silent, f"b.{n}", "{}", 0.0)) for n in range(100)
+            asyncio.create_task(client.send(silent, delivery_of(f"b.{n}"), 0.0)) for n in range(100)
         ]
         await asyncio.sleep(0.05)
-        good = Receiver("ops", collector.url.replace("127.0.0.1", "good.example"), (SECRET,))
-        assert await client.send(good, "a.1", "{}", time.time()) == Delivered(204)
+        good = webhook_to(collector.url.replace("127.0.0.1", "good.example"))
+        assert await client.send(good, delivery_of(), time.time()) == Delivered(204)
         names = [thread.name for thread in threading.enumerate()]
         assert names.count("look-up-silent.example") == 1
         assert not any(task.done() for task in waiting)
@@ -442,7 +443,7 @@ def test_retry_after(value: str | None, expected: float | None) -> None:
 
 @pytest.mark.parametrize("show", [repr, str])
 def test_a_receiver_does_not_show_its_secrets(show: Callable[[object], str]) -> None:
-    text = show(Receiver("ops", "https://example.com/T0/secret", (SECRET,)))
+    text = show(webhook_to("https://example.com/T0/secret"))
 
     assert "ops" in text
     assert "secret" not in text.replace("secrets", "")

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import structlog
@@ -16,15 +16,20 @@ from streams.domain.partition import CampaignPartition
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.receivers import lifted
 from streams.domain.windows import WindowPolicy
-from streams.webhooks.client import Receiver, WebhookClient
+from streams.receivers.outcomes import Delivered, Outcome, Retry
+from streams.receivers.receiver import Receiver
+from streams.webhooks.client import WebhookClient
 from streams.webhooks.dispatcher import Dispatcher, Sender, Timing
 from streams.webhooks.guard import Guard
-from streams.webhooks.outcomes import Delivered, Outcome, Retry
+from tests.support.deliveries import delivery_of
+from tests.support.deliveries import webhook_to as to
 from tests.support.ports import free_port
 from tests.support.receiver import PATIENCE_S, SECRET, Collector, hang, status
 
 AT_ONCE = Timing((0.01,) * 50, poll_interval=0.05)
 RARELY = Timing((3600.0,), poll_interval=3600.0)
+ONE_AT_A_TIME = replace(AT_ONCE, concurrency=1)
+NOWHERE = "https://ops.example/"
 
 
 class FakeHolder:
@@ -65,10 +70,10 @@ class HeldBack:
     def __init__(self) -> None:
         self.asked: list[tuple[str, asyncio.Future[Outcome]]] = []
 
-    async def send(self, receiver: Receiver, webhook_id: str, body: str, now: float) -> Outcome:
-        del receiver, body, now
+    async def send(self, receiver: Receiver, delivery: Delivery, now: float) -> Outcome:
+        del receiver, now
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.asked.append((webhook_id, future))
+        self.asked.append((delivery.webhook_id, future))
         return await future
 
     def answer(self, outcome: Outcome, number: int = -1) -> None:
@@ -81,17 +86,7 @@ def partition(number: int = 0) -> CampaignPartition:
 
 
 def make(alert: str, sequence: int = 1, receiver: str = "ops") -> Delivery:
-    return Delivery(
-        delivery_id=f"{alert}.{sequence}.{receiver}",
-        webhook_id=f"{alert}.{sequence}",
-        receiver=receiver,
-        campaign_id="c",
-        alert_id=alert,
-        sequence=sequence,
-        body="{}",
-        created_at=0.0,
-        next_attempt_at=0.0,
-    )
+    return delivery_of(f"{alert}.{sequence}", receiver=receiver)
 
 
 def enqueue(queue: Outbox, alert: str, sequence: int = 1, receiver: str = "ops") -> Delivery:
@@ -109,10 +104,6 @@ def read_back(before: CampaignPartition) -> CampaignPartition:
     for key, value in before.take_changes(0.0):
         after.restore(key, value)
     return after
-
-
-def to(url: str, name: str = "ops", **more: float) -> Receiver:
-    return Receiver(name, url, (SECRET,), **more)  # type: ignore[arg-type]  # whole numbers
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -239,7 +230,7 @@ async def test_the_limit_is_each_receivers_own() -> None:
     for number in range(3):
         for alert in range(5):
             enqueue(holder.queue(number), f"{number}-{alert}")
-    async with running(holder, to("", max_concurrency=2), sender=sender, timing=RARELY):
+    async with running(holder, to(NOWHERE), sender=sender, timing=replace(RARELY, concurrency=2)):
         for done in range(15):
             await until(lambda done=done: len(sender.asked) == min(done + 2, 15))  # type: ignore[misc]
             sender.answer(Delivered(204), done)
@@ -251,7 +242,7 @@ async def test_the_limit_is_each_receivers_own() -> None:
 async def test_one_delivery_is_never_attempted_twice_at_once() -> None:
     holder, sender = FakeHolder(), HeldBack()
     enqueue(holder.queue(), "a")
-    async with running(holder, to(""), sender=sender) as dispatcher:
+    async with running(holder, to(NOWHERE), sender=sender) as dispatcher:
         await until(lambda: len(sender.asked) == 1)
         for _ in range(20):
             dispatcher.wake()
@@ -266,7 +257,7 @@ async def test_one_delivery_is_never_attempted_twice_at_once() -> None:
 async def test_nothing_is_sent_before_its_commit() -> None:
     holder, sender = FakeHolder(), HeldBack()
     queue = holder.queue()
-    async with running(holder, to(""), sender=sender, timing=RARELY) as dispatcher:
+    async with running(holder, to(NOWHERE), sender=sender, timing=RARELY) as dispatcher:
         queue.add(make("a"))
         dispatcher.wake()
         await asyncio.sleep(0.02)
@@ -282,7 +273,7 @@ async def test_nothing_is_sent_before_its_commit() -> None:
 
 async def test_wake_looks_at_once() -> None:
     holder, sender = FakeHolder(), HeldBack()
-    async with running(holder, to(""), sender=sender, timing=RARELY) as dispatcher:
+    async with running(holder, to(NOWHERE), sender=sender, timing=RARELY) as dispatcher:
         await asyncio.sleep(0.01)
         enqueue(holder.queue(), "a")
         dispatcher.wake()
@@ -294,7 +285,7 @@ async def test_the_next_of_an_alert_does_not_wait_to_be_looked_for() -> None:
     holder, sender = FakeHolder(), HeldBack()
     enqueue(holder.queue(), "a", 1)
     enqueue(holder.queue(), "a", 2)
-    async with running(holder, to(""), sender=sender, timing=RARELY):
+    async with running(holder, to(NOWHERE), sender=sender, timing=RARELY):
         await until(lambda: len(sender.asked) == 1)
         sender.answer(Delivered(204))
 
@@ -304,7 +295,7 @@ async def test_the_next_of_an_alert_does_not_wait_to_be_looked_for() -> None:
 
 async def test_without_being_woken_it_looks_now_and_then() -> None:
     holder, sender = FakeHolder(), HeldBack()
-    async with running(holder, to(""), sender=sender):
+    async with running(holder, to(NOWHERE), sender=sender):
         await asyncio.sleep(0.01)
         enqueue(holder.queue(), "a")
 
@@ -321,8 +312,8 @@ async def test_gone_disables_a_receiver_and_only_that() -> None:
         enqueue(holder.queue(), alert, 2)
     enqueue(holder.queue(), "a", receiver="other")
     async with Collector(status(410)) as collector, Collector() as other:
-        receivers = (to(collector.url, max_concurrency=1), to(other.url, "other"))
-        async with running(holder, *receivers, metrics=metrics) as dispatcher:
+        receivers = (to(collector.url), to(other.url, "other"))
+        async with running(holder, *receivers, metrics=metrics, timing=ONE_AT_A_TIME) as dispatcher:
             await other.wait_for(1)
             await until(lambda: len(holder.queue()) == 0)
             enqueue(holder.queue(1), "later")
@@ -406,8 +397,8 @@ async def test_peace_is_for_the_receiver(code: int) -> None:
             enqueue(holder.queue(number), f"{number}-{alert}")
     timing = Timing((0.0,), poll_interval=0.005, clock=clock)
     async with Collector(status(code, Retry_After="30")) as collector, Collector() as other:
-        receivers = (to(collector.url, max_concurrency=1), to(other.url, "other"))
-        async with running(holder, *receivers, timing=timing) as dispatcher:
+        receivers = (to(collector.url), to(other.url, "other"))
+        async with running(holder, *receivers, timing=replace(timing, concurrency=1)) as dispatcher:
             await collector.wait_for(1)
             await until(lambda: holder.held[0].receivers.get("ops") is not None)
             enqueue(holder.queue(1), "later")
@@ -444,7 +435,7 @@ async def test_a_success_does_not_end_the_peace_that_was_asked_for() -> None:
     for alert in "abc":
         enqueue(holder.queue(), alert)
     timing = Timing((3600.0,), poll_interval=0.005, clock=clock)
-    async with running(holder, to("", max_concurrency=2), sender=sender, timing=timing):
+    async with running(holder, to(NOWHERE), sender=sender, timing=replace(timing, concurrency=2)):
         await until(lambda: len(sender.asked) == 2)
         sender.answer(Retry("status", "no", 30.0), 0)
         sender.answer(Delivered(204), 1)
@@ -461,8 +452,8 @@ async def test_a_receiver_that_fails_is_not_tried_with_all_that_waits() -> None:
     class Failing:
         under_way = most_under_way = attempts = 0
 
-        async def send(self, receiver: Receiver, webhook_id: str, body: str, now: float) -> Outcome:
-            del receiver, webhook_id, body, now
+        async def send(self, receiver: Receiver, delivery: Delivery, now: float) -> Outcome:
+            del receiver, delivery, now
             self.attempts += 1
             self.under_way += 1
             self.most_under_way = max(self.most_under_way, self.under_way)
@@ -474,7 +465,7 @@ async def test_a_receiver_that_fails_is_not_tried_with_all_that_waits() -> None:
     for alert in range(1000):
         enqueue(holder.queue(), f"a{alert}")
     timing = Timing((3600.0,), poll_interval=0.005, clock=clock)
-    async with running(holder, to(""), sender=sender, timing=timing):
+    async with running(holder, to(NOWHERE), sender=sender, timing=timing):
         await until(lambda: sender.attempts == 8)
         await asyncio.sleep(0.05)
         assert (sender.attempts, sender.most_under_way) == (8, 8)
@@ -503,7 +494,7 @@ async def test_the_result_for_a_partition_that_went_is_dropped() -> None:
     holder, sender = FakeHolder(), HeldBack()
     gone = holder.queue()
     delivery = enqueue(gone, "a")
-    async with running(holder, to(""), sender=sender, timing=RARELY):
+    async with running(holder, to(NOWHERE), sender=sender, timing=RARELY):
         await until(lambda: len(sender.asked) == 1)
         del holder.held[0]
         sender.answer(Delivered(204))
@@ -516,7 +507,7 @@ async def test_the_result_for_a_partition_that_went_is_dropped() -> None:
 async def test_an_attempt_for_a_partition_that_went_is_broken_off() -> None:
     holder, sender = FakeHolder(), HeldBack()
     enqueue(holder.queue(), "a")
-    async with running(holder, to("", max_concurrency=1), sender=sender) as dispatcher:
+    async with running(holder, to(NOWHERE), sender=sender, timing=ONE_AT_A_TIME) as dispatcher:
         await until(lambda: len(sender.asked) == 1)
         holder.held = {1: partition(1)}
         enqueue(holder.queue(1), "b")
@@ -530,7 +521,7 @@ async def test_an_attempt_for_a_partition_that_went_is_broken_off() -> None:
 async def test_what_waited_for_a_partition_that_went_is_not_sent() -> None:
     holder, sender = FakeHolder(2), HeldBack()
     enqueue(holder.queue(0), "a")
-    async with running(holder, to("", max_concurrency=1), sender=sender) as dispatcher:
+    async with running(holder, to(NOWHERE), sender=sender, timing=ONE_AT_A_TIME) as dispatcher:
         await until(lambda: len(sender.asked) == 1)
         enqueue(holder.queue(1), "b")
         dispatcher.wake()
@@ -547,7 +538,7 @@ async def test_what_waited_for_a_partition_that_went_is_not_sent() -> None:
 async def test_a_partition_that_went_and_came_back_is_sent_again() -> None:
     holder, sender = FakeHolder(), HeldBack()
     enqueue(holder.queue(), "a")
-    async with running(holder, to(""), sender=sender) as dispatcher:
+    async with running(holder, to(NOWHERE), sender=sender) as dispatcher:
         await until(lambda: len(sender.asked) == 1)
         held, holder.held = holder.held, {}
         dispatcher.wake()
@@ -566,7 +557,7 @@ async def test_stop_waits_for_attempts_under_way() -> None:
     holder, sender = FakeHolder(), HeldBack()
     enqueue(holder.queue(), "a")
     enqueue(holder.queue(), "b")
-    async with running(holder, to("", max_concurrency=1), sender=sender) as dispatcher:
+    async with running(holder, to(NOWHERE), sender=sender, timing=ONE_AT_A_TIME) as dispatcher:
         await until(lambda: len(sender.asked) == 1)
         stopping = asyncio.create_task(dispatcher.stop(PATIENCE_S))
         await asyncio.sleep(0.01)
@@ -581,7 +572,7 @@ async def test_stop_waits_for_attempts_under_way() -> None:
 async def test_stop_breaks_off_what_takes_too_long() -> None:
     holder, sender = FakeHolder(), HeldBack()
     delivery = enqueue(holder.queue(), "a")
-    async with running(holder, to(""), sender=sender) as dispatcher:
+    async with running(holder, to(NOWHERE), sender=sender) as dispatcher:
         await until(lambda: len(sender.asked) == 1)
         await dispatcher.stop(0.01)
 
@@ -591,12 +582,12 @@ async def test_stop_breaks_off_what_takes_too_long() -> None:
 
 async def test_a_defect_of_the_sender_is_a_failed_attempt() -> None:
     class Broken:
-        async def send(self, receiver: Receiver, webhook_id: str, body: str, now: float) -> Outcome:
-            raise LookupError(f"oh {receiver} {webhook_id} {body} {now}")
+        async def send(self, receiver: Receiver, delivery: Delivery, now: float) -> Outcome:
+            raise LookupError(f"oh {receiver} {delivery} {now}")
 
     holder = FakeHolder()
     delivery = enqueue(holder.queue(), "a")
-    async with running(holder, to(""), sender=Broken(), timing=RARELY):
+    async with running(holder, to(NOWHERE), sender=Broken(), timing=RARELY):
         await until(lambda: delivery.attempts == 1)
 
     assert delivery.last_error == "unexpected LookupError"
@@ -614,7 +605,7 @@ async def test_a_defect_of_the_holder_does_not_end_deliveries() -> None:
 
     holder, sender = Faulty(), HeldBack()
     enqueue(holder.queue(), "a")
-    async with running(holder, to(""), sender=sender):
+    async with running(holder, to(NOWHERE), sender=sender):
         await asyncio.sleep(0.01)
         holder.broken = False
         await until(lambda: len(sender.asked) == 1)
@@ -646,7 +637,7 @@ async def test_a_wait_is_kept(retry_after: float | None) -> None:
     delivery = enqueue(holder.queue(), "a")
     now = 1000.0
     timing = Timing((60.0,), poll_interval=0.005, clock=lambda: now)
-    async with running(holder, to(""), sender=sender, timing=timing):
+    async with running(holder, to(NOWHERE), sender=sender, timing=timing):
         await until(lambda: len(sender.asked) == 1)
         sender.answer(Retry("status", "no", retry_after))
         await until(lambda: delivery.attempts == 1)

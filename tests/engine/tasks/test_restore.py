@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import UUID
 
+import msgspec
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -56,7 +57,7 @@ def delivery(delivery_id: str = "d", **change: Any) -> bytes:
         "campaign_id": "c",
         "alert_id": "a",
         "sequence": 1,
-        "body": "{}",
+        "transition": {},
         "created_at": 0.0,
         "next_attempt_at": 0.0,
     }
@@ -175,7 +176,7 @@ async def test_a_record_that_was_replaced_may_be_broken(state: State) -> None:
     task = await state.open()
 
     (kept,) = task.partition.deliveries.deliveries()
-    assert kept == Delivery("d", "a.1", "ops", "c", "a", 1, "{}", 0.0, 0.0)
+    assert kept == Delivery("d", "a.1", "ops", "c", "a", 1, msgspec.Raw(b"{}"), 0.0, 0.0)
     assert len(task.partition.table) == 1
     await task.close()
 

@@ -1,4 +1,8 @@
-"""The kinds of value that configuration keys have: each says what it expects when it refuses."""
+"""What settings are made of: sections, and the kinds of value that keys have.
+
+Each kind says what it expects when it refuses a value. A part that has settings of its own, such as
+a kind of receiver, declares them beside its logic, and the configuration gathers them.
+"""
 
 import math
 import re
@@ -105,6 +109,11 @@ def check_url(url: str) -> None:
         raise ValueError("expected a URL without user and password")
 
 
+def _parse_url(url: str) -> str:
+    check_url(url)
+    return url
+
+
 def same_names(names: Iterable[str]) -> list[Problem]:
     """Problems with names that are there more than once."""
     return [
@@ -173,6 +182,7 @@ Count = Annotated[StrictInt, Field(ge=1, le=2**31 - 1)]
 Port = Annotated[StrictInt, Field(ge=0, le=_HIGHEST_PORT)]
 Share = Annotated[StrictFloat, Field(gt=0, lt=1)]
 Text = Annotated[str, StringConstraints(min_length=1)]
+Url = Annotated[Text, AfterValidator(_parse_url)]
 Server = Annotated[str, AfterValidator(_parse_server)]
 TopicName = Annotated[str, AfterValidator(_parse_topic)]
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_parse_network)]

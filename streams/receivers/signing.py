@@ -1,11 +1,13 @@
 """Signatures of the Standard Webhooks specification, 1.0.0 (https://www.standardwebhooks.com)."""
 
 import base64
+import binascii
 import hashlib
 import hmac
 from collections.abc import Iterable
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what every secret begins with
+_KEY_BYTES = range(24, 65)
 
 
 def signed_headers(
@@ -30,6 +32,22 @@ def signed_headers(
         "webhook-timestamp": str(timestamp),
         "webhook-signature": " ".join(_signature(signed, _key(secret)) for secret in secrets),
     }
+
+
+def check_secret(secret: str) -> None:
+    """Refuse what is not `whsec_` and the base64 of 24 to 64 bytes.
+
+    Raises:
+        ValueError: says what is expected, without the secret.
+    """
+    if not secret.startswith(SECRET_PREFIX):
+        raise ValueError(f"expected {SECRET_PREFIX} followed by base64")
+    try:
+        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except binascii.Error:
+        raise ValueError(f"expected valid base64 after {SECRET_PREFIX}") from None
+    if len(key) not in _KEY_BYTES:
+        raise ValueError(f"expected a key of 24 to 64 bytes, this one has {len(key)}")
 
 
 def _signature(signed: bytes, key: bytes) -> str:

@@ -5,7 +5,7 @@ import time
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from streams.webhooks.signing import signed_headers
+from streams.receivers.signing import signed_headers
 
 OLD = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NEW = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.configuration.values import format_duration, parse_duration
+from streams.settings import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,11 @@
-"""What came of an attempt, as a value, and how answers and errors become one."""
+"""What came of an attempt, as a value, and how an answer becomes one."""
 
 import re
-import socket
-import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Literal, TypeAlias
-
-import h11
-
-from streams.webhooks.exchange import Answer, BrokenError
-from streams.webhooks.wire import TooMuchError
 
 MAX_RETRY_AFTER_S = 86_400.0
 """What a receiver may ask for: a wrong header must not silence it for good."""
@@ -34,6 +28,21 @@ Failure: TypeAlias = Literal[
     "status", "timeout", "dns", "connection", "tls", "forbidden", "protocol", "unexpected"
 ]
 """Kinds of failures, few enough for a metric."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a receiver answered.
+
+    Args:
+        status: of HTTP; never an interim one.
+        headers: by name in lower case; of several with the same name, the first.
+        excerpt: the beginning of the body; empty for a success, which needs no reason.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    excerpt: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +102,11 @@ def _excerpt(answer: Answer) -> str:
     """Return the beginning of an answer's body, for the one who looks for the reason."""
     if answer.headers.get("content-encoding", "identity").lower() != "identity":
         return ""
-    text = _shown(answer.excerpt.decode(errors="replace"))
+    text = shown(answer.excerpt.decode(errors="replace"))
     return f": {text}" if text else ""
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """Return the beginning of what a receiver sent, on one line and harmless to a terminal."""
     text = " ".join(text.split())
     text = "".join(character for character in text if character.isprintable())
@@ -142,35 +151,3 @@ def _http_date(value: str, now: float) -> float | None:
     except ValueError:
         return None
     return (date - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
-
-
-EXPECTED = (OSError, BrokenError, TooMuchError, h11.ProtocolError)
-"""Errors of a connection."""
-
-
-def not_connected(error: OSError, host: str) -> Retry:
-    """Say why there is no connection to a host."""
-    match error:
-        case socket.gaierror():
-            return Retry("dns", f"the name {host} cannot be resolved")
-        case PermissionError():
-            return Retry("forbidden", _os_reason(error))
-        case _:
-            return Retry("connection", f"cannot connect: {_os_reason(error)}")
-
-
-def of_error(error: Exception) -> Outcome:
-    """Say what one of the `EXPECTED` errors means."""
-    if isinstance(error, h11.LocalProtocolError):
-        return GiveUp("protocol", "the URL of the receiver cannot be used")
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return Retry("tls", f"the certificate is not valid: {error.verify_message}")
-    if isinstance(error, ssl.SSLError):
-        return Retry("tls", f"TLS failed: {error.reason or _os_reason(error)}")
-    if isinstance(error, OSError | BrokenError):
-        return Retry("connection", "the connection broke before there was an answer")
-    return Retry("protocol", f"not an HTTP answer: {_shown(str(error))}")
-
-
-def _os_reason(error: OSError) -> str:
-    return error.strerror or str(error)

@@ -1,0 +1,13 @@
+"""Kinds of receivers: the settings of each, the request that tells it of a transition, its answers.
+
+A kind is one file with one class, and one line in `registry`. The configuration takes its keys from
+there (with their hints, environment variables and `…_file`), `streams.webhooks` sends what it
+renders.
+
+- `receiver`: what all kinds have in common.
+- `outcomes`: what an answer means, unless a kind knows better.
+- `signing`: signatures of Standard Webhooks.
+- `registry`: the kinds there are.
+- `webhook`: Standard Webhooks, the transition as it is.
+- `cloudevents`: CloudEvents over HTTP.
+"""

@@ -1,0 +1,68 @@
+"""A receiver of any kind: its settings, the requests it gets, what its answers mean."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import Field
+
+from streams.domain.deliveries import Delivery
+from streams.receivers.outcomes import Answer, Outcome, of_answer
+from streams.settings import Name, PositiveDuration, Settings, Url
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request.
+
+    Args:
+        method: of HTTP.
+        url: absolute.
+        headers: by name, without those of the connection: Host, Content-Length, User-Agent.
+        body: what is sent, to the byte.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Receiver(Settings, ABC):
+    """Somebody who is told of alerts. Neither its URL nor its secrets show when it is printed.
+
+    A kind declares `kind` as a `Literal` with a default, and the keys that it has beside these.
+
+    Attributes:
+        name: unique among the receivers.
+        kind: which class this is; metrics are split by it.
+        url: where requests go to; http only if `delivery.allow_http` says so.
+        timeout: for one attempt; s.
+    """
+
+    example: ClassVar[str]
+    """The keys of such a receiver for the commented example file, as an item of a YAML list."""
+
+    name: Name
+    kind: str
+    url: Url = Field(repr=False)
+    timeout: PositiveDuration = 10.0
+
+    @abstractmethod
+    def render(self, delivery: Delivery, now: float) -> Request:
+        """Return the request for an attempt at `now` (s, UTC).
+
+        Ids and body follow from the delivery and the settings alone, so they are the same in each
+        attempt, byte for byte; only a timestamp of the attempt and what signs it may differ.
+        """
+
+    def outcome_of(self, answer: Answer, now: float) -> Outcome:
+        """Say what an answer at `now` (s, UTC) means."""
+        return of_answer(answer, now)
+
+    @property
+    def target(self) -> str:
+        """A digest of the URL: tells whether it is still the same, and not what it is."""
+        return hashlib.sha256(self.url.encode()).hexdigest()[:16]

@@ -1,0 +1,10 @@
+"""The kinds of receivers there are: one line each."""
+
+from streams.receivers.cloudevents import CloudEventsReceiver
+from streams.receivers.receiver import Receiver
+from streams.receivers.webhook import WebhookReceiver
+
+KINDS: tuple[type[Receiver], ...] = (
+    WebhookReceiver,  # meant where a receiver of the configuration does not say its kind
+    CloudEventsReceiver,
+)

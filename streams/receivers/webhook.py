@@ -1,0 +1,44 @@
+"""`webhook`: a POST with the transition as JSON, signed after Standard Webhooks 1.0.0."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, SecretStr
+
+from streams.domain.deliveries import Delivery
+from streams.receivers.receiver import Receiver, Request
+from streams.receivers.signing import check_secret, signed_headers
+from streams.settings import Secret
+
+
+def _checked(secret: SecretStr) -> SecretStr:
+    check_secret(secret.get_secret_value())
+    return secret
+
+
+class WebhookReceiver(Receiver):
+    """Gets transitions as they are on the alerts topic.
+
+    Attributes:
+        secrets: `whsec_…`; several while one is rotated, and one signature for each.
+    """
+
+    example: ClassVar[str] = """\
+- name: ops
+  kind: webhook                        # signed after the Standard Webhooks specification
+  url: https://alerts.example.com/campaigns
+  secrets_file: /run/secrets/ops       # or secrets: [whsec_…]; one a line, several while one is rotated
+  timeout: 10s
+"""  # noqa: E501 - lines of the example file
+
+    kind: Literal["webhook"] = "webhook"
+    secrets: tuple[Annotated[Secret, AfterValidator(_checked)], ...] = Field(min_length=1)
+
+    def render(self, delivery: Delivery, now: float) -> Request:
+        """Return a POST of the transition."""
+        body = bytes(delivery.transition)
+        secrets = [secret.get_secret_value() for secret in self.secrets]
+        headers = {
+            "Content-Type": "application/json",
+            **signed_headers(delivery.webhook_id, int(now), body, secrets),
+        }
+        return Request("POST", self.url, headers, body)
