@@ -49,6 +49,12 @@ test-kafka: $(INSTALLED) ## the tests on a real Apache Kafka (needs Java 17 and 
 test-all: $(INSTALLED) ## every test, also those that take minutes on a real Apache Kafka
 	REQUIRE_KAFKA=1 $(PYTEST) $(ARGS)
 
+test-versions: $(INSTALLED) ## the tests of the domain on every Python from 3.11 to 3.14 that is here
+	$(BIN)/python -m tests.versions $(ARGS)
+
+wheel-test: $(INSTALLED) ## builds the wheel, installs it into a clean environment, runs it there
+	$(BIN)/python -m tests.wheel
+
 bench: $(INSTALLED) ## what an event costs, side by side with its peers (needs Java 17 and Maven)
 	$(BIN)/python -m benchmarks $(ARGS)
 
@@ -122,7 +128,7 @@ lock: $(INSTALLED) ## resolve the dependencies anew; UPGRADE=--upgrade for newer
 	printf 'hatchling\n' | $(LOCK) -c requirements-dev.lock - -o requirements-build.lock >/dev/null
 
 clean: ## remove what was built and installed
-	rm -rf $(VENV) $(SCHEMATHESIS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(SCHEMATHESIS) $(VENV)-3.* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements-dev.lock pyproject.toml
