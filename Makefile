@@ -49,7 +49,7 @@ test-kafka: $(INSTALLED) ## the tests on a real Apache Kafka (needs Java 17 and 
 test-all: $(INSTALLED) ## every test, also those that take minutes on a real Apache Kafka
 	REQUIRE_KAFKA=1 $(PYTEST) $(ARGS)
 
-test-versions: $(INSTALLED) ## the tests of the domain on every Python from 3.11 to 3.14 that is here
+test-versions: $(INSTALLED) ## the domain's tests on the other Pythons, 3.11 to 3.14, that are here
 	$(BIN)/python -m tests.versions $(ARGS)
 
 wheel-test: $(INSTALLED) ## builds the wheel, installs it into a clean environment, runs it there
