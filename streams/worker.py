@@ -5,6 +5,7 @@ import contextlib
 import importlib.metadata
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -27,6 +28,7 @@ from streams.engine.produce.broker_clock import BrokerClock
 from streams.engine.produce.writer import NonTransactionalWriter, TransactionalWriter, Writer
 from streams.engine.tasks.assignor import TaskAssignor
 from streams.engine.tasks.context import TaskContext, Topics
+from streams.engine.tasks.events import TaskEvents
 from streams.engine.tasks.logs import LogFinder
 from streams.engine.tasks.manager import TaskManager
 from streams.engine.tasks.restore import TaskRestorer
@@ -73,6 +75,7 @@ class Worker:
         self._version = importlib.metadata.version("campaign-streams")
         self.metrics = Metrics(self._version)
         self.watch = partition_settings_of(configuration, listener.url)
+        self._events = TaskEvents()
         self._writers_turn = asyncio.Lock()
         self._ends: dict[int, HangingTransactions] = {}
         self._clock = clock or BrokerClock(time.time, self.metrics.clock_offset)
@@ -92,6 +95,9 @@ class Worker:
         self.api = self._new_api()
         self._client = self._new_client()
         self._dispatcher = self._new_dispatcher()
+        self._events.on_commit(partial(self.metrics.committed, groups=self.watch.groups))
+        self._events.on_commit(self._dispatcher.on_commit)
+        self._events.on_change(self._dispatcher.wake)
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lag: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -114,6 +120,7 @@ class Worker:
             now=self._clock.now,
             clock=self._clock,
             instruments=self.metrics,
+            events=self._events,
             campaigns=Campaigns(tasks if repartitions else 1),
             limits=limits,
         )
@@ -134,7 +141,7 @@ class Worker:
             opening,
             self.configuration.flush.interval,
             suspend_timeout=kafka.session_timeout / 2,
-            flushed=self._flushed,
+            events=self._events,
             rebalanced=self.metrics.rebalanced,
             crashed=self._crashed,
             lost=self.metrics.task_lost,
@@ -195,9 +202,6 @@ class Worker:
     def _recovered(self, task: int, reached: int, end: int) -> None:
         self.tasks.moved(task)
         self.metrics.recovered(task, reached, end)
-
-    def _flushed(self) -> None:
-        self._dispatcher.wake()
 
     def _crashed(self, error: BaseException) -> None:
         if not self._crash.done():

@@ -106,6 +106,14 @@ class Outbox:
                 due.append(delivery)
         return due
 
+    @property
+    def next_due_at(self) -> float | None:
+        """When (s) `due` may hand out something more, or forget something; null for never.
+
+        What is not committed yet, or waits for another delivery, is not among that.
+        """
+        return self._calendar[0][0] if self._calendar else None
+
     def delivered(self, delivery: Delivery) -> None:
         """Take note of a success."""
         if self._take_back(delivery):
@@ -207,6 +215,11 @@ class Outbox:
 
     def _mark(self, delivery: Delivery) -> None:
         self._changed[delivery.delivery_id] = delivery.campaign_id
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether the next `take_changes` has any."""
+        return bool(self._changed)
 
     def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
         """Hand out what changed since the last call, as keys and values for the changelog topic."""

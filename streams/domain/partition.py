@@ -158,6 +158,11 @@ class CampaignPartition:
         return len(self._suspects) + len(self._growing)
 
     @property
+    def has_changed_deliveries(self) -> bool:
+        """Whether the next `take_changes` has any of deliveries or of receivers."""
+        return self.deliveries.has_changes or self.receivers.has_changes
+
+    @property
     def is_evaluated(self) -> bool:
         """Whether the rules were evaluated on all counts and on the windows that are open now."""
         windows = self.table.generation, self._newest_window()

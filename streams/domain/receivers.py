@@ -77,6 +77,11 @@ class ReceiverBook:
             self._records[name] = record
             self._changed.add(name)
 
+    @property
+    def has_changes(self) -> bool:
+        """Whether the next `take_changes` has any."""
+        return bool(self._changed)
+
     def take_changes(self) -> Iterator[tuple[bytes, bytes]]:
         """Hand out what changed since the last call, as keys and values for the changelog topic."""
         changed, self._changed = self._changed, set()

@@ -9,12 +9,10 @@ from aiokafka.structs import TopicPartition
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from streams.domain.alert_records import Alert
+from streams.domain.commits import Commit
 from streams.domain.counts import LONGEST_STATUS, StatusGroups
-from streams.domain.events import Rejected
 from streams.domain.partition import CampaignPartition, EvaluationFailure
-from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.receivers import standing
-from streams.domain.transitions import Transition
 from streams.observability.exposition import negotiate
 
 _log = structlog.get_logger(__name__)
@@ -111,16 +109,28 @@ class Metrics:
 
     # Told by the tasks
 
-    def counted(self, pre_aggregator: PreAggregator) -> None:
-        """Events were counted and skipped."""
-        engagement = pre_aggregator.engagement
-        self._events.labels("send", "counted").inc(pre_aggregator.counted - engagement)
-        self._events.labels("engagement", "counted").inc(engagement)
-        for kind, count in pre_aggregator.skipped.items():
+    def committed(self, commit: Commit, groups: StatusGroups) -> None:
+        """A task's transaction was committed; `groups` are those of the send statuses."""
+        self._flush.observe(commit.seconds)
+        self._events.labels("send", "counted").inc(commit.counted - commit.engagement)
+        self._events.labels("engagement", "counted").inc(commit.engagement)
+        for kind, count in commit.skipped.items():
             self._events.labels(kind, "skipped").inc(count)
-        if pre_aggregator.unknown_versions:
-            self._versions.inc(pre_aggregator.unknown_versions.total())
-            self._tell_versions(pre_aggregator.unknown_versions)
+        if commit.unknown_versions:
+            self._versions.inc(commit.unknown_versions.total())
+            self._tell_versions(commit.unknown_versions)
+        if commit.unrecognised:
+            self.unrecognised(commit.unrecognised, groups)
+        for reason, count in Tallied(each.reason for each in commit.rejected).items():
+            self._dead.labels(reason).inc(count)
+            self._events.labels("any", "dead_letter").inc(count)
+        self._late.inc(commit.late)
+        if any(commit.folded):
+            self._other.labels("names").inc(commit.folded.names)
+            self._other.labels("campaigns").inc(commit.folded.campaigns)
+        for transition, event_age in commit.decisions:
+            self._transitions.labels(transition.data.rule, transition.type).inc()
+            self._decide.observe(event_age)
 
     def _tell_versions(self, versions: Iterable[str]) -> None:
         """Say once of each version that somebody should look at the change."""
@@ -142,27 +152,6 @@ class Metrics:
                     did_you_mean=groups.nearest(status),
                 )
 
-    def rejected(self, rejected: Iterable[Rejected]) -> None:
-        """Records were put aside."""
-        for reason, count in Tallied(each.reason for each in rejected).items():
-            self._dead.labels(reason).inc(count)
-            self._events.labels("any", "dead_letter").inc(count)
-
-    def late(self, events: int) -> None:
-        """Events corrected closed windows."""
-        self._late.inc(events)
-
-    def folded(self, names: int, campaigns: int) -> None:
-        """So many events were counted under `__other__`, for their names or their campaigns."""
-        self._other.labels("names").inc(names)
-        self._other.labels("campaigns").inc(campaigns)
-
-    def decided(self, decided: Iterable[Transition], event_age: float) -> None:
-        """Transitions were decided, `event_age` seconds after the events came in."""
-        for transition in decided:
-            self._transitions.labels(transition.data.rule, transition.type).inc()
-            self._decide.observe(event_age)
-
     def evaluation_failed(self, failures: Iterable[EvaluationFailure]) -> None:
         """Rules could not be evaluated for campaigns; log each campaign once."""
         for campaign_id, error in failures:
@@ -179,10 +168,6 @@ class Metrics:
     def lost(self, partition: TopicPartition, cause: str, records: int) -> None:
         """Records, as far as is known, cannot be read any more, and were not."""
         self._lost.labels(partition.topic, str(partition.partition), cause).inc(records)
-
-    def flushed(self, seconds: float) -> None:
-        """A flush was committed."""
-        self._flush.observe(seconds)
 
     def recovered(self, partition: int, reached: int, end: int) -> None:
         """A partition's state was read back, up to an offset."""

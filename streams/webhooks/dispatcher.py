@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import structlog
 
+from streams.domain.commits import Commit
 from streams.domain.deliveries import Delivery, Outbox
 from streams.domain.partition_host import PartitionHost
 from streams.domain.receivers import ReceiverBook, ReceiverRecord, answered, lifted, standing
@@ -56,7 +57,8 @@ class Timing:
 
     Args:
         retry_schedule: the waits after each failed attempt, in seconds.
-        poll_interval: how often to look without being woken, in seconds.
+        poll_interval: the longest time between two looks, in seconds, in case the wall clock is
+            set: commits and timers wake before that.
         concurrency: how many attempts for one receiver are under way at once, when all is well.
         clock: wall-clock time, seconds since the epoch.
         random: where the jitter of waits comes from.
@@ -120,8 +122,13 @@ class Dispatcher:
         )
 
     def wake(self) -> None:
-        """Look at once: something was committed or replayed."""
+        """Look at once."""
         self._woken.set()
+
+    def on_commit(self, commit: Commit) -> None:
+        """Look at once if deliveries, or what is known of receivers, were committed."""
+        if commit.has_deliveries:
+            self.wake()
 
     async def _run(self) -> None:
         while True:
@@ -137,9 +144,11 @@ class Dispatcher:
     def _rest(self) -> float:
         """Return how long (s) to wait for being woken."""
         now, longest = self._timing.clock(), self._timing.poll_interval
-        times = [o.resumes_at for o in self._receiver_queues.values() if o.resumes_at is not None]
-        # Those that could go on and do not wait for the end of an attempt, which wakes.
-        return min([longest, *(max(at - now, SHORTEST_REST_S) for at in times if at > now)])
+        times = [queue.resumes_at for queue in self._receiver_queues.values()]
+        # A receiver that could go on now waits for the end of an attempt, which wakes.
+        timers = [at for at in times if at is not None and at > now]
+        timers += [at for outbox in self._queues if (at := outbox.next_due_at) is not None]
+        return min([longest, *(max(at - now, SHORTEST_REST_S) for at in timers)])
 
     def _look(self) -> None:
         partitions = list(self._holder.ready().values())

@@ -6,6 +6,8 @@ import subprocess
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from streams.domain.commits import Commit
+from streams.domain.counts import StatusGroups
 from streams.observability.metrics import Metrics
 from tests.support.partitions import counts, holder
 
@@ -29,7 +31,7 @@ def page(accept: str) -> tuple[str, str]:
     held.add("c", 1_795_428_000, counts({"SUCCESS": 1}))
     metrics = Metrics("1")
     metrics.rebalanced()
-    metrics.flushed(0.2)
+    metrics.committed(Commit(0, seconds=0.2), StatusGroups.of())
     metrics.attempted("webhook", 'with "quotes"\n')
     body, content_type = metrics.page(held.here, accept)
     return body.decode(), content_type

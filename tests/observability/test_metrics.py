@@ -1,13 +1,17 @@
 """What the metrics say of receivers that get nothing, and of statuses that nobody knows."""
 
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from streams.domain.commits import Commit
 from streams.domain.counts import StatusGroups
+from streams.domain.events import Reason, Rejected
 from streams.domain.receivers import ReceiverRecord
+from streams.domain.table import Folded
 from streams.observability.metrics import Metrics
 from tests.support.partitions import holder
 
@@ -28,6 +32,35 @@ def test_receivers_that_get_nothing_are_counted_once_each() -> None:
         partition.receivers.note("was busy", ReceiverRecord("paused", "t", now - 60, now - 30))
         partition.receivers.note("back", ReceiverRecord("enabled", "t", now))
     assert restricted(metrics.page(held.here)[0]) == {"paused": 1.0, "disabled": 1.0}
+
+
+def test_what_a_commit_held_is_counted() -> None:
+    metrics = Metrics("1.0")
+    commit = Commit(
+        1,
+        seconds=0.2,
+        counted=7,
+        engagement=2,
+        skipped=Counter({"other": 3}),
+        rejected=[Rejected(0, Reason.NOT_JSON, "")] * 4,
+        late=5,
+        folded=Folded(6, 8),
+    )
+    for _ in range(2):
+        metrics.committed(commit, StatusGroups.of())
+    page = metrics.page({})[0].decode()
+    for sample in (
+        'events_total{kind="send",outcome="counted"} 10.0',
+        'events_total{kind="engagement",outcome="counted"} 4.0',
+        'events_total{kind="other",outcome="skipped"} 6.0',
+        'events_total{kind="any",outcome="dead_letter"} 8.0',
+        'dead_letters_total{reason="not-json"} 8.0',
+        "late_events_total 10.0",
+        'other_events_total{kind="names"} 12.0',
+        'other_events_total{kind="campaigns"} 16.0',
+        "flush_seconds_count 2.0",
+    ):
+        assert sample in page
 
 
 def test_a_status_in_no_group_is_counted_and_named_once() -> None:

@@ -2,18 +2,17 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import orjson
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from streams.domain.campaigns import Campaigns
-from streams.domain.counts import StatusGroups
+from streams.domain.commits import Commit
 from streams.domain.events import Rejected
 from streams.domain.partition import CampaignPartition, EvaluationFailure
 from streams.domain.partition_settings import PartitionSettings
-from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.sources import IngestLimits, SourcePartition
 from streams.domain.transitions import Transition
 from streams.engine.cluster.message_limits import MessageLimits
@@ -21,6 +20,7 @@ from streams.engine.consume.positions import POSITIONS_KEY, Position, from_commi
 from streams.engine.consume.transport import Batch, SeekPosition
 from streams.engine.produce.writer import Record, TransactionBatch, WriteError
 from streams.engine.tasks.context import Output, TaskContext, Topics
+from streams.engine.tasks.events import TaskEvents
 from streams.engine.tasks.isolation import Isolation
 from streams.engine.tasks.offsets import TaskOffsets
 from streams.engine.tasks.task import StreamTask
@@ -111,38 +111,25 @@ class FakeMetrics:
     other_events: int = 0
     transitions: list[Transition] = field(default_factory=list)
     failures: list[EvaluationFailure] = field(default_factory=list)
-    flushes: int = 0
+    commits: list[Commit] = field(default_factory=list)
     losses: list[tuple[TopicPartition, str, int]] = field(default_factory=list)
 
-    def counted(self, pre_aggregator: PreAggregator) -> None:
-        self.events += pre_aggregator.counted
-
-    def unrecognised(self, events: Mapping[str, int], groups: StatusGroups) -> None:
-        assert not events.keys() & groups.group_of.keys()
-        self.unrecognised_events.update(events)
-
-    def rejected(self, rejected: Iterable[Rejected]) -> None:
-        self.rejections += rejected
-
-    def late(self, events: int) -> None:
-        self.late_events += events
-
-    def folded(self, names: int, campaigns: int) -> None:
-        self.other_events += names + campaigns
-
-    def decided(self, decided: Iterable[Transition], event_age: float) -> None:
-        assert event_age >= 0
-        self.transitions += decided
+    def committed(self, commit: Commit) -> None:
+        assert commit.seconds >= 0
+        self.commits.append(commit)
+        self.events += commit.counted
+        self.rejections += commit.rejected
+        self.late_events += commit.late
+        self.unrecognised_events.update(commit.unrecognised)
+        self.other_events += sum(commit.folded)
+        assert all(each.event_age >= 0 for each in commit.decisions)
+        self.transitions += commit.transitions
 
     def evaluation_failed(self, failures: Iterable[EvaluationFailure]) -> None:
         self.failures += failures
 
     def lost(self, partition: TopicPartition, cause: str, records: int) -> None:
         self.losses.append((partition, cause, records))
-
-    def flushed(self, seconds: float) -> None:
-        assert seconds >= 0
-        self.flushes += 1
 
 
 class TaskHarness:
@@ -162,6 +149,8 @@ class TaskHarness:
         self.gauges = FakeMetrics()
         self.limits = MessageLimits({}, ())
         self.writer.own |= set() if repartitions else {REPARTITION}
+        events = TaskEvents()
+        events.on_commit(self.gauges.committed)
         ingest_limits = IngestLimits(watch.windows, max_record_bytes=2000)
         campaigns = Campaigns(2 if repartitions else 1)
         self.context = context = TaskContext(
@@ -171,6 +160,7 @@ class TaskHarness:
             watch,
             lambda: self.now,
             self.gauges,
+            events,
             campaigns,
             self.limits,
         )

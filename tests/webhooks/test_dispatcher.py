@@ -10,6 +10,7 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
+from streams.domain.commits import Commit
 from streams.domain.counts import StatusGroups
 from streams.domain.deliveries import Delivery, Outbox
 from streams.domain.partition import CampaignPartition
@@ -291,6 +292,28 @@ async def test_the_next_of_an_alert_does_not_wait_to_be_looked_for() -> None:
 
         await until(lambda: len(sender.asked) == 2)
         assert sender.asked[1][0] == "a.2"
+
+
+async def test_a_commit_without_deliveries_wakes_nobody() -> None:
+    holder, sender = FakeHolder(), HeldBack()
+    async with running(holder, to(NOWHERE), sender=sender, timing=RARELY) as dispatcher:
+        await asyncio.sleep(0.01)
+        enqueue(holder.queue(), "a")
+        dispatcher.on_commit(Commit(0, records=7))
+        await asyncio.sleep(0.05)
+        assert sender.asked == []
+        dispatcher.on_commit(Commit(0, has_deliveries=True))
+        await until(lambda: len(sender.asked) == 1)
+
+
+async def test_a_retry_is_made_when_it_is_due_without_being_woken() -> None:
+    holder, sender = FakeHolder(), HeldBack()
+    enqueue(holder.queue(), "a")
+    timing = Timing((0.05,), poll_interval=3600.0)
+    async with running(holder, to(NOWHERE), sender=sender, timing=timing):
+        await until(lambda: len(sender.asked) == 1)
+        sender.answer(Retry("unexpected", "not now"))
+        await until(lambda: len(sender.asked) == 2)
 
 
 async def test_without_being_woken_it_looks_now_and_then() -> None:

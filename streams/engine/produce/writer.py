@@ -65,6 +65,11 @@ class TransactionBatch:
         """Add a record."""
         self.records.setdefault(TopicPartition(topic, partition), []).append(record)
 
+    @property
+    def size(self) -> int:
+        """The number of records."""
+        return sum(map(len, self.records.values()))
+
     def __bool__(self) -> bool:
         """Tell whether there is anything to write."""
         return bool(self.records or self.offsets)

@@ -2,22 +2,18 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple, Protocol, Self
 
 from aiokafka.structs import TopicPartition
 
 from streams.configuration.kafka import TopicSettings
 from streams.domain.campaigns import Campaigns
-from streams.domain.counts import StatusGroups
-from streams.domain.events import Rejected
 from streams.domain.partition import EvaluationFailure
 from streams.domain.partition_settings import PartitionSettings
-from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.sources import IngestLimits
-from streams.domain.transitions import Transition
 from streams.engine.cluster.message_limits import MessageLimits
 from streams.engine.produce.broker_clock import BrokerClock, known_clock
+from streams.engine.tasks.events import TaskEvents
 from streams.outputs.output import OutputTopic
 from streams.outputs.registry import OUTPUTS
 from streams.outputs.topics import CHANGELOG, DEAD_LETTER, REPARTITION
@@ -73,95 +69,13 @@ class Topics:
 
 
 class Instruments(Protocol):
-    """What a task tells of its work."""
-
-    def counted(self, pre_aggregator: PreAggregator) -> None:
-        """Events were counted and skipped."""
-
-    def unrecognised(self, events: Mapping[str, int], groups: StatusGroups) -> None:
-        """Sends were counted that have a status, the key, which is in no group."""
-
-    def rejected(self, rejected: Iterable[Rejected]) -> None:
-        """Records were put aside."""
-
-    def late(self, events: int) -> None:
-        """Events corrected closed windows."""
-
-    def folded(self, names: int, campaigns: int) -> None:
-        """So many events were counted under `__other__`, for their names or their campaigns."""
-
-    def decided(self, decided: Iterable[Transition], event_age: float) -> None:
-        """Transitions were decided, `event_age` seconds after the events came in."""
+    """What is told of a task's work beside its commits."""
 
     def evaluation_failed(self, failures: Iterable[EvaluationFailure]) -> None:
-        """Rules could not be evaluated for campaigns."""
+        """Rules could not be evaluated for campaigns, whether or not anything is committed."""
 
     def lost(self, partition: TopicPartition, cause: str, records: int) -> None:
         """Records, as far as is known, cannot be read any more, and were not."""
-
-    def flushed(self, seconds: float) -> None:
-        """A flush was committed."""
-
-
-class AfterCommit:
-    """Passes on what a task tells of its work once that is committed, and never otherwise.
-
-    What a task that was lost had not committed is done again, and told then.
-
-    Args:
-        instruments: are told.
-    """
-
-    def __init__(self, instruments: Instruments) -> None:
-        self._instruments = instruments
-        self._uncommitted: list[Callable[[], None]] = []
-
-    def take(self) -> Callable[[], None]:
-        """Hand out what was told up to now, to be called when that is committed."""
-        told, self._uncommitted = self._uncommitted, []
-
-        def commit() -> None:
-            for each in told:
-                each()
-
-        return commit
-
-    def counted(self, pre_aggregator: PreAggregator) -> None:
-        """Events were counted and skipped."""
-        self._uncommitted.append(partial(self._instruments.counted, pre_aggregator))
-
-    def unrecognised(self, events: Mapping[str, int], groups: StatusGroups) -> None:
-        """Sends were counted that have a status, the key, which is in no group."""
-        self._uncommitted.append(partial(self._instruments.unrecognised, events, groups))
-
-    def lost(self, partition: TopicPartition, cause: str, records: int) -> None:
-        """Records cannot be read any more: told by whoever has committed that already."""
-        self._instruments.lost(partition, cause, records)
-
-    def rejected(self, rejected: Iterable[Rejected]) -> None:
-        """Records were put aside."""
-        self._uncommitted.append(partial(self._instruments.rejected, rejected))
-
-    def late(self, events: int) -> None:
-        """Events corrected closed windows."""
-        if events:
-            self._uncommitted.append(partial(self._instruments.late, events))
-
-    def folded(self, names: int, campaigns: int) -> None:
-        """So many events were counted under `__other__`, for their names or their campaigns."""
-        self._uncommitted.append(partial(self._instruments.folded, names, campaigns))
-
-    def decided(self, decided: Iterable[Transition], event_age: float) -> None:
-        """Transitions were decided, `event_age` seconds after the events came in."""
-        self._uncommitted.append(partial(self._instruments.decided, decided, event_age))
-
-    def evaluation_failed(self, failures: Iterable[EvaluationFailure]) -> None:
-        """Rules could not be evaluated for campaigns; that is so whether anything is committed."""
-        self._instruments.evaluation_failed(failures)
-
-    def flushed(self, seconds: float) -> None:
-        """A flush was committed."""
-        self._instruments.flushed(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +88,8 @@ class TaskContext:
         ingest_limits: what is taken in.
         watch: what is counted and watched for.
         now: the broker's time (s, UTC), as far as it is known.
-        instruments: are told of the work.
+        instruments: are told of what happens beside commits.
+        events: is told of each commit.
         campaigns: that were seen, in any task.
         limits: how large the records may be that are written.
         clock: where `now` comes from.
@@ -186,6 +101,7 @@ class TaskContext:
     watch: PartitionSettings
     now: Callable[[], float]
     instruments: Instruments
+    events: TaskEvents
     campaigns: Campaigns
     limits: MessageLimits
     clock: BrokerClock = field(default_factory=known_clock)

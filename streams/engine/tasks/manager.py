@@ -22,6 +22,7 @@ from streams.engine.consume.positions import Positions
 from streams.engine.consume.transport import Batch, BatchConsumer, SeekPosition
 from streams.engine.produce.writer import RefusedError, TaskLostError
 from streams.engine.tasks.assignor import TaskAssignor
+from streams.engine.tasks.events import TaskEvents
 from streams.engine.tasks.isolation import Isolation, UnprocessableError, as_loss
 from streams.engine.tasks.restore import TaskRestorer
 from streams.engine.tasks.state import TaskState
@@ -62,7 +63,7 @@ class TaskManager:
         restorer: opens tasks.
         interval: seconds from the beginning of a task's commit to that of the next.
         suspend_timeout: seconds that tasks have for their commit for handover before a rebalance.
-        flushed: is called when a task may have committed something.
+        events: is told when a task has been opened or closed.
         rebalanced: is called at the beginning of a rebalance.
         crashed: is called with an error that nobody can go on with.
         lost: is called when a task is lost, with `input` if what was read is the reason, otherwise
@@ -75,7 +76,7 @@ class TaskManager:
         restorer: TaskRestorer,
         interval: float,
         suspend_timeout: float,
-        flushed: Callable[[], None],
+        events: TaskEvents,
         rebalanced: Callable[[], None],
         crashed: Callable[[BaseException], None],
         lost: Callable[[str], None],
@@ -84,7 +85,7 @@ class TaskManager:
         self._restorer = restorer
         self._interval = interval
         self._suspend_timeout = suspend_timeout
-        self._flushed = flushed
+        self._events = events
         self._rebalanced = rebalanced
         self._crashed = crashed
         self._lost = lost
@@ -321,7 +322,6 @@ class TaskManager:
             self.moved(number)
             if task.has_committed or clock() - opened_at >= REOPENED_WITHIN:
                 self._troubles.pop(number, None)
-            self._flushed()
             if task.to_position and clock() >= next_look:
                 next_look = clock() + LOOK_EVERY
                 await self._retry_positions(task)
@@ -370,6 +370,7 @@ class TaskManager:
                 self._note_failure(number, as_loss("it was opened", error), wait)
                 await asyncio.sleep(wait)
         self._tasks[number] = task
+        self._events.changed()
         if number in self._troubles and not self._troubles[number].was_open:
             del self._troubles[number]
         await self._read(task.readable)
@@ -402,6 +403,7 @@ class TaskManager:
         task = self._tasks.pop(number, None)
         self._unreadable.pop(number, None)
         if task is not None:
+            self._events.changed()
             self._committed.update(task.committed)
             await task.close()
 

@@ -1,13 +1,15 @@
-"""What a task has counted, decided and put aside since its last flush."""
+"""What a task has counted, decided and dead-lettered since its last commit."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from zlib import crc32
 
+from streams.domain.commits import ChangedCampaigns, Commit, Decision
 from streams.domain.counts import StatusGroups
 from streams.domain.events import Rejected
 from streams.domain.partial_counts import PartialCounts
 from streams.domain.pre_aggregator import PreAggregator
+from streams.domain.table import Folded
 from streams.domain.transitions import Transition, rfc3339
 from streams.engine.consume.transport import Batch
 from streams.engine.dead_letters.letter import dead_letter, size_of
@@ -17,13 +19,14 @@ from streams.engine.tasks.isolation import Isolation
 from streams.outputs.output import Changes
 
 FULL_COUNTS = 25_000
-"""With many campaigns; what a fast worker counts in a second or so, and puts into blocks within a
-few ms."""
+"""Counts. With many campaigns a fast worker makes that many in a second or so, and encodes them
+within a few ms."""
 FULL_BYTES = 16 * 1024 * 1024
+"""Bytes of dead letters."""
 
 
 class OutputBuffer:
-    """What a task owes to its topics, apart from its own state.
+    """What a task will write to its topics, apart from its own state.
 
     Args:
         task: its number.
@@ -31,27 +34,28 @@ class OutputBuffer:
         isolation: what is known of input that cannot be processed.
 
     Attributes:
-        pre_aggregator: what was counted.
+        pre_aggregator: counts the events of the source topic.
+        next_commit: what the next commit will tell.
     """
 
     def __init__(self, task: int, context: TaskContext, isolation: Isolation) -> None:
         self.pre_aggregator = PreAggregator()
+        self.next_commit = Commit(task)
         self._task = task
         self._context = context
         self._isolation = isolation
         self._dead: list[Record] = []
         self._dead_bytes = 0
-        self._decided: list[Transition] = []
         self._received_at = 0
 
     @property
     def is_full(self) -> bool:
-        """Tell whether it is time for a flush."""
+        """Tell whether there is enough to commit before its time."""
         return len(self.pre_aggregator) > FULL_COUNTS or self._dead_bytes > FULL_BYTES
 
     def dead_letter(self, batch: Batch, rejected: list[Rejected]) -> None:
-        """Owe records of a batch to the dead-letter topic."""
-        self._context.instruments.rejected(rejected)
+        """Make dead letters of records of a batch."""
+        self.next_commit.rejected += rejected
         failed_at = rfc3339(self._context.now()).encode()
         limit = self._context.limits.record_bytes(self._context.topics.dead_letter)
         if self._isolation.bare:
@@ -62,35 +66,45 @@ class OutputBuffer:
             self._dead.append(letter)
             self._dead_bytes += size_of(letter)
 
-    def applied(self, block: PartialCounts) -> None:
-        """Take note of how old the events are that the rules will be held against next."""
-        self._received_at = self._received_at or block.received_at
+    def added(self, counts: PartialCounts, late: int, folded: Folded) -> None:
+        """Take note of partial counts that were added to the windows.
+
+        `late` and `folded` are the events among them that corrected closed windows, and those that
+        were counted under `__other__`.
+        """
+        self._received_at = self._received_at or counts.received_at
+        commit, before = self.next_commit, self.next_commit.folded
+        commit.changed += [ChangedCampaigns(each.start, each.campaigns) for each in counts.windows]
+        commit.late += late
+        commit.folded = Folded(before.names + folded.names, before.campaigns + folded.campaigns)
 
     def decide(self, decided: list[Transition], now: float, *, more: bool = False) -> None:
-        """Owe what the rules made, at `now` (s), of all that was applied, or of a part of it."""
+        """Take transitions decided at `now` (s), on all counts that were added, or on a part."""
         if decided:
             age = now - self._received_at / 1000 if self._received_at else 0.0
-            self._context.instruments.decided(decided, age)
-            self._decided += decided
+            self.next_commit.decisions += [Decision(each, age) for each in decided]
         if not more:
             self._received_at = 0
 
     def take_partial_counts(self) -> Mapping[int, PartialCounts]:
-        """Hand out what was counted, for each partition of campaigns that got any."""
+        """Hand out what was counted, by the partition of the campaigns."""
         pre_aggregator, self.pre_aggregator = self.pre_aggregator, PreAggregator()
-        self._context.instruments.counted(pre_aggregator)
-        blocks = pre_aggregator.blocks()
-        groups = self._context.watch.groups
-        unrecognised = _unrecognised(blocks.values(), groups)
-        if unrecognised:
-            self._context.instruments.unrecognised(unrecognised, groups)
-        return blocks
+        self.next_commit.add_counted(pre_aggregator)
+        counts = pre_aggregator.blocks()
+        unrecognised = _unrecognised(counts.values(), self._context.watch.groups)
+        self.next_commit.unrecognised.update(unrecognised)
+        return counts
+
+    def take_commit(self, records: int, *, has_deliveries: bool) -> Commit:
+        """Hand out what the commit that was collected just now will tell."""
+        commit, self.next_commit = self.next_commit, Commit(self._task)
+        commit.records, commit.has_deliveries = records, has_deliveries
+        return commit
 
     def add_to(self, writes: TransactionBatch) -> None:
         """Hand out the records of the output topics, and dead letters."""
         topics = self._context.topics
-        decided, self._decided = self._decided, []
-        changes = Changes(self._task, decided)
+        changes = Changes(self._task, list(self.next_commit.transitions))
         for output in topics.outputs if changes else ():
             limit = self._context.limits.record_bytes(output.name)
             for key, value in output.kind.records(changes, self._context.watch, limit):
@@ -101,11 +115,11 @@ class OutputBuffer:
             writes.add(topics.dead_letter, self._task % topics.dead_letter_partitions, record)
 
 
-def _unrecognised(blocks: Iterable[PartialCounts], groups: StatusGroups) -> Counter[str]:
-    """Count the sends in blocks whose status is in no group."""
+def _unrecognised(partial: Iterable[PartialCounts], groups: StatusGroups) -> Counter[str]:
+    """Count the sends whose status is in no group, by status."""
     found: Counter[str] = Counter()
-    for block in blocks:
-        for counts in block.windows:
+    for each in partial:
+        for counts in each.windows:
             for column in counts.columns:
                 outcome = column.dimensions.outcome
                 if outcome not in groups.group_of and not column.dimensions.engagement:

@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping
 from copy import copy
-from dataclasses import replace
 
 import orjson
 import structlog
@@ -24,6 +23,7 @@ from streams.domain.events import Reason, Rejected
 from streams.domain.partition import CampaignPartition
 from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.sources import SourcePartition
+from streams.domain.table import Folded
 from streams.domain.transitions import Transition
 from streams.engine.consume.positions import Position, Positions
 from streams.engine.consume.transport import Batch, SeekPosition
@@ -36,7 +36,7 @@ from streams.engine.produce.writer import (
     WriteError,
     Writer,
 )
-from streams.engine.tasks.context import AfterCommit, TaskContext
+from streams.engine.tasks.context import TaskContext
 from streams.engine.tasks.isolation import (
     UNPROCESSABLE_KEY,
     Isolation,
@@ -90,8 +90,7 @@ class StreamTask:
         self.partition = partition
         self._state = TaskState.RESTORING
         self._loss: TaskLostError | FormatError | None = None
-        self._uncommitted = AfterCommit(context.instruments)
-        self._context = context = replace(context, instruments=self._uncommitted)
+        self._context = context
         self._writer = writer
         self._sources = sources
         self._offsets = offsets
@@ -362,15 +361,14 @@ class StreamTask:
 
     def _add(self, counts: partial_counts.PartialCounts, offset: int) -> None:
         table = self.partition.table
-        late_before, folded_before = table.late_events, table.folded
+        late, folded = table.late_events, table.folded
         self.partition.apply(counts, offset, self._context.now())
-        self._context.instruments.late(table.late_events - late_before)
-        if table.folded != folded_before:
-            self._context.instruments.folded(
-                table.folded.names - folded_before.names,
-                table.folded.campaigns - folded_before.campaigns,
-            )
-        self._output.applied(counts)
+        names, campaigns = table.folded
+        self._output.added(
+            counts,
+            table.late_events - late,
+            Folded(names - folded.names, campaigns - folded.campaigns),
+        )
 
     def skip_blocks(
         self, log: TopicPartition, found: Iterable[tuple[int, partial_counts.PartialCounts, str]]
@@ -491,12 +489,11 @@ class StreamTask:
         """Write what was counted, the results, and the positions up to which the task has read."""
         began = self._context.clock.wall()
         try:
-            writes = self._collect(for_handover=for_handover)
-            # Now, before anything is told that belongs to the next commit.
-            tell = self._uncommitted.take()
+            has_deliveries, writes = self._collect(for_handover=for_handover)
             if not writes:
-                tell()
                 return
+            # In the same step: whatever comes now belongs to the next commit.
+            commit = self._output.take_commit(writes.size, has_deliveries=has_deliveries)
             self._offsets.commit(writes, await self._writer.write(writes))
         # What was collected is gone from memory, and may be written or not.
         except (TaskLostError, FormatError) as error:
@@ -510,13 +507,17 @@ class StreamTask:
             self.lose(WriteError(f"the commit did not end: {error!r}"))
             raise
         self._commits += 1
-        tell()
         self._isolation.forget_blocks(before=self._offsets.committed_in_log)
         self.partition.deliveries.flush_committed()
-        self._context.instruments.flushed(self._context.clock.wall() - began)
+        commit.seconds = self._context.clock.wall() - began
+        self._context.events.committed(commit)
 
-    def _collect(self, *, for_handover: bool) -> TransactionBatch:
-        """Take everything out of memory that is to be written, in one step without a yield."""
+    def _collect(self, *, for_handover: bool) -> tuple[bool, TransactionBatch]:
+        """Take everything out of memory that is to be written, in one step without a yield.
+
+        Returns:
+            Whether deliveries or receivers changed, and the writes.
+        """
         writes = TransactionBatch()
         self._collect_partial_counts(writes)
         now = self._context.now()
@@ -525,6 +526,7 @@ class StreamTask:
             self._decide(self.partition.evaluate(now), now)
         if for_handover:
             self.partition.prepare_handover()
+        has_deliveries = self.partition.has_changed_deliveries
         for key, value in self.partition.take_changes(now):
             writes.add(self._context.topics.changelog, self.partition.number, Record(key, value))
         if self._has_skipped:
@@ -534,7 +536,7 @@ class StreamTask:
         self._output.add_to(writes)
         # The answer to a task's first write says what time it is.
         self._offsets.add_to(writes, always=not self._context.clock.is_known)
-        return writes
+        return has_deliveries, writes
 
     def _collect_partial_counts(self, writes: TransactionBatch) -> None:
         """Write partial counts to the tasks of their campaigns, over the repartition topic.

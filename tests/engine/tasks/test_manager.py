@@ -21,6 +21,7 @@ from streams.engine.consume.transport import Batch, BatchConsumer, SeekPosition
 from streams.engine.produce.writer import RefusedError, TaskLostError, TransactionBatch
 from streams.engine.tasks import manager as under_test
 from streams.engine.tasks.assignor import TaskAssignor
+from streams.engine.tasks.events import TaskEvents
 from streams.engine.tasks.isolation import Isolation
 from streams.engine.tasks.manager import TaskManager
 from streams.engine.tasks.restore import TaskRestorer
@@ -97,6 +98,7 @@ class ManagerHarness:
         self.assignor.sources = 2
         self.assignor.peers = {0: "http://other", 1: "http://self"}
         self.opening = HarnessRestorer()
+        self.events = TaskEvents()
         self.consumer = FakeConsumer()
         self.crashes: list[BaseException] = []
         self.rebalances = 0
@@ -106,7 +108,7 @@ class ManagerHarness:
             cast("TaskRestorer", self.opening),
             interval=0.005,
             suspend_timeout=1.0,
-            flushed=lambda: None,
+            events=self.events,
             crashed=self.crashes.append,
             rebalanced=self._rebalanced,
             lost=self.losses.append,
@@ -254,6 +256,17 @@ async def test_a_task_that_is_kept_waits_for_source_partitions_that_are_new() ->
         clock.observe(2, 4_000, now)
         assert clock.advance(now, 0)
         assert clock.event_time == 4_000
+
+
+async def test_tasks_that_come_and_go_are_told() -> None:
+    async with rig() as made:
+        told: list[list[int]] = []
+        made.events.on_change(lambda: told.append(sorted(made.tasks.ready())))
+        await made.tasks.assign(SHARE, 1)
+        await made.opened(1)
+        await made.tasks.revoked()
+        await made.tasks.assign([], 2)
+        assert told == [[1], []]
 
 
 async def test_a_task_that_others_may_have_had_is_opened_anew() -> None:

@@ -24,6 +24,7 @@ from streams.engine.cluster.message_limits import MessageLimits
 from streams.engine.consume.positions import POSITIONS_KEY, Position, as_committed
 from streams.engine.produce.writer import TaskLostError, Writer
 from streams.engine.tasks.context import Output, TaskContext, Topics
+from streams.engine.tasks.events import TaskEvents
 from streams.engine.tasks.isolation import Isolation
 from streams.engine.tasks.logs import LogFinder
 from streams.engine.tasks.restore import TaskRestorer
@@ -99,6 +100,7 @@ class State:
             WATCH,
             time.time,
             FakeMetrics(),
+            TaskEvents(),
             Campaigns(2),
             MessageLimits({}, ()),
         )

@@ -299,7 +299,7 @@ async def test_a_flush_that_fails_loses_the_task_for_good() -> None:
             await bench.task.tick()
     assert bench.writer.written == []
     assert bench.task.committed[SOURCE] == 0
-    assert bench.gauges.flushes == 0
+    assert bench.gauges.commits == []
 
 
 async def test_a_flush_that_is_broken_off_loses_the_task_too() -> None:
@@ -846,3 +846,35 @@ async def test_transitions_and_late_events_are_told_when_they_are_committed() ->
     await flush
     (transition,) = bench.gauges.transitions
     assert transition.type == "campaign.alert.firing"
+
+
+async def test_a_commit_says_what_it_held() -> None:
+    bench = TaskHarness()
+    await bench.take(SOURCE, *(send(status="FAILURE") for _ in range(60)), b"no JSON")
+    await bench.settle()
+    (counted,) = bench.gauges.commits
+    assert (counted.partition, counted.records) == (1, 3), "counts, dead letter and positions"
+    assert (counted.counted, len(counted.rejected), counted.changed) == (60, 1, [])
+    assert not counted.has_deliveries
+    await bench.task.tick()
+    decided = bench.gauges.commits[1]
+    assert [each.data.campaign_id for each in decided.transitions] == [HERE]
+    assert [list(each.campaigns) for each in decided.changed] == [[HERE]]
+    assert decided.has_deliveries
+    assert (decided.counted, decided.rejected) == (0, [])
+    (delivery,) = bench.task.partition.deliveries.due(bench.now)
+    bench.task.partition.deliveries.delivered(delivery)
+    await bench.task.tick()
+    assert [each.has_deliveries for each in bench.gauges.commits] == [False, True, True]
+    bench.now += 1
+    await bench.task.tick()
+    assert len(bench.gauges.commits) == 3, "nothing was written, nothing is told"
+
+
+async def test_what_was_skipped_alone_is_told_too() -> None:
+    bench = TaskHarness()
+    await bench.take(SOURCE, orjson.dumps({**send_event(HERE, MS, "x"), "event_type": "_other.x"}))
+    await bench.task.tick()
+    (commit,) = bench.gauges.commits
+    assert commit.counted == 0
+    assert commit.skipped.total() + len(commit.rejected) == 1

@@ -1,0 +1,84 @@
+"""What one committed transaction of a task held: the event that others hear of a task's work."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from streams.domain.events import Rejected
+from streams.domain.pre_aggregator import PreAggregator
+from streams.domain.table import Folded
+from streams.domain.transitions import Transition
+
+
+class Decision(NamedTuple):
+    """A transition of an alert.
+
+    Attributes:
+        transition: the transition.
+        event_age: seconds from the arrival of the oldest event that was evaluated; 0.0 if no event
+            led to it, but time.
+    """
+
+    transition: Transition
+    event_age: float
+
+
+class ChangedCampaigns(NamedTuple):
+    """Campaigns to whose counts something was added.
+
+    Attributes:
+        start: of the partial counts that were added (s); the window is the one that holds it.
+        campaigns: their ids.
+    """
+
+    start: int
+    campaigns: Sequence[str]
+
+
+@dataclass(slots=True)
+class Commit:
+    """What one transaction of a task held. All of it is committed, and told once.
+
+    Attributes:
+        partition: the task's number, which is that of its partition of campaigns.
+        records: the number of records that were written.
+        seconds: how long it took to collect and write them.
+        counted: events that became partial counts; `engagement` of these were engagement.
+        skipped: events of other kinds, by family.
+        unknown_versions: events that were counted, by their unknown `event_version`.
+        unrecognised: sends that were counted, by their status that is in no group.
+        rejected: records that became dead letters.
+        changed: what was added to the windows, in that order.
+        late: events that corrected closed windows.
+        folded: events that were counted under `__other__`.
+        decisions: transitions of alerts, in the order in which they were decided.
+        has_deliveries: whether deliveries were enqueued or changed, or what is known of a receiver.
+    """
+
+    partition: int
+    records: int = 0
+    seconds: float = 0.0
+    counted: int = 0
+    engagement: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    unknown_versions: Counter[str] = field(default_factory=Counter)
+    unrecognised: Counter[str] = field(default_factory=Counter)
+    rejected: list[Rejected] = field(default_factory=list)
+    changed: list[ChangedCampaigns] = field(default_factory=list)
+    late: int = 0
+    folded: Folded = field(default_factory=Folded)
+    decisions: list[Decision] = field(default_factory=list)
+    has_deliveries: bool = False
+
+    def add_counted(self, pre_aggregator: PreAggregator) -> None:
+        """Add the events of which partial counts were taken."""
+        self.counted += pre_aggregator.counted
+        self.engagement += pre_aggregator.engagement
+        self.skipped.update(pre_aggregator.skipped)
+        self.unknown_versions.update(pre_aggregator.unknown_versions)
+
+    @property
+    def transitions(self) -> Iterator[Transition]:
+        """The transitions of alerts, in the order in which they were decided."""
+        return (each.transition for each in self.decisions)

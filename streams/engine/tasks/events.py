@@ -1,0 +1,46 @@
+"""What the tasks of a worker tell others of their work."""
+
+from collections.abc import Callable
+
+import structlog
+
+from streams.domain.commits import Commit
+
+_log = structlog.get_logger(__name__)
+
+
+class TaskEvents:
+    """Passes events on to those who subscribed, at once and in that order.
+
+    The parts of a worker are put together in one direction: whoever hears of tasks is made after
+    them, and subscribes here. A subscriber that raises is logged, and neither the task nor the
+    others are affected.
+    """
+
+    def __init__(self) -> None:
+        self._on_commit: list[Callable[[Commit], None]] = []
+        self._on_change: list[Callable[[], None]] = []
+
+    def on_commit(self, subscriber: Callable[[Commit], None]) -> None:
+        """Call `subscriber` with each transaction of a task, once it is committed."""
+        self._on_commit.append(subscriber)
+
+    def on_change(self, subscriber: Callable[[], None]) -> None:
+        """Call `subscriber` whenever a task has been opened or closed."""
+        self._on_change.append(subscriber)
+
+    def committed(self, commit: Commit) -> None:
+        """Tell of a transaction that was committed."""
+        for subscriber in self._on_commit:
+            try:
+                subscriber(commit)
+            except Exception:  # noqa: BLE001 - what is committed is committed
+                _log.exception("on_commit failed", task=commit.partition)
+
+    def changed(self) -> None:
+        """Tell that a task has been opened or closed."""
+        for subscriber in self._on_change:
+            try:
+                subscriber()
+            except Exception:  # noqa: BLE001 - the tasks go on
+                _log.exception("on_change failed")
