@@ -24,27 +24,39 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.kafka
 CHANGELOG = 0
+VERIFICATION = "transaction.partition.verification.enable"
 
 
 @contextlib.asynccontextmanager
 async def trusting(address: str) -> AsyncIterator[None]:
     """Let the broker believe that a partition is in a transaction: nothing hangs otherwise."""
-
-    async def set_to(configs: dict[str, str]) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=address)
-        await admin.start()
-        try:
-            broker = ConfigResource(ConfigResourceType.BROKER, "1", configs)
-            for response in await admin.alter_configs([broker]):
-                assert all(code == 0 for code, *_ in response.resources), response
-        finally:
-            await admin.close()
-
-    await set_to({"transaction.partition.verification.enable": "false"})
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
     try:
+        await set_verification(admin, {VERIFICATION: "false"})
         yield
     finally:
-        await set_to({})
+        await set_verification(admin, {})
+        await admin.close()
+
+
+async def set_verification(admin: AIOKafkaAdminClient, configs: dict[str, str]) -> None:
+    """Change the broker's dynamic settings; return when the broker goes by them.
+
+    The answer to the change comes before that: the broker learns of it from the metadata log.
+    """
+    broker = ConfigResource(ConfigResourceType.BROKER, "1", configs)
+    for response in await admin.alter_configs([broker]):
+        assert all(code == 0 for code, *_ in response.resources), response
+    asked = ConfigResource(ConfigResourceType.BROKER, "1", {VERIFICATION: None})
+    expected = configs.get(VERIFICATION, "true")
+
+    async def is_heeded() -> bool:
+        (response,) = await admin.describe_configs([asked])
+        ((*_, entries),) = response.resources
+        return [value for _, value, *_ in entries] == [expected]
+
+    await until(is_heeded)
 
 
 class TaskHarness:
