@@ -7,6 +7,7 @@ import orjson
 
 from tests.integration.conftest import NewWorker
 from tests.support.brokers import RunningBroker
+from tests.support.cloudevents import event_of
 from tests.support.hostile import FLOODS, raw_server
 from tests.support.http import request
 from tests.support.mixture import SourceRecord, send_event
@@ -136,4 +137,51 @@ async def test_floods_keep_no_other_receiver_from_its_alerts(
         arrivals = await good.wait_for(len(campaigns))
         assert {each.value["data"]["campaign_id"] for each in arrivals} == set(campaigns)
         assert (await worker.ask("/livez")).status == 200
+        assert await asyncio.to_thread(worker.stop) == 0
+
+
+async def test_cloudevents_come_out(
+    broker: RunningBroker, unique: str, new_worker: NewWorker
+) -> None:
+    """In both modes, again with the same bytes where the first attempt failed; and as a webhook."""
+    async with (
+        Collector(status(503), check=event_of) as structured,
+        Collector(status(503), check=event_of) as binary,
+        Collector() as webhook,
+    ):
+        settings = settings_of(broker, unique, ops=webhook.url)
+        events = {"kind": "cloudevents", "source": "https://streams.example/", "token": "s3cret"}
+        settings["receivers"] += [
+            {**events, "name": "structured", "url": structured.url},
+            {**events, "name": "binary", "url": binary.url, "mode": "binary"},
+        ]
+        await create_topic(broker.address, settings["topics"]["source"], 1)
+        worker = new_worker(settings)
+        await worker.ready()
+        await fail(broker, settings, "sale/ü %")
+        (arrival,) = await webhook.wait_for(1)
+        for collector in (structured, binary):
+            first, again = await collector.wait_for(2)
+            assert (first.headers, first.body) == (again.headers, again.body)
+            assert again.headers["authorization"] == "Bearer s3cret"
+            assert event_of(again.headers, again.body) == {
+                "specversion": "1.0",
+                "id": arrival.webhook_id,
+                "source": "https://streams.example/",
+                "type": "campaign.alert.firing",
+                "time": arrival.value["timestamp"],
+                "subject": "sale%2F%C3%BC%20%25",
+                "datacontenttype": "application/json",
+                "data": arrival.value["data"],
+            }
+        assert structured.arrivals[0].headers["content-type"] == "application/cloudevents+json"
+        attempts = 'campaign_streams_webhook_attempts_total{kind="cloudevents",result="%s"}'
+
+        async def counted() -> bool:
+            metrics = await worker.metrics()
+            results = [metrics.get(attempts % result) for result in ("status", "delivered")]
+            return results == [2, 2]
+
+        await until(counted)
+        assert "s3cret" not in worker.log
         assert await asyncio.to_thread(worker.stop) == 0

@@ -18,6 +18,8 @@ PATIENCE_S = 20.0
 """How long a test waits for what has to come: generous, as machines are slow at times."""
 
 Answer: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Check: TypeAlias = Callable[[dict[str, str], bytes], object]
+"""Raises if headers (names in lower case) and body are not as they have to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +75,29 @@ def endless(code: int, chunk: bytes = b"x" * 65536, pause: float = 0.0) -> Answe
     return answer
 
 
+def is_signed(headers: dict[str, str], body: bytes) -> None:
+    """Check a signature with the independent `standardwebhooks` package."""
+    Webhook(SECRET).verify(body, headers)
+
+
 class Collector:
     """Listens on a free port of loopback inside `async with`.
 
     It takes its answers from `answers`, the first to the first request, and then accepts
-    everything; one in `always` goes before both. Each signature is checked with the independent
-    `standardwebhooks` package; one that is wrong fails `wait_for`.
+    everything; one in `always` goes before both. Each request is checked; one that is wrong fails
+    `wait_for`.
     """
 
-    def __init__(self, *answers: Answer, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, *answers: Answer, tls: ssl.SSLContext | None = None, check: Check = is_signed
+    ) -> None:
         self.answers = deque(answers)
         self.always: Answer | None = None
         self.arrivals: list[Arrival] = []
         self.under_way = 0
         self.most_under_way = 0
         self._tls = tls
+        self._check = check
         self._errors: list[Exception] = []
         self._changed = asyncio.Condition()
 
@@ -148,7 +158,7 @@ class Collector:
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
         try:
-            Webhook(SECRET).verify(body, headers)
+            self._check(headers, body)
         except Exception as error:  # noqa: BLE001 - given to the test that waits
             self._errors.append(error)
         self.under_way += 1
