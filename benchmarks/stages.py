@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from benchmarks import table
 from benchmarks.events import Traffic
 from streams.configuration.load import read
-from streams.configuration.translation import ingest_limits_of, partition_settings_of
+from streams.configuration.translation import ingest_settings_of, partition_settings_of
 from streams.domain import partial_counts
 from streams.domain.campaigns import Campaigns
 from streams.domain.partition import CampaignPartition
@@ -51,15 +51,15 @@ class Tasks:
 
     def __init__(self) -> None:
         configuration = read(None, {}, {}).configuration
-        watch, ingest_limits = (
+        watch, ingest_settings = (
             partition_settings_of(configuration, "http://localhost:8080"),
-            ingest_limits_of(configuration),
+            ingest_settings_of(configuration),
         )
         campaigns = Campaigns(LANES)
         self.now = time.time()
         self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
         self.rows = 0
-        self._sources = [SourcePartition(n, ingest_limits, campaigns) for n in range(LANES)]
+        self._sources = [SourcePartition(n, ingest_settings, campaigns) for n in range(LANES)]
         self._partitions = [
             CampaignPartition(n, watch, range(LANES), self.now) for n in range(LANES)
         ]

@@ -4,6 +4,7 @@ Each kind says what it expects when it refuses a value. A part that has settings
 a kind of receiver, declares them beside its logic, and the configuration gathers them.
 """
 
+import difflib
 import math
 import re
 from collections import Counter
@@ -112,6 +113,19 @@ def check_url(url: str) -> None:
 def _parse_url(url: str) -> str:
     check_url(url)
     return url
+
+
+def check_known(name: str, known: Iterable[str]) -> None:
+    """Refuse a name that is not among the known ones.
+
+    Raises:
+        ValueError: says which are known, and the nearest one.
+    """
+    names = sorted(known)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f", did you mean {near[0]}?" if near else ""
+        raise ValueError(f"expected {' or '.join(names)}{hint}")
 
 
 def same_names(names: Iterable[str]) -> list[Problem]:

@@ -15,7 +15,7 @@ from streams.api.listening import Listener, listen
 from streams.api.server import ApiServer
 from streams.cancelling import cancel
 from streams.configuration.models import Configuration
-from streams.configuration.translation import ingest_limits_of, partition_settings_of
+from streams.configuration.translation import ingest_settings_of, partition_settings_of
 from streams.domain.campaigns import Campaigns
 from streams.engine.app import build_app
 from streams.engine.cluster.client import check_broker, connection
@@ -115,7 +115,7 @@ class Worker:
         return TaskContext(
             topics=Topics.of(topics, counts),
             repartitions=repartitions,
-            ingest_limits=ingest_limits_of(self.configuration),
+            ingest_settings=ingest_settings_of(self.configuration),
             watch=self.watch,
             now=self._clock.now,
             clock=self._clock,

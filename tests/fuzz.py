@@ -16,7 +16,7 @@ from collections import Counter
 from itertools import islice
 
 from streams.configuration.load import read
-from streams.configuration.translation import ingest_limits_of, partition_settings_of
+from streams.configuration.translation import ingest_settings_of, partition_settings_of
 from streams.domain import partial_counts
 from streams.domain.campaigns import Campaigns
 from streams.domain.partition import CampaignPartition
@@ -36,12 +36,12 @@ class Pipeline:
 
     def __init__(self) -> None:
         configuration = read(None, {}, {}).configuration
-        ingest_limits, campaigns = ingest_limits_of(configuration), Campaigns(LANES)
+        ingest_settings, campaigns = ingest_settings_of(configuration), Campaigns(LANES)
         watch = partition_settings_of(configuration, None)
         self.rejected: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.counted = self.transitions = self._offset = 0
-        self._sources = [SourcePartition(n, ingest_limits, campaigns) for n in range(LANES)]
+        self._sources = [SourcePartition(n, ingest_settings, campaigns) for n in range(LANES)]
         now = UNTIL / 1000
         self.partitions = [CampaignPartition(n, watch, range(LANES), now) for n in range(LANES)]
         self._tally = PreAggregator()

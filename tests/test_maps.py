@@ -10,8 +10,9 @@ import streams
 PACKAGE = Path(streams.__file__).parent
 MAPPED = (
     "commands",
-    *("api", "domain", "engine", "engine/cluster", "engine/consume", "engine/dead_letters"),
-    *("engine/produce", "engine/tasks", "engine/transactions", "outputs", "receivers", "webhooks"),
+    *("api", "domain", "domain/formats", "engine", "engine/cluster", "engine/consume"),
+    *("engine/dead_letters", "engine/produce", "engine/tasks", "engine/transactions"),
+    *("outputs", "receivers", "webhooks"),
 )
 
 

@@ -4,10 +4,8 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 
 from streams.configuration.http import HttpSettings
-from streams.configuration.models import Configuration
-from streams.domain.counts import DEFAULT_GROUPS
+from streams.configuration.models import Configuration, RuleSettings
 
-_VENDORS = frozenset(status for statuses in DEFAULT_GROUPS.values() for status in statuses)
 _SLIP = 0.8
 """From this likeness on (1 is the same), a status in a group is taken for a slip, not a new one."""
 
@@ -18,11 +16,11 @@ def doubts(configuration: Configuration) -> list[str]:
     Statuses of one's own are allowed, so a rule may watch any that is in a group, and a group may
     have any but those that look like a vendor's status which is in no group.
     """
-    statuses = configuration.statuses
-    groups = {name: getattr(statuses, name) for name in type(statuses).model_fields}
+    groups = configuration.statuses.by_group()
+    of_format = configuration.source.event_format.known_statuses
     return [
-        *_in_groups(groups),
-        *_in_rules(configuration, groups),
+        *_in_groups(groups, of_format),
+        *_in_rules(configuration.rules, of_format.union(*groups.values())),
         *_between_workers(configuration.http),
     ]
 
@@ -35,20 +33,19 @@ def _between_workers(http: HttpSettings) -> Iterator[str]:
         )
 
 
-def _in_groups(groups: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    left_out = _VENDORS.difference(*groups.values())
+def _in_groups(groups: Mapping[str, tuple[str, ...]], of_format: frozenset[str]) -> Iterator[str]:
+    left_out = of_format.difference(*groups.values())
     for group, statuses in groups.items():
         for status in statuses:
-            if status not in _VENDORS and (meant := _nearest(status, left_out, _SLIP)):
+            if status not in of_format and (meant := _nearest(status, left_out, _SLIP)):
                 yield (
                     f"statuses.{group} has {status}, and no group has {meant}: "
                     f"did you mean {meant}?"
                 )
 
 
-def _in_rules(configuration: Configuration, groups: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    known = _VENDORS.union(*groups.values())
-    for rule in configuration.rules:
+def _in_rules(rules: Iterable[RuleSettings], known: frozenset[str]) -> Iterator[str]:
+    for rule in rules:
         for status in rule.statuses or ():
             if status not in known:
                 meant = _nearest(status, known)

@@ -82,6 +82,14 @@ class Configuration(Settings):
     logging: LoggingSettings = LoggingSettings()
     include: Path | None = None
 
+    @field_validator("statuses")
+    @classmethod
+    def _groups_of_the_format(
+        cls, statuses: StatusSettings, info: ValidationInfo
+    ) -> StatusSettings:
+        source = info.data.get("source")
+        return statuses.with_defaults(source.event_format) if source else statuses
+
     @field_validator("flush")
     @classmethod
     def _within_a_transaction(cls, flush: FlushSettings, info: ValidationInfo) -> FlushSettings:

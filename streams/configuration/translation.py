@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from streams.configuration.models import Configuration, RuleSettings
 from streams.domain.counts import StatusGroups
 from streams.domain.detectors import Threshold
-from streams.domain.limits import VENDOR_STATUSES, Limits
+from streams.domain.limits import Limits
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.rules import Rule
-from streams.domain.sources import IngestLimits
+from streams.domain.sources import IngestSettings
 from streams.domain.windows import WindowPolicy
 
 KEEP_FIRING_WINDOWS = 3
@@ -24,8 +24,7 @@ def partition_settings_of(configuration: Configuration, base_url: str | None) ->
         configuration: all of it.
         base_url: where others reach the API, for links; null if nobody can.
     """
-    windows, statuses = configuration.windows, configuration.statuses
-    groups = {name: getattr(statuses, name) for name in type(statuses).model_fields}
+    windows, groups = configuration.windows, configuration.statuses.by_group()
     return PartitionSettings(
         windows=WindowPolicy(windows.size, windows.grace, windows.retention),
         groups=StatusGroups.of(groups),
@@ -46,14 +45,15 @@ def _limits(configuration: Configuration, groups: Mapping[str, tuple[str, ...]])
         limits.campaigns,
         limits.names,
         limits.values,
-        VENDOR_STATUSES.union(*known),
+        configuration.source.event_format.known_statuses.union(*known),
     )
 
 
-def ingest_limits_of(configuration: Configuration) -> IngestLimits:
-    """Return what is taken in."""
+def ingest_settings_of(configuration: Configuration) -> IngestSettings:
+    """Return how records of the source topic are read."""
     windows, source = configuration.windows, configuration.source
-    return IngestLimits(
+    return IngestSettings(
+        source.event_format,
         WindowPolicy(windows.size, windows.grace, windows.retention),
         source.max_record_bytes,
         int(source.max_future_skew * 1000),

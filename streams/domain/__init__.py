@@ -3,7 +3,8 @@
 In the order in which an event meets it:
 
 - `windows`: tumbling windows and the policy that opens, closes and expires them.
-- `events`: one record's bytes become an event, or a reason why not.
+- `events`: what an event is, whatever its format, and why a record is rejected.
+- `formats`: one module for each event format: bytes become an event.
 - `campaigns`, `sources`, `pre_aggregator`: the records of a source partition become counts.
 - `partial_counts`: pre-aggregated counts on their way to the partition of their campaign.
 - `watermark`: the event time of a partition, from those of its inputs.

@@ -1,4 +1,4 @@
-"""The campaigns that events name, one object for each, as long as it is remembered.
+"""The campaigns that events name: one object for each, as long as it is remembered.
 
 Counting by these objects compares no names: an event's campaign is looked up by its name once, and
 from there on it is told from others by its identity.
@@ -8,11 +8,13 @@ import sys
 
 import msgspec
 
-from streams.domain.events import app_of
 from streams.domain.partial_counts import partition_of
 
 MOST_CAMPAIGNS = 500_000
-"""So many are remembered, lest the app be decoded from each of their events."""
+"""Campaigns that are remembered; with more, all are forgotten and registered again."""
+
+LONGEST_APP = 1024
+"""Characters of an app's name; those of Amazon Pinpoint have 32."""
 
 
 class Campaign(msgspec.Struct, eq=False, gc=False):
@@ -30,14 +32,14 @@ class Campaign(msgspec.Struct, eq=False, gc=False):
 
 
 class Campaigns:
-    """The campaigns that were seen, as far as there is room.
+    """The campaigns that were seen, up to `MOST_CAMPAIGNS`.
 
     Args:
-        partitions: how many there are, of the repartition topic; 1 if all campaigns stay where they
-            are.
+        partitions: the number of partitions of the repartition topic; 1 if the source topic is
+            keyed by campaign, so that campaigns stay where they are.
 
     Attributes:
-        known: by name, those of which the app is known too.
+        known: by name, those whose app is known too. It stays the same object.
     """
 
     def __init__(self, partitions: int) -> None:
@@ -45,14 +47,19 @@ class Campaigns:
         self._without_app: dict[str, Campaign] = {}
         self._partitions = partitions
 
-    def meet(self, name: str, value: bytes) -> Campaign:
-        """Return a campaign that is not known yet; learn its app from an event of it."""
+    def register(self, name: str, app_id: str | None) -> Campaign:
+        """Return the campaign of a name that is not in `known`.
+
+        Args:
+            name: its id.
+            app_id: the app that its event names; null for none. A name longer than `LONGEST_APP`
+                is none.
+        """
         self._make_room()
         campaign = self._without_app.get(name)
         if campaign is None:
             campaign = Campaign(name, partition_of(name, self._partitions))
-        app_id = app_of(value)
-        if app_id is None:
+        if not app_id or len(app_id) > LONGEST_APP:
             self._without_app[name] = campaign
         else:
             # Many campaigns have the same.

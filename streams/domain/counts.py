@@ -14,31 +14,6 @@ from streams.domain.partial_counts import Counts
 Group: TypeAlias = Literal["success", "failure", "throttled", "suppressed", "unrecognised"]
 Dimension: TypeAlias = Literal["treatment_id", "delivery_type", "channel_type"]
 
-DEFAULT_GROUPS: Mapping[str, tuple[str, ...]] = {
-    "success": ("SUCCESS",),
-    "failure": (
-        "FAILURE",
-        "FAILURE_PERMANENT",
-        "TRANSIENT_FAILURE",
-        "UNKNOWN",
-        "HOOK_FAILURE",
-        "CUSTOM_DELIVERY_FAILURE",
-        "RECOMMENDATION_FAILURE",
-        "UNSUPPORTED_CHANNEL",
-    ),
-    "throttled": ("THROTTLED",),
-    "suppressed": (
-        "DAILY_CAP",
-        "CAMPAIGN_CAP",
-        "QUIET_TIME",
-        "HOLDOUT",
-        "EXPIRED",
-        "DUPLICATE_ADDRESS",
-    ),
-}
-"""The vendor's statuses, by what they say of an attempt to send."""
-
-
 LONGEST_STATUS = 64
 """Characters of a status that are looked at to tell what it means."""
 
@@ -73,7 +48,7 @@ class StatusGroups:
     group_of: Mapping[str, str]
 
     @classmethod
-    def of(cls, groups: Mapping[str, Iterable[str]] = DEFAULT_GROUPS) -> "StatusGroups":
+    def of(cls, groups: Mapping[str, Iterable[str]]) -> "StatusGroups":
         """Build from a mapping of group to statuses."""
         return cls({status: group for group, statuses in groups.items() for status in statuses})
 

@@ -10,12 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from streams.domain.counts import DEFAULT_GROUPS, OTHER
+from streams.domain.counts import OTHER
 from streams.domain.partial_counts import Dimensions
 
 T = TypeVar("T")
-
-VENDOR_STATUSES = frozenset(status for group in DEFAULT_GROUPS.values() for status in group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class Limits:
     campaigns: int = 100_000
     names: int = 1_000
     values: int = 100
-    statuses: frozenset[str] = VENDOR_STATUSES
+    statuses: frozenset[str] = frozenset()
 
     def keeps(self, dimensions: Dimensions) -> bool:
         """Tell whether the outcome is kept whatever else there is: so its group stays exact.

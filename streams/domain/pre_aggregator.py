@@ -13,9 +13,9 @@ from streams.domain.partial_counts import (
     WindowCounts,
 )
 
-Names: TypeAlias = tuple[str, str | None, str | None] | Dimensions
-"""What an event is counted by, apart from campaign and time. Of a send whose delivery type says
-which channel it is, status, treatment and delivery type are enough, and put together sooner."""
+CountKey: TypeAlias = tuple[str, str | None, str | None] | Dimensions
+"""What an event is counted by, apart from campaign and time. For a send whose delivery type names
+the channel, the short form is enough: status, treatment and delivery type."""
 
 ARRANGE_AT = 4_000
 """So many counts are put into columns within a few ms; nothing else is done meanwhile."""
@@ -40,7 +40,7 @@ class PreAggregator:
         self.counted = 0
         self.engagement = 0
         self.received_at = 0
-        self._fresh: dict[tuple[int, Names], Counter[Campaign]] = {}
+        self._fresh: dict[tuple[int, CountKey], Counter[Campaign]] = {}
         self._fresh_rows = 0
         self._arranged: dict[tuple[int, int], _Gathering] = {}
         self._arranged_rows = 0
@@ -49,16 +49,16 @@ class PreAggregator:
         """Return the number of counts; the same may be there once more after each `ARRANGE_AT`."""
         return self._fresh_rows + self._arranged_rows
 
-    def add(self, start: int, names: Names, campaigns: Sequence[Campaign]) -> None:
+    def add(self, start: int, key: CountKey, campaigns: Sequence[Campaign]) -> None:
         """Count events in the window that begins at `start` (s): the campaign of each of them."""
-        counter = self._fresh.get((start, names))
+        counter = self._fresh.get((start, key))
         if counter is None:
-            counter = self._fresh[start, names] = Counter()
+            counter = self._fresh[start, key] = Counter()
         rows = len(counter)
         counter.update(campaigns)
         self._fresh_rows += len(counter) - rows
         self.counted += len(campaigns)
-        if isinstance(names, Dimensions) and names.engagement:
+        if isinstance(key, Dimensions) and key.engagement:
             self.engagement += len(campaigns)
         if self._fresh_rows > ARRANGE_AT:
             self._arrange()
@@ -80,13 +80,13 @@ class PreAggregator:
     def _arrange(self) -> None:
         """Put into columns what is not yet."""
         fresh, self._fresh = self._fresh, {}
-        for (start, names), counter in fresh.items():
+        for (start, key), counter in fresh.items():
             places: dict[int, _Place] = {}
             for campaign, count in counter.items():
                 place = places.get(campaign.partition)
                 if place is None:
                     gathering = self._gathering(campaign.partition, start)
-                    place = places[campaign.partition] = gathering.place(names)
+                    place = places[campaign.partition] = gathering.place(key)
                 positions, add_position, add_count = place
                 add_position(positions.setdefault(campaign, len(positions)))
                 add_count(count)
@@ -110,13 +110,13 @@ class _Gathering:
 
     def __init__(self) -> None:
         self._positions: dict[Campaign, int] = {}
-        self._columns: dict[Names, Column] = {}
+        self._columns: dict[CountKey, Column] = {}
 
-    def place(self, names: Names) -> _Place:
-        """Return the campaigns' positions, and how to add to the column of these names."""
-        column = self._columns.get(names)
+    def place(self, key: CountKey) -> _Place:
+        """Return the campaigns' positions, and how to add to the column of a count key."""
+        column = self._columns.get(key)
         if column is None:
-            column = self._columns[names] = Column(_dimensions(names), [], [])
+            column = self._columns[key] = Column(_dimensions(key), [], [])
         return self._positions, column.at.append, column.counts.append
 
     def counts(self, start: int) -> WindowCounts:
@@ -128,8 +128,8 @@ class _Gathering:
         return WindowCounts(start, names, list(apps), at_app, list(self._columns.values()))
 
 
-def _dimensions(names: Names) -> Dimensions:
-    if isinstance(names, Dimensions):
-        return names
-    outcome, treatment_id, delivery_type = names
+def _dimensions(key: CountKey) -> Dimensions:
+    if isinstance(key, Dimensions):
+        return key
+    outcome, treatment_id, delivery_type = key
     return Dimensions(outcome, treatment_id, delivery_type, delivery_type)

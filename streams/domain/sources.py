@@ -1,44 +1,36 @@
-"""Records of the source topic become counts, or dead letters."""
+"""Records of a source partition become counts, or rejections."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streams.domain.campaigns import Campaign, Campaigns
 from streams.domain.events import (
-    CAMPAIGN_PREFIX,
     EARLIEST_MS,
-    ENGAGEMENT,
-    KNOWN_VERSION_PREFIX,
     LONGEST_NAMES,
-    OWN_CHANNEL,
-    SEND,
-    SURELY_FLAT,
     Event,
     ForeignError,
     Reason,
     Rejected,
     RejectedError,
-    careful,
-    check_readable,
-    decode,
-    endpoint_channel,
-    family,
+    Unreadable,
 )
-from streams.domain.partial_counts import Dimensions
-from streams.domain.pre_aggregator import Names, PreAggregator
+from streams.domain.formats.event_format import EventFormat
+from streams.domain.pre_aggregator import CountKey, PreAggregator
 from streams.domain.windows import WindowPolicy
 
 
 @dataclass(frozen=True, slots=True)
-class IngestLimits:
-    """What is taken in.
+class IngestSettings:
+    """How records of the source topic are read, and which are rejected.
 
     Args:
+        format: of the events.
         windows: the windows that events are counted in.
-        max_record_bytes: a larger record is put aside.
-        max_future_skew_ms: how far an event may be ahead of the broker's time.
+        max_record_bytes: a record with a larger value is rejected.
+        max_future_skew_ms: how far an event may be ahead of the broker's time (ms).
     """
 
+    format: EventFormat
     windows: WindowPolicy
     max_record_bytes: int = 262_144
     max_future_skew_ms: int = 300_000
@@ -49,147 +41,203 @@ class SourcePartition:
 
     Args:
         number: the partition.
-        ingest_limits: what is taken in.
-        campaigns: that were seen, in any partition; is added to.
+        settings: how records are read.
+        campaigns: the campaigns seen in any source partition; campaigns are added.
         event_time: the largest event time (ms) counted before; 0 for none.
+
+    Attributes:
+        event_time: the largest event time (ms) counted, but never ahead of the broker's time.
     """
 
     def __init__(
-        self, number: int, ingest_limits: IngestLimits, campaigns: Campaigns, event_time: int = 0
+        self, number: int, settings: IngestSettings, campaigns: Campaigns, event_time: int = 0
     ) -> None:
         self.number = number
         self.event_time = event_time
-        self._intake = ingest_limits
+        self._settings = settings
+        self._format = settings.format
         self._campaigns = campaigns
-        self._usual_version = KNOWN_VERSION_PREFIX
+        self._usual_version = settings.format.version_prefix
+        """A version that needs no more looking at: the one of the last known event."""
 
-    def count(  # noqa: C901, PLR0912, PLR0915 - one loop: a call per event is what it would cost
+    def count(  # noqa: C901, PLR0912, PLR0915 - the hot loop: in parts, it would be calls per event
         self, values: Sequence[bytes | None], broker_time: int, pre_aggregator: PreAggregator
     ) -> list[Rejected]:
-        """Add a batch of records to a pre_aggregator.
+        """Count a batch of records.
 
         Event time follows the events, but not past `broker_time`: an event from the future is
         counted, if it is within the allowed skew, and moves nothing.
 
         Args:
             values: the records' values.
-            broker_time: when the broker took in the newest of them (ms, UTC).
-            pre_aggregator: is added to.
+            broker_time: when the broker took in the newest of the records (ms, UTC).
+            pre_aggregator: gets the counts.
 
         Returns:
-            The records that were not counted and have to be put aside.
+            The records that were not counted and have to become dead letters.
         """
         rejected: list[Rejected] = []
-        pending: dict[int, dict[Names, list[Campaign]]] = {}
-        gathered = pending.setdefault(0, {})
-        known, usual_version = self._campaigns.known, self._usual_version
-        size_ms = self._intake.windows.size * 1000
-        latest = broker_time + self._intake.max_future_skew_ms
+        # By the start of a window (s) and by count key: the campaign of each event.
+        gathered: dict[int, dict[CountKey, list[Campaign]]] = {}
+        window = gathered.setdefault(0, {})
+        decode, check = self._format.decode, self._format.check
+        dimensions_of, app_of = self._format.dimensions_of, self._format.app_of
+        send_type, unclear_deliveries = self._format.send_type, self._format.unclear_deliveries
+        unchecked_bytes, max_bytes = self._format.unchecked_bytes, self._settings.max_record_bytes
+        known, register = self._campaigns.known, self._campaigns.register
+        usual_version = self._usual_version
+        size_ms = self._settings.windows.size * 1000
+        latest = broker_time + self._settings.max_future_skew_ms
         ceiling = max(self.event_time, broker_time)
         newest = self.event_time
         oldest, next_expiry = self._expiry(newest)
-        # Events from `first` up to `end` (ms) are counted in the window at hand.
+        # Events from `first` up to `end` (ms) belong into `window`.
         first = end = 0
 
         for index, given in enumerate(values):
             value = given or b""
-            large = len(value) > SURELY_FLAT
+            size = len(value)
             event: Event | None = None
-            try:
-                if large:
-                    check_readable(value, self._intake.max_record_bytes)
-                if not value.isascii():
-                    # The decoder does not look into the strings that it skips.
-                    value.decode()
-                event = decode(value)
-            except (ValueError, RecursionError, RejectedError):
-                pass
+            if size <= max_bytes:
+                try:
+                    if size > unchecked_bytes or not value.isascii():
+                        check(value)
+                    event = decode(value)
+                except (ValueError, RecursionError, RejectedError):
+                    pass
             if event is None:
-                event = self._examine(index, given, rejected, pre_aggregator)
+                event = self._classify(index, given, rejected, pre_aggregator)
                 if event is None:
                     continue
             attributes = event.attributes
-            names: Names = (
-                attributes.outcome,
-                attributes.treatment_id,
-                attributes.delivery_type,
-            )
-            if event.event_type != SEND or attributes.delivery_type in OWN_CHANNEL:
-                if event.event_type != SEND and event.event_type not in ENGAGEMENT:
-                    self._skip(index, event, rejected, pre_aggregator)
+            delivery_type = attributes.delivery_type
+            key: CountKey = (attributes.outcome, attributes.treatment_id, delivery_type)
+            if event.event_type != send_type or delivery_type in unclear_deliveries:
+                dimensions = dimensions_of(event, value)
+                if dimensions is None:
+                    self._skip(index, event.event_type, rejected, pre_aggregator)
                     continue
-                names = _full(event, value)
-            time = event.event_timestamp
+                key = dimensions
+            time = event.time
             campaign_id = attributes.campaign_id
-            if not (campaign_id and names[0] and oldest <= time <= latest):
-                rejected.append(_why_not(index, event, latest, min(newest, ceiling)))
+            if not (campaign_id and key[0] and oldest <= time <= latest):
+                why = self._rejection(event, key[0], latest, min(newest, ceiling))
+                rejected.append(Rejected(index, *why))
                 continue
-            if large and _too_long(value, campaign_id, names):
+            if size > LONGEST_NAMES and _has_long_names(campaign_id, key):
                 detail = f"names of more than {LONGEST_NAMES} characters together"
                 rejected.append(Rejected(index, Reason.TOO_LARGE, detail))
                 continue
             if not first <= time < end:
                 first = time - time % size_ms
                 end = first + size_ms
-                gathered = pending.setdefault(first // 1000, {})
-            campaign = known.get(campaign_id) or self._campaigns.meet(campaign_id, value)
-            alike = gathered.get(names)
+                window = gathered.setdefault(first // 1000, {})
+            campaign = known.get(campaign_id) or register(campaign_id, app_of(value))
+            alike = window.get(key)
             if alike is None:
-                gathered[names] = [campaign]
+                window[key] = [campaign]
             else:
                 alike.append(campaign)
             if time > newest:
                 newest = time
                 if time >= next_expiry:
                     oldest, next_expiry = self._expiry(min(time, ceiling))
-            if event.event_version != usual_version:
-                usual_version = self._see_version(event.event_version, pre_aggregator)
+            if event.version != usual_version:
+                usual_version = self._see_version(event.version, pre_aggregator)
 
         before = pre_aggregator.counted
-        for start, each in pending.items():
-            for names, campaigns in each.items():
-                if names[1] == "":
-                    # An empty treatment is none.
-                    names = (names[0], None, names[2])  # noqa: PLW2901 - as good as another name
-                pre_aggregator.add(start, names, campaigns)
+        for start, counts in gathered.items():
+            for each, campaigns in counts.items():
+                pre_aggregator.add(start, _without_empty(each), campaigns)
         if pre_aggregator.counted > before:
             self.event_time = min(newest, ceiling)
             pre_aggregator.event_times[self.number] = self.event_time
             pre_aggregator.received_at = pre_aggregator.received_at or broker_time
         return rejected
 
-    def _examine(
+    def _classify(
         self,
         index: int,
         value: bytes | None,
         rejected: list[Rejected],
         pre_aggregator: PreAggregator,
     ) -> Event | None:
-        """Look closely at a record that the short way refused.
+        """Take the slow path: look closely at a record that the fast path refused.
 
-        Returns the event if it can be counted after all; otherwise takes note of it as rejected
-        or skipped.
+        Returns:
+            The event, if it can be counted after all; otherwise null, and the record is noted as
+            rejected or skipped.
         """
         try:
-            return careful(value, self._intake.max_record_bytes)
+            return self._format.classify(self._checked(value))
         except RejectedError as error:
             rejected.append(Rejected(index, error.reason, error.detail))
         except ForeignError as error:
-            pre_aggregator.skipped[family(error.event_type)] += 1
+            pre_aggregator.skipped[self._format.family_of(error.event_type)] += 1
         return None
 
-    @staticmethod
-    def _skip(
-        index: int, event: Event, rejected: list[Rejected], pre_aggregator: PreAggregator
-    ) -> None:
-        if event.event_type:
-            pre_aggregator.skipped[family(event.event_type)] += 1
-        else:
-            rejected.append(Rejected(index, Reason.MISSING_FIELD, "event_type"))
+    def _checked(self, value: bytes | None) -> bytes:
+        """Return the bytes of a record, if there are any that can be looked at.
 
-    def _see_version(self, version: str | None, pre_aggregator: PreAggregator) -> str:
-        """Take note of a version; return the one that needs no more looking at."""
-        if version is None or not version.startswith(KNOWN_VERSION_PREFIX):
+        Raises:
+            RejectedError: if not.
+        """
+        if value is None:
+            raise RejectedError(Reason.NOT_JSON, "the record has no value")
+        if isinstance(value, Unreadable):
+            raise RejectedError(Reason.UNREADABLE, value.why)
+        most = self._settings.max_record_bytes
+        if len(value) > most:
+            raise RejectedError(Reason.TOO_LARGE, f"{len(value)} bytes, more than {most}")
+        try:
+            self._format.check(value)
+        except ValueError as error:
+            raise RejectedError(Reason.NOT_JSON, str(error)) from error
+        return value
+
+    def _skip(
+        self, index: int, event_type: str, rejected: list[Rejected], pre_aggregator: PreAggregator
+    ) -> None:
+        """Note an event of a type that is not counted; without a type it is rejected."""
+        if event_type:
+            pre_aggregator.skipped[self._format.family_of(event_type)] += 1
+        else:
+            field = self._format.spellings.event_type
+            rejected.append(Rejected(index, Reason.MISSING_FIELD, field))
+
+    def _rejection(
+        self, event: Event, outcome: str, latest: int, event_time: int
+    ) -> tuple[Reason, str]:
+        """Return why an event cannot be counted although it was decoded.
+
+        Args:
+            event: as it was decoded.
+            outcome: what it would be counted as.
+            latest: the largest time (ms) that is possible.
+            event_time: of the partition (ms).
+
+        Returns:
+            The reason, and the detail for people.
+        """
+        names, time = self._format.spellings, event.time
+        if abs(time) >= 2**63:
+            # It may have thousands of digits.
+            time = 2**63 if time > 0 else -(2**63)
+        if not event.attributes.campaign_id:
+            return Reason.MISSING_FIELD, names.campaign_id
+        if not outcome:
+            return Reason.MISSING_FIELD, names.outcome
+        if time < EARLIEST_MS:
+            return Reason.IMPOSSIBLE_TIME, f"{names.time} {time} is before 2010"
+        if time > latest:
+            detail = f"{names.time} {time} is ahead of the broker's time by more than allowed"
+            return Reason.IMPOSSIBLE_TIME, detail
+        return Reason.EXPIRED, f"{names.time} {time} is older than what is retained at {event_time}"
+
+    def _see_version(self, version: str | None, pre_aggregator: PreAggregator) -> str | None:
+        """Note a version; return the one that needs no more looking at."""
+        prefix = self._format.version_prefix
+        if prefix is not None and (version is None or not version.startswith(prefix)):
             pre_aggregator.unknown_versions[str(version or None)[:32]] += 1
         else:
             self._usual_version = version
@@ -197,42 +245,16 @@ class SourcePartition:
 
     def _expiry(self, event_time: int) -> tuple[int, int]:
         """Return the oldest time (ms) to be counted, and the event time (ms) when that changes."""
-        windows = self._intake.windows
+        windows = self._settings.windows
         oldest = windows.oldest_countable(event_time)
         return max(EARLIEST_MS, oldest), windows.expires_at(oldest // 1000)
 
 
-def _full(event: Event, value: bytes) -> Dimensions:
-    attributes = event.attributes
-    # An empty name is none.
-    delivery = channel = attributes.delivery_type or None
-    if delivery in OWN_CHANNEL:
-        channel = endpoint_channel(value)
-    engagement = event.event_type != SEND
-    outcome = event.event_type[len(CAMPAIGN_PREFIX) :] if engagement else attributes.outcome
-    return Dimensions(outcome, attributes.treatment_id or None, delivery, channel, engagement)
-
-
-def _too_long(value: bytes, campaign_id: str, names: Names) -> bool:
-    if len(value) <= LONGEST_NAMES:
-        return False
-    different = {campaign_id, *names}
+def _has_long_names(campaign_id: str, key: CountKey) -> bool:
+    different = {campaign_id, *key}
     return sum(len(name) for name in different if isinstance(name, str)) > LONGEST_NAMES
 
 
-def _why_not(index: int, event: Event, latest: int, event_time: int) -> Rejected:
-    time = event.event_timestamp
-    if abs(time) >= 2**63:
-        # It may have thousands of digits.
-        time = 2**63 if time > 0 else -(2**63)
-    if not event.attributes.campaign_id:
-        return Rejected(index, Reason.MISSING_FIELD, "attributes.campaign_id")
-    if event.event_type == SEND and not event.attributes.outcome:
-        return Rejected(index, Reason.MISSING_FIELD, "attributes.campaign_send_status")
-    if time < EARLIEST_MS:
-        return Rejected(index, Reason.IMPOSSIBLE_TIME, f"event_timestamp {time} is before 2010")
-    if time > latest:
-        detail = f"event_timestamp {time} is ahead of the broker's time by more than allowed"
-        return Rejected(index, Reason.IMPOSSIBLE_TIME, detail)
-    detail = f"event_timestamp {time} is older than what is retained at {event_time}"
-    return Rejected(index, Reason.EXPIRED, detail)
+def _without_empty(key: CountKey) -> CountKey:
+    """Return a key without an empty treatment, which is none; `Dimensions` have none already."""
+    return (key[0], None, key[2]) if key[1] == "" else key

@@ -6,12 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.domain.counts import StatusGroups
 from tests.api.conftest import NOW, StartApi, running
-from tests.support.partitions import counts, holder, watch
+from tests.support.partitions import STATUS_GROUPS, counts, holder, watch
 
 T0 = int(NOW) - 3600  # 2026-11-23T09:00:00Z
-GROUPS = StatusGroups.of()
 
 
 async def test_the_shape_is_the_contract_s(start: StartApi) -> None:
@@ -214,7 +212,7 @@ async def test_merged_windows_are_the_sums_of_their_parts(
         answer = await api.get(f"/v1/campaigns/c/windows?step={step}&by=treatment_id")
     assert [w["counts"] for w in answer["windows"]] == [expected[s] for s in sorted(expected)]
     for merged, window in zip(sorted(expected), answer["windows"], strict=True):
-        totals = GROUPS.totals(expected[merged])
+        totals = STATUS_GROUPS.totals(expected[merged])
         attempts = totals.total() - totals["suppressed"]
         assert window["attempts"] == attempts
         if attempts:

@@ -6,7 +6,10 @@ from pydantic import ValidationError
 
 from streams.configuration.alerting import RuleSettings
 from streams.configuration.models import Configuration
+from streams.domain.formats import pinpoint
+from streams.domain.formats.registry import FORMATS
 from streams.receivers.webhook import WebhookReceiver
+from tests.support import flat_format
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
@@ -73,6 +76,8 @@ def test_the_recovery_level_follows_the_level() -> None:
         ({"windows": {"retention": "1m"}}, "at least size [+] grace, which is 90s"),
         ({"windows": {"idle_timeout": 0}}, "longer than 0s"),
         ({"statuses": {"throttled": ["FAILURE"]}}, "FAILURE is listed twice"),
+        ({"source": {"format": "pinpiont"}}, "expected pinpoint, did you mean pinpoint[?]"),
+        ({"source": {"format": "x"}}, "expected pinpoint "),
         ({"flush": {"interval": "30s"}}, "less than kafka.transaction_timeout"),
         ({"http": {"port": 65536}}, "less than or equal to 65535"),
         ({"http": {"port": "8080"}}, "valid integer"),
@@ -130,6 +135,36 @@ def test_the_recovery_level_follows_the_level() -> None:
 def test_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Configuration.model_validate(values)
+
+
+@pytest.fixture
+def flat(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a second event format, while a test needs it."""
+    monkeypatch.setitem(FORMATS, flat_format.FORMAT.name, flat_format.FORMAT)
+    return flat_format.FORMAT.name
+
+
+def test_groups_that_are_left_out_have_the_statuses_of_the_event_format(flat: str) -> None:
+    values: dict[str, Any] = {"source": {"format": flat}, "statuses": {"throttled": ["slowed"]}}
+    assert Configuration.model_validate(values).statuses.by_group() == {
+        "success": ("delivered",),
+        "failure": ("bounced", "invalid"),
+        "throttled": ("slowed",),
+        "suppressed": (),
+    }
+    assert Configuration().statuses.by_group() == pinpoint.STATUSES._asdict()
+    assert Configuration.model_validate({"statuses": {"failure": []}}).statuses.failure == ()
+
+
+def test_a_status_of_the_event_format_is_in_one_group_only(flat: str) -> None:
+    values: dict[str, Any] = {"source": {"format": flat}, "statuses": {"success": ["bounced"]}}
+    with pytest.raises(ValidationError, match="bounced is listed twice: in success and in failure"):
+        Configuration.model_validate(values)
+
+
+def test_the_formats_of_a_refusal_are_those_of_the_registry(flat: str) -> None:
+    with pytest.raises(ValidationError, match=f"expected {flat} or pinpoint, did you mean {flat}"):
+        Configuration.model_validate({"source": {"format": "flatt"}})
 
 
 def test_secrets_are_not_printed() -> None:

@@ -1,48 +1,44 @@
 """One object for each campaign, for as long as it is remembered."""
 
-import orjson
 import pytest
 
 from streams.domain import campaigns as module
-from streams.domain.campaigns import Campaigns
-from streams.domain.events import LONGEST_APP
+from streams.domain.campaigns import LONGEST_APP, Campaigns
 from streams.domain.partial_counts import partition_of
 
-OF_APP = orjson.dumps({"application": {"app_id": "app"}})
-OF_NONE = orjson.dumps({})
 
-
-def test_a_campaign_is_met_once_and_known_from_then_on() -> None:
+def test_a_campaign_is_registered_once_and_known_from_then_on() -> None:
     campaigns = Campaigns(5)
-    met = campaigns.meet("c", OF_APP)
-    assert (met.name, met.app_id, met.partition) == ("c", "app", partition_of("c", 5))
-    assert campaigns.known == {"c": met}
+    registered = campaigns.register("c", "app")
+    assert (registered.name, registered.app_id) == ("c", "app")
+    assert registered.partition == partition_of("c", 5)
+    assert campaigns.known == {"c": registered}
 
 
 def test_an_app_with_an_impossibly_long_name_is_none() -> None:
     for length, known in ((LONGEST_APP, True), (LONGEST_APP + 1, False)):
-        value = orjson.dumps({"application": {"app_id": "x" * length}})
-        assert (Campaigns(5).meet("c", value).app_id is not None) == known
+        campaign = Campaigns(5).register("c", "x" * length)
+        assert (campaign.app_id is not None) == known
 
 
 def test_a_campaign_stays_the_same_while_its_app_is_looked_for() -> None:
     campaigns = Campaigns(1)
-    met = campaigns.meet("c", OF_NONE)
+    registered = campaigns.register("c", None)
     assert campaigns.known == {}, "the next event may name the app"
-    assert campaigns.meet("c", OF_NONE) is met
-    assert campaigns.meet("c", OF_APP) is met
-    assert met.app_id == "app"
-    assert campaigns.known == {"c": met}
+    assert campaigns.register("c", None) is registered
+    assert campaigns.register("c", "app") is registered
+    assert registered.app_id == "app"
+    assert campaigns.known == {"c": registered}
 
 
-@pytest.mark.parametrize("value", [OF_APP, OF_NONE])
+@pytest.mark.parametrize("app_id", ["app", None])
 def test_campaigns_are_forgotten_when_there_is_no_more_room(
-    monkeypatch: pytest.MonkeyPatch, value: bytes
+    monkeypatch: pytest.MonkeyPatch, app_id: str | None
 ) -> None:
     monkeypatch.setattr(module, "MOST_CAMPAIGNS", 3)
     campaigns = Campaigns(1)
     known = campaigns.known
-    met = [campaigns.meet(f"c{n}", value) for n in range(4)]
+    registered = [campaigns.register(f"c{n}", app_id) for n in range(4)]
     assert campaigns.known is known, "who counts holds on to it"
-    assert list(known) == (["c3"] if value is OF_APP else [])
-    assert campaigns.meet("c0", value) is not met[0]
+    assert list(known) == (["c3"] if app_id else [])
+    assert campaigns.register("c0", app_id) is not registered[0]

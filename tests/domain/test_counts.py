@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.domain.counts import (
-    DEFAULT_GROUPS,
     OTHER,
     Cell,
     StatusGroups,
@@ -12,9 +11,11 @@ from streams.domain.counts import (
     summarise,
     summarise_by,
 )
+from streams.domain.formats import pinpoint
 from streams.domain.partial_counts import Counts, Dimensions
 from tests.support.mixture import STATUSES
 from tests.support.oracle import DIMENSIONS, GROUPS, Counted, figures
+from tests.support.partitions import STATUS_GROUPS
 
 names = st.sampled_from((None, "0", "1"))
 channels = st.sampled_from((None, "EMAIL", "GCM"))
@@ -59,14 +60,16 @@ def test_the_largest_counts_are_listed_first() -> None:
 
 
 def test_groups_are_the_vendors_statuses() -> None:
-    listed = {status: group for group, each in DEFAULT_GROUPS.items() for status in each}
+    listed = {
+        status: group for group, each in pinpoint.STATUSES._asdict().items() for status in each
+    }
     assert listed == GROUPS
 
 
 @given(st.lists(cells, max_size=3))
 def test_a_summary_adds_everything_up(some: list[Cell]) -> None:
     expected = figures([event for cell in some for event in events_of(cell)])
-    summary = summarise(some, StatusGroups.of())
+    summary = summarise(some, STATUS_GROUPS)
     rates = {name: summary.rates[name] for name in ("failure", "throttled")}
     assert summary.counts == expected["counts"]
     assert (summary.attempts, rates) == (expected["attempts"], expected["rates"])
@@ -75,7 +78,7 @@ def test_a_summary_adds_everything_up(some: list[Cell]) -> None:
 
 @given(st.lists(cells, max_size=3), st.lists(st.sampled_from(DIMENSIONS), unique=True))
 def test_groups_add_up_to_the_whole(some: list[Cell], by: list[str]) -> None:
-    found = summarise_by(some, tuple(by), StatusGroups.of())  # type: ignore[arg-type] # all three
+    found = summarise_by(some, tuple(by), STATUS_GROUPS)  # type: ignore[arg-type] # all three
     events = [event for cell in some for event in events_of(cell)]
     at = [DIMENSIONS.index(name) for name in by]
     parts: dict[tuple[str | None, ...], list[Counted]] = {}

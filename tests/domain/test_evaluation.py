@@ -5,16 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from streams.domain.counts import Cell, StatusGroups
+from streams.domain.counts import Cell
 from streams.domain.evaluation import CampaignWindows, History, ScopeHistory
 from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, Counts, PartialCounts
 from streams.domain.partition import CampaignPartition
 from streams.domain.rules import Rule, Scope
 from streams.domain.transitions import Transition
 from streams.domain.windows import WindowPolicy
-from tests.support.partitions import FAILURE_SPIKE, WATCH, counts, window_counts
+from tests.support.partitions import FAILURE_SPIKE, STATUS_GROUPS, WATCH, counts, window_counts
 
-GROUPS = StatusGroups.of()
 SIZE = 60
 
 
@@ -26,7 +25,7 @@ def history(
     open_cells: dict[int, Cell], closed: dict[int, Cell], rule: Rule, told: int = -1
 ) -> ScopeHistory:
     windows = CampaignWindows("c", "app", list(open_cells.items()), lambda: iter(closed.items()))
-    (found,) = History(rule, windows, GROUPS, SIZE).scopes(lambda _: told)
+    (found,) = History(rule, windows, STATUS_GROUPS, SIZE).scopes(lambda _: told)
     return found
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any, TypeAlias
@@ -13,11 +14,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streams.domain import sources
 from streams.domain.campaigns import Campaigns
+from streams.domain.events import Event
+from streams.domain.formats import pinpoint
+from streams.domain.formats.event_format import EventFormat
 from streams.domain.partial_counts import Dimensions
 from streams.domain.pre_aggregator import PreAggregator
-from streams.domain.sources import IngestLimits, SourcePartition
+from streams.domain.sources import IngestSettings, SourcePartition
 from streams.domain.windows import WindowPolicy
 from tests.support.fuzzing import records as fuzzed
 from tests.support.mixture import CONTEXTS, DELIVERY_TYPES, MS, SPOILS, Mixture, send_event
@@ -31,8 +34,8 @@ WINDOWS = WindowPolicy(size=60, grace=7, retention=600)
 MAX_BYTES = 5_000
 
 
-def ingest_limits(windows: WindowPolicy = WINDOWS) -> IngestLimits:
-    return IngestLimits(windows, MAX_BYTES, 300_000)
+def ingest_settings(windows: WindowPolicy = WINDOWS) -> IngestSettings:
+    return IngestSettings(pinpoint.FORMAT, windows, MAX_BYTES, 300_000)
 
 
 def oracle(windows: WindowPolicy = WINDOWS) -> Oracle:
@@ -51,7 +54,7 @@ def tallied(pre_aggregator: PreAggregator) -> Counter[Key]:
 def assert_same(batches: list[list[bytes | None]], windows: WindowPolicy = WINDOWS) -> None:
     """Count batches of one partition in both ways."""
     partition, pre_aggregator = (
-        SourcePartition(0, ingest_limits(windows), Campaigns(3)),
+        SourcePartition(0, ingest_settings(windows), Campaigns(3)),
         PreAggregator(),
     )
     expected = oracle(windows)
@@ -191,25 +194,25 @@ def test_values_on_the_edge(value: bytes) -> None:
 # Each record has one fate, whichever way it takes.
 
 
-def fate(value: bytes | None) -> tuple[Counter[Key], list[str], Counter[str], Counter[str]]:
-    partition, pre_aggregator = (
-        SourcePartition(0, IngestLimits(WindowPolicy()), Campaigns(1)),
-        PreAggregator(),
-    )
+def fate(
+    value: bytes | None, event_format: EventFormat = pinpoint.FORMAT
+) -> tuple[Counter[Key], list[str], Counter[str], Counter[str]]:
+    partition = SourcePartition(0, IngestSettings(event_format, WindowPolicy()), Campaigns(1))
+    pre_aggregator = PreAggregator()
     rejected = partition.count([value], NOW, pre_aggregator)
     reasons = [each.reason.value for each in rejected]
     return tallied(pre_aggregator), reasons, pre_aggregator.skipped, pre_aggregator.unknown_versions
 
 
-def surprised(_: bytes) -> None:
-    raise msgspec.DecodeError("nothing goes the short way")
+def surprised(_: bytes) -> Event:
+    raise msgspec.DecodeError("nothing goes the fast path")
+
+
+SLOW_PATH_ALONE = replace(pinpoint.FORMAT, decode=surprised)
 
 
 def assert_same_either_way(value: bytes | None) -> None:
-    given = fate(value)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "decode", surprised)
-        assert fate(value) == given, value
+    assert fate(value, SLOW_PATH_ALONE) == fate(value), value
 
 
 @settings(max_examples=300)
@@ -363,7 +366,7 @@ def test_nesting_is_bounded_whatever_the_stack(frames: int) -> None:
     assert deeper(frames, lambda: fate(nested(500))) == fate(GOOD)
     for levels in (501, 900, 2_000, 50_000):
         partition, pre_aggregator = (
-            SourcePartition(0, IngestLimits(WINDOWS), Campaigns(1)),
+            SourcePartition(0, IngestSettings(pinpoint.FORMAT, WINDOWS), Campaigns(1)),
             PreAggregator(),
         )
         count = partial(partition.count, [nested(levels)], NOW, pre_aggregator)
@@ -393,7 +396,7 @@ def test_every_way_to_be_put_aside(number: int) -> None:
     reason, spoil = SPOILS[number]
     value = spoil(send_event("c", NOW, "SUCCESS", delivery_type="EMAIL"), NOW)
     partition, pre_aggregator = (
-        SourcePartition(0, IngestLimits(WINDOWS), Campaigns(1)),
+        SourcePartition(0, IngestSettings(pinpoint.FORMAT, WINDOWS), Campaigns(1)),
         PreAggregator(),
     )
     rejected = partition.count([GOOD, value, GOOD], NOW, pre_aggregator)
@@ -434,7 +437,7 @@ def test_what_has_expired_does_not_depend_on_the_batches(
 
 
 def test_event_time_does_not_pass_the_brokers() -> None:
-    partition, pre_aggregator = SourcePartition(7, ingest_limits(), Campaigns(1)), PreAggregator()
+    partition, pre_aggregator = SourcePartition(7, ingest_settings(), Campaigns(1)), PreAggregator()
     ahead = orjson.dumps(send_event("c", NOW + 200_000, "SUCCESS"))
     assert partition.count([GOOD, ahead], NOW, pre_aggregator) == []
     assert pre_aggregator.counted == 2
@@ -447,7 +450,7 @@ def test_versions_that_nobody_has_seen_are_counted_and_named() -> None:
     values = [orjson.dumps(send_event("c", NOW, "SUCCESS", version=v)) for v in versions]
     pre_aggregator = PreAggregator()
     assert (
-        SourcePartition(0, ingest_limits(), Campaigns(1)).count(values, NOW, pre_aggregator) == []
+        SourcePartition(0, ingest_settings(), Campaigns(1)).count(values, NOW, pre_aggregator) == []
     )
     assert pre_aggregator.counted == len(versions)
     assert pre_aggregator.unknown_versions == {"4.0": 2, "30": 1, "None": 1, "x" * 32: 1}
@@ -458,13 +461,15 @@ def test_an_app_is_known_by_any_of_its_events() -> None:
     del without["application"]
     values = [orjson.dumps(each) for each in (without, send_event("c", NOW, "FAILURE"), without)]
     pre_aggregator = PreAggregator()
-    SourcePartition(0, ingest_limits(), Campaigns(1)).count(values, NOW, pre_aggregator)
+    SourcePartition(0, ingest_settings(), Campaigns(1)).count(values, NOW, pre_aggregator)
     (counts,) = pre_aggregator.blocks()[0].windows
     assert (counts.campaigns, counts.apps) == (["c"], ["a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6"])
 
 
 def test_names_have_a_bound_and_move_no_time() -> None:
-    partition = SourcePartition(0, IngestLimits(WINDOWS, 100_000, 300_000), Campaigns(1))
+    partition = SourcePartition(
+        0, IngestSettings(pinpoint.FORMAT, WINDOWS, 100_000, 300_000), Campaigns(1)
+    )
     pre_aggregator = PreAggregator()
     long, too_long = (
         orjson.dumps(send_event("c" * length, time, "SUCCESS", treatment_id=None))

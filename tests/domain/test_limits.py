@@ -10,17 +10,19 @@ from hypothesis import strategies as st
 from streams.domain import cells as module
 from streams.domain.cells import Cells, cells_of
 from streams.domain.counts import OTHER
-from streams.domain.limits import DEFAULT_LIMITS, VENDOR_STATUSES, Limits
+from streams.domain.formats import pinpoint
+from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.partial_counts import Counts, Dimensions
 from tests.support.partitions import rows_of, window_counts
 
-SMALL = Limits(campaigns=10, names=8, values=3)
+STATUSES = pinpoint.FORMAT.known_statuses
+SMALL = Limits(campaigns=10, names=8, values=3, statuses=STATUSES)
 HONEST = {
     Dimensions("SUCCESS", "0", "EMAIL", "EMAIL"): 7,
     Dimensions("FAILURE", "1", None, "SMS"): 2,
 }
 OPENED = "opened_notification"
-UNBOUNDED = {*VENDOR_STATUSES, OPENED, OTHER, None, True, False}
+UNBOUNDED = {*STATUSES, OPENED, OTHER, None, True, False}
 
 words = st.sampled_from(["a", "b", "c", "d", "e", "f", OTHER])
 optional = st.none() | words
@@ -72,7 +74,7 @@ def test_sums_are_exact_and_names_bounded(given_steps: list[dict[str, Counts]]) 
     for campaign_id, cell in cells_of(cells.counts(0), cells.campaigns()):
         assert cells.events(campaign_id) == sum(of(cells, campaign_id).values())
         kept = {**cell.sends, **cell.engagement}
-        assert len(kept) <= SMALL.names + len(VENDOR_STATUSES) + 4
+        assert len(kept) <= SMALL.names + len(STATUSES) + 4
         for values in zip(*kept, strict=True):
             assert len(set(values) - UNBOUNDED) <= SMALL.values
         for each, count in kept.items():

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from streams.domain import alert_records, transitions
+from streams.domain.campaigns import LONGEST_APP
 from streams.domain.counts import OTHER
 from streams.domain.detectors import Evaluation, Observation, Threshold
-from streams.domain.events import LONGEST_APP, LONGEST_NAMES
+from streams.domain.events import LONGEST_NAMES
 from streams.domain.limits import Limits
 from streams.domain.partial_counts import (
     PARTIAL_COUNTS_VERSION,
@@ -602,7 +603,7 @@ PATIENT = tuple(
     )
 )
 FEEDERS = 0, 1
-LIMITS = Limits(), Limits(names=3, values=2)
+LIMITS = WATCH.limits, replace(WATCH.limits, names=3, values=2)
 POLICIES = st.builds(
     WindowPolicy,
     size=st.just(60),

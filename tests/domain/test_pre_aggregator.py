@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from streams.domain import pre_aggregator as module
 from streams.domain.campaigns import Campaign
 from streams.domain.partial_counts import Dimensions, partition_of
-from streams.domain.pre_aggregator import Names, PreAggregator
+from streams.domain.pre_aggregator import CountKey, PreAggregator
 from tests.support.partitions import Row, rows_of
 
 texts = st.text(max_size=12)
@@ -27,7 +27,7 @@ counted = st.lists(st.tuples(st.integers(0, 3), names, st.integers(0, 99)), max_
 def test_blocks_hold_what_was_tallied_each_campaign_in_its_partition(
     arrange_at: int,
     apps: dict[str, str | None],
-    counted: list[tuple[int, Names, int]],
+    counted: list[tuple[int, CountKey, int]],
     partitions: int,
 ) -> None:
     campaigns = [_campaign(name, app, partitions) for name, app in apps.items()]
@@ -70,5 +70,5 @@ def _campaign(name: str, app_id: str | None, partitions: int) -> Campaign:
     return campaign
 
 
-def _expanded(names: Names) -> Dimensions:
+def _expanded(names: CountKey) -> Dimensions:
     return names if isinstance(names, Dimensions) else Dimensions(*names, names[2])

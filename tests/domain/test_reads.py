@@ -2,9 +2,9 @@
 
 import msgspec
 
-from streams.domain.counts import StatusGroups, summary_of
+from streams.domain.counts import summary_of
 from streams.domain.deliveries import Delivery, Outbox
-from tests.support.partitions import all_cells, counts, holder
+from tests.support.partitions import STATUS_GROUPS, all_cells, counts, holder
 
 
 def test_the_windows_of_one_campaign_oldest_first() -> None:
@@ -27,7 +27,7 @@ def test_the_windows_of_one_campaign_oldest_first() -> None:
 
 def test_a_summary_of_counts_leaves_the_suppressed_out_of_attempts() -> None:
     summary = summary_of(
-        {"SUCCESS": 6, "NEW": 1, "FAILURE": 2, "THROTTLED": 1, "HOLDOUT": 5}, {}, StatusGroups.of()
+        {"SUCCESS": 6, "NEW": 1, "FAILURE": 2, "THROTTLED": 1, "HOLDOUT": 5}, {}, STATUS_GROUPS
     )
     assert summary.attempts == 10
     assert summary.rates == {"success": 0.6, "failure": 0.2, "throttled": 0.1}

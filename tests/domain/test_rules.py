@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.domain.counts import Cell, StatusGroups
+from streams.domain.counts import Cell
 from streams.domain.detectors import Observation, Threshold
 from streams.domain.partial_counts import Dimensions
 from streams.domain.rules import Rule, Scope, ScopeKind
+from tests.support.partitions import STATUS_GROUPS
 
-GROUPS = StatusGroups.of()
 RULE = Rule("failure-spike", frozenset({"FAILURE", "HOOK_FAILURE"}), Threshold(0.1), 0.05)
 
 
@@ -59,7 +59,7 @@ def test_which_campaigns(
 
 def test_hits_are_the_rules_statuses_and_attempts_all_but_the_suppressed() -> None:
     found = RULE.observe(
-        "c", cell(SUCCESS=90, FAILURE=5, HOOK_FAILURE=3, THROTTLED=2, QUIET_TIME=700), GROUPS
+        "c", cell(SUCCESS=90, FAILURE=5, HOOK_FAILURE=3, THROTTLED=2, QUIET_TIME=700), STATUS_GROUPS
     )
 
     assert found == {
@@ -70,7 +70,7 @@ def test_hits_are_the_rules_statuses_and_attempts_all_but_the_suppressed() -> No
 
 
 def test_a_status_that_nobody_knows_is_an_attempt() -> None:
-    (seen,) = RULE.observe("c", cell(SUCCESS=1, BRAND_NEW=1), GROUPS).values()
+    (seen,) = RULE.observe("c", cell(SUCCESS=1, BRAND_NEW=1), STATUS_GROUPS).values()
 
     assert (seen.attempts, seen.hits) == (2, 0)
 
@@ -78,11 +78,11 @@ def test_a_status_that_nobody_knows_is_an_attempt() -> None:
 def test_engagement_is_no_attempt() -> None:
     opened = Cell("app-1", {}, {sent("opened_notification"): 7})
 
-    assert RULE.observe("c", opened, GROUPS) == {}
+    assert RULE.observe("c", opened, STATUS_GROUPS) == {}
 
 
 def test_only_suppressed_sends_say_nothing() -> None:
-    assert RULE.observe("c", cell(QUIET_TIME=7), GROUPS) == {}
+    assert RULE.observe("c", cell(QUIET_TIME=7), STATUS_GROUPS) == {}
 
 
 SPLIT = Cell(
@@ -121,7 +121,7 @@ SPLIT = Cell(
     ],
 )
 def test_scopes(scope: ScopeKind, expected: dict[Scope, tuple[int, int]]) -> None:
-    found = replace(RULE, scope=scope).observe("c", SPLIT, GROUPS)
+    found = replace(RULE, scope=scope).observe("c", SPLIT, STATUS_GROUPS)
 
     assert {where: (seen.attempts, seen.hits) for where, seen in found.items()} == expected
 
@@ -140,7 +140,7 @@ dimensions = st.builds(
     st.sampled_from(["campaign", "treatment", "channel"]),
 )
 def test_scopes_share_out_what_there_is(sends: dict[Dimensions, int], scope: ScopeKind) -> None:
-    found = replace(RULE, scope=scope).observe("c", Cell(None, sends, {}), GROUPS)
+    found = replace(RULE, scope=scope).observe("c", Cell(None, sends, {}), STATUS_GROUPS)
 
     attempts = sum(n for d, n in sends.items() if d.outcome != "HOLDOUT")
     assert sum(seen.attempts for seen in found.values()) == attempts

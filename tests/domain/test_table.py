@@ -15,6 +15,7 @@ from streams.domain import buckets
 from streams.domain import table as under_test
 from streams.domain.buckets import BucketRecord
 from streams.domain.counts import OTHER, Cell
+from streams.domain.formats import pinpoint
 from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.partial_counts import (
     PARTIAL_COUNTS_VERSION,
@@ -160,7 +161,8 @@ def test_a_page_is_as_many_records_as_its_names_need() -> None:
 
 
 def test_floods_are_counted_as_other_and_read_back_alike() -> None:
-    limits = Limits(campaigns=100, names=20, values=10)
+    known = pinpoint.FORMAT.known_statuses
+    limits = Limits(campaigns=100, names=20, values=10, statuses=known)
     life = Life(table_of(limits=limits), limits=limits)
     honest = {f"honest-{n}": {SUCCESS: 2} for n in range(20)}
     life.add(window_counts(0, honest, "honest"))

@@ -7,9 +7,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from streams.domain.commits import Commit
-from streams.domain.counts import StatusGroups
 from streams.observability.metrics import Metrics
-from tests.support.partitions import counts, holder
+from tests.support.partitions import STATUS_GROUPS, counts, holder
 
 PROMETHEUS_2 = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
@@ -31,7 +30,7 @@ def page(accept: str) -> tuple[str, str]:
     held.add("c", 1_795_428_000, counts({"SUCCESS": 1}))
     metrics = Metrics("1")
     metrics.rebalanced()
-    metrics.committed(Commit(0, seconds=0.2), StatusGroups.of())
+    metrics.committed(Commit(0, seconds=0.2), STATUS_GROUPS)
     metrics.attempted("webhook", 'with "quotes"\n')
     body, content_type = metrics.page(held.here, accept)
     return body.decode(), content_type

@@ -8,12 +8,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from streams.domain.commits import Commit
-from streams.domain.counts import StatusGroups
 from streams.domain.events import Reason, Rejected
 from streams.domain.receivers import ReceiverRecord
 from streams.domain.table import Folded
 from streams.observability.metrics import Metrics
-from tests.support.partitions import holder
+from tests.support.partitions import STATUS_GROUPS, holder
 
 
 def restricted(page: bytes) -> dict[str, float]:
@@ -47,7 +46,7 @@ def test_what_a_commit_held_is_counted() -> None:
         folded=Folded(6, 8),
     )
     for _ in range(2):
-        metrics.committed(commit, StatusGroups.of())
+        metrics.committed(commit, STATUS_GROUPS)
     page = metrics.page({})[0].decode()
     for sample in (
         'events_total{kind="send",outcome="counted"} 10.0',
@@ -64,7 +63,7 @@ def test_what_a_commit_held_is_counted() -> None:
 
 
 def test_a_status_in_no_group_is_counted_and_named_once() -> None:
-    metrics, groups = Metrics("1.0"), StatusGroups.of()
+    metrics, groups = Metrics("1.0"), STATUS_GROUPS
     with capture_logs() as logs:
         for _ in range(2):
             metrics.unrecognised({"Success": 5, "failed!": 2}, groups)
@@ -83,7 +82,7 @@ def test_a_status_in_no_group_is_counted_and_named_once() -> None:
     ],
 )
 def test_what_a_status_seems_to_mean(status: str, meant: str | None) -> None:
-    assert StatusGroups.of().nearest(status) == meant
+    assert STATUS_GROUPS.nearest(status) == meant
 
 
 def test_every_metric_is_in_the_operator_s_manual() -> None:

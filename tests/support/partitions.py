@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from streams.domain.counts import Cell, StatusGroups
 from streams.domain.detectors import Threshold
+from streams.domain.formats import pinpoint
+from streams.domain.limits import Limits
 from streams.domain.partial_counts import (
     PARTIAL_COUNTS_VERSION,
     Column,
@@ -24,17 +26,19 @@ from streams.domain.table import WindowTable
 from streams.domain.windows import WindowPolicy
 
 FAILURE_SPIKE = Rule("failure-spike", frozenset({"FAILURE"}), Threshold(0.1), 0.05)
+STATUS_GROUPS = StatusGroups.of(pinpoint.STATUSES._asdict())
 _ids = itertools.count(1)
 _offsets = itertools.count()
 
 WATCH = PartitionSettings(
     windows=WindowPolicy(size=60, grace=30, retention=86_400),
-    groups=StatusGroups.of(),
+    groups=STATUS_GROUPS,
     rules=(FAILURE_SPIKE,),
     receivers=("ops",),
     idle_timeout=60.0,
     base_url="http://localhost:8080",
     new_id=lambda: f"alert-{next(_ids)}",
+    limits=Limits(statuses=pinpoint.FORMAT.known_statuses),
 )
 
 

@@ -11,9 +11,10 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from streams.domain.campaigns import Campaigns
 from streams.domain.commits import Commit
 from streams.domain.events import Rejected
+from streams.domain.formats import pinpoint
 from streams.domain.partition import CampaignPartition, EvaluationFailure
 from streams.domain.partition_settings import PartitionSettings
-from streams.domain.sources import IngestLimits, SourcePartition
+from streams.domain.sources import IngestSettings, SourcePartition
 from streams.domain.transitions import Transition
 from streams.engine.cluster.message_limits import MessageLimits
 from streams.engine.consume.positions import POSITIONS_KEY, Position, from_committed, read_positions
@@ -151,12 +152,12 @@ class TaskHarness:
         self.writer.own |= set() if repartitions else {REPARTITION}
         events = TaskEvents()
         events.on_commit(self.gauges.committed)
-        ingest_limits = IngestLimits(watch.windows, max_record_bytes=2000)
+        ingest_settings = IngestSettings(pinpoint.FORMAT, watch.windows, max_record_bytes=2000)
         campaigns = Campaigns(2 if repartitions else 1)
         self.context = context = TaskContext(
             topics,
             repartitions,
-            ingest_limits,
+            ingest_settings,
             watch,
             lambda: self.now,
             self.gauges,
@@ -170,7 +171,7 @@ class TaskHarness:
             CHANGELOG, REPARTITION, dict.fromkeys(read, Position(0)), owned_log_ends
         )
         partition = CampaignPartition(1, watch, [0, 1] if repartitions else [1], NOW)
-        sources = {1: SourcePartition(1, ingest_limits, campaigns)}
+        sources = {1: SourcePartition(1, ingest_settings, campaigns)}
         self.isolation = isolation or Isolation()
         self.task = StreamTask(context, self.writer, partition, progress, sources, self.isolation)
         if start:

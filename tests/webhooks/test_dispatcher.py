@@ -11,7 +11,6 @@ import structlog
 from structlog.typing import EventDict
 
 from streams.domain.commits import Commit
-from streams.domain.counts import StatusGroups
 from streams.domain.deliveries import Delivery, Outbox
 from streams.domain.partition import CampaignPartition
 from streams.domain.partition_settings import PartitionSettings
@@ -24,6 +23,7 @@ from streams.webhooks.dispatcher import Dispatcher, Sender, Timing
 from streams.webhooks.guard import Guard
 from tests.support.deliveries import delivery_of
 from tests.support.deliveries import webhook_to as to
+from tests.support.partitions import STATUS_GROUPS
 from tests.support.ports import free_port
 from tests.support.receiver import PATIENCE_S, SECRET, Collector, hang, status
 
@@ -82,7 +82,7 @@ class HeldBack:
 
 
 def partition(number: int = 0) -> CampaignPartition:
-    watch = PartitionSettings(WindowPolicy(), StatusGroups.of(), (), (), 60.0, "", lambda: "")
+    watch = PartitionSettings(WindowPolicy(), STATUS_GROUPS, (), (), 60.0, "", lambda: "")
     return CampaignPartition(number, watch, [], 0.0)
 
 

@@ -10,7 +10,7 @@ from streams.configuration.kafka import TopicSettings
 from streams.domain.campaigns import Campaigns
 from streams.domain.partition import EvaluationFailure
 from streams.domain.partition_settings import PartitionSettings
-from streams.domain.sources import IngestLimits
+from streams.domain.sources import IngestSettings
 from streams.engine.cluster.message_limits import MessageLimits
 from streams.engine.produce.broker_clock import BrokerClock, known_clock
 from streams.engine.tasks.events import TaskEvents
@@ -85,7 +85,7 @@ class TaskContext:
     Args:
         topics: where from and where to. repartitions: whether blocks go to the tasks of their
             campaigns; otherwise the source topic is keyed by campaign, and each task keeps its own.
-        ingest_limits: what is taken in.
+        ingest_settings: how records of the source topic are read.
         watch: what is counted and watched for.
         now: the broker's time (s, UTC), as far as it is known.
         instruments: are told of what happens beside commits.
@@ -97,7 +97,7 @@ class TaskContext:
 
     topics: Topics
     repartitions: bool
-    ingest_limits: IngestLimits
+    ingest_settings: IngestSettings
     watch: PartitionSettings
     now: Callable[[], float]
     instruments: Instruments

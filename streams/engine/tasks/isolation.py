@@ -167,7 +167,7 @@ class Trial:
         def process(positions: Sequence[int]) -> None:
             alike = SourcePartition(
                 source.number,
-                self._context.ingest_limits,
+                self._context.ingest_settings,
                 self._context.campaigns,
                 source.event_time,
             )

@@ -113,7 +113,7 @@ class TaskRestorer:
             raise
         context = self.context
         read = {
-            source: SourcePartition(source, context.ingest_limits, context.campaigns, event_time)
+            source: SourcePartition(source, context.ingest_settings, context.campaigns, event_time)
             for source, event_time in progress.event_times(context.topics.source).items()
         }
         task = StreamTask(

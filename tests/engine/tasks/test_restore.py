@@ -18,7 +18,8 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from streams.domain.buckets import Window
 from streams.domain.campaigns import Campaigns
 from streams.domain.deliveries import Delivery
-from streams.domain.sources import IngestLimits
+from streams.domain.formats import pinpoint
+from streams.domain.sources import IngestSettings
 from streams.domain.table import CHECKPOINT_KEY, bucket_key
 from streams.engine.cluster.message_limits import MessageLimits
 from streams.engine.consume.positions import POSITIONS_KEY, Position, as_committed
@@ -92,11 +93,11 @@ class State:
         source, keyed, state, alerts, dead = (f"{prefix}-{role}" for role in roles)
         topics = Topics(source, keyed, state, dead, 1, (Output(ALERTS, alerts, 1),))
         logs = LogFinder({"bootstrap_servers": self.broker.address}, topics)
-        ingest_limits = IngestLimits(WATCH.windows, max_record_bytes=2000)
+        ingest_settings = IngestSettings(pinpoint.FORMAT, WATCH.windows, max_record_bytes=2000)
         context = TaskContext(
             topics,
             True,
-            ingest_limits,
+            ingest_settings,
             WATCH,
             time.time,
             FakeMetrics(),
