@@ -1,7 +1,6 @@
 """Alerts and the rules that they are of."""
 
 from collections.abc import Sequence
-from http import HTTPStatus
 
 import msgspec
 
@@ -9,14 +8,13 @@ from streams.api import answers
 from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.newest import CURSOR, LIMIT, Newest
-from streams.api.paging import Position
-from streams.api.parameters import choice, read_moment, text
+from streams.api.parameters import choice, text
 from streams.api.problems import not_found
 from streams.api.routing import Route
 from streams.domain import alert_records as domain
 from streams.domain.alerts import AlertBook
 from streams.domain.partition import CampaignPartition
-from streams.domain.transitions import in_ms, rfc3339
+from streams.domain.transitions import rfc3339
 
 STATE = choice("state", ("pending", "firing", "resolved", "expired"), "Only alerts in this state.")
 CAMPAIGN = text("campaign_id", "Only what is about this campaign.")
@@ -25,6 +23,10 @@ SEVERITY = text("severity", "Only alerts of this severity.")
 TREATMENT = text("treatment_id", "Only what is about this treatment.")
 CHANNEL = text("channel_type", "Only what is about this channel.")
 ALERT_ID = text("alert_id", "The alert's id.")
+
+_NEWEST: Newest[domain.Alert, answers.Alerts] = Newest(
+    answers.Alerts, "alerts", "pending_since", "alert_id"
+)
 
 
 def show(book: AlertBook, alert: domain.Alert) -> answers.Alert:
@@ -55,31 +57,13 @@ async def alerts(context: Context, ask: Ask) -> answers.Alerts:
 
 def _is_wanted(alert: domain.Alert, ask: Ask) -> bool:
     return (
-        ask.get(STATE, alert.state) == alert.state
-        and ask.get(CAMPAIGN, alert.scope.campaign_id) == alert.scope.campaign_id
-        and ask.get(TREATMENT, alert.scope.treatment_id) == alert.scope.treatment_id
-        and ask.get(CHANNEL, alert.scope.channel_type) == alert.scope.channel_type
-        and ask.get(RULE, alert.rule) == alert.rule
-        and ask.get(SEVERITY, alert.severity) == alert.severity
+        ask.allows(STATE, alert.state)
+        and ask.allows(CAMPAIGN, alert.scope.campaign_id)
+        and ask.allows(TREATMENT, alert.scope.treatment_id)
+        and ask.allows(CHANNEL, alert.scope.channel_type)
+        and ask.allows(RULE, alert.rule)
+        and ask.allows(SEVERITY, alert.severity)
     )
-
-
-def _place(alert: domain.Alert) -> Position:
-    return Position(in_ms(alert.pending_since), alert.alert_id)
-
-
-def _position(alert: answers.Alert) -> Position:
-    return Position(read_moment(alert.pending_since), alert.alert_id)
-
-
-_NEWEST = Newest(
-    "alerts",
-    _place,
-    _position,
-    answers.Alerts,
-    lambda page, cursor: answers.Alerts(as_of="", alerts=page, next_cursor=cursor),
-    lambda answer: (answer.alerts, answer.next_cursor),
-)
 
 
 async def one_alert(context: Context, ask: Ask) -> answers.OneAlert:
@@ -100,7 +84,7 @@ async def one_alert(context: Context, ask: Ask) -> answers.OneAlert:
     return context.stamp(gathered.parts[0], ())
 
 
-async def rules(context: Context, ask: Ask) -> answers.Rules:  # noqa: ARG001 - nothing to ask
+async def rules(context: Context, _: Ask) -> answers.Rules:
     """Answer with all rules."""
     return answers.Rules(
         [
@@ -145,7 +129,6 @@ ROUTES = (
         "One alert",
         answers.OneAlert,
         (ALERT_ID,),
-        problems=(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
     ),
     Route("/v1/rules", rules, "The rules that raise alerts", answers.Rules),
 )

@@ -32,3 +32,7 @@ class Ask:
         """Return the value of a query parameter, or what holds without it."""
         value: T | D = self.query.get(parameter.name, default)
         return value
+
+    def allows(self, filter_: Parameter[str], value: str | None) -> bool:
+        """Tell whether an item with this value passes a filter; all do if it is not given."""
+        return self.get(filter_, value) == value

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from http import HTTPStatus
 
 from streams.api.alerts import show
 from streams.api.answers import (
@@ -14,7 +13,7 @@ from streams.api.answers import (
 from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.newest import DEFAULT_LIMIT, LIMIT
-from streams.api.paging import Order, Pager, Position, Value, read_cursor
+from streams.api.paging import Pager, Position, Value, read_cursor
 from streams.api.parameters import choice, duration, opaque, text, whole
 from streams.api.reading import (
     Breath,
@@ -63,7 +62,7 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
     span = Span(ask.get(ACTIVE_WITHIN, _QUARTER_OF_AN_HOUR), cursor.since if cursor else None)
     app_id = ask.get(APP_ID, None)
     recent = ask.get(RECENT, 0)
-    order, limit = Order(descending=sort.startswith("-")), ask.get(LIMIT, DEFAULT_LIMIT)
+    limit = ask.get(LIMIT, DEFAULT_LIMIT)
     size = context.watch.windows.size
 
     def position(row: CampaignRow) -> Position:
@@ -92,7 +91,7 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
     as_of, since = _oldest(gathered.parts) or (context.now(), context.now() - span.within)
     rows = add_rows((part.campaigns for part in gathered.parts), context.watch.groups)
     more = any(part.next_cursor for part in gathered.parts)
-    pager: Pager[CampaignRow] = Pager(sort, order, position, limit, cursor, since)
+    pager: Pager[CampaignRow] = Pager(sort, sort.startswith("-"), position, limit, cursor, since)
     page, next_cursor = pager.cut(rows, more=more)
     if context.cluster.is_asked_by_worker(ask):
         page, next_cursor = rows, next_cursor if more else None
@@ -212,6 +211,5 @@ ROUTES = (
         "One campaign: its totals, current window and alerts",
         Campaign,
         (CAMPAIGN_ID,),
-        problems=(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
     ),
 )

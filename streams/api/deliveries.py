@@ -8,19 +8,22 @@ from streams.api.alerts import CAMPAIGN
 from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.newest import CURSOR, LIMIT, Newest
-from streams.api.paging import Position
-from streams.api.parameters import choice, read_moment, text
+from streams.api.parameters import choice, text
 from streams.api.problems import ProblemError, not_found
 from streams.api.routing import Route
 from streams.domain import deliveries as domain
 from streams.domain.partition import CampaignPartition
 from streams.domain.receivers import ReceiverBook, standing
-from streams.domain.transitions import in_ms, rfc3339
+from streams.domain.transitions import rfc3339
 
 STATE = choice("state", ("pending", "given-up"), "Only deliveries in this state.")
 RECEIVER = text("receiver", "Only what is owed to this receiver.")
 ALERT = text("alert_id", "Only what is about this alert.")
 DELIVERY_ID = text("delivery_id", "The delivery's id.")
+
+_NEWEST: Newest[domain.Delivery, answers.Deliveries] = Newest(
+    answers.Deliveries, "deliveries", "created_at", "delivery_id"
+)
 
 
 def show(delivery: domain.Delivery, receivers: ReceiverBook) -> answers.Delivery:
@@ -56,29 +59,11 @@ async def deliveries(context: Context, ask: Ask) -> answers.Deliveries:
 
 def _is_wanted(delivery: domain.Delivery, ask: Ask) -> bool:
     return (
-        ask.get(STATE, delivery.state) == delivery.state
-        and ask.get(RECEIVER, delivery.receiver) == delivery.receiver
-        and ask.get(ALERT, delivery.alert_id) == delivery.alert_id
-        and ask.get(CAMPAIGN, delivery.campaign_id) == delivery.campaign_id
+        ask.allows(STATE, delivery.state)
+        and ask.allows(RECEIVER, delivery.receiver)
+        and ask.allows(ALERT, delivery.alert_id)
+        and ask.allows(CAMPAIGN, delivery.campaign_id)
     )
-
-
-def _place(delivery: domain.Delivery) -> Position:
-    return Position(in_ms(delivery.created_at), delivery.delivery_id)
-
-
-def _position(delivery: answers.Delivery) -> Position:
-    return Position(read_moment(delivery.created_at), delivery.delivery_id)
-
-
-_NEWEST = Newest(
-    "deliveries",
-    _place,
-    _position,
-    answers.Deliveries,
-    lambda page, cursor: answers.Deliveries(as_of="", deliveries=page, next_cursor=cursor),
-    lambda answer: (answer.deliveries, answer.next_cursor),
-)
 
 
 async def replay(context: Context, ask: Ask) -> answers.OneDelivery:
@@ -128,6 +113,6 @@ ROUTES = (
         (DELIVERY_ID,),
         method="POST",
         scope="write",
-        problems=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE),
+        problems=(HTTPStatus.CONFLICT,),
     ),
 )

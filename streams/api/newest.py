@@ -2,22 +2,23 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from streams.api.answers import Answer
 from streams.api.asking import Ask
 from streams.api.context import Context
-from streams.api.paging import Order, Pager, Position, read_cursor
-from streams.api.parameters import opaque, whole
+from streams.api.paging import Cursor, Pager, Position, read_cursor
+from streams.api.parameters import opaque, read_moment, whole
 from streams.api.reading import Breath
 from streams.domain.partition import CampaignPartition
+from streams.domain.transitions import in_ms
 
 A = TypeVar("A", bound=Answer)
 T = TypeVar("T")
 S = TypeVar("S")
 
 _NAMES_AN_ITEM = 100
-"""To show an item takes as long as to read a cell with so many names."""
+"""To show an item takes as long as to read a cell with this number of names."""
 
 DEFAULT_LIMIT = 100
 LIMIT = whole("limit", 1, 1000, f"How many at most; {DEFAULT_LIMIT} without it.")
@@ -25,24 +26,20 @@ CURSOR = opaque("cursor", "From `next_cursor` of the page before.")
 
 
 @dataclass(frozen=True, slots=True)
-class Newest(Generic[T, S, A]):
-    """A list of one kind of items. What puts an item in its place never changes.
+class Newest(Generic[T, A]):
+    """A list of items of one kind, as the partitions hold them (`T`) and as they are shown.
 
     Args:
-        name: of the list; a cursor holds for that alone.
-        place: position of an item, by its time.
-        position: the same of an item as it is shown.
-        answer: what the list is answered with.
-        write: makes that of a page and the cursor of the next one.
-        read: takes it apart again.
+        answer: the page; its fields are those of `Answer`, `name` and `next_cursor`.
+        name: field of the page that holds the items; a cursor holds for this list alone.
+        time: field of an item, held (s) and shown (RFC 3339), that never changes.
+        item_id: field of an item, held and shown.
     """
 
-    name: str
-    place: Callable[[T], Position]
-    position: Callable[[S], Position]
     answer: type[A]
-    write: Callable[[list[S], str | None], A]
-    read: Callable[[A], tuple[list[S], str | None]]
+    name: str
+    time: str
+    item_id: str
 
     async def page(
         self,
@@ -50,7 +47,7 @@ class Newest(Generic[T, S, A]):
         ask: Ask,
         items: Callable[[CampaignPartition], Iterable[T]],
         wanted: Callable[[T], bool],
-        show: Callable[[CampaignPartition, T], S],
+        show: Callable[[CampaignPartition, T], Any],
     ) -> A:
         """Answer with the page that is asked for.
 
@@ -59,31 +56,41 @@ class Newest(Generic[T, S, A]):
             ask: the request, with `LIMIT` and `CURSOR`.
             items: of a partition that is here.
             wanted: tells whether an item is asked for.
-            show: makes of an item what is answered; called for those of the page.
+            show: makes of an item what is answered; called for items of the page alone.
         """
         limit, cursor = ask.get(LIMIT, DEFAULT_LIMIT), read_cursor(ask.get(CURSOR, None), self.name)
-        order = Order(descending=True)
-        pager = Pager(self.name, order, self.position, limit, cursor)
-
-        def place(each: tuple[CampaignPartition, T]) -> Position:
-            return self.place(each[1])
 
         async def local(partitions: Sequence[CampaignPartition]) -> A:
             here = [(partition, item) for partition in partitions for item in items(partition)]
-            page, next_cursor = await Pager(self.name, order, place, limit, cursor).cut_gradually(
-                here, lambda each: wanted(each[1])
-            )
+            pager = self._pager(self._held_at, limit, cursor)
+            page, next_cursor = await pager.cut_gradually(here, lambda each: wanted(each[1]))
             shown, breath = [], Breath()
             for partition, item in page:
                 shown.append(show(partition, item))
                 await breath(_NAMES_AN_ITEM)
-            return self.write(shown, next_cursor)
+            return self._answer(shown, next_cursor)
 
         everywhere = context.cluster.everywhere()
         gathered = await context.cluster.gather(ask, everywhere, self.answer, local)
-        parts = [self.read(part) for part in gathered.parts]
-        page = pager.cut(
-            (item for found, _ in parts for item in found),
-            more=any(next_cursor for _, next_cursor in parts),
+        parts: list[Any] = list(gathered.parts)
+        page, next_cursor = self._pager(self._shown_at, limit, cursor).cut(
+            (item for part in parts for item in getattr(part, self.name)),
+            more=any(part.next_cursor for part in parts),
         )
-        return context.stamp(self.write(*page), gathered.missing)
+        return context.stamp(self._answer(page, next_cursor), gathered.missing)
+
+    def _pager(
+        self, position: Callable[[S], Position], limit: int, cursor: Cursor | None
+    ) -> Pager[S]:
+        return Pager(self.name, descending=True, position=position, limit=limit, cursor=cursor)
+
+    def _answer(self, page: list[Any], next_cursor: str | None) -> A:
+        fields: dict[str, Any] = {self.name: page, "next_cursor": next_cursor}
+        return self.answer(as_of="", **fields)
+
+    def _held_at(self, held: tuple[CampaignPartition, T]) -> Position:
+        _, item = held
+        return Position(in_ms(getattr(item, self.time)), getattr(item, self.item_id))
+
+    def _shown_at(self, item: object) -> Position:
+        return Position(read_moment(getattr(item, self.time)), getattr(item, self.item_id))

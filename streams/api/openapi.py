@@ -9,6 +9,7 @@ import msgspec
 import orjson
 
 from streams.api.answers import Problem
+from streams.api.parameters import Parameter
 from streams.api.problems import CONTENT_TYPE
 from streams.api.routing import Route
 
@@ -60,14 +61,16 @@ def document(routes: Sequence[Route]) -> bytes:
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    statuses = sorted({*_ALWAYS, *(_WITH_TOKEN if route.scope else ()), *route.problems})
+    statuses = {*_ALWAYS, *route.problems}
+    statuses.update(_WITH_TOKEN if route.scope else ())
+    statuses.update([HTTPStatus.NOT_FOUND] if route.pattern.groups else ())
     operation: dict[str, Any] = {
         "operationId": f"{route.method.lower()}{_camel(route.path)}",
         "summary": route.summary,
-        "parameters": [_parameter(route, at) for at in range(len(route.parameters))],
+        "parameters": [_parameter(route, each) for each in route.parameters],
         "responses": {
             "200": {"description": route.summary, "content": _content(route)},
-            **{str(status.value): _problem(status) for status in statuses},
+            **{str(status.value): _problem(status) for status in sorted(statuses)},
         },
         "security": [{"token": []}] if route.scope else [],
     }
@@ -76,9 +79,8 @@ def _operation(route: Route) -> dict[str, Any]:
     return operation
 
 
-def _parameter(route: Route, at: int) -> dict[str, Any]:
-    parameter = route.parameters[at]
-    in_path = f"{{{parameter.name}}}" in route.segments
+def _parameter(route: Route, parameter: Parameter[Any]) -> dict[str, Any]:
+    in_path = route.is_in_path(parameter)
     return {
         "name": parameter.name,
         "in": "path" if in_path else "query",

@@ -18,16 +18,16 @@ JSON_SCHEMA = "application/schema+json"
 METRICS = ("text/plain", "application/openmetrics-text")
 
 
-async def livez(context: Context, ask: Ask) -> HealthStatus:  # noqa: ARG001 - nothing to ask
+async def livez(context: Context, _: Ask) -> HealthStatus:
     """Answer whether the worker makes progress."""
     if not context.health.live():
-        _, reasons = context.health.ready()
+        reasons = context.health.ready()[1]
         detail = f"the worker makes no progress ({'; '.join(reasons)}): start it anew"
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail)
     return HealthStatus("live")
 
 
-async def readyz(context: Context, ask: Ask) -> HealthStatus:  # noqa: ARG001 - nothing to ask
+async def readyz(context: Context, _: Ask) -> HealthStatus:
     """Answer whether the worker does its work."""
     ready, reasons = context.health.ready()
     if not ready:
@@ -42,7 +42,7 @@ async def metrics(context: Context, ask: Ask) -> web.Response:
     return web.Response(body=body, headers={"Content-Type": content_type, "Vary": "Accept"})
 
 
-async def openapi(context: Context, ask: Ask) -> web.Response:  # noqa: ARG001 - nothing to ask
+async def openapi(context: Context, _: Ask) -> web.Response:
     """Answer with the description of the API."""
     return web.Response(body=context.document, content_type=JSON)
 
@@ -51,7 +51,7 @@ def _schema(output: OutputTopic) -> Route:
     """Return the route of the JSON Schema of an output topic's values."""
     body = orjson.dumps(output.json_schema())
 
-    async def schema(context: Context, ask: Ask) -> web.Response:  # noqa: ARG001 - nothing to ask
+    async def schema(_context: Context, _: Ask) -> web.Response:
         return web.Response(body=body, content_type=JSON_SCHEMA)
 
     path = f"/v1/schemas/{output.schema}"
@@ -66,7 +66,6 @@ ROUTES = (
         "Whether this worker makes progress",
         HealthStatus,
         scope=None,
-        problems=(HTTPStatus.SERVICE_UNAVAILABLE,),
     ),
     Route(
         "/readyz",
@@ -74,7 +73,6 @@ ROUTES = (
         "Whether this worker does its work, and if not, why",
         HealthStatus,
         scope=None,
-        problems=(HTTPStatus.SERVICE_UNAVAILABLE,),
     ),
     Route("/metrics", metrics, "The metrics of this worker, for Prometheus", METRICS),
     Route("/openapi.json", openapi, "This description", (JSON,)),

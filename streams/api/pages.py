@@ -1,6 +1,5 @@
 """The pages for browsers: the dashboard and the API's description. All assets are files here."""
 
-from http import HTTPStatus
 from importlib.resources import files
 
 from aiohttp import web
@@ -31,7 +30,7 @@ def load_assets() -> dict[str, bytes]:
 
 
 def _page(name: str) -> Handler:
-    async def show(context: Context, ask: Ask) -> web.Response:  # noqa: ARG001 - nothing to ask
+    async def show(context: Context, _: Ask) -> web.Response:
         return _file(context, name)
 
     return show
@@ -63,6 +62,5 @@ ROUTES = (
         ("*/*",),
         (text("file", "A file's name."),),
         page=True,
-        problems=(HTTPStatus.NOT_FOUND,),
     ),
 )

@@ -9,6 +9,7 @@ import heapq
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cmp_to_key
 from itertools import chain, islice
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -34,23 +35,11 @@ class Position(NamedTuple):
     item_id: str
 
 
-class _Descending:
-    """A text that comes before those that are smaller."""
+def _compare_descending(one: str, other: str) -> int:
+    return (one < other) - (one > other)
 
-    __slots__ = ("_text",)
 
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Descending) and self._text == other._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-    def __lt__(self, other: "_Descending") -> bool:
-        return self._text > other._text
-
+_descending = cmp_to_key(_compare_descending)
 
 Key: TypeAlias = tuple[bool, Any, str]
 _Keyed: TypeAlias = tuple[Key, int, T]
@@ -102,28 +91,12 @@ def read_cursor(text: str | None, order: str, *, textual: bool = False) -> Curso
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """An order of positions: by value, nulls last, then by id, ascending."""
-
-    descending: bool = False
-
-    def key(self, position: Position) -> Key:
-        """Return what is smaller the earlier a position comes."""
-        value, item_id = position
-        if value is None:
-            return True, 0, item_id
-        if not self.descending:
-            return False, value, item_id
-        return False, _Descending(value) if isinstance(value, str) else -value, item_id
-
-
-@dataclass(frozen=True, slots=True)
 class Pager(Generic[T]):
-    """Cuts one page.
+    """Cuts one page of a list that is ordered by value, nulls last, then by id, ascending.
 
     Args:
         name: of the order; a cursor holds for that alone.
-        order: of the items.
+        descending: whether the greatest value is first.
         position: of an item.
         limit: how many items a page has at most.
         cursor: where the page before ended.
@@ -131,7 +104,7 @@ class Pager(Generic[T]):
     """
 
     name: str
-    order: Order
+    descending: bool
     position: Callable[[T], Position]
     limit: int
     cursor: Cursor | None
@@ -160,12 +133,21 @@ class Pager(Generic[T]):
 
     def _keyed(self, items: Iterable[tuple[int, T]]) -> Iterator["_Keyed[T]"]:
         """Yield the items after the cursor with what puts them in order."""
-        after = self.order.key(self.cursor.position) if self.cursor else None
-        key, position = self.order.key, self.position
+        key, position = self._key, self.position
+        after = key(self.cursor.position) if self.cursor else None
         for at, item in items:
             of_it = key(position(item))
             if after is None or of_it > after:
                 yield of_it, at, item
+
+    def _key(self, position: Position) -> Key:
+        """Return what is smaller the earlier a position comes."""
+        value, item_id = position
+        if value is None:
+            return True, 0, item_id
+        if not self.descending:
+            return False, value, item_id
+        return False, _descending(value) if isinstance(value, str) else -value, item_id
 
     def _page(self, first: "list[_Keyed[T]]", *, more: bool) -> tuple[list[T], str | None]:
         page = [item for _, _, item in first[: self.limit]]

@@ -1,5 +1,6 @@
 """Parameters of requests: each knows how to read its text, and how to describe itself."""
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -154,12 +155,10 @@ def read_moment(value: str) -> int:
 def _read_rfc3339(value: str) -> int:
     # A plus sign that was not encoded arrives as a space.
     value = re.sub(r" (?=\d{2}:\d{2}$)", "+", value)
-    try:
-        if not _RFC3339.fullmatch(value):
-            raise ValueError  # noqa: TRY301 - one message for both ways to be wrong
-        time = datetime.fromisoformat(value.upper())
-    except ValueError:
-        raise ValueError(
-            "expected a time such as 2026-11-23T10:00:00Z, or milliseconds since the epoch"
-        ) from None
-    return round((time - _EPOCH).total_seconds() * 1000)
+    if _RFC3339.fullmatch(value):
+        with contextlib.suppress(ValueError):  # there is no 30 February
+            time = datetime.fromisoformat(value.upper())
+            return round((time - _EPOCH).total_seconds() * 1000)
+    raise ValueError(
+        "expected a time such as 2026-11-23T10:00:00Z, or milliseconds since the epoch"
+    )

@@ -1,7 +1,6 @@
 """Who hears of alerts, and who of them asked for peace or wants nothing any more."""
 
 from collections.abc import Iterable, Sequence
-from http import HTTPStatus
 
 from streams.api import answers
 from streams.api.asking import Ask
@@ -99,6 +98,5 @@ ROUTES = (
         (NAME,),
         method="POST",
         scope="write",
-        problems=(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
     ),
 )

@@ -5,10 +5,11 @@ decoded after, and never normalised. `a%2Fb` is one segment, and so is `..`.
 """
 
 import difflib
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
@@ -22,7 +23,6 @@ from streams.api.problems import ProblemError, not_found, refuse
 Scope: TypeAlias = Literal["read", "write"]
 Reply: TypeAlias = Struct | web.Response
 _MOST_PARAMETERS = 50
-
 
 Handler: TypeAlias = Callable[[Context, Ask], Awaitable[Reply]]
 
@@ -40,7 +40,9 @@ class Route:
         method: GET or POST.
         scope: what a token needs for it; null lets everybody in.
         page: whether it is for browsers, which then ask for a token.
-        problems: the statuses of its own that it may end with, besides those that all have.
+        problems: the statuses that it may end with, besides those that all routes have and, with
+            parameters in the path, 404.
+        pattern: matches the path as it came over the wire, a group for each parameter.
     """
 
     path: str
@@ -52,25 +54,20 @@ class Route:
     scope: Scope | None = "read"
     page: bool = False
     problems: tuple[HTTPStatus, ...] = ()
-    segments: tuple[str, ...] = field(init=False)
+    pattern: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "segments", tuple(self.path.split("/")))
+        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]*)", re.escape(self.path))
+        object.__setattr__(self, "pattern", re.compile(pattern))
 
-    def fits(self, segments: list[str]) -> bool:
-        """Tell whether a path, split but not decoded, is one of this route's."""
-        return len(segments) == len(self.segments) and all(
-            ours.startswith("{") or ours == theirs
-            for ours, theirs in zip(self.segments, segments, strict=True)
-        )
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that a client may use."""
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
 
-    def values(self, segments: list[str]) -> dict[str, str]:
-        """Decode the path's parameters."""
-        return {
-            ours.strip("{}"): _decoded(theirs)
-            for ours, theirs in zip(self.segments, segments, strict=True)
-            if ours.startswith("{")
-        }
+    def is_in_path(self, parameter: Parameter[Any]) -> bool:
+        """Tell whether a parameter is one of the path, and not of the query."""
+        return parameter.name in self.pattern.groupindex
 
     def read_query(self, query: str) -> dict[str, Any]:
         """Read the query's parameters.
@@ -78,7 +75,7 @@ class Route:
         Raises:
             ProblemError: 400, if one is unknown, there twice, or has no right value.
         """
-        known = {p.name: p for p in self.parameters if f"{{{p.name}}}" not in self.segments}
+        known = {each.name: each for each in self.parameters if not self.is_in_path(each)}
         values: dict[str, Any] = {}
         for name, value in _pairs(query):
             if name not in known:
@@ -89,8 +86,18 @@ class Route:
         return values
 
 
-def split_target(target: str) -> tuple[str, str]:
-    """Split a request's target into path and query, neither decoded.
+class Target(NamedTuple):
+    """The path and the query of a request, neither decoded."""
+
+    path: str
+    query: str
+
+    def __str__(self) -> str:
+        return f"{self.path}?{self.query}" if self.query else self.path
+
+
+def split_target(target: str) -> Target:
+    """Split a request's target into path and query.
 
     Raises:
         ProblemError: 400, if it holds bytes that are not UTF-8.
@@ -102,7 +109,7 @@ def split_target(target: str) -> tuple[str, str]:
     if not target.startswith("/"):  # the absolute form, meant for proxies
         target = "/" + target.partition("://")[2].partition("/")[2]
     path, _, query = target.partition("#")[0].partition("?")
-    return path, query
+    return Target(path, query)
 
 
 def find(routes: Iterable[Route], method: str, path: str) -> tuple[Route, dict[str, str]]:
@@ -111,30 +118,26 @@ def find(routes: Iterable[Route], method: str, path: str) -> tuple[Route, dict[s
     Raises:
         ProblemError: 404 without such a path, 405 if it has no such method.
     """
-    segments = path.split("/")
-    fitting = [route for route in routes if route.fits(segments)]
-    if not fitting:
-        raise not_found(f"there is nothing at {path[:200]}: /openapi.json lists what there is")
-    for route in fitting:
+    allowed = set[str]()
+    for route in routes:
+        found = route.pattern.fullmatch(path)
+        if found is None:
+            continue
         if route.method == method:
-            values = route.values(segments)
-            for name, value in values.items():
-                if not value:
-                    raise not_found(f"{name} is empty in the path: it cannot be")
-            return route, values
-    allowed = sorted({m for route in fitting for m in _methods(route)})
+            return route, {name: _decoded(name, text) for name, text in found.groupdict().items()}
+        allowed.update(route.methods)
+    if not allowed:
+        raise not_found(f"there is nothing at {path[:200]}: /openapi.json lists what there is")
     raise ProblemError(
         HTTPStatus.METHOD_NOT_ALLOWED,
-        f"{method} is not for {path[:200]}: use {' or '.join(allowed)}",
-        {"Allow": ", ".join(allowed)},
+        f"{method} is not for {path[:200]}: use {' or '.join(sorted(allowed))}",
+        {"Allow": ", ".join(sorted(allowed))},
     )
 
 
-def _methods(route: Route) -> tuple[str, ...]:
-    return ("GET", "HEAD") if route.method == "GET" else (route.method,)
-
-
-def _decoded(segment: str) -> str:
+def _decoded(name: str, segment: str) -> str:
+    if not segment:
+        raise not_found(f"{name} is empty in the path: it cannot be")
     try:
         return unquote(segment, errors="strict")
     except UnicodeDecodeError:

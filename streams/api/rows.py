@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from streams.api.answers import CampaignRow, LiveAlert, RecentWindow
-from streams.api.paging import Cursor, Order, Pager, Position, Value
+from streams.api.paging import Cursor, Pager, Position, Value
 from streams.api.reading import Breath, add_totals, empty, figures, include
 from streams.domain.alert_records import Alert
 from streams.domain.buckets import Snapshot
@@ -178,8 +178,8 @@ class Listing:
             value = name if sort_by == "campaign_id" else self.briefs[name].value(sort_by)
             return Position(value, name)
 
-        order = Order(descending=question.sort.startswith("-"))
-        return Pager(question.sort, order, place, question.limit, question.cursor, self.since)
+        descending = question.sort.startswith("-")
+        return Pager(question.sort, descending, place, question.limit, question.cursor, self.since)
 
     def _has(self, name: str, app_id: str | None) -> bool:
         """Tell whether a campaign is in the list of an app; null stands for all apps."""

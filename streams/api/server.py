@@ -20,7 +20,7 @@ from streams.api.pages import load_assets
 from streams.api.peers import SIGNATURE_HEADER, Peers
 from streams.api.problems import ProblemError
 from streams.api.routes import ROUTES
-from streams.api.routing import find, split_target
+from streams.api.routing import Target, find, split_target
 from streams.api.rows import RowReader
 from streams.configuration.http import HttpSettings
 from streams.domain.partition_host import PartitionHost
@@ -126,9 +126,10 @@ class ApiServer:
     async def _answer(self, request: web.BaseRequest) -> web.Response:
         nonce = None
         try:
-            nonce = self._asked_by_worker(request)
+            target = split_target(request.raw_path)
+            nonce = self._peers.asked_by(request.method, str(target), request.headers)
             async with asyncio.timeout(LONGEST_REQUEST):
-                response = await self._route(request, of_worker=nonce is not None)
+                response = await self._route(request, target, of_worker=nonce is not None)
         except ProblemError as problem:
             response = problem.response()
         except TimeoutError:
@@ -142,30 +143,24 @@ class ApiServer:
             response.headers[SIGNATURE_HEADER] = self._peers.answer(nonce, response.status, body)
         return _with_headers(response)
 
-    def _asked_by_worker(self, request: web.BaseRequest) -> str | None:
-        path, query = split_target(request.raw_path)
-        return self._peers.asked_by(request.method, _joined(path, query), request.headers)
-
-    async def _route(self, request: web.BaseRequest, *, of_worker: bool) -> web.Response:
-        path, query = split_target(request.raw_path)
+    async def _route(
+        self, request: web.BaseRequest, target: Target, *, of_worker: bool
+    ) -> web.Response:
         method = "GET" if request.method == "HEAD" else request.method
         try:
-            route, values = find(ROUTES, method, path)
+            route, values = find(ROUTES, method, target.path)
         except ProblemError:
             self._gate.check(request, None)
             raise
         if not of_worker:
             self._gate.check(request, route)
         await _read_body(request)
-        ask = Ask(method, _joined(path, query), values, route.read_query(query), request.headers)
+        query = route.read_query(target.query)
+        ask = Ask(method, str(target), values, query, request.headers)
         reply = await route.handle(self._context, ask)
         if isinstance(reply, web.Response):
             return reply
         return web.Response(body=_encode(reply), content_type="application/json", charset="utf-8")
-
-
-def _joined(path: str, query: str) -> str:
-    return f"{path}?{query}" if query else path
 
 
 async def _read_body(request: web.BaseRequest) -> None:

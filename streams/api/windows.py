@@ -1,7 +1,6 @@
 """A campaign's windows."""
 
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import NamedTuple
 
 from streams.api.answers import OneWindow, Window, Windows
@@ -160,7 +159,6 @@ ROUTES = (
         "A campaign's windows, oldest first",
         Windows,
         (CAMPAIGN_ID, FROM, TO, STEP, BY),
-        problems=(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
     ),
     Route(
         "/v1/campaigns/{campaign_id}/windows/{start}",
@@ -168,6 +166,5 @@ ROUTES = (
         "One window of a campaign",
         OneWindow,
         (CAMPAIGN_ID, START, BY),
-        problems=(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
     ),
 )
