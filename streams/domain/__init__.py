@@ -10,6 +10,7 @@ In the order in which an event meets it:
 - `watermark`: the event time of a partition, from those of its inputs.
 - `limits`, `roster`: how many names and campaigns are kept apart; the others are `__other__`.
 - `cells`, `buckets`: the counts of one window while they change, and settled.
+- `emission`: the results of closed windows, and what of them is still to be emitted.
 - `table`: every retained window of one partition, and what of it must be written down.
 - `counts`: the counts of one campaign and window as people ask for them, their groups and rates.
 - `hits`: which campaigns have enough hits for an evaluation to lead to anything.

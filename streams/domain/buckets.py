@@ -5,12 +5,14 @@ fraction of what the counts take while they change. Each campaign has its page, 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from typing import NamedTuple
 
 import msgspec
 
 from streams.domain.cells import Cells, cell_of, cells_of
 from streams.domain.counts import Cell
+from streams.domain.emission import Emission
 from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.partial_counts import (
     RECORD_BYTES,
@@ -33,10 +35,11 @@ NAMES_A_PAGE = 1024
 
 
 class Bucket(NamedTuple):
-    """Counts as they were written down, and how many campaigns have any."""
+    """Counts as written; of how many campaigns, and of how many that are to be emitted."""
 
     value: bytes
     campaigns: int
+    to_emit: int = 0
 
 
 class BucketRecord(NamedTuple):
@@ -57,7 +60,7 @@ def read_bucket(value: bytes) -> Bucket:
     except msgspec.MsgspecError as error:
         raise ValueError(f"not a page of counts: {error}") from error
     check_counts(counts)
-    return Bucket(value, len(counts.campaigns))
+    return Bucket(value, len(counts.campaigns), len(counts.to_emit))
 
 
 class Added(NamedTuple):
@@ -99,6 +102,7 @@ class Window:
         start: of the window (s).
         settled: its pages, as they were written down: the records of each, to be added up.
         limits: how many names each campaign can have.
+        emits: whether results of the window are to be emitted.
 
     Attributes:
         since: offset in the log from which counts are in no page that was written; null if
@@ -110,8 +114,8 @@ class Window:
     """
 
     __slots__ = (
-        *("_limits", "changed_at", "late_from", "pages", "rows_before", "since", "start"),
-        "written",
+        *("_emits", "_limits", "changed_at", "late_from", "pages", "rows_before", "since"),
+        *("start", "written"),
     )
 
     def __init__(
@@ -119,8 +123,11 @@ class Window:
         start: int,
         settled: Iterable[Sequence[Bucket]] = (),
         limits: Limits = DEFAULT_LIMITS,
+        *,
+        emits: bool = False,
     ) -> None:
         self.start = start
+        self._emits = emits
         self._limits = limits
         self.pages: list[Cells | Bucket] = []
         self.written: set[BucketRecord] = set()
@@ -147,8 +154,12 @@ class Window:
                 campaigns += page.newest(len(page) - before)
         return Added(campaigns, folded)
 
-    def settle(self) -> Iterator[tuple[BucketRecord, bytes | None]]:
+    def settle(
+        self, emission: Emission | None = None
+    ) -> Iterator[tuple[BucketRecord, bytes | None]]:
         """Turn what changed into settled pages; yield their records.
+
+        With an emission, results of campaigns that changed are emitted, as far as it takes them.
 
         Yields null for a record that must not be there any more.
         """
@@ -158,20 +169,72 @@ class Window:
             parts = dict(enumerate(self._shared_out()))
             self.pages = [Cells()] * len(parts)
         else:
-            parts = {number: page.counts(self.start) for number, page in changed.items()}
+            parts = {number: self._to_write(page) for number, page in changed.items()}
         gone = {each for each in self.written if each.page in parts or each.page >= len(self.pages)}
         for number, part in parts.items():
-            values = list(encode_window(part, BUCKET_RECORD_BYTES))
-            value = values[0] if len(values) == 1 else encode(part)
-            self.pages[number] = Bucket(value, len(part.campaigns))
-            for at, value in enumerate(values):
-                record = BucketRecord(number, at)
+            if emission is not None:
+                emission.take(part)
+            for record, value in self._write(number, part):
                 gone.discard(record)
-                self.written.add(record)
                 yield record, value
         self.written -= gone
         for record in gone:
             yield record, None
+
+    def _to_write(self, page: Cells) -> WindowCounts:
+        return page.counts_to_write(self.start) if self._emits else page.counts(self.start)
+
+    def _write(self, number: int, counts: WindowCounts) -> Iterator[tuple[BucketRecord, bytes]]:
+        """Make a settled page of counts; yield its records."""
+        values = list(encode_window(counts, BUCKET_RECORD_BYTES))
+        value = values[0] if len(values) == 1 else encode(counts)
+        self.pages[number] = Bucket(value, len(counts.campaigns), len(counts.to_emit))
+        for at, value in enumerate(values):
+            record = BucketRecord(number, at)
+            self.written.add(record)
+            yield record, value
+
+    # Emitting
+
+    @property
+    def is_emitted(self) -> bool:
+        """Tell whether every campaign was emitted with the counts that it has now."""
+        return self.since is None and not any(
+            page.to_emit if isinstance(page, Bucket) else len(page) for page in self.pages
+        )
+
+    def emit(self, emission: Emission) -> Iterator[tuple[BucketRecord, bytes | None]]:
+        """Emit what settled pages have to be emitted, as far as it is taken; yield their records.
+
+        Yields null for a record that must not be there any more.
+        """
+        for number, page in enumerate(self.pages):
+            if emission.is_full:
+                break
+            if isinstance(page, Bucket) and page.to_emit:
+                counts = decode_counts(page.value)
+                emission.take(counts)
+                gone = {BucketRecord(number, part) for part in range(self._parts(number))}
+                for record, value in self._write(number, counts):
+                    gone.discard(record)
+                    yield record, value
+                self.written -= gone
+                for record in sorted(gone):
+                    yield record, None
+
+    def _parts(self, number: int) -> int:
+        """Return how many records a page has."""
+        return next(n for n in count() if BucketRecord(number, n) not in self.written)
+
+    def emit_again(self) -> bool:
+        """Have every campaign emitted again; return whether anything has to be written for that."""
+        again = False
+        for number, page in enumerate(self.pages):
+            if isinstance(page, Bucket) and page.to_emit < page.campaigns:
+                cells = self.pages[number] = self._changing(page)
+                cells.emit_all()
+                again = True
+        return again
 
     @property
     def changing(self) -> int:
@@ -186,10 +249,10 @@ class Window:
     def _shared_out(self) -> list[WindowCounts]:
         """Share the campaigns out over as many pages as they need."""
         whole = self._changing(self.pages[0])
-        for counts in list(self.snapshot().counts())[1:]:
-            whole.put(counts)
+        for page in self.pages[1:]:
+            whole.put(self._to_write(page) if isinstance(page, Cells) else _read(page))
         needed = max(-(-len(whole) // CAMPAIGNS_PER_BUCKET), -(-whole.names // NAMES_A_PAGE))
-        return split(whole.counts(self.start), min(needed, len(whole)))
+        return split(self._to_write(whole), min(needed, len(whole)))
 
     # Asked
 
@@ -250,7 +313,9 @@ class Window:
 
 
 def _added_up(start: int, parts: Iterable[Bucket]) -> Bucket:
-    cells = Cells()
-    for part in parts:
+    first, *rest = parts
+    cells = Cells(decode_counts(first.value))
+    for part in rest:
         cells.put(decode_counts(part.value))
-    return Bucket(encode(cells.counts(start)), len(cells))
+    counts = cells.counts_to_write(start)
+    return Bucket(encode(counts), len(cells), len(counts.to_emit))

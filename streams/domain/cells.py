@@ -35,7 +35,7 @@ class Cells:
 
     __slots__ = (
         *("_app_names", "_apps", "_at_app", "_columns", "_events", "_extra", "_late", "_limits"),
-        *("_own", "_positions", "_shared", "_values"),
+        *("_own", "_positions", "_revisions", "_shared", "_to_emit", "_values"),
     )
 
     def __init__(self, counts: WindowCounts | None = None, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -57,7 +57,12 @@ class Cells:
         self._extra = 0
         """How many names campaigns have past those that each may have."""
         self._late: dict[int, int] = {}
+        self._to_emit: set[int] | None = None
+        """Positions of campaigns that changed since they were emitted; null: all, none ever was."""
+        self._revisions: dict[int, int] = {}
+        """By position, how often a campaign was emitted, if not once."""
         if counts is not None:
+            self._to_emit = set()
             self.put(counts)
 
     def add(self, counts: WindowCounts, *, late: bool = False) -> int:
@@ -66,11 +71,25 @@ class Cells:
         Returns:
             The number of events of which a name was folded.
         """
-        return self._add(counts, late=late, bounded=True)
+        before = len(self._positions)
+        folded = self._add(counts, late=late, bounded=True)
+        if self._to_emit is not None:
+            self._to_emit.update(self._positions[name] for name in counts.campaigns)
+            self._revisions.update(dict.fromkeys(range(before, len(self._positions)), 0))
+        return folded
 
     def put(self, counts: WindowCounts) -> None:
         """Add counts as they are: they were within the bounds when they were counted."""
         self._add(counts, late=False, bounded=False)
+        if self._to_emit is not None:
+            at = [self._positions[name] for name in counts.campaigns]
+            self._to_emit.update(at[position] for position in counts.to_emit)
+            self._revisions.update({at[p]: often for p, often in counts.revisions.items()})
+
+    def emit_all(self) -> None:
+        """Have all campaigns emitted again."""
+        if self._to_emit is not None:
+            self._to_emit.update(range(len(self._positions)))
 
     def _add(self, counts: WindowCounts, *, late: bool, bounded: bool) -> int:
         positions = self._positions_of(counts)
@@ -191,6 +210,17 @@ class Cells:
             list(columns.values()),
             dict(self._late),
         )
+
+    def counts_to_write(self, start: int) -> WindowCounts:
+        """Return the same copy, with what is to be emitted of it."""
+        counts = self.counts(start)
+        if self._to_emit is None:
+            counts.to_emit = list(range(len(self._positions)))
+            counts.revisions = dict.fromkeys(counts.to_emit, 0)
+        else:
+            counts.to_emit = sorted(self._to_emit)
+            counts.revisions = dict(self._revisions)
+        return counts
 
     def events(self, campaign_id: str) -> int:
         """Return how many events a campaign has, of all kinds."""

@@ -12,6 +12,7 @@ from typing import Annotated, NamedTuple, TypeAlias
 from zlib import crc32
 
 import msgspec
+from msgspec.structs import replace
 
 from streams.errors import FormatError
 
@@ -60,6 +61,10 @@ class WindowCounts(msgspec.Struct, array_like=True, gc=False):
     `late` has, by the campaign's position, how many of its events came after the window was closed.
     Campaigns may be named more than once, and counted more than once for the same kind: that is to
     be added up.
+
+    In buckets, `to_emit` has the positions of campaigns whose counts were changed since they were
+    last emitted as a result of the window; `revisions` has, by the campaign's position, how often
+    that was, if not once.
     """
 
     start: Start
@@ -68,6 +73,8 @@ class WindowCounts(msgspec.Struct, array_like=True, gc=False):
     at_app: list[Position]
     columns: list[Column]
     late: dict[Position, int] = {}
+    to_emit: list[Position] = []
+    revisions: dict[Position, int] = {}
 
     @property
     def rows(self) -> int:
@@ -91,7 +98,7 @@ class WindowCounts(msgspec.Struct, array_like=True, gc=False):
 class _Part:
     """Counts of some campaigns of a window, while they are sorted out."""
 
-    __slots__ = ("apps", "at_app", "campaigns", "columns", "late")
+    __slots__ = ("apps", "at_app", "campaigns", "columns", "late", "revisions", "to_emit")
 
     def __init__(self) -> None:
         self.campaigns: list[str] = []
@@ -99,6 +106,8 @@ class _Part:
         self.at_app: list[int] = []
         self.columns: list[Column] = []
         self.late: dict[int, int] = {}
+        self.to_emit: list[int] = []
+        self.revisions: dict[int, int] = {}
 
     def add(self, campaign: str, app: int) -> int:
         """Add a campaign, with its app's position in the whole; return its own position."""
@@ -109,7 +118,9 @@ class _Part:
     def of(self, whole: WindowCounts) -> WindowCounts:
         """Return the counts."""
         apps = [whole.apps[at] for at in self.apps]
-        return WindowCounts(whole.start, self.campaigns, apps, self.at_app, self.columns, self.late)
+        names = self.campaigns, apps, self.at_app
+        emission = self.to_emit, self.revisions
+        return WindowCounts(whole.start, *names, self.columns, self.late, *emission)
 
 
 def sort_out(counts: WindowCounts, parts: int, part_of: Sequence[int]) -> list[WindowCounts]:
@@ -130,6 +141,10 @@ def sort_out(counts: WindowCounts, parts: int, part_of: Sequence[int]) -> list[W
             made[part].columns.append(share)
     for campaign, late in counts.late.items():
         made[part_of[campaign]].late[places[campaign]] = late
+    for campaign in counts.to_emit:
+        made[part_of[campaign]].to_emit.append(places[campaign])
+    for campaign, revision in counts.revisions.items():
+        made[part_of[campaign]].revisions[places[campaign]] = revision
     return [part.of(counts) for part in made]
 
 
@@ -233,6 +248,8 @@ def check_counts(counts: WindowCounts) -> None:
         len(counts.at_app) == campaigns
         and max(counts.at_app, default=-1) < len(counts.apps)
         and max(counts.late, default=-1) < campaigns
+        and max(counts.to_emit, default=-1) < campaigns
+        and max(counts.revisions, default=-1) < campaigns
         and all(
             len(column.at) == len(column.counts) and max(column.at, default=-1) < campaigns
             for column in counts.columns
@@ -290,7 +307,7 @@ def _halves_of_window(whole: WindowCounts) -> tuple[WindowCounts, WindowCounts] 
         half = len(whole.columns) // 2
         names = whole.campaigns, whole.apps, whole.at_app
         return (
-            WindowCounts(whole.start, *names, whole.columns[:half], whole.late),
+            replace(whole, columns=whole.columns[:half]),
             WindowCounts(whole.start, *names, whole.columns[half:]),
         )
     return None

@@ -16,6 +16,7 @@ from streams.domain.alerts import AlertBook
 from streams.domain.buckets import BucketRecord
 from streams.domain.counts import OTHER
 from streams.domain.deliveries import Delivery, Outbox
+from streams.domain.emission import WindowResult
 from streams.domain.evaluation import CampaignWindows, History, ScopeHistory
 from streams.domain.hits import RecentHits
 from streams.domain.lookback import ClosedWindows
@@ -64,7 +65,7 @@ class CampaignPartition:
         self.number = number
         self.watch = watch
         clock = Watermark(inputs, watch.idle_timeout, now)
-        self.table = WindowTable(watch.windows, clock, watch.limits)
+        self.table = WindowTable(watch.windows, clock, watch.limits, emits=watch.emits_windows)
         self.alerts = AlertBook(
             watch.rules, watch.windows.size, watch.windows.retention, watch.new_id, watch.base_url
         )
@@ -310,6 +311,10 @@ class CampaignPartition:
             *self.deliveries.take_changes(),
             *self.receivers.take_changes(),
         ]
+
+    def take_results(self) -> list[WindowResult]:
+        """Hand out the results of closed windows that have to be written with the last changes."""
+        return self.table.take_results()
 
     def restore(self, key: bytes, value: bytes | None) -> None:
         """Read one record of the changelog topic back; null removes what it stands for.

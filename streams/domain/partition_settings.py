@@ -22,6 +22,7 @@ class PartitionSettings:
         base_url: of the API, for links in alerts; null for alerts without links.
         new_id: makes alert ids.
         limits: how many names and campaigns are kept apart.
+        emits_windows: whether results of closed windows are emitted.
     """
 
     windows: WindowPolicy
@@ -32,3 +33,4 @@ class PartitionSettings:
     base_url: str | None
     new_id: Callable[[], str]
     limits: Limits = DEFAULT_LIMITS
+    emits_windows: bool = False

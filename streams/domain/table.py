@@ -19,6 +19,7 @@ import orjson
 
 from streams.domain.buckets import Bucket, BucketRecord, Snapshot, Window, read_bucket
 from streams.domain.counts import OTHER, Cell
+from streams.domain.emission import Emission, WindowResult
 from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.partial_counts import PartialCounts, WindowCounts
 from streams.domain.roster import Roster
@@ -32,6 +33,9 @@ FORMAT = 4
 """Version of what is written to the changelog topic for windows."""
 QUIET_S = 2.0
 """A closed window is settled when nothing has changed it for so long (s, wall clock)."""
+UNQUIET_S = 10.0
+"""A closed window whose results are emitted is settled after so long (s) though it is not quiet, so
+that events that come late all the time delay no result."""
 SETTLED_AT_ONCE = 10_000
 """Campaigns that are written within some 100 ms, if they are in several windows."""
 LONGEST_TAIL = 1_000_000
@@ -78,6 +82,7 @@ class WindowTable:
         policy: when windows close and expire.
         clock: the partition's event time.
         limits: how many names and campaigns are kept apart.
+        emits: whether results of closed windows are emitted.
 
     Attributes:
         late_events: that were counted after their window was closed, or were too late for that.
@@ -85,9 +90,22 @@ class WindowTable:
     """
 
     def __init__(
-        self, policy: WindowPolicy, clock: Watermark, limits: Limits = DEFAULT_LIMITS
+        self,
+        policy: WindowPolicy,
+        clock: Watermark,
+        limits: Limits = DEFAULT_LIMITS,
+        *,
+        emits: bool = False,
     ) -> None:
         self._policy = policy
+        self._emits = emits
+        self._results: list[WindowResult] = []
+        """What the last changes emitted, until it is taken."""
+        self._to_emit: set[int] = set()
+        """Closed windows of which something may have to be emitted."""
+        self._unquiet: dict[int, float] = {}
+        """Closed windows that are not quiet, and since when (s, wall clock) they are to be
+        emitted."""
         self._limits = limits
         self._roster = Roster(limits.campaigns)
         self.clock = clock
@@ -97,6 +115,8 @@ class WindowTable:
         """Windows that expired, and which records of them were written."""
         self._anew: set[int] = set()
         """Windows that have to be written whatever else is due."""
+        self._is_expiring = False
+        """Whether windows that have expired wait until they are emitted."""
         self._moved = False
         """Whether the clock's record has to be written."""
         self._rows = 0
@@ -142,7 +162,7 @@ class WindowTable:
         return self._change(window, counts, offset, now, late=late)
 
     def _new_window(self, start: int, pages: Iterable[Sequence[Bucket]] = ()) -> Window:
-        return Window(start, pages, self._limits)
+        return Window(start, pages, self._limits, emits=self._emits)
 
     def _change(
         self, window: Window, counts: WindowCounts, offset: int, now: float, *, late: bool
@@ -174,13 +194,24 @@ class WindowTable:
         if self.clock.advance(now, last_close):
             self._moved = True
             self._close_and_expire(offset)
+        elif self._is_expiring:
+            self._expire()
 
     def _close_and_expire(self, offset: int) -> None:
         for start in sorted(self._open):
             self._close_if_over(self._windows[start], offset)
+        self._expire()
+
+    def _expire(self) -> None:
+        """Drop the windows that have expired, but not before their results are emitted."""
+        self._is_expiring = False
         for start in self.starts():
             if not self._policy.is_expired(start, self.clock.event_time):
                 break
+            if self._emits and not self._windows[start].is_emitted:
+                self._is_expiring = True
+                self._anew.add(start)
+                continue
             window = self._windows.pop(start)
             self._roster.leave(name for name, _ in window.campaigns())
             written = window.written
@@ -188,12 +219,14 @@ class WindowTable:
             # Of shorter windows, with the same start, there may be pages too.
             self._gone[start] = written | self._gone.get(start, set())
             self._anew.discard(start)
+            self._to_emit.discard(start)
             self._moved = True
 
     def _close_if_over(self, window: Window, offset: int) -> None:
         if self._policy.is_closed(window.start, self.clock.event_time):
             window.late_from = offset
             self._open.discard(window.start)
+            self._to_emit.add(window.start)
             self.generation += 1
             self._moved = True
 
@@ -211,13 +244,35 @@ class WindowTable:
         gone, self._gone = self._gone, {}
         for start, written in gone.items():
             yield from ((bucket_key(start, *record), None) for record in sorted(written))
-        for start in self._due(now):
+        emission = Emission()
+        for start in sorted(self._due(now)):
             self._moved = True
-            for record, value in self._windows[start].settle():
+            closed = self._emits and start not in self._open
+            if closed:
+                self._to_emit.add(start)
+            for record, value in self._windows[start].settle(emission if closed else None):
                 yield bucket_key(start, *record), value
+        if self._emits:
+            yield from self._emit(emission)
         if self._moved:
             self._moved = False
             yield CHECKPOINT_KEY, self._write_checkpoint()
+
+    def _emit(self, emission: Emission) -> Iterator[tuple[bytes, bytes | None]]:
+        """Emit what is left of closed windows; yield what has to be written with the results."""
+        for start in sorted(self._to_emit):
+            window = self._windows[start]
+            for record, value in window.emit(emission):
+                self._moved = True
+                yield bucket_key(start, *record), value
+            if window.is_emitted:
+                self._to_emit.discard(start)
+        self._results += emission.results
+
+    def take_results(self) -> list[WindowResult]:
+        """Hand out the results of closed windows that have to be written with the last changes."""
+        results, self._results = self._results, []
+        return results
 
     def _due(self, now: float) -> set[int]:
         """Return the windows to settle: the quiet ones; if the tail of the log is long, more."""
@@ -228,12 +283,19 @@ class WindowTable:
         if len(unsettled) > MOST_UNSETTLED:
             return anew | unsettled.keys()
         long_ago = {start for start, window in unsettled.items() if window.rows_before < enough}
+        closed = {s: w for s, w in sorted(unsettled.items()) if s not in self._open}
         quiet = (
             start
-            for start, window in sorted(unsettled.items())
-            if start not in self._open and now - window.changed_at >= QUIET_S
+            for start, window in closed.items()
+            if now - window.changed_at >= QUIET_S or self._has_waited(start, now)
         )
+        if self._emits:
+            self._unquiet = {start: self._unquiet.get(start, now) for start in closed}
         return anew.union(long_ago, self._at_once(quiet))
+
+    def _has_waited(self, start: int, now: float) -> bool:
+        """Tell whether a closed window has been waiting to be emitted, though it is not quiet."""
+        return now - self._unquiet.get(start, now) >= UNQUIET_S
 
     def _at_once(self, starts: Iterable[int]) -> Iterator[int]:
         """Yield windows of so many campaigns that others have a turn soon; the rest comes next."""
@@ -348,6 +410,8 @@ class WindowTable:
                 self._open_again(window)
             elif window.late_from is None:
                 self._open.add(window.start)
+            else:
+                self._to_emit.add(window.start)
         self.generation += 1
         self._close_and_expire(offset)
 
@@ -355,6 +419,8 @@ class WindowTable:
         self._open.add(window.start)
         if window.late_from is not None and window.since is not None:
             # The log does not tell any more which of its counts came late.
+            self._anew.add(window.start)
+        if self._emits and window.emit_again():
             self._anew.add(window.start)
         window.late_from = None
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from streams.domain.emission import WindowResult
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.transitions import Transition
 from streams.outputs.topics import Topic
@@ -23,14 +24,16 @@ class Changes:
     Args:
         partition: the task's number, which is that of its partition of campaigns.
         transitions: of alerts, in the order in which they were decided.
+        results: of closed windows, where an output topic `reads_windows`.
     """
 
     partition: int
     transitions: Sequence[Transition] = ()
+    results: Sequence[WindowResult] = ()
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to write about."""
-        return bool(self.transitions)
+        return bool(self.transitions or self.results)
 
 
 Records: TypeAlias = Callable[[Changes, PartitionSettings, int], Iterator[Keyed]]
@@ -48,6 +51,8 @@ class OutputTopic:
         describes: what has that schema, in words.
         records: makes its records of what a commit changes. They are written in the transaction of
             that commit, in their order.
+        reads_windows: whether `records` needs the results of closed windows; they are not made
+            unless a topic that is named needs them.
     """
 
     topic: Topic
@@ -55,3 +60,4 @@ class OutputTopic:
     json_schema: Callable[[], dict[str, object]]
     describes: str
     records: Records
+    reads_windows: bool = False

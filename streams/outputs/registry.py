@@ -3,8 +3,9 @@
 from streams.outputs.alerts import ALERTS
 from streams.outputs.output import OutputTopic
 from streams.outputs.topics import CHANGELOG, DEAD_LETTER, REPARTITION, SOURCE, Topic
+from streams.outputs.windows import WINDOWS
 
-OUTPUTS: tuple[OutputTopic, ...] = (ALERTS,)
+OUTPUTS: tuple[OutputTopic, ...] = (ALERTS, WINDOWS)
 """The output topics: a further one is a line here."""
 
 TOPICS: tuple[Topic, ...] = (

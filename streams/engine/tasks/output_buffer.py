@@ -1,11 +1,12 @@
 """What a task has counted, decided and dead-lettered since its last commit."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from zlib import crc32
 
 from streams.domain.commits import ChangedCampaigns, Commit, Decision
 from streams.domain.counts import StatusGroups
+from streams.domain.emission import WindowResult
 from streams.domain.events import Rejected
 from streams.domain.partial_counts import PartialCounts
 from streams.domain.pre_aggregator import PreAggregator
@@ -101,10 +102,10 @@ class OutputBuffer:
         commit.records, commit.has_deliveries = records, has_deliveries
         return commit
 
-    def add_to(self, writes: TransactionBatch) -> None:
-        """Hand out the records of the output topics, and dead letters."""
+    def add_to(self, writes: TransactionBatch, results: Sequence[WindowResult] = ()) -> None:
+        """Hand out the records of the output topics, with results of windows, and dead letters."""
         topics = self._context.topics
-        changes = Changes(self._task, list(self.next_commit.transitions))
+        changes = Changes(self._task, list(self.next_commit.transitions), results)
         for output in topics.outputs if changes else ():
             limit = self._context.limits.record_bytes(output.name)
             for key, value in output.kind.records(changes, self._context.watch, limit):

@@ -533,7 +533,7 @@ class StreamTask:
             self._has_skipped = False
             record = Record(UNPROCESSABLE_KEY, orjson.dumps(self._skipped))
             writes.add(self._context.topics.changelog, self.partition.number, record)
-        self._output.add_to(writes)
+        self._output.add_to(writes, self.partition.take_results())
         # The answer to a task's first write says what time it is.
         self._offsets.add_to(writes, always=not self._context.clock.is_known)
         return has_deliveries, writes
