@@ -7,9 +7,9 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 
+import faust
 import structlog
 from aiokafka.errors import KafkaError
-from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.api.listening import Listener, listen
 from streams.api.server import ApiServer
@@ -21,18 +21,19 @@ from streams.engine.app import build_app
 from streams.engine.cluster.client import check_broker, connection
 from streams.engine.cluster.lag import watch_lag
 from streams.engine.cluster.message_limits import MessageLimits
-from streams.engine.cluster.rights import check_rights, transactional_id
+from streams.engine.cluster.rights import check_rights
 from streams.engine.cluster.surroundings import Surroundings, announced
 from streams.engine.cluster.topics import TopicAdmin
+from streams.engine.consume.group import GroupConsumer
+from streams.engine.health import Health
 from streams.engine.produce.broker_clock import BrokerClock
-from streams.engine.produce.writer import NonTransactionalWriter, TransactionalWriter, Writer
 from streams.engine.tasks.assignor import TaskAssignor
 from streams.engine.tasks.context import TaskContext, Topics
 from streams.engine.tasks.events import TaskEvents
 from streams.engine.tasks.logs import LogFinder
 from streams.engine.tasks.manager import TaskManager
 from streams.engine.tasks.restore import TaskRestorer
-from streams.engine.transactions.hanging import HangingTransactions
+from streams.engine.tasks.writers import TaskWriters
 from streams.observability.metrics import Metrics
 from streams.webhooks.client import WebhookClient
 from streams.webhooks.dispatcher import Dispatcher, Timing
@@ -40,10 +41,6 @@ from streams.webhooks.guard import Guard
 
 _log = structlog.get_logger(__name__)
 
-JOIN_WITHIN = 60.0
-"""Seconds without any move in which a worker has to get its first share of the group's work."""
-STUCK_AFTER = 300.0
-"""Seconds without any move of a task, longer than all that a task waits for."""
 STOP_WITHIN = 8.0
 """Seconds for an orderly end; what is left then is left to the broker."""
 WEBHOOKS_STOP_WITHIN = 2.0
@@ -52,6 +49,9 @@ WEBHOOKS_STOP_WITHIN = 2.0
 
 class Worker:
     """Counts, alerts, delivers and answers, from `start` to `stop`.
+
+    All parts are put together here, each from those before it. What a part tells others goes
+    through `TaskEvents`, to which these subscribe when they are made.
 
     Args:
         configuration: all of it.
@@ -69,171 +69,69 @@ class Worker:
         listener: Listener,
         clock: BrokerClock | None = None,
     ) -> None:
+        kafka, topics = configuration.kafka, configuration.topics
+        client, tasks = connection(kafka), counts[topics.changelog]
+        version = importlib.metadata.version("campaign-streams")
         self.configuration = configuration
         self._listener = listener
-        self._connection = connection(configuration.kafka)
-        self._version = importlib.metadata.version("campaign-streams")
-        self.metrics = Metrics(self._version)
-        self.watch = partition_settings_of(configuration, listener.url)
-        self._events = TaskEvents()
-        self._writers_turn = asyncio.Lock()
-        self._ends: dict[int, HangingTransactions] = {}
-        self._clock = clock or BrokerClock(time.time, self.metrics.clock_offset)
-        self._context = context = self._new_context(counts, limits)
-        self._logs = LogFinder(
-            self._connection,
-            context.topics,
-            None if context.repartitions else counts[context.topics.changelog],
-        )
-        self._assignor = TaskAssignor(
-            counts[context.topics.changelog],
-            context.topics.source,
-            context.topics.repartition if context.repartitions else None,
-        )
-        self.tasks = self._new_tasks(context)
-        self._app = build_app(configuration, self._connection, self._assignor, self.tasks)
-        self.api = self._new_api()
-        self._client = self._new_client()
-        self._dispatcher = self._new_dispatcher()
-        self._events.on_commit(partial(self.metrics.committed, groups=self.watch.groups))
-        self._events.on_commit(self._dispatcher.on_commit)
-        self._events.on_change(self._dispatcher.wake)
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._lag: asyncio.Task[None] | None = None
-        self._watching: asyncio.Task[None] | None = None
-        tasks = range(counts[context.topics.changelog])
-        self._surroundings = Surroundings(
-            self._connection, configuration, tasks, waiting=self._waiting
+        metrics, events, consumer = Metrics(version), TaskEvents(), GroupConsumer()
+        context = _context(configuration, counts, limits, listener, metrics, events, clock)
+        self._logs = LogFinder(client, context.topics, None if context.repartitions else tasks)
+        self._assignor = TaskAssignor(
+            tasks, topics.source, topics.repartition if context.repartitions else None
         )
-        self._stopping = False
-
-    # The parts
-
-    def _new_context(self, counts: Mapping[str, int], limits: MessageLimits) -> TaskContext:
-        topics = self.configuration.topics
-        repartitions, tasks = not self.configuration.source.keyed, counts[topics.changelog]
-        return TaskContext(
-            topics=Topics.of(topics, counts),
-            repartitions=repartitions,
-            ingest_settings=ingest_settings_of(self.configuration),
-            watch=self.watch,
-            now=self._clock.now,
-            clock=self._clock,
-            instruments=self.metrics,
-            events=self._events,
-            campaigns=Campaigns(tasks if repartitions else 1),
-            limits=limits,
-        )
-
-    def _new_tasks(self, context: TaskContext) -> TaskManager:
-        kafka = self.configuration.kafka
-        opening = TaskRestorer(
+        restorer = TaskRestorer(
             context,
-            self._connection,
+            client,
             self._logs,
             kafka.group_id,
-            self._new_writer,
+            TaskWriters(kafka, client, context, tasks, consumer).of,
             exactly_once=kafka.guarantee == "exactly-once",
-            progress=self._recovered,
+            progress=events.restored,
         )
-        return TaskManager(
+        self._tasks = TaskManager(
             self._assignor,
-            opening,
-            self.configuration.flush.interval,
+            restorer,
+            consumer,
+            events,
+            interval=configuration.flush.interval,
             suspend_timeout=kafka.session_timeout / 2,
-            events=self._events,
-            rebalanced=self.metrics.rebalanced,
-            crashed=self._crashed,
-            lost=self.metrics.task_lost,
+            rebalanced=metrics.rebalanced,
+            crashed=partial(_fail, self._crash),
+            lost=metrics.task_lost,
         )
-
-    def _new_writer(self, task: int) -> Writer:
-        kafka = self.configuration.kafka
-        if kafka.guarantee == "exactly-once":
-            return TransactionalWriter(
-                self._connection, self._ends_of(task), kafka.transaction_timeout, self._clock
-            )
-        return NonTransactionalWriter(
-            self._connection, self._commit, self._writers_turn, self._clock
+        self._app = build_app(configuration, client, self._assignor, self._tasks, consumer)
+        self._surroundings = Surroundings(
+            client, configuration, range(tasks), waiting=self._tasks.waiting_for
         )
-
-    def _ends_of(self, task: int) -> HangingTransactions:
-        """Return the same one whenever the task is opened: it keeps in mind what it saw."""
-        if task not in self._ends:
-            group_id = self.configuration.kafka.group_id
-            written = self._context.written_by(task, self.tasks.partitions())
-            self._ends[task] = HangingTransactions(
-                self._connection, transactional_id(group_id, task), group_id, written[0], written
-            )
-        return self._ends[task]
-
-    def _new_api(self) -> ApiServer:
-        return ApiServer(
-            self.configuration.http,
-            self._listener,
-            self.tasks,
-            self.watch,
-            self,
-            metrics=lambda accept: self.metrics.page(self.tasks.ready(), accept),
-            located=not self.configuration.source.keyed,
-            now=self._clock.now,
+        self.health = Health(
+            self._tasks,
+            self._surroundings,
+            context.clock,
+            join_within=3 * kafka.session_timeout,
+            has_crashed=partial(_has_crashed, self._crash, self._app),
         )
-
-    def _new_client(self) -> WebhookClient:
-        delivery = self.configuration.delivery
-        return WebhookClient(
-            Guard(delivery.allow_networks),
-            allow_http=delivery.allow_http,
-            user_agent=f"campaign-streams/{self._version}",
+        self.api = ApiServer(
+            configuration.http,
+            listener,
+            self._tasks,
+            context.watch,
+            self.health,
+            metrics=lambda accept: metrics.page(self._tasks.ready(), accept),
+            located=context.repartitions,
+            now=context.now,
         )
-
-    def _new_dispatcher(self) -> Dispatcher:
-        timing = Timing(self.configuration.delivery.retry_schedule)
-        return Dispatcher(
-            self.tasks, self._client, self.configuration.receivers, timing, self.metrics
+        self._dispatcher = _dispatcher(configuration, self._tasks, metrics, version)
+        events.on_commit(partial(metrics.committed, groups=context.watch.groups))
+        events.on_commit(self._dispatcher.on_commit)
+        events.on_change(self._dispatcher.wake)
+        events.on_restored(metrics.recovered)
+        self._beside = (
+            self._surroundings.watch,
+            partial(watch_lag, client, kafka.group_id, self._tasks.committed, metrics.lag),
         )
-
-    # What the parts tell each other
-
-    async def _commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
-        if self.tasks.consumer is not None:
-            await self.tasks.consumer.commit_group_offsets(offsets)
-
-    def _recovered(self, task: int, reached: int, end: int) -> None:
-        self.tasks.moved(task)
-        self.metrics.recovered(task, reached, end)
-
-    def _crashed(self, error: BaseException) -> None:
-        if not self._crash.done():
-            self._crash.set_exception(error)
-
-    def ready(self) -> tuple[bool, list[str]]:
-        """Tell whether the worker does its work; if not, why, and otherwise what else is wrong."""
-        if self._stopping:
-            return False, ["stopping"]
-        waiting = self._waiting()
-        clock = self._clock.disagreement
-        reasons = [*self._surroundings.hindrances, *waiting, *([clock] if clock else [])]
-        return not waiting, reasons
-
-    def _waiting(self) -> list[str]:
-        """Return what is waited for; nothing when the worker does its work."""
-        if not self.tasks.joined:
-            return [f"waiting for the consumer group {self.configuration.kafka.group_id}"]
-        return [*self.tasks.waiting(), *self.tasks.unreadable()]
-
-    def live(self) -> bool:
-        """Tell whether the worker makes progress; false means that it should be started anew.
-
-        A worker that has never got a share of the group's work has nothing to lose by that. One
-        that has waits while the brokers are away, and is stuck if nothing moves though they answer.
-        """
-        if self._crash.done() or self._app.crash_reason is not None:
-            return False
-        still = time.monotonic() - self.tasks.moved_at()
-        if not self.tasks.joined:
-            return still < max(JOIN_WITHIN, 3 * self.configuration.kafka.session_timeout)
-        return still < STUCK_AFTER or not self._surroundings.broker_answers
+        self._running_beside: list[asyncio.Task[None]] = []
 
     # Its life
 
@@ -242,16 +140,8 @@ class Worker:
         await self.api.start()
         self._assignor.url = self._listener.url
         await self._dispatcher.start()
-        self._lag = asyncio.create_task(
-            watch_lag(
-                self._connection,
-                self.configuration.kafka.group_id,
-                self.tasks.committed,
-                self.metrics.lag,
-            )
-        )
         self._log_address()
-        self._watching = asyncio.create_task(self._surroundings.watch())
+        self._running_beside = [asyncio.create_task(each()) for each in self._beside]
         await self._app.start()
 
     def _log_address(self) -> None:
@@ -281,16 +171,62 @@ class Worker:
             raise self._app.crash_reason
 
     async def stop(self) -> None:
-        """Turn unready, write everything down, leave the group, end."""
-        self._stopping = True
+        """Turn unready, commit all tasks for handover, leave the group, end."""
+        self.health.stopping()
         await self._dispatcher.stop(WEBHOOKS_STOP_WITHIN)
-        await self.tasks.stop()
+        await self._tasks.stop()
         await self._logs.close()
-        for running in (self._lag, self._watching):
-            if running is not None:
-                await cancel(running)
+        for running in self._running_beside:
+            await cancel(running)
         await self._app.stop()
         await self.api.stop()
+
+
+def _context(  # noqa: PLR0913, PLR0917 - what it joins
+    configuration: Configuration,
+    counts: Mapping[str, int],
+    limits: MessageLimits,
+    listener: Listener,
+    metrics: Metrics,
+    events: TaskEvents,
+    known: BrokerClock | None,
+) -> TaskContext:
+    topics, repartitions = configuration.topics, not configuration.source.keyed
+    clock = known or BrokerClock(time.time, metrics.clock_offset)
+    return TaskContext(
+        topics=Topics.of(topics, counts),
+        repartitions=repartitions,
+        ingest_settings=ingest_settings_of(configuration),
+        watch=partition_settings_of(configuration, listener.url),
+        now=clock.now,
+        clock=clock,
+        instruments=metrics,
+        events=events,
+        campaigns=Campaigns(counts[topics.changelog] if repartitions else 1),
+        limits=limits,
+    )
+
+
+def _dispatcher(
+    configuration: Configuration, tasks: TaskManager, metrics: Metrics, version: str
+) -> Dispatcher:
+    delivery = configuration.delivery
+    client = WebhookClient(
+        Guard(delivery.allow_networks),
+        allow_http=delivery.allow_http,
+        user_agent=f"campaign-streams/{version}",
+    )
+    timing = Timing(delivery.retry_schedule)
+    return Dispatcher(tasks, client, configuration.receivers, timing, metrics)
+
+
+def _fail(crash: "asyncio.Future[None]", error: BaseException) -> None:
+    if not crash.done():
+        crash.set_exception(error)
+
+
+def _has_crashed(crash: "asyncio.Future[None]", app: faust.App) -> bool:
+    return crash.done() or app.crash_reason is not None
 
 
 async def _check_rights(configuration: Configuration, tasks: Sequence[int]) -> None:
@@ -331,4 +267,4 @@ async def working(
         try:
             await asyncio.wait_for(worker.stop(), STOP_WITHIN)
         except TimeoutError:
-            _log.warning("stopped without all farewells", seconds=STOP_WITHIN)
+            _log.warning("shutdown timed out", seconds=STOP_WITHIN)

@@ -97,7 +97,7 @@ async def system(
         try:
             # The broker goes by the same clock, and does not say what time it is.
             async with working(changed, known_clock()) as worker:
-                while not worker.ready()[0]:  # noqa: ASYNC110 - many things make it ready
+                while not worker.health.ready()[0]:  # noqa: ASYNC110 - many things make it ready
                     await asyncio.sleep(READY_POLL)
                 say(f"worker     ready after {time.monotonic() - began:.1f} s")
                 url = worker.api.url or f"http://127.0.0.1:{worker.api.port}"

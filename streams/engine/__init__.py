@@ -1,6 +1,7 @@
 """The Kafka and Faust edge.
 
-`app` is the Faust app: its agents hand whole batches to the stream tasks. The rooms, in the order
+`app` is the Faust app: its agents hand whole batches to the stream tasks. `health` says whether
+these do their work. The rooms, in the order
 in which a record meets them:
 
 - `consume`: fetches become batches, none of them lost or read twice.

@@ -11,6 +11,7 @@ from faust.types import StreamT
 
 from streams.configuration.models import Configuration
 from streams.engine.consume.fetching import WholeBatchConsumer
+from streams.engine.consume.group import GroupConsumer
 from streams.engine.consume.transport import FAUST_LOG, BatchTransport, Seams, as_topic_partition
 from streams.engine.tasks.assignor import TaskAssignor
 from streams.engine.tasks.manager import TaskManager
@@ -40,8 +41,9 @@ def build_app(
     connection: Mapping[str, Any],
     assignor: TaskAssignor,
     tasks: TaskManager,
+    consumer: GroupConsumer,
 ) -> faust.App:
-    """Build the Faust app of one worker."""
+    """Build the Faust app of one worker; `consumer` is given the consumer that Faust makes."""
     kafka = configuration.kafka
     app = _App(
         kafka.group_id,
@@ -63,7 +65,7 @@ def build_app(
     )
     app.transport = transport
     _add_agents(app, configuration, tasks)
-    _follow_rebalances(app, tasks)
+    _follow_rebalances(app, tasks, consumer)
     return app
 
 
@@ -89,19 +91,18 @@ def _add_agents(app: faust.App, configuration: Configuration, tasks: TaskManager
         app.agent(topic(configuration.topics.repartition))(count_in_windows)
 
 
-def _follow_rebalances(app: faust.App, tasks: TaskManager) -> None:
-    @app.on_partitions_revoked.connect
+def _follow_rebalances(app: faust.App, tasks: TaskManager, consumer: GroupConsumer) -> None:
     async def revoked(*_: Any, **__: Any) -> None:
         await tasks.revoked()
 
-    @app.on_rebalance_complete.connect
     async def assigned(*_: Any, **__: Any) -> None:
-        tasks.consumer = app.consumer  # type: ignore[assignment] # made by our transport
+        consumer.made(app.consumer)  # type: ignore[arg-type] # made by our transport
         partitions = {as_topic_partition(each) for each in app.consumer.assignment()}
         await tasks.assign(partitions, app.consumer_generation_id)
 
-    # Faust keeps its handlers by weak reference.
-    tasks.handlers = (revoked, assigned)
+    # By strong reference: nobody else has them.
+    app.on_partitions_revoked.connect(revoked, weak=False)
+    app.on_rebalance_complete.connect(assigned, weak=False)
 
 
 def _consumer_factory(

@@ -4,12 +4,13 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from streams.engine.cluster.reading import committed_offsets as offsets_of_group
 from tests.chaos.alerts import SOUND_ROUNDS, AlertLedger
 from tests.chaos.asking import Asker
 from tests.chaos.cells import Difference, compare_answers
@@ -153,8 +154,8 @@ class Rounds:
 
     async def expire_source(self, share: float) -> int:
         """Delete that share of what no worker has read; return how many records that were."""
-        committed = await self._committed("source")
         ends = await self._source.ends()
+        committed = await self._surely_committed(ends)
         before = {
             partition: at + int(share * (end - at))
             for partition, end in ends.items()
@@ -205,6 +206,26 @@ class Rounds:
         group = self._system.settings["kafka"]["group_id"]
         address = self._system.kafka.address
         return await committed_offsets(address, group, self._system.topic(role))
+
+    async def _surely_committed(self, partitions: Collection[TopicPartition]) -> dict[int, int]:
+        """Return committed offsets by partition, also if the group's coordinator has just started.
+
+        While it loads it names no offsets at all, as if nothing had ever been committed.
+        """
+        connection = {"bootstrap_servers": self._system.kafka.address}
+        group = self._system.settings["kafka"]["group_id"]
+        found: dict[int, int] = {}
+
+        async def is_known() -> bool:
+            try:
+                committed = await offsets_of_group(connection, group, partitions)
+            except KafkaError:
+                return False
+            found.update({each.partition: at.offset for each, at in committed.items()})
+            return True
+
+        await until(is_known, CALM_WITHIN_S)
+        return found
 
     async def _compare(self, number: int, result: Result, names: set[CellName]) -> None:
         """Compare cells with what each worker says, and everything else."""

@@ -38,7 +38,7 @@ async def watch_lag(
                     tell(await _lag(consumer, connection, group_id, committed()))
                     await asyncio.sleep(EVERY)
         except Exception as error:  # noqa: BLE001 - aiokafka asserts some; asking has to go on
-            _log.warning("the broker does not say how far behind we are", error=str(error))
+            _log.warning("end offsets unavailable", error=str(error))
             await asyncio.sleep(EVERY)
 
 

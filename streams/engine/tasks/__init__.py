@@ -6,6 +6,7 @@
 - `state`: the states of a task, and which may follow which.
 - `task`, `context`: what one task does with what it reads, and what every task does alike.
 - `offsets`, `output_buffer`: how far it is, and what it has yet to write.
+- `writers`: the writer of each task.
 - `events`: what others are told: each commit, and which tasks come and go.
 - `isolation`: input that cannot be processed is found, and kept apart from the rest.
 """

@@ -20,6 +20,7 @@ class TaskEvents:
     def __init__(self) -> None:
         self._on_commit: list[Callable[[Commit], None]] = []
         self._on_change: list[Callable[[], None]] = []
+        self._on_restored: list[Callable[[int, int, int], None]] = []
 
     def on_commit(self, subscriber: Callable[[Commit], None]) -> None:
         """Call `subscriber` with each transaction of a task, once it is committed."""
@@ -28,6 +29,10 @@ class TaskEvents:
     def on_change(self, subscriber: Callable[[], None]) -> None:
         """Call `subscriber` whenever a task has been opened or closed."""
         self._on_change.append(subscriber)
+
+    def on_restored(self, subscriber: Callable[[int, int, int], None]) -> None:
+        """Call `subscriber` while a task's state is read back, as `restored` is called."""
+        self._on_restored.append(subscriber)
 
     def committed(self, commit: Commit) -> None:
         """Tell of a transaction that was committed."""
@@ -44,3 +49,8 @@ class TaskEvents:
                 subscriber()
             except Exception:  # noqa: BLE001 - the tasks go on
                 _log.exception("on_change failed")
+
+    def restored(self, task: int, reached: int, end: int) -> None:
+        """Tell that a task's changelog was read up to offset `reached`; its end is `end`."""
+        for subscriber in self._on_restored:
+            subscriber(task, reached, end)

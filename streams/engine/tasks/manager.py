@@ -18,8 +18,9 @@ from aiokafka.structs import TopicPartition
 
 from streams.cancelling import cancel, raise_if_cancelled
 from streams.domain.partition import CampaignPartition
+from streams.engine.consume.group import GroupConsumer
 from streams.engine.consume.positions import Positions
-from streams.engine.consume.transport import Batch, BatchConsumer, SeekPosition
+from streams.engine.consume.transport import Batch, SeekPosition
 from streams.engine.produce.writer import RefusedError, TaskLostError
 from streams.engine.tasks.assignor import TaskAssignor
 from streams.engine.tasks.events import TaskEvents
@@ -59,36 +60,41 @@ class TaskManager:
     """Holds the tasks that the group has given to this worker.
 
     Args:
-        assignor: knows how the tasks are shared out.
+        assignor: knows how the tasks are assigned.
         restorer: opens tasks.
+        consumer: reads their inputs.
+        events: is told when a task has been opened or closed; tells while one is restored.
         interval: seconds from the beginning of a task's commit to that of the next.
         suspend_timeout: seconds that tasks have for their commit for handover before a rebalance.
-        events: is told when a task has been opened or closed.
         rebalanced: is called at the beginning of a rebalance.
         crashed: is called with an error that nobody can go on with.
-        lost: is called when a task is lost, with `input` if what was read is the reason, otherwise
+        lost: is called when a task is lost, with `input` if the cause is what was read, otherwise
             `kafka`.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the parts are joined in one place
+    def __init__(  # noqa: PLR0913 - the parts are joined in one place
         self,
         assignor: TaskAssignor,
         restorer: TaskRestorer,
+        consumer: GroupConsumer,
+        events: TaskEvents,
+        *,
         interval: float,
         suspend_timeout: float,
-        events: TaskEvents,
         rebalanced: Callable[[], None],
         crashed: Callable[[BaseException], None],
         lost: Callable[[str], None],
     ) -> None:
         self._assignor = assignor
         self._restorer = restorer
+        self._consumer = consumer
+        self._events = events
         self._interval = interval
         self._suspend_timeout = suspend_timeout
-        self._events = events
         self._rebalanced = rebalanced
         self._crashed = crashed
         self._lost = lost
+        events.on_restored(lambda task, _reached, _end: self._moved(task))
         self._isolations: dict[int, Isolation] = {}
         self._troubles: dict[int, _Trouble] = {}
         self._committed: dict[TopicPartition, int] = {}
@@ -100,9 +106,6 @@ class TaskManager:
         self._rebalancing = False
         self._moved_at = time.monotonic()
         self._task_moved_at: dict[int, float] = {}
-        self.consumer: BatchConsumer | None = None
-        self.handlers: tuple[object, ...] = ()
-        """Kept alive for Faust, which holds its handlers by weak reference."""
 
     # Asked
 
@@ -121,8 +124,7 @@ class TaskManager:
             return time.monotonic()
         return max(self._moved_at, min(self._task_moved_at.values(), default=self._moved_at))
 
-    def moved(self, number: int) -> None:
-        """Take note that a task moves on."""
+    def _moved(self, number: int) -> None:
         self._task_moved_at[number] = time.monotonic()
 
     def ready(self) -> Mapping[int, CampaignPartition]:
@@ -155,6 +157,12 @@ class TaskManager:
             for each in self._assigned.values()
             for partition in each - cannot
         }
+
+    def waiting_for(self) -> list[str]:
+        """Return what is waited for; nothing when all tasks run and read all their inputs."""
+        if not self.joined:
+            return [f"waiting for the consumer group {self._restorer.group_id}"]
+        return [*self.waiting(), *self.unreadable()]
 
     def waiting(self) -> list[str]:
         """Say which tasks are not there, and what they wait for.
@@ -319,7 +327,7 @@ class TaskManager:
         while task.state in {TaskState.RUNNING, TaskState.LOST}:
             began = clock()
             await task.tick()
-            self.moved(number)
+            self._moved(number)
             if task.has_committed or clock() - opened_at >= REOPENED_WITHIN:
                 self._troubles.pop(number, None)
             if task.to_position and clock() >= next_look:
@@ -331,7 +339,7 @@ class TaskManager:
     async def _retry_positions(self, task: StreamTask) -> None:
         """Read inputs that could not be read, if they can be now."""
         try:
-            await self._read(await self._find_positions(task))
+            await self._consumer.read_from(await self._find_positions(task))
         except (KafkaError, OSError) as error:
             # The task has all that it read; brokers that are away come back.
             _log.warning("positions not found", task=task.partition.number, error=repr(error))
@@ -344,11 +352,6 @@ class TaskManager:
                 _log.warning("a topic cannot be read", task=number, error=why)
         self._unreadable[number] = why_not
         return found
-
-    async def _read(self, positions: Positions) -> None:
-        if positions and self.consumer is not None:
-            await self.consumer.seek_to(positions)
-            self.consumer.resume_partitions(set(positions))
 
     async def _open(self, number: int) -> StreamTask:
         for attempt in itertools.count():
@@ -365,7 +368,7 @@ class TaskManager:
             except FormatError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
-                self.moved(number)
+                self._moved(number)
                 wait = _pause(attempt)
                 self._note_failure(number, as_loss("it was opened", error), wait)
                 await asyncio.sleep(wait)
@@ -373,7 +376,7 @@ class TaskManager:
         self._events.changed()
         if number in self._troubles and not self._troubles[number].was_open:
             del self._troubles[number]
-        await self._read(task.readable)
+        await self._consumer.read_from(task.readable)
         return task
 
     def _note_failure(self, number: int, error: TaskLostError, again_in: float) -> None:

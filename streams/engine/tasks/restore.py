@@ -74,7 +74,7 @@ class TaskRestorer:
         self.context = context
         self._connection = connection
         self._logs = logs
-        self._group_id = group_id
+        self.group_id = group_id
         self._new_writer = new_writer
         self._exactly_once = exactly_once
         self._progress = progress
@@ -308,7 +308,7 @@ class TaskRestorer:
         known = {each: at for each, at in written.items() if each in partitions}
         if self._exactly_once and known.keys() == partitions:
             return known
-        committed = await committed_offsets(self._connection, self._group_id, partitions)
+        committed = await committed_offsets(self._connection, self.group_id, partitions)
         kept = {each: from_committed(at) for each, at in committed.items()}
         if not written:
             self._check_never_written(kept)

@@ -16,6 +16,7 @@ from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, PartialCounts,
 from streams.domain.partition import CampaignPartition
 from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.sources import SourcePartition
+from streams.engine.consume.group import GroupConsumer
 from streams.engine.consume.positions import Position, Positions
 from streams.engine.consume.transport import Batch, BatchConsumer, SeekPosition
 from streams.engine.produce.writer import RefusedError, TaskLostError, TransactionBatch
@@ -103,17 +104,19 @@ class ManagerHarness:
         self.crashes: list[BaseException] = []
         self.rebalances = 0
         self.losses: list[str] = []
+        group = GroupConsumer()
+        group.made(cast("BatchConsumer", self.consumer))
         self.tasks = TaskManager(
             self.assignor,
             cast("TaskRestorer", self.opening),
+            group,
+            self.events,
             interval=0.005,
             suspend_timeout=1.0,
-            events=self.events,
             crashed=self.crashes.append,
             rebalanced=self._rebalanced,
             lost=self.losses.append,
         )
-        self.tasks.consumer = cast("BatchConsumer", self.consumer)
         self.consumer.on_seek = self.tasks.on_seek
 
     def _rebalanced(self) -> None:

@@ -1,0 +1,34 @@
+"""The worker's member of the consumer group."""
+
+from collections.abc import Mapping
+
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
+
+from streams.engine.consume.positions import Positions
+from streams.engine.consume.transport import BatchConsumer
+
+
+class GroupConsumer:
+    """The consumer of the group, for those who are made before Faust makes it.
+
+    Faust makes the consumer when it starts; partitions are assigned later, so whoever reads them
+    finds it here. Before that nothing is read or committed.
+    """
+
+    def __init__(self) -> None:
+        self._consumer: BatchConsumer | None = None
+
+    def made(self, consumer: BatchConsumer) -> None:
+        """Use this consumer from here on."""
+        self._consumer = consumer
+
+    async def read_from(self, positions: Positions) -> None:
+        """Fetch partitions from these positions, also if they were paused."""
+        if positions and self._consumer is not None:
+            await self._consumer.seek_to(positions)
+            self._consumer.resume_partitions(set(positions))
+
+    async def commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        """Commit offsets as a member of the group, for brokers without transactions."""
+        if self._consumer is not None:
+            await self._consumer.commit_group_offsets(offsets)
