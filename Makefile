@@ -105,7 +105,7 @@ check: $(INSTALLED) ## linters, formatting, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-documents: $(INSTALLED) ## writes what the example configuration and the docs say of topics and receivers
+documents: $(INSTALLED) ## writes what the example configuration and the docs say of topics, receivers and detectors
 	$(BIN)/python -m tests.support.documents
 
 format: $(INSTALLED) ## put the code into its format

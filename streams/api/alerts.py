@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from streams.api import answers
+from streams.api import answers, detectors
 from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.newest import CURSOR, LIMIT, Newest
@@ -94,14 +94,7 @@ async def rules(context: Context, _: Ask) -> answers.Rules:
                 unrecognised=rule.unrecognised,
                 scope=rule.scope,
                 match=answers.Match(list(rule.campaigns), list(rule.apps)),
-                detector=answers.Detector(
-                    type(rule.detector).__name__.lower(),
-                    rule.detector.level,
-                    rule.detector.confidence,
-                ),
-                recovery_level=rule.recovery_level,
-                min_attempts=rule.min_attempts,
-                lookback_windows=rule.lookback_windows,
+                detector=detectors.shown(rule.detector),
                 for_=rule.for_,
                 keep_firing_for=rule.keep_firing_for,
                 no_data_after=rule.no_data_after,

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
+from streams.api.detectors import AnyDetector
 from streams.domain.alert_records import State
 from streams.domain.deliveries import DeliveryState
 from streams.domain.receivers import ReceiverStatus
@@ -174,14 +175,6 @@ class OneAlert(Answer, kw_only=True):
     alert: Alert
 
 
-class Detector(Struct):
-    """When a rate is a breach."""
-
-    kind: str
-    level: float
-    confidence: float
-
-
 class Match(Struct):
     """Shell-style patterns of what a rule is about."""
 
@@ -200,10 +193,7 @@ class Rule(Struct, rename={"for_": "for"}, kw_only=True):
     unrecognised: bool
     scope: ScopeKind
     match: Match
-    detector: Detector
-    recovery_level: float
-    min_attempts: int
-    lookback_windows: int
+    detector: AnyDetector
     for_: float
     keep_firing_for: float
     no_data_after: float

@@ -15,6 +15,8 @@ from streams.api.client import ApiClient
 from streams.commands.common import PROGRAM, examples, print_json, say
 from streams.commands.tables import print_table
 from streams.configuration.files import read_small
+from streams.domain.detectors import DETECTORS
+from streams.domain.detectors.settings import fields
 from streams.errors import UsageError
 from streams.terminal import abbreviated, printable
 
@@ -186,9 +188,7 @@ def rules(api: ApiClient) -> tuple[Item, list[Item], Columns]:
         "severity": lambda row: row["severity"],
         "scope": lambda row: row["scope"],
         "detector": lambda row: row["detector"]["kind"],
-        "level": lambda row: _percent(row["detector"]["level"]),
-        "recovers at": lambda row: _percent(row["recovery_level"]),
-        "attempts from": lambda row: row["min_attempts"],
+        "settings": lambda row: _detector_settings(row["detector"]),
         "campaigns": lambda row: ", ".join(row["match"]["campaigns"]),
         "receivers": lambda row: ", ".join(row["receivers"]),
         "statuses": lambda row: ", ".join(row["statuses"]),
@@ -245,6 +245,21 @@ def _token(file: Path | None) -> str | None:
 
 def _percent(rate: float | None) -> str:
     return "-" if rate is None else f"{rate:.2%}"
+
+
+def _detector_settings(row: Item) -> str:
+    """Write the settings of a detector: `level 10.00%, min_attempts 50`."""
+    units = {
+        each.name: each.setting.unit
+        for detector in DETECTORS
+        if detector.kind == row["kind"]
+        for each in fields(detector)
+    }
+    return ", ".join(
+        f"{name} {_percent(value) if units.get(name) == 'share' else value}"
+        for name, value in row.items()
+        if name != "kind"
+    )
 
 
 _FIGURES: Columns = {

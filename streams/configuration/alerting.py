@@ -1,20 +1,17 @@
 """What raises an alert, and how it is delivered."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StrictFloat, StrictInt, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from streams.configuration.detectors import DEFAULT, AnyDetectorSettings
 from streams.settings import (
-    Count,
     Duration,
     Flag,
     Name,
     Network,
     PositiveDuration,
-    Problem,
-    ProblemsError,
     Settings,
-    Share,
     Text,
 )
 
@@ -23,15 +20,6 @@ Group = Literal["success", "failure", "throttled", "unrecognised"]
 Scope = Literal["campaign", "treatment", "channel"]
 Severity = Literal["critical", "error", "warning", "info"]
 EVERY_RECEIVER = "*"
-DETECTOR_KINDS = ("threshold",)
-MOST_LOOKBACK = 120
-"""Windows: each of them is read when a campaign has too few attempts."""
-
-
-def _known_kind(kind: str, known: tuple[str, ...]) -> str:
-    if kind not in known:
-        raise ValueError(f"not known, known kinds: {', '.join(known)}")
-    return kind
 
 
 class MatchSettings(Settings):
@@ -41,36 +29,15 @@ class MatchSettings(Settings):
     apps: Annotated[tuple[Text, ...], Field(min_length=1)] = ("*",)
 
 
-class DetectorSettings(Settings):
-    """`threshold`: the confidence bound of the rate is over a level (a share of attempts)."""
-
-    kind: str = "threshold"
-    level: Share = 0.10
-    confidence: Annotated[StrictFloat, Field(ge=0.5, lt=1)] = 0.95
-
-    @field_validator("kind")
-    @classmethod
-    def _kind(cls, kind: str) -> str:
-        return _known_kind(kind, DETECTOR_KINDS)
-
-
-def _half_the_level(validated: dict[str, Any]) -> float:
-    # The detector is absent here when it was refused itself.
-    return float(validated.get("detector", DetectorSettings()).level) / 2
-
-
 class RuleSettings(Settings):
-    """One alert rule. Durations in seconds; levels are shares of attempts."""
+    """One alert rule. Durations in seconds."""
 
     name: Name
     group: Group | None = None
     statuses: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
     scope: Scope = "campaign"
     match: MatchSettings = MatchSettings()
-    detector: DetectorSettings = DetectorSettings()
-    recovery_level: StrictFloat = Field(default_factory=_half_the_level, ge=0, lt=1)
-    min_attempts: Count = 50
-    lookback_windows: Annotated[StrictInt, Field(ge=1, le=MOST_LOOKBACK)] = 30
+    detector: AnyDetectorSettings = DEFAULT
     for_: Duration = Field(default=0.0, validation_alias="for", serialization_alias="for")
     keep_firing_for: Duration | None = None
     no_data_after: PositiveDuration = 900.0
@@ -81,14 +48,8 @@ class RuleSettings(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        problems: list[Problem] = []
         if (self.group is None) == (self.statuses is None):
-            problems.append(((), f"rule {self.name} needs either group or statuses, and not both"))
-        if self.recovery_level > self.detector.level:
-            expected = f"expected at most detector.level, which is {self.detector.level}"
-            problems.append((("recovery_level",), expected))
-        if problems:
-            raise ProblemsError(problems)
+            raise ValueError(f"rule {self.name} needs either group or statuses, and not both")
         return self
 
 

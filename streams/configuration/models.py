@@ -9,7 +9,6 @@ from pydantic import Field, ValidationInfo, field_validator
 from streams.configuration.alerting import (
     EVERY_RECEIVER,
     DeliverySettings,
-    DetectorSettings,
     MatchSettings,
     RuleSettings,
     default_rules,
@@ -31,7 +30,6 @@ from streams.settings import ProblemsError, Settings, same_names
 __all__ = [
     "Configuration",
     "DeliverySettings",
-    "DetectorSettings",
     "FlushSettings",
     "HttpSettings",
     "KafkaSettings",

@@ -158,5 +158,5 @@ def _hint(keys: Keys, source: str) -> str:
         return ""
     near = schema.nearest(keys)
     if near and source == "environment":
-        near = PREFIX + near.replace(".", "__").upper()
+        near = PREFIX + "__".join(map(str, split_keys(near))).upper()
     return f", did you mean {near}?" if near else ""

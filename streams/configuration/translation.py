@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 from streams.configuration.models import Configuration, RuleSettings
 from streams.domain.counts import StatusGroups
-from streams.domain.detectors import Threshold
 from streams.domain.limits import Limits
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.rules import Rule
@@ -67,15 +66,12 @@ def ingest_settings_of(configuration: Configuration) -> IngestSettings:
 
 def _rule(settings: RuleSettings, groups: dict[str, tuple[str, ...]], window: int) -> Rule:
     statuses = settings.statuses or groups.get(settings.group or "", ())
-    detector, keep = settings.detector, settings.keep_firing_for
+    keep = settings.keep_firing_for
     return Rule(
         name=settings.name,
         statuses=frozenset(statuses),
         unrecognised=settings.group == "unrecognised",
-        detector=Threshold(detector.level, detector.confidence),
-        recovery_level=settings.recovery_level,
-        min_attempts=settings.min_attempts,
-        lookback_windows=settings.lookback_windows,
+        detector=settings.detector.detector(),
         scope=settings.scope,
         campaigns=tuple(settings.match.campaigns),
         apps=tuple(settings.match.apps),

@@ -24,7 +24,7 @@ class Step(msgspec.Struct):
     sequence: int
 
 
-class Figures(msgspec.Struct):
+class HighestCounts(msgspec.Struct):
     """Attempts and hits in the windows between `start` and `end` (s)."""
 
     attempts: int
@@ -84,8 +84,8 @@ class Alert(msgspec.Struct):
     counted_size: int
     closed: tuple[int, int] = (0, 0)
     closed_through: int = -1
-    peak: Figures | None = None
-    now: Figures | None = None
+    peak: HighestCounts | None = None
+    now: HighestCounts | None = None
     steps: list[Step] = []
     starts_at: float | None = None
     ends_at: float | None = None
@@ -99,10 +99,10 @@ class Alert(msgspec.Struct):
         return self.state in LIVE
 
     @property
-    def highest(self) -> Figures:
+    def highest(self) -> HighestCounts:
         """The highest figures so far."""
         seen = self.evidence
-        told = Figures(seen.attempts, seen.hits, self.window_start, self.window_end)
+        told = HighestCounts(seen.attempts, seen.hits, self.window_start, self.window_end)
         known = [figures for figures in (self.peak, self.now) if figures is not None]
         return max(known, key=lambda each: each.height, default=told)
 

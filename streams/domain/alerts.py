@@ -14,9 +14,10 @@ import msgspec
 import orjson
 
 from streams.domain import alert_records
-from streams.domain.alert_records import Alert, Figures, State, Step
-from streams.domain.detectors import Evaluation, Observation
-from streams.domain.evaluation import ScopeHistory, Stretch
+from streams.domain.alert_records import Alert, HighestCounts, State, Step
+from streams.domain.detectors.detector import Evaluation, Figures
+from streams.domain.detectors.history import Notified, ScopeHistory, Stretch
+from streams.domain.evaluation import ScopeWindows
 from streams.domain.rendering import describe, evidence_of
 from streams.domain.rules import Rule, Scope
 from streams.domain.transitions import AlertData, Transition, TransitionType, rfc3339
@@ -25,27 +26,12 @@ from streams.errors import FormatError
 MOST_STEPS = 24
 """How many transitions of an alert are remembered: its first one and the newest."""
 
-_NOTHING = (0, 0)
 
+class Decision(NamedTuple):
+    """What an evaluation came to, and the transition that it led to; null if it led to none."""
 
-class ScopedEvaluation(NamedTuple):
-    """What a rule's detector makes of the windows of one scope, and what changed in them.
-
-    Attributes:
-        breach: the newest windows that breach and have not been told yet; null without any.
-        first: of all that do, those that begin first.
-        newest: the newest windows with enough attempts, none of which is later than event time.
-        highest: those with the highest rate.
-        has_attempts: whether there are any that were not there when it was last looked at.
-        has_hits: whether there are such hits in windows that breach.
-    """
-
-    breach: tuple[Stretch, Evaluation] | None
-    first: Stretch | None
-    newest: tuple[Stretch, Evaluation] | None
-    highest: Stretch | None
-    has_attempts: bool
-    has_hits: bool
+    evaluation: Evaluation
+    transition: Transition | None
 
 
 class AlertBook:
@@ -104,120 +90,92 @@ class AlertBook:
         unwatched, self._unwatched = self._unwatched, set()
         return {name for name in unwatched if name not in self._of_campaign}
 
-    def notified_through(self, rule: Rule, scope: Scope) -> int:
-        """Return the newest window (s) that an ended alert was about; -1 if there is none."""
-        told = self._told.get((rule.name, scope))
-        return told.breached if told is not None else -1
-
-    def evaluate(
-        self, rule: Rule, history: ScopeHistory, now: float, newest: int
-    ) -> Transition | None:
+    def evaluate(self, rule: Rule, windows: ScopeWindows, now: float, newest: int) -> Decision:
         """Decide what the windows of a scope mean for its alert.
-
-        Any open window that breaches raises an alert; whether it is over is told by the newest.
 
         Args:
             rule: is about the scope.
-            history: the windows.
+            windows: of the scope.
             now: wall-clock time (s, UTC).
-            newest: start (s) of the window that event time is in. Windows after that, of a producer
-                whose clock is ahead, do not say that anything is over.
+            newest: start (s) of the window that event time is in.
         """
-        alert = self._live.get((rule.name, history.scope))
-        judged = self._evaluate_rule(rule, history, alert, newest)
+        alert = self._live.get((rule.name, windows.scope))
+        history = self._history_of(rule, windows, alert, newest)
+        evaluation = rule.detector.evaluate(history)
         if alert is None:
-            if judged.breach is None:
-                return None
-            alert = self._open(rule, history, judged.breach, judged.first, now)
-        elif judged.has_attempts:
+            if evaluation.breach is None:
+                return Decision(evaluation, None)
+            alert = self._open(rule, windows, evaluation.breach, evaluation.first, now)
+        elif history.has_new_attempts:
             alert.last_evaluated_at = now
         self._heard.add(alert.alert_id)
-        self._take_in(alert, history, judged)
-        return self._step(alert, rule, judged, now)
+        self._take_in(alert, windows, evaluation)
+        return Decision(evaluation, self._step(alert, rule, evaluation, now))
 
-    def _evaluate_rule(
-        self, rule: Rule, history: ScopeHistory, alert: Alert | None, newest: int
-    ) -> ScopedEvaluation:
-        judged = [(each, rule.detector.evaluate(each.seen)) for each in history.enough]
-        breaches = [
-            each for each in judged if each[1].breaching and self._is_news(rule, history, each[0])
-        ]
-        of_now = [each for each in judged if each[0].last <= newest]
-        before = alert.counted if alert is not None else {}
-        breaching = [history.open[stretch.last].hits for stretch, _ in breaches]
-        known = [before.get(stretch.last, _NOTHING)[1] for stretch, _ in breaches]
-        return ScopedEvaluation(
-            breach=next(iter(breaches), None),
-            first=min([stretch for stretch, _ in breaches], key=_start, default=None),
-            newest=next(iter(of_now or judged), None),
-            highest=max(history.enough, key=lambda each: (each.seen.rate, each.seen.attempts))
-            if history.enough
+    def _history_of(
+        self, rule: Rule, windows: ScopeWindows, alert: Alert | None, newest: int
+    ) -> ScopeHistory:
+        ended = self._told.get((rule.name, windows.scope))
+        return ScopeHistory(
+            open=windows.open,
+            closed=windows.closed,
+            newest=newest,
+            size=self._window_size,
+            evaluated=alert.counted if alert is not None else None,
+            notified=Notified(ended.since, ended.breached, ended.closed_through, ended.counted)
+            if ended is not None
             else None,
-            has_attempts=any(
-                seen.attempts > before.get(start, _NOTHING)[0]
-                for start, seen in history.open.items()
-            ),
-            has_hits=any(hits > old for hits, old in zip(breaching, known, strict=True)),
         )
 
-    def _is_news(self, rule: Rule, history: ScopeHistory, stretch: Stretch) -> bool:
-        """Tell whether a breach is more than what an alert that has ended was about already."""
-        told = self._told.get((rule.name, history.scope))
-        if told is None or stretch.last > told.breached:
-            return True
-        if told.since <= stretch.last <= told.closed_through and stretch.last not in told.counted:
-            # It was closed while the alert was live, and is open again as the settings changed.
-            return False
-        attempts, hits = told.counted.get(stretch.last, _NOTHING)
-        since = Observation(stretch.seen.attempts - attempts, stretch.seen.hits - hits, {})
-        return since.attempts >= rule.min_attempts and rule.detector.evaluate(since).breaching
-
-    def _take_in(self, alert: Alert, history: ScopeHistory, judged: ScopedEvaluation) -> None:
+    def _take_in(self, alert: Alert, windows: ScopeWindows, evaluation: Evaluation) -> None:
         """Let an alert know what windows say: figures that can be worked out again from them."""
         self._unwritten.add(alert.alert_id)
-        alert.close_all_but(history.open.keys())
-        alert.counted = {start: (seen.attempts, seen.hits) for start, seen in history.open.items()}
-        shown = judged.breach or judged.newest
-        if shown is not None:
-            self._show(alert, *shown)
-        alert.now = self._figures(judged.highest) if judged.highest is not None else None
-        if judged.breach is not None:
-            last = judged.breach[0].last
+        alert.close_all_but(windows.open.keys())
+        alert.counted = {start: (seen.attempts, seen.hits) for start, seen in windows.open.items()}
+        if evaluation.figures is not None:
+            self._show(alert, evaluation.figures)
+        highest = evaluation.highest
+        alert.now = self._highest(highest) if highest is not None else None
+        if evaluation.breach is not None:
+            last = evaluation.breach.stretch.last
             if last > alert.breached or last < alert.since:
                 alert.breached = max(alert.breached, last)
                 alert.since = min(alert.since, last)
                 self._mark(alert)
 
-    def _show(self, alert: Alert, stretch: Stretch, verdict: Evaluation) -> None:
-        alert.window_start = stretch.start
-        alert.window_end = stretch.last + self._window_size
-        alert.evidence = evidence_of(stretch.seen, verdict)
+    def _show(self, alert: Alert, figures: Figures) -> None:
+        alert.window_start = figures.stretch.start
+        alert.window_end = figures.stretch.last + self._window_size
+        alert.evidence = evidence_of(figures)
 
-    def _figures(self, stretch: Stretch) -> Figures:
+    def _highest(self, stretch: Stretch) -> HighestCounts:
         seen = stretch.seen
-        return Figures(seen.attempts, seen.hits, stretch.start, stretch.last + self._window_size)
+        return HighestCounts(
+            seen.attempts, seen.hits, stretch.start, stretch.last + self._window_size
+        )
 
     def _step(
-        self, alert: Alert, rule: Rule, judged: ScopedEvaluation, now: float
+        self, alert: Alert, rule: Rule, evaluation: Evaluation, now: float
     ) -> Transition | None:
         if alert.state == "pending":
-            if judged.breach is None:
+            if not evaluation.breaching:
                 self._drop(alert)
             elif now - alert.pending_since >= rule.for_:
                 alert.state = "firing"
                 alert.starts_at = alert.pending_since
                 return self._tell(alert, "campaign.alert.firing", now)
             return None
-        if not judged.has_attempts or judged.newest is None:
+        if evaluation.recovered is None:
             return None
-        if judged.newest[0].seen.rate > rule.recovery_level or judged.has_hits:
+        if not evaluation.recovered:
             self._set_recovering(alert, None)
             return None
         if alert.recovering_since is None:
             self._set_recovering(alert, now)
         since = alert.recovering_since
         if since is not None and now - since >= rule.keep_firing_for:
-            self._show(alert, *judged.newest)
+            if evaluation.current is not None:
+                self._show(alert, evaluation.current)
             return self._end(alert, "resolved", now)
         return None
 
@@ -287,19 +245,19 @@ class AlertBook:
     def _open(
         self,
         rule: Rule,
-        history: ScopeHistory,
-        breach: tuple[Stretch, Evaluation],
+        windows: ScopeWindows,
+        breach: Figures,
         first: Stretch | None,
         now: float,
     ) -> Alert:
-        stretch, verdict = breach
+        stretch = breach.stretch
         first = first or stretch
-        of_open = {at: seen for at, seen in history.open.items() if first.start <= at <= first.last}
+        of_open = {at: seen for at, seen in windows.open.items() if first.start <= at <= first.last}
         alert = Alert(
             alert_id=self._new_id(),
             rule=rule.name,
-            scope=history.scope,
-            app_id=history.app_id,
+            scope=windows.scope,
+            app_id=windows.app_id,
             state="pending",
             severity=rule.severity,
             labels=dict(rule.labels),
@@ -308,7 +266,7 @@ class AlertBook:
             last_evaluated_at=now,
             window_start=stretch.start,
             window_end=stretch.last + self._window_size,
-            evidence=evidence_of(stretch.seen, verdict),
+            evidence=evidence_of(breach),
             since=first.start,
             breached=stretch.last,
             counted={},
@@ -473,7 +431,7 @@ class AlertBook:
         self,
         alert: Alert,
         rule: Rule | None,
-        history: ScopeHistory | None,
+        windows: ScopeWindows | None,
         open_starts: Collection[int],
         newest: int,
     ) -> None:
@@ -482,7 +440,7 @@ class AlertBook:
         Args:
             alert: one of `of_open_windows`.
             rule: its rule; null if it is gone.
-            history: what open windows say of its scope; null if the rule has nothing to do with it.
+            windows: of its scope; null if the rule has nothing to do with it.
             open_starts: of all open windows (s).
             newest: start (s) of the window that event time is in.
         """
@@ -490,8 +448,8 @@ class AlertBook:
         if resized:
             self._resize(alert)
         alert.close_all_but(frozenset(open_starts))
-        if history is not None:
-            self._refresh(alert, rule, history, newest, resized=resized)
+        if windows is not None:
+            self._refresh(alert, rule, windows, newest, resized=resized)
         # What is open again is counted as such from here on.
         closed_through = min([alert.closed_through, *(start - 1 for start in open_starts)])
         if resized or closed_through != alert.closed_through:
@@ -499,16 +457,17 @@ class AlertBook:
             self._mark(alert)
 
     def _refresh(
-        self, alert: Alert, rule: Rule | None, history: ScopeHistory, newest: int, *, resized: bool
+        self, alert: Alert, rule: Rule | None, windows: ScopeWindows, newest: int, *, resized: bool
     ) -> None:
-        for start, seen in history.open.items():
+        for start, seen in windows.open.items():
             was_closed = resized or start <= alert.closed_through
             if start >= alert.since and start not in alert.counted and was_closed:
                 alert.closed = alert.closed[0] - seen.attempts, alert.closed[1] - seen.hits
         if alert.is_live and rule is not None:
-            self._take_in(alert, history, self._evaluate_rule(rule, history, alert, newest))
+            history = self._history_of(rule, windows, alert, newest)
+            self._take_in(alert, windows, rule.detector.evaluate(history))
         else:
-            alert.counted = {at: (seen.attempts, seen.hits) for at, seen in history.open.items()}
+            alert.counted = {at: (seen.attempts, seen.hits) for at, seen in windows.open.items()}
 
     def _resize(self, alert: Alert) -> None:
         """Forget the windows that were counted, but not what was in them: they are longer now."""
@@ -541,7 +500,3 @@ class AlertBook:
     def get(self, alert_id: str) -> Alert | None:
         """Return one alert."""
         return self._alerts.get(alert_id)
-
-
-def _start(stretch: Stretch) -> int:
-    return stretch.start

@@ -1,10 +1,11 @@
 """How many hits campaigns have in recent windows: whether evaluating them can lead to anything.
 
-A breach needs a number of hits. Most campaigns have fewer, and to know that costs an addition for
-each count of hits, while an evaluation reads windows.
+A breach of most detectors needs a number of hits. Most campaigns have fewer, and to know that costs
+an addition for each count of hits, while an evaluation reads windows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 
 class RecentHits:
@@ -42,3 +43,22 @@ class RecentHits:
     def __len__(self) -> int:
         """Return how many campaigns have any."""
         return len(self._totals)
+
+
+class NewCounts(NamedTuple):
+    """What was added to one window, as rules with the same hits see it.
+
+    Attributes:
+        campaigns: all that have new counts, of any kind.
+        hits: the new hits by campaign; a campaign may be there several times.
+        recent: hits in all windows that an evaluation may look at, with those that are new.
+    """
+
+    campaigns: Sequence[str]
+    hits: Sequence[tuple[str, int]]
+    recent: RecentHits
+
+    def with_hits(self, at_least: int) -> set[str]:
+        """Return the campaigns with new hits that have so many, at least, in recent windows."""
+        of = self.recent.of
+        return {name for name, _ in self.hits if of(name) >= at_least}

@@ -4,7 +4,6 @@ This is what the counting agent drives, what the changelog topic holds, and what
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -17,13 +16,13 @@ from streams.domain.buckets import BucketRecord
 from streams.domain.counts import OTHER
 from streams.domain.deliveries import Delivery, Outbox
 from streams.domain.emission import WindowResult
-from streams.domain.evaluation import CampaignWindows, History, ScopeHistory
-from streams.domain.hits import RecentHits
+from streams.domain.evaluation import CampaignWindows, ObservedCampaign, ScopeWindows
+from streams.domain.evaluation_queue import EvaluationQueue
 from streams.domain.lookback import ClosedWindows
-from streams.domain.partial_counts import PartialCounts, WindowCounts
+from streams.domain.partial_counts import PartialCounts
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.receivers import ReceiverBook
-from streams.domain.rules import Hits, Rule
+from streams.domain.rules import Rule
 from streams.domain.table import WindowTable
 from streams.domain.transitions import AlertData, Transition
 from streams.domain.watermark import Watermark
@@ -36,25 +35,12 @@ class EvaluationFailure(NamedTuple):
     error: Exception
 
 
-class Waiting(NamedTuple):
-    """When to evaluate a campaign again that has no alert.
-
-    Attributes:
-        events: though there are no new hits, as soon as it has so many, of all kinds, in all open
-            windows together.
-        window: the newest window that was open when this was known; s.
-    """
-
-    events: int
-    window: int
-
-
 class CampaignPartition:
     """The campaigns of one partition of the repartition topic.
 
     Args:
         number: the partition.
-        watch: what is counted and watched for.
+        watch: the settings.
         inputs: the source partitions that feed this one.
         now: wall-clock time (s, UTC).
     """
@@ -72,18 +58,10 @@ class CampaignPartition:
         self.deliveries = Outbox()
         self.receivers = ReceiverBook()
         self._rules = {rule.name: rule for rule in watch.rules}
-        self._hits = Hits(watch.rules, watch.groups)
-        self._least_hits = min((rule.least_hits for rule in watch.rules), default=1)
-        self._recent_hits = RecentHits()
-        lookback = max((rule.lookback_windows for rule in watch.rules), default=1)
+        self._queue = EvaluationQueue(watch.rules, watch.groups, self.table, self.alerts.watched)
+        lookback = max((rule.detector.lookback for rule in watch.rules), default=1)
         self._reach = (lookback - 1) * watch.windows.size
         self._closed = ClosedWindows(self.table, watch.windows.size, lookback)
-        self._suspects: set[str] = set()
-        self._growing: set[str] = set()
-        """Campaigns that wait, and have new counts."""
-        self._waiting: dict[str, Waiting] = {}
-        self._open_then: set[int] = set()
-        """The open windows at the last evaluation."""
         self._seen_windows = -1, -1
         """The table's generation, and the window that event time was in, at the last evaluation."""
         self._failures: list[EvaluationFailure] = []
@@ -102,45 +80,12 @@ class CampaignPartition:
             if added is None:
                 continue
             if self.table.is_open(start):
-                self._suspect(start, added)
+                self._queue.add(start, added)
             else:
-                self._correct(start, added)
+                self._closed.corrected(start, added)
+                self._queue.correct(start, added)
         for feeder, event_time in block.event_times.items():
             self.table.clock.observe(feeder, event_time, now)
-
-    def _suspect(self, start: int, counts: WindowCounts) -> None:
-        """Take note of campaigns about which the counts can change the mind of any rule.
-
-        Hits can, if they are enough with those of recent windows, and any counts where there is an
-        alert. Elsewhere more attempts without a hit only make a rate lower, but where a rule waits
-        for more attempts.
-        """
-        self._suspects.update(self._enough_hits(start, counts))
-        self._growing.update(self._waiting.keys() & counts.campaigns)
-        self._suspects.update(self.alerts.watched & counts.campaigns)
-
-    def _correct(self, start: int, counts: WindowCounts) -> None:
-        """Take note of late counts: they raise nothing, but change the figures of an alert.
-
-        What an open window says together with this one has changed: the campaign's next counts,
-        whatever they are, are evaluated.
-        """
-        self._closed.corrected(start, counts)
-        self._suspects.update(self.alerts.watched & counts.campaigns)
-        changed = self._enough_hits(start, counts) | (self._waiting.keys() & counts.campaigns)
-        for name in changed:
-            waiting = self._waiting.get(name)
-            self._waiting[name] = Waiting(0, max(start, waiting.window) if waiting else start)
-
-    def _enough_hits(self, start: int, counts: WindowCounts) -> set[str]:
-        """Add the hits to those of recent windows; return the campaigns that have enough of them.
-
-        With fewer in all windows that are looked at, no rule can breach.
-        """
-        hits = list(counts.sends_with(self._hits))
-        self._recent_hits.add(start, hits)
-        of, least = self._recent_hits.of, self._least_hits
-        return {name for name, _ in hits if of(name) >= least}
 
     def advance(self, now: float, offset: int) -> list[Transition]:
         """Let time go on: close and expire windows, after all rules were held against them.
@@ -156,7 +101,7 @@ class CampaignPartition:
     @property
     def to_evaluate(self) -> int:
         """How many campaigns have changed since the rules were evaluated for them."""
-        return len(self._suspects) + len(self._growing)
+        return len(self._queue)
 
     @property
     def has_changed_deliveries(self) -> bool:
@@ -170,32 +115,28 @@ class CampaignPartition:
         return not self.to_evaluate and windows == self._seen_windows
 
     def evaluate(self, now: float, most: int | None = None) -> list[Transition]:
-        """Hold the rules against the open windows of campaigns that changed, at `now` (s).
+        """Evaluate the rules on the open windows of campaigns that changed, at `now` (s).
 
         With `most`, no more campaigns than that are evaluated, and the others at the next call.
-        Each transition is owed to the receivers of its rule from here on. Counts are written down
-        with what they led to, so whoever reads them back has not to look at them again.
+        Each transition is in the outbox of the receivers of its rule from here on. Counts are
+        written down with what they led to, so whoever reads them back does not evaluate them again.
         """
         starts = self.table.open_starts()[::-1]
         self._follow_windows(starts)
-        suspects = self._take_suspects(starts)
-        if most is not None and len(suspects) > most:
-            self._suspects = suspects
-            suspects = set(islice(suspects, most))
-            self._suspects -= suspects
+        campaigns = self._queue.take(most)
         decided: list[Transition] = []
-        for campaign_id in suspects:
+        for campaign_id in campaigns:
             try:
-                for transition in self._consider(campaign_id, starts, now):
+                for transition in self._evaluate(campaign_id, starts, now):
                     decided += self._enqueue([transition], now)
             except Exception as error:  # noqa: BLE001 - one campaign must not stop the others
                 self._failures.append(EvaluationFailure(campaign_id, error))
-        self.alerts.persist_stale_evidence(suspects)
-        if not self._suspects:
+        self.alerts.persist_stale_evidence(campaigns)
+        if self._queue.is_empty:
             decided += self._enqueue(self.alerts.tick(now), now)
         # The rate may be too high as before, where an alert expired.
         for campaign_id in self.alerts.take_without_live_alerts():
-            self._wait(campaign_id, starts, 1)
+            self._queue.again_after(campaign_id, 1, self._newest_window())
         return decided
 
     def _follow_windows(self, open_starts: list[int]) -> None:
@@ -205,19 +146,8 @@ class CampaignPartition:
             return
         self._seen_windows = seen
         self._closed.update(open_starts)
-        first = self._first_in_reach()
-        self._recent_hits.drop_before(first)
         self.alerts.roll(open_starts)
-        # Which window is the newest of an alert may have changed, and that without new counts.
-        self._suspects.update(self.alerts.watched)
-        if not self._open_then <= set(open_starts):
-            # There are fewer events in open windows than there were.
-            self._waiting = {
-                name: Waiting(0, waiting.window)
-                for name, waiting in self._waiting.items()
-                if waiting.window >= first
-            }
-        self._open_then = set(open_starts)
+        self._queue.follow(open_starts, self._first_in_reach())
 
     def _first_in_reach(self) -> int:
         """Return the start (s) of the first window that an open one, now or later, looks back on.
@@ -230,28 +160,8 @@ class CampaignPartition:
         """Return the start (s) of the window that the newest event time of all inputs is in."""
         return self.watch.windows.start_of(self.table.clock.newest)
 
-    def _take_suspects(self, open_starts: list[int]) -> set[str]:
-        """Hand out the campaigns to evaluate: suspects, and those that have waited long enough."""
-        suspects, self._suspects = self._suspects, set()
-        growing, self._growing = self._growing, set()
-        for campaign_id in growing - suspects:
-            waiting = self._waiting.get(campaign_id)
-            if waiting and self._events(campaign_id, open_starts) >= waiting.events:
-                suspects.add(campaign_id)
-        return suspects
-
-    def _events(self, campaign_id: str, open_starts: list[int]) -> int:
-        return sum([self.table.events(campaign_id, start) for start in open_starts])
-
-    def _wait(self, campaign_id: str, open_starts: list[int], attempts: int) -> None:
-        """Evaluate a campaign again when it has so many more attempts, hits among them or not."""
-        events = self._events(campaign_id, open_starts) + attempts
-        window = open_starts[0] if open_starts else self._newest_window()
-        self._waiting[campaign_id] = Waiting(events, window)
-
-    def _consider(self, campaign_id: str, starts: list[int], now: float) -> Iterator[Transition]:
-        """Hold the rules against a campaign's open windows, newest first."""
-        self._waiting.pop(campaign_id, None)
+    def _evaluate(self, campaign_id: str, starts: list[int], now: float) -> Iterator[Transition]:
+        """Evaluate the rules on a campaign's open windows, by their starts (s), newest first."""
         if campaign_id == OTHER:
             # A rate over campaigns that have nothing in common is no campaign's.
             return
@@ -264,25 +174,24 @@ class CampaignPartition:
                 # It may turn out to be another one.
                 waits.append(1)
                 continue
-            for history in self._scopes(rule, windows):
-                if history.waits_for is not None:
-                    waits.append(history.waits_for)
-                transition = self.alerts.evaluate(rule, history, now, newest)
-                if transition is not None:
-                    yield transition
+            for scope_windows in self._scopes(rule, windows):
+                decision = self.alerts.evaluate(rule, scope_windows, now, newest)
+                if decision.evaluation.again_after is not None:
+                    waits.append(decision.evaluation.again_after)
+                if decision.transition is not None:
+                    yield decision.transition
         if waits or not starts:
             # Without open windows there is nothing to evaluate, until there are new counts.
-            self._wait(campaign_id, starts, min(waits, default=1))
+            self._queue.again_after(campaign_id, min(waits, default=1), newest)
 
     def _windows_of(self, campaign_id: str, open_starts: list[int]) -> CampaignWindows:
         cells = list(self.table.cells(campaign_id, open_starts))
         app_id = next((cell.app_id for _, cell in cells if cell.app_id is not None), None)
         return CampaignWindows(campaign_id, app_id, cells, lambda: self._closed.cells(campaign_id))
 
-    def _scopes(self, rule: Rule, windows: CampaignWindows) -> Iterator[ScopeHistory]:
+    def _scopes(self, rule: Rule, windows: CampaignWindows) -> Iterator[ScopeWindows]:
         """Yield what a campaign's windows say to a rule, for each scope."""
-        history = History(rule, windows, self.watch.groups, self.watch.windows.size)
-        return history.scopes(lambda scope: self.alerts.notified_through(rule, scope))
+        return ObservedCampaign(rule, windows, self.watch.groups).scopes()
 
     def _enqueue(self, decided: Iterable[Transition], now: float) -> Iterator[Transition]:
         """Owe each transition to its receivers."""
@@ -350,7 +259,7 @@ class CampaignPartition:
         starts = self.table.open_starts()[::-1]
         self._closed.update(starts)
         self._seen_windows = self.table.generation, self._newest_window()
-        self._open_then = set(starts)
+        self._queue.resume(starts)
         self._restore_hits()
         self.alerts.resume(now)
         for alert in self.alerts.of_open_windows():
@@ -365,18 +274,17 @@ class CampaignPartition:
         for start in self.table.starts():
             if start >= first:
                 for counts in self.table.counts(start):
-                    for campaign_id in self._enough_hits(start, counts):
-                        self._waiting[campaign_id] = Waiting(0, start)
+                    self._queue.restore(start, counts)
 
     def _refresh(self, alert: Alert, open_starts: list[int]) -> None:
         """Give an alert the figures of its windows, which are not written while these are open."""
         rule = self._rules.get(alert.rule)
         windows = self._windows_of(alert.scope.campaign_id, open_starts)
-        history = None
+        of_scope = None
         if rule is not None and rule.matches(windows.campaign_id, windows.app_id):
             known = {each.scope: each for each in self._scopes(rule, windows)}
-            history = known.get(alert.scope)
-        self.alerts.refresh(alert, rule, history, open_starts, self._newest_window())
+            of_scope = known.get(alert.scope)
+        self.alerts.refresh(alert, rule, of_scope, open_starts, self._newest_window())
 
     def prepare_handover(self) -> None:
         """Let the next `take_changes` keep nothing back that could be worked out again.

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 from streams.domain.alert_records import Alert
 from streams.domain.counts import largest_counts
-from streams.domain.detectors import Evaluation, Observation
+from streams.domain.detectors.detector import Figures
 from streams.domain.transitions import (
     AlertData,
     EpisodeTotals,
@@ -59,15 +59,17 @@ def describe(alert: Alert, base_url: str | None) -> AlertData:
     )
 
 
-def evidence_of(seen: Observation, verdict: Evaluation) -> Evidence:
+def evidence_of(figures: Figures) -> Evidence:
     """Return the figures that a decision was made on; of its statuses, the largest."""
+    seen, bound = figures.stretch.seen, figures.lower_bound
     return Evidence(
         attempts=seen.attempts,
         hits=seen.hits,
         rate=round(seen.rate, 6),
-        lower_bound=round(verdict.lower_bound, 6),
-        baseline_rate=verdict.baseline_rate,
+        lower_bound=round(bound, 6) if bound is not None else None,
+        baseline_rate=figures.baseline_rate,
         counts=largest_counts(seen.counts, EVIDENCE_STATUSES, EVIDENCE_BYTES),
+        figures=dict(figures.others),
     )
 
 

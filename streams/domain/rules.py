@@ -1,12 +1,13 @@
 """What to watch for, in which campaigns, and whom to tell."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple, TypeAlias
 
 from streams.domain.counts import Cell, StatusGroups
-from streams.domain.detectors import Observation, Threshold
+from streams.domain.detectors.detector import Detector
+from streams.domain.detectors.history import Observation
 
 ScopeKind: TypeAlias = Literal["campaign", "treatment", "channel"]
 
@@ -31,11 +32,7 @@ class Rule:
         name: unique among the rules.
         statuses: the send statuses that are hits.
         unrecognised: whether every status that is in no group is a hit too.
-        detector: decides when the share of hits is a breach.
-        recovery_level: a firing alert recovers while the rate is at this level or below.
-        min_attempts: fewer say nothing; then windows before it are added to a window.
-        lookback_windows: how many windows in a row, at most, are added up; with 1 each window is by
-            itself.
+        detector: decides when counts are a breach, and when that is over.
         scope: what an alert of this rule is about.
         campaigns: shell-style patterns of campaign ids.
         apps: shell-style patterns of app ids.
@@ -50,10 +47,7 @@ class Rule:
 
     name: str
     statuses: frozenset[str]
-    detector: Threshold
-    recovery_level: float
-    min_attempts: int = 50
-    lookback_windows: int = 30
+    detector: Detector
     unrecognised: bool = False
     scope: ScopeKind = "campaign"
     campaigns: tuple[str, ...] = ("*",)
@@ -65,11 +59,6 @@ class Rule:
     severity: str = "critical"
     labels: Mapping[str, str] = field(default_factory=dict)
     receivers: tuple[str, ...] = ("*",)
-
-    @property
-    def least_hits(self) -> int:
-        """With fewer hits no number of attempts is a breach."""
-        return self.detector.least_hits(self.min_attempts)
 
     def matches(self, campaign_id: str, app_id: str | None) -> bool:
         """Tell whether the rule is about this campaign."""
@@ -117,12 +106,11 @@ class Rule:
 
 
 class Hits:
-    """The statuses that are hits of any of some rules."""
+    """The statuses that are hits of a rule."""
 
-    def __init__(self, rules: Iterable[Rule], groups: StatusGroups) -> None:
-        rules = tuple(rules)
-        self._statuses = frozenset[str]().union(*(rule.statuses for rule in rules))
-        self._unrecognised = any(rule.unrecognised for rule in rules)
+    def __init__(self, rule: Rule, groups: StatusGroups) -> None:
+        self._statuses = rule.statuses
+        self._unrecognised = rule.unrecognised
         self._known = groups.group_of
 
     def __contains__(self, status: object) -> bool:

@@ -23,15 +23,20 @@ class Span(msgspec.Struct):
     end: str
 
 
-class Evidence(msgspec.Struct):
-    """The figures of the windows that the decision was made on."""
+class Evidence(msgspec.Struct, omit_defaults=True):
+    """The figures of the windows that the decision was made on.
+
+    `lower_bound` and `baseline_rate` are null if the rule's detector has none. `figures` has the
+    others by which a detector decided, by name; it is left out where there are none.
+    """
 
     attempts: int
     hits: int
     rate: float
-    lower_bound: float
+    lower_bound: float | None
     baseline_rate: float | None
     counts: dict[str, int]
+    figures: dict[str, float] = {}
 
 
 class Peak(msgspec.Struct):

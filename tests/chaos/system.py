@@ -40,9 +40,7 @@ LIMITS = {"names": 200, "values": 40, "campaigns": 80}
 RULE = {
     "name": "failure-spike",
     "group": "failure",
-    "detector": {"level": 0.25},
-    "recovery_level": 0.2,
-    "min_attempts": 30,
+    "detector": {"level": 0.25, "recovery_level": 0.2, "min_attempts": 30},
     "keep_firing_for": "1s",
 }
 

@@ -280,7 +280,7 @@ def test_items_of_lists() -> None:
         {"rules[0].detector.level": "0.5", "rules.1": "{name: b, group: throttled}"},
     )
     first, second = configuration.rules
-    assert (first.for_, first.detector.level, second.name) == (5.0, 0.5, "b")
+    assert (first.for_, first.detector.model_dump()["level"], second.name) == (5.0, 0.5, "b")
     (line,) = problems(overrides={"rules.7.name": "x"})
     assert line.startswith("command line rules.7.name: there is no item 7")
 

@@ -31,12 +31,15 @@ def test_the_two_default_rules() -> None:
         "warning",
     )
     for rule in (failure, throttled):
-        assert (rule.detector.level, rule.detector.confidence, rule.recovery_level) == (
-            0.10,
-            0.95,
-            0.05,
-        )
-        assert (rule.min_attempts, rule.for_, rule.receivers) == (50, 0.0, ("*",))
+        assert rule.detector.model_dump() == {
+            "kind": "threshold",
+            "level": 0.10,
+            "confidence": 0.95,
+            "recovery_level": 0.05,
+            "min_attempts": 50,
+            "lookback_windows": 30,
+        }
+        assert (rule.for_, rule.receivers) == (0.0, ("*",))
 
 
 def test_nothing_can_be_changed() -> None:
@@ -48,7 +51,7 @@ def test_the_recovery_level_follows_the_level() -> None:
     rule = RuleSettings.model_validate(
         {"name": "a", "group": "failure", "detector": {"level": 0.02}}
     )
-    assert rule.recovery_level == 0.01
+    assert rule.detector.model_dump()["recovery_level"] == 0.01
 
 
 @pytest.mark.parametrize(
@@ -107,7 +110,7 @@ def test_the_recovery_level_follows_the_level() -> None:
         ({"rules": [{"name": "a", "statuses": ["EXPIRED"]}]}, "EXPIRED is suppressed"),
         ({"rules": [{"name": "a/b", "group": "failure"}]}, "should match pattern"),
         (
-            {"rules": [{"name": "a", "group": "failure", "recovery_level": 0.2}]},
+            {"rules": [{"name": "a", "group": "failure", "detector": {"recovery_level": 0.2}}]},
             "at most detector.level, which is 0.1",
         ),
         (

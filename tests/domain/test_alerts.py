@@ -15,8 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from streams.domain import transitions
 from streams.domain.alert_records import Alert
 from streams.domain.alerts import AlertBook
-from streams.domain.detectors import Observation, Threshold
-from streams.domain.evaluation import ScopeHistory, Stretch
+from streams.domain.detectors.history import Observation
+from streams.domain.detectors.threshold import Threshold
+from streams.domain.evaluation import ScopeWindows
 from streams.domain.rules import Rule, Scope
 from streams.domain.transitions import Transition, rfc3339
 
@@ -29,8 +30,8 @@ SCOPE = Scope("4f8d/ü")
 RULE = Rule(
     name="failure-spike",
     statuses=frozenset({"FAILURE"}),
-    detector=Threshold(0.10, 0.95),
-    recovery_level=0.05,
+    # Each window is by itself.
+    detector=Threshold(0.10, 0.95, recovery_level=0.05, lookback_windows=1),
     keep_firing_for=30.0,
     no_data_after=900.0,
     repeat_interval=3600.0,
@@ -81,13 +82,9 @@ def evaluate(  # noqa: PLR0913 - all that a decision depends on
     newest: int | None = None,
 ) -> Transition | None:
     """Show the book the open windows of a scope, by start, newest first."""
-    enough = [
-        Stretch(start, start, what)
-        for start, what in open_windows.items()
-        if what.attempts >= rule.min_attempts
-    ]
-    history = ScopeHistory(scope, "app-1", open_windows, enough, None)
-    return alerts.evaluate(rule, history, now, max(open_windows) if newest is None else newest)
+    windows = ScopeWindows(scope, "app-1", open_windows, lambda: iter(()))
+    newest = max(open_windows) if newest is None else newest
+    return alerts.evaluate(rule, windows, now, newest).transition
 
 
 def kind(transition: Transition) -> str:
@@ -190,7 +187,7 @@ def test_a_rate_above_the_recovery_level_starts_the_recovery_anew(what: Observat
 
 @pytest.mark.parametrize(("level", "what"), [(0.05, seen(5, 100)), (0.0, seen(0, 100))])
 def test_a_rate_at_the_recovery_level_recovers(level: float, what: Observation) -> None:
-    at_level = replace(RULE, recovery_level=level)
+    at_level = replace(RULE, detector=Threshold(0.10, recovery_level=level))
     alerts = book(at_level)
     show(alerts, HIGH, T0, at_level)
 

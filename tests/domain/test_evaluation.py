@@ -6,7 +6,10 @@ from dataclasses import replace
 import pytest
 
 from streams.domain.counts import Cell
-from streams.domain.evaluation import CampaignWindows, History, ScopeHistory
+from streams.domain.detectors.history import Notified, ScopeHistory
+from streams.domain.detectors.threshold import Threshold
+from streams.domain.detectors.windowed import Stretches
+from streams.domain.evaluation import CampaignWindows, ObservedCampaign
 from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, Counts, PartialCounts
 from streams.domain.partition import CampaignPartition
 from streams.domain.rules import Rule, Scope
@@ -23,13 +26,17 @@ def cell(failures: int, others: int = 0) -> Cell:
 
 def history(
     open_cells: dict[int, Cell], closed: dict[int, Cell], rule: Rule, told: int = -1
-) -> ScopeHistory:
-    windows = CampaignWindows("c", "app", list(open_cells.items()), lambda: iter(closed.items()))
-    (found,) = History(rule, windows, STATUS_GROUPS, SIZE).scopes(lambda _: told)
-    return found
+) -> Stretches:
+    campaign = CampaignWindows("c", "app", list(open_cells.items()), lambda: iter(closed.items()))
+    (windows,) = ObservedCampaign(rule, campaign, STATUS_GROUPS).scopes()
+    notified = Notified(0, told, told, {})
+    newest = max(open_cells)
+    history = ScopeHistory(windows.open, windows.closed, newest, SIZE, None, notified)
+    assert isinstance(rule.detector, Threshold)
+    return rule.detector.stretches(history)
 
 
-def stretches(found: ScopeHistory) -> list[tuple[int, int, int, int]]:
+def stretches(found: Stretches) -> list[tuple[int, int, int, int]]:
     return [(s.start, s.last, s.seen.hits, s.seen.attempts) for s in found.enough]
 
 
@@ -37,7 +44,7 @@ def test_a_window_with_enough_attempts_is_by_itself() -> None:
     found = history({120: cell(20, 30), 60: cell(50)}, {0: cell(50)}, FAILURE_SPIKE)
 
     assert stretches(found) == [(120, 120, 20, 50), (60, 60, 50, 50)]
-    assert found.waits_for is None
+    assert found.again_after is None
 
 
 def test_windows_before_it_are_added_until_there_are_enough() -> None:
@@ -48,22 +55,22 @@ def test_windows_before_it_are_added_until_there_are_enough() -> None:
     assert stretches(found) == [(60, 240, 45, 65), (60, 180, 35, 55)]
     assert found.enough[0].seen.counts == {"FAILURE": 45, "SUCCESS": 20}
     # With five more attempts, 120 to 240 are enough by themselves.
-    assert found.waits_for == 5
+    assert found.again_after == 5
 
 
 def test_how_far_back() -> None:
-    rule = replace(FAILURE_SPIKE, lookback_windows=3)
+    rule = replace(FAILURE_SPIKE, detector=Threshold(0.1, lookback_windows=3))
     closed = {120: cell(20), 60: cell(9), 0: cell(50)}
     found = history({180: cell(20)}, closed, rule)
 
     assert stretches(found) == []
-    assert found.waits_for == 1
+    assert found.again_after == 1
     assert stretches(history({180: cell(20)}, closed, FAILURE_SPIKE)) == [(0, 180, 99, 99)]
     assert stretches(history({180: cell(20)}, closed, FAILURE_SPIKE, told=60)) == []
 
 
 def test_without_hits_nobody_waits() -> None:
-    assert history({60: cell(0, 20)}, {0: cell(0, 10)}, FAILURE_SPIKE).waits_for is None
+    assert history({60: cell(0, 20)}, {0: cell(0, 10)}, FAILURE_SPIKE).again_after is None
 
 
 class Life:
@@ -171,7 +178,9 @@ def test_the_totals_begin_with_the_first_window_that_breached() -> None:
 
 
 def test_attempts_that_are_too_few_keep_an_alert_from_expiring() -> None:
-    life = Life(replace(FAILURE_SPIKE, no_data_after=300.0, lookback_windows=1))
+    life = Life(
+        replace(FAILURE_SPIKE, no_data_after=300.0, detector=Threshold(0.1, lookback_windows=1))
+    )
     for now in seconds(0, 1):
         life.at(now, {window(now): FAILED})
     for now in seconds(1, 30):
@@ -196,7 +205,7 @@ def test_every_other_minute(restart_every: int) -> None:
 
 
 def test_a_recovery_level_of_nothing() -> None:
-    life = Life(replace(FAILURE_SPIKE, recovery_level=0.0))
+    life = Life(replace(FAILURE_SPIKE, detector=Threshold(0.1, recovery_level=0.0)))
     for now in seconds(0, 10):
         life.at(now, {window(now): FAILED if now < SIZE else SENT})
 

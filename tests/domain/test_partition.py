@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import orjson
@@ -14,7 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from streams.domain import alert_records, transitions
 from streams.domain.campaigns import LONGEST_APP
 from streams.domain.counts import OTHER
-from streams.domain.detectors import Evaluation, Observation, Threshold
+from streams.domain.detectors.count import Count
+from streams.domain.detectors.history import Observation
+from streams.domain.detectors.threshold import Threshold
 from streams.domain.events import LONGEST_NAMES
 from streams.domain.limits import Limits
 from streams.domain.partial_counts import (
@@ -31,19 +34,22 @@ from streams.domain.windows import WindowPolicy
 from tests.support.partitions import WATCH, all_cells, counts, window_counts
 
 RULES = (
-    Rule("failing", frozenset({"FAILURE"}), Threshold(0.2), 0.1, min_attempts=10, for_=0),
-    Rule("big", frozenset({"FAILURE"}), Threshold(0.3), 0.2, min_attempts=50, keep_firing_for=0),
-    Rule("one app", frozenset({"THROTTLED"}), Threshold(0.1), 0.05, apps=("app",), min_attempts=5),
+    Rule("failing", frozenset({"FAILURE"}), Threshold(0.2, min_attempts=10), for_=0),
+    Rule("big", frozenset({"FAILURE"}), Threshold(0.3, recovery_level=0.2), keep_firing_for=0),
+    Rule("one app", frozenset({"THROTTLED"}), Threshold(0.1, min_attempts=5), apps=("app",)),
     Rule(
         "part",
         frozenset({"FAILURE"}),
-        Threshold(0.2),
-        0.1,
+        Threshold(0.2, min_attempts=40, lookback_windows=3),
         scope="treatment",
-        min_attempts=40,
-        lookback_windows=3,
     ),
 )
+
+
+def with_detector(rule: Rule, **changes: Any) -> Rule:
+    """The rule with other settings of its detector."""
+    assert isinstance(rule.detector, Threshold)
+    return replace(rule, detector=replace(rule.detector, **changes))
 
 
 def watch(rules: tuple[Rule, ...] = RULES) -> PartitionSettings:
@@ -137,7 +143,7 @@ def test_hits_of_before_a_restart_count_with_attempts_after_it() -> None:
 
 
 def test_a_rule_without_a_least_number_of_attempts() -> None:
-    rule = replace(RULES[2], min_attempts=0)
+    rule = with_detector(RULES[2], min_attempts=0)
     log = Log(CampaignPartition(0, watch((rule,)), [0], 0.0))
     log.add(block(0, ("c", {"THROTTLED": 9})), 0.0)
     assert said(log.partition, 0.0) == [("c", "one app", "firing")]
@@ -165,7 +171,7 @@ def test_what_an_alert_that_expired_was_about_raises_no_other_one() -> None:
 
 
 def test_two_rules_may_be_undecided_about_different_windows() -> None:
-    rules = tuple(replace(RULES[at], lookback_windows=1) for at in (0, 2))
+    rules = tuple(with_detector(RULES[at], lookback_windows=1) for at in (0, 2))
     partition = CampaignPartition(0, watch(rules), [0], 0.0)
     partition.apply(block(0, ("c", {"FAILURE": 1, "SUCCESS": 8, "HOLDOUT": 50})), 0, 0.0)
     partition.apply(block(60, ("c", {"THROTTLED": 4})), 1, 60.0)
@@ -312,7 +318,7 @@ def test_what_is_decided_is_owed_to_the_receivers_of_the_rule() -> None:
 def test_whatever_is_named_an_alert_fits_into_its_records(letter: str) -> None:
     name = letter * (LONGEST_NAMES // 2)
     outcomes = {f"{number}{name}": 20 for number in range(900)} | {"FAILURE": 20_000}
-    rules = (Rule("failing", frozenset({"FAILURE"}), Threshold(0.2), 0.1, scope="treatment"),)
+    rules = (Rule("failing", frozenset({"FAILURE"}), Threshold(0.2), scope="treatment"),)
     partition = CampaignPartition(0, watch(rules), [0], 0.0)
     campaigns = {name: counts(outcomes, name, name, None)}
     columns = window_counts(600, campaigns, letter * LONGEST_APP)
@@ -371,7 +377,7 @@ def test_hits_count_that_were_evaluated_when_no_window_was_open() -> None:
 
 
 def test_a_producer_an_hour_ahead_hides_no_hits_of_now() -> None:
-    rule = replace(RULES[0], lookback_windows=3)
+    rule = with_detector(RULES[0], lookback_windows=3)
     partition = CampaignPartition(0, watch((rule,)), [0], 0.0)
     hour_ahead = timeless(block(3600, ("d", {"SUCCESS": 1})))
     partition.apply(block(0, ("d", {"SUCCESS": 1})), 0, 0.0)
@@ -385,7 +391,7 @@ def test_a_producer_an_hour_ahead_hides_no_hits_of_now() -> None:
 
 
 def test_hits_count_in_a_window_that_opens_after_newer_ones() -> None:
-    rule = replace(RULES[0], lookback_windows=2, min_attempts=10)
+    rule = with_detector(RULES[0], lookback_windows=2, min_attempts=10)
     partition = CampaignPartition(0, watch((rule,)), [0], 0.0)
     partition.apply(block(0, ("c", {"FAILURE": 3})), 0, 0.0)
     pass_time(partition, 119)
@@ -404,8 +410,8 @@ def test_late_hits_of_made_up_campaigns_are_not_kept() -> None:
     pass_time(partition, 90)
     for number in range(100):
         partition.apply(block(0, (f"made-up-{number}", {"FAILURE": 30})), number, 90.0)
-    assert len(partition._recent_hits) <= 5
-    assert len(partition._waiting) <= 5
+    assert [len(same.recent) <= 5 for same in partition._queue._same_hits] == [True]
+    assert len(partition._queue._waiting) <= 5
 
 
 def test_an_alert_over_any_number_of_open_windows_has_a_bounded_record(
@@ -449,14 +455,14 @@ def test_a_window_that_is_open_again_raises_no_second_alert() -> None:
 class Poisoned(Threshold):
     """A detector that one number of hits is too much for."""
 
-    def evaluate(self, seen: Observation) -> Evaluation:
+    def is_breach(self, seen: Observation) -> bool:
         if seen.hits == 13:
             raise OverflowError("13")
-        return super().evaluate(seen)
+        return super().is_breach(seen)
 
 
 def test_a_campaign_that_cannot_be_evaluated_stops_no_other_one() -> None:
-    rules = (Rule("failing", frozenset({"FAILURE"}), Poisoned(0.2), 0.1, min_attempts=10),)
+    rules = (Rule("failing", frozenset({"FAILURE"}), Poisoned(0.2, min_attempts=10)),)
     partition = CampaignPartition(0, watch(rules), [0], 0.0)
     log = Log(partition)
     campaigns = [("a", {"FAILURE": 20}), ("poison", {"FAILURE": 13}), ("z", {"FAILURE": 20})]
@@ -519,8 +525,9 @@ class Attentive(CampaignPartition):
         super().apply(block, offset, now)
         self._touched = _touched(block, self.table.open_starts())
 
-    def _take_suspects(self, open_starts: list[int]) -> set[str]:
-        return super()._take_suspects(open_starts) | self._touched
+    def evaluate(self, now: float, most: int | None = None) -> list[Transition]:
+        self._queue._due |= self._touched
+        return super().evaluate(now, most)
 
 
 def _touched(block: PartialCounts, open_starts: Iterable[int]) -> set[str]:
@@ -534,11 +541,11 @@ def test_hits_are_forgotten_with_their_windows() -> None:
         partition.apply(block(start, (f"c-{start}", {"FAILURE": 1})), 0, start)
         partition.table.advance(start, 0)
         partition.evaluate(start)
-    assert len(partition._waiting) <= 33
+    assert len(partition._queue._waiting) <= 33
 
 
 @settings(max_examples=300)
-@given(steps, st.sampled_from((60, 600)), st.sampled_from((1, 4, 7, 8)))
+@given(steps, st.sampled_from((60, 600)), st.sampled_from((1, 4, 7, 8, 9)))
 def test_looking_only_where_minds_can_change_misses_nothing(
     steps: list[tuple[int, int, str | None, list[tuple[str, dict[str, int]]]]],
     size: int,
@@ -596,10 +603,11 @@ PATIENT = tuple(
     replace(each, no_data_after=1e9, keep_firing_for=20.0)
     for each in (
         *RULES,
-        replace(RULES[0], name="channel", scope="channel", lookback_windows=5),
+        replace(with_detector(RULES[0], lookback_windows=5), name="channel", scope="channel"),
         replace(RULES[0], name="strange", unrecognised=True, statuses=frozenset({"HOLDOUT"})),
         replace(RULES[0], name="slow", for_=45.0, campaigns=("a*", "b")),
-        replace(RULES[0], name="any", min_attempts=1, detector=Threshold(0.01), recovery_level=0.0),
+        replace(RULES[0], name="any", detector=Threshold(0.01, recovery_level=0, min_attempts=1)),
+        replace(RULES[2], name="many", detector=Count(more_than=25)),
     )
 )
 FEEDERS = 0, 1
@@ -676,7 +684,7 @@ class Twins(RuleBasedStateMachine):
     @rule(
         policy=POLICIES,
         longer=st.sampled_from((1, 1, 1, 2)),
-        rules=st.sampled_from((2, 4, 7, 8)),
+        rules=st.sampled_from((2, 4, 7, 8, 9)),
         limits=st.sampled_from(LIMITS),
     )
     def change_settings(

@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.domain.counts import Cell
-from streams.domain.detectors import Observation, Threshold
+from streams.domain.detectors.history import Observation
+from streams.domain.detectors.threshold import Threshold
 from streams.domain.partial_counts import Dimensions
 from streams.domain.rules import Rule, Scope, ScopeKind
 from tests.support.partitions import STATUS_GROUPS
 
-RULE = Rule("failure-spike", frozenset({"FAILURE", "HOOK_FAILURE"}), Threshold(0.1), 0.05)
+RULE = Rule("failure-spike", frozenset({"FAILURE", "HOOK_FAILURE"}), Threshold(0.1))
 
 
 def sent(

@@ -63,9 +63,7 @@ def settings_of(broker: RunningBroker, prefix: str, receiver: str) -> Settings:
     rule = {
         "name": "failure-spike",
         "group": "failure",
-        "detector": {"level": 0.2},
-        "recovery_level": 0.1,
-        "min_attempts": 30,
+        "detector": {"level": 0.2, "recovery_level": 0.1, "min_attempts": 30},
         "keep_firing_for": "1s",
         "labels": {"team": "sending"},
     }

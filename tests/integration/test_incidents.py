@@ -141,7 +141,7 @@ def settings_of(broker: RunningBroker, prefix: str, receiver: str) -> Settings:
             {
                 "name": "none",
                 "group": "failure",
-                "recovery_level": 0.0,
+                "detector": {"recovery_level": 0.0},
                 "match": {"campaigns": ["zero"]},
             },
         ],

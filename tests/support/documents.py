@@ -1,19 +1,25 @@
-"""What documents say of topics and receivers, derived from the registries (`make documents`).
+"""What documents say of topics, receivers and detectors, derived from the registries (`make documents`).
 
 Such a part stands between two lines that name it; whatever is between them is derived.
 """
 
 import re
 from collections.abc import Callable, Mapping
+from inspect import cleandoc
 from pathlib import Path
 
+from streams.domain.detectors import DETECTORS
+from streams.domain.detectors.detector import Detector
+from streams.domain.detectors.settings import Field, fields
 from streams.outputs.registry import TOPICS
 from streams.outputs.topics import Topic
 from streams.receivers.registry import KINDS
+from streams.settings import format_duration
 
 ROOT = Path(__file__).parents[2]
 COMMENT_AT = 39
 """The column of comments in the example configuration."""
+TYPE_NAMES = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 ACLS = "$ kafka-acls.sh --bootstrap-server $SERVER --add --allow-principal User:campaign-streams"
 
 
@@ -31,6 +37,67 @@ def _receivers() -> str:
     """An item of `receivers` of each kind, commented out."""
     lines = "".join(kind.example for kind in KINDS).splitlines()
     return "\n".join(f"# {line}" for line in lines)
+
+
+def _other_detectors() -> str:
+    """A section `detector` of each kind but the default, commented out."""
+    lines: list[str] = []
+    for detector in DETECTORS[1:]:
+        lines += ["    # detector:", _remark("kind", detector.kind, _about(detector)[0])]
+        lines += [
+            _remark(each.name, _written(each, each.default), each.setting.text)
+            for each in fields(detector)
+        ]
+    return "\n".join(lines)
+
+
+def _remark(key: str, value: str, comment: str) -> str:
+    setting = f"    #   {key}: {value}"
+    return f"{setting:{COMMENT_AT}}  # {comment}"
+
+
+def _detectors() -> str:
+    """A chapter about each kind of detector, with a table of its settings."""
+    return "\n".join(map(_chapter, DETECTORS))
+
+
+def _chapter(detector: type[Detector]) -> str:
+    rows = [
+        f"| `{each.name}` | {_default(each)} | {_allowed(each)} | {each.setting.text} |"
+        for each in fields(detector)
+    ]
+    head = ("| setting | default | allowed | meaning |", "|---|---|---|---|")
+    title = f"## `{detector.kind}`"
+    return "\n".join(["", title, "", *_about(detector), "", *head, *rows, ""])
+
+
+def _about(detector: type[Detector]) -> list[str]:
+    return cleandoc(detector.__doc__ or "").splitlines()
+
+
+def _default(field: Field) -> str:
+    return field.setting.default or f"`{_written(field, field.default)}`"
+
+
+def _allowed(field: Field) -> str:
+    about = field.setting
+    bounds = [
+        f"{words} {_written(field, bound)}"
+        for words, bound in (
+            ("from", about.least),
+            ("above", about.above),
+            ("to", about.most),
+            ("below", about.below),
+        )
+        if bound is not None
+    ]
+    return f"{TYPE_NAMES[field.type]} {', '.join(bounds)}".rstrip()
+
+
+def _written(field: Field, value: float | str) -> str:
+    if field.setting.unit == "seconds" and isinstance(value, float | int):
+        return format_duration(value)
+    return str(value)
 
 
 def _rights() -> str:
@@ -63,8 +130,13 @@ def _operations(topic: Topic) -> str:
 
 
 DERIVED: Mapping[str, Mapping[str, Callable[[], str]]] = {
-    "config/campaign-streams.yaml": {"topics": _example, "receivers": _receivers},
+    "config/campaign-streams.yaml": {
+        "topics": _example,
+        "receivers": _receivers,
+        "detectors": _other_detectors,
+    },
     "docs/acls.md": {"rights on topics": _rights},
+    "docs/detectors.md": {"detectors": _detectors},
 }
 """The derived parts of each document, by their names."""
 

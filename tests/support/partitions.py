@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from streams.domain.counts import Cell, StatusGroups
-from streams.domain.detectors import Threshold
+from streams.domain.detectors.threshold import Threshold
 from streams.domain.formats import pinpoint
 from streams.domain.limits import Limits
 from streams.domain.partial_counts import (
@@ -25,7 +25,7 @@ from streams.domain.rules import Rule
 from streams.domain.table import WindowTable
 from streams.domain.windows import WindowPolicy
 
-FAILURE_SPIKE = Rule("failure-spike", frozenset({"FAILURE"}), Threshold(0.1), 0.05)
+FAILURE_SPIKE = Rule("failure-spike", frozenset({"FAILURE"}), Threshold(0.1))
 STATUS_GROUPS = StatusGroups.of(pinpoint.STATUSES._asdict())
 _ids = itertools.count(1)
 _offsets = itertools.count()

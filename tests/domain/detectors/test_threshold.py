@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.domain.detectors import Observation, Threshold, wilson_lower_bound
+from streams.domain.detectors.history import Observation, Stretch
+from streams.domain.detectors.threshold import Threshold, wilson_lower_bound
 
 attempts = st.integers(1, 1_000_000)
 levels = st.floats(0.001, 0.999)
@@ -90,30 +91,33 @@ def test_a_breach_is_always_above_the_level(
 ) -> None:
     hits, number = observation
 
-    verdict = Threshold(level, confidence).evaluate(seen(hits, number))
+    detector = Threshold(level, confidence)
+    is_breach = detector.is_breach(seen(hits, number))
+    figures = detector.figures(Stretch(0, 0, seen(hits, number)))
 
-    if verdict.breaching:
+    if is_breach:
         assert hits / number > level
-    assert verdict.breaching == (verdict.lower_bound > level)
-    assert verdict.baseline_rate is None
+    assert figures.lower_bound is not None
+    assert is_breach == (figures.lower_bound > level)
+    assert figures.baseline_rate is None
 
 
 @given(attempts, levels, confidences)
 def test_no_hits_no_breach(number: int, level: float, confidence: float) -> None:
-    assert not Threshold(level, confidence).evaluate(seen(0, number)).breaching
+    assert not Threshold(level, confidence).is_breach(seen(0, number))
 
 
 def test_few_attempts_need_a_higher_rate() -> None:
     detector = Threshold(0.10, 0.95)
 
-    assert not detector.evaluate(seen(2, 10)).breaching  # 20 % of ten
-    assert detector.evaluate(seen(20, 100)).breaching  # 20 % of a hundred
-    assert detector.evaluate(seen(5, 10)).breaching  # half of ten
+    assert not detector.is_breach(seen(2, 10))  # 20 % of ten
+    assert detector.is_breach(seen(20, 100))  # 20 % of a hundred
+    assert detector.is_breach(seen(5, 10))  # half of ten
 
 
 def test_the_rate_of_nothing_is_nothing() -> None:
     assert seen(0, 0).rate == 0.0
-    assert not Threshold(0.10).evaluate(seen(0, 0)).breaching
+    assert not Threshold(0.10).is_breach(seen(0, 0))
 
 
 @given(
@@ -125,10 +129,8 @@ def test_the_rate_of_nothing_is_nothing() -> None:
 def test_with_fewer_than_the_least_hits_nothing_breaches(
     level: float, confidence: float, least: int, more: int
 ) -> None:
-    detector = Threshold(level, confidence)
-    hits = detector.least_hits(least)
-    assert not detector.evaluate(
-        Observation(least + more, min(hits - 1, least + more), {})
-    ).breaching
+    detector = Threshold(level, confidence, min_attempts=least)
+    hits = detector.least_hits
+    assert not detector.is_breach(Observation(least + more, min(hits - 1, least + more), {}))
     if hits <= least:
-        assert detector.evaluate(Observation(least, hits, {})).breaching
+        assert detector.is_breach(Observation(least, hits, {}))

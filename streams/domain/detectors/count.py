@@ -1,0 +1,52 @@
+"""`count`: more hits in a window than a fixed number, for those who want no statistics."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from streams.domain.detectors.detector import Figures
+from streams.domain.detectors.history import Observation, Stretch
+from streams.domain.detectors.settings import Setting, setting
+from streams.domain.detectors.windowed import WindowDetector
+
+
+@dataclass(frozen=True)
+class Count(WindowDetector):
+    """More hits in a window than a number, whatever the number of attempts."""
+
+    kind: ClassVar[str] = "count"
+
+    more_than: int = setting(
+        100,
+        Setting(
+            "more hits in one window are a breach; an alert is over at as many or fewer",
+            least=0,
+            most=2**31 - 1,
+        ),
+    )
+
+    @property
+    def lookback(self) -> int:
+        """Each window is by itself."""
+        return 1
+
+    @property
+    def least_attempts(self) -> int:
+        """Any number of attempts says something."""
+        return 1
+
+    @property
+    def least_hits(self) -> int:
+        """One more than the number."""
+        return self.more_than + 1
+
+    def is_breach(self, seen: Observation) -> bool:
+        """Compare the hits with the number."""
+        return seen.hits > self.more_than
+
+    def is_low(self, seen: Observation) -> bool:
+        """Compare the hits with the number."""
+        return not self.is_breach(seen)
+
+    def figures(self, stretch: Stretch) -> Figures:
+        """Return the counts with the number that they are compared with."""
+        return Figures(stretch, others={"more_than": self.more_than})

@@ -1,0 +1,125 @@
+"""The door for detectors: what each of them is asked, and what it answers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+from typing import ClassVar, NamedTuple
+
+from streams.domain.detectors.history import ScopeHistory, Stretch
+from streams.domain.detectors.settings import Problem, derive
+from streams.domain.hits import NewCounts
+
+
+class Reason(StrEnum):
+    """Why an evaluation came to its result."""
+
+    BREACHING = "breaching"
+    """New evidence is beyond what the detector allows."""
+    NOT_ENOUGH_ATTEMPTS = "not-enough-attempts"
+    """All windows that may be added up have too few attempts."""
+    BELOW_LEVEL = "below-level"
+    """There is enough evidence, and it is within what the detector allows."""
+    ALREADY_NOTIFIED = "already-notified"
+    """The evidence is beyond that, and an alert that has ended was about it."""
+    NO_NEW_ATTEMPTS = "no-new-attempts"
+    """An alert is live, and nothing has come that could say that it is over."""
+    ABOVE_RECOVERY_LEVEL = "above-recovery-level"
+    """An alert is live, nothing breaches any more, and it is not over."""
+    RECOVERED = "recovered"
+    """An alert is live, and the newest windows say that it is over."""
+
+
+class Figures(NamedTuple):
+    """The evidence: the figures that a decision was made on.
+
+    Attributes:
+        stretch: the windows, and attempts and hits in them.
+        lower_bound: of the rate; null for a detector that has no such bound.
+        baseline_rate: the usual rate, 0 to 1; null for a detector that knows none.
+        others: any other figures from which the decision can be worked out again, by name.
+    """
+
+    stretch: Stretch
+    lower_bound: float | None = None
+    baseline_rate: float | None = None
+    others: Mapping[str, float] = {}
+
+
+class Evaluation(NamedTuple):
+    """What a detector makes of a history.
+
+    Attributes:
+        reason: why.
+        breach: the evidence of a breach; null if nothing breaches.
+        current: the figures of the newest windows, which say whether an alert is over; null if
+            they say too little.
+        recovered: whether an alert is over; null if nothing new says so or otherwise.
+        first: the oldest windows that breach: an episode is counted from their start. Null for the
+            windows of `breach`.
+        highest: the windows with the highest rate; null if they say too little.
+        again_after: after how many more attempts, none of them a hit, another evaluation may come
+            to another result; null if no number of them can.
+    """
+
+    reason: Reason
+    breach: Figures | None
+    current: Figures | None
+    recovered: bool | None
+    first: Stretch | None = None
+    highest: Stretch | None = None
+    again_after: int | None = None
+
+    @property
+    def breaching(self) -> bool:
+        """Whether there is reason for an alert."""
+        return self.breach is not None
+
+    @property
+    def figures(self) -> Figures | None:
+        """The evidence to show while an alert is live; null if there is none."""
+        return self.breach or self.current
+
+
+class Detector(ABC):
+    """Decides when counts are a breach, and when that is over.
+
+    A subclass is a frozen dataclass. Its fields are the settings: `settings.setting`
+    says which values are allowed, and what the setting means. The configuration, the API and the
+    documentation are derived from them.
+    """
+
+    kind: ClassVar[str]
+    """The name in the configuration, `detector.kind`."""
+
+    def __post_init__(self) -> None:
+        """Derive the settings that were left out from others."""
+        derive(self)
+
+    @property
+    @abstractmethod
+    def lookback(self) -> int:
+        """How many windows in a row are looked at, the newest one included."""
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong with settings that are right each by itself."""
+        return []
+
+    @abstractmethod
+    def triggers(self, counts: NewCounts) -> Collection[str]:
+        """Return the campaigns whose evaluation may come to another result by new counts.
+
+        Others are not evaluated, but for those with a live alert, those for which the last
+        evaluation asked for more attempts (`Evaluation.again_after`), and those that have an alert
+        when a window opens or closes.
+
+        Args:
+            counts: what was added to one open window.
+        """
+
+    @abstractmethod
+    def evaluate(self, history: ScopeHistory) -> Evaluation:
+        """Decide what the windows of a scope mean.
+
+        The result depends on the arguments alone: the same history is evaluated again after a
+        restart.
+        """

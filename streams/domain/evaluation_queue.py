@@ -1,0 +1,166 @@
+"""Which campaigns to evaluate: those about which new counts may change the mind of a detector.
+
+An evaluation reads windows, and most campaigns are healthy: their new counts change nothing.
+"""
+
+from collections.abc import Iterable, KeysView
+from itertools import islice
+from typing import NamedTuple
+
+from streams.domain.counts import StatusGroups
+from streams.domain.detectors.detector import Detector
+from streams.domain.hits import NewCounts, RecentHits
+from streams.domain.partial_counts import WindowCounts
+from streams.domain.rules import Hits, Rule
+from streams.domain.table import WindowTable
+
+
+class Waiting(NamedTuple):
+    """When to evaluate a campaign again that no detector's trigger names.
+
+    Attributes:
+        events: as soon as it has as many, of all kinds, in all open windows together.
+        window: start (s) of the newest window that was open when this was known.
+    """
+
+    events: int
+    window: int
+
+
+class _SameHits:
+    """The detectors of rules that have the same hits, and the recent hits."""
+
+    def __init__(self, hits: Hits) -> None:
+        self.detectors: set[Detector] = set()
+        self.recent = RecentHits()
+        self._hits = hits
+
+    def add(self, start: int, counts: WindowCounts) -> set[str]:
+        """Add counts to a window (start, s); return the campaigns that a detector triggers on."""
+        hits = list(counts.sends_with(self._hits))
+        self.recent.add(start, hits)
+        new = NewCounts(counts.campaigns, hits, self.recent)
+        return set().union(*[detector.triggers(new) for detector in self.detectors])
+
+
+class EvaluationQueue:
+    """The campaigns of a partition that rules have to be evaluated for.
+
+    Args:
+        rules: all rules.
+        groups: which group each status is in.
+        table: the windows.
+        with_alerts: the campaigns with a live alert; it changes with the alerts. Any new counts of
+            theirs matter: they are figures of the alert.
+    """
+
+    def __init__(
+        self,
+        rules: Iterable[Rule],
+        groups: StatusGroups,
+        table: WindowTable,
+        with_alerts: KeysView[str],
+    ) -> None:
+        same_hits: dict[tuple[frozenset[str], bool], _SameHits] = {}
+        for rule in rules:
+            key = rule.statuses, rule.unrecognised
+            same = same_hits.setdefault(key, _SameHits(Hits(rule, groups)))
+            same.detectors.add(rule.detector)
+        self._same_hits = list(same_hits.values())
+        self._table = table
+        self._with_alerts = with_alerts
+        self._due: set[str] = set()
+        self._growing: set[str] = set()
+        """Campaigns that wait, and have new counts."""
+        self._waiting: dict[str, Waiting] = {}
+        self._open: list[int] = []
+        """Starts (s) of the open windows, newest first, as at the last `follow`."""
+
+    def __len__(self) -> int:
+        """Return how many campaigns may have to be evaluated."""
+        return len(self._due) + len(self._growing)
+
+    def add(self, start: int, counts: WindowCounts) -> None:
+        """Take note of new counts in the open window that begins at `start` (s)."""
+        self._due.update(self._triggered(start, counts))
+        self._growing.update(self._waiting.keys() & counts.campaigns)
+        self._due.update(self._with_alerts & counts.campaigns)
+
+    def correct(self, start: int, counts: WindowCounts) -> None:
+        """Take note of late counts: they raise nothing, but change the figures of an alert.
+
+        What an open window says together with this one has changed: the campaign is evaluated with
+        its next counts, whatever they are.
+        """
+        self._due.update(self._with_alerts & counts.campaigns)
+        changed = self._triggered(start, counts) | (self._waiting.keys() & counts.campaigns)
+        for name in changed:
+            waiting = self._waiting.get(name)
+            self._waiting[name] = Waiting(0, max(start, waiting.window) if waiting else start)
+
+    def restore(self, start: int, counts: WindowCounts) -> None:
+        """Take note of counts that were in the window before a restart: rules were evaluated."""
+        for name in self._triggered(start, counts):
+            self._waiting[name] = Waiting(0, start)
+
+    def follow(self, open_starts: list[int], first: int) -> None:
+        """Follow the table after a window opened, closed or expired.
+
+        Args:
+            open_starts: of the open windows (s), newest first.
+            first: start (s) of the first window that an open one, now or later, looks back on.
+        """
+        for same in self._same_hits:
+            same.recent.drop_before(first)
+        # Which window is the newest of an alert may have changed, and that without new counts.
+        self._due.update(self._with_alerts)
+        if not set(self._open) <= set(open_starts):
+            # There are fewer events in open windows than there were.
+            self._waiting = {
+                name: Waiting(0, waiting.window)
+                for name, waiting in self._waiting.items()
+                if waiting.window >= first
+            }
+        self._open = open_starts
+
+    def resume(self, open_starts: list[int]) -> None:
+        """Go on after a restart, with these open windows (starts, s, newest first)."""
+        self._open = open_starts
+
+    def take(self, most: int | None) -> set[str]:
+        """Hand out the campaigns to evaluate, no more than `most`; the others stay."""
+        due, self._due = self._due, set()
+        growing, self._growing = self._growing, set()
+        for campaign_id in growing - due:
+            waiting = self._waiting.get(campaign_id)
+            if waiting and self._events(campaign_id) >= waiting.events:
+                due.add(campaign_id)
+        if most is not None and len(due) > most:
+            self._due = due
+            due = set(islice(due, most))
+            self._due -= due
+        for campaign_id in due:
+            self._waiting.pop(campaign_id, None)
+        return due
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all that was due has been handed out."""
+        return not self._due
+
+    def again_after(self, campaign_id: str, attempts: int, newest: int) -> None:
+        """Evaluate a campaign again when it has so many more attempts, hits among them or not.
+
+        Args:
+            campaign_id: the campaign.
+            attempts: how many.
+            newest: start (s) of the window that event time is in.
+        """
+        window = self._open[0] if self._open else newest
+        self._waiting[campaign_id] = Waiting(self._events(campaign_id) + attempts, window)
+
+    def _triggered(self, start: int, counts: WindowCounts) -> set[str]:
+        return set[str]().union(*[same.add(start, counts) for same in self._same_hits])
+
+    def _events(self, campaign_id: str) -> int:
+        return sum([self._table.events(campaign_id, start) for start in self._open])
