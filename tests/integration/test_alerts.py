@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -58,12 +58,20 @@ async def going_on(address: str, topic: str, *traffic: Traffic) -> AsyncIterator
         await asyncio.gather(running, return_exceptions=True)
 
 
-def settings_of(broker: RunningBroker, prefix: str, receiver: str) -> Settings:
+THRESHOLD = {"level": 0.2, "recovery_level": 0.1, "min_attempts": 30}
+
+
+def settings_of(
+    broker: RunningBroker,
+    prefix: str,
+    receiver: str,
+    detector: Mapping[str, object] = THRESHOLD,
+) -> Settings:
     """Short windows and rules without patience, so that an incident takes seconds."""
     rule = {
         "name": "failure-spike",
         "group": "failure",
-        "detector": {"level": 0.2, "recovery_level": 0.1, "min_attempts": 30},
+        "detector": dict(detector),
         "keep_firing_for": "1s",
         "labels": {"team": "sending"},
     }
@@ -129,6 +137,35 @@ async def test_incident(broker: RunningBroker, unique: str, new_worker: NewWorke
         assert await firing(worker) == []
         await until(lambda: _all_delivered(worker))
         assert len(receiver.arrivals) == 2
+
+
+async def test_more_failures_than_a_number(
+    broker: RunningBroker, unique: str, new_worker: NewWorker
+) -> None:
+    """One send in ten fails, which no rate says much about: the number of failures does."""
+    failing, few = Traffic("failing"), Traffic("few")
+    # 40 sends each 50 ms are some 160 failures a window of one campaign, and no others.
+    failing.failing, few.failing = 0.1, 0.0
+    async with Collector() as receiver:
+        detector = {"kind": "count", "more_than": 60}
+        settings = settings_of(broker, unique, receiver.url, detector)
+        worker = new_worker(settings)
+        async with going_on(broker.address, settings["topics"]["source"], failing, few):
+            await worker.ready()
+            (told,) = await receiver.wait_for(1, within=90)
+            assert told.value["type"] == FIRING
+            (shown,) = (await worker.json("/v1/rules"))["rules"]
+            assert shown["detector"] == detector
+            failing.failing = 0.0
+            _, ended = await receiver.wait_for(2, within=90)
+        assert ended.value["type"] == RESOLVED
+        written = await transitions(broker, settings)
+        assert [value["data"]["campaign_id"] for value in written] == ["failing"] * 2
+        evidence = told.value["data"]["evidence"]
+        assert evidence["hits"] == evidence["counts"]["FAILURE"] > 60
+        assert evidence["rate"] < 0.2
+        assert (evidence["lower_bound"], evidence["figures"]) == (None, {"more_than": 60})
+        assert ended.value["data"]["evidence"]["hits"] <= 60
 
 
 async def _has_counts(worker: WorkerProcess, campaign_id: str) -> bool:
