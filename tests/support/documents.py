@@ -1,6 +1,6 @@
-"""What documents say of topics, receivers and detectors, derived from the registries (`make documents`).
+"""What documents say of topics, receivers and detectors: derived from the registries.
 
-Such a part stands between two lines that name it; whatever is between them is derived.
+`make documents` writes it anew. Such a part stands between two lines that name it; whatever is between them is derived.
 """
 
 import re
@@ -43,7 +43,8 @@ def _other_detectors() -> str:
     """A section `detector` of each kind but the default, commented out."""
     lines: list[str] = []
     for detector in DETECTORS[1:]:
-        lines += ["    # detector:", _remark("kind", detector.kind, _about(detector)[0])]
+        summary = _about(detector)[0].rstrip(".")
+        lines += ["    # detector:", _remark("kind", detector.kind, summary)]
         lines += [
             _remark(each.name, _written(each, each.default), each.setting.text)
             for each in fields(detector)
@@ -58,7 +59,7 @@ def _remark(key: str, value: str, comment: str) -> str:
 
 def _detectors() -> str:
     """A chapter about each kind of detector, with a table of its settings."""
-    return "\n".join(map(_chapter, DETECTORS))
+    return "\n".join([*map(_chapter, DETECTORS), ""])
 
 
 def _chapter(detector: type[Detector]) -> str:
@@ -68,7 +69,7 @@ def _chapter(detector: type[Detector]) -> str:
     ]
     head = ("| setting | default | allowed | meaning |", "|---|---|---|---|")
     title = f"## `{detector.kind}`"
-    return "\n".join(["", title, "", *_about(detector), "", *head, *rows, ""])
+    return "\n".join(["", title, "", *_about(detector), "", *head, *rows])
 
 
 def _about(detector: type[Detector]) -> list[str]:
