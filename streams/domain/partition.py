@@ -67,11 +67,11 @@ class CampaignPartition:
         self._failures: list[EvaluationFailure] = []
 
     def apply(self, block: PartialCounts, offset: int, now: float) -> None:
-        """Add a block of counts, then let event time be heard.
+        """Add partial counts, then advance the watermark by the event times of their inputs.
 
         Args:
             block: the counts.
-            offset: where in the log the block is; or, if it is yet to be written, where it will be.
+            offset: of the block in the repartition topic, which it has or will be written at.
             now: wall-clock time (s, UTC).
         """
         for counts in block.windows:
@@ -84,11 +84,11 @@ class CampaignPartition:
             else:
                 self._closed.corrected(start, added)
                 self._queue.correct(start, added)
-        for feeder, event_time in block.event_times.items():
-            self.table.clock.observe(feeder, event_time, now)
+        for source, event_time in block.event_times.items():
+            self.table.clock.observe(source, event_time, now)
 
     def advance(self, now: float, offset: int) -> list[Transition]:
-        """Let time go on: close and expire windows, after all rules were held against them.
+        """Let time go on: evaluate the rules, then close and expire windows.
 
         Args:
             now: wall-clock time (s, UTC).
@@ -194,7 +194,7 @@ class CampaignPartition:
         return ObservedCampaign(rule, windows, self.watch.groups).scopes()
 
     def _enqueue(self, decided: Iterable[Transition], now: float) -> Iterator[Transition]:
-        """Owe each transition to its receivers."""
+        """Put each transition in the outbox of its receivers."""
         for transition in decided:
             names = self.alerts.receivers(transition.data.alert_id)
             encoded = msgspec.Raw(transitions.encode(transition))

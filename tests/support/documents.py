@@ -1,6 +1,7 @@
 """What documents say of topics, receivers and detectors: derived from the registries.
 
-`make documents` writes it anew. Such a part stands between two lines that name it; whatever is between them is derived.
+`make documents` writes it anew. Such a part stands between two lines that name it; whatever is
+between them is derived.
 """
 
 import re
