@@ -4,7 +4,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
-from streams.domain.counts import StatusGroups
 from streams.domain.detectors.count import Count
 from streams.domain.detectors.threshold import Threshold
 from streams.domain.evaluation_queue import EvaluationQueue
@@ -13,9 +12,8 @@ from streams.domain.rules import Rule
 from streams.domain.table import WindowTable
 from streams.domain.watermark import Watermark
 from streams.domain.windows import WindowPolicy
-from tests.support.partitions import counts, window_counts
+from tests.support.partitions import STATUS_GROUPS, counts, window_counts
 
-GROUPS = StatusGroups.of()
 FAILED = frozenset({"FAILURE"})
 
 
@@ -35,7 +33,7 @@ class Harness:
     def __init__(self, *rules: Rule, with_alerts: Collection[str] = ()) -> None:
         table = WindowTable(WindowPolicy(60, 30, 600), Watermark([0], 60.0, 0.0))
         alerts = dict.fromkeys(with_alerts).keys()
-        self.queue = EvaluationQueue(rules, GROUPS, table, alerts)
+        self.queue = EvaluationQueue(rules, STATUS_GROUPS, table, alerts)
         self.table = table
 
     def add(self, start: int, **sends: dict[str, int]) -> set[str]:
