@@ -9,6 +9,7 @@ import yaml
 
 from streams.configuration.load import load
 from tests.support.kafka_jars import POM
+from tests.versions import VERSIONS
 
 ROOT = Path(__file__).parents[1]
 
@@ -83,6 +84,12 @@ def test_image_has_every_file_that_it_copies(dockerfile: str) -> None:
     }
     assert copied == allowed
     assert all((ROOT / source).exists() for source in copied)
+
+
+def test_image_has_a_python_that_is_tested(dockerfile: str) -> None:
+    stages = re.findall(r"^FROM python:([\d.]+)-slim", dockerfile, re.MULTILINE)
+    assert len(stages) == 2
+    assert set(stages) <= set(VERSIONS)
 
 
 def test_image_runs_as_a_user_and_asks_after_its_health(dockerfile: str) -> None:

@@ -1,13 +1,15 @@
 """Build the wheel, install it into a clean environment, and run the product from there.
 
 Packages come with their hashes from `requirements-build.lock` and `requirements.lock`. Everything
-runs in a temporary directory outside the source tree, so what the wheel lacks is missed. Exit
-status 0 if all of it holds; an error that names what does not, otherwise.
+runs in a temporary directory outside the source tree, so what the wheel lacks is missed; and with
+the Python of the image (`Dockerfile`), if this machine has it. Exit status 0 if all of it holds; an
+error that names what does not, otherwise.
 
     python -m tests.wheel
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +21,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
+
+from tests.versions import interpreters
 
 ROOT = Path(__file__).parents[1]
 PIP = ("-m", "pip", "--disable-pip-version-check", "--quiet")
@@ -35,6 +39,7 @@ class WheelError(Exception):
 
 def main() -> None:
     """Build, install, run."""
+    say(f"with {python_of_the_image()}")
     with tempfile.TemporaryDirectory(prefix="wheel-") as name:
         directory = Path(name)
         wheel = built(directory)
@@ -161,8 +166,15 @@ def say(line: str) -> None:
 
 def environment(directory: Path) -> Path:
     """Make a virtual environment; return its Python."""
-    ran(Path(sys.executable), directory.parent, "-m", "venv", str(directory))
+    ran(Path(python_of_the_image()), directory.parent, "-m", "venv", str(directory))
     return directory / "bin" / "python"
+
+
+def python_of_the_image() -> str:
+    """Return a Python of the version that `Dockerfile` names, or this one where there is none."""
+    dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
+    (version,) = set(re.findall(r"^FROM python:([\d.]+)-slim", dockerfile, re.MULTILINE))
+    return next(interpreters(version), sys.executable)
 
 
 def ran(program: Path, directory: Path, *arguments: str) -> str:
