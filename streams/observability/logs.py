@@ -119,7 +119,7 @@ def configure(level: str, format: str) -> None:  # noqa: A002 - called as the ke
     )
 
 
-def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:  # noqa: ARG001 - structlog's signature
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Hide values of keys that name secrets, and what looks like a secret in any text."""
     return {key: _without_secrets(key, value) for key, value in event.items()}
 
@@ -159,7 +159,7 @@ def _renderers(format: Literal["text", "json"]) -> list[Processor]:  # noqa: A00
     ]
 
 
-def _one_line(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:  # noqa: ARG001
+def _one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Keep control characters of campaign ids and the like away from the terminal."""
     return {
         key: _write_out(key, value) if isinstance(value, str) else value

@@ -11,7 +11,7 @@ to go on.
 import asyncio
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -189,15 +189,7 @@ class IdentifiedFetches:
                     names[log.topic_id] = topic
                     wanted = Wanted(number, offset, log.epoch, max_bytes)
                     topics.setdefault(log.topic_id, []).append(wanted)
-        by_id = FetchById(
-            request._max_wait_ms,  # noqa: SLF001 - it has no other names
-            request._min_bytes,  # noqa: SLF001
-            request._max_bytes,  # noqa: SLF001
-            request._isolation_level,  # noqa: SLF001
-            list(topics.items()),
-            request._rack_id,  # noqa: SLF001
-        )
-        answer = await self._client.send(node, by_id)
+        answer = await self._client.send(node, _same(FetchById, request, list(topics.items())))
         error = for_code(answer.error_code)
         if error is not NoError:
             raise error
@@ -218,18 +210,11 @@ class IdentifiedFetches:
     async def _fetch_by_name(
         self, node: Any, request: Any, logs: Mapping[TopicPartition, Log]
     ) -> list[tuple[TopicPartition, tuple[Any, ...]]]:
-        by_name = FetchRequest(
-            request._max_wait_ms,  # noqa: SLF001 - it has no other names
-            request._min_bytes,  # noqa: SLF001
-            request._max_bytes,  # noqa: SLF001
-            request._isolation_level,  # noqa: SLF001
-            [
-                (topic, [each for each in partitions if TopicPartition(topic, each[0]) in logs])
-                for topic, partitions in request.topics
-            ],
-            request._rack_id,  # noqa: SLF001
-        )
-        answer = await self._client.send(node, by_name)
+        topics = [
+            (topic, [each for each in partitions if TopicPartition(topic, each[0]) in logs])
+            for topic, partitions in request.topics
+        ]
+        answer = await self._client.send(node, _same(FetchRequest, request, topics))
         version = answer.API_VERSION
         return [
             (TopicPartition(topic, answered[0]), _as_newest(answered, version))
@@ -249,6 +234,18 @@ class IdentifiedFetches:
             if len(records) >= _BATCH_HEAD.size:
                 log.epoch = _epoch_at(records, 0)[0]
         return True
+
+
+def _same(kind: Callable[..., Any], request: Any, topics: list[Any]) -> Any:
+    """Make a fetch of a kind, with the wait (ms), sizes and isolation of `request`, for topics."""
+    return kind(
+        request._max_wait_ms,  # noqa: SLF001 - it has no other names
+        request._min_bytes,  # noqa: SLF001
+        request._max_bytes,  # noqa: SLF001
+        request._isolation_level,  # noqa: SLF001
+        topics,
+        request._rack_id,  # noqa: SLF001
+    )
 
 
 def _as_by_name(answered: tuple[Any, ...]) -> tuple[Any, ...]:
