@@ -10,8 +10,8 @@ import streams
 PACKAGE = Path(streams.__file__).parent
 MAPPED = (
     "commands",
-    *("api", "domain", "domain/detectors", "domain/formats", "engine", "engine/cluster"),
-    "engine/consume",
+    *("api", "domain", "domain/detectors", "domain/formats", "domain/notification"),
+    *("engine", "engine/cluster", "engine/consume"),
     *("engine/dead_letters", "engine/produce", "engine/tasks", "engine/transactions"),
     *("outputs", "receivers", "webhooks"),
 )

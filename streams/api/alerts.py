@@ -13,6 +13,7 @@ from streams.api.problems import not_found
 from streams.api.routing import Route
 from streams.domain import alert_records as domain
 from streams.domain.alerts import AlertBook
+from streams.domain.notification.stage import Suppressed
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import rfc3339
 
@@ -38,10 +39,16 @@ def show(book: AlertBook, alert: domain.Alert) -> answers.Alert:
         pending_since=rfc3339(alert.pending_since),
         notified_at=notified_at,
         transitions=[
-            answers.AlertTransition(step.type, rfc3339(step.at), step.sequence)
+            answers.AlertTransition(
+                step.type, rfc3339(step.at), step.sequence, _suppressed(step.suppressed)
+            )
             for step in alert.steps
         ],
     )
+
+
+def _suppressed(why: Suppressed | None) -> answers.Suppressed | None:
+    return None if why is None else answers.Suppressed(why.reason, why.detail)
 
 
 async def alerts(context: Context, ask: Ask) -> answers.Alerts:

@@ -129,12 +129,23 @@ class Campaigns(Answer, kw_only=True):
     next_cursor: str | None
 
 
+class Suppressed(Struct):
+    """Why nobody was notified of a transition: a fixed word, and what it is about."""
+
+    reason: str
+    detail: str
+
+
 class AlertTransition(Struct):
-    """When an alert began to fire, was repeated, or ended."""
+    """When an alert began to fire, was repeated, or ended.
+
+    `suppressed` says why nobody was notified of it; null if somebody was.
+    """
 
     type: TransitionType
     timestamp: str
     sequence: int
+    suppressed: Suppressed | None
 
 
 class Alert(AlertData, kw_only=True):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from streams.configuration.detectors import DEFAULT, AnyDetectorSettings
+from streams.domain.notification.route import EVERY_RECEIVER
 from streams.settings import (
     Duration,
     Flag,
@@ -19,7 +20,6 @@ from streams.settings import (
 Group = Literal["success", "failure", "throttled", "unrecognised"]
 Scope = Literal["campaign", "treatment", "channel"]
 Severity = Literal["critical", "error", "warning", "info"]
-EVERY_RECEIVER = "*"
 
 
 class MatchSettings(Settings):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from pydantic import Field, ValidationInfo, field_validator
 
 from streams.configuration.alerting import (
-    EVERY_RECEIVER,
     DeliverySettings,
     MatchSettings,
     RuleSettings,
@@ -23,6 +22,7 @@ from streams.configuration.counting import (
 from streams.configuration.http import HttpSettings, TokenSettings
 from streams.configuration.kafka import KafkaSettings, SaslSettings, TlsSettings, TopicSettings
 from streams.configuration.kinds import one_of
+from streams.domain.notification.route import EVERY_RECEIVER
 from streams.receivers.receiver import Receiver
 from streams.receivers.registry import KINDS
 from streams.settings import ProblemsError, Settings, same_names

@@ -18,6 +18,7 @@ In the order in which an event meets it:
 - `lookback`, `evaluation`: what a campaign's windows say to a rule, closed ones included.
 - `alerts`: the life of an alert; `alert_records`: its record on the changelog topic.
 - `transitions`, `rendering`: what receivers are shown of it.
+- `notification`: the stages between a transition and the deliveries.
 - `deliveries`, `receivers`: what is to be sent to whom, and who wants nothing at present.
 - `commits`: what one committed transaction held, for those who hear of it.
 - `partition`: all of that for one partition of campaigns, by its `partition_settings`;

@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from streams.domain.notification.stage import Suppressed
 from streams.domain.rules import Scope
 from streams.domain.transitions import Evidence, TransitionType
 
@@ -17,11 +18,15 @@ windows are short and grace is long, or a source partition is far behind the oth
 
 
 class Step(msgspec.Struct):
-    """A transition that an alert made, at a time in seconds since the epoch, UTC."""
+    """A transition that an alert made, at a time in seconds since the epoch, UTC.
+
+    `suppressed` says why nobody was notified of it; null if somebody was.
+    """
 
     type: TransitionType
     at: float
     sequence: int
+    suppressed: Suppressed | None = None
 
 
 class HighestCounts(msgspec.Struct):

@@ -18,6 +18,7 @@ from streams.domain.alert_records import Alert, HighestCounts, State, Step
 from streams.domain.detectors.detector import Evaluation, Figures
 from streams.domain.detectors.history import Notified, ScopeHistory, Stretch
 from streams.domain.evaluation import ScopeWindows
+from streams.domain.notification.stage import Suppressed
 from streams.domain.rendering import describe, evidence_of
 from streams.domain.rules import Rule, Scope
 from streams.domain.transitions import AlertData, Transition, TransitionType, rfc3339
@@ -337,6 +338,12 @@ class AlertBook:
         if alert.is_live:
             self._schedule(alert)
         return Transition(kind, rfc3339(now), self.describe(alert))
+
+    def suppressed(self, alert_id: str, why: Suppressed) -> None:
+        """Take note that nobody is notified of an alert's newest transition."""
+        alert = self._alerts[alert_id]
+        alert.steps[-1].suppressed = why
+        self._mark(alert)
 
     def describe(self, alert: Alert) -> AlertData:
         """Return the alert as receivers and the API show it."""

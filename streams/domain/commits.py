@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from streams.domain.events import Rejected
+from streams.domain.notification.stage import Suppressed
 from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.table import Folded
 from streams.domain.transitions import Transition
@@ -22,6 +23,13 @@ class Decision(NamedTuple):
 
     transition: Transition
     event_age: float
+
+
+class SuppressedTransition(NamedTuple):
+    """A transition of which nobody is notified, and why."""
+
+    transition: Transition
+    why: Suppressed
 
 
 class ChangedCampaigns(NamedTuple):
@@ -53,6 +61,7 @@ class Commit:
         late: events that corrected closed windows.
         folded: events that were counted under `__other__`.
         decisions: transitions of alerts, in the order in which they were decided.
+        suppressed: those of these transitions of which nobody is notified.
         has_deliveries: whether deliveries were enqueued or changed, or what is known of a receiver.
     """
 
@@ -69,6 +78,7 @@ class Commit:
     late: int = 0
     folded: Folded = field(default_factory=Folded)
     decisions: list[Decision] = field(default_factory=list)
+    suppressed: list[SuppressedTransition] = field(default_factory=list)
     has_deliveries: bool = False
 
     def add_counted(self, pre_aggregator: PreAggregator) -> None:

@@ -6,25 +6,26 @@ This is what the counting agent drives, what the changelog topic holds, and what
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-import msgspec
 import orjson
 
-from streams.domain import transitions
 from streams.domain.alert_records import Alert
 from streams.domain.alerts import AlertBook
 from streams.domain.buckets import BucketRecord
+from streams.domain.commits import SuppressedTransition
 from streams.domain.counts import OTHER
-from streams.domain.deliveries import Delivery, Outbox
+from streams.domain.deliveries import Outbox
 from streams.domain.emission import WindowResult
 from streams.domain.evaluation import CampaignWindows, ObservedCampaign, ScopeWindows
 from streams.domain.evaluation_queue import EvaluationQueue
 from streams.domain.lookback import ClosedWindows
+from streams.domain.notification import pipeline
+from streams.domain.notification.stage import Notification, Suppressed
 from streams.domain.partial_counts import PartialCounts
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.receivers import ReceiverBook
 from streams.domain.rules import Rule
 from streams.domain.table import WindowTable
-from streams.domain.transitions import AlertData, Transition
+from streams.domain.transitions import Transition
 from streams.domain.watermark import Watermark
 
 
@@ -65,6 +66,8 @@ class CampaignPartition:
         self._seen_windows = -1, -1
         """The table's generation, and the window that event time was in, at the last evaluation."""
         self._failures: list[EvaluationFailure] = []
+        self._stages = pipeline.stages(watch, self.deliveries)
+        self._suppressed: list[SuppressedTransition] = []
 
     def apply(self, block: PartialCounts, offset: int, now: float) -> None:
         """Add partial counts, then advance the watermark by the event times of their inputs.
@@ -118,8 +121,8 @@ class CampaignPartition:
         """Evaluate the rules on the open windows of campaigns that changed, at `now` (s).
 
         With `most`, no more campaigns than that are evaluated, and the others at the next call.
-        Each transition is in the outbox of the receivers of its rule from here on. Counts are
-        written down with what they led to, so whoever reads them back does not evaluate them again.
+        Each transition has gone through the notification stages then. Counts are written down with
+        what they led to, so whoever reads them back does not evaluate them again.
         """
         starts = self.table.open_starts()[::-1]
         self._follow_windows(starts)
@@ -128,12 +131,12 @@ class CampaignPartition:
         for campaign_id in campaigns:
             try:
                 for transition in self._evaluate(campaign_id, starts, now):
-                    decided += self._enqueue([transition], now)
+                    decided += self._notify([transition], now)
             except Exception as error:  # noqa: BLE001 - one campaign must not stop the others
                 self._failures.append(EvaluationFailure(campaign_id, error))
         self.alerts.persist_stale_evidence(campaigns)
         if self._queue.is_empty:
-            decided += self._enqueue(self.alerts.tick(now), now)
+            decided += self._notify(self.alerts.tick(now), now)
         # The rate may be too high as before, where an alert expired.
         for campaign_id in self.alerts.take_without_live_alerts():
             self._queue.again_after(campaign_id, 1, self._newest_window())
@@ -193,15 +196,21 @@ class CampaignPartition:
         """Yield what a campaign's windows say to a rule, for each scope."""
         return ObservedCampaign(rule, windows, self.watch.groups).scopes()
 
-    def _enqueue(self, decided: Iterable[Transition], now: float) -> Iterator[Transition]:
-        """Put each transition in the outbox of its receivers."""
+    def _notify(self, decided: Iterable[Transition], now: float) -> Iterator[Transition]:
+        """Send each transition through the notification stages; yield it, whatever they decide."""
         for transition in decided:
-            names = self.alerts.receivers(transition.data.alert_id)
-            encoded = msgspec.Raw(transitions.encode(transition))
-            for receiver in self.watch.receivers:
-                if "*" in names or receiver in names:
-                    self.deliveries.add(_delivery(transition.data, receiver, encoded, now))
+            alert_id = transition.data.alert_id
+            notification = Notification(transition, self.alerts.receivers(alert_id))
+            decision = pipeline.run(self._stages, notification, now)
+            if isinstance(decision, Suppressed):
+                self.alerts.suppressed(alert_id, decision)
+                self._suppressed.append(SuppressedTransition(transition, decision))
             yield transition
+
+    def take_suppressed(self) -> list[SuppressedTransition]:
+        """Return the transitions since the last call of which nobody is notified."""
+        suppressed, self._suppressed = self._suppressed, []
+        return suppressed
 
     def take_failures(self) -> list[EvaluationFailure]:
         """Return the campaigns whose evaluation failed since the last call."""
@@ -292,18 +301,3 @@ class CampaignPartition:
         What can depends on the settings, and those of the next owner may be others.
         """
         self.alerts.persist_evidence()
-
-
-def _delivery(data: AlertData, receiver: str, transition: msgspec.Raw, now: float) -> Delivery:
-    webhook_id = f"{data.alert_id}.{data.sequence}"
-    return Delivery(
-        delivery_id=f"{webhook_id}.{receiver}",
-        webhook_id=webhook_id,
-        receiver=receiver,
-        campaign_id=data.campaign_id,
-        alert_id=data.alert_id,
-        sequence=data.sequence,
-        transition=transition,
-        created_at=now,
-        next_attempt_at=now,
-    )

@@ -49,6 +49,9 @@ class Metrics:
         self._transitions = self._counter(
             "alert_transitions", "Decided alert transitions", "rule", "type"
         )
+        self._suppressed = self._counter(
+            "notifications_suppressed", "Transitions of which nobody is notified", "reason"
+        )
         self._evaluation_failures = self._counter(
             "evaluation_failures", "Evaluations of a campaign's rules that failed"
         )
@@ -131,6 +134,17 @@ class Metrics:
         for transition, event_age in commit.decisions:
             self._transitions.labels(transition.data.rule, transition.type).inc()
             self._decide.observe(event_age)
+        for transition, why in commit.suppressed:
+            self._suppressed.labels(why.reason).inc()
+            _log.info(
+                "notification suppressed",
+                alert_id=transition.data.alert_id,
+                campaign_id=transition.data.campaign_id,
+                rule=transition.data.rule,
+                type=transition.type,
+                reason=why.reason,
+                detail=why.detail,
+            )
 
     def _tell_versions(self, versions: Iterable[str]) -> None:
         """Say once of each version that somebody should look at the change."""

@@ -43,8 +43,18 @@ async def test_newest_first_with_all_that_webhooks_tell(start: StartApi) -> None
     assert newest["evidence"]["hits"] == 40
     assert newest["ends_at"] is None
     assert oldest["transitions"] == [
-        {"type": "campaign.alert.firing", "timestamp": rfc3339(NOW), "sequence": 1},
-        {"type": "campaign.alert.resolved", "timestamp": rfc3339(NOW + 183), "sequence": 2},
+        {
+            "type": "campaign.alert.firing",
+            "timestamp": rfc3339(NOW),
+            "sequence": 1,
+            "suppressed": None,
+        },
+        {
+            "type": "campaign.alert.resolved",
+            "timestamp": rfc3339(NOW + 183),
+            "sequence": 2,
+            "suppressed": None,
+        },
     ]
     assert (oldest["peak"]["hits"], oldest["peak"]["attempts"]) == (40, 100)
     assert (oldest["totals"]["hits"], oldest["totals"]["attempts"]) == (40, 20_100)

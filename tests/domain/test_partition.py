@@ -20,6 +20,7 @@ from streams.domain.detectors.history import Observation
 from streams.domain.detectors.threshold import Threshold
 from streams.domain.events import LONGEST_NAMES
 from streams.domain.limits import Limits
+from streams.domain.notification.stage import Suppressed
 from streams.domain.partial_counts import (
     PARTIAL_COUNTS_VERSION,
     RECORD_BYTES,
@@ -298,6 +299,18 @@ def test_an_alert_fires_once_through_restarts() -> None:
         assert said(log.begin_anew(), now) == []
         log.add(block(0, ("c", {"FAILURE": 60})), now)
         assert said(log.partition, now) == []
+
+
+def test_why_nobody_was_notified_is_known_and_survives_restarts() -> None:
+    log = Log(CampaignPartition(0, replace(watch(RULES[:1]), receivers=()), [0], 0.0))
+    log.add(block(0, ("c", {"FAILURE": 60})), 0.0)
+    assert said(log.partition, 0.0) == [("c", "failing", "firing")]
+    why = Suppressed("no-receiver", "no receiver is configured")
+    ((transition, told),) = log.partition.take_suppressed()
+    assert (transition.data.campaign_id, told) == ("c", why)
+    assert log.partition.take_suppressed() == []
+    (alert,) = log.begin_anew().alerts.alerts()
+    assert [step.suppressed for step in alert.steps] == [why]
 
 
 def test_what_is_decided_is_owed_to_the_receivers_of_the_rule() -> None:

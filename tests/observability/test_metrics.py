@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from streams.domain.commits import Commit
+from streams.domain.commits import Commit, SuppressedTransition
 from streams.domain.events import Reason, Rejected
+from streams.domain.notification.stage import Suppressed
 from streams.domain.receivers import ReceiverRecord
 from streams.domain.table import Folded
 from streams.observability.metrics import Metrics
 from tests.support.partitions import STATUS_GROUPS, holder
+from tests.support.transitions import firing
 
 
 def restricted(page: bytes) -> dict[str, float]:
@@ -44,6 +46,7 @@ def test_what_a_commit_held_is_counted() -> None:
         rejected=[Rejected(0, Reason.NOT_JSON, "")] * 4,
         late=5,
         folded=Folded(6, 8),
+        suppressed=[SuppressedTransition(firing(), Suppressed("no-receiver", "nobody"))],
     )
     for _ in range(2):
         metrics.committed(commit, STATUS_GROUPS)
@@ -56,10 +59,31 @@ def test_what_a_commit_held_is_counted() -> None:
         'dead_letters_total{reason="not-json"} 8.0',
         "late_events_total 10.0",
         'other_events_total{kind="names"} 12.0',
+        'notifications_suppressed_total{reason="no-receiver"} 2.0',
         'other_events_total{kind="campaigns"} 16.0',
         "flush_seconds_count 2.0",
     ):
         assert sample in page
+
+
+def test_why_nobody_is_notified_is_logged() -> None:
+    why = Suppressed("no-receiver", "no receiver is configured")
+    with capture_logs() as logs:
+        Metrics("1.0").committed(
+            Commit(1, suppressed=[SuppressedTransition(firing(), why)]), STATUS_GROUPS
+        )
+    assert logs == [
+        {
+            "log_level": "info",
+            "event": "notification suppressed",
+            "alert_id": "a",
+            "campaign_id": "c",
+            "rule": "failing",
+            "type": "campaign.alert.firing",
+            "reason": "no-receiver",
+            "detail": "no receiver is configured",
+        }
+    ]
 
 
 def test_a_status_in_no_group_is_counted_and_named_once() -> None:

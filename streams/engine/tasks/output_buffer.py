@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from zlib import crc32
 
-from streams.domain.commits import ChangedCampaigns, Commit, Decision
+from streams.domain.commits import ChangedCampaigns, Commit, Decision, SuppressedTransition
 from streams.domain.counts import StatusGroups
 from streams.domain.emission import WindowResult
 from streams.domain.events import Rejected
@@ -79,8 +79,19 @@ class OutputBuffer:
         commit.late += late
         commit.folded = Folded(before.names + folded.names, before.campaigns + folded.campaigns)
 
-    def decide(self, decided: list[Transition], now: float, *, more: bool = False) -> None:
-        """Take transitions decided at `now` (s), on all counts that were added, or on a part."""
+    def decide(
+        self,
+        decided: list[Transition],
+        suppressed: list[SuppressedTransition],
+        now: float,
+        *,
+        more: bool = False,
+    ) -> None:
+        """Take transitions decided at `now` (s), on all counts that were added, or on a part.
+
+        Nobody is notified of those that are also in `suppressed`.
+        """
+        self.next_commit.suppressed += suppressed
         if decided:
             age = now - self._received_at / 1000 if self._received_at else 0.0
             self.next_commit.decisions += [Decision(each, age) for each in decided]

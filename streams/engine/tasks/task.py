@@ -481,7 +481,7 @@ class StreamTask:
 
     def _decide(self, decided: list[Transition], now: float, *, more: bool = False) -> None:
         self._context.instruments.evaluation_failed(self.partition.take_failures())
-        self._output.decide(decided, now, more=more)
+        self._output.decide(decided, self.partition.take_suppressed(), now, more=more)
 
     # Everything is written in one transaction
 

@@ -1,0 +1,35 @@
+"""The last stage: a delivery for each receiver in the outbox."""
+
+import msgspec
+
+from streams.domain import transitions
+from streams.domain.deliveries import Delivery, Outbox
+from streams.domain.notification.stage import Notification, Stage
+from streams.domain.transitions import AlertData
+
+
+def enqueue(outbox: Outbox) -> Stage:
+    """Return the stage that adds to an outbox."""
+
+    def stage(notification: Notification, now: float) -> Notification:
+        encoded = msgspec.Raw(transitions.encode(notification.transition))
+        for receiver in notification.receivers:
+            outbox.add(_delivery(notification.transition.data, receiver, encoded, now))
+        return notification
+
+    return stage
+
+
+def _delivery(data: AlertData, receiver: str, transition: msgspec.Raw, now: float) -> Delivery:
+    webhook_id = f"{data.alert_id}.{data.sequence}"
+    return Delivery(
+        delivery_id=f"{webhook_id}.{receiver}",
+        webhook_id=webhook_id,
+        receiver=receiver,
+        campaign_id=data.campaign_id,
+        alert_id=data.alert_id,
+        sequence=data.sequence,
+        transition=transition,
+        created_at=now,
+        next_attempt_at=now,
+    )

@@ -1,0 +1,34 @@
+"""The stages, in their order."""
+
+from collections.abc import Iterable
+
+from streams.domain.deliveries import Outbox
+from streams.domain.notification.enqueue import enqueue
+from streams.domain.notification.route import route
+from streams.domain.notification.stage import Notification, Stage, Suppressed
+from streams.domain.partition_settings import PartitionSettings
+
+
+def stages(settings: PartitionSettings, outbox: Outbox) -> tuple[Stage, ...]:
+    """Return the stages that the transitions of one partition go through.
+
+    Args:
+        settings: what is the same in every partition.
+        outbox: the partition's.
+    """
+    return (
+        route(settings.receivers),
+        enqueue(outbox),
+    )
+
+
+def run(
+    through: Iterable[Stage], notification: Notification, now: float
+) -> Notification | Suppressed:
+    """Decide about a notification at `now` (s, UTC): as it left the last stage, or why it ended."""
+    for stage in through:
+        decision = stage(notification, now)
+        if isinstance(decision, Suppressed):
+            return decision
+        notification = decision
+    return notification

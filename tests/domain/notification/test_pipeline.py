@@ -1,0 +1,48 @@
+from dataclasses import replace
+
+from streams.domain.deliveries import Outbox
+from streams.domain.notification import pipeline
+from streams.domain.notification.stage import Notification, Stage, Suppressed
+from tests.support.partitions import WATCH
+from tests.support.transitions import firing
+
+NOTIFICATION = Notification(firing(), ("*",))
+
+
+def only(name: str, seen: list[float]) -> Stage:
+    """Let notifications pass to one receiver, and remember when."""
+
+    def stage(notification: Notification, now: float) -> Notification:
+        seen.append(now)
+        return notification._replace(receivers=(name,))
+
+    return stage
+
+
+def never(notification: Notification, now: float) -> Suppressed:
+    return Suppressed("never", f"{notification.receivers} at {now}")
+
+
+def test_each_stage_gets_what_the_one_before_it_let_pass() -> None:
+    seen: list[float] = []
+    decision = pipeline.run((only("ops", seen), never, only("dev", seen)), NOTIFICATION, 5.0)
+    assert decision == Suppressed("never", "('ops',) at 5.0")
+    assert seen == [5.0], "nothing comes after a suppression"
+    assert pipeline.run((only("ops", seen),), NOTIFICATION, 6.0) == NOTIFICATION._replace(
+        receivers=("ops",)
+    )
+
+
+def test_the_stages_route_and_enqueue() -> None:
+    outbox = Outbox()
+    through = pipeline.stages(replace(WATCH, receivers=("ops", "dev")), outbox)
+    assert pipeline.run(through, NOTIFICATION, 5.0) == NOTIFICATION._replace(
+        receivers=("ops", "dev")
+    )
+    assert [each.receiver for each in outbox.deliveries()] == ["ops", "dev"]
+
+    through = pipeline.stages(replace(WATCH, receivers=()), outbox)
+    assert pipeline.run(through, NOTIFICATION, 5.0) == Suppressed(
+        "no-receiver", "no receiver is configured"
+    )
+    assert len(outbox) == 2
