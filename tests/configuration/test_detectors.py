@@ -19,6 +19,12 @@ from streams.domain.detectors.threshold import Threshold
 from streams.errors import ConfigurationError
 
 ENVIRONMENT = "CAMPAIGN_STREAMS_RULES__0__DETECTOR__"
+KINDS = ", ".join(detector.kind for detector in DETECTORS)
+
+
+def kinds_with(name: str) -> str:
+    found = [each.kind for each in DETECTORS if name in {field.name for field in fields(each)}]
+    return ", ".join(found)
 
 
 def rule(**detector: Any) -> RuleSettings:
@@ -70,8 +76,8 @@ def test_the_environment_sets_kinds_and_their_settings(tmp_path: Path) -> None:
         (
             "  detector: {kind: cuont}",
             (
-                'my.yaml:5: rules[1].detector.kind is "cuont": not known, known kinds: threshold, '
-                "count, did you mean count?"
+                'my.yaml:5: rules[1].detector.kind is "cuont": not known, known kinds: '
+                f"{KINDS}, did you mean count?"
             ),
         ),
         (
@@ -83,13 +89,16 @@ def test_the_environment_sets_kinds_and_their_settings(tmp_path: Path) -> None:
         ),
         (
             "  detector: {kind: count, level: 0.3}",
-            "my.yaml:5: rules[1].detector.level is not known for kind count, only for threshold",
+            (
+                "my.yaml:5: rules[1].detector.level is not known for kind count, only for "
+                f"{kinds_with('level')}"
+            ),
         ),
         (
             "  detector: {more_than: 3}",
             (
                 "my.yaml:5: rules[1].detector.more_than is not known for kind threshold, only for "
-                "count"
+                f"{kinds_with('more_than')}"
             ),
         ),
         (
