@@ -9,7 +9,7 @@ In the order in which an event meets it:
 - `partial_counts`: pre-aggregated counts on their way to the partition of their campaign.
 - `watermark`: the event time of a partition, from those of its inputs.
 - `limits`, `roster`: how many names and campaigns are kept apart; the others are `__other__`.
-- `cells`, `buckets`: the counts of one window while they change, and settled.
+- `cells`, `buckets`: the counts of one window while they change, and clean.
 - `emission`: the results of closed windows, and what of them is still to be emitted.
 - `table`: every retained window of one partition, and what of it must be written down.
 - `counts`: the counts of one campaign and window as people ask for them, their groups and rates.
@@ -21,6 +21,7 @@ In the order in which an event meets it:
 - `notification`: the stages between a transition and the deliveries.
 - `deliveries`, `receivers`: what is to be sent to whom, and who wants nothing at present.
 - `commits`: what one committed transaction held, for those who hear of it.
+- `changelog`: every record of the changelog topic, its key and value, and their format.
 - `partition`: all of that for one partition of campaigns, by its `partition_settings`;
-  `partition_host`: who holds partitions.
+  `partition_host`: who holds partitions; `restorer`: restores one from the changelog topic.
 """

@@ -130,6 +130,13 @@ class Alert(msgspec.Struct):
             self.peak = self.highest
 
 
+class AlertKey(msgspec.Struct, frozen=True, array_like=True, tag="alert"):
+    """Key of an alert on the changelog topic."""
+
+    campaign_id: str
+    alert_id: str
+
+
 _encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Alert).decode
 

@@ -10,11 +10,7 @@ from heapq import heapify, heappop, heappush
 from math import inf
 from typing import NamedTuple
 
-import msgspec
-import orjson
-
-from streams.domain import alert_records
-from streams.domain.alert_records import Alert, HighestCounts, State, Step
+from streams.domain.alert_records import Alert, AlertKey, HighestCounts, State, Step
 from streams.domain.detectors.detector import Evaluation, Figures
 from streams.domain.detectors.history import Notified, ScopeHistory, Stretch
 from streams.domain.evaluation import ScopeWindows
@@ -22,7 +18,6 @@ from streams.domain.notification.stage import Suppressed
 from streams.domain.rendering import describe, evidence_of
 from streams.domain.rules import Rule, Scope
 from streams.domain.transitions import AlertData, Transition, TransitionType, rfc3339
-from streams.errors import FormatError
 
 MOST_STEPS = 24
 """How many transitions of an alert are remembered: its first one and the newest."""
@@ -374,35 +369,21 @@ class AlertBook:
                     self._mark(alert)
         self._heard.clear()
 
-    def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
-        """Hand out what changed since the last call, as keys and values for the changelog topic."""
+    def take_changes(self) -> Iterator[tuple[AlertKey, Alert | None]]:
+        """Hand out the alerts that changed since the last call; null for those that are gone."""
         changed, self._changed = self._changed, {}
         for alert_id, campaign_id in changed.items():
-            alert = self._alerts.get(alert_id)
-            yield (
-                orjson.dumps(("alert", campaign_id, alert_id)),
-                alert_records.encode(alert) if alert is not None else None,
-            )
+            yield AlertKey(campaign_id, alert_id), self._alerts.get(alert_id)
 
-    def restore(self, alert_id: str, value: bytes | None) -> None:
-        """Read one alert back; null removes it.
+    def restore(self, key: AlertKey, alert: Alert) -> None:
+        """Take an alert as it was written down.
 
         Raises:
-            FormatError: if it was written by a version that does not fit.
+            ValueError: if it is another one than its key says.
         """
-        old = self._alerts.pop(alert_id, None)
-        if old is not None and old.is_live:
-            self._leave(old)
-        if value is None:
-            return
-        try:
-            alert = alert_records.decode(value)
-        except msgspec.ValidationError as error:
-            raise FormatError(
-                f"alert {alert_id} on the changelog topic: {error}; start the version that wrote "
-                "it, or read docs/operations.md"
-            ) from error
-        self._alerts[alert_id] = alert
+        if (alert.scope.campaign_id, alert.alert_id) != (key.campaign_id, key.alert_id):
+            raise ValueError(f"its value is alert {alert.alert_id} of {alert.scope.campaign_id}")
+        self._alerts[alert.alert_id] = alert
         if alert.is_live:
             self._enter(alert)
 

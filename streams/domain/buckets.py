@@ -1,7 +1,8 @@
-"""One window's counts: in pages that are settled, or changing.
+"""One window's counts: in buckets of some dozen campaigns, clean or dirty.
 
-A settled page is the bytes that the changelog topic has for some dozen campaigns: that is a
-fraction of what the counts take while they change. Each campaign has its page, by its name.
+A clean bucket is the bytes that the changelog topic has for it: a fraction of what the counts take
+while they change. A dirty one has counts that were not written there. Which bucket a campaign is in
+follows from its name and the number of buckets.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,8 +31,8 @@ from streams.domain.partial_counts import (
 CAMPAIGNS_PER_BUCKET = 32
 BUCKET_RECORD_BYTES = RECORD_BYTES
 """Upper size of a record; what is larger, as campaigns have many or long names, is several."""
-NAMES_A_PAGE = 1024
-"""Where campaigns have more names than usual, there are fewer of them in a page."""
+NAMES_PER_BUCKET = 1024
+"""Where campaigns have more names than usual, there are fewer of them in a bucket."""
 
 
 class Bucket(NamedTuple):
@@ -42,23 +43,28 @@ class Bucket(NamedTuple):
     to_emit: int = 0
 
 
-class BucketRecord(NamedTuple):
-    """Which record of the changelog topic: a page, or the next part of one that one cannot hold."""
+class BucketKey(msgspec.Struct, frozen=True, order=True, array_like=True, tag="bucket", gc=False):
+    """Key, on the changelog topic, of a bucket of the window that begins at `start` (s).
 
-    page: int
+    A bucket that one record cannot hold is several, numbered by `part`: their counts are added up.
+    The value is `WindowCounts` in MessagePack, as in a record of the repartition topic.
+    """
+
+    start: int
+    bucket: int
     part: int = 0
 
 
 def read_bucket(value: bytes) -> Bucket:
-    """Read a page back.
+    """Read a bucket back.
 
     Raises:
-        ValueError: if the bytes are no page.
+        ValueError: if the bytes are no bucket.
     """
     try:
         counts = decode_counts(value)
     except msgspec.MsgspecError as error:
-        raise ValueError(f"not a page of counts: {error}") from error
+        raise ValueError(f"not a bucket of counts: {error}") from error
     check_counts(counts)
     return Bucket(value, len(counts.campaigns), len(counts.to_emit))
 
@@ -71,28 +77,28 @@ class Added(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """One window's counts at one moment: the settled pages, and copies of those that change.
+    """One window's counts at one moment: the clean buckets, and copies of the dirty ones.
 
-    Settled pages are shared with the window, so it weighs what is copied.
+    Clean buckets are shared with the window, so a snapshot weighs what is copied.
     """
 
-    pages: list[Bucket | WindowCounts]
+    buckets: list[Bucket | WindowCounts]
 
     def counts(self) -> Iterator[WindowCounts]:
-        """Yield the counts, page by page."""
-        return map(_read, self.pages)
+        """Yield the counts, bucket by bucket."""
+        return map(_read, self.buckets)
 
     def cells(self, campaigns: Iterable[str]) -> Iterator[tuple[str, Cell]]:
-        """Yield the counts of those of the campaigns that have any; each page is read once."""
+        """Yield the counts of those of the campaigns that have any; each bucket is read once."""
         wanted: dict[int, set[str]] = {}
         for name in campaigns:
-            wanted.setdefault(bucket_of(name, len(self.pages)), set()).add(name)
+            wanted.setdefault(bucket_of(name, len(self.buckets)), set()).add(name)
         for number, names in wanted.items():
-            yield from cells_of(_read(self.pages[number]), names)
+            yield from cells_of(_read(self.buckets[number]), names)
 
 
-def _read(page: Bucket | WindowCounts) -> WindowCounts:
-    return decode_counts(page.value) if isinstance(page, Bucket) else page
+def _read(bucket: Bucket | WindowCounts) -> WindowCounts:
+    return decode_counts(bucket.value) if isinstance(bucket, Bucket) else bucket
 
 
 class Window:
@@ -100,28 +106,29 @@ class Window:
 
     Args:
         start: of the window (s).
-        settled: its pages, as they were written down: the records of each, to be added up.
+        restored: the records of each of its buckets, in the order of their keys.
         limits: how many names each campaign can have.
         emits: whether results of the window are to be emitted.
 
     Attributes:
-        since: offset in the log from which counts are in no page that was written; null if
-            everything was written.
-        late_from: offset in the log from which counts came late; null while it is open.
+        replay_from_offset: offset in the repartition topic from which counts are in no bucket that
+            was written; null if the window is clean: everything was written.
+        closed_at_offset: offset in the repartition topic from which counts came late; null while
+            the window is open.
         changed_at: wall-clock time (s) of the last change.
-        rows_before: how many counts the table had been given before `since`.
-        written: which records the changelog topic has.
+        rows_before: how many counts the table had been given before `replay_from_offset`.
+        written: the keys of its records that the changelog topic has.
     """
 
     __slots__ = (
-        *("_emits", "_limits", "changed_at", "late_from", "pages", "rows_before", "since"),
-        *("start", "written"),
+        *("_emits", "_limits", "buckets", "changed_at", "closed_at_offset"),
+        *("replay_from_offset", "rows_before", "start", "written"),
     )
 
     def __init__(
         self,
         start: int,
-        settled: Iterable[Sequence[Bucket]] = (),
+        restored: Iterable[Sequence[Bucket]] = (),
         limits: Limits = DEFAULT_LIMITS,
         *,
         emits: bool = False,
@@ -129,14 +136,14 @@ class Window:
         self.start = start
         self._emits = emits
         self._limits = limits
-        self.pages: list[Cells | Bucket] = []
-        self.written: set[BucketRecord] = set()
-        for number, parts in enumerate(settled):
-            self.written.update(BucketRecord(number, part) for part in range(len(parts)))
-            self.pages.append(parts[0] if len(parts) == 1 else _added_up(start, parts))
-        self.pages = self.pages or [Cells(limits=limits)]
-        self.since: int | None = None
-        self.late_from: int | None = None
+        self.buckets: list[Cells | Bucket] = []
+        self.written: set[BucketKey] = set()
+        for number, parts in enumerate(restored):
+            self.written.update(BucketKey(start, number, part) for part in range(len(parts)))
+            self.buckets.append(parts[0] if len(parts) == 1 else _added_up(start, parts))
+        self.buckets = self.buckets or [Cells(limits=limits)]
+        self.replay_from_offset: int | None = None
+        self.closed_at_offset: int | None = None
         self.changed_at = 0.0
         self.rows_before = 0
 
@@ -146,169 +153,179 @@ class Window:
         """Add counts; `late` says that their events came after the window was closed."""
         campaigns: list[str] = []
         folded = 0
-        for number, part in enumerate(split(counts, len(self.pages))):
+        for number, part in enumerate(split(counts, len(self.buckets))):
             if part.campaigns:
-                page = self.pages[number] = self._changing(self.pages[number])
-                before = len(page)
-                folded += page.add(part, late=late)
-                campaigns += page.newest(len(page) - before)
+                bucket = self.buckets[number] = self._cells_of(self.buckets[number])
+                before = len(bucket)
+                folded += bucket.add(part, late=late)
+                campaigns += bucket.newest(len(bucket) - before)
         return Added(campaigns, folded)
 
-    def settle(
+    def write_dirty(
         self, emission: Emission | None = None
-    ) -> Iterator[tuple[BucketRecord, bytes | None]]:
-        """Turn what changed into settled pages; yield their records.
+    ) -> Iterator[tuple[BucketKey, bytes | None]]:
+        """Turn dirty buckets into clean ones; yield their records.
 
         With an emission, results of campaigns that changed are emitted, as far as it takes them.
 
         Yields null for a record that must not be there any more.
         """
-        self.since = None
-        changed = {n: page for n, page in enumerate(self.pages) if isinstance(page, Cells)}
-        if any(self._is_large(page) for page in changed.values()):
+        self.replay_from_offset = None
+        dirty = {n: bucket for n, bucket in enumerate(self.buckets) if isinstance(bucket, Cells)}
+        if any(self._is_large(bucket) for bucket in dirty.values()):
             parts = dict(enumerate(self._shared_out()))
-            self.pages = [Cells()] * len(parts)
+            self.buckets = [Cells()] * len(parts)
         else:
-            parts = {number: self._to_write(page) for number, page in changed.items()}
-        gone = {each for each in self.written if each.page in parts or each.page >= len(self.pages)}
+            parts = {number: self._to_write(bucket) for number, bucket in dirty.items()}
+        buckets = len(self.buckets)
+        gone = {key for key in self.written if key.bucket in parts or key.bucket >= buckets}
         for number, part in parts.items():
             if emission is not None:
                 emission.take(part)
-            for record, value in self._write(number, part):
-                gone.discard(record)
-                yield record, value
+            for key, value in self._write(number, part):
+                gone.discard(key)
+                yield key, value
         self.written -= gone
-        for record in gone:
-            yield record, None
+        for key in gone:
+            yield key, None
 
-    def _to_write(self, page: Cells) -> WindowCounts:
-        return page.counts_to_write(self.start) if self._emits else page.counts(self.start)
+    def _to_write(self, bucket: Cells) -> WindowCounts:
+        return bucket.counts_to_write(self.start) if self._emits else bucket.counts(self.start)
 
-    def _write(self, number: int, counts: WindowCounts) -> Iterator[tuple[BucketRecord, bytes]]:
-        """Make a settled page of counts; yield its records."""
+    def _write(self, number: int, counts: WindowCounts) -> Iterator[tuple[BucketKey, bytes]]:
+        """Make a clean bucket of counts; yield its records."""
         values = list(encode_window(counts, BUCKET_RECORD_BYTES))
         value = values[0] if len(values) == 1 else encode(counts)
-        self.pages[number] = Bucket(value, len(counts.campaigns), len(counts.to_emit))
+        self.buckets[number] = Bucket(value, len(counts.campaigns), len(counts.to_emit))
         for at, value in enumerate(values):
-            record = BucketRecord(number, at)
-            self.written.add(record)
-            yield record, value
+            key = BucketKey(self.start, number, at)
+            self.written.add(key)
+            yield key, value
 
     # Emitting
 
     @property
     def is_emitted(self) -> bool:
         """Tell whether every campaign was emitted with the counts that it has now."""
-        return self.since is None and not any(
-            page.to_emit if isinstance(page, Bucket) else len(page) for page in self.pages
+        return self.replay_from_offset is None and not any(
+            bucket.to_emit if isinstance(bucket, Bucket) else len(bucket) for bucket in self.buckets
         )
 
-    def emit(self, emission: Emission) -> Iterator[tuple[BucketRecord, bytes | None]]:
-        """Emit what settled pages have to be emitted, as far as it is taken; yield their records.
+    def emit(self, emission: Emission) -> Iterator[tuple[BucketKey, bytes | None]]:
+        """Emit what clean buckets have to be emitted, as far as it is taken; yield their records.
 
         Yields null for a record that must not be there any more.
         """
-        for number, page in enumerate(self.pages):
+        for number, bucket in enumerate(self.buckets):
             if emission.is_full:
                 break
-            if isinstance(page, Bucket) and page.to_emit:
-                counts = decode_counts(page.value)
+            if isinstance(bucket, Bucket) and bucket.to_emit:
+                counts = decode_counts(bucket.value)
                 emission.take(counts)
-                gone = {BucketRecord(number, part) for part in range(self._parts(number))}
-                for record, value in self._write(number, counts):
-                    gone.discard(record)
-                    yield record, value
+                gone = {BucketKey(self.start, number, n) for n in range(self._parts(number))}
+                for key, value in self._write(number, counts):
+                    gone.discard(key)
+                    yield key, value
                 self.written -= gone
-                for record in sorted(gone):
-                    yield record, None
+                for key in sorted(gone):
+                    yield key, None
 
     def _parts(self, number: int) -> int:
-        """Return how many records a page has."""
-        return next(n for n in count() if BucketRecord(number, n) not in self.written)
+        """Return how many records a bucket has."""
+        return next(n for n in count() if BucketKey(self.start, number, n) not in self.written)
 
     def emit_again(self) -> bool:
         """Have every campaign emitted again; return whether anything has to be written for that."""
         again = False
-        for number, page in enumerate(self.pages):
-            if isinstance(page, Bucket) and page.to_emit < page.campaigns:
-                cells = self.pages[number] = self._changing(page)
+        for number, bucket in enumerate(self.buckets):
+            if isinstance(bucket, Bucket) and bucket.to_emit < bucket.campaigns:
+                cells = self.buckets[number] = self._cells_of(bucket)
                 cells.emit_all()
                 again = True
         return again
 
     @property
-    def changing(self) -> int:
-        """How many campaigns are in pages that are not settled."""
-        return sum(len(page) for page in self.pages if isinstance(page, Cells))
+    def dirty_campaigns(self) -> int:
+        """How many campaigns are in dirty buckets."""
+        return sum(len(bucket) for bucket in self.buckets if isinstance(bucket, Cells))
 
-    def _is_large(self, page: Cells) -> bool:
-        """Tell whether the campaigns have to be shared out anew for a page that has so many."""
-        whole = len(self.pages) == 1
-        return len(page) > 2 * CAMPAIGNS_PER_BUCKET or (whole and page.names > 2 * NAMES_A_PAGE)
+    def _is_large(self, bucket: Cells) -> bool:
+        """Tell whether the campaigns have to be shared out anew, as a bucket is so large."""
+        only = len(self.buckets) == 1
+        return len(bucket) > 2 * CAMPAIGNS_PER_BUCKET or (
+            only and bucket.names > 2 * NAMES_PER_BUCKET
+        )
 
     def _shared_out(self) -> list[WindowCounts]:
-        """Share the campaigns out over as many pages as they need."""
-        whole = self._changing(self.pages[0])
-        for page in self.pages[1:]:
-            whole.put(self._to_write(page) if isinstance(page, Cells) else _read(page))
-        needed = max(-(-len(whole) // CAMPAIGNS_PER_BUCKET), -(-whole.names // NAMES_A_PAGE))
+        """Share the campaigns out over as many buckets as they need."""
+        whole = self._cells_of(self.buckets[0])
+        for bucket in self.buckets[1:]:
+            whole.put(self._to_write(bucket) if isinstance(bucket, Cells) else _read(bucket))
+        needed = max(-(-len(whole) // CAMPAIGNS_PER_BUCKET), -(-whole.names // NAMES_PER_BUCKET))
         return split(self._to_write(whole), min(needed, len(whole)))
 
     # Asked
 
-    def snapshot(self) -> "Snapshot":
+    def snapshot(self) -> Snapshot:
         """Return the counts as they are now."""
         return Snapshot(
-            [page if isinstance(page, Bucket) else page.counts(self.start) for page in self.pages]
+            [
+                bucket if isinstance(bucket, Bucket) else bucket.counts(self.start)
+                for bucket in self.buckets
+            ]
         )
 
     def has(self, campaign_id: str) -> bool:
         """Tell whether a campaign has any."""
-        page = self._bucket_of(campaign_id)
-        if isinstance(page, Cells):
-            return campaign_id in page.campaigns()
-        return campaign_id in decode_campaigns(page.value)
+        bucket = self._bucket_of(campaign_id)
+        if isinstance(bucket, Cells):
+            return campaign_id in bucket.campaigns()
+        return campaign_id in decode_campaigns(bucket.value)
 
     def cell(self, campaign_id: str) -> Cell | None:
         """Return the counts of one campaign, as they are now."""
-        page = self._bucket_of(campaign_id)
-        if isinstance(page, Cells):
-            return page.cell(campaign_id)
-        counts = decode_counts(page.value)
+        bucket = self._bucket_of(campaign_id)
+        if isinstance(bucket, Cells):
+            return bucket.cell(campaign_id)
+        counts = decode_counts(bucket.value)
         if campaign_id not in counts.campaigns:
             return None
         return cell_of(counts, counts.campaigns.index(campaign_id))
 
     def events(self, campaign_id: str) -> int:
         """Return how many events a campaign has, of all kinds."""
-        return self._changing(self._bucket_of(campaign_id)).events(campaign_id)
+        return self._cells_of(self._bucket_of(campaign_id)).events(campaign_id)
 
     def campaigns(self) -> Iterator[tuple[str, str | None]]:
         """Yield the campaigns and their apps."""
-        for page in self.pages:
-            if isinstance(page, Bucket):
-                yield from decode_apps(page.value)
+        for bucket in self.buckets:
+            if isinstance(bucket, Bucket):
+                yield from decode_apps(bucket.value)
             else:
-                yield from page.apps()
+                yield from bucket.apps()
 
-    def _changing(self, page: Cells | Bucket) -> Cells:
-        if isinstance(page, Cells):
-            return page
-        return Cells(decode_counts(page.value), self._limits)
+    def _cells_of(self, bucket: Cells | Bucket) -> Cells:
+        if isinstance(bucket, Cells):
+            return bucket
+        return Cells(decode_counts(bucket.value), self._limits)
 
     def _bucket_of(self, campaign_id: str) -> Cells | Bucket:
-        pages = self.pages
-        return pages[bucket_of(campaign_id, len(pages))] if len(pages) > 1 else pages[0]
+        buckets = self.buckets
+        return buckets[bucket_of(campaign_id, len(buckets))] if len(buckets) > 1 else buckets[0]
 
     def __len__(self) -> int:
         """Return the number of campaigns."""
-        return sum(page.campaigns if isinstance(page, Bucket) else len(page) for page in self.pages)
+        return sum(
+            bucket.campaigns if isinstance(bucket, Bucket) else len(bucket)
+            for bucket in self.buckets
+        )
 
     @property
     def size(self) -> int:
         """About how many bytes it takes in memory."""
         return sum(
-            len(page.value) if isinstance(page, Bucket) else page.size for page in self.pages
+            len(bucket.value) if isinstance(bucket, Bucket) else bucket.size
+            for bucket in self.buckets
         )
 
 

@@ -11,7 +11,6 @@ from heapq import heappop, heappush
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
-import orjson
 
 DeliveryState: TypeAlias = Literal["pending", "given-up"]
 
@@ -50,15 +49,18 @@ class Delivery(msgspec.Struct):
     last_error: str | None = None
 
 
+class DeliveryKey(msgspec.Struct, frozen=True, array_like=True, tag="delivery"):
+    """Key of a delivery on the changelog topic."""
+
+    campaign_id: str
+    delivery_id: str
+
+
 class _OrderingKey(NamedTuple):
     """Deliveries with the same one stand in line: only the first is attempted."""
 
     alert_id: str
     receiver: str
-
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Delivery).decode
 
 
 class Outbox:
@@ -221,17 +223,13 @@ class Outbox:
         """Whether the next `take_changes` has any."""
         return bool(self._changed)
 
-    def take_changes(self) -> Iterator[tuple[bytes, bytes | None]]:
-        """Hand out what changed since the last call, as keys and values for the changelog topic."""
+    def take_changes(self) -> Iterator[tuple[DeliveryKey, Delivery | None]]:
+        """Hand out what changed since the last call; null for deliveries that are gone."""
         changed, self._changed = self._changed, {}
         self._in_flush |= self._uncommitted
         self._uncommitted = set()
         for delivery_id, campaign_id in changed.items():
-            delivery = self._deliveries.get(delivery_id)
-            yield (
-                orjson.dumps(("delivery", campaign_id, delivery_id)),
-                _encode(delivery) if delivery is not None else None,
-            )
+            yield DeliveryKey(campaign_id, delivery_id), self._deliveries.get(delivery_id)
 
     def flush_committed(self) -> None:
         """Take note that what the last `take_changes` handed out is committed."""
@@ -240,22 +238,17 @@ class Outbox:
             if delivery_id in self._deliveries:
                 self._schedule(self._deliveries[delivery_id])
 
-    def restore(self, delivery_id: str, value: bytes | None) -> None:
-        """Read one delivery back; null removes it.
+    def restore(self, key: DeliveryKey, delivery: Delivery) -> None:
+        """Take a delivery as it was written down.
 
         Raises:
-            MsgspecError: if the value is no delivery.
             ValueError: if it is another one than its key says.
         """
-        old = self._deliveries.pop(delivery_id, None)
-        if old is not None and old.state == "pending":
-            self._leave(old)
-        if value is None:
-            return
-        delivery = _decode(value)
-        if delivery.delivery_id != delivery_id:
-            raise ValueError(f"its value is delivery {delivery.delivery_id}")
-        self._deliveries[delivery_id] = delivery
+        if (delivery.campaign_id, delivery.delivery_id) != (key.campaign_id, key.delivery_id):
+            raise ValueError(
+                f"its value is delivery {delivery.delivery_id} of {delivery.campaign_id}"
+            )
+        self._deliveries[delivery.delivery_id] = delivery
         if delivery.state == "pending":
             self._line_up(delivery)
         else:

@@ -148,11 +148,11 @@ def sort_out(counts: WindowCounts, parts: int, part_of: Sequence[int]) -> list[W
     return [part.of(counts) for part in made]
 
 
-def split(counts: WindowCounts, pages: int) -> list[WindowCounts]:
-    """Part counts by campaign: each campaign has its page, the same one whatever else is there."""
-    if pages == 1:
+def split(counts: WindowCounts, buckets: int) -> list[WindowCounts]:
+    """Part counts by the bucket of their campaign."""
+    if buckets == 1:
         return [counts]
-    return sort_out(counts, pages, [bucket_of(name, pages) for name in counts.campaigns])
+    return sort_out(counts, buckets, [bucket_of(name, buckets) for name in counts.campaigns])
 
 
 class PartialCounts(msgspec.Struct, array_like=True, gc=False):
@@ -318,7 +318,7 @@ def partition_of(campaign_id: str, partitions: int) -> int:
     return crc32(campaign_id.encode()) % partitions
 
 
-def bucket_of(campaign_id: str, pages: int) -> int:
-    """Return which of the pages of a window has a campaign."""
+def bucket_of(campaign_id: str, buckets: int) -> int:
+    """Return which of the buckets of a window has a campaign."""
     # The low bits say which partition it lives in: all campaigns of one have them in common.
-    return (crc32(campaign_id.encode()) >> 16) % pages
+    return (crc32(campaign_id.encode()) >> 16) % buckets

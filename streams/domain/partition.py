@@ -3,17 +3,15 @@
 This is what the counting agent drives, what the changelog topic holds, and what the API reads.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
-import orjson
-
-from streams.domain.alert_records import Alert
+from streams.domain import changelog
+from streams.domain.alert_records import Alert, AlertKey
 from streams.domain.alerts import AlertBook
-from streams.domain.buckets import BucketRecord
 from streams.domain.commits import SuppressedTransition
 from streams.domain.counts import OTHER
-from streams.domain.deliveries import Outbox
+from streams.domain.deliveries import DeliveryKey, Outbox
 from streams.domain.emission import WindowResult
 from streams.domain.evaluation import CampaignWindows, ObservedCampaign, ScopeWindows
 from streams.domain.evaluation_queue import EvaluationQueue
@@ -22,9 +20,9 @@ from streams.domain.notification import pipeline
 from streams.domain.notification.stage import Notification, Suppressed
 from streams.domain.partial_counts import PartialCounts
 from streams.domain.partition_settings import PartitionSettings
-from streams.domain.receivers import ReceiverBook
+from streams.domain.receivers import ReceiverBook, ReceiverKey
 from streams.domain.rules import Rule
-from streams.domain.table import WindowTable
+from streams.domain.table import CheckpointKey, WindowTable
 from streams.domain.transitions import Transition
 from streams.domain.watermark import Watermark
 
@@ -44,6 +42,9 @@ class CampaignPartition:
         watch: the settings.
         inputs: the source partitions that feed this one.
         now: wall-clock time (s, UTC).
+
+    Attributes:
+        stores: what keeps records of the changelog topic beside the windows, by the type of key.
     """
 
     def __init__(
@@ -51,13 +52,18 @@ class CampaignPartition:
     ) -> None:
         self.number = number
         self.watch = watch
-        clock = Watermark(inputs, watch.idle_timeout, now)
-        self.table = WindowTable(watch.windows, clock, watch.limits, emits=watch.emits_windows)
+        watermark = Watermark(inputs, watch.idle_timeout, now)
+        self.table = WindowTable(watch.windows, watermark, watch.limits, emits=watch.emits_windows)
         self.alerts = AlertBook(
             watch.rules, watch.windows.size, watch.windows.retention, watch.new_id, watch.base_url
         )
         self.deliveries = Outbox()
         self.receivers = ReceiverBook()
+        self.stores: Mapping[type[changelog.Key], changelog.Store] = {
+            AlertKey: self.alerts,
+            DeliveryKey: self.deliveries,
+            ReceiverKey: self.receivers,
+        }
         self._rules = {rule.name: rule for rule in watch.rules}
         self._queue = EvaluationQueue(watch.rules, watch.groups, self.table, self.alerts.watched)
         lookback = max((rule.detector.lookback for rule in watch.rules), default=1)
@@ -88,7 +94,7 @@ class CampaignPartition:
                 self._closed.corrected(start, added)
                 self._queue.correct(start, added)
         for source, event_time in block.event_times.items():
-            self.table.clock.observe(source, event_time, now)
+            self.table.observe(source, event_time, now)
 
     def advance(self, now: float, offset: int) -> list[Transition]:
         """Let time go on: evaluate the rules, then close and expire windows.
@@ -157,11 +163,11 @@ class CampaignPartition:
 
         A window that is older than all open ones may still open, while event time allows it.
         """
-        return self.watch.windows.oldest_open(self.table.clock.event_time) - self._reach
+        return self.watch.windows.oldest_open(self.table.event_time) - self._reach
 
     def _newest_window(self) -> int:
         """Return the start (s) of the window that the newest event time of all inputs is in."""
-        return self.watch.windows.start_of(self.table.clock.newest)
+        return self.watch.windows.start_of(self.table.newest_event_time)
 
     def _evaluate(self, campaign_id: str, starts: list[int], now: float) -> Iterator[Transition]:
         """Evaluate the rules on a campaign's open windows, by their starts (s), newest first."""
@@ -217,54 +223,40 @@ class CampaignPartition:
         failures, self._failures = self._failures, []
         return failures
 
-    def take_changes(self, now: float) -> list[tuple[bytes, bytes | None]]:
-        """Hand out what has to be written at wall-clock `now` (s), for the changelog topic.
+    def take_changes(self, now: float, *, others: bool = False) -> list[changelog.Record]:
+        """Hand out the records that have to be written to the changelog topic.
 
-        Whoever reads all of it back, `replay`s the blocks from where `restored` says to the last
-        that was applied, and then `resume`s, knows what is known now.
+        Whoever restores all of them (`streams.domain.restorer`), and replays the partial counts up
+        to the last that was applied, knows what is known now. The first records of all have the
+        checkpoint with them, as it says their format.
+
+        Args:
+            now: wall-clock time (s, UTC).
+            others: whether the task writes records of its own to the changelog topic.
         """
-        return [
-            *self.table.take_changes(now),
-            *self.alerts.take_changes(),
-            *self.deliveries.take_changes(),
-            *self.receivers.take_changes(),
-        ]
+        changes: list[tuple[changelog.Key, Any]] = [*self.table.take_changes(now)]
+        for store in self.stores.values():
+            changes += store.take_changes()
+        if (changes or others) and not self.table.has_checkpoint:
+            changes.insert(0, (CheckpointKey(), self.table.checkpoint()))
+        return list(changelog.encode(changes))
 
     def take_results(self) -> list[WindowResult]:
         """Hand out the results of closed windows that have to be written with the last changes."""
         return self.table.take_results()
 
-    def restore(self, key: bytes, value: bytes | None) -> None:
-        """Read one record of the changelog topic back; null removes what it stands for.
+    def add_inputs(self, sources: Iterable[int], now: float) -> None:
+        """Wait for the event time of these source partitions too, from wall-clock `now` (s) on."""
+        self.table.add_inputs(sources, now)
 
-        Raises:
-            FormatError: if it was written by a version, or for windows, that do not fit.
-            MsgspecError, ValueError: if it is broken.
-        """
-        match orjson.loads(key):
-            case ["page", int(start), int(page)]:
-                self.table.restore_bucket(start, BucketRecord(page), value)
-            case ["page", int(start), int(page), int(part)]:
-                self.table.restore_bucket(start, BucketRecord(page, part), value)
-            case ["clock"] if value is not None:
-                self.table.restore_checkpoint(value)
-            case ["alert", str(), str(alert_id)]:
-                self.alerts.restore(alert_id, value)
-            case ["delivery", str(), str(delivery_id)]:
-                self.deliveries.restore(delivery_id, value)
-            case ["receiver", str(name)]:
-                self.receivers.restore(name, value)
-            case other:
-                raise ValueError(f"not a key of the changelog topic: {other!r}")
-
-    def resume(self, now: float, offset: int) -> None:
-        """Go on after everything was read back and replayed.
+    def finish_restore(self, now: float, offset: int) -> None:
+        """Go on after everything was restored and replayed: `streams.domain.restorer` calls it.
 
         Args:
             now: wall-clock time (s, UTC).
-            offset: of the log, where reading goes on.
+            offset: of the repartition topic, where reading goes on.
         """
-        self.table.resume(now, offset)
+        self.table.finish_restore(now, offset)
         starts = self.table.open_starts()[::-1]
         self._closed.update(starts)
         self._seen_windows = self.table.generation, self._newest_window()

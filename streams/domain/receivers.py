@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias
 
 import msgspec
-import orjson
 
 ReceiverStatus: TypeAlias = Literal["enabled", "paused", "disabled"]
 
@@ -52,8 +51,10 @@ class ReceiverRecord(msgspec.Struct, frozen=True):
         return 0.0
 
 
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(ReceiverRecord).decode
+class ReceiverKey(msgspec.Struct, frozen=True, array_like=True, tag="receiver"):
+    """Key of a receiver's record on the changelog topic."""
+
+    name: str
 
 
 class ReceiverBook:
@@ -82,22 +83,15 @@ class ReceiverBook:
         """Whether the next `take_changes` has any."""
         return bool(self._changed)
 
-    def take_changes(self) -> Iterator[tuple[bytes, bytes]]:
-        """Hand out what changed since the last call, as keys and values for the changelog topic."""
+    def take_changes(self) -> Iterator[tuple[ReceiverKey, ReceiverRecord]]:
+        """Hand out the records that changed since the last call."""
         changed, self._changed = self._changed, set()
         for name in sorted(changed):
-            yield orjson.dumps(("receiver", name)), _encode(self._records[name])
+            yield ReceiverKey(name), self._records[name]
 
-    def restore(self, name: str, value: bytes | None) -> None:
-        """Read one record back; null removes it.
-
-        Raises:
-            MsgspecError: if the value is none.
-        """
-        if value is None:
-            self._records.pop(name, None)
-        else:
-            self._records[name] = _decode(value)
+    def restore(self, key: ReceiverKey, record: ReceiverRecord) -> None:
+        """Take a record as it was written down."""
+        self._records[key.name] = record
 
 
 def standing(name: str, books: Iterable[ReceiverBook]) -> ReceiverRecord | None:

@@ -1,11 +1,12 @@
 """Every retained window of one partition, and what of it must be written down.
 
-A window that is being counted in is kept as changing cells; what changed it is in the log of
-blocks. Once it is closed and quiet it is settled: its pages are written to the changelog topic. So
-a cell is written about once, however often it changed, and costs little more than its bytes.
+A window is dirty while it has counts that are not on the changelog topic, but only in the partial
+counts of the repartition topic. Once it is closed and quiet its dirty buckets are written to the
+changelog topic. So a count is written about once, however often it changed, and costs little more
+than its bytes.
 
-Reading back: the pages, then from the log the blocks that unsettled windows got since they were
-last settled. The clock's record says which windows these are, and from where in the log.
+To restore: the buckets, then from the repartition topic the partial counts that dirty windows got
+since they were last written. The checkpoint says which windows are dirty, and from which offset.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,9 +16,8 @@ from operator import attrgetter
 from typing import Annotated, NamedTuple
 
 import msgspec
-import orjson
 
-from streams.domain.buckets import Bucket, BucketRecord, Snapshot, Window, read_bucket
+from streams.domain.buckets import Bucket, BucketKey, Snapshot, Window
 from streams.domain.counts import OTHER, Cell
 from streams.domain.emission import Emission, WindowResult
 from streams.domain.limits import DEFAULT_LIMITS, Limits
@@ -28,44 +28,50 @@ from streams.domain.watermark import Watermark
 from streams.domain.windows import WindowPolicy
 from streams.errors import FormatError
 
-CHECKPOINT_KEY = orjson.dumps(("clock",))
-FORMAT = 4
-"""Version of what is written to the changelog topic for windows."""
 QUIET_S = 2.0
-"""A closed window is settled when nothing has changed it for so long (s, wall clock)."""
+"""A closed window is written when nothing has changed it for this long (s, wall clock)."""
 UNQUIET_S = 10.0
-"""A closed window whose results are emitted is settled after so long (s) though it is not quiet, so
-that events that come late all the time delay no result."""
-SETTLED_AT_ONCE = 10_000
+"""A closed window whose results are emitted is written after this long (s) though it is not quiet,
+so that events that come late all the time delay no result."""
+CAMPAIGNS_WRITTEN_AT_ONCE = 10_000
 """Campaigns that are written within some 100 ms, if they are in several windows."""
-LONGEST_TAIL = 1_000_000
-"""Counts in the log that may have to be read again; with more, open windows are settled too."""
-MOST_UNSETTLED = 4_096
-"""Windows that the clock's record names; with more, all of them are settled."""
+MOST_REPLAYED = 1_000_000
+"""Counts in the repartition topic that may have to be replayed; with more, open windows are written
+too."""
+MOST_DIRTY = 4_096
+"""Windows that the checkpoint names as dirty; with more, all of them are written."""
 
 
-class _Format(msgspec.Struct):
-    """The part of the clock's record that every version writes."""
-
-    format: int
+class CheckpointKey(msgspec.Struct, frozen=True, array_like=True, tag="checkpoint"):
+    """Key of the checkpoint on the changelog topic: there is one."""
 
 
-class _Checkpoint(msgspec.Struct):
-    """What the changelog topic has for the clock.
+class DirtyWindow(NamedTuple):
+    """From where a dirty window gets its counts when it is restored.
 
-    `size` is that of the windows (s); `event_time` and `inputs`, event times by source partition,
-    are ms. `unsettled` has, by a window's start (s), its `since` and `late_from`.
+    Attributes:
+        replay_from_offset: offset in the repartition topic, from which its counts are replayed.
+        closed_at_offset: from which they came late; null while the window is open.
     """
 
-    format: int
-    size: Annotated[int, msgspec.Meta(gt=0)]
+    replay_from_offset: int
+    closed_at_offset: int | None
+
+
+class Checkpoint(msgspec.Struct):
+    """How far a partition's windows are.
+
+    Attributes:
+        window_size: length of the windows (s).
+        event_time: the watermark (ms).
+        inputs: the largest event time (ms) of each source partition, by its number.
+        dirty: the dirty windows, by their start (s).
+    """
+
+    window_size: Annotated[int, msgspec.Meta(gt=0)]
     event_time: int
     inputs: dict[int, int]
-    unsettled: dict[int, tuple[int, int | None]]
-
-
-_decode_format = msgspec.json.Decoder(_Format).decode
-_decode_clock = msgspec.json.Decoder(_Checkpoint).decode
+    dirty: dict[int, DirtyWindow]
 
 
 class Folded(NamedTuple):
@@ -80,19 +86,21 @@ class WindowTable:
 
     Args:
         policy: when windows close and expire.
-        clock: the partition's event time.
+        watermark: the partition's event time.
         limits: how many names and campaigns are kept apart.
         emits: whether results of closed windows are emitted.
 
     Attributes:
         late_events: that were counted after their window was closed, or were too late for that.
         folded: events that were counted under `OTHER`.
+        generation: goes up whenever a window opens, closes or expires.
+        has_checkpoint: whether a checkpoint was restored or handed out, ever.
     """
 
     def __init__(
         self,
         policy: WindowPolicy,
-        clock: Watermark,
+        watermark: Watermark,
         limits: Limits = DEFAULT_LIMITS,
         *,
         emits: bool = False,
@@ -108,26 +116,50 @@ class WindowTable:
         emitted."""
         self._limits = limits
         self._roster = Roster(limits.campaigns)
-        self.clock = clock
+        self._watermark = watermark
         self._windows: dict[int, Window] = {}
         self._open: set[int] = set()
-        self._gone: dict[int, set[BucketRecord]] = {}
-        """Windows that expired, and which records of them were written."""
-        self._anew: set[int] = set()
+        self._expired: set[BucketKey] = set()
+        """Records of windows that expired: they have to be removed from the changelog topic."""
+        self._write_anyway: set[int] = set()
         """Windows that have to be written whatever else is due."""
         self._is_expiring = False
         """Whether windows that have expired wait until they are emitted."""
         self._moved = False
-        """Whether the clock's record has to be written."""
+        """Whether the checkpoint has to be written."""
         self._rows = 0
-        self._pages: dict[int, dict[BucketRecord, Bucket]] = {}
-        self._clock_record: _Checkpoint | None = None
-        self._written_windows = policy
-        """Of the size that windows had which were read back."""
+        """How many counts were added."""
+        self._written_policy = policy
+        """With the size that the restored windows had when they were written."""
         self.late_events = 0
         self.folded = Folded()
         self.generation = 0
-        """Goes up whenever a window opens, closes or expires."""
+        self.has_checkpoint = False
+
+    # Event time
+
+    @property
+    def event_time(self) -> int:
+        """The watermark (ms): how far event time has come in all inputs that are not idle."""
+        return self._watermark.event_time
+
+    @property
+    def input_event_times(self) -> Mapping[int, int]:
+        """The largest event time (ms) of each source partition that has brought any."""
+        return self._watermark.times
+
+    @property
+    def newest_event_time(self) -> int:
+        """The largest event time (ms) of any input, 0 before the first event."""
+        return self._watermark.newest
+
+    def observe(self, source: int, event_time: int, now: float) -> None:
+        """Take note that a source partition reached an event time (ms) at wall-clock `now` (s)."""
+        self._watermark.observe(source, event_time, now)
+
+    def add_inputs(self, sources: Iterable[int], now: float) -> None:
+        """Wait for the event time of these source partitions too, from wall-clock `now` (s) on."""
+        self._watermark.add_inputs(sources, now)
 
     # Counting
 
@@ -139,7 +171,7 @@ class WindowTable:
 
         Args:
             counts: of one window.
-            offset: where in the log they are or, if they are yet to be written, will be.
+            offset: where in the repartition topic they are or will be.
             now: wall-clock time (s, UTC).
 
         Returns:
@@ -147,7 +179,7 @@ class WindowTable:
         """
         start = self._policy.start_of(counts.start * 1000)
         self._moved = True
-        if self._policy.is_expired(start, self.clock.event_time):
+        if self._policy.is_expired(start, self._watermark.event_time):
             self.late_events += counts.events
             return None
         window = self._windows.get(start)
@@ -156,13 +188,13 @@ class WindowTable:
             self.generation += 1
             self._open.add(start)
             self._close_if_over(window, offset)
-        late = window.late_from is not None
+        late = window.closed_at_offset is not None
         if late:
             self.late_events += counts.events
         return self._change(window, counts, offset, now, late=late)
 
-    def _new_window(self, start: int, pages: Iterable[Sequence[Bucket]] = ()) -> Window:
-        return Window(start, pages, self._limits, emits=self._emits)
+    def _new_window(self, start: int, restored: Iterable[Sequence[Bucket]] = ()) -> Window:
+        return Window(start, restored, self._limits, emits=self._emits)
 
     def _change(
         self, window: Window, counts: WindowCounts, offset: int, now: float, *, late: bool
@@ -177,8 +209,8 @@ class WindowTable:
         return admitted.counts
 
     def _mark_changed(self, window: Window, counts: WindowCounts, offset: int, now: float) -> None:
-        if window.since is None:
-            window.since = offset
+        if window.replay_from_offset is None:
+            window.replay_from_offset = offset
             window.rows_before = self._rows
         window.changed_at = now
         self._rows += counts.rows
@@ -188,10 +220,10 @@ class WindowTable:
 
         Args:
             now: wall-clock time (s, UTC).
-            offset: of the log, at which the next counts will be.
+            offset: of the repartition topic, at which the next counts will be.
         """
         last_close = self._policy.closes_at(max(self._windows, default=0))
-        if self.clock.advance(now, last_close):
+        if self._watermark.advance(now, last_close):
             self._moved = True
             self._close_and_expire(offset)
         elif self._is_expiring:
@@ -206,25 +238,23 @@ class WindowTable:
         """Drop the windows that have expired, but not before their results are emitted."""
         self._is_expiring = False
         for start in self.starts():
-            if not self._policy.is_expired(start, self.clock.event_time):
+            if not self._policy.is_expired(start, self._watermark.event_time):
                 break
             if self._emits and not self._windows[start].is_emitted:
                 self._is_expiring = True
-                self._anew.add(start)
+                self._write_anyway.add(start)
                 continue
             window = self._windows.pop(start)
             self._roster.leave(name for name, _ in window.campaigns())
-            written = window.written
             self.generation += 1
-            # Of shorter windows, with the same start, there may be pages too.
-            self._gone[start] = written | self._gone.get(start, set())
-            self._anew.discard(start)
+            self._expired |= window.written
+            self._write_anyway.discard(start)
             self._to_emit.discard(start)
             self._moved = True
 
     def _close_if_over(self, window: Window, offset: int) -> None:
-        if self._policy.is_closed(window.start, self.clock.event_time):
-            window.late_from = offset
+        if self._policy.is_closed(window.start, self._watermark.event_time):
+            window.closed_at_offset = offset
             self._open.discard(window.start)
             self._to_emit.add(window.start)
             self.generation += 1
@@ -232,8 +262,10 @@ class WindowTable:
 
     # Written down
 
-    def take_changes(self, now: float) -> Iterator[tuple[bytes, bytes | None]]:
-        """Hand out what has to be written with the offset of the last block that was added.
+    def take_changes(
+        self, now: float
+    ) -> Iterator[tuple[BucketKey, bytes | None] | tuple[CheckpointKey, Checkpoint]]:
+        """Hand out what has to be written with the offset of the last partial counts.
 
         Args:
             now: wall-clock time (s, UTC).
@@ -241,30 +273,28 @@ class WindowTable:
         Yields:
             Keys and values for the changelog topic; all of them have to be written together.
         """
-        gone, self._gone = self._gone, {}
-        for start, written in gone.items():
-            yield from ((bucket_key(start, *record), None) for record in sorted(written))
+        expired, self._expired = self._expired, set()
+        # A window may have got records again, under keys of shorter windows that were merged.
+        yield from ((key, None) for key in sorted(expired))
         emission = Emission()
         for start in sorted(self._due(now)):
             self._moved = True
             closed = self._emits and start not in self._open
             if closed:
                 self._to_emit.add(start)
-            for record, value in self._windows[start].settle(emission if closed else None):
-                yield bucket_key(start, *record), value
+            yield from self._windows[start].write_dirty(emission if closed else None)
         if self._emits:
             yield from self._emit(emission)
         if self._moved:
-            self._moved = False
-            yield CHECKPOINT_KEY, self._write_checkpoint()
+            yield CheckpointKey(), self.checkpoint()
 
-    def _emit(self, emission: Emission) -> Iterator[tuple[bytes, bytes | None]]:
+    def _emit(self, emission: Emission) -> Iterator[tuple[BucketKey, bytes | None]]:
         """Emit what is left of closed windows; yield what has to be written with the results."""
         for start in sorted(self._to_emit):
             window = self._windows[start]
-            for record, value in window.emit(emission):
+            for change in window.emit(emission):
                 self._moved = True
-                yield bucket_key(start, *record), value
+                yield change
             if window.is_emitted:
                 self._to_emit.discard(start)
         self._results += emission.results
@@ -275,15 +305,15 @@ class WindowTable:
         return results
 
     def _due(self, now: float) -> set[int]:
-        """Return the windows to settle: the quiet ones; if the tail of the log is long, more."""
-        unsettled = {s: w for s, w in self._windows.items() if w.since is not None}
-        oldest = min((w.rows_before for w in unsettled.values()), default=self._rows)
-        enough = self._rows - LONGEST_TAIL // 2 if self._rows - oldest > LONGEST_TAIL else -1
-        anew, self._anew = self._anew, set()
-        if len(unsettled) > MOST_UNSETTLED:
-            return anew | unsettled.keys()
-        long_ago = {start for start, window in unsettled.items() if window.rows_before < enough}
-        closed = {s: w for s, w in sorted(unsettled.items()) if s not in self._open}
+        """Return the windows to write: the quiet ones; if much would be replayed, more."""
+        dirty = {s: w for s, w in self._windows.items() if w.replay_from_offset is not None}
+        oldest = min((w.rows_before for w in dirty.values()), default=self._rows)
+        enough = self._rows - MOST_REPLAYED // 2 if self._rows - oldest > MOST_REPLAYED else -1
+        anyway, self._write_anyway = self._write_anyway, set()
+        if len(dirty) > MOST_DIRTY:
+            return anyway | dirty.keys()
+        long_ago = {start for start, window in dirty.items() if window.rows_before < enough}
+        closed = {s: w for s, w in sorted(dirty.items()) if s not in self._open}
         quiet = (
             start
             for start, window in closed.items()
@@ -291,124 +321,91 @@ class WindowTable:
         )
         if self._emits:
             self._unquiet = {start: self._unquiet.get(start, now) for start in closed}
-        return anew.union(long_ago, self._at_once(quiet))
+        return anyway.union(long_ago, self._at_once(quiet))
 
     def _has_waited(self, start: int, now: float) -> bool:
         """Tell whether a closed window has been waiting to be emitted, though it is not quiet."""
         return now - self._unquiet.get(start, now) >= UNQUIET_S
 
     def _at_once(self, starts: Iterable[int]) -> Iterator[int]:
-        """Yield windows of so many campaigns that others have a turn soon; the rest comes next."""
+        """Yield windows up to a number of campaigns: the others come with the next changes."""
         campaigns = 0
         for start in starts:
-            if campaigns >= SETTLED_AT_ONCE:
+            if campaigns >= CAMPAIGNS_WRITTEN_AT_ONCE:
                 return
-            campaigns += self._windows[start].changing
+            campaigns += self._windows[start].dirty_campaigns
             yield start
 
-    def _write_checkpoint(self) -> bytes:
-        record = {
-            "format": FORMAT,
-            "size": self._policy.size,
-            "event_time": self.clock.event_time,
-            "inputs": self.clock.times,
-            "unsettled": {
-                start: (window.since, window.late_from)
-                for start, window in self._windows.items()
-                if window.since is not None
-            },
+    def checkpoint(self) -> Checkpoint:
+        """Return how far the windows are, to be written now."""
+        self._moved = False
+        self.has_checkpoint = True
+        dirty = {
+            start: DirtyWindow(window.replay_from_offset, window.closed_at_offset)
+            for start, window in self._windows.items()
+            if window.replay_from_offset is not None
         }
-        return orjson.dumps(record, option=orjson.OPT_NON_STR_KEYS)
+        inputs = dict(self.input_event_times)
+        return Checkpoint(self._policy.size, self.event_time, inputs, dirty)
 
-    # Read back
+    # Restored: `streams.domain.restorer` calls these, in this order
 
-    def restore_bucket(self, start: int, record: BucketRecord, value: bytes | None) -> None:
-        """Read one record of a page back; null removes it.
-
-        Raises:
-            ValueError: if the value is no page.
-        """
-        pages = self._pages.setdefault(start, {})
-        if value is not None:
-            pages[record] = read_bucket(value)
-        else:
-            pages.pop(record, None)
-
-    def restore_checkpoint(self, value: bytes) -> None:
-        """Read the clock's record back.
-
-        Raises:
-            FormatError: if it was written by a version, or for windows, that do not fit.
-            MsgspecError: if it is none.
-        """
-        written = _decode_format(value).format
-        if written != FORMAT:
-            raise FormatError(
-                f"the changelog topic has windows of format {written}, and this version of "
-                f"the program reads {FORMAT}: start the version that wrote them, or read "
-                "docs/operations.md"
-            )
-        record = _decode_clock(value)
-        if self._policy.size % record.size:
-            raise FormatError(
-                f"windows.size: {self._policy.size} s, but the changelog topic has windows of "
-                f"{record.size} s: only a multiple of that can be made of them; for any other "
-                "size count anew, as docs/operations.md says"
-            )
-        self._clock_record = record
-
-    def restored(self) -> int | None:
-        """Go on with what was read back, once that is all there is.
+    def restore(self, checkpoint: Checkpoint, buckets: Mapping[BucketKey, Bucket]) -> int | None:
+        """Go on from what was written down.
 
         Returns:
-            The offset from which the log has to be read again (`replay`); null if it has not.
+            The offset in the repartition topic from which partial counts have to be replayed; null
+            if there are none.
 
         Raises:
-            FormatError: if there are pages without the clock's record, or without others of
-                their window.
+            FormatError: if the windows cannot be made longer ones of this table's size, or one of
+                them lacks a bucket.
         """
-        record, self._clock_record = self._clock_record, None
-        all_pages, self._pages = self._pages, {}
-        if record is None:
-            if any(all_pages.values()):
-                raise FormatError(
-                    "the changelog topic has windows, but not the record of the clock that is "
-                    "written with them: count anew, as docs/operations.md says"
-                )
-            return None
-        self.clock.restore(record.inputs, record.event_time)
-        for start, pages in all_pages.items():
-            if pages:
-                window = self._new_window(start, _in_order(start, pages))
-                self._roster.restore(window.campaigns())
-                window.late_from = 0
-                self._windows[start] = window
-        for start, (since, late_from) in record.unsettled.items():
+        if self._policy.size % checkpoint.window_size:
+            raise FormatError(
+                f"windows.size: {self._policy.size} s, but the changelog topic has windows of "
+                f"{checkpoint.window_size} s: only a multiple of that can be made of them; for any "
+                "other size count anew, as docs/operations.md says"
+            )
+        self.has_checkpoint = True
+        self._watermark.restore(checkpoint.inputs, checkpoint.event_time)
+        for start, keys in groupby(sorted(buckets), key=attrgetter("start")):
+            window = self._new_window(start, _in_order({key: buckets[key] for key in keys}))
+            self._roster.restore(window.campaigns())
+            window.closed_at_offset = 0
+            self._windows[start] = window
+        for start, dirty in checkpoint.dirty.items():
             window = self._windows.setdefault(start, self._new_window(start))
-            window.since, window.late_from = since, late_from
-        self._written_windows = replace(self._policy, size=record.size)
-        return min((w.since for w in self._windows.values() if w.since is not None), default=None)
+            window.replay_from_offset = dirty.replay_from_offset
+            window.closed_at_offset = dirty.closed_at_offset
+        self._written_policy = replace(self._policy, size=checkpoint.window_size)
+        return min((each.replay_from_offset for each in checkpoint.dirty.values()), default=None)
 
-    def replay(self, block: PartialCounts, offset: int, now: float) -> None:
-        """Add a block of the log again, as far as its counts are in no page that was written."""
-        for counts in block.windows:
-            # The log may have counts of shorter windows than those that were written since.
-            window = self._windows.get(self._written_windows.start_of(counts.start * 1000))
-            if window is not None and window.since is not None and offset >= window.since:
-                late = window.late_from is not None and offset >= window.late_from
+    def replay(self, partial_counts: PartialCounts, offset: int, now: float) -> None:
+        """Add partial counts again, as far as they are in no bucket that was written."""
+        for counts in partial_counts.windows:
+            # There may be counts of shorter windows than those that were written since.
+            window = self._windows.get(self._written_policy.start_of(counts.start * 1000))
+            if window is None or window.replay_from_offset is None:
+                continue
+            if offset >= window.replay_from_offset:
+                closed_at = window.closed_at_offset
+                late = closed_at is not None and offset >= closed_at
                 self._change(window, counts, offset, now, late=late)
 
-    def resume(self, now: float, offset: int) -> None:
-        """Go on at an offset of the log, after everything before it was replayed.
+    def finish_restore(self, now: float, offset: int) -> None:
+        """Go on as this table's policy wants it, after everything before `offset` was replayed.
 
-        What was read back is as it was; from here on it is as this table's policy wants it.
+        Args:
+            now: wall-clock time (s, UTC).
+            offset: of the repartition topic, where reading goes on.
         """
-        if self._written_windows.size != self._policy.size:
+        if self._written_policy.size != self._policy.size:
             self._merge_windows(now, offset)
         for window in self._windows.values():
-            if not self._policy.is_closed(window.start, self.clock.event_time):
+            if not self._policy.is_closed(window.start, self.event_time):
                 self._open_again(window)
-            elif window.late_from is None:
+            elif window.closed_at_offset is None:
                 self._open.add(window.start)
             else:
                 self._to_emit.add(window.start)
@@ -417,29 +414,29 @@ class WindowTable:
 
     def _open_again(self, window: Window) -> None:
         self._open.add(window.start)
-        if window.late_from is not None and window.since is not None:
-            # The log does not tell any more which of its counts came late.
-            self._anew.add(window.start)
+        if window.closed_at_offset is not None and window.replay_from_offset is not None:
+            # The repartition topic does not tell any more which of its counts came late.
+            self._write_anyway.add(window.start)
         if self._emits and window.emit_again():
-            self._anew.add(window.start)
-        window.late_from = None
+            self._write_anyway.add(window.start)
+        window.closed_at_offset = None
 
     def _merge_windows(self, now: float, offset: int) -> None:
-        """Make longer windows of those that were read back."""
+        """Make longer windows of those that were restored."""
         shorter, self._windows = self._windows, {}
-        self._gone = {start: window.written for start, window in shorter.items()}
+        self._expired = {key for window in shorter.values() for key in window.written}
         for _, old in sorted(shorter.items()):
             start = self._policy.start_of(old.start * 1000)
             window = self._windows.setdefault(start, self._new_window(start))
-            window.late_from = offset
+            window.closed_at_offset = offset
             for counts in old.snapshot().counts():
                 self._mark_changed(window, counts, offset, now)
                 window.add(counts, late=False)
         self._roster = Roster(self._limits.campaigns)
         for window in self._windows.values():
             self._roster.restore(window.campaigns())
-        self._anew = set(self._windows)
-        self._written_windows = self._policy
+        self._write_anyway = set(self._windows)
+        self._written_policy = self._policy
 
     # Asked
 
@@ -449,7 +446,7 @@ class WindowTable:
 
     def is_open(self, start: int) -> bool:
         """Tell whether a window is still open."""
-        return not self._policy.is_closed(start, self.clock.event_time)
+        return not self._policy.is_closed(start, self._watermark.event_time)
 
     def open_starts(self) -> list[int]:
         """Return the starts (s) of the open windows, oldest first."""
@@ -513,28 +510,27 @@ class WindowTable:
         return sum(window.size for window in self._windows.values())
 
 
-def _in_order(start: int, records: Mapping[BucketRecord, Bucket]) -> list[list[Bucket]]:
-    """Return the records of each page of a window (s), in order.
+def _in_order(records: Mapping[BucketKey, Bucket]) -> list[list[Bucket]]:
+    """Return the parts of each bucket of one window, in order.
 
-    A campaign's page is found by how many there are.
+    Raises:
+        FormatError: if one is missing: a campaign's bucket is found by how many there are.
     """
-    pages = [
-        [records[each] for each in of_one]
-        for _, of_one in groupby(sorted(records), key=attrgetter("page"))
+    parts = [
+        [records[key] for key in keys]
+        for _, keys in groupby(sorted(records), key=attrgetter("bucket"))
     ]
+    last = max(records)
     expected = {
-        BucketRecord(page, part) for page, of in enumerate(pages) for part in range(len(of))
+        BucketKey(last.start, bucket, part)
+        for bucket, of_it in enumerate(parts)
+        for part in range(len(of_it))
     }
     missing = expected - records.keys()
     if missing:
         raise FormatError(
-            f"the changelog topic has page {max(records).page} of the window that begins at "
-            f"{rfc3339(start)}, but not page {min(missing).page}: count anew, as "
+            f"the changelog topic has bucket {last.bucket} of the window that begins at "
+            f"{rfc3339(last.start)}, but not bucket {min(missing).bucket}: count anew, as "
             "docs/operations.md says"
         )
-    return pages
-
-
-def bucket_key(start: int, page: int, part: int = 0) -> bytes:
-    """Return the key, on the changelog topic, of one record of a page of a window."""
-    return orjson.dumps(("page", start, page, part) if part else ("page", start, page))
+    return parts

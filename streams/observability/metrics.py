@@ -249,7 +249,7 @@ class Metrics:
 
     def _look_at(self, number: str, partition: CampaignPartition) -> None:
         table = partition.table
-        self._event_time.labels(number).set(table.clock.event_time / 1000)
+        self._event_time.labels(number).set(table.event_time / 1000)
         self._open_windows.labels(number).set(len(table.open_starts()))
         self._cells.labels(number).set(len(table))
         self._campaigns.labels(number).set(table.campaigns)

@@ -20,6 +20,7 @@ from streams.domain.detectors.threshold import Threshold
 from streams.domain.evaluation import ScopeWindows
 from streams.domain.rules import Rule, Scope
 from streams.domain.transitions import Transition, rfc3339
+from tests.support.changelogs import restore_into, written
 
 GOLDEN = Path(__file__).parent / "golden"
 T0 = 1_795_428_042.0  # 2026-11-23T10:00:42Z
@@ -96,14 +97,12 @@ def kinds(found: list[Transition]) -> list[str]:
 
 
 def restarted(alerts: AlertBook, *rules: Rule) -> AlertBook:
-    return read_back(dict(alerts.take_changes()), *rules)
+    return read_back(written(alerts.take_changes()), *rules)
 
 
-def read_back(written: dict[bytes, bytes | None], *rules: Rule) -> AlertBook:
+def read_back(records: dict[bytes, bytes | None], *rules: Rule) -> AlertBook:
     again = book(*rules)
-    for key, value in written.items():
-        _, _, alert_id = orjson.loads(key)
-        again.restore(alert_id, value)
+    restore_into(again.restore, records)
     return again
 
 
@@ -341,12 +340,12 @@ def test_a_restart_keeps_for_and_recovery_going() -> None:
     waiting = replace(RULE, for_=10.0)
     alerts = book(waiting)
     show(alerts, HIGH, T0, waiting)
-    written = dict(alerts.take_changes())
-    alerts = read_back(written, waiting)
+    records = written(alerts.take_changes())
+    alerts = read_back(records, waiting)
     assert show(alerts, HIGH, T0 + 10, waiting) == "firing"
     show(alerts, LOW, T0 + 20, waiting)
-    written.update(alerts.take_changes())
-    alerts = read_back(written, waiting)
+    records |= written(alerts.take_changes())
+    alerts = read_back(records, waiting)
 
     assert show(alerts, LOW, T0 + 50, waiting) == "resolved"
 
@@ -366,18 +365,19 @@ def test_keys_say_whose_alert_it_is() -> None:
     alerts = book()
     show(alerts, HIGH, T0)
 
-    ((key, value),) = alerts.take_changes()
+    ((key, value),) = written(alerts.take_changes()).items()
 
     assert key == '["alert","4f8d/ü","alert-1"]'.encode()
     assert value is not None
     assert list(alerts.take_changes()) == []
 
 
-def test_reading_null_back_removes_a_live_alert() -> None:
-    alerts = book()
-    show(alerts, HIGH, T0)
+def test_a_live_alert_that_was_removed_is_not_restored() -> None:
+    before = book()
+    show(before, HIGH, T0)
+    removed = dict.fromkeys(written(before.take_changes()))
 
-    alerts.restore("alert-1", None)
+    alerts = read_back(removed)
 
     assert alerts.alerts() == []
     assert SCOPE.campaign_id not in alerts.watched
@@ -549,10 +549,9 @@ class Book(RuleBasedStateMachine):
     @rule()
     def move(self) -> None:
         """Another worker goes on from what was written down."""
-        self.topic.update(self.alerts.take_changes())
+        self.topic |= written(self.alerts.take_changes())
         self.alerts = self.empty()
-        for key, value in self.topic.items():
-            self.alerts.restore(orjson.loads(key)[2], value)
+        restore_into(self.alerts.restore, self.topic)
         self.alerts.resume(self.now)
         self.last_evaluated_at = self.now
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from streams.domain.deliveries import GIVEN_UP_KEPT_S, Delivery, Outbox
+from tests.support.changelogs import restore_into, written
 
 NOW = 1_790_000_000.0
 
@@ -30,9 +31,9 @@ def make(alert: str = "a", sequence: int = 1, receiver: str = "ops", at: float =
 
 
 def commit(queue: Outbox) -> dict[bytes, bytes | None]:
-    written = dict(queue.take_changes())
+    records = written(queue.take_changes())
     queue.flush_committed()
-    return written
+    return records
 
 
 def owing(*deliveries: Delivery) -> Outbox:
@@ -43,11 +44,9 @@ def owing(*deliveries: Delivery) -> Outbox:
     return queue
 
 
-def read_back(written: dict[bytes, bytes | None]) -> Outbox:
+def read_back(records: dict[bytes, bytes | None]) -> Outbox:
     queue = Outbox()
-    for key, value in written.items():
-        _, _, delivery_id = orjson.loads(key)
-        queue.restore(delivery_id, value)
+    restore_into(queue.restore, records)
     return queue
 
 
@@ -240,7 +239,7 @@ def test_keys_and_values() -> None:
     delivery = make()
     queue.add(delivery)
 
-    ((key, value),) = queue.take_changes()
+    ((key, value),) = written(queue.take_changes()).items()
 
     assert key == '["delivery","a/b ü","a.1.ops"]'.encode()
     assert value is not None
@@ -267,26 +266,26 @@ def test_what_is_read_back_is_due_at_once_and_in_order() -> None:
     source = Outbox()
     for sequence in (2, 1):
         source.add(make("a", sequence))
-    queue = read_back(dict(source.take_changes()))
+    queue = read_back(written(source.take_changes()))
 
     assert [d.sequence for d in queue.due(NOW)] == [1]
     assert len(queue) == 2
 
 
 def test_reading_a_later_value_back_replaces_the_earlier() -> None:
-    queue = owing(make())
+    queue = Outbox()
+    queue.add(make())
+    records = commit(queue)
     (delivery,) = queue.due(NOW)
     queue.failed(delivery, "no", NOW + 60)
-    ((_, later),) = queue.take_changes()
+    records |= commit(queue)
 
-    queue = Outbox()
-    queue.restore("a.1.ops", msgspec.json.encode(make()))
-    queue.restore("a.1.ops", later)
+    queue = read_back(records)
 
     assert len(queue) == 1
     assert queue.due(NOW) == []
     assert len(queue.due(NOW + 60)) == 1
-    queue.restore("a.1.ops", None)
+    queue = read_back(dict.fromkeys(records))
     assert queue.deliveries() == []
     assert len(queue) == 0
 
@@ -349,7 +348,7 @@ class Queue(RuleBasedStateMachine):
 
     @rule()
     def take_changes(self) -> None:
-        self.flushing.update(self.queue.take_changes())
+        self.flushing |= written(self.queue.take_changes())
         self.in_flush |= self.uncommitted
         self.uncommitted.clear()
 

@@ -21,6 +21,7 @@ from streams.domain.partial_counts import (
 )
 from streams.domain.partition import CampaignPartition
 from streams.domain.windows import WindowPolicy
+from tests.support.changelogs import restored
 from tests.support.partitions import WATCH, window_counts
 
 POLICY = WindowPolicy(size=10, grace=5, retention=60)
@@ -50,15 +51,7 @@ class Owners:
         self.partition = self._open()
 
     def _open(self) -> CampaignPartition:
-        partition = CampaignPartition(0, self.settings, [0], self.now)
-        order = sorted(self.changelog, key=lambda key: key != under_test.CHECKPOINT_KEY)
-        for key in order:
-            partition.restore(key, self.changelog[key])
-        begin = partition.table.restored()
-        for offset in range(begin if begin is not None else self.committed, self.committed):
-            partition.table.replay(self.log[offset], offset, self.now)
-        partition.resume(self.now, self.committed)
-        return partition
+        return restored(self.settings, self.changelog, self.log[: self.committed], self.now)
 
     def add(self, *windows: WindowCounts, time: int = 0) -> None:
         """Count, and let event time be `time` (ms)."""
@@ -214,7 +207,7 @@ def test_very_many_campaigns_are_emitted_by_several_commits(
 def test_counts_that_are_written_while_their_window_is_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(under_test, "LONGEST_TAIL", 0)
+    monkeypatch.setattr(under_test, "MOST_REPLAYED", 0)
     owners = Owners()
     owners.add(counts(0, 2, "a", "b"))
     owners.flush()
@@ -246,7 +239,7 @@ def test_a_window_does_not_expire_before_its_results_are_emitted(
     owners.flush()
     assert shown(owners.results) == sorted((0, name, 1, 2) for name in names)
     assert owners.partition.table.starts() == []
-    assert [key for key in owners.changelog if b"page" in key] == []
+    assert [key for key in owners.changelog if b"bucket" in key] == []
 
 
 def test_campaigns_that_are_too_many_have_a_result_together() -> None:
@@ -304,7 +297,7 @@ def test_every_window_and_correction_once(
 ) -> None:
     """Against plain counting: revisions without a gap or a repetition, the last one with all."""
     chance = random.Random(f"{seed}/{bucket_bytes}")  # noqa: S311 - repeatable
-    monkeypatch.setattr(under_test, "LONGEST_TAIL", chance.choice((5, 10**6)))
+    monkeypatch.setattr(under_test, "MOST_REPLAYED", chance.choice((5, 10**6)))
     if bucket_bytes == 200:
         monkeypatch.setattr(buckets, "BUCKET_RECORD_BYTES", 200)
     owners = Owners()

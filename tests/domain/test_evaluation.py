@@ -15,6 +15,7 @@ from streams.domain.partition import CampaignPartition
 from streams.domain.rules import Rule, Scope
 from streams.domain.transitions import Transition
 from streams.domain.windows import WindowPolicy
+from tests.support.changelogs import restored
 from tests.support.partitions import FAILURE_SPIKE, STATUS_GROUPS, WATCH, counts, window_counts
 
 SIZE = 60
@@ -96,13 +97,7 @@ class Life:
         self.topic.update(self.partition.take_changes(now))
 
     def begin_anew(self, now: float) -> None:
-        again = CampaignPartition(0, self.watch, [0], now)
-        for key, value in self.topic.items():
-            again.restore(key, value)
-        for offset in range(again.table.restored() or 0, len(self.log)):
-            again.table.replay(self.log[offset], offset, now)
-        again.resume(now, len(self.log))
-        self.partition = again
+        self.partition = restored(self.watch, self.topic, self.log, now)
 
     @property
     def kinds(self) -> list[str]:

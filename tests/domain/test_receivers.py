@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from streams.domain.receivers import ReceiverBook, ReceiverRecord, answered, lifted, standing
+from tests.support.changelogs import restore_into, written
 
 GONE = ReceiverRecord("disabled", "t", 100.0, reason="gone")
 PAUSED = ReceiverRecord("paused", "t", 200.0, 230.0, "busy")
@@ -80,15 +81,12 @@ def test_what_keeps_anything_from_being_sent() -> None:
 def test_what_is_written_down_is_read_back() -> None:
     (book,) = books(PAUSED)
     book.note("others", GONE)
-    changes = dict(book.take_changes())
+    changes = written(book.take_changes())
     assert changes.keys() == {b'["receiver","ops"]', b'["receiver","others"]'}
     assert dict(book.take_changes()) == {}
     book.note("ops", PAUSED)
     assert dict(book.take_changes()) == {}
     again = ReceiverBook()
-    again.restore("ops", changes[b'["receiver","ops"]'])
-    again.restore("others", changes[b'["receiver","others"]'])
+    restore_into(again.restore, changes)
     assert (again.get("ops"), again.get("others")) == (PAUSED, GONE)
-    again.restore("ops", None)
-    assert again.get("ops") is None
     assert dict(again.take_changes()) == {}

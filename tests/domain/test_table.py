@@ -1,7 +1,7 @@
 """The windows of one partition against plain counting, through any number of lives."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from streams.domain import buckets
+from streams.domain import buckets, changelog
 from streams.domain import table as under_test
-from streams.domain.buckets import BucketRecord
+from streams.domain.buckets import BucketKey
+from streams.domain.changelog import CHECKPOINT_KEY
 from streams.domain.counts import OTHER, Cell
 from streams.domain.formats import pinpoint
 from streams.domain.limits import DEFAULT_LIMITS, Limits
@@ -24,10 +25,11 @@ from streams.domain.partial_counts import (
     PartialCounts,
     WindowCounts,
 )
-from streams.domain.table import CHECKPOINT_KEY, QUIET_S, WindowTable, bucket_key
+from streams.domain.table import QUIET_S, CheckpointKey, WindowTable
 from streams.domain.watermark import Watermark
 from streams.domain.windows import WindowPolicy
 from streams.errors import FormatError
+from tests.support.changelogs import written
 from tests.support.partitions import all_cells, window_counts
 from tests.support.partitions import counts as counts_of
 
@@ -47,8 +49,20 @@ def counts(start: int, sends: int, *campaigns: str, opened: int = 0) -> WindowCo
     return window_counts(start, {name: dict(of_each) for name in campaigns})
 
 
+def bucket_key(start: int, bucket: int, part: int = 0) -> bytes:
+    return changelog.key_of(BucketKey(start, bucket, part))
+
+
+def restore(table: WindowTable, records: Mapping[bytes, bytes | None]) -> int | None:
+    """Restore a table from what is there after compaction; return from where to replay."""
+    found: dict[Any, Any] = dict(
+        changelog.decode(key, value) for key, value in records.items() if value
+    )
+    return table.restore(found.pop(CheckpointKey()), found) if found else None
+
+
 def move_to(table: WindowTable, event_time: int, offset: int = 0) -> None:
-    table.clock.observe(0, event_time, 0.0)
+    table.observe(0, event_time, 0.0)
     table.advance(0.0, offset)
 
 
@@ -83,14 +97,18 @@ def test_events_for_a_window_that_has_expired_leave_nothing() -> None:
 def test_a_window_is_written_once_when_it_is_closed_and_quiet() -> None:
     table = table_of()
     table.add(counts(0, 2, "a", "b"), 7, 0.0)
-    assert list(dict(table.take_changes(100.0))) == [CHECKPOINT_KEY], "it is open, and in the log"
+    assert list(written(table.take_changes(100.0))) == [CHECKPOINT_KEY], (
+        "it is open, and in the log"
+    )
     move_to(table, 15_000, 8)
-    assert list(dict(table.take_changes(QUIET_S / 2))) == [CHECKPOINT_KEY], "late events may follow"
-    assert list(dict(table.take_changes(QUIET_S))) == [bucket_key(0, 0), CHECKPOINT_KEY]
-    assert dict(table.take_changes(100.0)) == {}
+    assert list(written(table.take_changes(QUIET_S / 2))) == [CHECKPOINT_KEY], (
+        "late events may follow"
+    )
+    assert list(written(table.take_changes(QUIET_S))) == [bucket_key(0, 0), CHECKPOINT_KEY]
+    assert written(table.take_changes(100.0)) == {}
     table.add(counts(0, 1, "a"), 9, 200.0)
-    assert list(dict(table.take_changes(200.0))) == [CHECKPOINT_KEY]
-    assert list(dict(table.take_changes(300.0))) == [bucket_key(0, 0), CHECKPOINT_KEY]
+    assert list(written(table.take_changes(200.0))) == [CHECKPOINT_KEY]
+    assert list(written(table.take_changes(300.0))) == [bucket_key(0, 0), CHECKPOINT_KEY]
 
 
 def test_a_correction_writes_its_own_page_only() -> None:
@@ -99,16 +117,16 @@ def test_a_correction_writes_its_own_page_only() -> None:
     table.add(counts(0, 2, *names), 0, 0.0)
     move_to(table, 15_000, 1)
     assert (
-        len(dict(table.take_changes(100.0))) == 8
+        len(written(table.take_changes(100.0))) == 8
     )  # 7 of 32 campaigns at most on average, and the clock
     table.add(counts(0, 1, "c7"), 1, 200.0)
-    assert len(dict(table.take_changes(300.0))) == 2
+    assert len(written(table.take_changes(300.0))) == 2
     assert len(table) == 200
     assert {cell.sends[SUCCESS] for _, cell in all_cells(table, 0)} == {2, 3}
 
 
 def test_many_campaigns_are_settled_in_several_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "SETTLED_AT_ONCE", 3)
+    monkeypatch.setattr(under_test, "CAMPAIGNS_WRITTEN_AT_ONCE", 3)
     life = Life()
     for start in (0, 10, 20, 30):
         life.add(counts(start, 1, "a", "b"))
@@ -116,7 +134,7 @@ def test_many_campaigns_are_settled_in_several_flushes(monkeypatch: pytest.Monke
     life.now = 100.0
     windows = []
     for _ in range(3):
-        changes = dict(life.table.take_changes(life.now))
+        changes = written(life.table.take_changes(life.now))
         life.topic.update(changes)
         windows.append([orjson.loads(key)[1] for key in changes if key != CHECKPOINT_KEY])
         life.begin_anew()
@@ -227,27 +245,27 @@ def test_a_page_that_needs_fewer_records_leaves_null_behind(
 
 
 def test_the_clocks_record_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "MOST_UNSETTLED", 3)
+    monkeypatch.setattr(under_test, "MOST_DIRTY", 3)
     table = table_of()
     for start in (0, 10, 20):
         table.add(counts(start, 1, "a"), 0, 0.0)
-    assert list(dict(table.take_changes(0.0))) == [CHECKPOINT_KEY]
+    assert list(written(table.take_changes(0.0))) == [CHECKPOINT_KEY]
     table.add(counts(30, 1, "a"), 0, 0.0)
-    changes = dict(table.take_changes(0.0))
+    changes = written(table.take_changes(0.0))
     assert len(changes) == 5
-    assert orjson.loads(changes[CHECKPOINT_KEY] or b"")["unsettled"] == {}
+    assert orjson.loads(changes[CHECKPOINT_KEY] or b"")["dirty"] == {}
 
 
 def test_open_windows_are_settled_too_when_much_would_be_replayed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(under_test, "LONGEST_TAIL", 10)
+    monkeypatch.setattr(under_test, "MOST_REPLAYED", 10)
     table = table_of()
     for offset in range(10):
         table.add(counts(0, 1, "a"), offset, 0.0)
-        assert list(dict(table.take_changes(0.0))) == [CHECKPOINT_KEY]
+        assert list(written(table.take_changes(0.0))) == [CHECKPOINT_KEY]
     table.add(counts(10, 1, "a"), 10, 0.0)
-    assert list(dict(table.take_changes(0.0))) == [bucket_key(0, 0), CHECKPOINT_KEY]
+    assert list(written(table.take_changes(0.0))) == [bucket_key(0, 0), CHECKPOINT_KEY]
     assert table.is_open(0)
     table.add(counts(0, 1, "a"), 11, 0.0)
     assert table.cell("a", 0) == Cell("app", {SUCCESS: 11}, {})
@@ -257,60 +275,44 @@ def test_what_expires_leaves_null_behind_and_nothing_in_memory() -> None:
     table = table_of()
     table.add(counts(0, 2, "a", "b"), 0, 0.0)
     move_to(table, 20_000)
-    assert bucket_key(0, 0) in dict(table.take_changes(100.0))
+    assert bucket_key(0, 0) in written(table.take_changes(100.0))
     table.add(counts(50, 1, "a"), 1, 100.0)
     move_to(table, 54_999)
     assert table.starts() == [0, 50]
     move_to(table, 55_000)
     assert table.starts() == [50]
     assert (table.knows("b"), len(table)) == (False, 1)
-    changes = dict(table.take_changes(100.0))
+    changes = written(table.take_changes(100.0))
     assert changes.pop(CHECKPOINT_KEY)
     assert changes == {bucket_key(0, 0): None}
-    assert dict(table.take_changes(100.0)) == {}
+    assert written(table.take_changes(100.0)) == {}
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": 7}, r"format 7.*reads 4"),
-        ({"size": 4}, r"windows\.size: 10 s.*windows of 4 s"),
-        ({"size": 20}, r"windows\.size: 10 s.*windows of 20 s"),
+        ({"format": 7}, r"format 7.*reads format 5"),
+        ({"window_size": 4}, r"windows\.size: 10 s.*windows of 4 s"),
+        ({"window_size": 20}, r"windows\.size: 10 s.*windows of 20 s"),
     ],
 )
 def test_what_others_wrote_is_not_guessed_at(change: dict[str, Any], said: str) -> None:
     table = table_of()
     table.add(counts(0, 2, "a"), 0, 0.0)
-    ((_, clock),) = table.take_changes(0.0)
+    ((key, checkpoint),) = written(table.take_changes(0.0)).items()
     again = table_of()
     with pytest.raises(FormatError, match=said):
-        again.restore_checkpoint(orjson.dumps({**orjson.loads(clock or b""), **change}))
+        restore(again, {key: orjson.dumps({**orjson.loads(checkpoint or b""), **change})})
 
 
-def test_a_window_that_lacks_a_page_is_not_guessed_at() -> None:
+def test_a_window_that_lacks_a_bucket_is_not_guessed_at() -> None:
     table = table_of()
     table.add(counts(0, 2, *(f"c{n}" for n in range(100))), 0, 0.0)
     move_to(table, 15_000)
-    written = dict(table.take_changes(100.0))
-    again = table_of()
-    for key, value in written.items():
-        match orjson.loads(key):
-            case ["page", start, number] if number != 1:
-                again.restore_bucket(start, BucketRecord(number), value)
-            case ["clock"]:
-                again.restore_checkpoint(value or b"")
-    with pytest.raises(FormatError, match=r"1970-01-01T00:00:00Z.*not page 1"):
-        again.restored()
-
-
-def test_windows_without_their_clock_are_not_guessed_at() -> None:
-    table = table_of()
-    table.add(counts(0, 2, "a"), 0, 0.0)
-    move_to(table, 15_000)
-    again = table_of()
-    again.restore_bucket(0, BucketRecord(0), dict(table.take_changes(100.0))[bucket_key(0, 0)])
-    with pytest.raises(FormatError, match="not the record of the clock"):
-        again.restored()
+    records = written(table.take_changes(100.0))
+    del records[bucket_key(0, 1)]
+    with pytest.raises(FormatError, match=r"1970-01-01T00:00:00Z.*not bucket 1"):
+        restore(table_of(), records)
 
 
 @dataclass
@@ -331,26 +333,19 @@ class Life:
         return [each.start in self.table.open_starts() for each in windows]
 
     def move_to(self, event_time: int) -> None:
-        self.table.clock.observe(0, event_time, self.now)
+        self.table.observe(0, event_time, self.now)
         self.table.advance(self.now, len(self.log))
 
     def write(self) -> None:
-        self.topic.update(self.table.take_changes(self.now))
+        self.topic.update(written(self.table.take_changes(self.now)))
 
     def begin_anew(self, policy: WindowPolicy = POLICY) -> None:
         """Compaction may or may not have removed what is null."""
         table = table_of(policy, self.now, self.limits)
-        for key, value in self.topic.items():
-            parts: list[Any] = orjson.loads(key)
-            if parts == ["clock"]:
-                assert value is not None
-                table.restore_checkpoint(value)
-            else:
-                table.restore_bucket(parts[1], BucketRecord(*parts[2:]), value)
-        begin = table.restored()
+        begin = restore(table, self.topic)
         for offset in range(len(self.log) if begin is None else begin, len(self.log)):
             table.replay(self.log[offset], offset, self.now)
-        table.resume(self.now, len(self.log))
+        table.finish_restore(self.now, len(self.log))
         self.table = table
 
 
@@ -468,13 +463,13 @@ def test_event_time_that_goes_on_without_a_silent_feeder_does_not_go_back() -> N
     life.add(counts(20, 2, "a"))
     life.move_to(30_000)
     life.write()
-    assert life.table.clock.event_time == 0
+    assert life.table.event_time == 0
     life.now = 60.0
     life.table.advance(life.now, len(life.log))
-    assert (life.table.clock.event_time, life.table.open_starts()) == (30_000, [20])
+    assert (life.table.event_time, life.table.open_starts()) == (30_000, [20])
     life.write()
     life.begin_anew()
-    assert life.table.clock.event_time == 30_000
+    assert life.table.event_time == 30_000
 
 
 @settings(max_examples=200)
@@ -501,7 +496,7 @@ def test_no_count_is_lost_while_windows_become_longer(steps: list[tuple[str, int
                 life.add(counts(how * 10, 1, f"c{number % 3}"))
                 expected[how * 10] += 1
             case "advance":
-                life.move_to(life.table.clock.event_time + how)
+                life.move_to(life.table.event_time + how)
             case "write":
                 life.now += how
                 life.write()
@@ -544,7 +539,7 @@ class Lives(RuleBasedStateMachine):
         count=st.integers(1, 9),
     )
     def add(self, names: list[str], backs: list[int], count: int) -> None:
-        event_time = self.life.table.clock.event_time
+        event_time = self.life.table.event_time
         starts = [POLICY.start_of(event_time) + 10 - back * 10 for back in backs]
         starts = [s for s in starts if s >= 0 and not POLICY.is_expired(s, event_time)]
         took = self.life.add(*(counts(start, count, *names) for start in starts))
@@ -558,10 +553,10 @@ class Lives(RuleBasedStateMachine):
     @rule(step=st.integers(0, 30_000))
     def advance(self, step: int) -> None:
         table = self.life.table
-        self.life.move_to(table.clock.event_time + step)
+        self.life.move_to(table.event_time + step)
         self.written = self.written and not step
         for at in list(self.expected.sends):
-            if table.clock.event_time >= (at[1] + 55) * 1000:
+            if table.event_time >= (at[1] + 55) * 1000:
                 del self.expected.sends[at]
 
     @rule(seconds=st.sampled_from((0.0, 1.0, 5.0)))
@@ -574,9 +569,9 @@ class Lives(RuleBasedStateMachine):
     def begin_anew(self) -> None:
         if not self.written:
             self.life.write()
-        event_time = self.life.table.clock.event_time
+        event_time = self.life.table.event_time
         self.life.begin_anew()
-        assert self.life.table.clock.event_time == event_time
+        assert self.life.table.event_time == event_time
 
     @invariant()
     def counts_are_right(self) -> None:
@@ -603,7 +598,7 @@ def small_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     if request.cls is not None:
         monkeypatch.setattr(buckets, "CAMPAIGNS_PER_BUCKET", 3)
         monkeypatch.setattr(buckets, "BUCKET_RECORD_BYTES", 60)
-        monkeypatch.setattr(under_test, "LONGEST_TAIL", 60)
+        monkeypatch.setattr(under_test, "MOST_REPLAYED", 60)
 
 
 TestLives = Lives.TestCase

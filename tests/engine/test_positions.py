@@ -5,12 +5,14 @@ from uuid import UUID
 import pytest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from streams.domain import changelog
+from streams.domain.changelog import InputOffsetsKey
 from streams.engine.consume.positions import (
     Position,
     as_committed,
+    as_input_offsets,
     from_committed,
-    read_positions,
-    write_positions,
+    from_input_offsets,
 )
 
 ID = UUID("7f1c0a52-8c1e-4d8e-9a51-5a0f3f6b2c11")
@@ -26,13 +28,14 @@ POSITIONS = [
 @pytest.mark.parametrize("position", POSITIONS)
 def test_a_position_is_read_back_as_it_was_written(position: Position) -> None:
     at = {TopicPartition("events", 3): position}
-    assert read_positions(write_positions(at)) == at
+    ((key, value),) = changelog.encode([(InputOffsetsKey(), as_input_offsets(at))])
+    _, offsets = changelog.decode(key, value or b"")
+    assert from_input_offsets(offsets) == at
     assert from_committed(as_committed(position)) == position
 
 
-def test_positions_of_before_topic_ids_were_known_are_read() -> None:
-    (position,) = read_positions(b'[["events",3,17,1790000000000]]').values()
-    assert position == Position(17, 1_790_000_000_000)
+def test_offsets_that_were_committed_without_topic_ids_are_read() -> None:
+    position = Position(17, 1_790_000_000_000)
     assert from_committed(OffsetAndMetadata(17, "1790000000000")) == position
 
 

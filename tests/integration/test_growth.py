@@ -16,8 +16,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.structs import TopicPartition
 
+from streams.domain.changelog import FORMAT
 from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION
-from streams.domain.table import FORMAT
 from tests.integration.conftest import NewWorker
 from tests.integration.test_faults import assert_exact, progress
 from tests.support.brokers import KafkaBroker, RunningBroker
@@ -332,7 +332,7 @@ async def test_state_of_a_newer_version_is_left_alone(
     before = await written(kafka.address, settings)
     worker = new_worker(settings)
     assert await ended(worker) == 1
-    assert f"the changelog topic has windows of format {FORMAT + 1}" in last_line(worker)
+    assert f"the changelog topic has format {FORMAT + 1}" in last_line(worker)
     assert await written(kafka.address, settings) == before
     newer.start()
     await newer.ready()

@@ -8,16 +8,20 @@ from dataclasses import dataclass, field
 import orjson
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
+from streams.domain import changelog
 from streams.domain.campaigns import Campaigns
+from streams.domain.changelog import InputOffsetsKey
 from streams.domain.commits import Commit
 from streams.domain.events import Rejected
 from streams.domain.formats import pinpoint
 from streams.domain.partition import CampaignPartition, EvaluationFailure
 from streams.domain.partition_settings import PartitionSettings
+from streams.domain.restorer import PartitionRestorer
 from streams.domain.sources import IngestSettings, SourcePartition
+from streams.domain.table import Checkpoint, CheckpointKey
 from streams.domain.transitions import Transition
 from streams.engine.cluster.message_limits import MessageLimits
-from streams.engine.consume.positions import POSITIONS_KEY, Position, from_committed, read_positions
+from streams.engine.consume.positions import Position, from_committed, from_input_offsets
 from streams.engine.consume.transport import Batch, SeekPosition
 from streams.engine.produce.writer import Record, TransactionBatch, WriteError
 from streams.engine.tasks.context import Output, TaskContext, Topics
@@ -32,6 +36,7 @@ TOPICS = Topics("events", "repartition", "changelog", "dead", 1, (Output(ALERTS,
 NOW = 1_790_000_000.0
 SOURCE, REPARTITION = TopicPartition("events", 1), TopicPartition("repartition", 1)
 CHANGELOG = TopicPartition("changelog", 1)
+OFFSETS_KEY = changelog.key_of(InputOffsetsKey())
 
 
 class FakeWriter:
@@ -73,10 +78,10 @@ class FakeWriter:
         """Whatever moves an offset says so in the state as well: take that record away."""
         self.positions.update({each: from_committed(at) for each, at in writes.offsets.items()})
         said = [
-            read_positions(record.value or b"")
+            from_input_offsets(changelog.decode(record.key, record.value or b"")[1])
             for records in writes.records.values()
             for record in records
-            if record.key == POSITIONS_KEY
+            if record.key == OFFSETS_KEY
         ]
         if writes.offsets:
             (positions,) = said
@@ -84,7 +89,7 @@ class FakeWriter:
         else:
             assert not said
         for partition, records in list(writes.records.items()):
-            writes.records[partition] = [each for each in records if each.key != POSITIONS_KEY]
+            writes.records[partition] = [each for each in records if each.key != OFFSETS_KEY]
             if not writes.records[partition]:
                 del writes.records[partition]
 
@@ -133,8 +138,19 @@ class FakeMetrics:
         self.losses.append((partition, cause, records))
 
 
+def opened_before(
+    number: int, settings: PartitionSettings, inputs: Iterable[int], now: float
+) -> CampaignPartition:
+    """A partition, restored from a checkpoint before any event."""
+    restorer = PartitionRestorer(number, settings, inputs, now)
+    checkpoint = Checkpoint(settings.windows.size, 0, {}, {})
+    for key, value in changelog.encode([(CheckpointKey(), checkpoint)]):
+        restorer.add(key, value, 0)
+    return restorer.restore().finish(now, 0)
+
+
 class TaskHarness:
-    """StreamTask 1 of two, on the bench: `now` is its clock (s)."""
+    """StreamTask 1 of two, on the bench: `now` is its clock (s). It was opened before any event."""
 
     def __init__(
         self,
@@ -170,7 +186,8 @@ class TaskHarness:
         progress = TaskOffsets(
             CHANGELOG, REPARTITION, dict.fromkeys(read, Position(0)), owned_log_ends
         )
-        partition = CampaignPartition(1, watch, [0, 1] if repartitions else [1], NOW)
+        inputs = [0, 1] if repartitions else [1]
+        partition = opened_before(1, watch, inputs, NOW)
         sources = {1: SourcePartition(1, ingest_settings, campaigns)}
         self.isolation = isolation or Isolation()
         self.task = StreamTask(context, self.writer, partition, progress, sources, self.isolation)

@@ -13,10 +13,10 @@ app.WholeBatchConsumer = lambda **settings: made(**{**settings, "metadata_max_ag
 """Looks for new partitions twice a second, not twice a minute."""
 
 NEXT_FORMAT = """
-import streams.domain.table as table
-table.FORMAT += 1
+import streams.domain.changelog as changelog
+changelog.FORMAT += 1
 """
-"""TransactionBatch windows in a form of its own."""
+"""Writes a changelog in a format of its own."""
 
 NEXT_BLOCKS = """
 import streams.domain.partial_counts, streams.domain.pre_aggregator

@@ -15,6 +15,7 @@ from streams.domain.deliveries import Delivery, Outbox
 from streams.domain.partition import CampaignPartition
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.receivers import lifted
+from streams.domain.restorer import PartitionRestorer
 from streams.domain.windows import WindowPolicy
 from streams.receivers.outcomes import Delivered, Outcome, Retry
 from streams.receivers.receiver import Receiver
@@ -101,10 +102,10 @@ def enqueue(queue: Outbox, alert: str, sequence: int = 1, receiver: str = "ops")
 
 def read_back(before: CampaignPartition) -> CampaignPartition:
     """Return the partition as its next owner reads it from the changelog topic."""
-    after = partition(before.number)
-    for key, value in before.take_changes(0.0):
-        after.restore(key, value)
-    return after
+    restorer = PartitionRestorer(before.number, before.watch, [0], 0.0)
+    for offset, (key, value) in enumerate(before.take_changes(0.0)):
+        restorer.add(key, value, offset)
+    return restorer.restore().finish(0.0, 0)
 
 
 async def until(condition: Callable[[], bool]) -> None:

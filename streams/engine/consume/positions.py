@@ -1,13 +1,12 @@
 """How far a partition was read, and how that is written down."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
-import msgspec
-import orjson
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from streams.domain.changelog import InputOffset
 from streams.engine.consume.log_requests import NO_EPOCH
 
 
@@ -34,36 +33,25 @@ class Position(NamedTuple):
 
 Positions: TypeAlias = Mapping[TopicPartition, Position]
 
-_decode_positions = msgspec.json.Decoder(list[tuple[str, int, int, int, UUID | None, int]]).decode
-_decode_without_ids = msgspec.json.Decoder(list[tuple[str, int, int, int]]).decode
-
-POSITIONS_KEY = orjson.dumps(("positions",))
-"""Key, on the changelog topic, of how far a task has read."""
 UNKNOWN_ID = "-"
 """Stands for a topic id in what a group keeps."""
 
 
-def write_positions(positions: Positions) -> bytes:
-    """Write down how far each partition was read."""
-    return orjson.dumps([(*partition, *position) for partition, position in positions.items()])
+def as_input_offsets(positions: Positions) -> list[InputOffset]:
+    """Write positions in the form of the changelog topic."""
+    return [
+        InputOffset(each.topic, each.partition, *position) for each, position in positions.items()
+    ]
 
 
-def read_positions(value: bytes) -> dict[TopicPartition, Position]:
-    """Read back what `write_positions` wrote, also when it knew no topic ids yet.
-
-    Raises:
-        MsgspecError: if it is something else.
-    """
-    try:
-        return {
-            TopicPartition(topic, partition): Position(offset, event_time, topic_id, epoch)
-            for topic, partition, offset, event_time, topic_id, epoch in _decode_positions(value)
-        }
-    except msgspec.ValidationError:
-        return {
-            TopicPartition(topic, partition): Position(offset, event_time)
-            for topic, partition, offset, event_time in _decode_without_ids(value)
-        }
+def from_input_offsets(offsets: Iterable[InputOffset]) -> dict[TopicPartition, Position]:
+    """Read positions that are in the form of the changelog topic."""
+    return {
+        TopicPartition(at.topic, at.partition): Position(
+            at.offset, at.event_time, at.topic_id, at.leader_epoch
+        )
+        for at in offsets
+    }
 
 
 def as_committed(position: Position) -> OffsetAndMetadata:

@@ -12,8 +12,6 @@ it fail become a dead letter, or all of it where a trial does not fail.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Self
 
-import msgspec
-import orjson
 import structlog
 from aiokafka.errors import KafkaError
 
@@ -33,13 +31,6 @@ CAREFUL_FOR = 600.0
 """Seconds since the last failure; where one such record came, more may follow."""
 LONGEST_DESCRIPTION = 300
 """Characters."""
-
-
-UNPROCESSABLE_KEY = orjson.dumps(("unprocessable",))
-"""Key, on the changelog topic, of which blocks of the repartition topic became dead letters."""
-
-decode_offsets = msgspec.json.Decoder(list[int]).decode
-"""Read what the changelog topic has for `UNPROCESSABLE_KEY`."""
 
 
 class UnprocessableError(TaskLostError):

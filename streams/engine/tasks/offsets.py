@@ -4,13 +4,14 @@ from collections.abc import Mapping
 
 from aiokafka.structs import TopicPartition
 
+from streams.domain import changelog
+from streams.domain.changelog import InputOffsetsKey
 from streams.engine.consume.positions import (
-    POSITIONS_KEY,
     Position,
     Positions,
     as_committed,
+    as_input_offsets,
     from_committed,
-    write_positions,
 )
 from streams.engine.consume.transport import Batch, SeekPosition
 from streams.engine.produce.writer import Record, TaskLostError, TransactionBatch
@@ -123,20 +124,23 @@ class TaskOffsets:
 
     # Writing
 
+    @property
+    def moved(self) -> dict[TopicPartition, Position]:
+        """From where partitions are read on of which that is not committed yet."""
+        committed = self._committed
+        return {each: at for each, at in self._read.items() if at != committed[each]}
+
     def add_to(self, writes: TransactionBatch, *, always: bool = False) -> None:
         """Add the positions, and the offsets expected of the first records in owned logs.
 
         If no position moved, none is added, unless `always`: then there is a record all the same.
         """
-        moved = {
-            partition: at
-            for partition, at in self._read.items()
-            if at != self._committed[partition]
-        }
+        moved = self.moved
         if moved or always:
             writes.offsets |= {partition: as_committed(at) for partition, at in moved.items()}
-            value = write_positions(self._kept | self._committed | moved)
-            writes.add(self._state.topic, self._state.partition, Record(POSITIONS_KEY, value))
+            offsets = as_input_offsets(self._kept | self._committed | moved)
+            for record in changelog.encode([(InputOffsetsKey(), offsets)]):
+                writes.add(self._state.topic, self._state.partition, Record(*record))
         writes.begin |= {
             each: at for each, at in self._owned_log_ends.items() if each in writes.records
         }

@@ -1,8 +1,8 @@
-"""TaskRestorer a task: shut out earlier owners, then read back what they left."""
+"""Opens a task: shuts out earlier owners, then restores what they wrote."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -11,36 +11,33 @@ from aiokafka.structs import TopicPartition
 from streams.domain import partial_counts
 from streams.domain.partial_counts import PartialCounts
 from streams.domain.partition import CampaignPartition
+from streams.domain.restorer import PartitionRestorer, Replay
 from streams.domain.sources import SourcePartition
-from streams.domain.table import CHECKPOINT_KEY
 from streams.engine.cluster.reading import committed_offsets, end_of, read_log, read_state, reading
 from streams.engine.consume.positions import (
-    POSITIONS_KEY,
     Position,
     Positions,
     from_committed,
-    read_positions,
+    from_input_offsets,
 )
 from streams.engine.produce.writer import TaskLostError, Writer
 from streams.engine.tasks.context import TaskContext
 from streams.engine.tasks.isolation import (
-    UNPROCESSABLE_KEY,
     Isolation,
     Trial,
     UnprocessableError,
-    decode_offsets,
 )
 from streams.engine.tasks.logs import Cause, LogFinder, Loss, resume
 from streams.engine.tasks.offsets import TaskOffsets
 from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
 
+T = TypeVar("T")
+
 _log = structlog.get_logger(__name__)
 
 RECORDS_AT_A_TIME = 500
-"""Records of the state that are restored before others may work."""
-LONGEST_KEY_SHOWN = 200
-"""Bytes."""
+"""Records of the changelog topic that are restored before others may work."""
 WHAT_HAPPENED = {
     Cause.RECREATED: "topic was deleted and made anew: it is read from its beginning",
     Cause.TRUNCATED: "log was cut off: it is read from there",
@@ -105,22 +102,21 @@ class TaskRestorer:
         try:
             await writer.open()
             inputs = range(sources) if self.context.repartitions else (number,)
-            partition = CampaignPartition(number, self.context.watch, inputs, self.context.now())
-            blocks_read = _Blocks(isolation, Trial(self.context, number))
-            progress = await self._restore(partition, set(partitions), blocks_read)
+            restored = await self._restore(number, set(partitions), inputs, isolation)
         except BaseException:
             await writer.close()
             raise
         context = self.context
+        partition, offsets, replay_filter = restored
         read = {
             source: SourcePartition(source, context.ingest_settings, context.campaigns, event_time)
-            for source, event_time in progress.event_times(context.topics.source).items()
+            for source, event_time in offsets.event_times(context.topics.source).items()
         }
         task = StreamTask(
-            context, writer, partition, progress, read, isolation, blocks_read.skipped
+            context, writer, partition, offsets, read, isolation, replay_filter.skipped
         )
         task.skip_blocks(
-            TopicPartition(context.topics.repartition, number), blocks_read.unprocessable
+            TopicPartition(context.topics.repartition, number), replay_filter.unprocessable
         )
         return task
 
@@ -150,43 +146,42 @@ class TaskRestorer:
         return found, why_not
 
     async def _restore(
-        self, partition: CampaignPartition, partitions: set[TopicPartition], read_again: "_Blocks"
-    ) -> TaskOffsets:
-        """Read the state back; return from where to go on."""
-        number = partition.number
-        latest: dict[bytes, tuple[int, bytes]] = {}
-        """The last value of each key, and its offset: what came before it need not be readable."""
-
-        def apply(offset: int, key: bytes, value: bytes | None) -> None:
-            latest.pop(key, None)
-            if value is not None:
-                latest[key] = offset, value
-
-        log = TopicPartition(self.context.topics.repartition, number)
-        state = TopicPartition(self.context.topics.changelog, number)
+        self,
+        number: int,
+        partitions: set[TopicPartition],
+        inputs: Iterable[int],
+        isolation: Isolation,
+    ) -> "_Restored":
+        """Restore a task's campaigns, and find out from where to go on."""
+        context, now = self.context, self.context.now()
+        topics = context.topics
+        restorer = PartitionRestorer(number, context.watch, inputs, now, topic=topics.changelog)
+        log = TopicPartition(topics.repartition, number)
+        changelog = TopicPartition(topics.changelog, number)
         async with reading(self._connection, committed=self._exactly_once) as consumer:
-            records, state_end = await read_state(
+            records, changelog_end = await read_state(
                 consumer,
-                state,
-                apply,
+                changelog,
+                lambda offset, key, value: restorer.add(key, value, offset),
                 lambda at, end: self._progress(number, at, end),
             )
-            written = await self._restore_records(partition, latest, read_again)
+            replay = await _in_turns(restorer.restore_in_steps(RECORDS_AT_A_TIME))
+            written = from_input_offsets(replay.input_offsets)
             self._check(written, log)
             read = await self._positions(partitions, written)
-            owned_log_ends = {state: state_end}
-            if not self.context.repartitions:
+            owned_log_ends = {changelog: changelog_end}
+            if not context.repartitions:
                 # The log is the task's own: all that is in it was added to the windows.
                 owned_log_ends[log] = await end_of(consumer, log, committed=self._exactly_once)
             kept = {
                 each: at
                 for each, at in written.items()
-                if each.topic == self.context.topics.source and each not in read
+                if each.topic == topics.source and each not in read
             }
-            progress = TaskOffsets(state, log, read, owned_log_ends, kept)
-            end = progress.next_in_log
-            replayed = await self._replay(consumer, partition, log, end, read_again)
-        partition.resume(self.context.now(), progress.next_in_log)
+            offsets = TaskOffsets(changelog, log, read, owned_log_ends, kept)
+            replay_filter = _ReplayFilter(replay.unprocessable, isolation, Trial(context, number))
+            replayed = await self._replay(consumer, replay, log, offsets.next_in_log, replay_filter)
+        partition = replay.finish(context.now(), offsets.next_in_log)
         _log.info(
             "task open",
             task=number,
@@ -194,36 +189,7 @@ class TaskRestorer:
             replayed_blocks=replayed,
             cells=len(partition.table),
         )
-        return progress
-
-    async def _restore_records(
-        self,
-        partition: CampaignPartition,
-        latest: Mapping[bytes, tuple[int, bytes]],
-        read_again: "_Blocks",
-    ) -> Mapping[TopicPartition, Position]:
-        """Restore the partition from its records; return how far was read, as one of them says.
-
-        Raises:
-            FormatError: if a record is broken; names it.
-        """
-        written: Mapping[TopicPartition, Position] = {}
-        # The clock's first: it says which format the others have.
-        for count, key in enumerate(sorted(latest, key=lambda key: key != CHECKPOINT_KEY)):
-            offset, value = latest[key]
-            try:
-                if key == POSITIONS_KEY:
-                    written = read_positions(value)
-                elif key == UNPROCESSABLE_KEY:
-                    read_again.skipped.update(decode_offsets(value))
-                else:
-                    partition.restore(key, value)
-            except Exception as error:  # whatever it is, the record cannot be read
-                place = f"{self.context.topics.changelog}-{partition.number}"
-                raise _broken(place, offset, key, error) from error
-            if count % RECORDS_AT_A_TIME == 0:
-                await asyncio.sleep(0)
-        return written
+        return _Restored(partition, offsets, replay_filter)
 
     def _check(self, written: Mapping[TopicPartition, Position], log: TopicPartition) -> None:
         """Check that the state was written with the same `source.keyed`.
@@ -240,13 +206,13 @@ class TaskRestorer:
     async def _replay(
         self,
         consumer: "AIOKafkaConsumer[bytes, bytes | None]",
-        partition: CampaignPartition,
+        replay: Replay,
         log: TopicPartition,
         end: int,
-        read_again: "_Blocks",
+        replay_filter: "_ReplayFilter",
     ) -> int:
-        """Add again what unsettled windows got; return how many blocks were read for that."""
-        begin = partition.table.restored()
+        """Add again what dirty windows got; return how many records were read for that."""
+        begin = replay.replay_from_offset
         if self._exactly_once:
             await _require(consumer, log, end if begin is None else max(begin + 1, end))
         if begin is None or begin >= end:
@@ -258,11 +224,11 @@ class TaskRestorer:
                 block = partial_counts.decode(value)
             except ValueError:
                 return  # it is a dead letter already
-            part = read_again.part_to_add(offset, block)
+            part = replay_filter.part_to_add(offset, block)
             if part is None:
                 return
             try:
-                partition.table.replay(part, offset, now)
+                replay.add(part, offset, now)
             except Exception as error:
                 doing = f"the block at {log}, offset {offset}, read again"
                 raise UnprocessableError.of(doing, error, offset) from error
@@ -271,7 +237,7 @@ class TaskRestorer:
         if oldest > begin:
             _log.error(
                 "counts of open windows are lost: the repartition topic was deleted from",
-                task=partition.number,
+                task=log.partition,
                 needed_from=begin,
                 there_from=oldest,
             )
@@ -329,22 +295,34 @@ def _with_log(kept: Position, written: Position) -> Position:
     return Position(kept.offset, kept.event_time or written.event_time, written.topic_id)
 
 
-class _Blocks:
-    """Which blocks, or parts of them, are not added when the log is read again.
+class _Restored(NamedTuple):
+    """A task's campaigns, how far the task is, and what was not added when it was replayed."""
+
+    partition: CampaignPartition
+    offsets: TaskOffsets
+    replay_filter: "_ReplayFilter"
+
+
+class _ReplayFilter:
+    """Which partial counts, or parts of them, are not added when they are replayed.
+
+    Args:
+        skipped: the offsets of those of which a part is a dead letter already.
+        isolation: what is known of input that cannot be processed.
+        trial: finds the part.
 
     Attributes:
-        skipped: the offsets of those of which a part is a dead letter already.
         unprocessable: offset, part, and what it raised, of those that have to become dead letters.
     """
 
-    def __init__(self, isolation: Isolation, trial: Trial) -> None:
-        self.skipped: set[int] = set()
+    def __init__(self, skipped: Iterable[int], isolation: Isolation, trial: Trial) -> None:
+        self.skipped = frozenset(skipped)
         self.unprocessable: list[tuple[int, PartialCounts, str]] = []
         self._known = isolation.blocks
         self._trial = trial
 
     def part_to_add(self, offset: int, block: PartialCounts) -> PartialCounts | None:
-        """Return what of a block is to be added; take note of what is not."""
+        """Return what of partial counts is to be added; take note of what is not."""
         known = "skipped before" if offset in self.skipped else self._known.get(offset)
         if known is None:
             return block
@@ -354,15 +332,15 @@ class _Blocks:
         return good
 
 
-def _broken(place: str, offset: int, key: bytes, error: Exception) -> FormatError:
-    """Say which record of the changelog topic cannot be used, and what can be done."""
-    named = f"{place}, offset {offset}, key {key[:LONGEST_KEY_SHOWN]!r}"
-    if isinstance(error, FormatError):
-        return FormatError(f"{named}: {error}")
-    return FormatError(
-        f"{named}: a broken record ({type(error).__name__}: {error}); start the version that "
-        "wrote it, or count anew as docs/operations.md says"
-    )
+async def _in_turns(steps: Generator[None, None, T]) -> T:
+    """Run a generator to its end, with a turn for others at each step; return what it returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            returned: T = end.value
+            return returned
+        await asyncio.sleep(0)
 
 
 async def _require(

@@ -14,11 +14,11 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from copy import copy
 
-import orjson
 import structlog
 from aiokafka.structs import TopicPartition
 
-from streams.domain import partial_counts
+from streams.domain import changelog, partial_counts
+from streams.domain.changelog import UnprocessableKey
 from streams.domain.events import Reason, Rejected
 from streams.domain.partition import CampaignPartition
 from streams.domain.pre_aggregator import PreAggregator
@@ -38,7 +38,6 @@ from streams.engine.produce.writer import (
 )
 from streams.engine.tasks.context import TaskContext
 from streams.engine.tasks.isolation import (
-    UNPROCESSABLE_KEY,
     Isolation,
     PartialCountsRecord,
     Trial,
@@ -144,7 +143,7 @@ class StreamTask:
         """
         self._state = self._state.to(TaskState.RUNNING)
         if self._context.repartitions:
-            self.partition.table.clock.add_inputs(range(sources), self._context.now())
+            self.partition.add_inputs(range(sources), self._context.now())
 
     def lose(self, error: TaskLostError | FormatError) -> None:
         """Never commit again: memory and what is committed may differ. The first reason is kept."""
@@ -527,15 +526,17 @@ class StreamTask:
         if for_handover:
             self.partition.prepare_handover()
         has_deliveries = self.partition.has_changed_deliveries
-        for key, value in self.partition.take_changes(now):
-            writes.add(self._context.topics.changelog, self.partition.number, Record(key, value))
+        # The answer to a task's first write says what time it is.
+        always = not self._context.clock.is_known
+        others = self._has_skipped or always or bool(self._offsets.moved)
+        records = self.partition.take_changes(now, others=others)
         if self._has_skipped:
             self._has_skipped = False
-            record = Record(UNPROCESSABLE_KEY, orjson.dumps(self._skipped))
-            writes.add(self._context.topics.changelog, self.partition.number, record)
+            records += changelog.encode([(UnprocessableKey(), self._skipped)])
+        for record in records:
+            writes.add(self._context.topics.changelog, self.partition.number, Record(*record))
         self._output.add_to(writes, self.partition.take_results())
-        # The answer to a task's first write says what time it is.
-        self._offsets.add_to(writes, always=not self._context.clock.is_known)
+        self._offsets.add_to(writes, always=always)
         return has_deliveries, writes
 
     def _collect_partial_counts(self, writes: TransactionBatch) -> None:

@@ -9,8 +9,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import TopicPartition
 
 from streams.configuration.models import Configuration
+from streams.domain import changelog
+from streams.domain.changelog import InputOffsetsKey
 from streams.domain.partial_counts import RECORD_BYTES as RECORD_BYTES_OF_STATE
-from streams.domain.table import MOST_UNSETTLED, WindowTable
+from streams.domain.table import MOST_DIRTY, WindowTable
 from streams.domain.watermark import Watermark
 from streams.domain.windows import WindowPolicy
 from streams.engine.cluster.message_limits import DEFAULT_BYTES
@@ -19,7 +21,7 @@ from streams.engine.cluster.topics import (
     POSITION_BYTES,
     TopicAdmin,
 )
-from streams.engine.consume.positions import Position, write_positions
+from streams.engine.consume.positions import Position, as_input_offsets
 from streams.errors import TopicError
 from streams.outputs.topics import RECORD_BYTES
 from tests.support.brokers import KafkaBroker, RunningBroker
@@ -222,15 +224,15 @@ def test_positions_and_event_times_fit_into_a_record() -> None:
     most = RECORD_BYTES_OF_STATE // (len(name) + POSITION_BYTES)
     far = Position(2**53, 2**53)
     read = {TopicPartition(name, 10**6 + number): far for number in range(most)}
-    assert len(write_positions(read)) <= RECORD_BYTES_OF_STATE
-    clock = Watermark(range(MOST_SOURCES), 60.0, 0.0)
-    table = WindowTable(WindowPolicy(), clock)
+    ((_, value),) = changelog.encode([(InputOffsetsKey(), as_input_offsets(read))])
+    assert len(value or b"") <= RECORD_BYTES_OF_STATE
+    table = WindowTable(WindowPolicy(), Watermark(range(MOST_SOURCES), 60.0, 0.0))
     for number in range(MOST_SOURCES):
-        clock.observe(number, 32_503_680_000_000 - number, 0.0)
-    for number in range(MOST_UNSETTLED):
+        table.observe(number, 32_503_680_000_000 - number, 0.0)
+    for number in range(MOST_DIRTY):
         counts = window_counts(32_000_000_000 + 60 * number, {"a": {}})
         table.add(counts, 2**53 - number, 0.0)
-    sizes = [len(value or b"") for _, value in table.take_changes(0.0)]
+    sizes = [len(value or b"") for _, value in changelog.encode(table.take_changes(0.0))]
     assert max(sizes) <= RECORD_BYTES_OF_STATE
     assert len(sizes) == 1, "no window was written"
 

@@ -15,14 +15,15 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from streams.domain.buckets import Window
+from streams.domain import changelog
+from streams.domain.buckets import BucketKey, Window
 from streams.domain.campaigns import Campaigns
+from streams.domain.changelog import CHECKPOINT_KEY, FORMAT, InputOffsetsKey
 from streams.domain.deliveries import Delivery
 from streams.domain.formats import pinpoint
 from streams.domain.sources import IngestSettings
-from streams.domain.table import CHECKPOINT_KEY, bucket_key
 from streams.engine.cluster.message_limits import MessageLimits
-from streams.engine.consume.positions import POSITIONS_KEY, Position, as_committed
+from streams.engine.consume.positions import Position, as_committed
 from streams.engine.produce.writer import TaskLostError, Writer
 from streams.engine.tasks.context import Output, TaskContext, Topics
 from streams.engine.tasks.events import TaskEvents
@@ -39,14 +40,14 @@ from tests.support.topics import create_topic
 
 LANE = 1
 WITHIN_S = 30.0
-CLOCK = {"format": 4, "size": 60, "event_time": 5, "inputs": {"0": 5}, "unsettled": {}}
+CHECKPOINT = {"format": FORMAT, "window_size": 60, "event_time": 5, "inputs": {"0": 5}, "dirty": {}}
 
 
-def page() -> bytes:
-    """A page of window 0 with one campaign."""
+def bucket() -> bytes:
+    """A bucket of window 0 with one campaign."""
     window = Window(0)
     window.add(window_counts(0, {"c": counts({"SUCCESS": 1})}), late=False)
-    ((_, value),) = window.settle()
+    ((_, value),) = window.write_dirty()
     assert value is not None
     return value
 
@@ -66,6 +67,8 @@ def delivery(delivery_id: str = "d", **change: Any) -> bytes:
     return orjson.dumps({**fields, **change})
 
 
+BUCKET_KEY = changelog.key_of(BucketKey(0, 0))
+OFFSETS_KEY = changelog.key_of(InputOffsetsKey())
 DELIVERY_KEY = orjson.dumps(("delivery", "c", "d"))
 RECEIVER_KEY = orjson.dumps(("receiver", "ops"))
 ALERT_KEY = orjson.dumps(("alert", "c", "a"))
@@ -141,21 +144,27 @@ def state(broker: RunningBroker, unique: str) -> State:
         pytest.param(RECEIVER_KEY, b'{"status": "gone"}', id="receiver, wrong word"),
         pytest.param(ALERT_KEY, b"\xff", id="alert, no JSON"),
         pytest.param(ALERT_KEY, b"{}", id="alert, fields missing"),
-        pytest.param(CHECKPOINT_KEY, b"[]", id="clock, no object"),
-        pytest.param(CHECKPOINT_KEY, b'{"format": 4}', id="clock, fields missing"),
-        pytest.param(CHECKPOINT_KEY, orjson.dumps({**CLOCK, "size": 0}), id="clock, size 0"),
-        pytest.param(CHECKPOINT_KEY, orjson.dumps({**CLOCK, "format": 99}), id="clock, format"),
-        pytest.param(POSITIONS_KEY, b"[[1]]", id="positions, wrong type"),
-        pytest.param(POSITIONS_KEY, b"", id="positions, empty"),
-        pytest.param(bucket_key(0, 0), page()[:-1], id="page, cut off"),
-        pytest.param(bucket_key(0, 0), b"\x00", id="page, no page"),
+        pytest.param(CHECKPOINT_KEY, b"[]", id="checkpoint, no object"),
+        pytest.param(
+            CHECKPOINT_KEY, orjson.dumps({"format": FORMAT}), id="checkpoint, fields missing"
+        ),
+        pytest.param(
+            CHECKPOINT_KEY, orjson.dumps({**CHECKPOINT, "window_size": 0}), id="checkpoint, size 0"
+        ),
+        pytest.param(
+            CHECKPOINT_KEY, orjson.dumps({**CHECKPOINT, "format": 99}), id="checkpoint, format"
+        ),
+        pytest.param(OFFSETS_KEY, b"[[1]]", id="offsets, wrong type"),
+        pytest.param(OFFSETS_KEY, b"", id="offsets, empty"),
+        pytest.param(BUCKET_KEY, bucket()[:-1], id="bucket, cut off"),
+        pytest.param(BUCKET_KEY, b"\x00", id="bucket, no bucket"),
         pytest.param(b"x", b"x", id="key, no JSON"),
         pytest.param(b"", b"x", id="key, none"),
         pytest.param(b'["unknown", 1]', b"x", id="key, of another kind"),
     ],
 )
 async def test_a_broken_record_is_named(state: State, key: bytes, value: bytes) -> None:
-    await state.write((CHECKPOINT_KEY, orjson.dumps(CLOCK)), (key, value))
+    await state.write((CHECKPOINT_KEY, orjson.dumps(CHECKPOINT)), (key, value))
 
     with pytest.raises(FormatError) as raised:
         await state.open()
@@ -170,8 +179,8 @@ async def test_a_record_that_was_replaced_may_be_broken(state: State) -> None:
         (DELIVERY_KEY, b"broken"),
         (CHECKPOINT_KEY, b"broken"),
         (ALERT_KEY, b"broken"),
-        (bucket_key(0, 0), page()),
-        (CHECKPOINT_KEY, orjson.dumps(CLOCK)),
+        (BUCKET_KEY, bucket()),
+        (CHECKPOINT_KEY, orjson.dumps(CHECKPOINT)),
         (DELIVERY_KEY, delivery()),
         (ALERT_KEY, None),
     )

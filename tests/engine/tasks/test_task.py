@@ -12,14 +12,15 @@ import orjson
 import pytest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from streams.domain import partial_counts, transitions
+from streams.domain import changelog, partial_counts, transitions
+from streams.domain.changelog import FORMAT
 from streams.domain.partial_counts import partition_of
 from streams.engine.consume.positions import (
     Position,
     as_committed,
+    as_input_offsets,
     from_committed,
-    read_positions,
-    write_positions,
+    from_input_offsets,
 )
 from streams.engine.consume.transport import Batch, SeekPosition
 from streams.engine.produce.writer import TaskLostError, TransactionBatch, WriteError
@@ -79,8 +80,8 @@ async def test_blocks_become_windows_that_are_recovered_from_the_log() -> None:
     await bench.task.commit_for_handover()
     writes = bench.writer.take()
     start = bench.task.partition.watch.windows.start_of(MS)
-    (clock,) = state_of(writes.records[CHANGELOG]).values()
-    assert orjson.loads(clock or b"")["unsettled"] == {str(start): [1, None]}
+    (checkpoint,) = state_of(writes.records[CHANGELOG]).values()
+    assert orjson.loads(checkpoint or b"")["dirty"] == {str(start): [1, None]}
     assert writes.offsets == {REPARTITION: OffsetAndMetadata(2, "")}
     assert len(writes.records) == 1
 
@@ -96,8 +97,8 @@ async def test_a_window_is_written_when_it_is_closed_and_quiet() -> None:
     writes = bench.writer.take()
     start = bench.task.partition.watch.windows.start_of(MS)
     state = state_of(writes.records[CHANGELOG])
-    assert list(state) == [f"page {start} 0", "clock"]
-    assert orjson.loads(state["clock"] or b"")["unsettled"] == {}
+    assert list(state) == [f"bucket {start} 0 0", "checkpoint"]
+    assert orjson.loads(state["checkpoint"] or b"")["dirty"] == {}
     assert writes.offsets == {}
 
 
@@ -167,8 +168,8 @@ async def test_without_a_hop_what_comes_while_campaigns_are_evaluated_is_written
     kept = sum(counts.events for start in table.starts() for counts in table.counts(start))
     assert kept == 303
     assert table.late_events == 2
-    clock = state_of(writes.records[CHANGELOG])["clock"]
-    assert list(orjson.loads(clock or b"")["unsettled"].values()) == [[0, 1], [0, None]]
+    checkpoint = state_of(writes.records[CHANGELOG])["checkpoint"]
+    assert list(orjson.loads(checkpoint or b"")["dirty"].values()) == [[0, 1], [0, None]]
 
 
 async def test_blocks_are_added_in_several_seek_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,7 +385,7 @@ async def test_a_spike_is_decided_and_written_in_one_go() -> None:
     transition = transitions.decode(told.value or b"")
     assert (transition.type, told.key) == ("campaign.alert.firing", HERE.encode())
     state = state_of(writes.records[CHANGELOG])
-    assert sorted(key.split()[0] for key in state) == ["alert", "clock", "delivery"]
+    assert sorted(key.split()[0] for key in state) == ["alert", "checkpoint", "delivery"]
     assert writes.offsets[REPARTITION].offset <= 2
     (owed,) = bench.task.partition.deliveries.due(bench.now)
     assert owed.alert_id == transition.data.alert_id
@@ -495,8 +496,8 @@ async def test_a_source_keyed_by_campaign_is_not_repartitioned() -> None:
             "dead",
         }
         assert writes.offsets == {SOURCE: as_committed(Position(offset, MS))}
-        (clock,) = state_of(writes.records[CHANGELOG]).values()
-        assert orjson.loads(clock or b"")["unsettled"] == {str(start): [since, None]}
+        (checkpoint,) = state_of(writes.records[CHANGELOG]).values()
+        assert orjson.loads(checkpoint or b"")["dirty"] == {str(start): [since, None]}
         ((_, cell),) = bench.task.partition.table.cells(HERE, [start])
         assert sum(cell.sends.values()) == offset // 2
     assert bench.gauges.events == 2
@@ -507,8 +508,8 @@ async def test_without_a_hop_a_window_begins_after_all_blocks_that_were_written(
     for minutes in (0, 60):
         await bench.take(SOURCE, send(time=MS - 3_600_000 + minutes * 60_000))
         await bench.task.tick()
-    (clock,) = state_of(bench.writer.written[1].records[CHANGELOG]).values()
-    assert list(orjson.loads(clock or b"")["unsettled"].values()) == [[0, 3], [2, None]]
+    (checkpoint,) = state_of(bench.writer.written[1].records[CHANGELOG]).values()
+    assert list(orjson.loads(checkpoint or b"")["dirty"].values()) == [[0, 3], [2, None]]
 
 
 async def test_a_block_of_another_version_stops_the_worker_and_loses_nothing() -> None:
@@ -597,7 +598,7 @@ async def test_what_was_collected_and_lost_on_the_way_is_not_passed_over(
     bench = TaskHarness()
     with monkeypatch.context() as patch:
         patch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 0 if early else 9)
-        patch.setattr(bench.task.partition, "take_changes", lambda _: 1 / 0)
+        patch.setattr(bench.task.partition, "take_changes", lambda *_, **__: 1 / 0)
         await bench.take(SOURCE, send(HERE))
         with pytest.raises(UnprocessableError, match="ZeroDivisionError"):
             await bench.task.tick()
@@ -683,9 +684,9 @@ async def test_without_a_hop_time_waits_for_a_flush_that_is_under_way(
     await asyncio.sleep(0.01)
     let_go.set()
     await ticking
-    (clock,) = state_of(bench.writer.written[-1].records[CHANGELOG]).values()
-    unsettled = orjson.loads(clock or b"")["unsettled"]
-    assert unsettled[str(windows.start_of(old))] == [0, 2], (
+    (checkpoint,) = state_of(bench.writer.written[-1].records[CHANGELOG]).values()
+    dirty = orjson.loads(checkpoint or b"")["dirty"]
+    assert dirty[str(windows.start_of(old))] == [0, 2], (
         "late from behind the block and its transaction on"
     )
 
@@ -743,7 +744,7 @@ def test_offsets_of_others_say_nothing_of_event_time(metadata: str) -> None:
 
 def test_what_was_read_comes_back() -> None:
     positions = {SOURCE: Position(3, MS), REPARTITION: Position(7)}
-    assert read_positions(write_positions(positions)) == positions
+    assert from_input_offsets(as_input_offsets(positions)) == positions
     assert from_committed(as_committed(Position(3, MS))) == Position(3, MS)
 
 
@@ -786,6 +787,21 @@ async def test_nothing_moves_in_a_rebalance() -> None:
     assert bench.task.to_position == {SOURCE: 7}
 
 
+async def test_the_first_commit_of_a_task_says_the_format() -> None:
+    bench = TaskHarness()
+    bench.task.partition.table.has_checkpoint = False
+    await bench.task.commit_for_handover()
+    assert bench.writer.written == [], "there is nothing to say it of"
+    await bench.take(SOURCE, b"no JSON")
+    await bench.task.commit_for_handover()
+    state = state_of(bench.writer.take().records[CHANGELOG])
+    assert orjson.loads(state.pop("checkpoint") or b"")["format"] == FORMAT
+    assert state == {}
+    await bench.take(SOURCE, b"no JSON")
+    await bench.task.commit_for_handover()
+    assert CHANGELOG not in bench.writer.take().records
+
+
 async def test_positions_of_partitions_that_are_not_read_now_are_kept() -> None:
     elsewhere = TopicPartition("events", 3)
     progress = TaskOffsets(
@@ -799,7 +815,8 @@ async def test_positions_of_partitions_that_are_not_read_now_are_kept() -> None:
     writes = TransactionBatch()
     progress.add_to(writes)
     ((record,),) = writes.records.values()
-    assert read_positions(record.value or b"") == {
+    _, offsets = changelog.decode(record.key or b"", record.value or b"")
+    assert from_input_offsets(offsets) == {
         SOURCE: Position(4),
         elsewhere: Position(8, 9, UUID(int=1)),
     }

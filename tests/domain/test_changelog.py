@@ -1,0 +1,137 @@
+"""Every kind of record of the changelog topic, as it is written and read."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import orjson
+import pytest
+
+from streams.domain import changelog
+from streams.domain.alert_records import AlertKey
+from streams.domain.buckets import BucketKey
+from streams.domain.changelog import (
+    FORMAT,
+    KINDS,
+    InputOffset,
+    InputOffsetsKey,
+    Kind,
+    UnprocessableKey,
+)
+from streams.domain.deliveries import DeliveryKey
+from streams.domain.partition import CampaignPartition
+from streams.domain.receivers import ReceiverKey, ReceiverRecord
+from streams.domain.restorer import PartitionRestorer
+from streams.domain.table import Checkpoint, CheckpointKey, DirtyWindow
+from streams.errors import FormatError
+from tests.support.changelogs import FOLDER, ShortLife
+from tests.support.partitions import WATCH
+
+KEYS = {
+    CheckpointKey(): b'["checkpoint"]',
+    BucketKey(60, 1): b'["bucket",60,1,0]',
+    AlertKey("a/b", "id"): b'["alert","a/b","id"]',
+    DeliveryKey("ü", "id.1.ops"): '["delivery","ü","id.1.ops"]'.encode(),
+    ReceiverKey("ops"): b'["receiver","ops"]',
+    InputOffsetsKey(): b'["offsets"]',
+    UnprocessableKey(): b'["unprocessable"]',
+}
+
+
+def test_keys_are_arrays_with_the_kind_first() -> None:
+    assert {key: changelog.key_of(key) for key in KEYS} == KEYS
+    assert {type(key) for key in KEYS} == {kind.key for kind in KINDS}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (CheckpointKey(), Checkpoint(60, 5, {0: 5, 3: 4}, {60: DirtyWindow(7, None)})),
+        (ReceiverKey("ops"), ReceiverRecord("paused", "digest", 1.0, 2.0, "503")),
+        (InputOffsetsKey(), [InputOffset("events", 1, 7, 5, UUID(int=1), 3)]),
+        (InputOffsetsKey(), [InputOffset("events", 1, 7, 0, None, -1)]),
+        (UnprocessableKey(), [3, 5]),
+    ],
+)
+def test_a_record_is_read_as_it_was_written(key: changelog.Key, value: Any) -> None:
+    ((written_key, written_value),) = changelog.encode([(key, value)])
+    assert written_value is not None
+    assert changelog.decode(written_key, written_value) == (key, value)
+
+
+def test_null_removes_a_key() -> None:
+    assert list(changelog.encode([(ReceiverKey("ops"), None)])) == [(b'["receiver","ops"]', None)]
+
+
+def test_the_checkpoint_says_the_format() -> None:
+    ((_, value),) = changelog.encode([(CheckpointKey(), Checkpoint(60, 0, {}, {}))])
+    assert orjson.loads(value or b"")["format"] == FORMAT
+
+
+def test_a_short_life_has_every_kind_of_record() -> None:
+    """So that the files of changelogs, which it makes, have them."""
+    kinds = {type(changelog.decode(*record)[0]) for record in ShortLife().run().records.items()}
+    assert kinds == {kind.key for kind in KINDS}
+
+
+def test_there_is_a_file_for_this_format() -> None:
+    assert Path(FOLDER, f"format-{FORMAT}.json").exists(), (
+        f"python -m tests.support.changelogs {FOLDER}/format-{FORMAT}.json"
+    )
+
+
+@pytest.mark.parametrize("key", [b'["stranger"]', b'["page",0,0]', b"[]", b"", b"{}", b"\xff"])
+def test_a_key_of_nobody_is_named(key: bytes) -> None:
+    with pytest.raises(ValueError, match="not a key of the changelog topic"):
+        changelog.decode(key, b"")
+
+
+@pytest.mark.parametrize("key", ['["checkpoint"]', '["clock"]'])
+def test_another_format_is_named_with_what_to_do(key: str) -> None:
+    """Also where the checkpoint had another key: up to format 4."""
+    with pytest.raises(FormatError, match=rf"format 3.*reads format {FORMAT}.*docs/operations\.md"):
+        changelog.decode(key.encode(), b'{"format":3,"anything":[]}')
+
+
+class NoteKey(msgspec.Struct, frozen=True, array_like=True, tag="note"):
+    """Key of a kind of record that a test adds."""
+
+    campaign_id: str
+
+
+class Notes:
+    """A store of such records."""
+
+    def __init__(self) -> None:
+        self.notes: dict[str, str] = {}
+
+    def take_changes(self) -> Iterator[tuple[NoteKey, str]]:
+        return ((NoteKey(name), note) for name, note in self.notes.items())
+
+    def restore(self, key: NoteKey, value: str) -> None:
+        self.notes[key.campaign_id] = value
+
+
+def test_a_further_kind_of_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its key, its store and a line in the registry: it is written and restored."""
+    kinds = (*KINDS, Kind(NoteKey, str.encode, bytes.decode))
+    monkeypatch.setattr(changelog, "_kinds", {kind.key: kind for kind in kinds})
+    monkeypatch.setattr(changelog, "_decode_key", changelog._key_decoder(k.key for k in kinds))
+    made: list[Notes] = []
+
+    def with_notes(self: CampaignPartition, *args: Any) -> None:
+        original(self, *args)
+        made.append(Notes())
+        self.stores = {**self.stores, NoteKey: made[-1]}
+
+    original = CampaignPartition.__init__
+    monkeypatch.setattr(CampaignPartition, "__init__", with_notes)
+    before = CampaignPartition(0, WATCH, [0], 0.0)
+    made[0].notes["spring"] = "as it was"
+    restorer = PartitionRestorer(0, WATCH, [0], 0.0)
+    for offset, (key, value) in enumerate(before.take_changes(0.0)):
+        restorer.add(key, value, offset)
+    restorer.restore().finish(0.0, 0)
+    assert made[1].notes == {"spring": "as it was"}
