@@ -1,4 +1,4 @@
-"""Takes what is due from every partition, has it sent, and records what came of it."""
+"""Takes due deliveries from the outbox of every partition, has them sent, records the outcomes."""
 
 import asyncio
 import contextlib
@@ -19,11 +19,11 @@ from streams.domain.transitions import rfc3339
 from streams.receivers.outcomes import Delivered, Disable, GiveUp, Outcome, Retry
 from streams.receivers.receiver import Receiver
 from streams.webhooks.pace import Pace
-from streams.webhooks.receiver_queue import Job, ReceiverQueue
+from streams.webhooks.receiver_queue import Attempt, ReceiverQueue
 from streams.webhooks.schedule import next_attempt_at
 
-SHORTEST_REST_S = 0.005
-"""So that many receivers that fail do not make the dispatcher look all the time."""
+SHORTEST_WAIT_S = 0.005
+"""Between two polls: many failing receivers must not make the dispatcher poll all the time."""
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ class Sender(Protocol):
 
 
 class DeliveryMetrics(Protocol):
-    """Who counts."""
+    """Counts attempts and times deliveries."""
 
     def attempted(self, kind: str, result: str) -> None:
         """Count an attempt, by the receiver's kind.
@@ -53,11 +53,11 @@ class DeliveryMetrics(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When to look, when to try again, and how much at a time.
+    """When to poll the outboxes, when to try again, and how many attempts at a time.
 
     Args:
         retry_schedule: the waits after each failed attempt, in seconds.
-        poll_interval: the longest time between two looks, in seconds, in case the wall clock is
+        poll_interval: the longest time between two polls, in seconds, in case the wall clock is
             set: commits and timers wake before that.
         concurrency: how many attempts for one receiver are under way at once, when all is well.
         clock: wall-clock time, seconds since the epoch.
@@ -72,33 +72,32 @@ class Timing:
 
 
 class Dispatcher:
-    """Sends the deliveries of the partitions that `holder` has ready.
+    """Sends the deliveries of the partitions that `host` has ready.
 
-    A result for a partition that went away meanwhile is dropped: its next owner sends again. What
-    an answer says of the receiver as a whole is kept in every partition that is here. One that
-    asked for peace gets nothing before the time it named. One that answered 410 gets nothing until
-    somebody enables it, or its URL changes; its deliveries are given up, from where they can be
-    sent again.
+    An outcome for a partition that has moved meanwhile is dropped: its next owner sends again. What
+    an answer says of the receiver as a whole is kept in every partition that is here. A receiver
+    that answered with Retry-After gets nothing before that time. One that answered 410 gets nothing
+    until somebody enables it, or its URL changes; its deliveries are given up, and can be replayed.
     """
 
     def __init__(
         self,
-        holder: PartitionHost,
+        host: PartitionHost,
         sender: Sender,
         receivers: Iterable[Receiver],
         timing: Timing,
         metrics: DeliveryMetrics,
     ) -> None:
-        self._holder = holder
+        self._host = host
         self._sender = sender
         self._timing = timing
         self._metrics = metrics
         self._receivers = {receiver.name: receiver for receiver in receivers}
         self._receiver_queues = {
-            name: ReceiverQueue(self._attempt, Pace(timing.concurrency), timing.clock)
+            name: ReceiverQueue(self._make, Pace(timing.concurrency), timing.clock)
             for name in self._receivers
         }
-        self._queues: list[Outbox] = []
+        self._outboxes: list[Outbox] = []
         self._books: list[ReceiverBook] = []
         self._disabled: dict[str, ReceiverRecord] = {}
         self._woken = asyncio.Event()
@@ -111,7 +110,7 @@ class Dispatcher:
     async def stop(self, grace: float) -> None:
         """Begin no more attempts, and break off those under way after `grace` seconds.
 
-        What came of the others is in the queues afterwards: flush them once more.
+        The outcomes of the others are in the outboxes afterwards: commit once more.
         """
         if self._task is not None:
             self._task.cancel()
@@ -122,11 +121,11 @@ class Dispatcher:
         )
 
     def wake(self) -> None:
-        """Look at once."""
+        """Poll the outboxes at once."""
         self._woken.set()
 
     def on_commit(self, commit: Commit) -> None:
-        """Look at once if deliveries, or what is known of receivers, were committed."""
+        """Poll at once if deliveries, or records of receivers, were committed."""
         if commit.has_deliveries:
             self.wake()
 
@@ -134,42 +133,42 @@ class Dispatcher:
         while True:
             self._woken.clear()
             try:
-                self._look()
+                self._poll()
             except Exception:  # deliveries go on, whatever was wrong with one
-                log.exception("looking for due deliveries failed")
+                log.exception("polling outboxes failed")
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._rest()):
+                async with asyncio.timeout(self._until_next()):
                     await self._woken.wait()
 
-    def _rest(self) -> float:
-        """Return how long (s) to wait for being woken."""
+    def _until_next(self) -> float:
+        """Return how long (s) to wait for the next timer, at most `poll_interval`."""
         now, longest = self._timing.clock(), self._timing.poll_interval
         times = [queue.resumes_at for queue in self._receiver_queues.values()]
         # A receiver that could go on now waits for the end of an attempt, which wakes.
         timers = [at for at in times if at is not None and at > now]
-        timers += [at for outbox in self._queues if (at := outbox.next_due_at) is not None]
-        return min([longest, *(max(at - now, SHORTEST_REST_S) for at in timers)])
+        timers += [at for outbox in self._outboxes if (at := outbox.next_due_at) is not None]
+        return min([longest, *(max(at - now, SHORTEST_WAIT_S) for at in timers)])
 
-    def _look(self) -> None:
-        partitions = list(self._holder.ready().values())
-        queues = [partition.deliveries for partition in partitions]
-        if queues != self._queues:
-            self._queues = queues
+    def _poll(self) -> None:
+        partitions = list(self._host.ready().values())
+        outboxes = [partition.deliveries for partition in partitions]
+        if outboxes != self._outboxes:
+            self._outboxes = outboxes
             for receiver_queue in self._receiver_queues.values():
-                receiver_queue.keep(lambda job: job.queue in queues)
+                receiver_queue.keep(lambda attempt: attempt.outbox in outboxes)
         self._books = [partition.receivers for partition in partitions]
         for name, receiver_queue in self._receiver_queues.items():
-            self._look_after(name, receiver_queue)
-        for queue in queues:
-            for delivery in queue.due(self._timing.clock()):
-                self._hand_on(Job(queue, delivery))
+            self._apply_standing(name, receiver_queue)
+        for outbox in outboxes:
+            for delivery in outbox.due(self._timing.clock()):
+                self._dispatch(Attempt(outbox, delivery))
 
-    def _look_after(self, name: str, receiver_queue: ReceiverQueue) -> None:
-        """Do what is known of a receiver, and go on with what waits for it."""
+    def _apply_standing(self, name: str, receiver_queue: ReceiverQueue) -> None:
+        """Apply what is known of a receiver: pause or disable it, or start its waiting attempts."""
         record, target = standing(name, self._books), self._receivers[name].target
         if record is not None and record.status != "enabled" and record.target != target:
             log.info("receiver enabled: it has another URL", receiver=name)
-            self._note(name, lifted(record, target, self._timing.clock()))
+            self._note_standing(name, lifted(record, target, self._timing.clock()))
             record = None
         receiver_queue.pace.paused_until = (
             record.paused_until(target) if record is not None else 0.0
@@ -177,41 +176,41 @@ class Dispatcher:
         self._disabled.pop(name, None)
         if record is not None and record.is_disabled(target):
             self._disabled[name] = record
-            for job in receiver_queue.take_waiting():
-                self._give_up(job, _why_disabled(name, record))
+            for attempt in receiver_queue.take_waiting():
+                self._give_up(attempt, _why_disabled(name, record))
         else:
             receiver_queue.go_on()
 
-    def _hand_on(self, job: Job) -> None:
-        name = job.delivery.receiver
+    def _dispatch(self, attempt: Attempt) -> None:
+        name = attempt.delivery.receiver
         if name not in self._receivers:
-            self._give_up(job, f"receiver {name} is not in the configuration any more")
+            self._give_up(attempt, f"receiver {name} is not in the configuration any more")
         elif name in self._disabled:
-            self._give_up(job, _why_disabled(name, self._disabled[name]))
+            self._give_up(attempt, _why_disabled(name, self._disabled[name]))
         else:
-            self._receiver_queues[name].put(job)
+            self._receiver_queues[name].put(attempt)
 
-    def _note(self, name: str, record: ReceiverRecord) -> None:
+    def _note_standing(self, name: str, record: ReceiverRecord) -> None:
         """Keep what is known of a receiver in every partition that is here."""
         for book in self._books:
             book.note(name, record)
 
-    async def _attempt(self, job: Job) -> None:
-        delivery = job.delivery
-        if not self._holds(job.queue):
-            job.queue.release(delivery)
+    async def _make(self, attempt: Attempt) -> None:
+        delivery = attempt.delivery
+        if not self._holds(attempt.outbox):
+            attempt.outbox.release(delivery)
             return
         outcome = await self._send(delivery)
-        self._learn(delivery.receiver, outcome)
-        if self._holds(job.queue):
-            self._record(job, outcome)
+        self._note_outcome(delivery.receiver, outcome)
+        if self._holds(attempt.outbox):
+            self._record(attempt, outcome)
         else:
             _log_of(delivery).info("webhook result dropped: the partition has moved")
         # The next of the same alert may be due.
         self.wake()
 
-    def _learn(self, name: str, outcome: Outcome) -> None:
-        """Take note of what an attempt says of the receiver, beyond its own delivery."""
+    def _note_outcome(self, name: str, outcome: Outcome) -> None:
+        """Apply an outcome to the receiver as a whole: its pace, a pause, 410 Gone."""
         pace, now = self._receiver_queues[name].pace, self._timing.clock()
         match outcome:
             case Delivered():
@@ -237,18 +236,20 @@ class Dispatcher:
                 )
             pace.paused_until = until
             before = standing(name, self._books)
-            self._note(name, answered(before, "paused", target, now, until=until, reason=reason))
+            self._note_standing(
+                name, answered(before, "paused", target, now, until=until, reason=reason)
+            )
 
     def _disable(self, name: str, reason: str, now: float) -> None:
         if name not in self._disabled:
             log.error("receiver disabled: it answered 410 Gone", receiver=name, reason=reason)
             before, target = standing(name, self._books), self._receivers[name].target
-            self._note(name, answered(before, "disabled", target, now, reason=reason))
+            self._note_standing(name, answered(before, "disabled", target, now, reason=reason))
             # Now: at the end of this attempt the next one would begin.
-            self._look_after(name, self._receiver_queues[name])
+            self._apply_standing(name, self._receiver_queues[name])
 
-    def _holds(self, queue: Outbox) -> bool:
-        return any(p.deliveries is queue for p in self._holder.ready().values())
+    def _holds(self, outbox: Outbox) -> bool:
+        return any(p.deliveries is outbox for p in self._host.ready().values())
 
     async def _send(self, delivery: Delivery) -> Outcome:
         try:
@@ -258,28 +259,28 @@ class Dispatcher:
             log.exception("webhook attempt broke", delivery_id=delivery.delivery_id)
             return Retry("unexpected", f"unexpected {type(error).__name__}")
 
-    def _record(self, job: Job, outcome: Outcome) -> None:
-        kind = self._receivers[job.delivery.receiver].kind
+    def _record(self, attempt: Attempt, outcome: Outcome) -> None:
+        kind = self._receivers[attempt.delivery.receiver].kind
         match outcome:
             case Delivered():
                 self._metrics.attempted(kind, "delivered")
-                self._delivered(job, outcome)
+                self._delivered(attempt, outcome)
             case Retry():
                 self._metrics.attempted(kind, outcome.failure)
-                self._failed(job, outcome.reason, self._retry_at(job.delivery, outcome))
+                self._failed(attempt, outcome.reason, self._retry_at(attempt.delivery, outcome))
             case GiveUp():
                 self._metrics.attempted(kind, outcome.failure)
-                self._failed(job, outcome.reason, None)
+                self._failed(attempt, outcome.reason, None)
             case Disable():
                 self._metrics.attempted(kind, "disabled")
-                self._failed(job, outcome.reason, None)
+                self._failed(attempt, outcome.reason, None)
 
-    def _delivered(self, job: Job, outcome: Delivered) -> None:
-        delivery = job.delivery
-        job.queue.delivered(delivery)
+    def _delivered(self, attempt: Attempt, outcome: Delivered) -> None:
+        delivery = attempt.delivery
+        attempt.outbox.delivered(delivery)
         self._metrics.delivered(self._timing.clock() - delivery.created_at)
-        attempt = delivery.attempts + 1
-        _log_of(delivery).info("webhook delivered", attempt=attempt, status=outcome.status)
+        number = delivery.attempts + 1
+        _log_of(delivery).info("webhook delivered", attempt=number, status=outcome.status)
 
     def _retry_at(self, delivery: Delivery, outcome: Retry) -> float | None:
         return next_attempt_at(
@@ -290,19 +291,19 @@ class Dispatcher:
             self._timing.random,
         )
 
-    def _failed(self, job: Job, reason: str, retry_at: float | None) -> None:
-        delivery = job.delivery
-        job.queue.failed(delivery, reason, retry_at)
-        told = _log_of(delivery).bind(attempt=delivery.attempts, reason=reason)
+    def _failed(self, attempt: Attempt, reason: str, retry_at: float | None) -> None:
+        delivery = attempt.delivery
+        attempt.outbox.failed(delivery, reason, retry_at)
+        bound = _log_of(delivery).bind(attempt=delivery.attempts, reason=reason)
         if retry_at is None:
-            told.error("webhook given up")
+            bound.error("webhook given up")
         else:
             wait = round(retry_at - self._timing.clock(), 1)
-            told.warning("webhook attempt failed", retry_in_seconds=wait)
+            bound.warning("webhook attempt failed", retry_in_seconds=wait)
 
-    def _give_up(self, job: Job, reason: str) -> None:
-        job.queue.give_up(job.delivery, reason)
-        _log_of(job.delivery).error("webhook given up", reason=reason)
+    def _give_up(self, attempt: Attempt, reason: str) -> None:
+        attempt.outbox.give_up(attempt.delivery, reason)
+        _log_of(attempt.delivery).error("webhook given up", reason=reason)
         self.wake()
 
 

@@ -11,74 +11,74 @@ from streams.webhooks.pace import Pace
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Job:
-    """A delivery that was handed out, and the queue that it goes back to."""
+class Attempt:
+    """An attempt at a delivery that its outbox has handed out, and takes back."""
 
-    queue: Outbox
+    outbox: Outbox
     delivery: Delivery
 
 
 class ReceiverQueue:
     """Waiting and running attempts for one receiver.
 
-    Whatever is not attempted to its end goes back to its queue.
+    A delivery whose attempt does not come to its end is released to its outbox.
 
     Args:
-        attempt: makes one.
+        make: makes an attempt to its end.
         pace: says how many may be under way.
         clock: wall-clock time, seconds since the epoch.
     """
 
     def __init__(
         self,
-        attempt: Callable[[Job], Coroutine[Any, Any, None]],
+        make: Callable[[Attempt], Coroutine[Any, Any, None]],
         pace: Pace,
         clock: Callable[[], float],
     ) -> None:
         self.pace = pace
-        self._attempt = attempt
+        self._make = make
         self._clock = clock
-        self._waiting: deque[Job] = deque()
-        self._running: dict[asyncio.Task[None], Job] = {}
+        self._waiting: deque[Attempt] = deque()
+        self._running: dict[asyncio.Task[None], Attempt] = {}
 
-    def put(self, job: Job) -> None:
-        """Attempt a delivery as soon as there is room."""
-        self._waiting.append(job)
+    def put(self, attempt: Attempt) -> None:
+        """Make an attempt as soon as there is room."""
+        self._waiting.append(attempt)
         self.go_on()
 
     @property
     def resumes_at(self) -> float | None:
-        """When (s) to `go_on`; null if nothing waits for the time."""
+        """When (s, UTC) to `go_on`; null if no attempt waits."""
         return self.pace.resumes_at if self._waiting else None
 
     def go_on(self) -> None:
-        """Start what waits, as far as there is room."""
+        """Start waiting attempts, as far as there is room."""
         while self._waiting and self.pace.room(len(self._running), self._clock()):
-            job = self._waiting.popleft()
-            task = asyncio.create_task(self._attempt(job))
-            self._running[task] = job
+            attempt = self._waiting.popleft()
+            task = asyncio.create_task(self._make(attempt))
+            self._running[task] = attempt
             task.add_done_callback(self._ended)
 
-    def take_waiting(self) -> list[Job]:
-        """Hand out what waits, in order: it will not be attempted."""
+    def take_waiting(self) -> list[Attempt]:
+        """Hand out the waiting attempts, in order: they will not be made."""
         waiting, self._waiting = self._waiting, deque()
         return list(waiting)
 
-    def keep(self, wanted: Callable[[Job], bool]) -> None:
-        """Break off whatever is not wanted any more, waiting or running."""
-        for job in self.take_waiting():
-            if wanted(job):
-                self._waiting.append(job)
+    def keep(self, wanted: Callable[[Attempt], bool]) -> None:
+        """Break off attempts that are not wanted any more, waiting or running."""
+        for attempt in self.take_waiting():
+            if wanted(attempt):
+                self._waiting.append(attempt)
             else:
-                job.queue.release(job.delivery)
-        for task, job in self._running.items():
-            if not wanted(job):
+                attempt.outbox.release(attempt.delivery)
+        for task, attempt in self._running.items():
+            if not wanted(attempt):
                 task.cancel()
 
     async def close(self, grace: float) -> None:
         """Start no more attempts; break off what is still under way after `grace` seconds."""
-        for job in self.take_waiting():
-            job.queue.release(job.delivery)
+        for attempt in self.take_waiting():
+            attempt.outbox.release(attempt.delivery)
         if self._running:
             _, late = await asyncio.wait(self._running, timeout=grace)
             for task in late:
@@ -86,8 +86,8 @@ class ReceiverQueue:
             await asyncio.gather(*late, return_exceptions=True)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        job = self._running.pop(task)
+        attempt = self._running.pop(task)
         # Here and not in the attempt: a task that is cancelled early never begins.
         if task.cancelled():
-            job.queue.release(job.delivery)
+            attempt.outbox.release(attempt.delivery)
         self.go_on()
