@@ -74,13 +74,13 @@ def _add_agents(app: faust.App, configuration: Configuration, tasks: TaskManager
         return app.topic(name, key_serializer="raw", value_serializer="raw", value_type=bytes)
 
     async def key_by_campaign(batches: StreamT[Any]) -> None:
-        """Source records, in any key, become blocks of counts keyed by campaign."""
+        """Source records, in any key, become partial counts keyed by campaign."""
         async for batch in batches:
             await tasks.take(batch)
             await asyncio.sleep(0)
 
     async def count_in_windows(batches: StreamT[Any]) -> None:
-        """Blocks of counts become windows, alerts and deliveries."""
+        """Partial counts are added to windows, and these make alerts and deliveries."""
         async for batch in batches:
             await tasks.take(batch)
             await asyncio.sleep(0)

@@ -38,7 +38,9 @@ class Metrics:
         self._versions = self._counter(
             "unknown_event_versions", "Counted events of an event_version other than 3.x"
         )
-        self._dead = self._counter("dead_letters", "Records put aside", "reason")
+        self._dead = self._counter(
+            "dead_letters", "Records written to the dead-letter topic", "reason"
+        )
         self._unrecognised = self._counter(
             "unrecognised_attempts", "Counted sends with a status that is in no group"
         )
@@ -59,7 +61,7 @@ class Metrics:
         self._decide = self._histogram(
             "event_to_alert_seconds", "From an event's arrival to the decision it led to"
         )
-        self._flush = self._histogram("flush_seconds", "Duration of a flush with its commit")
+        self._flush = self._histogram("flush_seconds", "Duration of a commit")
         self._attempts = self._counter(
             "webhook_attempts", "Attempts to deliver a webhook", "kind", "result"
         )
@@ -87,10 +89,10 @@ class Metrics:
             "receivers_restricted", "Receivers that are paused or disabled", "state"
         )
         self._clock = self._gauge("clock_offset_seconds", "The broker's time less the worker's")
-        self._rebalances = self._counter("rebalances", "Times the group was shared out anew")
+        self._rebalances = self._counter("rebalances", "Rebalances of the consumer group")
         self._losses = self._counter(
             "task_losses",
-            "Times a task was lost and had to be opened anew",
+            "Times a task was lost and reopened",
             "cause",
         )
         self._recovered = self._gauge(
@@ -192,7 +194,7 @@ class Metrics:
         self._clock.set(seconds)
 
     def rebalanced(self) -> None:
-        """The group is shared out anew."""
+        """A rebalance of the group begins."""
         self._rebalances.inc()
 
     def task_lost(self, cause: str) -> None:
@@ -206,7 +208,7 @@ class Metrics:
         self._attempts.labels(kind, result).inc()
 
     def delivered(self, seconds: float) -> None:
-        """A webhook arrived, so many seconds after its transition."""
+        """A webhook was delivered, `seconds` after its transition was decided."""
         self._deliver.observe(seconds)
 
     def lag(self, lag: Mapping[TopicPartition, int]) -> None:

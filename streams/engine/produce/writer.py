@@ -33,12 +33,12 @@ STALLED_AFTER = 10.0
 
 A step is a batch, or up to three requests to a coordinator with the connections and coordinators
 that have to be found first: up to 8 s where every answer takes more than one. A broker that does
-not answer at all is as good as gone, and the task better off opened anew.
+not answer at all is as good as gone, and the task better off reopened.
 """
 CLOSE_WITHIN = 5.0
 """Seconds that anybody waits for a producer to end."""
 CLOSE_FAILED_WITHIN = 1.0
-"""The same for one that has failed: it may take for good, and its task waits to be opened anew."""
+"""The same for one that has failed: it may take for good, and its task waits to be reopened."""
 
 
 class Record(NamedTuple):
@@ -76,7 +76,11 @@ class TransactionBatch:
 
 
 class TaskLostError(Exception):
-    """What a task has in memory can no longer be trusted: it has to be opened anew."""
+    """What a task has in memory may differ from what is committed: it has to be reopened.
+
+    Kafka Streams has two for that: `TaskMigratedException`, the producer was fenced, and
+    `TaskCorruptedException`, the state has to be restored. Here both end in the same way.
+    """
 
 
 class WriteError(TaskLostError):

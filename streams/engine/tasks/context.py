@@ -1,4 +1,4 @@
-"""What every task does alike, and what it tells of its work."""
+"""What all tasks of a worker share: topics, settings, clock, and who is told of their work."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -80,18 +80,19 @@ class Instruments(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TaskContext:
-    """What every task does alike.
+    """What all tasks of a worker share.
 
     Args:
-        topics: where from and where to. repartitions: whether blocks go to the tasks of their
-            campaigns; otherwise the source topic is keyed by campaign, and each task keeps its own.
+        topics: the topics that tasks read and write.
+        repartitions: whether partial counts go to the tasks of their campaigns; otherwise the
+            source topic is keyed by campaign, and each task keeps its own.
         ingest_settings: how records of the source topic are read.
         watch: what is counted and watched for.
         now: the broker's time (s, UTC), as far as it is known.
         instruments: are told of what happens beside commits.
-        events: is told of each commit.
-        campaigns: that were seen, in any task.
-        limits: how large the records may be that are written.
+        events: passes each commit on.
+        campaigns: the campaigns that any task has counted.
+        limits: the largest record that each topic takes.
         clock: where `now` comes from.
     """
 
@@ -107,7 +108,7 @@ class TaskContext:
     clock: BrokerClock = field(default_factory=known_clock)
 
     def written_by(self, task: int, tasks: int) -> list[TopicPartition]:
-        """Return all partitions that one of so many tasks may write to, that of the state first."""
+        """Return the partitions that one of `tasks` tasks may write to; its changelog is first."""
         topics = self.topics
         return [
             TopicPartition(topics.changelog, task),

@@ -35,7 +35,7 @@ _log = structlog.get_logger(__name__)
 RETRY_AFTER = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds between attempts to open a task, or to write with it; the last one repeats."""
 REOPENED_WITHIN = 10.0
-"""Seconds in which a task that was lost may be opened anew before the worker is unready for it."""
+"""Seconds in which a task that was lost may be reopened before the worker is unready for it."""
 LOOK_EVERY = 1.0
 """Seconds between two attempts to find the positions of inputs that cannot be read."""
 
@@ -167,7 +167,7 @@ class TaskManager:
     def waiting(self) -> list[str]:
         """Say which tasks are not there, and what they wait for.
 
-        A task that was open and is lost is opened anew at once, as a rule; it is not named before
+        A task that was open and is lost is reopened at once, as a rule; it is not named before
         `REOPENED_WITHIN` has passed.
         """
         now = asyncio.get_running_loop().time()
@@ -215,7 +215,7 @@ class TaskManager:
     # Rebalances
 
     async def revoked(self) -> None:
-        """Suspend all tasks, and commit them for handover, before the group is assigned anew."""
+        """Suspend all tasks and commit them for handover: a rebalance begins."""
         self._rebalanced()
         self._rebalancing = True
         self._moved_at = time.monotonic()
@@ -228,7 +228,7 @@ class TaskManager:
         try:
             task.suspend()
             await asyncio.wait_for(task.commit_for_handover(), self._suspend_timeout)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the task is opened anew
+        except Exception as error:  # noqa: BLE001 - whatever it is, the task is reopened
             _log.warning("task not committed for handover", task=number, error=repr(error))
             await self._drop(number)
 
@@ -287,7 +287,7 @@ class TaskManager:
                 await self._drive(number, task)
             except FormatError:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, the task is opened anew
+            except Exception as error:  # noqa: BLE001 - whatever it is, the task is reopened
                 loss = as_loss("it went on", error)
                 task.lose(loss)
                 attempts_without_commit = 0 if task.has_committed else attempts_without_commit + 1
