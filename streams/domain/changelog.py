@@ -28,9 +28,10 @@ A further kind of record is a key and a value in the file of the store that keep
 in `KINDS`; `CampaignPartition.stores` has the store. A key is a `msgspec.Struct` with
 `frozen=True, array_like=True` and the kind as its `tag`.
 
-`FORMAT` has to be raised with every change after which a version cannot read what the version
-before wrote, or the version before what this one writes. docs/operations.md says what an operator
-does then. tests/domain/changelogs has what each format looked like.
+A field with a default may be added, as long as a version that does not know it may ignore it. Any
+other change, a further kind of record among them, raises `FORMAT`; one after which what was written
+before cannot be read any more, `OLDEST_FORMAT` too. docs/operations.md says what an operator does
+then. tests/domain/changelogs has what each format looked like.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -48,7 +49,10 @@ from streams.domain.table import Checkpoint, CheckpointKey
 from streams.errors import FormatError
 
 FORMAT = 5
-"""Version of all keys and values. The checkpoint says it, and is there if any record is."""
+"""Version of all keys and values that are written. The checkpoint says it, and is there if any
+record is."""
+OLDEST_FORMAT = 5
+"""The first version of those that are read: all from there to `FORMAT`."""
 _CHECKPOINT_UP_TO_FORMAT_4 = b'["clock"]'
 """The key that the checkpoint had then."""
 
@@ -128,10 +132,11 @@ def _encode_checkpoint(checkpoint: Checkpoint) -> bytes:
 
 def _decode_checkpoint(value: bytes) -> Checkpoint:
     written = _decode_format(value).format
-    if written != FORMAT:
+    if not OLDEST_FORMAT <= written <= FORMAT:
+        oldest = f"formats {OLDEST_FORMAT} to" if OLDEST_FORMAT < FORMAT else "format"
         raise FormatError(
             f"the changelog topic has format {written}, and this version of the program reads "
-            f"format {FORMAT}: start the version that wrote it, or count anew, as "
+            f"{oldest} {FORMAT}: start the version that wrote it, or count anew, as "
             "docs/operations.md says"
         )
     return _decode_written(value)

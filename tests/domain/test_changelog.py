@@ -15,6 +15,7 @@ from streams.domain.buckets import BucketKey
 from streams.domain.changelog import (
     FORMAT,
     KINDS,
+    OLDEST_FORMAT,
     InputOffset,
     InputOffsetsKey,
     Kind,
@@ -76,10 +77,21 @@ def test_a_short_life_has_every_kind_of_record() -> None:
     assert kinds == {kind.key for kind in KINDS}
 
 
-def test_there_is_a_file_for_this_format() -> None:
-    assert Path(FOLDER, f"format-{FORMAT}.json").exists(), (
-        f"python -m tests.support.changelogs {FOLDER}/format-{FORMAT}.json"
+@pytest.mark.parametrize("number", range(OLDEST_FORMAT, FORMAT + 1))
+def test_there_is_a_file_for_every_format_that_is_read(number: int) -> None:
+    assert Path(FOLDER, f"format-{number}.json").exists(), (
+        f"python -m tests.support.changelogs {FOLDER}/format-{number}.json"
     )
+
+
+def test_the_formats_that_are_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changelog, "FORMAT", 7)
+    value = b'{"format":%d,"window_size":60,"event_time":0,"inputs":{},"dirty":{}}'
+    for number in (OLDEST_FORMAT, 6, 7):
+        assert changelog.decode(b'["checkpoint"]', value % number)
+    for number in (OLDEST_FORMAT - 1, 8):
+        with pytest.raises(FormatError, match=rf"format {number}, .*formats {OLDEST_FORMAT} to 7:"):
+            changelog.decode(b'["checkpoint"]', value % number)
 
 
 @pytest.mark.parametrize("key", [b'["stranger"]', b'["page",0,0]', b"[]", b"", b"{}", b"\xff"])

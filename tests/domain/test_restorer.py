@@ -6,7 +6,13 @@ from dataclasses import replace
 import pytest
 
 from streams.domain import changelog, partial_counts
-from streams.domain.changelog import CHECKPOINT_KEY, FORMAT, InputOffset, InputOffsetsKey
+from streams.domain.changelog import (
+    CHECKPOINT_KEY,
+    FORMAT,
+    OLDEST_FORMAT,
+    InputOffset,
+    InputOffsetsKey,
+)
 from streams.domain.partition import CampaignPartition
 from streams.domain.receivers import ReceiverKey, ReceiverRecord
 from streams.domain.restorer import PartitionRestorer, Replay
@@ -52,9 +58,10 @@ def sends(partition: CampaignPartition) -> dict[int, dict[str, tuple[int, int]]]
     }
 
 
-def test_a_partition_is_restored_from_a_file_of_this_format() -> None:
-    """Whoever makes such a file unreadable raises the format."""
-    stored = StoredChangelog.load(f"format-{FORMAT}.json")
+@pytest.mark.parametrize("number", range(OLDEST_FORMAT, FORMAT + 1))
+def test_a_partition_is_restored_from_a_file_of_each_format(number: int) -> None:
+    """Whoever makes such a file unreadable raises `OLDEST_FORMAT`."""
+    stored = StoredChangelog.load(f"format-{number}.json")
     replay = restorer_of(stored.records).restore()
     assert (replay.replay_from_offset, replay.unprocessable) == (3, [3])
     assert replay.input_offsets == INPUT_OFFSETS
