@@ -1,6 +1,7 @@
 """What the documents name is there: modules, and other documents."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,11 @@ def test_modules_that_are_named_are_there(name: str) -> None:
         r"`((?:streams|tests|benchmarks|examples)/[\w/]+\.py)`", (ROOT / name).read_text("utf-8")
     )
     assert [module for module in named if not (ROOT / module).exists()] == []
+
+
+def test_the_changelog_has_the_version_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    headings = re.findall(
+        r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert next(each for each in headings if each != "Unreleased") == project["version"]
