@@ -1,9 +1,9 @@
-"""What is still owed to whom: transitions on their way to receivers.
+"""The outbox: transitions on their way to receivers.
 
-One `Outbox` belongs to one partition, and is part of its state. A delivery may be sent once
-the transaction that holds its transition is committed, not before; for one alert and receiver they
-are sent in order, each until it is delivered or given up. What is given up stays for a while, so
-that it can be listed and sent again.
+One `Outbox` belongs to one partition, and is part of its state. A delivery may be attempted once
+the transaction that holds it is committed, not before. Deliveries with the same ordering key (alert
+and receiver) are attempted in order, each until it is delivered or given up. A given-up delivery is
+kept for `GIVEN_UP_KEPT_S`, so that it can be listed and replayed.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ import msgspec
 DeliveryState: TypeAlias = Literal["pending", "given-up"]
 
 GIVEN_UP_KEPT_S = 7 * 86_400.0
-"""How long a delivery that was given up is kept."""
+"""How long (s) a given-up delivery is kept."""
 
 
 class Delivery(msgspec.Struct):
@@ -24,7 +24,7 @@ class Delivery(msgspec.Struct):
     Attributes:
         delivery_id: unique; `webhook_id` and the receiver.
         webhook_id: of the transition, the same for all receivers and in every attempt.
-        receiver: the name of who is told.
+        receiver: the name of the receiver.
         sequence: counts the alert's transitions from 1; deliveries of one alert to one receiver are
             sent in its order.
         transition: JSON of a `Transition`, to the byte as it was decided. The receiver's kind
@@ -57,7 +57,7 @@ class DeliveryKey(msgspec.Struct, frozen=True, array_like=True, tag="delivery"):
 
 
 class _OrderingKey(NamedTuple):
-    """Deliveries with the same one stand in line: only the first is attempted."""
+    """Of the deliveries with the same key only the first, by sequence, is attempted."""
 
     alert_id: str
     receiver: str
@@ -66,55 +66,55 @@ class _OrderingKey(NamedTuple):
 class Outbox:
     """The deliveries of one partition.
 
-    The calendar says when to look at which delivery: the first of each line when its attempt is
-    due, one that was given up when it is to be forgotten. Its entries may be outdated, which shows
-    when their time comes; so what is not due costs nothing, however much of it there is.
+    A timer is set for the first delivery of each ordering key, when its attempt is due, and for
+    each given-up delivery, when it is forgotten. A timer may be outdated, which shows when it goes
+    off; so deliveries that are not due cost nothing, however many there are.
     """
 
     def __init__(self) -> None:
         self._deliveries: dict[str, Delivery] = {}
-        self._lines: dict[_OrderingKey, dict[int, Delivery]] = {}
+        self._queues: dict[_OrderingKey, dict[int, Delivery]] = {}
         self._pending = 0
-        self._calendar: list[tuple[float, str]] = []
+        self._timers: list[tuple[float, str]] = []
         self._handed_out: set[_OrderingKey] = set()
-        self._looked_at = 0.0
+        self._polled_at = 0.0
         self._uncommitted: set[str] = set()
         self._in_flush: set[str] = set()
         self._changed: dict[str, str] = {}
 
     def add(self, delivery: Delivery) -> None:
-        """Owe a delivery; it is due once the flush that writes it down is committed."""
+        """Enqueue a delivery; it is due once the transaction that holds it is committed."""
         self._uncommitted.add(delivery.delivery_id)
         self._deliveries[delivery.delivery_id] = delivery
-        self._line_up(delivery)
+        self._queue(delivery)
         self._mark(delivery)
 
     def due(self, now: float) -> list[Delivery]:
         """Hand out the deliveries to attempt at `now` (s): at most one for an alert and receiver.
 
-        Each is handed out once, until it is taken back with what came of it.
+        Each is handed out once, until `delivered`, `failed`, `give_up` or `release` takes it back.
         """
-        self._looked_at = now
+        self._polled_at = now
         due = []
-        while self._calendar and self._calendar[0][0] <= now:
-            _, delivery_id = heappop(self._calendar)
+        while self._timers and self._timers[0][0] <= now:
+            _, delivery_id = heappop(self._timers)
             delivery = self._deliveries.get(delivery_id)
-            if delivery is None or _look_at(delivery) > now:
+            if delivery is None or _timer_of(delivery) > now:
                 continue
             if delivery.state == "given-up":
                 self._remove(delivery)
-            elif self._may_go(delivery):
+            elif self._is_next(delivery):
                 self._handed_out.add(_ordering_key_of(delivery))
                 due.append(delivery)
         return due
 
     @property
     def next_due_at(self) -> float | None:
-        """When (s) `due` may hand out something more, or forget something; null for never.
+        """When (s, UTC) the next timer goes off; null for never.
 
-        What is not committed yet, or waits for another delivery, is not among that.
+        Deliveries that are not committed yet, or wait for another one, have none.
         """
-        return self._calendar[0][0] if self._calendar else None
+        return self._timers[0][0] if self._timers else None
 
     def delivered(self, delivery: Delivery) -> None:
         """Take note of a success."""
@@ -132,7 +132,7 @@ class Outbox:
             delivery.last_error = error
             delivery.next_attempt_at = next_attempt_at
             self._mark(delivery)
-            self._step_up(_ordering_key_of(delivery))
+            self._set_timer_of_first(_ordering_key_of(delivery))
 
     def give_up(self, delivery: Delivery, reason: str) -> None:
         """Give a delivery up without another attempt."""
@@ -140,58 +140,58 @@ class Outbox:
             self._give_up(delivery, reason)
 
     def _give_up(self, delivery: Delivery, reason: str) -> None:
-        self._leave(delivery)
+        self._unqueue(delivery)
         delivery.state = "given-up"
         delivery.last_error = reason
-        delivery.next_attempt_at = max(delivery.next_attempt_at, self._looked_at)
+        delivery.next_attempt_at = max(delivery.next_attempt_at, self._polled_at)
         self._mark(delivery)
-        self._schedule(delivery)
+        self._set_timer(delivery)
 
     def release(self, delivery: Delivery) -> None:
-        """Take a delivery back that was handed out, but whose attempt was broken off."""
+        """Take a delivery back whose attempt was broken off: it is due again."""
         if self._take_back(delivery):
-            self._step_up(_ordering_key_of(delivery))
+            self._set_timer_of_first(_ordering_key_of(delivery))
 
     def replay(self, delivery_id: str, now: float) -> bool:
-        """Try a delivery that was given up again; return whether there is such a one."""
+        """Make a given-up delivery pending and due; tell whether there is such a one."""
         delivery = self._deliveries.get(delivery_id)
         if delivery is None or delivery.state != "given-up":
             return False
         delivery.state = "pending"
         delivery.attempts = 0
         delivery.next_attempt_at = now
-        self._line_up(delivery)
+        self._queue(delivery)
         self._mark(delivery)
         return True
 
-    # Lines and the calendar
+    # Ordering queues and timers
 
-    def _line_up(self, delivery: Delivery) -> None:
-        self._lines.setdefault(_ordering_key_of(delivery), {})[delivery.sequence] = delivery
+    def _queue(self, delivery: Delivery) -> None:
+        self._queues.setdefault(_ordering_key_of(delivery), {})[delivery.sequence] = delivery
         self._pending += 1
-        self._schedule(delivery)
+        self._set_timer(delivery)
 
-    def _leave(self, delivery: Delivery) -> None:
-        """Take a pending delivery out of its line, and let the next step up."""
+    def _unqueue(self, delivery: Delivery) -> None:
+        """Take a pending delivery out of its ordering queue, and set the timer of the next one."""
         key = _ordering_key_of(delivery)
-        line = self._lines[key]
-        del line[delivery.sequence]
-        if not line:
-            del self._lines[key]
+        queue = self._queues[key]
+        del queue[delivery.sequence]
+        if not queue:
+            del self._queues[key]
         self._pending -= 1
-        self._step_up(key)
+        self._set_timer_of_first(key)
 
-    def _step_up(self, key: _OrderingKey) -> None:
-        line = self._lines.get(key)
-        if line:
-            self._schedule(line[min(line)])
+    def _set_timer_of_first(self, key: _OrderingKey) -> None:
+        queue = self._queues.get(key)
+        if queue:
+            self._set_timer(queue[min(queue)])
 
-    def _schedule(self, delivery: Delivery) -> None:
-        heappush(self._calendar, (_look_at(delivery), delivery.delivery_id))
+    def _set_timer(self, delivery: Delivery) -> None:
+        heappush(self._timers, (_timer_of(delivery), delivery.delivery_id))
 
-    def _may_go(self, delivery: Delivery) -> bool:
+    def _is_next(self, delivery: Delivery) -> bool:
         key = _ordering_key_of(delivery)
-        is_first = delivery.sequence == min(self._lines[key])
+        is_first = delivery.sequence == min(self._queues[key])
         return is_first and key not in self._handed_out and self._committed(delivery)
 
     def _committed(self, delivery: Delivery) -> bool:
@@ -199,7 +199,7 @@ class Outbox:
         return key not in self._uncommitted and key not in self._in_flush
 
     def _take_back(self, delivery: Delivery) -> bool:
-        """Free the delivery's line; return whether the delivery is still one of ours to attempt."""
+        """Free the delivery's ordering key; tell whether it is still pending in this outbox."""
         if self._deliveries.get(delivery.delivery_id) is not delivery:
             return False
         if delivery.state != "pending":
@@ -210,7 +210,7 @@ class Outbox:
     def _remove(self, delivery: Delivery) -> None:
         del self._deliveries[delivery.delivery_id]
         if delivery.state == "pending":
-            self._leave(delivery)
+            self._unqueue(delivery)
         self._mark(delivery)
 
     # Written down and read back
@@ -236,7 +236,7 @@ class Outbox:
         committed, self._in_flush = self._in_flush, set()
         for delivery_id in committed:
             if delivery_id in self._deliveries:
-                self._schedule(self._deliveries[delivery_id])
+                self._set_timer(self._deliveries[delivery_id])
 
     def restore(self, key: DeliveryKey, delivery: Delivery) -> None:
         """Take a delivery as it was written down.
@@ -250,9 +250,9 @@ class Outbox:
             )
         self._deliveries[delivery.delivery_id] = delivery
         if delivery.state == "pending":
-            self._line_up(delivery)
+            self._queue(delivery)
         else:
-            self._schedule(delivery)
+            self._set_timer(delivery)
 
     # Asked
 
@@ -273,8 +273,8 @@ def _ordering_key_of(delivery: Delivery) -> _OrderingKey:
     return _OrderingKey(delivery.alert_id, delivery.receiver)
 
 
-def _look_at(delivery: Delivery) -> float:
-    """Return when (s) something is to be done about a delivery."""
+def _timer_of(delivery: Delivery) -> float:
+    """Return when (s, UTC) to attempt a delivery, or to forget a given-up one."""
     if delivery.state == "given-up":
         return delivery.next_attempt_at + GIVEN_UP_KEPT_S
     return delivery.next_attempt_at

@@ -1,4 +1,4 @@
-"""Kinds of receivers: the settings of each, the request that tells it of a transition, its answers.
+"""Kinds of receivers: the settings of each, the request that notifies it, its answers.
 
 A kind is one file with one class, and one line in `registry`. The configuration takes its keys from
 there (with their hints, environment variables and `…_file`), `streams.webhooks` sends what it

@@ -31,7 +31,7 @@ class Request:
 
 
 class Receiver(Settings, ABC):
-    """Somebody who is told of alerts. Neither its URL nor its secrets show when it is printed.
+    """Somebody who is notified of alerts. Neither its URL nor its secrets show when it is printed.
 
     A kind declares `kind` as a `Literal` with a default, and the keys that it has beside these.
 

@@ -391,14 +391,14 @@ class Queue(RuleBasedStateMachine):
     def fail(self, data: st.DataObject, wait: float) -> None:
         delivery = self.finish_one(data)
         at = self.now + wait if math.isfinite(wait) else None
-        looked_at = self.queue._looked_at
+        polled_at = self.queue._polled_at
         self.queue.failed(delivery, "no", at)
         model = self.model[delivery.delivery_id]
         model.attempts += 1
         model.last_error = "no"
         if at is None:
             model.state = "given-up"
-            model.next_attempt_at = max(model.next_attempt_at, looked_at)
+            model.next_attempt_at = max(model.next_attempt_at, polled_at)
         else:
             model.next_attempt_at = at
 
