@@ -92,7 +92,7 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
     rows = add_rows((part.campaigns for part in gathered.parts), context.watch.groups)
     more = any(part.next_cursor for part in gathered.parts)
     pager: Pager[CampaignRow] = Pager(sort, sort.startswith("-"), position, limit, cursor, since)
-    page, next_cursor = pager.cut(rows, more=more)
+    page, next_cursor = await pager.cut(rows, more=more)
     if context.cluster.is_asked_by_worker(ask):
         page, next_cursor = rows, next_cursor if more else None
     return context.stamp(answer("", since, page, next_cursor), gathered.missing, as_of)

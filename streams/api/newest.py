@@ -63,7 +63,7 @@ class Newest(Generic[T, A]):
         async def local(partitions: Sequence[CampaignPartition]) -> A:
             here = [(partition, item) for partition in partitions for item in items(partition)]
             pager = self._pager(self._held_at, limit, cursor)
-            page, next_cursor = await pager.cut_gradually(here, lambda each: wanted(each[1]))
+            page, next_cursor = await pager.cut(here, lambda each: wanted(each[1]))
             shown, breath = [], Breath()
             for partition, item in page:
                 shown.append(show(partition, item))
@@ -73,7 +73,7 @@ class Newest(Generic[T, A]):
         everywhere = context.cluster.everywhere()
         gathered = await context.cluster.gather(ask, everywhere, self.answer, local)
         parts: list[Any] = list(gathered.parts)
-        page, next_cursor = self._pager(self._shown_at, limit, cursor).cut(
+        page, next_cursor = await self._pager(self._shown_at, limit, cursor).cut(
             (item for part in parts for item in getattr(part, self.name)),
             more=any(part.next_cursor for part in parts),
         )

@@ -93,12 +93,15 @@ def _parameter(route: Route, parameter: Parameter[Any]) -> dict[str, Any]:
 def _content(route: Route) -> dict[str, Any]:
     if isinstance(route.answer, tuple):
         return {media_type: {} for media_type in route.answer}
-    return {"application/json": {"schema": {"$ref": _REFERENCE.format(name=route.answer.__name__)}}}
+    return _struct("application/json", route.answer)
 
 
 def _problem(status: HTTPStatus) -> dict[str, Any]:
-    reference = {"$ref": _REFERENCE.format(name="Problem")}
-    return {"description": status.phrase, "content": {CONTENT_TYPE: {"schema": reference}}}
+    return {"description": status.phrase, "content": _struct(CONTENT_TYPE, Problem)}
+
+
+def _struct(media_type: str, struct: type[msgspec.Struct]) -> dict[str, Any]:
+    return {media_type: {"schema": {"$ref": _REFERENCE.format(name=struct.__name__)}}}
 
 
 def _camel(path: str) -> str:

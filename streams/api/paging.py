@@ -110,14 +110,21 @@ class Pager(Generic[T]):
     cursor: Cursor | None
     since: float = 0
 
-    async def cut_gradually(
-        self, items: Iterable[T], wanted: Callable[[T], bool]
+    async def cut(
+        self,
+        items: Iterable[T],
+        wanted: Callable[[T], bool] = lambda _: True,
+        *,
+        more: bool = False,
     ) -> tuple[list[T], str | None]:
-        """Return the page of any number of items, letting others work now and then.
+        """Return the page and the cursor of the next one, null if there is none.
+
+        Other coroutines run after each `_AT_A_TIME` items.
 
         Args:
-            items: must not change meanwhile.
+            items: any number; must not change meanwhile.
             wanted: whether an item is in the list.
+            more: whether there are items after these for certain.
         """
         first: list[_Keyed[T]] = []
         rest = enumerate(items)
@@ -125,11 +132,11 @@ class Pager(Generic[T]):
             keyed = self._keyed((at, item) for at, item in some if wanted(item))
             first = heapq.nsmallest(self.limit + 1, chain(first, keyed))
             await asyncio.sleep(0)
-        return self._page(first, more=False)
-
-    def cut(self, items: Iterable[T], *, more: bool = False) -> tuple[list[T], str | None]:
-        """Return the page, and the cursor of the next one if there are (or are said to be) more."""
-        return self._page(heapq.nsmallest(self.limit + 1, self._keyed(enumerate(items))), more=more)
+        page = [item for _, _, item in first[: self.limit]]
+        if not page or not (more or len(first) > self.limit):
+            return page, None
+        value, item_id = self.position(page[-1])
+        return page, Cursor(self.name, self.since, value, item_id).encode()
 
     def _keyed(self, items: Iterable[tuple[int, T]]) -> Iterator["_Keyed[T]"]:
         """Yield the items after the cursor with what puts them in order."""
@@ -148,10 +155,3 @@ class Pager(Generic[T]):
         if not self.descending:
             return False, value, item_id
         return False, _descending(value) if isinstance(value, str) else -value, item_id
-
-    def _page(self, first: "list[_Keyed[T]]", *, more: bool) -> tuple[list[T], str | None]:
-        page = [item for _, _, item in first[: self.limit]]
-        if not page or not (more or len(first) > self.limit):
-            return page, None
-        value, item_id = self.position(page[-1])
-        return page, Cursor(self.name, self.since, value, item_id).encode()

@@ -161,7 +161,7 @@ class Listing:
         """Answer a question, and keep the answer."""
         page = self._answers.pop(question, None)
         if page is None:
-            names, next_cursor = await self._pager(question).cut_gradually(
+            names, next_cursor = await self._pager(question).cut(
                 self.briefs, lambda name: name != OTHER and self._has(name, question.app_id)
             )
             names += [name for name in (OTHER,) if self._has(name, question.app_id)]
