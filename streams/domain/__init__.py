@@ -15,7 +15,8 @@ In the order in which an event meets it:
 - `counts`: the counts of one campaign and window as people ask for them, their groups and rates.
 - `hits`, `evaluation_queue`: which campaigns the rules have to be evaluated for.
 - `rules`, `detectors`: which counts are a reason to raise an alert, and when that is over.
-- `lookback`, `evaluation`: what a campaign's windows say to a rule, closed ones included.
+- `lookback`, `evaluation`: what a campaign's windows say to a rule, closed ones included;
+  `detector_states`: what detectors remember beyond that.
 - `alerts`: the life of an alert; `alert_records`: its record on the changelog topic.
 - `transitions`, `rendering`: what receivers are shown of it.
 - `notification`: the stages between a transition and the deliveries.

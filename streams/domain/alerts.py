@@ -11,6 +11,7 @@ from math import inf
 from typing import NamedTuple
 
 from streams.domain.alert_records import Alert, AlertKey, HighestCounts, State, Step
+from streams.domain.detector_states import DetectorStates
 from streams.domain.detectors.detector import Evaluation, Figures
 from streams.domain.detectors.history import Notified, ScopeHistory, Stretch
 from streams.domain.evaluation import ScopeWindows
@@ -39,6 +40,9 @@ class AlertBook:
         history: how long, in seconds, an ended alert is remembered.
         new_id: makes alert ids.
         base_url: of the API, for links, without a slash at its end; null for no links.
+
+    Attributes:
+        states: what the rules' detectors remember.
     """
 
     def __init__(
@@ -49,7 +53,9 @@ class AlertBook:
         new_id: Callable[[], str],
         base_url: str | None = None,
     ) -> None:
+        rules = tuple(rules)
         self._rules = {rule.name: rule for rule in rules}
+        self.states = DetectorStates(rules)
         self._window_size = window_size
         self._history = history
         self._new_id = new_id
@@ -97,7 +103,9 @@ class AlertBook:
         """
         alert = self._live.get((rule.name, windows.scope))
         history = self._history_of(rule, windows, alert, newest)
-        evaluation = rule.detector.evaluate(history)
+        state = self.states.get(rule, windows.scope)
+        evaluation = rule.detector.evaluate(history, state)
+        self.states.put(rule, windows.scope, evaluation.state, now)
         if alert is None:
             if evaluation.breach is None:
                 return Decision(evaluation, None)
@@ -195,6 +203,7 @@ class AlertBook:
         What is not due costs nothing.
         """
         transitions: list[Transition] = []
+        self.states.forget(now)
         while self._ended and now - self._ended[0][0] >= self._history:
             self._forget(self._alerts[heappop(self._ended)[1]])
         while self._due and self._due[0][0] <= now:
@@ -404,6 +413,7 @@ class AlertBook:
         self._due = [(due, alert_id) for alert_id, due in self._due_at.items()]
         heapify(self._due)
         self._unwatched.clear()
+        self.states.resume(now)
 
     def of_open_windows(self) -> list[Alert]:
         """Return the alerts with figures of open windows that were not written down as they are.
@@ -453,7 +463,8 @@ class AlertBook:
                 alert.closed = alert.closed[0] - seen.attempts, alert.closed[1] - seen.hits
         if alert.is_live and rule is not None:
             history = self._history_of(rule, windows, alert, newest)
-            self._take_in(alert, windows, rule.detector.evaluate(history))
+            state = self.states.get(rule, windows.scope)
+            self._take_in(alert, windows, rule.detector.evaluate(history, state))
         else:
             alert.counted = {at: (seen.attempts, seen.hits) for at, seen in windows.open.items()}
 

@@ -17,6 +17,9 @@ A key is a JSON array, the kind of the record first. Values are JSON but for buc
     it made a transition, or its evidence will not follow from counts; null: it is forgotten
     ["delivery", campaign id, id]    Delivery       Outbox
     it is enqueued, failed or is given up; null: it is delivered or forgotten
+    ["detector", campaign id, rule, treatment, channel]
+                                     DetectorStateRecord DetectorStates
+    a rule was evaluated, and its detector remembers something else; null: it is forgotten
     ["receiver", name]               ReceiverRecord ReceiverBook
     a receiver is paused, gone or enabled
     ["offsets"]                      [InputOffset]  TaskOffsets
@@ -44,6 +47,7 @@ from streams.domain import alert_records
 from streams.domain.alert_records import AlertKey
 from streams.domain.buckets import BucketKey, read_bucket
 from streams.domain.deliveries import Delivery, DeliveryKey
+from streams.domain.detector_states import DetectorStateKey, DetectorStateRecord
 from streams.domain.receivers import ReceiverKey, ReceiverRecord
 from streams.domain.table import Checkpoint, CheckpointKey
 from streams.errors import FormatError
@@ -148,6 +152,7 @@ KINDS = (
     Kind(BucketKey, bytes, read_bucket),
     Kind(AlertKey, alert_records.encode, alert_records.decode),
     _json(DeliveryKey, Delivery),
+    _json(DetectorStateKey, DetectorStateRecord),
     _json(ReceiverKey, ReceiverRecord),
     _json(InputOffsetsKey, list[InputOffset]),
     _json(UnprocessableKey, list[int]),

@@ -12,6 +12,7 @@ from streams.domain.alerts import AlertBook
 from streams.domain.commits import SuppressedTransition
 from streams.domain.counts import OTHER
 from streams.domain.deliveries import DeliveryKey, Outbox
+from streams.domain.detector_states import DetectorStateKey
 from streams.domain.emission import WindowResult
 from streams.domain.evaluation import CampaignWindows, ObservedCampaign, ScopeWindows
 from streams.domain.evaluation_queue import EvaluationQueue
@@ -61,6 +62,7 @@ class CampaignPartition:
         self.receivers = ReceiverBook()
         self.stores: Mapping[type[changelog.Key], changelog.Store] = {
             AlertKey: self.alerts,
+            DetectorStateKey: self.alerts.states,
             DeliveryKey: self.deliveries,
             ReceiverKey: self.receivers,
         }

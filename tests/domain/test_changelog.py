@@ -22,6 +22,7 @@ from streams.domain.changelog import (
     UnprocessableKey,
 )
 from streams.domain.deliveries import DeliveryKey
+from streams.domain.detector_states import DetectorStateKey, DetectorStateRecord
 from streams.domain.partition import CampaignPartition
 from streams.domain.receivers import ReceiverKey, ReceiverRecord
 from streams.domain.restorer import PartitionRestorer
@@ -35,6 +36,7 @@ KEYS = {
     BucketKey(60, 1): b'["bucket",60,1,0]',
     AlertKey("a/b", "id"): b'["alert","a/b","id"]',
     DeliveryKey("ü", "id.1.ops"): '["delivery","ü","id.1.ops"]'.encode(),
+    DetectorStateKey("c", "rule", None, "GCM"): b'["detector","c","rule",null,"GCM"]',
     ReceiverKey("ops"): b'["receiver","ops"]',
     InputOffsetsKey(): b'["offsets"]',
     UnprocessableKey(): b'["unprocessable"]',
@@ -50,6 +52,10 @@ def test_keys_are_arrays_with_the_kind_first() -> None:
     ("key", "value"),
     [
         (CheckpointKey(), Checkpoint(60, 5, {0: 5, 3: 4}, {60: DirtyWindow(7, None)})),
+        (
+            DetectorStateKey("c", "rule", "1", None),
+            DetectorStateRecord("doubled", msgspec.Raw(b"[7]")),
+        ),
         (ReceiverKey("ops"), ReceiverRecord("paused", "digest", 1.0, 2.0, "503")),
         (InputOffsetsKey(), [InputOffset("events", 1, 7, 5, UUID(int=1), 3)]),
         (InputOffsetsKey(), [InputOffset("events", 1, 7, 0, None, -1)]),

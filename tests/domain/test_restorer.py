@@ -16,23 +16,27 @@ from streams.domain.changelog import (
 from streams.domain.partition import CampaignPartition
 from streams.domain.receivers import ReceiverKey, ReceiverRecord
 from streams.domain.restorer import PartitionRestorer, Replay
+from streams.domain.rules import Scope
 from streams.domain.table import Checkpoint, CheckpointKey, DirtyWindow
 from streams.domain.windows import WindowPolicy
 from streams.errors import FormatError
 from tests.support.changelogs import (
     INPUT_OFFSETS,
     LIFE_ENDS_AT,
+    REMEMBERING,
+    SETTINGS,
     ShortLife,
     StoredChangelog,
     written,
 )
+from tests.support.detectors import Most
 from tests.support.partitions import WATCH, all_cells
 
 Change = Callable[[dict[bytes, bytes]], object]
 
 
 def restorer_of(records: Mapping[bytes, bytes | None]) -> PartitionRestorer:
-    restorer = PartitionRestorer(3, WATCH, [0], LIFE_ENDS_AT, topic="state")
+    restorer = PartitionRestorer(3, SETTINGS, [0], LIFE_ENDS_AT, topic="state")
     for offset, (key, value) in enumerate(records.items()):
         restorer.add(key, value, offset)
     return restorer
@@ -81,6 +85,7 @@ def test_a_partition_is_restored_from_a_file_of_each_format(number: int) -> None
     (delivery,) = partition.deliveries.deliveries()
     assert (delivery.receiver, delivery.attempts, delivery.last_error) == ("ops", 1, "503")
     assert partition.receivers.get("ops") == ReceiverRecord("paused", "digest", 111.0, 900.0, "503")
+    assert partition.alerts.states.get(REMEMBERING, Scope("spring")) == Most(60)
     assert partition.evaluate(LIFE_ENDS_AT) == [], "nothing is decided twice"
 
 

@@ -9,7 +9,7 @@ import base64
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,9 +21,13 @@ from streams.domain.partition import CampaignPartition
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.receivers import ReceiverRecord
 from streams.domain.restorer import PartitionRestorer
+from streams.domain.rules import Rule
+from tests.support.detectors import Doubled
 from tests.support.partitions import WATCH, counts, window_counts
 
 FOLDER = Path(__file__).parents[1] / "domain" / "changelogs"
+REMEMBERING = Rule("doubled", frozenset({"FAILURE"}), Doubled(factor=1_000))
+SETTINGS = replace(WATCH, rules=(*WATCH.rules, REMEMBERING))
 LIFE_ENDS_AT = 300.0
 """When the last record of the short life is written; s."""
 INPUT_OFFSETS = [
@@ -95,7 +99,7 @@ class ShortLife:
     """A partition that has every kind of record in its changelog when it ends."""
 
     def __init__(self) -> None:
-        self.partition = CampaignPartition(0, WATCH, [0], 0.0)
+        self.partition = CampaignPartition(0, SETTINGS, [0], 0.0)
         self.records: dict[bytes, bytes | None] = {}
         self.repartition: list[bytes] = []
 

@@ -3,7 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from enum import StrEnum
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
+
+from msgspec import Struct
 
 from streams.domain.detectors.history import ScopeHistory, Stretch
 from streams.domain.detectors.settings import Problem, derive
@@ -59,6 +61,8 @@ class Evaluation(NamedTuple):
         highest: the windows with the highest rate; null if they say too little.
         again_after: after how many more attempts, none of them a hit, another evaluation may come
             to another result; null if no number of them can.
+        state: what to remember of the scope, of the detector's `state_type`; null for nothing. It
+            is written in the transaction of the counts that it follows from.
     """
 
     reason: Reason
@@ -68,6 +72,7 @@ class Evaluation(NamedTuple):
     first: Stretch | None = None
     highest: Stretch | None = None
     again_after: int | None = None
+    state: Any = None
 
     @property
     def breaching(self) -> bool:
@@ -90,6 +95,11 @@ class Detector(ABC):
 
     kind: ClassVar[str]
     """The name in the configuration, `detector.kind`."""
+    state_type: ClassVar[type[Struct] | None] = None
+    """What is remembered of a scope, a `msgspec.Struct`; null for a detector without memory. A
+    value is JSON in a record of the changelog topic."""
+    state_lifetime: ClassVar[float] = 7 * 86_400.0
+    """After so many seconds without an evaluation, the state of a scope is forgotten."""
 
     def __post_init__(self) -> None:
         """Derive the settings that were left out from others."""
@@ -117,9 +127,13 @@ class Detector(ABC):
         """
 
     @abstractmethod
-    def evaluate(self, history: ScopeHistory) -> Evaluation:
+    def evaluate(self, history: ScopeHistory, state: Any) -> Evaluation:
         """Decide what the windows of a scope mean.
 
-        The result depends on the arguments alone: the same history is evaluated again after a
-        restart.
+        The result depends on the arguments alone, and these are not changed: what open windows say
+        of a live alert is evaluated again after a restart, and the state in that result dropped.
+
+        Args:
+            history: the windows.
+            state: what the last evaluation of the scope left, of `state_type`; null for nothing.
         """

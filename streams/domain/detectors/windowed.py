@@ -8,7 +8,7 @@ open window that breaches is a breach; whether it is over is told by the newest 
 from abc import abstractmethod
 from collections.abc import Collection
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from streams.domain.detectors.detector import Detector, Evaluation, Figures, Reason
 from streams.domain.detectors.history import Observation, ScopeHistory, Stretch
@@ -63,7 +63,7 @@ class WindowDetector(Detector):
         """Return the campaigns with new hits that have enough of them in recent windows."""
         return counts.with_hits(self.least_hits)
 
-    def evaluate(self, history: ScopeHistory) -> Evaluation:
+    def evaluate(self, history: ScopeHistory, state: Any = None) -> Evaluation:  # noqa: ARG002 - it has none
         """Judge the open windows of a scope, each with those before it that are needed."""
         enough, again_after = self.stretches(history)
         high = [each for each in enough if self.is_breach(each.seen)]
