@@ -29,10 +29,11 @@ from streams.domain.partial_counts import (
 )
 from streams.domain.partition import CampaignPartition
 from streams.domain.partition_settings import PartitionSettings
-from streams.domain.rules import Rule
+from streams.domain.rules import Rule, Scope
 from streams.domain.transitions import AlertData, Links, Span, Transition
 from streams.domain.windows import WindowPolicy
 from tests.support.changelogs import restored
+from tests.support.detectors import Doubled
 from tests.support.partitions import WATCH, all_cells, counts, window_counts
 
 RULES = (
@@ -548,7 +549,7 @@ def test_hits_are_forgotten_with_their_windows() -> None:
 
 
 @settings(max_examples=300)
-@given(steps, st.sampled_from((60, 600)), st.sampled_from((1, 4, 7, 8, 9)))
+@given(steps, st.sampled_from((60, 600)), st.sampled_from((1, 4, 7, 8, 9, 10)))
 def test_looking_only_where_minds_can_change_misses_nothing(
     steps: list[tuple[int, int, str | None, list[tuple[str, dict[str, int]]]]],
     size: int,
@@ -611,6 +612,7 @@ PATIENT = tuple(
         replace(RULES[0], name="slow", for_=45.0, campaigns=("a*", "b")),
         replace(RULES[0], name="any", detector=Threshold(0.01, recovery_level=0, min_attempts=1)),
         replace(RULES[2], name="many", detector=Count(more_than=25)),
+        replace(RULES[0], name="doubled", detector=Doubled()),
     )
 )
 FEEDERS = 0, 1
@@ -687,7 +689,7 @@ class Twins(RuleBasedStateMachine):
     @rule(
         policy=POLICIES,
         longer=st.sampled_from((1, 1, 1, 2)),
-        rules=st.sampled_from((2, 4, 7, 8, 9)),
+        rules=st.sampled_from((2, 4, 7, 8, 9, 10)),
         limits=st.sampled_from(LIMITS),
     )
     def change_settings(
@@ -718,6 +720,7 @@ def _known(partition: CampaignPartition) -> dict[str, object]:
             for a in alerts.alerts()
         ),
         "owed": len(partition.deliveries),
+        "remembered": [alerts.states.get(each, Scope(name)) for each in PATIENT for name in "abcz"],
     }
 
 

@@ -38,6 +38,8 @@ class Doubled(Detector):
         last, seen = next(iter(history.open.items()))
         most = state.hits if state is not None else seen.hits
         figures = Figures(Stretch(last, last, seen), others={"most": most})
+        if not seen.hits:
+            return Evaluation(Reason.BELOW_LEVEL, None, figures, True, state=state)
         if seen.hits > self.factor * most:
             return Evaluation(Reason.BREACHING, figures, figures, False, state=state)
         return Evaluation(Reason.BELOW_LEVEL, None, figures, True, state=Most(max(most, seen.hits)))
