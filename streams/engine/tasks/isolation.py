@@ -1,12 +1,12 @@
 """Input that cannot be processed: found, and kept apart from the rest.
 
 Processing a batch may raise what nobody expected. By then half of it may be counted, so the task is
-lost: it is opened anew from what was committed, and gets the same input again. What is known of it
-outlives the task: from then on, for a while, the task is careful. It tries each batch before, on
-counts of which nothing is kept, and halves one that fails down to the records that make it fail.
-These become dead letters with the reason `unprocessable`, and everything else is counted as always.
-A block of the repartition topic that failed is known by its offset; of it only the counts that make
-it fail become a dead letter, or all of it where a trial does not fail.
+lost: it is reopened from what was committed, and gets the same input again. What is known of it
+outlives the task: for ten minutes the task is careful. It tries each batch before, on counts of
+which nothing is kept, and halves one that fails down to the records that make it fail. These become
+dead letters with the reason `unprocessable`, and everything else is counted as always. A record of
+the repartition topic that failed is known by its offset; of its partial counts only those that make
+it fail become a dead letter, or all of them where a trial does not fail.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,8 +37,9 @@ class UnprocessableError(TaskLostError):
     """Processing raised what nobody expected.
 
     Attributes:
-        what: was raised, in one line. log_offset: of the block of the repartition topic that it was
-            raised for; null for anything else.
+        what: the error, in one line.
+        log_offset: of the record of the repartition topic that it was raised for; null for anything
+            else.
     """
 
     what = ""
@@ -72,13 +73,14 @@ class Isolation:
     """What a worker remembers of one task's input, from one opening of the task to the next.
 
     Attributes:
-        blocks: what was raised for blocks of the repartition topic, by their offset.
+        failed_counts: the error, in one line, that adding partial counts raised, by their offset in
+            the repartition topic.
         bare: whether the dead-letter topic refuses what dead letters hold, so that they get no more
             than their headers.
     """
 
     def __init__(self) -> None:
-        self.blocks: dict[int, str] = {}
+        self.failed_counts: dict[int, str] = {}
         self.bare = False
         self._careful_until = float("-inf")
         self._refused: set[str] = set()
@@ -96,7 +98,7 @@ class Isolation:
         if isinstance(error, UnprocessableError):
             self.failed(context.now())
             if error.log_offset is not None:
-                self.blocks[error.log_offset] = error.what
+                self.failed_counts[error.log_offset] = error.what
         elif isinstance(error, RefusedError):
             # The first time the topic may have got other settings, which will be heeded.
             context.limits.outdated = True
@@ -105,13 +107,13 @@ class Isolation:
             )
             self._refused.add(error.topic)
 
-    def forget_blocks(self, before: int) -> None:
-        """Forget the blocks before an offset: that they were put aside is committed."""
-        self.blocks = {at: what for at, what in self.blocks.items() if at >= before}
+    def forget_failed(self, before: int) -> None:
+        """Forget failed counts before an offset: their dead letters are committed."""
+        self.failed_counts = {at: what for at, what in self.failed_counts.items() if at >= before}
 
 
 class Parts(NamedTuple):
-    """What of a block can be added to the windows, what cannot, and what that raises."""
+    """Partial counts that can be added to the windows, those that cannot, and what these raise."""
 
     good: PartialCounts | None
     bad: PartialCounts | None
@@ -119,7 +121,7 @@ class Parts(NamedTuple):
 
 
 class PartialCountsRecord(NamedTuple):
-    """A block of the repartition topic, or a part of one, as a record."""
+    """Partial counts of the repartition topic, or a part of them, as a record."""
 
     offset: int
     value: bytes
@@ -168,26 +170,26 @@ class Trial:
                 batch._replace(records=[batch.records[at] for at in positions]),
                 pre_aggregator,
             )
-            for block in pre_aggregator.blocks().values():
-                for value in partial_counts.encode_records(block):
+            for counts in pre_aggregator.blocks().values():
+                for value in partial_counts.encode_records(counts):
                     self._apply(partial_counts.decode(value))
 
         return unprocessable(len(batch.records), process)
 
-    def of_block(self, block: PartialCounts, known: str | None = None) -> Parts:
-        """Split a block into what can be added to the windows, and what cannot.
+    def of_counts(self, counts: PartialCounts, known: str | None = None) -> Parts:
+        """Split partial counts into those that can be added to the windows, and those that cannot.
 
         `known` is what was raised when it was added; null if it was not. If a trial does not show
-        it, the whole block cannot be added.
+        it, none of them can be added.
         """
-        raised = self._raised(block)
+        raised = self._raised(counts)
         if raised is None:
-            return Parts(block, None, "") if known is None else Parts(None, block, known)
-        good, bad = self._split(block.windows)
-        added = PartialCounts(block.version, block.event_times, block.received_at, good)
+            return Parts(counts, None, "") if known is None else Parts(None, counts, known)
+        good, bad = self._split(counts.windows)
+        added = PartialCounts(counts.version, counts.event_times, counts.received_at, good)
         if not bad or self._raised(added) is not None:
-            return Parts(None, block, raised)
-        return Parts(added, PartialCounts(block.version, {}, block.received_at, bad), raised)
+            return Parts(None, counts, raised)
+        return Parts(added, PartialCounts(counts.version, {}, counts.received_at, bad), raised)
 
     def _split(self, windows: list[WindowCounts]) -> tuple[list[WindowCounts], list[WindowCounts]]:
         if (
@@ -201,18 +203,18 @@ class Trial:
         (good, bad), (more_good, more_bad) = map(self._split, halves)
         return good + more_good, bad + more_bad
 
-    def _raised(self, block: PartialCounts) -> str | None:
+    def _raised(self, counts: PartialCounts) -> str | None:
         try:
-            self._apply(block)
+            self._apply(counts)
         except Exception as error:  # noqa: BLE001 - whatever it is
             return describe(error)
         return None
 
-    def _apply(self, block: PartialCounts) -> None:
+    def _apply(self, counts: PartialCounts) -> None:
         now = self._context.now()
-        inputs = block.event_times or {self._task: 0}
+        inputs = counts.event_times or {self._task: 0}
         partition = CampaignPartition(self._task, self._context.watch, inputs, now)
-        partition.apply(block, 0, now)
+        partition.apply(counts, 0, now)
         partition.advance(now, 1)
         partition.prepare_handover()
         partition.take_changes(now)

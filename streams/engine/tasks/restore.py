@@ -115,7 +115,7 @@ class TaskRestorer:
         task = StreamTask(
             context, writer, partition, offsets, read, isolation, replay_filter.skipped
         )
-        task.skip_blocks(
+        task.dead_letter_replayed(
             TopicPartition(context.topics.repartition, number), replay_filter.unprocessable
         )
         return task
@@ -138,7 +138,7 @@ class TaskRestorer:
         for partition, log in logs.items():
             position, loss = resume(before[partition], log, task.to_position[partition])
             if loss is not None and partition.topic != self.context.topics.source:
-                _check_blocks(partition, loss)
+                _check_only_expired(partition, loss)
             if await task.move(partition, position, loss):
                 found[partition] = position
                 if loss is not None:
@@ -186,7 +186,7 @@ class TaskRestorer:
             "task open",
             task=number,
             state_records=records,
-            replayed_blocks=replayed,
+            replayed=replayed,
             cells=len(partition.table),
         )
         return _Restored(partition, offsets, replay_filter)
@@ -221,16 +221,16 @@ class TaskRestorer:
 
         def apply(offset: int, value: bytes) -> None:
             try:
-                block = partial_counts.decode(value)
+                counts = partial_counts.decode(value)
             except ValueError:
                 return  # it is a dead letter already
-            part = replay_filter.part_to_add(offset, block)
+            part = replay_filter.part_to_add(offset, counts)
             if part is None:
                 return
             try:
                 replay.add(part, offset, now)
             except Exception as error:
-                doing = f"the block at {log}, offset {offset}, read again"
+                doing = f"the partial counts at {log}, offset {offset}, read again"
                 raise UnprocessableError.of(doing, error, offset) from error
 
         oldest = (await consumer.beginning_offsets([log]))[log]
@@ -318,15 +318,15 @@ class _ReplayFilter:
     def __init__(self, skipped: Iterable[int], isolation: Isolation, trial: Trial) -> None:
         self.skipped = frozenset(skipped)
         self.unprocessable: list[tuple[int, PartialCounts, str]] = []
-        self._known = isolation.blocks
+        self._known = isolation.failed_counts
         self._trial = trial
 
-    def part_to_add(self, offset: int, block: PartialCounts) -> PartialCounts | None:
+    def part_to_add(self, offset: int, counts: PartialCounts) -> PartialCounts | None:
         """Return what of partial counts is to be added; take note of what is not."""
         known = "skipped before" if offset in self.skipped else self._known.get(offset)
         if known is None:
-            return block
-        good, bad, raised = self._trial.of_block(block, known)
+            return counts
+        good, bad, raised = self._trial.of_counts(counts, known)
         if bad is not None and offset not in self.skipped:
             self.unprocessable.append((offset, bad, raised))
         return good
@@ -355,8 +355,8 @@ async def _require(
         )
 
 
-def _check_blocks(partition: TopicPartition, loss: Loss) -> None:
-    """See that only blocks that were not read are lost, and not those that others may rely on."""
+def _check_only_expired(partition: TopicPartition, loss: Loss) -> None:
+    """See that partial counts were not lost but by retention, before they were read."""
     if loss.cause is not Cause.EXPIRED:
         raise TaskLostError(
             f"{partition.topic}-{partition.partition} is not the log that was read ({loss.cause}): "

@@ -342,9 +342,9 @@ class StreamTask:
     ) -> None:
         """Add partial counts, or that part of them that can be processed, to the windows."""
         now = self._context.now()
-        known = self._isolation.blocks.get(offset)
+        known = self._isolation.failed_counts.get(offset)
         if known is not None or self._isolation.is_careful(now):
-            good, bad, raised = self._trial.of_block(counts, known)
+            good, bad, raised = self._trial.of_counts(counts, known)
             if bad is not None:
                 self._isolation.failed(now)
                 self._skip(log, offset, bad, raised)
@@ -369,7 +369,7 @@ class StreamTask:
             Folded(names - folded.names, campaigns - folded.campaigns),
         )
 
-    def skip_blocks(
+    def dead_letter_replayed(
         self, log: TopicPartition, found: Iterable[tuple[int, partial_counts.PartialCounts, str]]
     ) -> None:
         """Dead-letter parts of partial counts that could not be added while the log was replayed.
@@ -506,7 +506,7 @@ class StreamTask:
             self.lose(WriteError(f"the commit did not end: {error!r}"))
             raise
         self._commits += 1
-        self._isolation.forget_blocks(before=self._offsets.committed_in_log)
+        self._isolation.forget_failed(before=self._offsets.committed_in_log)
         self.partition.deliveries.flush_committed()
         commit.seconds = self._context.clock.wall() - began
         self._context.events.committed(commit)

@@ -107,7 +107,7 @@ async def test_a_batch_says_how_often_its_partition_was_rewound(fetched: Fetched
     assert [(b.partition, b.seek_epoch) for b in await batches(thread)] == [(ONE, 1), (TWO, 0)]
 
 
-async def test_what_was_fetched_before_a_rewind_is_left_out(fetched: Fetched) -> None:
+async def test_what_was_fetched_before_a_seek_is_left_out(fetched: Fetched) -> None:
     thread = Thread()
     await thread.seek_to({ONE: Position(50)})
     fetched[ONE] = fetch_of(ONE, 10, 11)

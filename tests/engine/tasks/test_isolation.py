@@ -68,13 +68,13 @@ def test_only_what_is_none_of_kafkas_may_be_of_the_input(error: Exception, of_in
 def test_care_ends_and_begins_anew() -> None:
     isolation, bench = Isolation(), TaskHarness()
     isolation.learn(UnprocessableError.of("a block", ValueError("x"), 7), bench.context)
-    assert isolation.blocks == {7: "ValueError: x"}
+    assert isolation.failed_counts == {7: "ValueError: x"}
     assert isolation.is_careful(bench.now + CAREFUL_FOR - 1)
     assert not isolation.is_careful(bench.now + CAREFUL_FOR)
-    isolation.forget_blocks(before=7)
-    assert isolation.blocks
-    isolation.forget_blocks(before=8)
-    assert not isolation.blocks
+    isolation.forget_failed(before=7)
+    assert isolation.failed_counts
+    isolation.forget_failed(before=8)
+    assert not isolation.failed_counts
 
 
 @pytest.mark.parametrize("topic", ["dead", "changelog"])

@@ -52,7 +52,7 @@ def send(campaign_id: str = HERE, status: str = "SUCCESS", time: int = MS) -> by
     return orjson.dumps(send_event(campaign_id, time, status, delivery_type="EMAIL"))
 
 
-async def test_source_records_become_blocks_and_offsets_in_one_write() -> None:
+async def test_source_records_become_partial_counts_and_offsets_in_one_write() -> None:
     bench = TaskHarness()
     await bench.take(SOURCE, send(HERE), send(THERE), send(HERE, time=MS - 60_000))
     assert bench.writer.written == []
@@ -71,7 +71,7 @@ async def test_source_records_become_blocks_and_offsets_in_one_write() -> None:
     assert bench.gauges.events == 3
 
 
-async def test_blocks_become_windows_that_are_recovered_from_the_log() -> None:
+async def test_partial_counts_become_windows_that_are_recovered_from_the_log() -> None:
     bench = TaskHarness()
     await bench.take(SOURCE, send(), send())
     await bench.task.commit_for_handover()
@@ -103,7 +103,7 @@ async def test_a_window_is_written_when_it_is_closed_and_quiet() -> None:
 
 
 @pytest.mark.parametrize("repartitions", [True, False])
-async def test_many_campaigns_are_evaluated_in_several_seek_epochs(
+async def test_many_campaigns_are_evaluated_in_several_steps(
     monkeypatch: pytest.MonkeyPatch, repartitions: bool
 ) -> None:
     monkeypatch.setattr(under_test, "EVALUATED_AT_ONCE", 10)
@@ -121,7 +121,7 @@ async def test_many_campaigns_are_evaluated_in_several_seek_epochs(
     assert len(alerts) == len(names)
 
 
-async def test_blocks_wait_while_campaigns_are_evaluated(
+async def test_partial_counts_wait_while_campaigns_are_evaluated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(under_test, "EVALUATED_AT_ONCE", 1)
@@ -146,7 +146,7 @@ async def _read_again_and_again(bench: TaskHarness, block: bytes | None) -> None
         await asyncio.sleep(0)
 
 
-async def test_without_a_hop_what_comes_while_campaigns_are_evaluated_is_written_with_them(
+async def test_without_repartitioning_what_comes_while_campaigns_are_evaluated_is_written_with_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(under_test, "EVALUATED_AT_ONCE", 1)
@@ -172,7 +172,7 @@ async def test_without_a_hop_what_comes_while_campaigns_are_evaluated_is_written
     assert list(orjson.loads(checkpoint or b"")["dirty"].values()) == [[0, 1], [0, None]]
 
 
-async def test_blocks_are_added_in_several_seek_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_partial_counts_are_added_in_several_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_test, "BYTES_AT_ONCE", 1)
     bench = TaskHarness()
     await bench.take(SOURCE, send(), send())
@@ -198,14 +198,14 @@ async def turns_of_others() -> AsyncIterator[list[None]]:
     """Lend the turns that others have had of the event loop meanwhile."""
     turns: list[None] = []
 
-    async def take_seek_epochs() -> None:
+    async def take_turns() -> None:
         while True:
             await asyncio.sleep(0)
             turns.append(None)
 
-    taking_seek_epochs = asyncio.create_task(take_seek_epochs())
+    taking_turns = asyncio.create_task(take_turns())
     yield turns
-    taking_seek_epochs.cancel()
+    taking_turns.cancel()
 
 
 async def test_nothing_read_nothing_written() -> None:
@@ -216,7 +216,7 @@ async def test_nothing_read_nothing_written() -> None:
     assert bench.writer.written == []
 
 
-async def test_records_that_cannot_be_counted_are_put_aside_with_their_offsets() -> None:
+async def test_records_that_cannot_be_counted_are_dead_lettered_with_their_offsets() -> None:
     bench = TaskHarness()
     await bench.take(SOURCE, b"nonsense", send(), None, b"x" * 3000)
     await bench.task.commit_for_handover()
@@ -243,7 +243,7 @@ async def test_records_that_cannot_be_counted_are_put_aside_with_their_offsets()
     ]
 
 
-async def test_what_is_no_block_is_put_aside_with_its_own_offset() -> None:
+async def test_what_is_no_partial_counts_is_dead_lettered_with_its_own_offset() -> None:
     bench = TaskHarness()
     await bench.take(REPARTITION, b"nonsense")
     await bench.task.tick()
@@ -266,7 +266,7 @@ async def test_a_batch_that_does_not_follow_loses_the_task() -> None:
 
 
 @pytest.mark.parametrize("start", [0, 3])
-async def test_a_batch_from_before_a_rewind_is_left_out(start: int) -> None:
+async def test_a_batch_from_before_a_seek_is_left_out(start: int) -> None:
     bench = TaskHarness()
     bench.task.on_seek({SOURCE: SeekPosition(1, 0)})
     await bench.take(SOURCE, send(), start=start, seek_epoch=0)
@@ -277,7 +277,7 @@ async def test_a_batch_from_before_a_rewind_is_left_out(start: int) -> None:
     assert bench.writer.take().offsets[SOURCE].offset == 1
 
 
-async def test_a_parked_task_takes_nothing() -> None:
+async def test_a_suspended_task_takes_nothing() -> None:
     bench = TaskHarness()
     await bench.take(SOURCE, send())
     bench.task.suspend()
@@ -326,7 +326,7 @@ async def test_a_failed_flush_within_take_is_told_by_the_next_tick(
         await bench.task.tick()
 
 
-async def test_a_full_task_flushes_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_task_commits_before_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 2)
     bench = TaskHarness()
     await bench.take(SOURCE, send(), send())
@@ -423,7 +423,7 @@ async def test_dead_letters_have_one_partition_a_task_as_far_as_there_are_any(
     assert set(dead) < set(bench.task._context.written_by(1, 2))
 
 
-async def test_far_behind_a_task_flushes_less_often() -> None:
+async def test_catching_up_a_task_commits_less_often() -> None:
     bench = TaskHarness()
     await bench.task.take(bench.batch(SOURCE, send())._replace(waiting=CATCHING_UP_RECORDS + 1))
     await bench.task.tick()
@@ -438,7 +438,7 @@ async def test_far_behind_a_task_flushes_less_often() -> None:
     assert bench.writer.take().offsets[SOURCE].offset == 2
 
 
-async def test_a_task_that_is_up_to_date_flushes_at_every_tick() -> None:
+async def test_a_task_that_is_up_to_date_commits_at_every_tick() -> None:
     bench = TaskHarness()
     for count in range(1, 4):
         await bench.task.take(bench.batch(SOURCE, send())._replace(waiting=CATCHING_UP_RECORDS))
@@ -503,7 +503,7 @@ async def test_a_source_keyed_by_campaign_is_not_repartitioned() -> None:
     assert bench.gauges.events == 2
 
 
-async def test_without_a_hop_a_window_begins_after_all_blocks_that_were_written() -> None:
+async def test_without_repartitioning_a_window_begins_after_all_that_was_written() -> None:
     bench = TaskHarness(repartitions=False)
     for minutes in (0, 60):
         await bench.take(SOURCE, send(time=MS - 3_600_000 + minutes * 60_000))
@@ -512,7 +512,7 @@ async def test_without_a_hop_a_window_begins_after_all_blocks_that_were_written(
     assert list(orjson.loads(checkpoint or b"")["dirty"].values()) == [[0, 3], [2, None]]
 
 
-async def test_a_block_of_another_version_stops_the_worker_and_loses_nothing() -> None:
+async def test_partial_counts_of_another_version_stop_the_worker_and_lose_nothing() -> None:
     bench = TaskHarness()
     await bench.take(REPARTITION, partial_counts.encode([99, "of tomorrow"]))
     for _ in range(2):
@@ -617,7 +617,7 @@ async def test_half_a_batch_is_not_written(monkeypatch: pytest.MonkeyPatch) -> N
     assert bench.writer.written == []
 
 
-async def test_a_parked_task_writes_no_more_than_its_last_flush(
+async def test_a_suspended_task_writes_no_more_than_its_last_flush(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 1)
@@ -639,7 +639,7 @@ async def test_a_parked_task_writes_no_more_than_its_last_flush(
     assert bench.task.committed[SOURCE] == 4
 
 
-async def test_a_block_is_known_until_its_dead_letter_is_committed() -> None:
+async def test_failed_counts_are_known_until_their_dead_letter_is_committed() -> None:
     """Not only until that of the one before it is: the task may be lost between the two."""
     bench = TaskHarness()
     await bench.take(SOURCE, send(HERE))
@@ -649,13 +649,13 @@ async def test_a_block_is_known_until_its_dead_letter_is_committed() -> None:
     let_go = bench.writer.hold()
     ticking = asyncio.create_task(bench.task.tick())
     await asyncio.sleep(0)
-    bench.isolation.blocks[1] = "what was raised"
+    bench.isolation.failed_counts[1] = "what was raised"
     await bench.take(REPARTITION, block.value)
     let_go.set()
     await ticking
-    assert bench.isolation.blocks.keys() == {1}
+    assert bench.isolation.failed_counts.keys() == {1}
     await bench.task.tick()
-    assert bench.isolation.blocks == {}
+    assert bench.isolation.failed_counts == {}
 
 
 async def test_two_that_find_a_task_full_begin_one_flush(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -670,7 +670,7 @@ async def test_two_that_find_a_task_full_begin_one_flush(monkeypatch: pytest.Mon
     assert [each.offsets[SOURCE].offset for each in bench.writer.written] == [2, 6]
 
 
-async def test_without_a_hop_time_waits_for_a_flush_that_is_under_way(
+async def test_without_repartitioning_time_waits_for_a_flush_that_is_under_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Or counts that close their own window would be taken for late when they are read again."""
