@@ -7,7 +7,5 @@ renders.
 - `receiver`: what all kinds have in common.
 - `outcomes`: what an answer means, unless a kind knows better.
 - `signing`: signatures of Standard Webhooks.
-- `registry`: the kinds there are.
-- `webhook`: Standard Webhooks, the transition as it is.
-- `cloudevents`: CloudEvents over HTTP.
+- `registry`: the kinds there are, a module each.
 """

@@ -2,11 +2,9 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
-
-from pydantic import Field
+from typing import Any, ClassVar
 
 from streams.domain.deliveries import Delivery
 from streams.receivers.outcomes import Answer, Outcome, of_answer
@@ -47,7 +45,7 @@ class Receiver(Settings, ABC):
 
     name: Name
     kind: str
-    url: Url = Field(repr=False)
+    url: Url
     timeout: PositiveDuration = 10.0
 
     @abstractmethod
@@ -61,6 +59,10 @@ class Receiver(Settings, ABC):
     def outcome_of(self, answer: Answer, now: float) -> Outcome:
         """Say what an answer at `now` (s, UTC) means."""
         return of_answer(answer, now)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Leave the URL out, in which there may be a secret."""
+        return (each for each in super().__repr_args__() if each[0] != "url")
 
     @property
     def target(self) -> str:

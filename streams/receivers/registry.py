@@ -5,6 +5,6 @@ from streams.receivers.receiver import Receiver
 from streams.receivers.webhook import WebhookReceiver
 
 KINDS: tuple[type[Receiver], ...] = (
-    WebhookReceiver,  # meant where a receiver of the configuration does not say its kind
-    CloudEventsReceiver,
+    WebhookReceiver,  # Standard Webhooks; the kind of a receiver that does not say its kind
+    CloudEventsReceiver,  # CloudEvents over HTTP
 )

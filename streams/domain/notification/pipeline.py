@@ -1,4 +1,4 @@
-"""The stages, in their order."""
+"""The stages, in their order: route → enqueue."""
 
 from collections.abc import Iterable
 
@@ -17,8 +17,8 @@ def stages(settings: PartitionSettings, outbox: Outbox) -> tuple[Stage, ...]:
         outbox: the partition's.
     """
     return (
-        route(settings.receivers),
-        enqueue(outbox),
+        route(settings.receivers),  # who is notified
+        enqueue(outbox),  # a delivery for each of them in the outbox
     )
 
 
