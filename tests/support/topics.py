@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
+from streams.engine.transactions.admin import TransactionAdmin
 from tests.support.mixture import SourceRecord
 
 READ_WITHIN_S = 60.0
@@ -133,3 +134,22 @@ async def committed_offsets(address: str, group: str, topic: str) -> dict[int, i
     finally:
         await admin.close()
     return {p.partition: at.offset for p, at in offsets.items() if p.topic == topic}
+
+
+async def has_open_offsets(address: str, group: str, transactional_id: str) -> bool:
+    """Tell whether a transaction is open where the group keeps its offsets: these are not shown."""
+    connection = {"bootstrap_servers": address}
+    async with TransactionAdmin.connected(connection, transactional_id) as admin:
+        described = await admin.describe()
+        if described is None:
+            return False
+        return bool(await admin.open_in([offsets_partition(group)], described.producer))
+
+
+def offsets_partition(group: str, partitions: int = 50) -> TopicPartition:
+    """Return where Kafka keeps a group's offsets: by Java's hash of its name, of 32 bits."""
+    hashed = 0
+    for character in group:
+        hashed = (31 * hashed + ord(character)) % 2**32
+    signed = hashed - 2**32 if hashed >= 2**31 else hashed
+    return TopicPartition("__consumer_offsets", abs(signed) % partitions)
