@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import Struct, defstruct
 
-from streams.domain.detectors import DETECTORS
 from streams.domain.detectors.detector import Detector
+from streams.domain.detectors.registry import DETECTORS
 from streams.domain.detectors.settings import fields, values
 
 

@@ -15,7 +15,7 @@ from streams.api.client import ApiClient
 from streams.commands.common import PROGRAM, examples, print_json, say
 from streams.commands.tables import print_table
 from streams.configuration.files import read_small
-from streams.domain.detectors import DETECTORS
+from streams.domain.detectors.registry import DETECTORS
 from streams.domain.detectors.settings import fields
 from streams.errors import UsageError
 from streams.terminal import abbreviated, printable

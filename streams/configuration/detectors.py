@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, create_model, model_validator
 
 from streams.configuration.kinds import one_of
-from streams.domain.detectors import DETECTORS
 from streams.domain.detectors.detector import Detector
+from streams.domain.detectors.registry import DETECTORS
 from streams.domain.detectors.settings import Field as DetectorField
 from streams.domain.detectors.settings import fields
 from streams.settings import Duration, ProblemsError, Settings, Text

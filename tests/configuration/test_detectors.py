@@ -12,8 +12,8 @@ from streams.configuration.detectors import MODELS, model_of
 from streams.configuration.load import load
 from streams.configuration.models import Configuration, RuleSettings
 from streams.configuration.translation import partition_settings_of
-from streams.domain.detectors import DETECTORS
 from streams.domain.detectors.count import Count
+from streams.domain.detectors.registry import DETECTORS
 from streams.domain.detectors.settings import Setting, fields, setting
 from streams.domain.detectors.threshold import Threshold
 from streams.errors import ConfigurationError

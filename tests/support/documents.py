@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from inspect import cleandoc
 from pathlib import Path
 
-from streams.domain.detectors import DETECTORS
 from streams.domain.detectors.detector import Detector
+from streams.domain.detectors.registry import DETECTORS
 from streams.domain.detectors.settings import Field, fields
 from streams.outputs.registry import TOPICS
 from streams.outputs.topics import Topic
