@@ -6,6 +6,7 @@ import gc
 import weakref
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -895,3 +896,28 @@ async def test_what_was_skipped_alone_is_told_too() -> None:
     (commit,) = bench.gauges.commits
     assert commit.counted == 0
     assert commit.skipped.total() + len(commit.rejected) == 1
+
+
+@pytest.mark.parametrize("repartitions", [True, False])
+async def test_rules_are_evaluated_once_a_tick_and_again_if_a_window_closed(
+    monkeypatch: pytest.MonkeyPatch, repartitions: bool
+) -> None:
+    bench = TaskHarness(repartitions=repartitions)
+    evaluate, evaluated = bench.task.partition.evaluate, []
+
+    def counting(*of: Any) -> list[transitions.Transition]:
+        evaluated.append(of)
+        return evaluate(*of)
+
+    monkeypatch.setattr(bench.task.partition, "evaluate", counting)
+    for _ in range(3):
+        await bench.take(SOURCE, send())
+        await bench.task.tick()
+        for writes in bench.writer.written if repartitions else []:
+            for each in writes.records.get(REPARTITION, []):
+                await bench.take(REPARTITION, each.value)
+        bench.writer.written.clear()
+    assert len(evaluated) == 3
+    bench.now += bench.task.partition.watch.idle_timeout + 100
+    await bench.task.tick()
+    assert len(evaluated) == 5, "the alerts of the window that closed have another newest window"
