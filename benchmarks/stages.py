@@ -84,7 +84,7 @@ class Tasks:
         pre_aggregator, self._tallies[number] = self._tallies[number], PreAggregator()
         self.rows += len(pre_aggregator)
         with self._stage("partial counts"):
-            made = pre_aggregator.blocks()
+            made = pre_aggregator.partial_counts()
         for to, block in made.items():
             with self._stage("encode"):
                 records = list(partial_counts.encode_records(block))

@@ -62,7 +62,7 @@ class Pipeline:
         pre_aggregator, self._tally, self._taken = self._tally, PreAggregator(), 0
         self.counted += pre_aggregator.counted
         self.skipped += pre_aggregator.skipped
-        for number, block in pre_aggregator.blocks().items():
+        for number, block in pre_aggregator.partial_counts().items():
             for record in partial_counts.encode_records(block):
                 self.partitions[number].apply(
                     partial_counts.decode(record), self._offset, UNTIL / 1000

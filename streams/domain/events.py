@@ -33,7 +33,7 @@ class Reason(StrEnum):
     IMPOSSIBLE_TIME = "impossible-time"
     TOO_LARGE = "too-large"
     EXPIRED = "expired"
-    NOT_A_BLOCK = "not-a-block"
+    NOT_PARTIAL_COUNTS = "not-partial-counts"
     UNPROCESSABLE = "unprocessable"
     UNREADABLE = "unreadable"
 

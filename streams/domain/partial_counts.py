@@ -1,10 +1,10 @@
-"""Counts on their way: from the keying agent to the counting agent, and to the changelog topic.
+"""Partial counts: what one flush of the first phase of counting hands to the second.
 
-The keying agent does not forward events. What it counted between two flushes goes to each partition
-of the repartition topic as one block: the counts per window and campaign, and how far event time
-has come in the source partitions they are from. A block is a fraction of the events' size, and
-costs the counting agent next to nothing per event. A window's counts on the changelog topic have
-the same form.
+Events are not forwarded to the partition of their campaign. The counts of one flush go to each
+partition of the repartition topic as one record: the counts by window, campaign and dimensions, and
+the event times of the source partitions that they are from. The record is a fraction of the events'
+size, and the second phase costs next to nothing per event. On the changelog topic a window's counts
+have the same form.
 """
 
 from collections.abc import Container, Iterator, Sequence
@@ -18,10 +18,10 @@ from streams.errors import FormatError
 
 
 class Dimensions(NamedTuple):
-    """What one count is a count of, within a campaign and window.
+    """What one count is a count of, within a campaign and window: its count key there.
 
-    `outcome` is the send status, or for engagement the event type without its `_campaign.` prefix.
-    The next three are null where the event has none.
+    `outcome` is the send status or, for engagement, its kind, such as `opened_notification`. The
+    next three are null where the event names none. `channel_type` is the endpoint's own channel.
     """
 
     outcome: str
@@ -31,11 +31,12 @@ class Dimensions(NamedTuple):
     engagement: bool = False
 
     def is_send_with(self, outcomes: Container[str]) -> bool:
-        """Tell whether it is a send, with one of these statuses."""
+        """Tell whether a count is of sends with one of the statuses `outcomes`."""
         return self.outcome in outcomes and not self.engagement
 
 
 Counts: TypeAlias = dict[Dimensions, int]
+"""By count key, the number of events."""
 
 
 Position: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
@@ -43,11 +44,11 @@ Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 Start: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=32_503_680_000)]
 """In seconds since the epoch; up to the year 3000, so that it can be written as a date."""
 EventTime: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=32_503_680_000_000)]
-"""The same in milliseconds."""
+"""In milliseconds since the epoch; up to the year 3000 as well."""
 
 
 class Column(msgspec.Struct, array_like=True, gc=False):
-    """Counts of one kind: `counts[n]` is that of the campaign at position `at[n]`."""
+    """Counts of one count key: `counts[n]` is of the campaign at position `at[n]`."""
 
     dimensions: Dimensions
     at: list[Position]
@@ -78,11 +79,14 @@ class WindowCounts(msgspec.Struct, array_like=True, gc=False):
 
     @property
     def rows(self) -> int:
-        """How many counts there are."""
+        """The number of counts."""
         return sum(len(column.counts) for column in self.columns)
 
     def sends_with(self, outcomes: Container[str]) -> Iterator[tuple[str, int]]:
-        """Yield campaigns and how many sends of theirs have one of these statuses."""
+        """Yield a campaign and the number of its sends with one of the statuses `outcomes`.
+
+        A campaign may come several times.
+        """
         campaigns = self.campaigns
         for column in self.columns:
             if column.dimensions.is_send_with(outcomes):
@@ -91,7 +95,7 @@ class WindowCounts(msgspec.Struct, array_like=True, gc=False):
 
     @property
     def events(self) -> int:
-        """How many events they stand for."""
+        """The number of events counted."""
         return sum(sum(column.counts) for column in self.columns)
 
 
@@ -156,10 +160,10 @@ def split(counts: WindowCounts, buckets: int) -> list[WindowCounts]:
 
 
 class PartialCounts(msgspec.Struct, array_like=True, gc=False):
-    """One record of the repartition topic.
+    """One record of the repartition topic: counts of one flush for one partition.
 
-    `event_times` maps each source partition that the counts are from to the largest event time
-    (ms) it has reached; `received_at` is the wall-clock time (ms) of the oldest of its events.
+    `event_times` has, by source partition that the counts are from, the largest event time (ms).
+    `received_at` is the wall-clock time (ms) at which the oldest of the events was taken in.
     """
 
     version: int
@@ -170,8 +174,8 @@ class PartialCounts(msgspec.Struct, array_like=True, gc=False):
 
 PARTIAL_COUNTS_VERSION = 3
 RECORD_BYTES = 480 * 1024
-"""Upper size of a record on the keyed and the changelog topic: brokers take 1 MB by default, and
-with its key and what Kafka adds it fits into a batch of 512 KiB."""
+"""Upper size of a record on the repartition and the changelog topic: brokers take 1 MB by default,
+and with its key and what Kafka adds it fits into a batch of 512 KiB."""
 
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(PartialCounts).decode
@@ -187,7 +191,7 @@ _decode_head = msgspec.msgpack.Decoder(_Head).decode
 
 
 def decode_campaigns(value: bytes) -> list[str]:
-    """Read only which campaigns there are counts of."""
+    """Read only the campaigns of encoded `WindowCounts`."""
     return _decode_head(value).campaigns
 
 
@@ -202,7 +206,7 @@ _decode_head_with_apps = msgspec.msgpack.Decoder(_HeadWithApps).decode
 
 
 def decode_apps(value: bytes) -> list[tuple[str, str | None]]:
-    """Read only which campaigns there are counts of, and their apps."""
+    """Read only the campaigns of encoded `WindowCounts`, with their apps."""
     head = _decode_head_with_apps(value)
     return [(name, head.apps[at]) for name, at in zip(head.campaigns, head.at_app, strict=True)]
 
@@ -215,11 +219,11 @@ _decode_version = msgspec.msgpack.Decoder(_Version).decode
 
 
 def decode(value: bytes) -> PartialCounts:
-    """Read a block.
+    """Read a record of the repartition topic.
 
     Raises:
-        ValueError: if the bytes are no block.
-        FormatError: if the block is of another version than this program writes.
+        ValueError: if the bytes are no partial counts.
+        FormatError: if they are of another version than this program writes.
     """
     try:
         version = _decode_version(value).version
@@ -229,12 +233,12 @@ def decode(value: bytes) -> PartialCounts:
                 f"{PARTIAL_COUNTS_VERSION}: start the version that wrote them, or read "
                 "docs/operations.md"
             )
-        block = _decode(value)
+        partial = _decode(value)
     except msgspec.MsgspecError as error:
-        raise ValueError(f"not a block of counts: {error}") from error
-    for counts in block.windows:
+        raise ValueError(f"not partial counts: {error}") from error
+    for counts in partial.windows:
         check_counts(counts)
-    return block
+    return partial
 
 
 def check_counts(counts: WindowCounts) -> None:
@@ -256,28 +260,32 @@ def check_counts(counts: WindowCounts) -> None:
         )
     )
     if not fits:
-        raise ValueError("not a block of counts: its columns do not fit together")
+        raise ValueError("not counts of a window: the columns do not fit together")
 
 
-def encode_records(block: PartialCounts, limit: int = RECORD_BYTES) -> Iterator[bytes]:
-    """Write a block as records of at most `limit` bytes; a single count is not split.
+def encode_records(partial: PartialCounts, limit: int = RECORD_BYTES) -> Iterator[bytes]:
+    """Write partial counts as records of at most `limit` bytes; a single count is not split.
 
-    The event times are in the last record: whoever knows them has all the counts.
+    The event times are in the last record, so that no one knows them without all the counts.
     """
-    value = encode(block)
-    halves = halves_of(block.windows) if len(value) > limit else None
+    value = encode(partial)
+    halves = halves_of(partial.windows) if len(value) > limit else None
     if halves is None:
         yield value
         return
     first, second = halves
-    yield from encode_records(PartialCounts(block.version, {}, block.received_at, first), limit)
+    version, received_at = partial.version, partial.received_at
+    yield from encode_records(PartialCounts(version, {}, received_at, first), limit)
     yield from encode_records(
-        PartialCounts(block.version, block.event_times, block.received_at, second), limit
+        PartialCounts(version, partial.event_times, received_at, second), limit
     )
 
 
 def encode_window(counts: WindowCounts, limit: int = RECORD_BYTES) -> Iterator[bytes]:
-    """Write counts as records of at most `limit` bytes, to be added up; no count is split."""
+    """Write a window's counts as records of at most `limit` bytes, to be added up by the reader.
+
+    A single count is not split.
+    """
     value = encode(counts)
     halves = _halves_of_window(counts) if len(value) > limit else None
     if halves is None:
@@ -288,7 +296,7 @@ def encode_window(counts: WindowCounts, limit: int = RECORD_BYTES) -> Iterator[b
 
 
 def halves_of(windows: list[WindowCounts]) -> tuple[list[WindowCounts], list[WindowCounts]] | None:
-    """Split windows into two parts, as long as there is more than one count."""
+    """Split windows into two parts; null if there is only one count, or none."""
     if len(windows) != 1:
         half = len(windows) // 2
         return (windows[:half], windows[half:]) if windows else None
@@ -297,7 +305,7 @@ def halves_of(windows: list[WindowCounts]) -> tuple[list[WindowCounts], list[Win
 
 
 def _halves_of_window(whole: WindowCounts) -> tuple[WindowCounts, WindowCounts] | None:
-    """Split by campaign or, if there is but one, by kind of count."""
+    """Split by campaign or, if there is only one, by count key; null if there is only one count."""
     if len(whole.campaigns) > 1:
         half = len(whole.campaigns) // 2
         parts = [0] * half + [1] * (len(whole.campaigns) - half)

@@ -1,4 +1,8 @@
-"""What was counted since the last flush, on its way to the campaigns' partitions."""
+"""The first of two phases of counting: the counts of one flush, by count key and campaign.
+
+The partition of a campaign gets partial counts, not events; the second phase adds
+them up in `streams.domain.table`.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,22 +18,22 @@ from streams.domain.partial_counts import (
 )
 
 CountKey: TypeAlias = tuple[str, str | None, str | None] | Dimensions
-"""What an event is counted by, apart from campaign and time. For a send whose delivery type names
+"""What an event is counted by, apart from campaign and window. For a send whose delivery type names
 the channel, the short form is enough: status, treatment and delivery type."""
 
 ARRANGE_AT = 4_000
-"""So many counts are put into columns within a few ms; nothing else is done meanwhile."""
+"""Counts that are put into columns at once: it takes a few ms, in which nothing else is done."""
 
 
 class PreAggregator:
-    """Counts of any number of batches.
+    """Counts of any number of batches, until they are handed out as partial counts.
 
     Attributes:
-        event_times: the largest event time (ms) of each source partition.
-        skipped: events of other kinds, by family.
-        unknown_versions: events of versions that are not known.
-        counted: how many events the counts stand for.
-        engagement: how many of these were engagement; the others are sends.
+        event_times: by source partition, the largest event time (ms).
+        skipped: by family, events of types that are not counted.
+        unknown_versions: by version, counted events of versions that are not known.
+        counted: the number of events counted.
+        engagement: the number of these that were engagement; the others are sends.
         received_at: wall-clock time (ms) of the oldest batch; 0 before the first.
     """
 
@@ -41,8 +45,10 @@ class PreAggregator:
         self.engagement = 0
         self.received_at = 0
         self._fresh: dict[tuple[int, CountKey], Counter[Campaign]] = {}
+        """By start of the window (s) and count key: what is not in columns yet."""
         self._fresh_rows = 0
-        self._arranged: dict[tuple[int, int], _Gathering] = {}
+        self._arranged: dict[tuple[int, int], _Columns] = {}
+        """By partition and start of the window (s)."""
         self._arranged_rows = 0
 
     def __len__(self) -> int:
@@ -50,7 +56,13 @@ class PreAggregator:
         return self._fresh_rows + self._arranged_rows
 
     def add(self, start: int, key: CountKey, campaigns: Sequence[Campaign]) -> None:
-        """Count events in the window that begins at `start` (s): the campaign of each of them."""
+        """Count events of one count key in the window that begins at `start` (s).
+
+        Args:
+            start: of the window (s).
+            key: the count key.
+            campaigns: the campaign of each event.
+        """
         counter = self._fresh.get((start, key))
         if counter is None:
             counter = self._fresh[start, key] = Counter()
@@ -63,47 +75,47 @@ class PreAggregator:
         if self._fresh_rows > ARRANGE_AT:
             self._arrange()
 
-    def blocks(self) -> dict[int, PartialCounts]:
-        """Return the counts as one block for each partition that has any."""
+    def partial_counts(self) -> dict[int, PartialCounts]:
+        """Return the counts by partition of the repartition topic; none for one without counts."""
         self._arrange()
-        blocks: dict[int, PartialCounts] = {}
-        for (partition, start), gathering in self._arranged.items():
-            block = blocks.get(partition)
-            if block is None:
-                block = PartialCounts(
+        by_partition: dict[int, PartialCounts] = {}
+        for (partition, start), columns in self._arranged.items():
+            partial = by_partition.get(partition)
+            if partial is None:
+                partial = by_partition[partition] = PartialCounts(
                     PARTIAL_COUNTS_VERSION, self.event_times, self.received_at, []
                 )
-                blocks[partition] = block
-            block.windows.append(gathering.counts(start))
-        return blocks
+            partial.windows.append(columns.counts(start))
+        return by_partition
 
     def _arrange(self) -> None:
-        """Put into columns what is not yet."""
+        """Put the fresh counts into columns."""
         fresh, self._fresh = self._fresh, {}
         for (start, key), counter in fresh.items():
-            places: dict[int, _Place] = {}
+            growing: dict[int, _Growing] = {}
             for campaign, count in counter.items():
-                place = places.get(campaign.partition)
-                if place is None:
-                    gathering = self._gathering(campaign.partition, start)
-                    place = places[campaign.partition] = gathering.place(key)
-                positions, add_position, add_count = place
+                column = growing.get(campaign.partition)
+                if column is None:
+                    columns = self._columns(campaign.partition, start)
+                    column = growing[campaign.partition] = columns.growing(key)
+                positions, add_position, add_count = column
                 add_position(positions.setdefault(campaign, len(positions)))
                 add_count(count)
         self._arranged_rows += self._fresh_rows
         self._fresh_rows = 0
 
-    def _gathering(self, partition: int, start: int) -> "_Gathering":
-        gathering = self._arranged.get((partition, start))
-        if gathering is None:
-            gathering = self._arranged[partition, start] = _Gathering()
-        return gathering
+    def _columns(self, partition: int, start: int) -> "_Columns":
+        columns = self._arranged.get((partition, start))
+        if columns is None:
+            columns = self._arranged[partition, start] = _Columns()
+        return columns
 
 
-_Place: TypeAlias = tuple[dict[Campaign, int], Callable[[int], None], Callable[[int], None]]
+_Growing: TypeAlias = tuple[dict[Campaign, int], Callable[[int], None], Callable[[int], None]]
+"""A column that grows: the positions of campaigns, and how to add a position and a count to it."""
 
 
-class _Gathering:
+class _Columns:
     """Counts of one window for one partition, in columns that grow."""
 
     __slots__ = ("_columns", "_positions")
@@ -112,15 +124,15 @@ class _Gathering:
         self._positions: dict[Campaign, int] = {}
         self._columns: dict[CountKey, Column] = {}
 
-    def place(self, key: CountKey) -> _Place:
-        """Return the campaigns' positions, and how to add to the column of a count key."""
+    def growing(self, key: CountKey) -> _Growing:
+        """Return the column of a count key; a new one is added."""
         column = self._columns.get(key)
         if column is None:
             column = self._columns[key] = Column(_dimensions(key), [], [])
         return self._positions, column.at.append, column.counts.append
 
     def counts(self, start: int) -> WindowCounts:
-        """Return all of it, as counts of the window that begins at `start` (s)."""
+        """Return all columns, as counts of the window that begins at `start` (s)."""
         campaigns = self._positions
         apps: dict[str | None, int] = {}
         at_app = [apps.setdefault(campaign.app_id, len(apps)) for campaign in campaigns]

@@ -43,8 +43,9 @@ def oracle(windows: WindowPolicy = WINDOWS) -> Oracle:
 
 
 def tallied(pre_aggregator: PreAggregator) -> Counter[Key]:
-    """What was counted, as it goes on its way."""
-    windows = (counts for block in pre_aggregator.blocks().values() for counts in block.windows)
+    """What was counted, as partial counts have it."""
+    partials = pre_aggregator.partial_counts().values()
+    windows = (counts for partial in partials for counts in partial.windows)
     counts: Counter[Key] = Counter()
     for row, count in rows_of(windows).items():
         counts[row.campaign_id, row.start, row.dimensions] += count
@@ -462,7 +463,7 @@ def test_an_app_is_known_by_any_of_its_events() -> None:
     values = [orjson.dumps(each) for each in (without, send_event("c", NOW, "FAILURE"), without)]
     pre_aggregator = PreAggregator()
     SourcePartition(0, ingest_settings(), Campaigns(1)).count(values, NOW, pre_aggregator)
-    (counts,) = pre_aggregator.blocks()[0].windows
+    (counts,) = pre_aggregator.partial_counts()[0].windows
     assert (counts.campaigns, counts.apps) == (["c"], ["a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6"])
 
 

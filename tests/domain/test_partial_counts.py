@@ -34,7 +34,7 @@ windows = st.builds(
 )
 event_times = st.dictionaries(st.integers(0, 99), st.integers(0, 10**13), max_size=3)
 received = st.integers(0, 10**13)
-made_blocks = st.builds(
+made = st.builds(
     PartialCounts,
     st.just(PARTIAL_COUNTS_VERSION),
     event_times,
@@ -43,9 +43,9 @@ made_blocks = st.builds(
 )
 
 
-@given(made_blocks)
-def test_a_block_comes_back_as_it_was(block: PartialCounts) -> None:
-    assert decode(encode(block)) == block
+@given(made)
+def test_partial_counts_come_back_as_they_were(partial: PartialCounts) -> None:
+    assert decode(encode(partial)) == partial
 
 
 @given(windows)
@@ -55,14 +55,14 @@ def test_a_windows_counts_come_back_as_they_were(counts: WindowCounts) -> None:
     assert decode_campaigns(value) == counts.campaigns
 
 
-@given(made_blocks, st.integers(1, 200))
-def test_records_of_a_block_hold_it_all(block: PartialCounts, limit: int) -> None:
-    values = list(encode_records(block, limit))
+@given(made, st.integers(1, 200))
+def test_records_hold_all_partial_counts(partial: PartialCounts, limit: int) -> None:
+    values = list(encode_records(partial, limit))
     parts = [decode(value) for value in values]
-    assert rows_of([w for part in parts for w in part.windows]) == rows_of(block.windows)
+    assert rows_of([w for part in parts for w in part.windows]) == rows_of(partial.windows)
     assert [part.event_times for part in parts[:-1]] == [{}] * (len(parts) - 1)
-    assert parts[-1].event_times == block.event_times
-    assert {part.received_at for part in parts} == {block.received_at}
+    assert parts[-1].event_times == partial.event_times
+    assert {part.received_at for part in parts} == {partial.received_at}
     for value, part in zip(values, parts, strict=True):
         assert len(value) <= limit or sum(len(each.columns) for each in part.windows) <= 1
 
@@ -79,27 +79,29 @@ def test_records_of_a_window_add_up_to_it(counts: WindowCounts, limit: int) -> N
     assert late == {counts.campaigns[at]: n for at, n in counts.late.items()}
 
 
-def test_a_start_that_is_no_date_is_no_block() -> None:
+def test_a_start_that_is_no_date_is_no_partial_counts() -> None:
     whole = WindowCounts(10**12, ["a"], ["app"], [0], [Column(SENT, [0], [1])])
-    with pytest.raises(ValueError, match="not a block"):
+    with pytest.raises(ValueError, match="not partial counts"):
         decode(encode(PartialCounts(PARTIAL_COUNTS_VERSION, {}, 0, [whole])))
 
 
 @given(windows, st.integers(1, 7))
-def test_pages_hold_it_all_each_campaign_on_its_own(counts: WindowCounts, pages: int) -> None:
+def test_buckets_hold_all_counts_each_campaign_in_its_own(
+    counts: WindowCounts, buckets: int
+) -> None:
     counts.late = {at: at + 1 for at in range(0, len(counts.campaigns), 2)}
-    parts = split(counts, pages)
-    assert len(parts) == pages
+    parts = split(counts, buckets)
+    assert len(parts) == buckets
     assert rows_of(parts) == rows_of([counts])
     late = {counts.campaigns[at]: n for at, n in counts.late.items()}
     assert {part.campaigns[at]: n for part in parts for at, n in part.late.items()} == late
     for number, part in enumerate(parts):
-        assert pages == 1 or all(bucket_of(name, pages) == number for name in part.campaigns)
+        assert buckets == 1 or all(bucket_of(name, buckets) == number for name in part.campaigns)
 
 
 @pytest.mark.parametrize("value", [b"", b"\xc1", b"{}", b"\x94\x01\x80\x00"])
-def test_other_bytes_are_no_block(value: bytes) -> None:
-    with pytest.raises(ValueError, match="not a block"):
+def test_other_bytes_are_no_partial_counts(value: bytes) -> None:
+    with pytest.raises(ValueError, match="not partial counts"):
         decode(value)
 
 
@@ -117,16 +119,16 @@ def test_other_bytes_are_no_block(value: bytes) -> None:
         {"late": {2: 1}},
     ],
 )
-def test_what_does_not_fit_together_is_no_block(spoilt: dict[str, Any]) -> None:
+def test_columns_that_do_not_fit_together_are_no_partial_counts(spoilt: dict[str, Any]) -> None:
     whole = WindowCounts(60, ["a", "b"], ["app"], [0, 0], [Column(SENT, [0, 1], [1, 2])], {1: 1})
     assert decode(encode(PartialCounts(PARTIAL_COUNTS_VERSION, {}, 0, [whole]))).windows == [whole]
     for name, value in spoilt.items():
         setattr(whole, name, value)
-    with pytest.raises(ValueError, match="not a block"):
+    with pytest.raises(ValueError, match=r"not partial counts|not counts of a window"):
         decode(encode(PartialCounts(PARTIAL_COUNTS_VERSION, {}, 0, [whole])))
 
 
-def test_a_block_of_another_version_is_named() -> None:
+def test_another_version_is_named() -> None:
     with pytest.raises(FormatError, match=r"format 7.*reads format 3"):
         decode(encode(PartialCounts(7, {}, 0, [])))
     with pytest.raises(FormatError, match=r"format 9"):

@@ -1,4 +1,4 @@
-"""What was tallied comes out in blocks, whole and each campaign in its partition."""
+"""What was counted comes out as partial counts, each campaign in its partition."""
 
 from collections import Counter
 
@@ -24,7 +24,7 @@ counted = st.lists(st.tuples(st.integers(0, 3), names, st.integers(0, 99)), max_
 @settings(max_examples=100)
 @pytest.mark.parametrize("arrange_at", [0, 3, 1000])
 @given(apps, counted, st.integers(1, 5))
-def test_blocks_hold_what_was_tallied_each_campaign_in_its_partition(
+def test_partial_counts_hold_what_was_counted_each_campaign_in_its_partition(
     arrange_at: int,
     apps: dict[str, str | None],
     counted: list[tuple[int, CountKey, int]],
@@ -46,11 +46,11 @@ def test_blocks_hold_what_was_tallied_each_campaign_in_its_partition(
     )
     assert len(pre_aggregator) >= len(expected)
     found: Counter[Row] = Counter()
-    for number, block in pre_aggregator.blocks().items():
-        assert (block.event_times, block.received_at) == ({3: 17}, 5)
-        for counts in block.windows:
+    for number, partial in pre_aggregator.partial_counts().items():
+        assert (partial.event_times, partial.received_at) == ({3: 17}, 5)
+        for counts in partial.windows:
             assert {partition_of(name, partitions) for name in counts.campaigns} == {number}
-        found.update(rows_of(block.windows))
+        found.update(rows_of(partial.windows))
     assert found == expected
 
 
@@ -60,7 +60,7 @@ def test_the_same_is_kept_once_until_it_is_arranged() -> None:
     for _ in range(5):
         pre_aggregator.add(0, ("SUCCESS", None, "EMAIL"), [campaign, campaign])
     assert len(pre_aggregator) == 1
-    (counts,) = pre_aggregator.blocks()[0].windows
+    (counts,) = pre_aggregator.partial_counts()[0].windows
     assert (counts.rows, counts.events, len(pre_aggregator)) == (1, 10, 1)
 
 

@@ -170,7 +170,7 @@ class Trial:
                 batch._replace(records=[batch.records[at] for at in positions]),
                 pre_aggregator,
             )
-            for counts in pre_aggregator.blocks().values():
+            for counts in pre_aggregator.partial_counts().values():
                 for value in partial_counts.encode_records(counts):
                     self._apply(partial_counts.decode(value))
 

@@ -102,7 +102,7 @@ class OutputBuffer:
         """Hand out what was counted, by the partition of the campaigns."""
         pre_aggregator, self.pre_aggregator = self.pre_aggregator, PreAggregator()
         self.next_commit.add_counted(pre_aggregator)
-        counts = pre_aggregator.blocks()
+        counts = pre_aggregator.partial_counts()
         unrecognised = _unrecognised(counts.values(), self._context.watch.groups)
         self.next_commit.unrecognised.update(unrecognised)
         return counts

@@ -331,7 +331,7 @@ class StreamTask:
                 counts = partial_counts.decode(record.value or b"")
             except ValueError as error:
                 self._output.dead_letter(
-                    batch, [Rejected(position, Reason.NOT_A_BLOCK, str(error))]
+                    batch, [Rejected(position, Reason.NOT_PARTIAL_COUNTS, str(error))]
                 )
             else:
                 self._add_processable(batch.partition, record.offset, counts)

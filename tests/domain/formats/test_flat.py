@@ -44,7 +44,7 @@ def partition() -> SourcePartition:
 def test_a_send_is_counted(value: bytes, expected: Dimensions) -> None:
     pre_aggregator = PreAggregator()
     assert partition().count([value], NOW, pre_aggregator) == []
-    (counts,) = pre_aggregator.blocks()[0].windows
+    (counts,) = pre_aggregator.partial_counts()[0].windows
     (row,) = rows_of([counts])
     assert (row.start, row.app_id, row.dimensions) == (NOW // 60_000 * 60, "shop", expected)
     assert not pre_aggregator.unknown_versions, "the format has none"

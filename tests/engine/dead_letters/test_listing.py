@@ -181,7 +181,7 @@ def planned(*entries: DeadLetter | Marker, selection: Selection | None = None) -
 def test_a_plan_goes_back_to_where_the_records_came_from() -> None:
     plan = planned(
         letter(Place(0, 1), topic="events", partition=1),
-        letter(Place(0, 2), topic="repartition", partition=0, reason="not-a-block"),
+        letter(Place(0, 2), topic="repartition", partition=0, reason="not-partial-counts"),
     )
     assert plan.targets == {
         Place(0, 1): TopicPartition("events", 1),
@@ -304,7 +304,7 @@ async def test_each_is_replayed_once_as_it_came(broker: RunningBroker, topics: s
         [
             (0, b"k", b"\x00\xff", (*own, *added(topic=source))),
             (0, None, None, added(topic=source, partition=0)),
-            (1, b"b", b"block", added("not-a-block", topic=keyed)),
+            (1, b"b", b"block", added("not-partial-counts", topic=keyed)),
             (1, b"f", b"foreign", ()),
         ],
     )
@@ -320,7 +320,7 @@ async def test_each_is_replayed_once_as_it_came(broker: RunningBroker, topics: s
 
     await put(broker.address, dead, [(0, b"n", b"new", added("expired", topic=source))])
     listing = await topic.newest(Selection(), limit=10)
-    assert listing.reasons == {"not-json": 2, "not-a-block": 1, "unknown": 1, "expired": 1}
+    assert listing.reasons == {"not-json": 2, "not-partial-counts": 1, "unknown": 1, "expired": 1}
     assert {each.key for each in listing.letters if each.place not in listing.replayed} == {b"n"}
     assert await topic.replay(Selection()) == Replayed(1, 4)
 

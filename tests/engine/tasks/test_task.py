@@ -250,7 +250,7 @@ async def test_what_is_no_partial_counts_is_dead_lettered_with_its_own_offset() 
     await bench.task.tick()
     writes = bench.writer.take()
     (dead,) = writes.records[SOURCE._replace(topic="dead", partition=0)]
-    assert dict(dead.headers)["reason"] == b"not-a-block"
+    assert dict(dead.headers)["reason"] == b"not-partial-counts"
     assert dict(dead.headers)["source-topic"] == b"repartition"
     assert writes.offsets == {REPARTITION: OffsetAndMetadata(1, "")}
 
