@@ -62,7 +62,7 @@ class AlertBook:
         self._base_url = base_url
         self._alerts: dict[str, Alert] = {}
         self._live: dict[tuple[str, Scope], Alert] = {}
-        self._told: dict[tuple[str, Scope], Alert] = {}
+        self._newest_ended: dict[tuple[str, Scope], Alert] = {}
         """The newest alert that has ended, of each rule and scope."""
         self._ended: list[tuple[float, str]] = []
         """When alerts ended, and their ids: a heap."""
@@ -72,25 +72,25 @@ class AlertBook:
         """By live alert, the time of its entry there that counts; any other one is outdated."""
         self._of_campaign: dict[str, dict[str, Alert]] = {}
         """The live alerts of each campaign that has any, by their ids."""
-        self._unwatched: set[str] = set()
+        self._without_alerts: set[str] = set()
         """Campaigns whose last live alert has ended since `take_without_live_alerts`."""
         self._changed: dict[str, str] = {}
         self._unwritten: set[str] = set()
         """Alerts whose newest figures were not written, as their windows are open."""
-        self._heard: set[str] = set()
-        """Alerts that were shown something since `persist_stale_evidence`."""
+        self._evaluated: set[str] = set()
+        """Ids of the alerts that were evaluated since the last `persist_stale_evidence`."""
 
     # Deciding
 
     @property
-    def watched(self) -> KeysView[str]:
+    def campaigns_with_live_alerts(self) -> KeysView[str]:
         """The campaigns that have a live alert."""
         return self._of_campaign.keys()
 
     def take_without_live_alerts(self) -> set[str]:
         """Return the campaigns that had a live alert at the last call or since, and have none."""
-        unwatched, self._unwatched = self._unwatched, set()
-        return {name for name in unwatched if name not in self._of_campaign}
+        ended, self._without_alerts = self._without_alerts, set()
+        return {name for name in ended if name not in self._of_campaign}
 
     def evaluate(self, rule: Rule, windows: ScopeWindows, now: float, newest: int) -> Decision:
         """Decide what the windows of a scope mean for its alert.
@@ -112,14 +112,14 @@ class AlertBook:
             alert = self._open(rule, windows, evaluation.breach, evaluation.first, now)
         elif history.has_new_attempts:
             alert.last_evaluated_at = now
-        self._heard.add(alert.alert_id)
-        self._take_in(alert, windows, evaluation)
+        self._evaluated.add(alert.alert_id)
+        self._refresh_figures(alert, windows, evaluation)
         return Decision(evaluation, self._step(alert, rule, evaluation, now))
 
     def _history_of(
         self, rule: Rule, windows: ScopeWindows, alert: Alert | None, newest: int
     ) -> ScopeHistory:
-        ended = self._told.get((rule.name, windows.scope))
+        ended = self._newest_ended.get((rule.name, windows.scope))
         return ScopeHistory(
             open=windows.open,
             closed=windows.closed,
@@ -131,13 +131,13 @@ class AlertBook:
             else None,
         )
 
-    def _take_in(self, alert: Alert, windows: ScopeWindows, evaluation: Evaluation) -> None:
+    def _refresh_figures(self, alert: Alert, windows: ScopeWindows, evaluation: Evaluation) -> None:
         """Let an alert know what windows say: figures that can be worked out again from them."""
         self._unwritten.add(alert.alert_id)
         alert.close_all_but(windows.open.keys())
         alert.counted = {start: (seen.attempts, seen.hits) for start, seen in windows.open.items()}
         if evaluation.figures is not None:
-            self._show(alert, evaluation.figures)
+            self._set_evidence(alert, evaluation.figures)
         highest = evaluation.highest
         alert.now = self._highest(highest) if highest is not None else None
         if evaluation.breach is not None:
@@ -147,7 +147,7 @@ class AlertBook:
                 alert.since = min(alert.since, last)
                 self._mark(alert)
 
-    def _show(self, alert: Alert, figures: Figures) -> None:
+    def _set_evidence(self, alert: Alert, figures: Figures) -> None:
         alert.window_start = figures.stretch.start
         alert.window_end = figures.stretch.last + self._window_size
         alert.evidence = evidence_of(figures)
@@ -167,7 +167,7 @@ class AlertBook:
             elif now - alert.pending_since >= rule.for_:
                 alert.state = "firing"
                 alert.starts_at = alert.pending_since
-                return self._tell(alert, "campaign.alert.firing", now)
+                return self._notify(alert, "campaign.alert.firing", now)
             return None
         if evaluation.recovered is None:
             return None
@@ -179,7 +179,7 @@ class AlertBook:
         since = alert.recovering_since
         if since is not None and now - since >= rule.keep_firing_for:
             if evaluation.current is not None:
-                self._show(alert, evaluation.current)
+                self._set_evidence(alert, evaluation.current)
             return self._end(alert, "resolved", now)
         return None
 
@@ -222,7 +222,7 @@ class AlertBook:
             else:
                 yield self._end(alert, "expired", now)
         elif self._next_due(alert) <= now:
-            yield self._tell(alert, "campaign.alert.reminder", now)
+            yield self._notify(alert, "campaign.alert.reminder", now)
         else:
             # There were attempts since the entry was made.
             self._schedule(alert)
@@ -296,12 +296,12 @@ class AlertBook:
         alert.state = state
         alert.ends_at = now
         self._leave(alert)
-        self._told[alert.rule, alert.scope] = alert
+        self._newest_ended[alert.rule, alert.scope] = alert
         heappush(self._ended, (now, alert.alert_id))
         kind: TransitionType = (
             "campaign.alert.resolved" if state == "resolved" else "campaign.alert.expired"
         )
-        return self._tell(alert, kind, now)
+        return self._notify(alert, kind, now)
 
     def _drop(self, alert: Alert) -> None:
         self._leave(alert)
@@ -309,8 +309,8 @@ class AlertBook:
 
     def _forget(self, alert: Alert) -> None:
         del self._alerts[alert.alert_id]
-        if self._told.get((alert.rule, alert.scope)) is alert:
-            del self._told[alert.rule, alert.scope]
+        if self._newest_ended.get((alert.rule, alert.scope)) is alert:
+            del self._newest_ended[alert.rule, alert.scope]
         self._mark(alert)
 
     def _enter(self, alert: Alert) -> None:
@@ -326,14 +326,14 @@ class AlertBook:
         del self._of_campaign[campaign_id][alert.alert_id]
         if not self._of_campaign[campaign_id]:
             del self._of_campaign[campaign_id]
-            self._unwatched.add(campaign_id)
+            self._without_alerts.add(campaign_id)
 
-    # Telling
+    # Notifying
 
-    def _tell(self, alert: Alert, kind: TransitionType, now: float) -> Transition:
+    def _notify(self, alert: Alert, kind: TransitionType, now: float) -> Transition:
         alert.sequence += 1
         alert.notified_at = now
-        # What was told is told: a window may become better while it is open.
+        # Receivers have been told of this rate: an open window's rate may fall again.
         alert.peak = alert.highest
         alert.steps.append(Step(kind, now, alert.sequence))
         if len(alert.steps) > MOST_STEPS:
@@ -368,15 +368,16 @@ class AlertBook:
             self._mark(self._alerts[alert_id])
 
     def persist_stale_evidence(self, campaigns: Collection[str]) -> None:
-        """Do so for alerts of campaigns that were looked at and had nothing to say to their rule.
+        """Persist the evidence of alerts whose campaign was evaluated, but not their scope or rule.
 
-        From here on there are counts of which the rule wants to know nothing.
+        Their app changed, or no open window has their scope any more: after a restart this evidence
+        could not be worked out again from the windows.
         """
         for campaign_id in campaigns:
             for alert in self._of_campaign.get(campaign_id, {}).values():
-                if alert.alert_id in self._unwritten and alert.alert_id not in self._heard:
+                if alert.alert_id in self._unwritten and alert.alert_id not in self._evaluated:
                     self._mark(alert)
-        self._heard.clear()
+        self._evaluated.clear()
 
     def take_changes(self) -> Iterator[tuple[AlertKey, Alert | None]]:
         """Hand out the alerts that changed since the last call; null for those that are gone."""
@@ -397,14 +398,14 @@ class AlertBook:
             self._enter(alert)
 
     def resume(self, now: float) -> None:
-        """Go on after a pause of unknown length, in which nobody listened, at `now` (s).
+        """Go on after a pause of unknown length, in which nobody evaluated, at `now` (s).
 
-        What open windows say of the alerts that `of_open_windows` has to be told again (`refresh`).
+        The alerts that `of_open_windows` returns have to be given their figures again (`refresh`).
         """
         ended = [(a.ends_at, a.alert_id) for a in self.alerts() if a.ends_at is not None]
         for _, alert_id in sorted(ended):
             alert = self._alerts[alert_id]
-            self._told[alert.rule, alert.scope] = alert
+            self._newest_ended[alert.rule, alert.scope] = alert
         self._ended = ended
         heapify(self._ended)
         for alert in self._live.values():
@@ -412,18 +413,18 @@ class AlertBook:
         self._due_at = {each.alert_id: self._next_due(each) for each in self._live.values()}
         self._due = [(due, alert_id) for alert_id, due in self._due_at.items()]
         heapify(self._due)
-        self._unwatched.clear()
+        self._without_alerts.clear()
         self.states.resume(now)
 
     def of_open_windows(self) -> list[Alert]:
-        """Return the alerts with figures of open windows that were not written down as they are.
+        """Return the alerts whose figures of open windows were not written down as they are now.
 
-        Those are the live ones; and, after a change of `windows.size`, those of which it has to be
-        known what of the windows as they are now was told.
+        Those are the live alerts; and, after a change of `windows.size`, the newest ended alert of
+        a scope, as its counts of open windows are no evidence for the next one.
         """
         size = self._window_size
-        told = [alert for alert in self._told.values() if alert.counted_size != size]
-        return [*self._live.values(), *told]
+        resized = [each for each in self._newest_ended.values() if each.counted_size != size]
+        return [*self._live.values(), *resized]
 
     def refresh(
         self,
@@ -464,7 +465,7 @@ class AlertBook:
         if alert.is_live and rule is not None:
             history = self._history_of(rule, windows, alert, newest)
             state = self.states.get(rule, windows.scope)
-            self._take_in(alert, windows, rule.detector.evaluate(history, state))
+            self._refresh_figures(alert, windows, rule.detector.evaluate(history, state))
         else:
             alert.counted = {at: (seen.attempts, seen.hits) for at, seen in windows.open.items()}
 
@@ -479,7 +480,7 @@ class AlertBook:
     # Asked
 
     def receivers(self, alert_id: str) -> tuple[str, ...]:
-        """Return the names of those who are told of an alert, as its rule says."""
+        """Return the names of the receivers that are notified of an alert, as its rule says."""
         alert = self._alerts[alert_id]
         rule = self._rules.get(alert.rule)
         return rule.receivers if rule is not None else alert.receivers

@@ -67,7 +67,9 @@ class CampaignPartition:
             ReceiverKey: self.receivers,
         }
         self._rules = {rule.name: rule for rule in watch.rules}
-        self._queue = EvaluationQueue(watch.rules, watch.groups, self.table, self.alerts.watched)
+        self._queue = EvaluationQueue(
+            watch.rules, watch.groups, self.table, self.alerts.campaigns_with_live_alerts
+        )
         lookback = max((rule.detector.lookback for rule in watch.rules), default=1)
         self._reach = (lookback - 1) * watch.windows.size
         self._closed = ClosedWindows(self.table, watch.windows.size, lookback)

@@ -113,7 +113,7 @@ def test_a_breach_fires_at_once_without_for() -> None:
     alerts = book()
 
     assert show(alerts, HIGH, T0) == "firing"
-    assert SCOPE.campaign_id in alerts.watched
+    assert SCOPE.campaign_id in alerts.campaigns_with_live_alerts
 
 
 def test_it_fires_once_for_one_episode() -> None:
@@ -155,7 +155,7 @@ def test_a_breach_that_ends_before_for_leaves_no_trace() -> None:
 
     assert show(alerts, BETWEEN, T0 + 5, waiting) is None
     assert alerts.alerts() == []
-    assert SCOPE.campaign_id not in alerts.watched
+    assert SCOPE.campaign_id not in alerts.campaigns_with_live_alerts
     # The next breach waits its whole time again.
     assert show(alerts, HIGH, T0 + 10, waiting) is None
 
@@ -169,7 +169,7 @@ def test_it_resolves_when_the_rate_stays_low_for_long_enough() -> None:
     assert show(alerts, LOW, T0 + 90) == "resolved"
     (alert,) = alerts.alerts()
     assert (alert.state, alert.ends_at, alert.sequence) == ("resolved", T0 + 90, 2)
-    assert SCOPE.campaign_id not in alerts.watched
+    assert SCOPE.campaign_id not in alerts.campaigns_with_live_alerts
 
 
 @pytest.mark.parametrize("what", [BETWEEN, HIGH])
@@ -226,7 +226,7 @@ def test_scopes_and_rules_have_alerts_of_their_own() -> None:
     for scope_of in (RULE, other):
         show(alerts, LOW, T0 + 1, scope_of)
         show(alerts, LOW, T0 + 31, scope_of)
-    assert SCOPE.campaign_id in alerts.watched
+    assert SCOPE.campaign_id in alerts.campaigns_with_live_alerts
     assert sum(alert.is_live for alert in alerts.alerts()) == 1
 
 
@@ -331,7 +331,7 @@ def test_a_restart_fires_nothing_twice() -> None:
     again = restarted(alerts)
     again.resume(T0 + 60)
 
-    assert SCOPE.campaign_id in again.watched
+    assert SCOPE.campaign_id in again.campaigns_with_live_alerts
     assert show(again, HIGH, T0 + 60) is None
     assert again.tick(T0 + 60) == []
 
@@ -380,7 +380,7 @@ def test_a_live_alert_that_was_removed_is_not_restored() -> None:
     alerts = read_back(removed)
 
     assert alerts.alerts() == []
-    assert SCOPE.campaign_id not in alerts.watched
+    assert SCOPE.campaign_id not in alerts.campaigns_with_live_alerts
     assert show(alerts, HIGH, T0 + 1) == "firing"
 
 
@@ -574,7 +574,7 @@ class Book(RuleBasedStateMachine):
     def one_episode_at_a_time(self) -> None:
         live = [alert for alert in self.alerts.alerts() if alert.is_live]
         assert len(live) == (self.firing or self.bad_since is not None)
-        assert (SCOPE.campaign_id in self.alerts.watched) == bool(live)
+        assert (SCOPE.campaign_id in self.alerts.campaigns_with_live_alerts) == bool(live)
 
 
 ENDS = {"resolved", "expired"}
