@@ -5,32 +5,32 @@ from collections.abc import Collection, Container, Iterator
 from itertools import islice, repeat
 
 from streams.domain.counts import Cell
-from streams.domain.limits import DEFAULT_LIMITS, Limits, Names, Values
+from streams.domain.limits import DEFAULT_LIMITS, BoundedCounts, Limits, Values
 from streams.domain.partial_counts import Column, Counts, Dimensions, WindowCounts
 
 _NO_APP = 0
-"""Where among the apps it is said that there is none."""
+"""Position, among the apps, of no app."""
 _CAMPAIGN_BYTES = 110
-"""What a campaign's name and position weigh, apart from the dictionary that they are in."""
+"""Memory of a campaign's name and position, apart from the dictionary that they are in."""
 _NAME_BYTES = 250
-"""What a name that campaigns do not share weighs, with its entry in a dictionary."""
+"""Memory of a count key that campaigns do not share, with its entry in a dictionary."""
 SHARED = 256
-"""So many names campaigns can share; any campaign may have that many."""
+"""Count keys that campaigns can share; any campaign may have that many."""
 MOST_EXTRA = 100_000
-"""Names past `SHARED`, of all campaigns together."""
+"""Count keys past `SHARED`, of all campaigns of a window together."""
 
 
 class Cells:
     """Counts of campaigns in one window.
 
-    Most campaigns have counts of one or two names, and the same ones: each name has one
+    Most campaigns have counts of one or two count keys, and of the same ones: each key has one
     dictionary, by the campaign's position, as a dictionary for each campaign would weigh more than
-    what is in it. But only so many names are shared. A campaign that brings another one has a
-    dictionary of its own from then on, so what one campaign brings costs no other one anything.
+    the counts in it. Only `SHARED` keys are shared. A campaign that brings another key has a
+    dictionary of its own from then on, so the keys of one campaign cost no other campaign anything.
 
     Args:
         counts: what was counted before, within the bounds.
-        limits: how many names each campaign can have.
+        limits: how many count keys each campaign can have.
     """
 
     __slots__ = (
@@ -48,14 +48,14 @@ class Cells:
         self._events: list[int] = []
         """How many each campaign has, of all kinds."""
         self._columns: dict[Dimensions, dict[int, int]] = {}
-        """Shared names."""
-        self._own: dict[int, Names] = {}
-        """By position, the campaigns that share no names."""
+        """By shared count key, the counts by position."""
+        self._own: dict[int, BoundedCounts] = {}
+        """By position, the counts of campaigns that share no keys."""
         self._shared = min(SHARED, limits.names)
         self._values = Values(limits)
-        """Of shared names: within the bounds, so every campaign that shares names is."""
+        """Of shared keys: they are within the bounds, so every campaign that shares them is."""
         self._extra = 0
-        """How many names campaigns have past those that each may have."""
+        """How many count keys campaigns have past `SHARED`."""
         self._late: dict[int, int] = {}
         self._to_emit: set[int] | None = None
         """Positions of campaigns that changed since they were emitted; null: all, none ever was."""
@@ -69,7 +69,7 @@ class Cells:
         """Add counts; `late` says that all of their events came after the window was closed.
 
         Returns:
-            The number of events of which a name was folded.
+            The number of events whose count key was folded.
         """
         before = len(self._positions)
         folded = self._add(counts, late=late, bounded=True)
@@ -112,7 +112,7 @@ class Cells:
         return folded
 
     def _column(self, dimensions: Dimensions) -> dict[int, int] | None:
-        """Return the counts of a shared name; null if it is not, and cannot be, shared."""
+        """Return the counts of a shared count key; null if it is not, and cannot be, shared."""
         column = self._columns.get(dimensions)
         if column is not None or len(self._columns) >= self._shared:
             return column
@@ -130,7 +130,7 @@ class Cells:
         *,
         bounded: bool,
     ) -> int:
-        """Add counts of one name, shared or not, where campaigns have names of their own."""
+        """Add counts of one count key where some campaigns share no keys."""
         folded = 0
         for at, count in zip(counts.at, counts.counts, strict=True):
             position = positions[at]
@@ -151,12 +151,12 @@ class Cells:
 
     @property
     def _most(self) -> int:
-        """How many names a campaign can have at present."""
+        """How many count keys a campaign can have at present."""
         return self._limits.names if self._extra < MOST_EXTRA else self._shared
 
-    def _part(self, position: int) -> Names:
-        """Let a campaign share no names any more."""
-        names = self._own[position] = Names(self._limits)
+    def _part(self, position: int) -> BoundedCounts:
+        """Give a campaign counts of its own: it shares no keys any more."""
+        names = self._own[position] = BoundedCounts(self._limits)
         for dimensions, column in self._columns.items():
             count = column.pop(position, None)
             if count is not None:

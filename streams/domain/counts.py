@@ -15,10 +15,10 @@ Group: TypeAlias = Literal["success", "failure", "throttled", "suppressed", "unr
 Dimension: TypeAlias = Literal["treatment_id", "delivery_type", "channel_type"]
 
 LONGEST_STATUS = 64
-"""Characters of a status that are looked at to tell what it means."""
+"""Characters of a status that are compared with known statuses."""
 
 OTHER = "__other__"
-"""Stands for all names that are not listed by themselves."""
+"""The value of a dimension, or the campaign, that stands for all that are not kept apart."""
 
 
 def largest_counts(counts: Mapping[str, int], names: int, size: int) -> dict[str, int]:
@@ -26,8 +26,8 @@ def largest_counts(counts: Mapping[str, int], names: int, size: int) -> dict[str
 
     Args:
         counts: by name.
-        names: how many to list at most, besides `OTHER`.
-        size: how many bytes of UTF-8 these names may have together.
+        names: the most names to list, besides `OTHER`.
+        size: the most bytes of UTF-8 that the listed names may have together.
     """
     listed: dict[str, int] = {}
     for name in sorted(counts, key=lambda each: (-counts[each], each)):
@@ -43,7 +43,7 @@ def largest_counts(counts: Mapping[str, int], names: int, size: int) -> dict[str
 
 @dataclass(frozen=True, slots=True)
 class StatusGroups:
-    """Which group each status is in; a status that is in none is `unrecognised`."""
+    """The group of each status; a status that is in none is `unrecognised`."""
 
     group_of: Mapping[str, str]
 
@@ -60,13 +60,13 @@ class StatusGroups:
         return totals
 
     def nearest(self, status: str) -> str | None:
-        """Return the known status that another one seems to mean, by case, spaces or a slip."""
+        """Return the known status that is nearest in spelling; null if none is near."""
         spelled = re.sub(r"[\s.-]+", "_", status[:LONGEST_STATUS].strip()).upper()
         near = get_close_matches(spelled, sorted(self.group_of), n=1)
         return next(iter(near), None)
 
     def is_attempt(self, status: str) -> bool:
-        """Tell whether a status stands for an attempt to send (anything but suppressed)."""
+        """Tell whether a status stands for an attempt to send: it is not suppressed."""
         return self.group_of.get(status) != "suppressed"
 
 
@@ -79,7 +79,7 @@ class Cell(msgspec.Struct, array_like=True, gc=False):
     late_events: int = 0
 
     def add(self, app_id: str | None, sends: Counts, engagement: Counts) -> int:
-        """Add counts; return how many events they stand for."""
+        """Add counts; return the number of events counted."""
         if app_id is not None:
             self.app_id = app_id
         return _add(self.sends, sends) + _add(self.engagement, engagement)
@@ -95,10 +95,10 @@ def _add(target: Counts, counts: Counts) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Counts as people ask for them.
+    """Sums over any number of cells.
 
-    Rates are shares of `attempts`, and null where there are none. `unrecognised` attempts have a
-    status that is in no group.
+    `counts` has sends by status, `engagement` has events by kind. Rates are shares of `attempts`,
+    and null where there are none. `unrecognised` attempts have a status that is in no group.
     """
 
     counts: dict[str, int]
@@ -123,7 +123,7 @@ def summarise(cells: Iterable[Cell], groups: StatusGroups) -> Summary:
 def summarise_by(
     cells: Iterable[Cell], by: tuple[Dimension, ...], groups: StatusGroups
 ) -> dict[tuple[str | None, ...], Summary]:
-    """Add up cells, apart for each combination of values of the dimensions `by`."""
+    """Add up cells, separately for each combination of values of the dimensions `by`."""
     sends: dict[tuple[str | None, ...], Counter[str]] = {}
     engagement: dict[tuple[str | None, ...], Counter[str]] = {}
     for cell in cells:

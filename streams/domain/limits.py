@@ -1,9 +1,9 @@
-"""Bounds of what one window, and one partition, keep apart by name.
+"""Bounds on the number of count keys and campaigns that are kept apart.
 
 Campaign ids, statuses, treatments, delivery types and channels come from outside, so anybody can
-make up any number of them. Honest traffic has few. Past a bound, counts go on under the name
-`OTHER`: every sum stays exact, and each further name costs no more than a look-up. An event that
-brings this very name is counted there too.
+make up any number of them. Honest traffic has few. Past a bound, values are folded into the value
+`OTHER`: every sum stays exact, and a further value costs no more than a look-up. An event that has
+this very value is counted there too.
 """
 
 from collections.abc import Iterable
@@ -18,14 +18,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many names are kept apart.
+    """How many count keys and campaigns are kept apart.
 
     Args:
         campaigns: distinct campaigns in all retained windows of one partition.
-        names: combinations of status, treatment, delivery type and channel in one campaign and
-            window.
-        values: distinct values of one of these dimensions in one campaign and window.
-        statuses: the statuses that are never folded, as groups or rules name them.
+        names: count keys (combinations of status, treatment, delivery type and channel) of one
+            campaign in one window.
+        values: distinct values of one of these dimensions, of one campaign in one window.
+        statuses: the statuses that are never folded: those that the event format, a group or a rule
+            names.
     """
 
     campaigns: int = 100_000
@@ -34,14 +35,14 @@ class Limits:
     statuses: frozenset[str] = frozenset()
 
     def keeps(self, dimensions: Dimensions) -> bool:
-        """Tell whether the outcome is kept whatever else there is: so its group stays exact.
+        """Tell whether the outcome is never folded, so that the sum of its group stays exact.
 
-        Of engagement there are only the kinds that the vendor's guide names.
+        Engagement is not folded, as event formats have few kinds of it.
         """
         return dimensions.engagement or dimensions.outcome in self.statuses
 
     def folded(self, dimensions: Dimensions) -> Dimensions:
-        """Return the name that is left when a campaign has as many as it may have."""
+        """Return the key that counts go into when a campaign has no room for another key."""
         outcome = dimensions.outcome if self.keeps(dimensions) else OTHER
         return Dimensions(outcome, OTHER, OTHER, OTHER, dimensions.engagement)
 
@@ -50,26 +51,26 @@ DEFAULT_LIMITS = Limits()
 
 
 class Values:
-    """The distinct values that names have in each dimension, as far as their number is bounded.
+    """The distinct values that count keys have in each dimension whose values are bounded.
 
     Args:
         limits: the bounds.
-        names: whose values are there from the beginning.
+        keys: their values are there from the beginning.
     """
 
     __slots__ = ("_channels", "_deliveries", "_limits", "_statuses", "_treatments")
 
-    def __init__(self, limits: Limits, names: Iterable[Dimensions] = ()) -> None:
+    def __init__(self, limits: Limits, keys: Iterable[Dimensions] = ()) -> None:
         self._limits = limits
         self._statuses: set[str] = set()
         self._treatments: set[str] = set()
         self._deliveries: set[str] = set()
         self._channels: set[str] = set()
-        for each in names:
-            self.add(each)
+        for key in keys:
+            self.add(key)
 
     def add(self, dimensions: Dimensions) -> None:
-        """Add the values of a name."""
+        """Add the values of a count key."""
         outcome, treatment, delivery, channel, _ = dimensions
         if outcome != OTHER and not self._limits.keeps(dimensions):
             self._statuses.add(outcome)
@@ -81,7 +82,7 @@ class Values:
             self._channels.add(channel)
 
     def folded(self, dimensions: Dimensions) -> Dimensions:
-        """Return a name with `OTHER` for each value that is one too many."""
+        """Return a count key with `OTHER` for each value that is one too many."""
         outcome, treatment, delivery, channel, engagement = dimensions
         if not self._limits.keeps(dimensions):
             outcome = self._fold(outcome, self._statuses)
@@ -99,14 +100,14 @@ class Values:
         return OTHER
 
 
-class Names:
-    """The counts of one campaign in one window, with bounds.
+class BoundedCounts:
+    """The counts of one campaign in one window, within bounds.
 
     Args:
         limits: the bounds.
 
     Attributes:
-        counts: by name.
+        counts: by count key.
     """
 
     __slots__ = ("_limits", "_values", "counts")
@@ -117,28 +118,29 @@ class Names:
         self._values: Values | None = None
 
     def put(self, dimensions: Dimensions, count: int) -> None:
-        """Add to a name as it is: it was within the bounds when it was counted."""
+        """Add to a count key as it is: it was within the bounds when it was counted."""
         self.counts[dimensions] = self.counts.get(dimensions, 0) + count
         if self._values is not None:
             self._values.add(dimensions)
 
     def add(self, dimensions: Dimensions, count: int, most: int) -> bool:
-        """Add to a name, or to the one that it is folded into.
+        """Add to a count key, or to the one that it is folded into.
 
         Args:
-            dimensions: the name.
-            count: how many events.
-            most: so many names are kept; past them, one is left for each status that is kept.
+            dimensions: the count key.
+            count: the number of events.
+            most: the number of count keys that are kept apart. Past it, there is one further key
+                for each status that is never folded.
 
         Returns:
-            Whether the name was folded.
+            Whether the key was folded.
         """
         counts = self.counts
         if dimensions in counts:
             counts[dimensions] += count
             return False
         kept = dimensions
-        # There are never more values than names.
+        # There are never more values than keys.
         if len(counts) >= self._limits.values:
             if self._values is None:
                 self._values = Values(self._limits, counts)

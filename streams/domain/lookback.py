@@ -1,8 +1,8 @@
-"""Closed windows that rules look back on, when open ones say too little.
+"""The closed windows of a rule's lookback.
 
-A campaign with few attempts a minute says enough only over several windows. Which closed windows
-have the campaign, and what, is worked out from the window table, so a restart changes nothing; what
-was read of it is kept, as closed windows are bytes that have to be decoded.
+A campaign with few attempts a minute has enough of them only in several windows together. Its
+counts in closed windows are read from the window table, so a restart changes nothing. Decoded
+counts are kept, as a clean bucket is bytes that have to be decoded.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,16 +12,16 @@ from streams.domain.partial_counts import WindowCounts
 from streams.domain.table import WindowTable
 
 MOST_CELLS = 50_000
-"""How many decoded cells are kept; past it all are dropped and read again as they are needed."""
+"""Decoded cells that are kept; past this number all are dropped, and read again when needed."""
 
 
 class ClosedWindows:
-    """The closed windows of one partition that are recent enough to be looked back on.
+    """The closed windows of one partition that are within the longest lookback of its rules.
 
     Args:
-        table: has all windows.
+        table: all windows of the partition.
         size: of a window (s).
-        windows: how many windows in a row are looked at, the open one included.
+        windows: length of the lookback, in windows, the open one included.
     """
 
     def __init__(self, table: WindowTable, size: int, windows: int) -> None:
@@ -32,8 +32,8 @@ class ClosedWindows:
         self._newest: dict[str, int] = {}
         """By campaign, the newest closed window (s) within reach that has it."""
         self._cells: dict[str, dict[int, Cell | None]] = {}
-        """What was decoded, by campaign and window."""
-        self._kept = 0
+        """By campaign and start of a window (s), decoded counts; null where there are none."""
+        self._cells_kept = 0
 
     @property
     def starts(self) -> Sequence[int]:
@@ -56,7 +56,7 @@ class ClosedWindows:
             if start not in known:
                 self._index(start)
         if known.difference(starts):
-            self._let_go(starts[0] if starts else oldest_open)
+            self._forget_before(starts[0] if starts else oldest_open)
         self._starts = starts
 
     def _index(self, start: int) -> None:
@@ -65,20 +65,18 @@ class ClosedWindows:
             names = {name: max(start, self._newest.get(name, start)) for name in names}
         self._newest.update(names)
 
-    def _let_go(self, first: int) -> None:
+    def _forget_before(self, first: int) -> None:
+        """Forget the windows that begin before `first` (s)."""
         self._newest = {name: at for name, at in self._newest.items() if at >= first}
         cells: dict[str, dict[int, Cell | None]] = {}
-        for name, of_it in self._cells.items():
+        for name, by_start in self._cells.items():
             if name in self._newest:
-                cells[name] = {start: cell for start, cell in of_it.items() if start >= first}
+                cells[name] = {start: cell for start, cell in by_start.items() if start >= first}
         self._cells = cells
-        self._kept = sum(map(len, cells.values()))
+        self._cells_kept = sum(map(len, cells.values()))
 
     def corrected(self, start: int, counts: WindowCounts) -> None:
-        """Take note of late counts for the closed window that begins at `start` (s).
-
-        They are under the campaigns that they were added to.
-        """
+        """Note late counts, as they were added to the closed window that begins at `start` (s)."""
         if start not in self._starts:
             # Either out of reach, or closed since the last update: that will read all of it.
             return
@@ -87,7 +85,7 @@ class ClosedWindows:
             self._cells.get(name, {}).pop(start, None)
 
     def __contains__(self, campaign_id: str) -> bool:
-        """Tell whether a campaign has counts in any of them."""
+        """Tell whether a campaign has counts in any closed window within reach."""
         return campaign_id in self._newest
 
     def cells(self, campaign_id: str) -> Iterator[tuple[int, Cell]]:
@@ -102,11 +100,11 @@ class ClosedWindows:
                     yield start, cell
 
     def _cell(self, campaign_id: str, start: int) -> Cell | None:
-        if self._kept > MOST_CELLS:
+        if self._cells_kept > MOST_CELLS:
             self._cells.clear()
-            self._kept = 0
-        of_it = self._cells.setdefault(campaign_id, {})
-        if start not in of_it:
-            of_it[start] = self._table.cell(campaign_id, start)
-            self._kept += 1
-        return of_it[start]
+            self._cells_kept = 0
+        by_start = self._cells.setdefault(campaign_id, {})
+        if start not in by_start:
+            by_start[start] = self._table.cell(campaign_id, start)
+            self._cells_kept += 1
+        return by_start[start]

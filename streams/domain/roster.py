@@ -1,12 +1,13 @@
 """Which campaigns of a partition are counted under their own ids.
 
-There is room for so many distinct campaigns in all retained windows. One that has counts in any of
-them keeps its place for as long as it has: whatever comes later cannot push it out. A new one gets
-a place as long as its app has fewer places than are free: so an app that makes up ids without end
-can take half of the room, while there are always places for the others. The same rule shares the
-memory of a switch between its queues (A. K. Choudhury and E. L. Hahne, "Dynamic Queue Length
-Thresholds for Shared-Memory Packet Switches", IEEE/ACM Transactions on Networking, 1998). All other
-new campaigns are counted together, as `OTHER`.
+A partition has a bounded number of places: one for each distinct campaign in its retained windows
+(`Limits.campaigns`). A campaign keeps its place while any retained window has counts of it:
+whatever comes later cannot push it out. A new campaign is admitted as long as its app has fewer
+places than are free: so an app that makes up ids without end can take half of the places, and there
+are always places for other apps. The same rule shares the memory of a switch between its queues
+(A. K. Choudhury and E. L. Hahne, "Dynamic Queue Length Thresholds for Shared-Memory Packet
+Switches", IEEE/ACM Transactions on Networking, 1998). All campaigns that are not admitted are
+counted together, as `OTHER`.
 """
 
 from collections import Counter
@@ -23,7 +24,7 @@ _MARK = 2**32
 
 
 class Admitted(NamedTuple):
-    """Counts under the ids that they are kept under, and how many events are under `OTHER`."""
+    """Counts by the campaign that they are kept under, and the number of events under `OTHER`."""
 
     counts: WindowCounts
     folded: int
@@ -33,20 +34,20 @@ class Roster:
     """The campaigns that have counts in retained windows.
 
     Args:
-        room: how many there can be.
+        room: the number of places.
     """
 
     def __init__(self, room: int) -> None:
         self._room = room
         self._windows: Counter[str] = Counter()
-        """By campaign, in how many windows it has counts, added to the mark of the app that has
-        its place: one dictionary of many names weighs less than two."""
+        """By campaign, the number of windows in which it has counts, added to the mark of the app
+        that has its place: one dictionary of many names weighs less than two."""
         self._marks: dict[str | None, int] = {}
         """By app that has places, its mark: a multiple of `_MARK`."""
         self._apps: dict[int, str | None] = {}
         """By mark, the app."""
         self._places: Counter[int] = Counter()
-        """By mark, how many places the app has."""
+        """By mark, the number of places that the app has."""
         self._last_mark = 0
 
     def __len__(self) -> int:
@@ -54,11 +55,11 @@ class Roster:
         return len(self._windows)
 
     def windows_with(self, campaign_id: str) -> int:
-        """Return in how many windows a campaign has counts."""
+        """Return the number of windows in which a campaign has counts."""
         return self._windows.get(campaign_id, 0) % _MARK
 
     def admit(self, counts: WindowCounts) -> Admitted:
-        """Give places to new campaigns, as far as there are any for them."""
+        """Give places to new campaigns; count those that get none as `OTHER`."""
         windows = self._windows
         if all(map(windows.__contains__, counts.campaigns)):
             return Admitted(counts, 0)
@@ -70,7 +71,7 @@ class Roster:
             for position, (name, at) in enumerate(named):
                 if name not in windows and not self._enter(name, marks[at]):
                     refused.add(position)
-        self._let_go(marks)
+        self._forget_apps(marks)
         return _without(counts, refused) if refused else Admitted(counts, 0)
 
     def _mark(self, app: str | None) -> int:
@@ -80,7 +81,7 @@ class Roster:
             self._apps[mark] = app
         return mark
 
-    def _let_go(self, marks: Iterable[int]) -> None:
+    def _forget_apps(self, marks: Iterable[int]) -> None:
         """Forget apps without places: anybody can make up any number of apps."""
         for mark in marks:
             if not self._places[mark] and mark in self._apps:
@@ -88,7 +89,14 @@ class Roster:
                 del self._marks[self._apps.pop(mark)]
 
     def _enter_all(self, new: dict[str, int]) -> bool:
-        """Give places to all of these, by their apps' marks; to none if any might get none."""
+        """Give places to all new campaigns, or to none of them if one might get none.
+
+        Args:
+            new: by campaign, the mark of its app.
+
+        Returns:
+            Whether they got places.
+        """
         wanted = Counter(new.values())
         free_at_last = self._room - len(self._windows) - len(new) + 1
         fits = all(self._places[mark] + n - 1 < free_at_last for mark, n in wanted.items())
@@ -106,12 +114,12 @@ class Roster:
         return True
 
     def appear(self, campaigns: Sequence[str]) -> None:
-        """Take note of campaigns that have counts in one more window."""
+        """Note campaigns that have counts in one more window."""
         self._windows.update(campaigns)
         self._windows.pop(OTHER, None)
 
     def restore(self, campaigns: Iterable[tuple[str, str | None]]) -> None:
-        """Read back the campaigns of a window, with their apps: they had places before."""
+        """Give places to the campaigns of a restored window, with their apps: they had places."""
         for name, app in campaigns:
             if name == OTHER:
                 continue
@@ -121,7 +129,7 @@ class Roster:
             self._windows[name] += 1
 
     def leave(self, campaigns: Iterable[str]) -> None:
-        """Take note of campaigns whose counts in one window have expired."""
+        """Note campaigns whose counts in one window have expired."""
         for name in campaigns:
             if name == OTHER:
                 continue
@@ -130,7 +138,7 @@ class Roster:
             if not mark % _MARK:
                 del self._windows[name]
                 self._places[mark] -= 1
-                self._let_go([mark])
+                self._forget_apps([mark])
 
 
 def _without(counts: WindowCounts, refused: set[int]) -> Admitted:

@@ -10,7 +10,7 @@ MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class WindowPolicy:
-    """How long windows are, wait for stragglers, and are kept.
+    """The size of windows, their grace period and their retention.
 
     Args:
         size: length of a window, in whole seconds.
@@ -33,7 +33,7 @@ class WindowPolicy:
         return (start + self.size + self.grace) * MS
 
     def expires_at(self, start: int) -> int:
-        """Return the event time (ms) from which the window is gone."""
+        """Return the event time (ms) from which the window is expired: no longer retained."""
         return (start + self.size + self.grace + self.retention) * MS
 
     def is_closed(self, start: int, event_time: int) -> bool:
@@ -41,7 +41,7 @@ class WindowPolicy:
         return event_time >= self.closes_at(start)
 
     def is_expired(self, start: int, event_time: int) -> bool:
-        """Tell whether the window is gone at an event time (ms)."""
+        """Tell whether the window is expired at an event time (ms)."""
         return event_time >= self.expires_at(start)
 
     def oldest_countable(self, event_time: int) -> int:

@@ -13,7 +13,7 @@ def clock_of(inputs: Iterable[int], now: float = 0.0) -> Watermark:
     return Watermark(inputs, IDLE, now)
 
 
-def test_the_slowest_feeder_sets_the_time() -> None:
+def test_the_slowest_input_sets_the_time() -> None:
     clock = clock_of([0, 1])
     clock.observe(0, 5_000, 1.0)
     clock.observe(1, 3_000, 1.0)
@@ -22,14 +22,14 @@ def test_the_slowest_feeder_sets_the_time() -> None:
     assert not clock.advance(2.0, NEVER)
 
 
-def test_a_feeder_not_heard_of_yet_is_waited_for() -> None:
+def test_an_input_without_events_yet_is_waited_for() -> None:
     clock = clock_of([0, 1])
     clock.observe(0, 5_000, 1.0)
     assert not clock.advance(IDLE - 1, NEVER)
     assert clock.event_time == 0
 
 
-def test_a_silent_feeder_is_left_out() -> None:
+def test_an_idle_input_is_left_out() -> None:
     clock = clock_of([0, 1])
     clock.observe(1, 3_000, 0.0)
     clock.observe(0, 5_000, 50.0)
@@ -67,7 +67,7 @@ def test_a_restored_clock_goes_on_where_it_stood() -> None:
     assert clock.newest == 6_000
 
 
-def test_a_feeder_that_is_expected_later_is_waited_for() -> None:
+def test_an_input_that_is_added_later_is_waited_for() -> None:
     clock = clock_of([0])
     clock.observe(0, 5_000, 10.0)
     clock.add_inputs([0, 1], 10.0)
@@ -77,23 +77,23 @@ def test_a_feeder_that_is_expected_later_is_waited_for() -> None:
     assert clock.event_time == 6_000
 
 
-heard = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 10**6), st.floats(0, 30)))
+observed = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 10**6), st.floats(0, 30)))
 
 
-@given(heard)
-def test_time_never_goes_back_nor_past_the_slowest_active_feeder(
-    heard: list[tuple[int, int, float]],
+@given(observed)
+def test_time_never_goes_back_nor_past_the_slowest_active_input(
+    observed: list[tuple[int, int, float]],
 ) -> None:
     clock = clock_of(range(4))
     now, last_time = 0.0, 0
     reached = dict.fromkeys(range(4), 0)
-    last_evaluated_at = dict.fromkeys(range(4), 0.0)
-    for feeder, time, pause in heard:
+    observed_at = dict.fromkeys(range(4), 0.0)
+    for source, time, pause in observed:
         now += pause
-        clock.observe(feeder, time, now)
-        reached[feeder] = max(reached[feeder], time)
-        last_evaluated_at[feeder] = now
+        clock.observe(source, time, now)
+        reached[source] = max(reached[source], time)
+        observed_at[source] = now
         clock.advance(now, NEVER)
-        slowest = min(reached[f] for f in range(4) if now - last_evaluated_at[f] < IDLE)
+        slowest = min(reached[f] for f in range(4) if now - observed_at[f] < IDLE)
         assert clock.event_time == max(last_time, slowest)
         last_time = clock.event_time
