@@ -37,7 +37,7 @@ STAGES = (
     "decode",
     "add to windows",
     "rules",
-    "settle",
+    "write changes",
 )
 
 
@@ -103,7 +103,7 @@ class Tasks:
         for partition, log_end in zip(self._partitions, self._log_ends, strict=True):
             with self._stage("rules"):
                 partition.advance(self.now, log_end)
-            with self._stage("settle"):
+            with self._stage("write changes"):
                 partition.take_changes(self.now)
 
     @contextmanager

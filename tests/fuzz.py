@@ -5,7 +5,7 @@
 Records are counted by pre-aggregators, these go through the repartition topic as partial counts,
 and are added to windows, against which the rules are evaluated. Every record has to be counted,
 skipped or rejected with a reason, just as the independent reading of `tests.support.oracle` says,
-and every count has to arrive.
+and every count has to arrive, also where partitions go from owner to owner.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from streams.domain import partial_counts
 from streams.domain.campaigns import Campaigns
 from streams.domain.partition import CampaignPartition
 from streams.domain.pre_aggregator import PreAggregator
+from streams.domain.restorer import PartitionRestorer
 from streams.domain.sources import SourcePartition
 from tests.support.fuzzing import UNTIL, records
 from tests.support.oracle import Oracle
@@ -40,10 +41,14 @@ class Pipeline:
         watch = partition_settings_of(configuration, None)
         self.rejected: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
-        self.counted = self.transitions = self._offset = 0
+        self.counted = self.transitions = 0
         self._sources = [SourcePartition(n, ingest_settings, campaigns) for n in range(LANES)]
         now = UNTIL / 1000
         self.partitions = [CampaignPartition(n, watch, range(LANES), now) for n in range(LANES)]
+        self._changelogs: list[dict[bytes, bytes | None]] = [{} for _ in range(LANES)]
+        self._repartition: list[tuple[int, bytes]] = []
+        """The partition and the value of each record, by offset."""
+        self._flushes = 0
         self._tally = PreAggregator()
         self._taken = 0
 
@@ -65,12 +70,28 @@ class Pipeline:
         for number, block in pre_aggregator.partial_counts().items():
             for record in partial_counts.encode_records(block):
                 self.partitions[number].apply(
-                    partial_counts.decode(record), self._offset, UNTIL / 1000
+                    partial_counts.decode(record), len(self._repartition), UNTIL / 1000
                 )
-                self._offset += 1
-        for partition in self.partitions:
-            self.transitions += len(partition.advance(UNTIL / 1000, self._offset))
-            partition.take_changes(UNTIL / 1000)
+                self._repartition.append((number, record))
+        for number, partition in enumerate(self.partitions):
+            self.transitions += len(partition.advance(UNTIL / 1000, len(self._repartition)))
+            self._changelogs[number].update(partition.take_changes(UNTIL / 1000))
+        self._hand_over(self._flushes % LANES)
+        self._flushes += 1
+
+    def _hand_over(self, number: int) -> None:
+        """Let the next owner of a partition restore it."""
+        now = UNTIL / 1000
+        restorer = PartitionRestorer(number, self.partitions[number].watch, range(LANES), now)
+        for offset, (key, value) in enumerate(self._changelogs[number].items()):
+            restorer.add(key, value, offset)
+        replay = restorer.restore()
+        end = len(self._repartition)
+        begin = end if replay.replay_from_offset is None else replay.replay_from_offset
+        for offset, (of, record) in enumerate(self._repartition[begin:], begin):
+            if of == number:
+                replay.add(partial_counts.decode(record), offset, now)
+        self.partitions[number] = replay.finish(now, end)
 
     @property
     def in_windows(self) -> int:
