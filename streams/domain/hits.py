@@ -37,11 +37,11 @@ class RecentHits:
                     del self._totals[name]
 
     def of(self, campaign_id: str) -> int:
-        """Return how many hits a campaign has in all windows."""
+        """Return the number of hits of a campaign in all windows."""
         return self._totals.get(campaign_id, 0)
 
     def __len__(self) -> int:
-        """Return how many campaigns have any."""
+        """Return the number of campaigns with hits."""
         return len(self._totals)
 
 
@@ -59,6 +59,6 @@ class NewCounts(NamedTuple):
     recent: RecentHits
 
     def with_hits(self, at_least: int) -> set[str]:
-        """Return the campaigns with new hits that have so many, at least, in recent windows."""
+        """Return the campaigns with new hits and `at_least` hits or more in recent windows."""
         of = self.recent.of
         return {name for name, _ in self.hits if of(name) >= at_least}

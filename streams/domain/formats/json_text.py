@@ -90,7 +90,7 @@ def parse_if_json(value: bytes | str) -> Any:
 
 def _integer(text: str) -> int:
     if len(text) > LONGEST_INTEGER:
-        # A time of so many digits has passed long before, or is to come long after.
+        # A time with more digits is before 2010, or too far ahead, whatever the digits are.
         return -(2**64) if text.startswith("-") else 2**64
     return int(text)
 
