@@ -1,5 +1,6 @@
 """The door for event formats: a second one is counted, and rejected, by its own names."""
 
+import re
 from collections import Counter
 
 import orjson
@@ -59,13 +60,13 @@ def test_a_send_is_counted(value: bytes, expected: Dimensions) -> None:
         (send(result=()), "missing-field", "result"),
         (send(result=7), "wrong-type", "result is a JSON number"),
         (send(at=1), "impossible-time", "at 1 is before 2010"),
-        (send(at=NOW - 3_600_000), "expired", f"at {NOW - 3_600_000} is older than"),
-        (send(tenant="x" * 5_000), "too-large", "more than 5000"),
-        (b"[]", "not-an-object", "array"),
-        (send() + b"]", "not-json", "Extra data"),
-        (send(x="\N{EURO SIGN}").replace(b"\xe2", b"\xff"), "not-json", "utf-8"),
-        (None, "not-json", "no value"),
-        (Unreadable(b"batch", "its checksum is wrong"), "unreadable", "checksum"),
+        (send(at=NOW - 3_600_000), "expired", f"at {NOW - 3_600_000} is older than .*"),
+        (send(tenant="x" * 5_000), "too-large", r"\d+ bytes, more than 5000"),
+        (b"[]", "not-an-object", "a JSON array"),
+        (send() + b"]", "not-json", "Extra data.*"),
+        (send(x="\N{EURO SIGN}").replace(b"\xe2", b"\xff"), "not-json", ".*utf-8.*"),
+        (None, "not-json", "the record has no value"),
+        (Unreadable(b"batch", "its checksum is wrong"), "unreadable", "its checksum is wrong"),
     ],
 )
 def test_a_rejection_has_the_names_of_the_format(
@@ -74,5 +75,5 @@ def test_a_rejection_has_the_names_of_the_format(
     pre_aggregator = PreAggregator()
     (first,) = partition().count([send(), value], NOW, pre_aggregator)
     assert (first.position, first.reason) == (1, reason)
-    assert detail in first.detail
+    assert re.fullmatch(detail, first.detail)
     assert (pre_aggregator.counted, pre_aggregator.skipped) == (1, Counter())
