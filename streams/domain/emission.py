@@ -25,8 +25,8 @@ from streams.domain.cells import cells_of
 from streams.domain.counts import Cell
 from streams.domain.partial_counts import WindowCounts
 
-EMITTED_AT_ONCE = 15_000
-"""Counts of campaigns whose results are made within some 50 ms, and written in one commit."""
+EMITTED_AT_ONCE = 6_000
+"""Campaigns, and their counts, of which the results are made within some 100 ms: one commit's."""
 
 
 class WindowResult(NamedTuple):

@@ -65,6 +65,7 @@ async def ledger_of(broker: RunningBroker, settings: Settings) -> WindowLedger:
     return ledger
 
 
+@pytest.mark.parametrize("broker", [pytest.param("embedded")], indirect=True)
 @pytest.mark.parametrize("keyed", [False, True])
 async def test_each_closed_window_and_each_correction_has_one_result(
     broker: RunningBroker, unique: str, new_worker: NewWorker, keyed: bool

@@ -23,10 +23,15 @@ class WindowName(NamedTuple):
 
 
 class WindowLedger:
-    """The results so far: the newest of each window, campaign and partition."""
+    """The results so far: the newest of each window, campaign and partition.
+
+    `may_repeat` says whether a window may have opened again, by another grace, and then closed with
+    the figures that it had.
+    """
 
     def __init__(self) -> None:
         self.records = 0
+        self.may_repeat = False
         self._newest: dict[WindowName, dict[int, Figures]] = {}
         self._problems: list[str] = []
         self._schema = jsonschema.Draft202012Validator(json_schema())
@@ -47,7 +52,7 @@ class WindowLedger:
                 f"{tuple(name)} in {value['partition']}: {value['type']} {value['revision']} comes "
                 f"where {kind} {expected} has to"
             )
-        if before and _events(before) >= _events(value):
+        if before and _events(before) + (not self.may_repeat) > _events(value):
             self._problems.append(f"{tuple(name)}: revision {value['revision']} corrects nothing")
         of_it[value["partition"]] = value
 
