@@ -65,7 +65,6 @@ async def ledger_of(broker: RunningBroker, settings: Settings) -> WindowLedger:
     return ledger
 
 
-@pytest.mark.parametrize("broker", [pytest.param("embedded")], indirect=True)
 @pytest.mark.parametrize("keyed", [False, True])
 async def test_each_closed_window_and_each_correction_has_one_result(
     broker: RunningBroker, unique: str, new_worker: NewWorker, keyed: bool
@@ -116,7 +115,9 @@ async def test_each_closed_window_and_each_correction_has_one_result(
     windows = await windows_of(worker)
     assert ledger.names() == windows.keys()
     assert ledger.problems() == []
-    assert {name.campaign_id for name in ledger.names()} >= {"__other__", "c/1"}
+    campaigns = {name.campaign_id for name in ledger.names()}
+    assert "__other__" in campaigns
+    assert len(campaigns) > PLACES, "a task keeps so many apart"
     assert any(each["late_events"] for each in windows.values())
     assert sum(_events(each) for each in windows.values()) == oracle.total
 
