@@ -59,6 +59,7 @@ async def assert_counts(worker: WorkerProcess, oracle: Oracle) -> int:
     for campaign_id in sorted(oracle.campaigns):
         answer = await worker.json(f"/v1/campaigns/{quote(campaign_id, safe='')}/windows?by={by}")
         assert not answer["partial"]
+        assert differing(answer, oracle, campaign_id) == []
         assert [_figures(window) for window in answer["windows"]] == oracle.answer(campaign_id)
         assert _groups(answer, DIMENSIONS) == oracle.groups(campaign_id, DIMENSIONS)
         late += sum(_late_events(window) for window in answer["windows"])
@@ -75,6 +76,30 @@ async def assert_each_dimension(worker: WorkerProcess, oracle: Oracle) -> None:
         start = oracle.answer(campaign_id)[-1]["start"]
         answer = await worker.json(f"/v1/campaigns/{quoted}/windows/{start}")
         assert _figures(answer["window"]) == oracle.answer(campaign_id)[-1]
+
+
+def differing(answer: Mapping[str, Any], oracle: Oracle, campaign_id: str) -> list[str]:
+    """Name each window and group whose counts differ from the oracle's, and by how much."""
+    starts = [window["start"] for window in answer["windows"]]
+    expected = [window["start"] for window in oracle.answer(campaign_id)]
+    if starts != expected:
+        return [f"{campaign_id}: windows {starts}, not {expected}"]
+    ours, theirs = _groups(answer, DIMENSIONS), oracle.groups(campaign_id, DIMENSIONS)
+    return [
+        f"{campaign_id}, {start}, {group}: {more}"
+        for start, has, must in zip(starts, ours, theirs, strict=True)
+        for group in {*has, *must}
+        if (more := _more(has.get(group, {}), must.get(group, {})))
+    ]
+
+
+def _more(has: Mapping[str, Any], must: Mapping[str, Any]) -> dict[str, int]:
+    """Return by how much each count of a group is too high, or too low."""
+    difference: Counter[str] = Counter()
+    for part in ("counts", "engagement"):
+        difference.update(has.get(part, {}))
+        difference.subtract(must.get(part, {}))
+    return {name: count for name, count in difference.items() if count}
 
 
 def _figures(window: Mapping[str, Any]) -> dict[str, Any]:
