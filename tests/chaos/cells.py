@@ -62,7 +62,7 @@ async def compare_answers(
 ) -> None:
     """Compare cells with what a worker answers, for its own partitions and for the others'."""
     for campaign_id, starts in _by_campaign(names).items():
-        ids = await _flood(worker) if campaign_id == FLOOD else [campaign_id]
+        ids = await flood_campaigns(worker) if campaign_id == FLOOD else [campaign_id]
         for first, last in _spans(starts):
             said: dict[CellName, Counter[What]] = {}
             for each in ids:
@@ -77,7 +77,7 @@ async def compare_answers(
                 )
 
 
-async def _flood(worker: Asked) -> list[str]:
+async def flood_campaigns(worker: Asked) -> list[str]:
     """Return the campaigns of floods that are kept apart, and the one for all others."""
     answer = await worker.whole("/v1/campaigns?active_within=8000h&limit=1000")
     assert answer["next_cursor"] is None

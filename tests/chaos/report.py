@@ -17,7 +17,8 @@ LONGEST_LINE = 300
 _TROUBLE = re.compile(r"\[(?:warning|error|critical) *\] (?P<event>.*?) {2}| (?P<fault>chaos) ")
 HEAD = (
     f"{'round':>5}  {'seed':>8}  {'events':>9}  {'calm s':>6}  {'lost':>6}  {'doubled':>7}  "
-    f"{'dead letters':>12}  {'wrong':>5}  {'transitions':>11}  {'wrong':>5}  faults"
+    f"{'dead letters':>12}  {'wrong':>5}  {'transitions':>11}  {'wrong':>5}  "
+    f"{'results':>9}  {'wrong':>5}  faults"
 )
 
 
@@ -33,7 +34,8 @@ def line(result: Result) -> str:
         f"{result.number:>5}  {result.seed:>8}  {result.events:>9,}  {result.calm_after:>6.1f}  "
         f"{result.difference.lost:>6,}  {result.difference.doubled:>7,}  "
         f"{result.dead_letters:>12,}  {len(result.dead_wrong):>5,}  "
-        f"{result.transitions:>11,}  {len(result.alerts_wrong):>5,}  {' + '.join(result.faults)}"
+        f"{result.transitions:>11,}  {len(result.alerts_wrong):>5,}  "
+        f"{result.results:>9,}  {len(result.results_wrong):>5,}  {' + '.join(result.faults)}"
     )
 
 
@@ -58,11 +60,13 @@ def summary(results: list[Result]) -> Iterable[str]:
     yield (
         f"{len(results)} rounds, {sum(r.events for r in results):,} events, "
         f"{sum(r.dead_letters for r in results):,} dead letters, "
-        f"{sum(r.transitions for r in results):,} transitions: "
+        f"{sum(r.transitions for r in results):,} transitions, "
+        f"{sum(r.results for r in results):,} window results: "
         f"{sum(r.difference.lost for r in results):,} lost, "
         f"{sum(r.difference.doubled for r in results):,} doubled, "
         f"{sum(len(r.dead_wrong) for r in results):,} dead letters wrong, "
         f"{sum(len(r.alerts_wrong) for r in results):,} transitions wrong, "
+        f"{sum(len(r.results_wrong) for r in results):,} window results wrong, "
         f"{sum(len(r.trouble) for r in results):,} rounds without an end"
     )
 

@@ -14,17 +14,19 @@ from streams.engine.cluster.reading import committed_offsets as offsets_of_group
 from streams.engine.cluster.rights import transactional_id
 from tests.chaos.alerts import SOUND_ROUNDS, AlertLedger
 from tests.chaos.asking import Asker
-from tests.chaos.cells import Difference, compare_answers
+from tests.chaos.cells import Difference, compare_answers, flood_campaigns
 from tests.chaos.dead import DeadLetters
 from tests.chaos.faults import FAULTS, OF_SEVERAL, Account, Scene
 from tests.chaos.following import Follower
 from tests.chaos.plan import Together
+from tests.chaos.results import compare_results
 from tests.chaos.system import GRACE_S, RETENTION_S, SMALL, WINDOW_S, System
 from tests.chaos.traffic import PARTITIONS, Traffic
-from tests.chaos.truth import CellName, Truth
+from tests.chaos.truth import FLOOD, CellName, Truth
 from tests.support.brokers import KafkaStartError
 from tests.support.topics import committed_offsets, has_open_offsets
 from tests.support.waiting import until
+from tests.support.window_ledger import WindowLedger
 from tests.support.workers import WorkerProcess
 
 BEFORE_S = (2.0, 5.0)
@@ -58,6 +60,8 @@ class Result:
     difference: Difference = field(default_factory=Difference)
     dead_wrong: list[str] = field(default_factory=list)
     alerts_wrong: list[str] = field(default_factory=list)
+    results: int = 0
+    results_wrong: list[str] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
     """What kept the round from its end."""
 
@@ -69,7 +73,13 @@ class Result:
     @property
     def wrong(self) -> list[str]:
         """All that is wrong, in words."""
-        return [*self.trouble, *self.difference.where, *self.dead_wrong, *self.alerts_wrong]
+        return [
+            *self.trouble,
+            *self.difference.where,
+            *self.dead_wrong,
+            *self.alerts_wrong,
+            *self.results_wrong,
+        ]
 
 
 class Rounds:
@@ -84,8 +94,10 @@ class Rounds:
         self._keyed = Follower(address, topic("repartition"), system.tasks)
         self._alerts = Follower(address, topic("alerts"), system.tasks)
         self._dead = Follower(address, topic("dead_letter"), system.tasks)
+        self._windows = Follower(address, topic("windows"), system.tasks)
         self._truth = Truth(WINDOW_S, GRACE_S, RETENTION_S)
         self._ledger = AlertLedger()
+        self._results = WindowLedger()
         self._letters = DeadLetters()
         self._hop_ends: dict[int, int] = {}
         self._broken_in: dict[str, int] = {}
@@ -101,7 +113,8 @@ class Rounds:
         self._system.notes.info("round %d: %s, seed %s", number, " + ".join(faults), result.seed)
         records, letters = self._truth.records, self._put_aside
         self._expired, told = 0, self._told_lost()
-        transitions = self._ledger.transitions
+        transitions, results = self._ledger.transitions, self._results.records
+        self._results.may_repeat |= "other-windows" in faults
         try:
             errors = self._system.kafka.coordinator_errors()
             await disturb(self._system, self._traffic, faults, chance, self)
@@ -125,6 +138,7 @@ class Rounds:
         if told != self._expired and len(faults) == 1:
             result.trouble.append(f"{self._expired} records were deleted unread, {told} are said")
         result.transitions = self._ledger.transitions - transitions
+        result.results = self._results.records - results
         for each in result.wrong:
             self._system.notes.error("%s", each)
         return result
@@ -258,7 +272,19 @@ class Rounds:
         result.dead_wrong = self._dead_wrong + self._letters.problems(self._truth.refused)
         self._dead_wrong = []
         result.alerts_wrong = await self._compare_alerts(number)
+        result.results_wrong = await self._compare_results(names)
         self._truth.changed.clear()
+
+    async def _compare_results(self, names: set[CellName]) -> list[str]:
+        asker = self._askers()[-1]
+        campaigns = {name.campaign_id for name in names}
+        if FLOOD in campaigns:
+            campaigns = campaigns - {FLOOD} | set(await flood_campaigns(asker))
+        return await compare_results(asker, sorted(campaigns), self._results, self._read_results)
+
+    async def _read_results(self) -> None:
+        async for record in self._windows.read():
+            self._results.take(record)
 
     async def _read_dead(self) -> None:
         async for record in self._dead.read():

@@ -122,7 +122,11 @@ class System:
             direct,
             "chaos",
             source={"keyed": self.keyed},
-            topics={"partitions": self.tasks, "replication_factor": len(self.kafka.brokers)},
+            topics={
+                "windows": "chaos-windows",
+                "partitions": self.tasks,
+                "replication_factor": len(self.kafka.brokers),
+            },
             limits=LIMITS,
             windows={"size": WINDOW_S, "grace": GRACE_S, "retention": RETENTION_S},
             rules=[RULE],

@@ -7,6 +7,7 @@ import orjson
 import pytest
 from aiokafka.structs import ConsumerRecord
 
+from tests.chaos import results
 from tests.chaos.alerts import AlertLedger
 from tests.chaos.cells import Difference, compare_answers
 from tests.chaos.dead import DeadLetters
@@ -17,6 +18,7 @@ from tests.chaos.truth import CellName, Truth
 from tests.support.mixture import send_event
 from tests.support.oracle import rfc3339
 from tests.support.topics import Read, offsets_partition
+from tests.support.window_ledger import WindowLedger
 
 NOW = 1_800_000_000_000
 NOBODY: frozenset[str] = frozenset()
@@ -159,6 +161,59 @@ def test_an_alert_that_did_not_come_or_does_not_end() -> None:
     ledger.take(FIRED)
     assert ledger.problems({"1"}, frozenset({"c"}), NOBODY) == []
     assert len(ledger.problems({"1"}, NOBODY, frozenset({"c"}))) == 1
+
+
+def result(revision: int, sends: int, start: int = NOW // 1000, partition: int = 0) -> Read:
+    kind = "closed" if revision == 1 else "corrected"
+    value: dict[str, Any] = {"type": f"campaign.window.{kind}", "campaign_id": "c", "app_id": None}
+    value |= {"partition": partition, "start": rfc3339(start), "end": rfc3339(start + 5)}
+    value |= {"revision": revision, "counts": {"SUCCESS": sends}, "attempts": sends}
+    value |= {"unrecognised": 0, "rates": {"success": 1.0, "failure": 0.0, "throttled": 0.0}}
+    value |= {"engagement": {}, "late_events": revision - 1}
+    return record(b"c", orjson.dumps(value))
+
+
+class ClosedWorker:
+    """Answers with one closed window of so many sends, and so many late events."""
+
+    def __init__(self, sends: int, late: int) -> None:
+        self._window: dict[str, Any] = {"start": rfc3339(NOW // 1000)}
+        self._window["end"] = rfc3339(NOW // 1000 + 5)
+        self._window |= {"state": "closed", "counts": {"SUCCESS": sends}, "attempts": sends}
+        self._window |= {"rates": {"failure": 0.0, "throttled": 0.0}, "engagement": {}}
+        self._window |= {"late_events": late}
+
+    async def whole(self, target: str) -> Any:
+        assert target == "/v1/campaigns/c/windows"
+        return {"windows": [self._window]}
+
+
+@pytest.mark.parametrize(
+    ("records", "problems"),
+    [
+        ([result(1, 3), result(2, 4)], 0),
+        ([result(2, 4)], 1),
+        ([result(1, 3)], 1),
+        ([], 1),
+        ([result(1, 3), result(2, 4), result(2, 4)], 2),
+        ([result(1, 4), result(2, 4)], 1),
+        ([result(1, 3), result(2, 5)], 1),
+        ([result(1, 3, partition=1), result(1, 3), result(2, 4)], 1),
+    ],
+)
+async def test_window_results(
+    monkeypatch: pytest.MonkeyPatch, records: list[Read], problems: int
+) -> None:
+    monkeypatch.setattr(results, "EMITTED_WITHIN_S", 0.0)
+    ledger = WindowLedger()
+    for each in records:
+        ledger.take(each)
+
+    async def nothing_new() -> None:
+        """The topic has been read."""
+
+    found = await results.compare_results(ClosedWorker(4, 1), ["c"], ledger, nothing_new)
+    assert len(found) == problems, found
 
 
 @pytest.mark.parametrize("piece", [1, 5, 6, 7, 1000])
