@@ -211,7 +211,7 @@ async def test_longer_windows_are_made_of_those_that_are_there(
 
     async def has_settled_pages() -> bool:
         keys = {record.key for record in await read_topic(kafka.address, topics["changelog"])}
-        return any(orjson.loads(key or b"")[0] == "page" for key in keys)
+        return any(orjson.loads(key or b"")[0] == "bucket" for key in keys)
 
     async def fires() -> bool:
         return len(await alerts_of(worker, "firing")) == 1

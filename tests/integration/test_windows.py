@@ -101,11 +101,11 @@ async def last_values(broker: RunningBroker, settings: Settings) -> dict[bytes, 
 
 
 def pages_of(values: dict[bytes, bytes | None], campaign_id: str) -> list[bytes]:
-    """The keys of pages that have counts of a campaign."""
+    """The keys of buckets that have counts of a campaign."""
     return [
         key
         for key, value in values.items()
-        if orjson.loads(key)[0] == "page" and value and campaign_id.encode() in value
+        if orjson.loads(key)[0] == "bucket" and value and campaign_id.encode() in value
     ]
 
 
