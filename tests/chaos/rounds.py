@@ -24,7 +24,7 @@ from tests.chaos.system import GRACE_S, RETENTION_S, SMALL, WINDOW_S, System
 from tests.chaos.traffic import PARTITIONS, Traffic
 from tests.chaos.truth import FLOOD, CellName, Truth
 from tests.support.brokers import KafkaStartError
-from tests.support.topics import committed_offsets, has_open_offsets
+from tests.support.topics import committed_offsets, has_hidden_offsets
 from tests.support.waiting import until
 from tests.support.window_ledger import WindowLedger
 from tests.support.workers import WorkerProcess
@@ -175,8 +175,8 @@ class Rounds:
         None, if the group does not show what the workers have read: a broker that stopped may have
         left out the marker of their last transaction (KAFKA-20734), and they have read more.
         """
-        if await self._has_hanging_offsets():
-            self._system.notes.info("the group's offsets hang: nothing is deleted")
+        if await self._has_hidden_offsets():
+            self._system.notes.info("committed offsets are hidden: nothing is deleted")
             return 0
         ends = await self._source.ends()
         committed = await self._surely_committed(ends)
@@ -231,15 +231,15 @@ class Rounds:
         address = self._system.kafka.address
         return await committed_offsets(address, group, self._system.topic(role))
 
-    async def _has_hanging_offsets(self) -> bool:
-        """Tell whether a task's transaction stays open in the group's partition."""
+    async def _has_hidden_offsets(self) -> bool:
+        """Tell whether the group stays without offsets that a task has committed."""
         kafka, group = self._system.kafka, self._system.settings["kafka"]["group_id"]
 
-        async def is_open(task: int) -> bool:
-            return await has_open_offsets(kafka.address, group, transactional_id(group, task))
+        async def is_hidden(task: int) -> bool:
+            return await has_hidden_offsets(kafka.address, transactional_id(group, task))
 
         for _ in range(MARKERS_WITHIN_S):
-            if not any([await is_open(task) for task in range(self._system.tasks)]):
+            if not any([await is_hidden(task) for task in range(self._system.tasks)]):
                 return False
             await asyncio.sleep(1)
         return True

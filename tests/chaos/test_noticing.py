@@ -17,7 +17,7 @@ from tests.chaos.plan import plan
 from tests.chaos.truth import CellName, Truth
 from tests.support.mixture import send_event
 from tests.support.oracle import rfc3339
-from tests.support.topics import Read, offsets_partition
+from tests.support.topics import Read
 from tests.support.window_ledger import WindowLedger
 
 NOW = 1_800_000_000_000
@@ -233,9 +233,3 @@ def test_every_fault_is_in_the_plan(rounds: int) -> None:
     assert len(planned) == rounds
     assert {kind for together in planned for kind in together} == set(FAULTS)
     assert planned == plan(list(FAULTS), rounds, seed=1)
-
-
-@pytest.mark.parametrize(("group", "hashed"), [("hello", 99162322), ("Hello World!", 969099747)])
-def test_where_a_group_keeps_its_offsets(group: str, hashed: int) -> None:
-    """Java's hashes, the second of them negative."""
-    assert offsets_partition(group).partition == hashed % 50

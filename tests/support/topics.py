@@ -12,6 +12,9 @@ from streams.engine.transactions.admin import TransactionAdmin
 from tests.support.mixture import SourceRecord
 
 READ_WITHIN_S = 60.0
+GROUP_OFFSETS = "__consumer_offsets"
+COMMITTED = {"PrepareCommit", "CompleteCommit"}
+"""States of a transaction whose coordinator has decided to commit it."""
 Read: TypeAlias = "ConsumerRecord[bytes | None, bytes | None]"
 
 
@@ -136,20 +139,21 @@ async def committed_offsets(address: str, group: str, topic: str) -> dict[int, i
     return {p.partition: at.offset for p, at in offsets.items() if p.topic == topic}
 
 
-async def has_open_offsets(address: str, group: str, transactional_id: str) -> bool:
-    """Tell whether a transaction is open where the group keeps its offsets: these are not shown."""
+async def has_hidden_offsets(address: str, transactional_id: str) -> bool:
+    """Tell whether a transaction was committed but is open still where groups keep their offsets.
+
+    The group does not show the offsets of such a transaction.
+    """
     connection = {"bootstrap_servers": address}
+    client = AIOKafkaAdminClient(**connection)
+    await client.start()
+    try:
+        (topic,) = await client.describe_topics([GROUP_OFFSETS])
+    finally:
+        await client.close()
+    partitions = [TopicPartition(GROUP_OFFSETS, each["partition"]) for each in topic["partitions"]]
     async with TransactionAdmin.connected(connection, transactional_id) as admin:
-        described = await admin.describe()
-        if described is None:
+        last = await admin.describe()
+        if last is None or last.state not in COMMITTED:
             return False
-        return bool(await admin.open_in([offsets_partition(group)], described.producer))
-
-
-def offsets_partition(group: str, partitions: int = 50) -> TopicPartition:
-    """Return where Kafka keeps a group's offsets: by Java's hash of its name, of 32 bits."""
-    hashed = 0
-    for character in group:
-        hashed = (31 * hashed + ord(character)) % 2**32
-    signed = hashed - 2**32 if hashed >= 2**31 else hashed
-    return TopicPartition("__consumer_offsets", abs(signed) % partitions)
+        return bool(await admin.open_in(partitions, last.producer))
