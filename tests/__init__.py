@@ -1,4 +1,4 @@
-"""The tests, and what they are made with: `support`, `chaos`, `openapi`, `fuzz`."""
+"""The tests; the tree mirrors `streams`. What they are made with is in `support`."""
 
 import pytest
 

@@ -149,7 +149,8 @@ class AlertTransition(Struct):
 
 
 class Alert(AlertData, kw_only=True):
-    """An alert as it is now. `notified_at` is null as long as nobody was told.
+    """An alert as it is now. `notified_at` is the time of its newest transition, also
+    of one that was suppressed; null while it is pending.
 
     `transitions` are its first and its newest ones, oldest first.
     """

@@ -79,15 +79,15 @@ class CampaignPartition:
         self._stages = pipeline.stages(watch, self.deliveries)
         self._suppressed: list[SuppressedTransition] = []
 
-    def apply(self, block: PartialCounts, offset: int, now: float) -> None:
+    def apply(self, partial_counts: PartialCounts, offset: int, now: float) -> None:
         """Add partial counts, then advance the watermark by the event times of their inputs.
 
         Args:
-            block: the counts.
-            offset: of the block in the repartition topic, which it has or will be written at.
+            partial_counts: of any windows.
+            offset: where they are, or will be, in the repartition topic.
             now: wall-clock time (s, UTC).
         """
-        for counts in block.windows:
+        for counts in partial_counts.windows:
             start = self.watch.windows.start_of(counts.start * 1000)
             added = self.table.add(counts, offset, now)
             if added is None:
@@ -97,7 +97,7 @@ class CampaignPartition:
             else:
                 self._closed.corrected(start, added)
                 self._queue.correct(start, added)
-        for source, event_time in block.event_times.items():
+        for source, event_time in partial_counts.event_times.items():
             self.table.observe(source, event_time, now)
 
     def advance(self, now: float, offset: int) -> list[Transition]:

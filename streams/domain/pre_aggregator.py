@@ -1,4 +1,4 @@
-"""The first of two phases of counting: the counts of one flush, by count key and campaign.
+"""The first of two phases of counting: the counts of one commit, by count key and campaign.
 
 The partition of a campaign gets partial counts, not events; the second phase adds
 them up in `streams.domain.table`.

@@ -44,7 +44,10 @@ class Metrics:
         self._unrecognised = self._counter(
             "unrecognised_attempts", "Counted sends with a status that is in no group"
         )
-        self._late = self._counter("late_events", "Events that corrected a closed window")
+        self._late = self._counter(
+            "late_events",
+            "Events that came after their window was closed: counted there, or dropped if it had expired",
+        )
         self._other = self._counter(
             "other_events", "Events counted under __other__, past a bound of limits", "kind"
         )

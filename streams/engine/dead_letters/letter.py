@@ -1,4 +1,4 @@
-"""The form of what a task writes beside blocks, state and transitions."""
+"""Dead letters: a rejected record as a record of the dead-letter topic."""
 
 from aiokafka.structs import TopicPartition
 

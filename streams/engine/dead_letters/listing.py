@@ -270,7 +270,7 @@ class Plan:
         count = self.partitions.get(topic, 0)
         if not count:
             return f"topic {topic}"
-        # Back where it was: where campaigns or blocks are keyed, nobody counts them elsewhere.
+        # Back where it was: a record of a keyed topic counts in its own partition alone.
         if letter.source_partition is not None and letter.source_partition < count:
             return TopicPartition(topic, letter.source_partition)
         if topic != self.source:

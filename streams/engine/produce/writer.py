@@ -106,7 +106,7 @@ class RefusedError(WriteError):
 
 
 class Writer(Protocol):
-    """TransactionBatch for one task."""
+    """Writes what one task has to write, with the offsets of what the task read."""
 
     async def open(self) -> None:
         """Get ready, and shut out every earlier writer of the task.
@@ -135,7 +135,7 @@ class Writer(Protocol):
 
 
 class TransactionalWriter:
-    """TransactionBatch in Kafka transactions.
+    """Writes in Kafka transactions: records and offsets are committed together.
 
     Args:
         connection: keyword arguments for aiokafka clients.
@@ -237,7 +237,7 @@ class TransactionalWriter:
 
 
 class NonTransactionalWriter:
-    """TransactionBatch without transactions, for a broker that has none.
+    """Writes without transactions, for a broker that has none: records first, then offsets.
 
     Args:
         connection: keyword arguments for aiokafka clients.
