@@ -149,10 +149,10 @@ class AlertTransition(Struct):
 
 
 class Alert(AlertData, kw_only=True):
-    """An alert as it is now. `notified_at` is the time of its newest transition, also
-    of one that was suppressed; null while it is pending.
+    """An alert as it is now.
 
-    `transitions` are its first and its newest ones, oldest first.
+    `notified_at` is the time of its newest transition, also of one that was suppressed; null while
+    the alert is pending. `transitions` are its first and its newest ones, oldest first.
     """
 
     state: State

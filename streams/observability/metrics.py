@@ -46,7 +46,7 @@ class Metrics:
         )
         self._late = self._counter(
             "late_events",
-            "Events that came after their window was closed: counted there, or dropped if it had expired",
+            "Events after the close of their window, corrections or too late for one",
         )
         self._other = self._counter(
             "other_events", "Events counted under __other__, past a bound of limits", "kind"
