@@ -24,8 +24,8 @@ STOPS_WITHIN_S = 10.0
 pytestmark = pytest.mark.embedded
 
 IMPATIENT = """
-import streams.worker
-streams.worker.JOIN_WITHIN = 2.0
+import streams.engine.health
+streams.engine.health.JOIN_WITHIN = 2.0
 """
 """Has to get its share of the group sooner than others."""
 
