@@ -10,12 +10,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from tests.integration.conftest import NewWorker
-from tests.integration.test_faults import assert_exact, load_on, progress
+from tests.integration.test_faults import assert_exact, load_on, progress, unfolded
 from tests.support.brokers import KafkaBroker, RunningBroker
 from tests.support.mixture import Mixture
 from tests.support.topics import Sender, committed_offsets, create_topic, read_topic
 from tests.support.waiting import until
-from tests.support.workers import Settings, WorkerProcess, settings_for
+from tests.support.workers import Settings, WorkerProcess
 
 pytestmark = pytest.mark.kafka
 
@@ -26,7 +26,7 @@ LOST = re.compile(r"\[warning +\] task lost .*")
 
 @pytest.fixture
 def settings(kafka: KafkaBroker, unique: str) -> Settings:
-    return settings_for(RunningBroker("kafka", kafka.address), unique)
+    return unfolded(RunningBroker("kafka", kafka.address), unique)
 
 
 async def limit_records(address: str, topic: str, size: int) -> None:
