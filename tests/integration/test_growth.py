@@ -352,7 +352,7 @@ async def test_blocks_of_a_newer_version_are_left_alone(
     before = await written(kafka.address, settings)
     worker = new_worker(settings)
     assert await ended(worker) == 1
-    assert f"a block of counts of format {PARTIAL_COUNTS_VERSION + 1}" in last_line(worker)
+    assert f"partial counts of format {PARTIAL_COUNTS_VERSION + 1}" in last_line(worker)
     assert await written(kafka.address, settings) == before
     newer.start()
     await newer.ready()
@@ -372,7 +372,7 @@ async def test_block_of_a_newer_version_ends_a_worker(
         foreign = msgspec.msgpack.encode([PARTIAL_COUNTS_VERSION + 1, {}, 0, []])
         sent = await producer.send_and_wait(topics["repartition"], foreign, partition=task)
     assert await ended(worker) == 1
-    assert f"a block of counts of format {PARTIAL_COUNTS_VERSION + 1}" in last_line(worker)
+    assert f"partial counts of format {PARTIAL_COUNTS_VERSION + 1}" in last_line(worker)
     await send(kafka.address, settings, *mixture_of(3, count=1_000, seed=2).records())
     worker.start()
     assert await ended(worker) == 1
