@@ -25,8 +25,8 @@ from tests.support.comparing import assert_counts, count_topic, counted
 from tests.support.mixture import Mixture, SourceRecord, send_event
 from tests.support.topics import Sender, committed_offsets, create_topic, read_topic
 from tests.support.variants import (
-    BOTH_BLOCKS,
-    NEXT_BLOCKS,
+    BOTH_PARTIAL_COUNTS,
+    NEXT_PARTIAL_COUNTS,
     NEXT_FORMAT,
     QUICK_METADATA,
     VariantProcess,
@@ -345,7 +345,7 @@ async def test_blocks_of_a_newer_version_are_left_alone(
 ) -> None:
     """Not even read again are those of open windows: what was in them would be missing."""
     await create_topic(kafka.address, settings["topics"]["source"], 3)
-    newer = await new_variant(settings, NEXT_BLOCKS, "newer").ready()
+    newer = await new_variant(settings, NEXT_PARTIAL_COUNTS, "newer").ready()
     await send(kafka.address, settings, *mixture_of(3).records())
     await assert_exact(kafka.address, settings, newer)
     assert newer.stop() == 0
@@ -379,6 +379,6 @@ async def test_block_of_a_newer_version_ends_a_worker(
     group = settings["kafka"]["group_id"]
     offsets = await committed_offsets(kafka.address, group, topics["repartition"])
     assert offsets[task] <= sent.offset
-    newer = await new_variant(settings, BOTH_BLOCKS, "newer").ready()
+    newer = await new_variant(settings, BOTH_PARTIAL_COUNTS, "newer").ready()
     await send(kafka.address, settings, *mixture_of(3, count=1_000, seed=3).records())
     await assert_exact(kafka.address, settings, newer)

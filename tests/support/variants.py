@@ -18,15 +18,15 @@ changelog.FORMAT += 1
 """
 """Writes a changelog in a format of its own."""
 
-NEXT_BLOCKS = """
+NEXT_PARTIAL_COUNTS = """
 import streams.domain.partial_counts, streams.domain.pre_aggregator
 for module in (streams.domain.partial_counts, streams.domain.pre_aggregator):
     module.PARTIAL_COUNTS_VERSION += 1
 """
-"""TransactionBatch blocks of a form of its own."""
+"""Writes partial counts in a format of its own."""
 
-BOTH_BLOCKS = """
-import streams.domain.partial_counts as blocks
+BOTH_PARTIAL_COUNTS = """
+import streams.domain.partial_counts as partial_counts
 known = partial_counts.decode
 def decode(value):
     if value[1] != partial_counts.PARTIAL_COUNTS_VERSION:
@@ -34,7 +34,7 @@ def decode(value):
     return known(value)
 partial_counts.decode = decode
 """
-"""Reads blocks of any version; those that are not ours have nothing in them."""
+"""Reads partial counts of any format; those of another one have nothing in them."""
 
 RUN = "\nfrom streams.commands import main\nmain()\n"
 

@@ -1,4 +1,4 @@
-"""TransactionBatch on real brokers: all or nothing, and nothing of a writer that was shut out."""
+"""Writing on real brokers: all or nothing, and nothing of a writer that was shut out."""
 
 import asyncio
 from collections.abc import Callable, Mapping
