@@ -26,8 +26,8 @@ from tests.support.mixture import Mixture, SourceRecord, send_event
 from tests.support.topics import Sender, committed_offsets, create_topic, read_topic
 from tests.support.variants import (
     BOTH_PARTIAL_COUNTS,
-    NEXT_PARTIAL_COUNTS,
     NEXT_FORMAT,
+    NEXT_PARTIAL_COUNTS,
     QUICK_METADATA,
     VariantProcess,
 )
