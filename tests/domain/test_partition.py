@@ -2,8 +2,8 @@
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import msgspec
 import orjson
@@ -603,6 +603,13 @@ class Restless(Log):
 
 
 # Rules without those ends that come of silence: a restart cannot know for how long there was any.
+@dataclass(frozen=True)
+class Unforgetting(Doubled):
+    """Forgets nothing in the life of a twin: by design, a restart makes each state new."""
+
+    state_lifetime: ClassVar[float] = 1e9
+
+
 PATIENT = tuple(
     replace(each, no_data_after=1e9, keep_firing_for=20.0)
     for each in (
@@ -612,7 +619,7 @@ PATIENT = tuple(
         replace(RULES[0], name="slow", for_=45.0, campaigns=("a*", "b")),
         replace(RULES[0], name="any", detector=Threshold(0.01, recovery_level=0, min_attempts=1)),
         replace(RULES[2], name="many", detector=Count(more_than=25)),
-        replace(RULES[0], name="doubled", detector=Doubled()),
+        replace(RULES[0], name="doubled", detector=Unforgetting()),
     )
 )
 FEEDERS = 0, 1
