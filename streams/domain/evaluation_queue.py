@@ -3,9 +3,8 @@
 An evaluation reads windows, and most campaigns are healthy: their new counts change nothing.
 """
 
-from collections.abc import Iterable, KeysView
+from collections.abc import Iterable, KeysView, Sequence
 from itertools import islice
-from typing import NamedTuple
 
 from streams.domain.counts import StatusGroups
 from streams.domain.detectors.detector import Detector
@@ -13,18 +12,6 @@ from streams.domain.hits import NewCounts, RecentHits
 from streams.domain.partial_counts import WindowCounts
 from streams.domain.rules import Hits, Rule
 from streams.domain.table import WindowTable
-
-
-class Waiting(NamedTuple):
-    """When to evaluate a campaign again that no detector's trigger names.
-
-    Attributes:
-        events: as soon as it has as many, of all kinds, in all open windows together.
-        window: start (s) of the newest window that was open when this was known.
-    """
-
-    events: int
-    window: int
 
 
 class _SameHits:
@@ -39,7 +26,15 @@ class _SameHits:
         """Add counts to a window (start, s); return the campaigns that a detector triggers on."""
         hits = list(counts.sends_with(self._hits))
         self.recent.add(start, hits)
-        new = NewCounts(counts.campaigns, hits, self.recent)
+        return self._triggered(NewCounts(counts.campaigns, hits, self.recent))
+
+    def forget_before(self, first: int, waiting: Sequence[str]) -> set[str]:
+        """Forget windows that begin before `first` (s); return who of `waiting` still triggers."""
+        self.recent.drop_before(first)
+        hits = [(name, 0) for name in waiting]
+        return self._triggered(NewCounts(waiting, hits, self.recent))
+
+    def _triggered(self, new: NewCounts) -> set[str]:
         return set().union(*[detector.triggers(new) for detector in self.detectors])
 
 
@@ -72,7 +67,11 @@ class EvaluationQueue:
         self._due: set[str] = set()
         self._growing: set[str] = set()
         """Campaigns that wait, and have new counts."""
-        self._waiting: dict[str, Waiting] = {}
+        self._waiting: dict[str, int] = {}
+        """Campaigns to evaluate again though no trigger names them, as soon as they have as many
+        events, of all kinds, in all open windows together."""
+        self._first = 0
+        """Start (s) of the first window whose hits are counted."""
         self._open: list[int] = []
         """Starts (s) of the open windows, newest first, as at the last `follow`."""
 
@@ -94,33 +93,31 @@ class EvaluationQueue:
         """
         self._due.update(self._with_alerts & counts.campaigns)
         changed = self._triggered(start, counts) | (self._waiting.keys() & counts.campaigns)
-        for name in changed:
-            waiting = self._waiting.get(name)
-            self._waiting[name] = Waiting(0, max(start, waiting.window) if waiting else start)
+        self._waiting.update(dict.fromkeys(changed, 0))
 
     def restore(self, start: int, counts: WindowCounts) -> None:
         """Take note of counts that were in the window before a restart: rules were evaluated."""
-        for name in self._triggered(start, counts):
-            self._waiting[name] = Waiting(0, start)
+        self._waiting.update(dict.fromkeys(self._triggered(start, counts), 0))
 
-    def follow(self, open_starts: list[int], first: int) -> None:
-        """Follow the table after a window opened, closed or expired.
+    def forget_before(self, first: int) -> None:
+        """Forget the windows that begin before `first` (s), and who waits because of them.
 
-        Args:
-            open_starts: of the open windows (s), newest first.
-            first: start (s) of the first window that an open one, now or later, looks back on.
+        A restart does not know them either, and evaluates the same campaigns only if so.
         """
-        for same in self._same_hits:
-            same.recent.drop_before(first)
+        if first == self._first:
+            return
+        self._first = first
+        waiting = list(self._waiting)
+        known = set[str]().union(*[same.forget_before(first, waiting) for same in self._same_hits])
+        self._waiting = {name: events for name, events in self._waiting.items() if name in known}
+
+    def follow(self, open_starts: list[int]) -> None:
+        """Follow the table after a window opened or closed; these (s), newest first, are open."""
         # Which window is the newest of an alert may have changed, and that without new counts.
         self._due.update(self._with_alerts)
         if not set(self._open) <= set(open_starts):
             # There are fewer events in open windows than there were.
-            self._waiting = {
-                name: Waiting(0, waiting.window)
-                for name, waiting in self._waiting.items()
-                if waiting.window >= first
-            }
+            self._waiting = dict.fromkeys(self._waiting, 0)
         self._open = open_starts
 
     def resume(self, open_starts: list[int]) -> None:
@@ -132,8 +129,8 @@ class EvaluationQueue:
         due, self._due = self._due, set()
         growing, self._growing = self._growing, set()
         for campaign_id in growing - due:
-            waiting = self._waiting.get(campaign_id)
-            if waiting and self._events(campaign_id) >= waiting.events:
+            enough = self._waiting.get(campaign_id)
+            if enough is not None and self._events(campaign_id) >= enough:
                 due.add(campaign_id)
         if most is not None and len(due) > most:
             self._due = due
@@ -148,16 +145,9 @@ class EvaluationQueue:
         """Whether all that was due has been handed out."""
         return not self._due
 
-    def again_after(self, campaign_id: str, attempts: int, newest: int) -> None:
-        """Evaluate a campaign again when it has so many more attempts, hits among them or not.
-
-        Args:
-            campaign_id: the campaign.
-            attempts: how many.
-            newest: start (s) of the window that event time is in.
-        """
-        window = self._open[0] if self._open else newest
-        self._waiting[campaign_id] = Waiting(self._events(campaign_id) + attempts, window)
+    def again_after(self, campaign_id: str, attempts: int) -> None:
+        """Evaluate a campaign again when it has so many more attempts, hits among them or not."""
+        self._waiting[campaign_id] = self._events(campaign_id) + attempts
 
     def _triggered(self, start: int, counts: WindowCounts) -> set[str]:
         return set[str]().union(*[same.add(start, counts) for same in self._same_hits])

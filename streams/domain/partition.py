@@ -109,6 +109,7 @@ class CampaignPartition:
         """
         decided = self.evaluate(now)
         self.table.advance(now, offset)
+        self._queue.forget_before(self._first_in_reach())
         return decided
 
     @property
@@ -149,7 +150,7 @@ class CampaignPartition:
             decided += self._notify(self.alerts.tick(now), now)
         # The rate may be too high as before, where an alert expired.
         for campaign_id in self.alerts.take_without_live_alerts():
-            self._queue.again_after(campaign_id, 1, self._newest_window())
+            self._queue.again_after(campaign_id, 1)
         return decided
 
     def _follow_windows(self, open_starts: list[int]) -> None:
@@ -160,14 +161,17 @@ class CampaignPartition:
         self._seen_windows = seen
         self._closed.update(open_starts)
         self.alerts.roll(open_starts)
-        self._queue.follow(open_starts, self._first_in_reach())
+        self._queue.follow(open_starts)
 
     def _first_in_reach(self) -> int:
         """Return the start (s) of the first window that an open one, now or later, looks back on.
 
-        A window that is older than all open ones may still open, while event time allows it.
+        A window that is older than all open ones may still open, while event time allows it. One
+        that has expired is not there any more.
         """
-        return self.watch.windows.oldest_open(self.table.event_time) - self._reach
+        oldest_open = self.watch.windows.oldest_open(self.table.event_time)
+        oldest_kept = min(self.table.starts(), default=oldest_open)
+        return max(oldest_open - self._reach, min(oldest_kept, oldest_open))
 
     def _newest_window(self) -> int:
         """Return the start (s) of the window that the newest event time of all inputs is in."""
@@ -195,7 +199,7 @@ class CampaignPartition:
                     yield decision.transition
         if waits or not starts:
             # Without open windows there is nothing to evaluate, until there are new counts.
-            self._queue.again_after(campaign_id, min(waits, default=1), newest)
+            self._queue.again_after(campaign_id, min(waits, default=1))
 
     def _windows_of(self, campaign_id: str, open_starts: list[int]) -> CampaignWindows:
         cells = list(self.table.cells(campaign_id, open_starts))

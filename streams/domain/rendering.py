@@ -69,7 +69,8 @@ def evidence_of(figures: Figures) -> Evidence:
         lower_bound=round(bound, 6) if bound is not None else None,
         baseline_rate=figures.baseline_rate,
         counts=largest_counts(seen.counts, EVIDENCE_STATUSES, EVIDENCE_BYTES),
-        figures=dict(figures.others),
+        # As they are after a restart: JSON does not tell whether 25 is a whole number.
+        figures={name: float(value) for name, value in figures.others.items()},
     )
 
 

@@ -40,7 +40,7 @@ class Harness:
         campaigns = {name: counts(of_it) for name, of_it in sends.items()}
         added = self.table.add(window_counts(start, campaigns), 0, 0.0)
         assert added is not None
-        self.queue.follow(self.table.open_starts()[::-1], 0)
+        self.queue.follow(self.table.open_starts()[::-1])
         self.queue.add(start, added)
         return self.queue.take(None)
 
@@ -68,7 +68,8 @@ def test_hits_of_all_recent_windows_count_together() -> None:
     assert least > 1
     assert harness.add(0, a={"FAILURE": least - 1}) == set()
     assert harness.add(60, a={"FAILURE": 1}) == {"a"}
-    harness.queue.follow([60], first=60)
+    harness.queue.follow([60])
+    harness.queue.forget_before(60)
     assert harness.add(60, a={"FAILURE": 1}) == set()
 
 
@@ -80,7 +81,7 @@ def test_all_counts_of_a_campaign_with_an_alert_matter() -> None:
 def test_a_campaign_is_evaluated_again_after_as_many_attempts() -> None:
     harness = Harness(Rule("many", FAILED, Count(more_than=7)))
     harness.add(0, a={"SUCCESS": 1})
-    harness.queue.again_after("a", 3, 0)
+    harness.queue.again_after("a", 3)
     assert harness.add(0, a={"SUCCESS": 2}) == set()
     assert harness.add(0, a={"SUCCESS": 1}) == {"a"}
     assert harness.add(0, a={"SUCCESS": 1}) == set()
