@@ -124,6 +124,10 @@ class EvaluationQueue:
         """Go on after a restart, with these open windows (starts, s, newest first)."""
         self._open = open_starts
 
+    def evaluate_anyway(self, campaigns: Iterable[str]) -> None:
+        """Hand out these campaigns too, whether or not they have new counts."""
+        self._due.update(campaigns)
+
     def take(self, most: int | None) -> set[str]:
         """Hand out the campaigns to evaluate, no more than `most`; the others stay."""
         due, self._due = self._due, set()

@@ -137,6 +137,7 @@ class CampaignPartition:
         """
         starts = self.table.open_starts()[::-1]
         self._follow_windows(starts)
+        self._queue.evaluate_anyway(self.alerts.forget(now))
         campaigns = self._queue.take(most)
         decided: list[Transition] = []
         for campaign_id in campaigns:

@@ -315,9 +315,9 @@ def test_an_ended_alert_is_remembered_for_a_while() -> None:
     alerts.tick(T0 + 900)
     list(alerts.take_changes())
 
-    alerts.tick(T0 + 900 + HISTORY - 1)
+    alerts.forget(T0 + 900 + HISTORY - 1)
     assert alerts.get("alert-1") is not None
-    alerts.tick(T0 + 900 + HISTORY)
+    alerts.forget(T0 + 900 + HISTORY)
     assert alerts.get("alert-1") is None
     assert [value for _, value in alerts.take_changes()] == [None]
 
@@ -534,6 +534,7 @@ class Book(RuleBasedStateMachine):
 
     @rule()
     def tick(self) -> None:
+        self.alerts.forget(self.now)
         found = self.alerts.tick(self.now)
         self.note(found)
 

@@ -747,5 +747,16 @@ def test_hits_of_an_expired_window_do_not_matter_before_a_restart_either() -> No
     twins.flush()
 
 
+def test_an_alert_beside_a_forgotten_one_has_the_figures_that_a_restart_gives_it() -> None:
+    twins, short = Twins(), WindowPolicy(60, 0, 1)
+    sends: list[tuple[str, dict[str, int]]] = [("b", {"SUCCESS": 1, "FAILURE": 1})]
+    twins.add(0, -5, sends, "app", ("0", "EMAIL"), FEEDERS)
+    for rules in 2, 8:
+        twins.change_settings(short, 1, rules, LIMITS[0])
+    twins.add(1, 0, sends, "app", ("0", "EMAIL"), FEEDERS)
+    twins.restart()
+    twins.they_are_alike()
+
+
 TestTwins = Twins.TestCase
 TestTwins.settings = settings(max_examples=100, stateful_step_count=40)
