@@ -23,12 +23,12 @@ from aiokafka.errors import (
     for_code,
 )
 from aiokafka.protocol.admin import DescribeGroupsResponse_v3
-from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.transaction import EndTxnRequest
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from streams.cancelling import close
 from streams.configuration.models import Configuration
+from streams.engine.protocol import SingleVersionRequest
 from streams.engine.transactions.admin import NOT_NOW, UNSUPPORTED
 from streams.errors import BrokerUnavailableError, RightsError
 
@@ -238,12 +238,24 @@ async def _may_write(client: AIOKafkaClient, transactional_id: str) -> bool:
     raise AssertionError
 
 
-class TopicRightsResponse(Response):  # type: ignore[misc] # aiokafka has no types
-    """`MetadataResponse.json` of Apache Kafka, version 8."""
+class TopicRights(SingleVersionRequest):
+    """Asks what may be done with topics; makes none.
+
+    The schemas are version 8 of `MetadataRequest.json` and `MetadataResponse.json` in Apache Kafka.
+
+    Args:
+        names: of the topics.
+    """
 
     API_KEY = 3
     API_VERSION = 8
     SCHEMA = Schema(
+        ("topics", Array(String("utf-8"))),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+    )
+    RESPONSE_SCHEMA = Schema(
         ("throttle_time_ms", Int32),
         (
             "brokers",
@@ -280,65 +292,27 @@ class TopicRightsResponse(Response):  # type: ignore[misc] # aiokafka has no typ
         ("authorized_operations", Int32),
     )
 
-
-class TopicRightsRequest(RequestStruct):  # type: ignore[misc] # aiokafka has no types
-    """`MetadataRequest.json` of Apache Kafka, version 8."""
-
-    API_KEY = 3
-    API_VERSION = 8
-    RESPONSE_TYPE = TopicRightsResponse
-    SCHEMA = Schema(
-        ("topics", Array(String("utf-8"))),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_cluster_authorized_operations", Boolean),
-        ("include_topic_authorized_operations", Boolean),
-    )
-
-
-class TopicRights(Request[TopicRightsRequest]):  # type: ignore[misc] # aiokafka has no types
-    """Asks what may be done with topics; makes none.
-
-    Args:
-        names: of the topics.
-    """
-
-    API_KEY = 3
-
     def __init__(self, names: Sequence[str]) -> None:
-        self._names = list(names)
-
-    def build(self, request_struct_class: type[TopicRightsRequest]) -> TopicRightsRequest:
-        """Put the request together."""
-        return request_struct_class(self._names, False, False, True)
+        super().__init__(list(names), False, False, True)
 
 
-class GroupRightsRequest(RequestStruct):  # type: ignore[misc] # aiokafka has no types
-    """`DescribeGroupsRequest.json` of Apache Kafka, version 3.
-
-    aiokafka 0.14 has it with the response of version 2, which leaves out what is allowed.
-    """
-
-    API_KEY = 15
-    API_VERSION = 3
-    RESPONSE_TYPE = DescribeGroupsResponse_v3
-    SCHEMA = Schema(
-        ("groups", Array(String("utf-8"))),
-        ("include_authorized_operations", Boolean),
-    )
-
-
-class GroupRights(Request[GroupRightsRequest]):  # type: ignore[misc] # aiokafka has no types
+class GroupRights(SingleVersionRequest):
     """Asks the coordinator of a consumer group what may be done with it.
+
+    The schema is version 3 of `DescribeGroupsRequest.json` in Apache Kafka: aiokafka 0.14 has that
+    request with the response of version 2, which leaves out what is allowed.
 
     Args:
         group: the group.
     """
 
     API_KEY = 15
+    API_VERSION = 3
+    SCHEMA = Schema(
+        ("groups", Array(String("utf-8"))),
+        ("include_authorized_operations", Boolean),
+    )
+    RESPONSE_SCHEMA = DescribeGroupsResponse_v3.SCHEMA
 
     def __init__(self, group: str) -> None:
-        self._group = group
-
-    def build(self, request_struct_class: type[GroupRightsRequest]) -> GroupRightsRequest:
-        """Put the request together."""
-        return request_struct_class([self._group], True)
+        super().__init__([group], True)

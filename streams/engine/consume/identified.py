@@ -26,7 +26,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition
 
-from streams.engine.consume.log_requests import NO_EPOCH, FetchById, FetchByIdRequest, Wanted
+from streams.engine.consume.log_requests import NO_EPOCH, FetchById, Wanted
 from streams.engine.consume.pacing import Pacing
 
 UNKNOWN_TOPIC_ID = 100
@@ -174,8 +174,8 @@ class IdentifiedFetches:
             # Asked by name after all, it could answer with the records of another log.
             raise NodeNotReadyError(f"node {node} cannot be reached")
         versions = connection._versions  # noqa: SLF001
-        least, most = versions.get(FetchByIdRequest.API_KEY, (0, 0))
-        return bool(least <= FetchByIdRequest.API_VERSION <= most)
+        least, most = versions.get(FetchById.API_KEY, (0, 0))
+        return bool(least <= FetchById.API_VERSION <= most)
 
     async def _fetch_by_id(
         self, node: Any, request: Any, logs: Mapping[TopicPartition, Log]
