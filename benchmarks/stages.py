@@ -51,7 +51,7 @@ class Tasks:
 
     def __init__(self) -> None:
         configuration = read(None, {}, {}).configuration
-        watch, ingest_settings = (
+        settings, ingest_settings = (
             partition_settings_of(configuration, "http://localhost:8080"),
             ingest_settings_of(configuration),
         )
@@ -61,7 +61,7 @@ class Tasks:
         self.rows = 0
         self._sources = [SourcePartition(n, ingest_settings, campaigns) for n in range(LANES)]
         self._partitions = [
-            CampaignPartition(n, watch, range(LANES), self.now) for n in range(LANES)
+            CampaignPartition(n, settings, range(LANES), self.now) for n in range(LANES)
         ]
         self._tallies = [PreAggregator() for _ in range(LANES)]
         self._log_ends = [0] * LANES

@@ -38,13 +38,13 @@ class Pipeline:
     def __init__(self) -> None:
         configuration = read(None, {}, {}).configuration
         ingest_settings, campaigns = ingest_settings_of(configuration), Campaigns(LANES)
-        watch = partition_settings_of(configuration, None)
+        settings = partition_settings_of(configuration, None)
         self.rejected: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.counted = self.transitions = 0
         self._sources = [SourcePartition(n, ingest_settings, campaigns) for n in range(LANES)]
         now = UNTIL / 1000
-        self.partitions = [CampaignPartition(n, watch, range(LANES), now) for n in range(LANES)]
+        self.partitions = [CampaignPartition(n, settings, range(LANES), now) for n in range(LANES)]
         self._changelogs: list[dict[bytes, bytes | None]] = [{} for _ in range(LANES)]
         self._repartition: list[tuple[int, bytes]] = []
         """The partition and the value of each record, by offset."""
@@ -82,7 +82,7 @@ class Pipeline:
     def _hand_over(self, number: int) -> None:
         """Let the next owner of a partition restore it."""
         now = UNTIL / 1000
-        restorer = PartitionRestorer(number, self.partitions[number].watch, range(LANES), now)
+        restorer = PartitionRestorer(number, self.partitions[number].settings, range(LANES), now)
         for offset, (key, value) in enumerate(self._changelogs[number].items()):
             restorer.add(key, value, offset)
         replay = restorer.restore()

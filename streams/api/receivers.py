@@ -46,7 +46,7 @@ def _gravest(told: Iterable[answers.Receiver]) -> answers.Receiver:
 
 async def receivers(context: Context, ask: Ask) -> answers.Receivers:
     """Answer with all receivers of the configuration."""
-    names = context.watch.receivers
+    names = context.settings.receivers
 
     async def local(partitions: Sequence[CampaignPartition]) -> answers.Receivers:
         return answers.Receivers(as_of="", receivers=_known(context, names, partitions))
@@ -65,7 +65,7 @@ async def enable(context: Context, ask: Ask) -> answers.OneReceiver:
     """Have a receiver sent to again, whatever it answered before."""
     name = ask.path["name"]
     nobody = not_found(f"there is no receiver {name} in the configuration: see /v1/receivers")
-    if name not in context.watch.receivers:
+    if name not in context.settings.receivers:
         raise nobody
 
     async def local(partitions: Sequence[CampaignPartition]) -> answers.OneReceiver:

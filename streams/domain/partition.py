@@ -40,7 +40,7 @@ class CampaignPartition:
 
     Args:
         number: the partition.
-        watch: the settings.
+        settings: what all partitions of the worker have in common.
         inputs: the source partitions that feed this one.
         now: wall-clock time (s, UTC).
 
@@ -49,14 +49,20 @@ class CampaignPartition:
     """
 
     def __init__(
-        self, number: int, watch: PartitionSettings, inputs: Iterable[int], now: float
+        self, number: int, settings: PartitionSettings, inputs: Iterable[int], now: float
     ) -> None:
         self.number = number
-        self.watch = watch
-        watermark = Watermark(inputs, watch.idle_timeout, now)
-        self.table = WindowTable(watch.windows, watermark, watch.limits, emits=watch.emits_windows)
+        self.settings = settings
+        watermark = Watermark(inputs, settings.idle_timeout, now)
+        self.table = WindowTable(
+            settings.windows, watermark, settings.limits, emits=settings.emits_windows
+        )
         self.alerts = AlertBook(
-            watch.rules, watch.windows.size, watch.windows.retention, watch.new_id, watch.base_url
+            settings.rules,
+            settings.windows.size,
+            settings.windows.retention,
+            settings.new_id,
+            settings.base_url,
         )
         self.deliveries = Outbox()
         self.receivers = ReceiverBook()
@@ -66,17 +72,17 @@ class CampaignPartition:
             DeliveryKey: self.deliveries,
             ReceiverKey: self.receivers,
         }
-        self._rules = {rule.name: rule for rule in watch.rules}
+        self._rules = {rule.name: rule for rule in settings.rules}
         self._queue = EvaluationQueue(
-            watch.rules, watch.groups, self.table, self.alerts.campaigns_with_live_alerts
+            settings.rules, settings.groups, self.table, self.alerts.campaigns_with_live_alerts
         )
-        lookback = max((rule.detector.lookback for rule in watch.rules), default=1)
-        self._reach = (lookback - 1) * watch.windows.size
-        self._closed = ClosedWindows(self.table, watch.windows.size, lookback)
+        lookback = max((rule.detector.lookback for rule in settings.rules), default=1)
+        self._reach = (lookback - 1) * settings.windows.size
+        self._closed = ClosedWindows(self.table, settings.windows.size, lookback)
         self._seen_windows = -1, -1
         """The table's generation, and the window that event time was in, at the last evaluation."""
         self._failures: list[EvaluationFailure] = []
-        self._stages = pipeline.stages(watch, self.deliveries)
+        self._stages = pipeline.stages(settings, self.deliveries)
         self._suppressed: list[SuppressedTransition] = []
 
     def apply(self, partial_counts: PartialCounts, offset: int, now: float) -> None:
@@ -88,7 +94,7 @@ class CampaignPartition:
             now: wall-clock time (s, UTC).
         """
         for counts in partial_counts.windows:
-            start = self.watch.windows.start_of(counts.start * 1000)
+            start = self.settings.windows.start_of(counts.start * 1000)
             added = self.table.add(counts, offset, now)
             if added is None:
                 continue
@@ -170,13 +176,13 @@ class CampaignPartition:
         A window that is older than all open ones may still open, while event time allows it. One
         that has expired is not there any more.
         """
-        oldest_open = self.watch.windows.oldest_open(self.table.event_time)
+        oldest_open = self.settings.windows.oldest_open(self.table.event_time)
         oldest_kept = min(self.table.starts(), default=oldest_open)
         return max(oldest_open - self._reach, min(oldest_kept, oldest_open))
 
     def _newest_window(self) -> int:
         """Return the start (s) of the window that the newest event time of all inputs is in."""
-        return self.watch.windows.start_of(self.table.newest_event_time)
+        return self.settings.windows.start_of(self.table.newest_event_time)
 
     def _evaluate(self, campaign_id: str, starts: list[int], now: float) -> Iterator[Transition]:
         """Evaluate the rules on a campaign's open windows, by their starts (s), newest first."""
@@ -185,7 +191,7 @@ class CampaignPartition:
             return
         windows = self._windows_of(campaign_id, starts)
         newest, waits = self._newest_window(), []
-        for rule in self.watch.rules:
+        for rule in self.settings.rules:
             if not rule.matches_campaign(campaign_id):
                 continue
             if not rule.matches_app(windows.app_id):
@@ -209,7 +215,7 @@ class CampaignPartition:
 
     def _scopes(self, rule: Rule, windows: CampaignWindows) -> Iterator[ScopeWindows]:
         """Yield what a campaign's windows say to a rule, for each scope."""
-        return ObservedCampaign(rule, windows, self.watch.groups).scopes()
+        return ObservedCampaign(rule, windows, self.settings.groups).scopes()
 
     def _notify(self, decided: Iterable[Transition], now: float) -> Iterator[Transition]:
         """Send each transition through the notification stages; yield it, whatever they decide."""

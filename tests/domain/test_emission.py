@@ -22,7 +22,7 @@ from streams.domain.partial_counts import (
 from streams.domain.partition import CampaignPartition
 from streams.domain.windows import WindowPolicy
 from tests.support.changelogs import restored
-from tests.support.partitions import WATCH, window_counts
+from tests.support.partitions import PARTITION_SETTINGS, window_counts
 
 POLICY = WindowPolicy(size=10, grace=5, retention=60)
 SUCCESS, FAILURE = (Dimensions(outcome, "0", "SMS", "SMS") for outcome in ("SUCCESS", "FAILURE"))
@@ -39,7 +39,9 @@ class Owners:
     def __init__(
         self, policy: WindowPolicy = POLICY, limits: Limits = DEFAULT_LIMITS, *, emits: bool = True
     ) -> None:
-        self.settings = replace(WATCH, windows=policy, limits=limits, rules=(), emits_windows=emits)
+        self.settings = replace(
+            PARTITION_SETTINGS, windows=policy, limits=limits, rules=(), emits_windows=emits
+        )
         self.changelog: dict[bytes, bytes] = {}
         self.log: list[PartialCounts] = []
         self.committed = 0

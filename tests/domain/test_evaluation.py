@@ -16,7 +16,13 @@ from streams.domain.rules import Rule, Scope
 from streams.domain.transitions import Transition
 from streams.domain.windows import WindowPolicy
 from tests.support.changelogs import restored
-from tests.support.partitions import FAILURE_SPIKE, STATUS_GROUPS, WATCH, counts, window_counts
+from tests.support.partitions import (
+    FAILURE_SPIKE,
+    PARTITION_SETTINGS,
+    STATUS_GROUPS,
+    counts,
+    window_counts,
+)
 
 SIZE = 60
 
@@ -79,8 +85,10 @@ class Life:
 
     def __init__(self, rule: Rule = FAILURE_SPIKE) -> None:
         windows = WindowPolicy(SIZE, 30, 86_400)
-        self.watch = replace(WATCH, rules=(rule,), windows=windows, idle_timeout=1e9)
-        self.partition = CampaignPartition(0, self.watch, [0], 0.0)
+        self.settings = replace(
+            PARTITION_SETTINGS, rules=(rule,), windows=windows, idle_timeout=1e9
+        )
+        self.partition = CampaignPartition(0, self.settings, [0], 0.0)
         self.topic: dict[bytes, bytes | None] = {}
         self.log: list[PartialCounts] = []
         self.found: list[Transition] = []
@@ -97,7 +105,7 @@ class Life:
         self.topic.update(self.partition.take_changes(now))
 
     def begin_anew(self, now: float) -> None:
-        self.partition = restored(self.watch, self.topic, self.log, now)
+        self.partition = restored(self.settings, self.topic, self.log, now)
 
     @property
     def kinds(self) -> list[str]:

@@ -34,7 +34,7 @@ from streams.domain.transitions import AlertData, Links, Span, Transition
 from streams.domain.windows import WindowPolicy
 from tests.support.changelogs import restored
 from tests.support.detectors import Doubled
-from tests.support.partitions import WATCH, all_cells, counts, window_counts
+from tests.support.partitions import PARTITION_SETTINGS, all_cells, counts, window_counts
 
 RULES = (
     Rule("failing", frozenset({"FAILURE"}), Threshold(0.2, min_attempts=10), for_=0),
@@ -55,10 +55,12 @@ def with_detector(rule: Rule, **changes: Any) -> Rule:
     return replace(rule, detector=replace(rule.detector, **changes))
 
 
-def watch(rules: tuple[Rule, ...] = RULES) -> PartitionSettings:
+def partition_settings(rules: tuple[Rule, ...] = RULES) -> PartitionSettings:
     ids = itertools.count(1)
     windows = WindowPolicy(size=60, grace=30, retention=600)
-    return replace(WATCH, windows=windows, rules=rules, new_id=lambda: f"alert-{next(ids)}")
+    return replace(
+        PARTITION_SETTINGS, windows=windows, rules=rules, new_id=lambda: f"alert-{next(ids)}"
+    )
 
 
 def block(
@@ -109,14 +111,14 @@ class Log:
     ) -> CampaignPartition:
         """Write everything down, and read it back in another life; `what` changes the settings."""
         self.topic.update(self.partition.take_changes(now))
-        settings = what or self.partition.watch
+        settings = what or self.partition.settings
         self.partition = restored(settings, self.topic, self.blocks, now, self.inputs)
         return self.partition
 
 
 def test_hits_of_before_count_when_there_are_enough_attempts() -> None:
     """The attempts that make a window say enough need not be hits themselves."""
-    partition = CampaignPartition(0, watch(RULES[:1]), [0], 0.0)
+    partition = CampaignPartition(0, partition_settings(RULES[:1]), [0], 0.0)
     partition.apply(block(0, ("c", {"FAILURE": 6})), 0, 0.0)
     assert said(partition, 0.0) == []
     partition.apply(block(0, ("c", {"SUCCESS": 4})), 0, 1.0)
@@ -124,7 +126,7 @@ def test_hits_of_before_count_when_there_are_enough_attempts() -> None:
 
 
 def test_an_app_that_becomes_known_counts() -> None:
-    partition = CampaignPartition(0, watch(RULES[2:3]), [0], 0.0)
+    partition = CampaignPartition(0, partition_settings(RULES[2:3]), [0], 0.0)
     partition.apply(block(0, ("c", {"THROTTLED": 9}), app_id=None), 0, 0.0)
     assert said(partition, 0.0) == []
     partition.apply(block(0, ("c", {"SUCCESS": 1})), 0, 1.0)
@@ -132,7 +134,7 @@ def test_an_app_that_becomes_known_counts() -> None:
 
 
 def test_hits_of_before_a_restart_count_with_attempts_after_it() -> None:
-    log = Log(CampaignPartition(0, watch(RULES[:1]), [0], 0.0))
+    log = Log(CampaignPartition(0, partition_settings(RULES[:1]), [0], 0.0))
     log.add(block(0, ("c", {"FAILURE": 6})), 0.0)
     assert said(log.partition, 0.0) == []
     log.begin_anew()
@@ -142,7 +144,7 @@ def test_hits_of_before_a_restart_count_with_attempts_after_it() -> None:
 
 def test_a_rule_without_a_least_number_of_attempts() -> None:
     rule = with_detector(RULES[2], min_attempts=0)
-    log = Log(CampaignPartition(0, watch((rule,)), [0], 0.0))
+    log = Log(CampaignPartition(0, partition_settings((rule,)), [0], 0.0))
     log.add(block(0, ("c", {"THROTTLED": 9})), 0.0)
     assert said(log.partition, 0.0) == [("c", "one app", "firing")]
     log.partition.table.observe(0, 90_000, 1.0)
@@ -154,7 +156,7 @@ def test_a_rule_without_a_least_number_of_attempts() -> None:
 
 def test_what_an_alert_that_expired_was_about_raises_no_other_one() -> None:
     rule = replace(RULES[0], no_data_after=30.0)
-    partition = CampaignPartition(0, watch((rule,)), [0], 0.0)
+    partition = CampaignPartition(0, partition_settings((rule,)), [0], 0.0)
     partition.apply(block(0, ("c", {"FAILURE": 60})), 0, 0.0)
     assert said(partition, 0.0) == [("c", "failing", "firing")]
     assert said(partition, 30.0) == [("c", "failing", "expired")]
@@ -170,7 +172,7 @@ def test_what_an_alert_that_expired_was_about_raises_no_other_one() -> None:
 
 def test_two_rules_may_be_undecided_about_different_windows() -> None:
     rules = tuple(with_detector(RULES[at], lookback_windows=1) for at in (0, 2))
-    partition = CampaignPartition(0, watch(rules), [0], 0.0)
+    partition = CampaignPartition(0, partition_settings(rules), [0], 0.0)
     partition.apply(block(0, ("c", {"FAILURE": 1, "SUCCESS": 8, "HOLDOUT": 50})), 0, 0.0)
     partition.apply(block(60, ("c", {"THROTTLED": 4})), 1, 60.0)
     assert said(partition, 60.0) == []
@@ -183,7 +185,7 @@ def test_two_rules_may_be_undecided_about_different_windows() -> None:
 
 
 def test_figures_are_kept_when_the_app_is_forgotten_with_a_window() -> None:
-    log = Log(CampaignPartition(0, watch(RULES[2:3]), [0], 0.0))
+    log = Log(CampaignPartition(0, partition_settings(RULES[2:3]), [0], 0.0))
     log.add(block(0, ("c", {"SUCCESS": 1})), 0.0)
     log.add(block(60, ("c", {"THROTTLED": 60}), app_id=None), 60.0)
     assert said(log.partition, 60.0) == [("c", "one app", "firing")]
@@ -197,7 +199,7 @@ def test_figures_are_kept_when_the_app_is_forgotten_with_a_window() -> None:
 
 
 def test_figures_are_kept_when_the_app_becomes_another_one() -> None:
-    log = Log(CampaignPartition(0, watch(RULES[2:3]), [0], 0.0))
+    log = Log(CampaignPartition(0, partition_settings(RULES[2:3]), [0], 0.0))
     log.add(block(0, ("c", {"THROTTLED": 60})), 0.0)
     assert said(log.partition, 0.0) == [("c", "one app", "firing")]
     log.begin_anew(0.0)
@@ -211,7 +213,7 @@ def test_figures_are_kept_when_the_app_becomes_another_one() -> None:
 
 def test_a_restart_alone_decides_nothing() -> None:
     waiting = replace(RULES[0], for_=60.0)
-    log = Log(CampaignPartition(0, watch((waiting,)), [0], 0.0))
+    log = Log(CampaignPartition(0, partition_settings((waiting,)), [0], 0.0))
     log.add(block(0, ("c", {"FAILURE": 60})), 0.0)
     assert said(log.partition, 0.0) == []
     assert said(log.begin_anew(), 70.0) == []
@@ -220,7 +222,7 @@ def test_a_restart_alone_decides_nothing() -> None:
 
 
 def test_counts_of_a_window_that_closes_just_then_are_decided_on() -> None:
-    partition = CampaignPartition(0, watch(RULES[:1]), [0], 0.0)
+    partition = CampaignPartition(0, partition_settings(RULES[:1]), [0], 0.0)
     partition.apply(block(0, ("c", {"FAILURE": 60})), 0, 0.0)
     partition.table.observe(0, 90_000, 1.0)
     assert kinds(partition.advance(1.0, 1)) == [("c", "failing", "firing")]
@@ -228,7 +230,7 @@ def test_counts_of_a_window_that_closes_just_then_are_decided_on() -> None:
 
 
 def test_a_reminder_after_a_restart_has_the_newest_figures() -> None:
-    log = Log(CampaignPartition(0, watch(RULES[:1]), [0], 0.0))
+    log = Log(CampaignPartition(0, partition_settings(RULES[:1]), [0], 0.0))
     log.add(block(0, ("c", {"FAILURE": 60})), 0.0)
     log.partition.evaluate(0.0)
     log.add(block(60, ("c", {"FAILURE": 40})), 61.0)
@@ -242,7 +244,7 @@ def test_a_reminder_after_a_restart_has_the_newest_figures() -> None:
 
 
 def test_what_is_handed_over_has_the_newest_figures_whatever_the_settings_then() -> None:
-    log = Log(CampaignPartition(0, watch(RULES[:1]), [0], 0.0))
+    log = Log(CampaignPartition(0, partition_settings(RULES[:1]), [0], 0.0))
     log.add(block(0, ("c", {"FAILURE": 60})), 0.0)
     log.partition.evaluate(0.0)
     log.begin_anew(0.0)
@@ -251,14 +253,14 @@ def test_what_is_handed_over_has_the_newest_figures_whatever_the_settings_then()
     log.partition.advance(70.0, len(log.blocks))
     log.partition.prepare_handover()
     (alert,) = log.begin_anew(
-        70.0, replace(watch(()), windows=WindowPolicy(60, 0, 600))
+        70.0, replace(partition_settings(()), windows=WindowPolicy(60, 0, 600))
     ).alerts.live()
     assert alert.evidence.attempts == 120
 
 
 def test_those_who_heard_of_an_alert_hear_of_its_end_when_its_rule_is_gone() -> None:
     rule = replace(RULES[0], receivers=("ops",))
-    what = replace(watch((rule,)), receivers=("ops", "dev"))
+    what = replace(partition_settings((rule,)), receivers=("ops", "dev"))
     log = Log(CampaignPartition(0, what, [0], 0.0))
     log.add(block(0, ("c", {"FAILURE": 60})), 0.0)
     log.partition.evaluate(0.0)
@@ -272,14 +274,14 @@ def test_those_who_heard_of_an_alert_hear_of_its_end_when_its_rule_is_gone() -> 
 
 def test_an_alert_is_about_a_window_as_long_as_it_was() -> None:
     rules = (replace(RULES[0], keep_firing_for=30.0),)
-    log = Log(CampaignPartition(0, watch(rules), [0], 0.0))
+    log = Log(CampaignPartition(0, partition_settings(rules), [0], 0.0))
     log.add(block(60, ("c", {"FAILURE": 60}), ("d", {"FAILURE": 60})), 60.0)
     log.partition.evaluate(60.0)
     log.add(block(60, ("d", {"SUCCESS": 6000})), 61.0)
     log.partition.evaluate(61.0)
     log.add(block(60, ("d", {"SUCCESS": 1})), 95.0)
     assert said(log.partition, 95.0) == [("d", "failing", "resolved")]
-    longer = replace(watch(rules), windows=WindowPolicy(300, 30, 600))
+    longer = replace(partition_settings(rules), windows=WindowPolicy(300, 30, 600))
     again = log.begin_anew(96.0, longer)
     shown = {a.scope.campaign_id: again.alerts.describe(a).window for a in again.alerts.alerts()}
     assert shown == {
@@ -289,7 +291,7 @@ def test_an_alert_is_about_a_window_as_long_as_it_was() -> None:
 
 
 def test_an_alert_fires_once_through_restarts() -> None:
-    log = Log(CampaignPartition(0, watch(RULES[:1]), [0], 0.0))
+    log = Log(CampaignPartition(0, partition_settings(RULES[:1]), [0], 0.0))
     log.add(block(0, ("c", {"FAILURE": 60})), 0.0)
     assert said(log.partition, 0.0) == [("c", "failing", "firing")]
     for now in (1.0, 2.0):
@@ -299,7 +301,7 @@ def test_an_alert_fires_once_through_restarts() -> None:
 
 
 def test_why_nobody_was_notified_is_known_and_survives_restarts() -> None:
-    log = Log(CampaignPartition(0, replace(watch(RULES[:1]), receivers=()), [0], 0.0))
+    log = Log(CampaignPartition(0, replace(partition_settings(RULES[:1]), receivers=()), [0], 0.0))
     log.add(block(0, ("c", {"FAILURE": 60})), 0.0)
     assert said(log.partition, 0.0) == [("c", "failing", "firing")]
     why = Suppressed("no-receiver", "no receiver is configured")
@@ -312,7 +314,9 @@ def test_why_nobody_was_notified_is_known_and_survives_restarts() -> None:
 
 def test_what_is_decided_is_owed_to_the_receivers_of_the_rule() -> None:
     rule = replace(RULES[0], receivers=("ops",))
-    partition = CampaignPartition(0, replace(watch((rule,)), receivers=("ops", "dev")), [0], 0.0)
+    partition = CampaignPartition(
+        0, replace(partition_settings((rule,)), receivers=("ops", "dev")), [0], 0.0
+    )
     partition.apply(block(0, ("c", {"FAILURE": 60})), 0, 0.0)
     assert len(partition.evaluate(0.0)) == 1
     (owed,) = partition.deliveries.deliveries()
@@ -329,7 +333,7 @@ def test_whatever_is_named_an_alert_fits_into_its_records(letter: str) -> None:
     name = letter * (LONGEST_NAMES // 2)
     outcomes = {f"{number}{name}": 20 for number in range(900)} | {"FAILURE": 20_000}
     rules = (Rule("failing", frozenset({"FAILURE"}), Threshold(0.2), scope="treatment"),)
-    partition = CampaignPartition(0, watch(rules), [0], 0.0)
+    partition = CampaignPartition(0, partition_settings(rules), [0], 0.0)
     campaigns = {name: counts(outcomes, name, name, None)}
     columns = window_counts(600, campaigns, letter * LONGEST_APP)
     partition.apply(
@@ -355,7 +359,7 @@ def pass_time(partition: CampaignPartition, event_time: int) -> None:
 
 
 def test_late_attempts_make_the_next_counts_say_enough() -> None:
-    partition = CampaignPartition(0, watch(RULES[:1]), [0], 0.0)
+    partition = CampaignPartition(0, partition_settings(RULES[:1]), [0], 0.0)
     partition.apply(block(0, ("c", {"SUCCESS": 1})), 0, 0.0)
     pass_time(partition, 90)
     partition.apply(block(60, ("c", {"FAILURE": 6})), 1, 91.0)
@@ -367,7 +371,7 @@ def test_late_attempts_make_the_next_counts_say_enough() -> None:
 
 
 def test_hits_of_before_count_after_no_window_was_open() -> None:
-    partition = CampaignPartition(0, watch(RULES[:1]), [0], 0.0)
+    partition = CampaignPartition(0, partition_settings(RULES[:1]), [0], 0.0)
     partition.apply(block(0, ("c", {"FAILURE": 6})), 0, 0.0)
     pass_time(partition, 90)
     assert partition.table.open_starts() == []
@@ -377,7 +381,7 @@ def test_hits_of_before_count_after_no_window_was_open() -> None:
 
 
 def test_hits_count_that_were_evaluated_when_no_window_was_open() -> None:
-    partition = CampaignPartition(0, watch(RULES[:1]), [0], 0.0)
+    partition = CampaignPartition(0, partition_settings(RULES[:1]), [0], 0.0)
     partition.apply(block(0, ("c", {"FAILURE": 8})), 0, 0.0)
     partition.table.observe(0, 90_000, 90.0)
     partition.table.advance(90.0, 1)
@@ -388,7 +392,7 @@ def test_hits_count_that_were_evaluated_when_no_window_was_open() -> None:
 
 def test_a_producer_an_hour_ahead_hides_no_hits_of_now() -> None:
     rule = with_detector(RULES[0], lookback_windows=3)
-    partition = CampaignPartition(0, watch((rule,)), [0], 0.0)
+    partition = CampaignPartition(0, partition_settings((rule,)), [0], 0.0)
     hour_ahead = timeless(block(3600, ("d", {"SUCCESS": 1})))
     partition.apply(block(0, ("d", {"SUCCESS": 1})), 0, 0.0)
     partition.apply(block(60, ("c", {"FAILURE": 6})), 1, 60.0)
@@ -402,7 +406,7 @@ def test_a_producer_an_hour_ahead_hides_no_hits_of_now() -> None:
 
 def test_hits_count_in_a_window_that_opens_after_newer_ones() -> None:
     rule = with_detector(RULES[0], lookback_windows=2, min_attempts=10)
-    partition = CampaignPartition(0, watch((rule,)), [0], 0.0)
+    partition = CampaignPartition(0, partition_settings((rule,)), [0], 0.0)
     partition.apply(block(0, ("c", {"FAILURE": 3})), 0, 0.0)
     pass_time(partition, 119)
     partition.apply(block(120, ("d", {"SUCCESS": 1})), 1, 120.0)
@@ -414,7 +418,7 @@ def test_hits_count_in_a_window_that_opens_after_newer_ones() -> None:
 
 
 def test_late_hits_of_made_up_campaigns_are_not_kept() -> None:
-    few = replace(watch(RULES[:1]), limits=Limits(campaigns=4))
+    few = replace(partition_settings(RULES[:1]), limits=Limits(campaigns=4))
     partition = CampaignPartition(0, few, [0], 0.0)
     partition.apply(block(0, ("c", {"SUCCESS": 1})), 0, 0.0)
     pass_time(partition, 90)
@@ -428,7 +432,7 @@ def test_an_alert_over_any_number_of_open_windows_has_a_bounded_record(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(alert_records, "MOST_COUNTED", 10)
-    short = replace(watch(RULES[:1]), windows=WindowPolicy(1, 86_400, 86_400))
+    short = replace(partition_settings(RULES[:1]), windows=WindowPolicy(1, 86_400, 86_400))
     log = Log(CampaignPartition(0, short, [0], 0.0))
     sends = {"c": counts({"FAILURE": 12})}
     log.add(
@@ -448,7 +452,7 @@ def test_an_alert_over_any_number_of_open_windows_has_a_bounded_record(
 
 def test_a_window_that_is_open_again_raises_no_second_alert() -> None:
     rule = replace(RULES[0], keep_firing_for=0.0)
-    what = watch((rule,))
+    what = partition_settings((rule,))
     log = Log(CampaignPartition(0, what, [0], 0.0))
     log.add(block(0, ("c", {"FAILURE": 60})), 0.0)
     assert said(log.partition, 0.0) == [("c", "failing", "firing")]
@@ -473,7 +477,7 @@ class Poisoned(Threshold):
 
 def test_a_campaign_that_cannot_be_evaluated_stops_no_other_one() -> None:
     rules = (Rule("failing", frozenset({"FAILURE"}), Poisoned(0.2, min_attempts=10)),)
-    partition = CampaignPartition(0, watch(rules), [0], 0.0)
+    partition = CampaignPartition(0, partition_settings(rules), [0], 0.0)
     log = Log(partition)
     campaigns = [("a", {"FAILURE": 20}), ("poison", {"FAILURE": 13}), ("z", {"FAILURE": 20})]
     log.add(block(600, *campaigns), 600)
@@ -489,7 +493,7 @@ def test_a_campaign_that_cannot_be_evaluated_stops_no_other_one() -> None:
 def test_a_channel_that_fails_beside_a_healthy_one() -> None:
     """Real sends of SMS and e-mail name no delivery type."""
     by_channel = replace(RULES[0], scope="channel")
-    partition = CampaignPartition(0, watch((by_channel,)), [0], 0.0)
+    partition = CampaignPartition(0, partition_settings((by_channel,)), [0], 0.0)
     sends = {
         **counts({"FAILURE": 100}, None, None, "SMS"),
         **counts({"SUCCESS": 2000}, None, None, "EMAIL"),
@@ -540,7 +544,7 @@ def _touched(block: PartialCounts, open_starts: Iterable[int]) -> set[str]:
 
 
 def test_hits_are_forgotten_with_their_windows() -> None:
-    partition = CampaignPartition(0, watch(), [0], 0.0)
+    partition = CampaignPartition(0, partition_settings(), [0], 0.0)
     for start in range(0, 60_000, 60):
         partition.apply(block(start, (f"c-{start}", {"FAILURE": 1})), 0, start)
         partition.table.advance(start, 0)
@@ -557,7 +561,7 @@ def test_looking_only_where_minds_can_change_misses_nothing(
 ) -> None:
     """Counts may come some windows late; or early, which moves no event time."""
     rules = tuple(replace(each, no_data_after=150.0) for each in PATIENT[:first])
-    what = replace(watch(rules), windows=WindowPolicy(size, size // 2, 10 * size))
+    what = replace(partition_settings(rules), windows=WindowPolicy(size, size // 2, 10 * size))
     partition = CampaignPartition(0, what, [0], 0.0)
     attentive = Attentive(0, what, [0], 0.0)
     now = 0
@@ -578,8 +582,8 @@ class Restless(Log):
     With `at_once`, rules are evaluated for no more campaigns than that in one step.
     """
 
-    def __init__(self, watch: PartitionSettings, at_once: int | None = None) -> None:
-        super().__init__(CampaignPartition(0, watch, FEEDERS, 0.0), FEEDERS)
+    def __init__(self, settings: PartitionSettings, at_once: int | None = None) -> None:
+        super().__init__(CampaignPartition(0, settings, FEEDERS, 0.0), FEEDERS)
         self.at_once = at_once
 
     def tick(self, now: float) -> list[tuple[str, str, str]]:
@@ -623,7 +627,7 @@ PATIENT = tuple(
     )
 )
 FEEDERS = 0, 1
-LIMITS = WATCH.limits, replace(WATCH.limits, names=3, values=2)
+LIMITS = PARTITION_SETTINGS.limits, replace(PARTITION_SETTINGS.limits, names=3, values=2)
 POLICIES = st.builds(
     WindowPolicy,
     size=st.just(60),
@@ -642,8 +646,8 @@ class Twins(RuleBasedStateMachine):
         super().__init__()
         self.now = 0.0
         self.size = 60
-        self.watch = replace(watch(PATIENT), idle_timeout=1e9)
-        self.twins = [Restless(self.watch, at_once) for at_once in (1, None)]
+        self.settings = replace(partition_settings(PATIENT), idle_timeout=1e9)
+        self.twins = [Restless(self.settings, at_once) for at_once in (1, None)]
 
     @rule(
         pause=st.integers(0, 40),
@@ -705,10 +709,12 @@ class Twins(RuleBasedStateMachine):
         self.flush()
         self.size *= longer if self.size < 240 else 1
         windows = replace(policy, size=self.size)
-        self.watch = replace(self.watch, windows=windows, rules=PATIENT[:rules], limits=limits)
+        self.settings = replace(
+            self.settings, windows=windows, rules=PATIENT[:rules], limits=limits
+        )
         for twin in self.twins:
             twin.partition.prepare_handover()
-            twin.begin_anew(self.now, self.watch)
+            twin.begin_anew(self.now, self.settings)
 
     @invariant()
     def they_are_alike(self) -> None:

@@ -30,7 +30,7 @@ from tests.support.changelogs import (
     written,
 )
 from tests.support.detectors import Most
-from tests.support.partitions import WATCH, all_cells
+from tests.support.partitions import PARTITION_SETTINGS, all_cells
 
 Change = Callable[[dict[bytes, bytes]], object]
 
@@ -189,7 +189,7 @@ def test_others_have_a_turn_while_records_are_restored() -> None:
 
 def test_longer_windows_are_made_of_those_that_were_restored() -> None:
     stored = StoredChangelog.load(f"format-{FORMAT}.json")
-    longer = replace(WATCH, windows=WindowPolicy(300, 30, 86_400))
+    longer = replace(PARTITION_SETTINGS, windows=WindowPolicy(300, 30, 86_400))
     restorer = PartitionRestorer(0, longer, [0], LIFE_ENDS_AT)
     for key, value in stored.records.items():
         restorer.add(key, value, 0)

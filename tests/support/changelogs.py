@@ -23,11 +23,11 @@ from streams.domain.receivers import ReceiverRecord
 from streams.domain.restorer import PartitionRestorer
 from streams.domain.rules import Rule
 from tests.support.detectors import Doubled
-from tests.support.partitions import WATCH, counts, window_counts
+from tests.support.partitions import PARTITION_SETTINGS, counts, window_counts
 
 FOLDER = Path(__file__).parents[1] / "domain" / "changelogs"
 REMEMBERING = Rule("doubled", frozenset({"FAILURE"}), Doubled(factor=1_000))
-SETTINGS = replace(WATCH, rules=(*WATCH.rules, REMEMBERING))
+SETTINGS = replace(PARTITION_SETTINGS, rules=(*PARTITION_SETTINGS.rules, REMEMBERING))
 LIFE_ENDS_AT = 300.0
 """When the last record of the short life is written; s."""
 INPUT_OFFSETS = [

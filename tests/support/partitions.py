@@ -30,7 +30,7 @@ STATUS_GROUPS = StatusGroups.of(pinpoint.STATUSES._asdict())
 _ids = itertools.count(1)
 _offsets = itertools.count()
 
-WATCH = PartitionSettings(
+PARTITION_SETTINGS = PartitionSettings(
     windows=WindowPolicy(size=60, grace=30, retention=86_400),
     groups=STATUS_GROUPS,
     rules=(FAILURE_SPIKE,),
@@ -51,9 +51,11 @@ class Row(NamedTuple):
     dimensions: Dimensions
 
 
-def watch(*, size: int = 60, rules: tuple[Rule, ...] = (FAILURE_SPIKE,)) -> PartitionSettings:
-    """What is watched for, with other windows or rules."""
-    return replace(WATCH, windows=WindowPolicy(size, 30, 86_400), rules=rules)
+def partition_settings(
+    *, size: int = 60, rules: tuple[Rule, ...] = (FAILURE_SPIKE,)
+) -> PartitionSettings:
+    """Return the settings of a test partition, with other windows or rules."""
+    return replace(PARTITION_SETTINGS, windows=WindowPolicy(size, 30, 86_400), rules=rules)
 
 
 def counts(
@@ -140,7 +142,7 @@ class MemoryHolder:
 def holder(
     count: int = 4,
     numbers: Iterable[int] | None = None,
-    what: PartitionSettings = WATCH,
+    what: PartitionSettings = PARTITION_SETTINGS,
     now: float = 0,
 ) -> MemoryHolder:
     """A holder of some of `count` partitions, by default of all of them; nothing is counted yet."""

@@ -30,7 +30,7 @@ from streams.engine.tasks.isolation import Isolation
 from streams.engine.tasks.offsets import TaskOffsets
 from streams.engine.tasks.task import StreamTask
 from streams.outputs.alerts import ALERTS
-from tests.support.partitions import WATCH
+from tests.support.partitions import PARTITION_SETTINGS
 
 TOPICS = Topics("events", "repartition", "changelog", "dead", 1, (Output(ALERTS, "alerts", 3),))
 NOW = 1_790_000_000.0
@@ -154,7 +154,7 @@ class TaskHarness:
 
     def __init__(
         self,
-        watch: PartitionSettings = WATCH,
+        settings: PartitionSettings = PARTITION_SETTINGS,
         *,
         repartitions: bool = True,
         topics: Topics = TOPICS,
@@ -168,13 +168,13 @@ class TaskHarness:
         self.writer.own |= set() if repartitions else {REPARTITION}
         events = TaskEvents()
         events.on_commit(self.gauges.committed)
-        ingest_settings = IngestSettings(pinpoint.FORMAT, watch.windows, max_record_bytes=2000)
+        ingest_settings = IngestSettings(pinpoint.FORMAT, settings.windows, max_record_bytes=2000)
         campaigns = Campaigns(2 if repartitions else 1)
         self.context = context = TaskContext(
             topics,
             repartitions,
             ingest_settings,
-            watch,
+            settings,
             lambda: self.now,
             self.gauges,
             events,
@@ -187,7 +187,7 @@ class TaskHarness:
             CHANGELOG, REPARTITION, dict.fromkeys(read, Position(0)), owned_log_ends
         )
         inputs = [0, 1] if repartitions else [1]
-        partition = opened_before(1, watch, inputs, NOW)
+        partition = opened_before(1, settings, inputs, NOW)
         sources = {1: SourcePartition(1, ingest_settings, campaigns)}
         self.isolation = isolation or Isolation()
         self.task = StreamTask(context, self.writer, partition, progress, sources, self.isolation)

@@ -83,8 +83,8 @@ class HeldBack:
 
 
 def partition(number: int = 0) -> CampaignPartition:
-    watch = PartitionSettings(WindowPolicy(), STATUS_GROUPS, (), (), 60.0, "", lambda: "")
-    return CampaignPartition(number, watch, [], 0.0)
+    settings = PartitionSettings(WindowPolicy(), STATUS_GROUPS, (), (), 60.0, "", lambda: "")
+    return CampaignPartition(number, settings, [], 0.0)
 
 
 def make(alert: str, sequence: int = 1, receiver: str = "ops") -> Delivery:
@@ -102,7 +102,7 @@ def enqueue(queue: Outbox, alert: str, sequence: int = 1, receiver: str = "ops")
 
 def read_back(before: CampaignPartition) -> CampaignPartition:
     """Return the partition as its next owner reads it from the changelog topic."""
-    restorer = PartitionRestorer(before.number, before.watch, [0], 0.0)
+    restorer = PartitionRestorer(before.number, before.settings, [0], 0.0)
     for offset, (key, value) in enumerate(before.take_changes(0.0)):
         restorer.add(key, value, offset)
     return restorer.restore().finish(0.0, 0)

@@ -87,7 +87,7 @@ class TaskContext:
         repartitions: whether partial counts go to the tasks of their campaigns; otherwise the
             source topic is keyed by campaign, and each task keeps its own.
         ingest_settings: how records of the source topic are read.
-        watch: what is counted and watched for.
+        settings: what is counted, which rules are evaluated and who is notified.
         now: the broker's time (s, UTC), as far as it is known.
         instruments: are told of what happens beside commits.
         events: passes each commit on.
@@ -99,7 +99,7 @@ class TaskContext:
     topics: Topics
     repartitions: bool
     ingest_settings: IngestSettings
-    watch: PartitionSettings
+    settings: PartitionSettings
     now: Callable[[], float]
     instruments: Instruments
     events: TaskEvents

@@ -213,7 +213,7 @@ class Trial:
     def _apply(self, counts: PartialCounts) -> None:
         now = self._context.now()
         inputs = counts.event_times or {self._task: 0}
-        partition = CampaignPartition(self._task, self._context.watch, inputs, now)
+        partition = CampaignPartition(self._task, self._context.settings, inputs, now)
         partition.apply(counts, 0, now)
         partition.advance(now, 1)
         partition.prepare_handover()

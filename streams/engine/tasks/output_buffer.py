@@ -103,7 +103,7 @@ class OutputBuffer:
         pre_aggregator, self.pre_aggregator = self.pre_aggregator, PreAggregator()
         self.next_commit.add_counted(pre_aggregator)
         counts = pre_aggregator.partial_counts()
-        unrecognised = _unrecognised(counts.values(), self._context.watch.groups)
+        unrecognised = _unrecognised(counts.values(), self._context.settings.groups)
         self.next_commit.unrecognised.update(unrecognised)
         return counts
 
@@ -119,7 +119,7 @@ class OutputBuffer:
         changes = Changes(self._task, list(self.next_commit.transitions), results)
         for output in topics.outputs if changes else ():
             limit = self._context.limits.record_bytes(output.name)
-            for key, value in output.kind.records(changes, self._context.watch, limit):
+            for key, value in output.kind.records(changes, self._context.settings, limit):
                 number = crc32(key) % output.partitions
                 writes.add(output.name, number, Record(key, value))
         dead, self._dead, self._dead_bytes = self._dead, [], 0

@@ -155,7 +155,7 @@ class TaskRestorer:
         """Restore a task's campaigns, and find out from where to go on."""
         context, now = self.context, self.context.now()
         topics = context.topics
-        restorer = PartitionRestorer(number, context.watch, inputs, now, topic=topics.changelog)
+        restorer = PartitionRestorer(number, context.settings, inputs, now, topic=topics.changelog)
         log = TopicPartition(topics.repartition, number)
         changelog = TopicPartition(topics.changelog, number)
         async with reading(self._connection, committed=self._exactly_once) as consumer:

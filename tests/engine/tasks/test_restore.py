@@ -34,7 +34,7 @@ from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
 from streams.outputs.alerts import ALERTS
 from tests.support.brokers import KafkaBroker, RunningBroker
-from tests.support.partitions import WATCH, counts, window_counts
+from tests.support.partitions import PARTITION_SETTINGS, counts, window_counts
 from tests.support.tasks import FakeMetrics, FakeWriter
 from tests.support.topics import create_topic
 
@@ -96,12 +96,14 @@ class State:
         source, keyed, state, alerts, dead = (f"{prefix}-{role}" for role in roles)
         topics = Topics(source, keyed, state, dead, 1, (Output(ALERTS, alerts, 1),))
         logs = LogFinder({"bootstrap_servers": self.broker.address}, topics)
-        ingest_settings = IngestSettings(pinpoint.FORMAT, WATCH.windows, max_record_bytes=2000)
+        ingest_settings = IngestSettings(
+            pinpoint.FORMAT, PARTITION_SETTINGS.windows, max_record_bytes=2000
+        )
         context = TaskContext(
             topics,
             True,
             ingest_settings,
-            WATCH,
+            PARTITION_SETTINGS,
             time.time,
             FakeMetrics(),
             TaskEvents(),

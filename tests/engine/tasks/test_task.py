@@ -80,7 +80,7 @@ async def test_partial_counts_become_windows_that_are_recovered_from_the_log() -
     await bench.take(REPARTITION, block.value, gap=1)
     await bench.task.commit_for_handover()
     writes = bench.writer.take()
-    start = bench.task.partition.watch.windows.start_of(MS)
+    start = bench.task.partition.settings.windows.start_of(MS)
     (checkpoint,) = state_of(writes.records[CHANGELOG]).values()
     assert orjson.loads(checkpoint or b"")["dirty"] == {str(start): [1, None]}
     assert writes.offsets == {REPARTITION: OffsetAndMetadata(2, "")}
@@ -93,10 +93,10 @@ async def test_a_window_is_written_when_it_is_closed_and_quiet() -> None:
     await bench.settle()
     await bench.task.commit_for_handover()
     assert bench.writer.take().offsets == {REPARTITION: OffsetAndMetadata(1, "")}
-    bench.now += bench.task.partition.watch.idle_timeout + 100
+    bench.now += bench.task.partition.settings.idle_timeout + 100
     await bench.task.tick()
     writes = bench.writer.take()
-    start = bench.task.partition.watch.windows.start_of(MS)
+    start = bench.task.partition.settings.windows.start_of(MS)
     state = state_of(writes.records[CHANGELOG])
     assert list(state) == [f"bucket {start} 0 0", "checkpoint"]
     assert orjson.loads(state["checkpoint"] or b"")["dirty"] == {}
@@ -190,7 +190,7 @@ async def test_partial_counts_are_added_in_several_steps(monkeypatch: pytest.Mon
     assert 0 < committed < 10
     await bench.task.commit_for_handover()
     assert bench.writer.take().offsets[REPARTITION].offset == 10
-    start = bench.task.partition.watch.windows.start_of(MS)
+    start = bench.task.partition.settings.windows.start_of(MS)
     assert bench.task.partition.table.events(HERE, start) == 20
 
 
@@ -486,7 +486,7 @@ async def test_nothing_is_delivered_that_was_not_written() -> None:
 
 async def test_a_source_keyed_by_campaign_is_not_repartitioned() -> None:
     bench = TaskHarness(repartitions=False)
-    start = bench.task.partition.watch.windows.start_of(MS)
+    start = bench.task.partition.settings.windows.start_of(MS)
     for offset, since in ((2, 0), (4, 0)):
         await bench.take(SOURCE, send(), b"nonsense")
         await bench.task.tick()
@@ -677,7 +677,7 @@ async def test_without_repartitioning_time_waits_for_a_flush_that_is_under_way(
     """Or counts that close their own window would be taken for late when they are read again."""
     monkeypatch.setattr("streams.engine.tasks.output_buffer.FULL_COUNTS", 1)
     bench = TaskHarness(repartitions=False)
-    windows = bench.task.partition.watch.windows
+    windows = bench.task.partition.settings.windows
     old = MS - 3_600_000
     let_go = bench.writer.hold()
     await bench.take(SOURCE, send(time=old), send(time=MS))
@@ -918,6 +918,6 @@ async def test_rules_are_evaluated_once_a_tick_and_again_if_a_window_closed(
                 await bench.take(REPARTITION, each.value)
         bench.writer.written.clear()
     assert len(evaluated) == 3
-    bench.now += bench.task.partition.watch.idle_timeout + 100
+    bench.now += bench.task.partition.settings.idle_timeout + 100
     await bench.task.tick()
     assert len(evaluated) == 5, "the alerts of the window that closed have another newest window"
