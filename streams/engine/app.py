@@ -12,7 +12,12 @@ from faust.types import StreamT
 from streams.configuration.models import Configuration
 from streams.engine.consume.fetching import WholeBatchConsumer
 from streams.engine.consume.group import GroupConsumer
-from streams.engine.consume.transport import FAUST_LOG, BatchTransport, Seams, as_topic_partition
+from streams.engine.consume.transport import (
+    FAUST_LOG,
+    BatchTransport,
+    TransportHooks,
+    as_topic_partition,
+)
 from streams.engine.tasks.assignor import TaskAssignor
 from streams.engine.tasks.manager import TaskManager
 
@@ -60,7 +65,7 @@ def build_app(
         store="memory://",
     )
     transport = BatchTransport(app.conf.broker, app, loop=app.loop)
-    transport.seams = Seams(
+    transport.hooks = TransportHooks(
         _consumer_factory(configuration, connection, assignor), tasks.positions, tasks.on_seek
     )
     app.transport = transport

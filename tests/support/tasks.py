@@ -26,8 +26,8 @@ from streams.engine.consume.transport import Batch, SeekPosition
 from streams.engine.produce.writer import Record, TransactionBatch, WriteError
 from streams.engine.tasks.context import Output, TaskContext, Topics
 from streams.engine.tasks.events import TaskEvents
-from streams.engine.tasks.isolation import Isolation
 from streams.engine.tasks.offsets import TaskOffsets
+from streams.engine.tasks.poison_pills import PoisonPills
 from streams.engine.tasks.task import StreamTask
 from streams.outputs.alerts import ALERTS
 from tests.support.partitions import PARTITION_SETTINGS
@@ -158,7 +158,7 @@ class TaskHarness:
         *,
         repartitions: bool = True,
         topics: Topics = TOPICS,
-        isolation: Isolation | None = None,
+        poison_pills: PoisonPills | None = None,
         start: bool = True,
     ) -> None:
         self.now = NOW
@@ -189,8 +189,10 @@ class TaskHarness:
         inputs = [0, 1] if repartitions else [1]
         partition = opened_before(1, settings, inputs, NOW)
         sources = {1: SourcePartition(1, ingest_settings, campaigns)}
-        self.isolation = isolation or Isolation()
-        self.task = StreamTask(context, self.writer, partition, progress, sources, self.isolation)
+        self.poison_pills = poison_pills or PoisonPills()
+        self.task = StreamTask(
+            context, self.writer, partition, progress, sources, self.poison_pills
+        )
         if start:
             self.task._to_position.clear()  # as `move` does, for each
             self.task.start()

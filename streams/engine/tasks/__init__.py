@@ -8,5 +8,5 @@
 - `offsets`, `output_buffer`: how far it is, and what it has yet to write.
 - `writers`: the writer of each task.
 - `events`: what others are told: each commit, and which tasks come and go.
-- `isolation`: input that cannot be processed is found, and kept apart from the rest.
+- `poison_pills`: records that make processing fail are found, and dead-lettered.
 """

@@ -24,7 +24,7 @@ from streams.engine.consume.transport import Batch, SeekPosition
 from streams.engine.produce.writer import RefusedError, TaskLostError
 from streams.engine.tasks.assignor import TaskAssignor
 from streams.engine.tasks.events import TaskEvents
-from streams.engine.tasks.isolation import Isolation, UnprocessableError, as_loss
+from streams.engine.tasks.poison_pills import PoisonPills, UnprocessableError, as_loss
 from streams.engine.tasks.restore import TaskRestorer
 from streams.engine.tasks.state import TaskState
 from streams.engine.tasks.task import StreamTask
@@ -95,7 +95,7 @@ class TaskManager:
         self._crashed = crashed
         self._lost = lost
         events.on_restored(lambda task, _reached, _end: self._moved(task))
-        self._isolations: dict[int, Isolation] = {}
+        self._poison_pills: dict[int, PoisonPills] = {}
         self._troubles: dict[int, _Trouble] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._tasks: dict[int, StreamTask] = {}
@@ -301,7 +301,7 @@ class TaskManager:
                 await asyncio.sleep(_pause(attempts_without_commit - 1))
 
     def _note_loss(self, number: int, error: TaskLostError, attempts_without_commit: int) -> None:
-        self._isolation(number).learn(error, self._restorer.context)
+        self._poison_pills_of(number).note_failure(error, self._restorer.context)
         dead_letter = self._restorer.context.topics.dead_letter
         of_input = isinstance(error, UnprocessableError) or (
             isinstance(error, RefusedError) and error.topic == dead_letter
@@ -317,8 +317,8 @@ class TaskManager:
             attempts_without_commit=attempts_without_commit,
         )
 
-    def _isolation(self, number: int) -> Isolation:
-        return self._isolations.setdefault(number, Isolation())
+    def _poison_pills_of(self, number: int) -> PoisonPills:
+        return self._poison_pills.setdefault(number, PoisonPills())
 
     async def _drive(self, number: int, task: StreamTask) -> None:
         clock = asyncio.get_running_loop().time
@@ -361,7 +361,7 @@ class TaskManager:
                     number,
                     self._assigned[number],
                     self._assignor.sources,
-                    self._isolation(number),
+                    self._poison_pills_of(number),
                 )
                 await self._start_restored(task)
                 break
@@ -381,7 +381,7 @@ class TaskManager:
 
     def _note_failure(self, number: int, error: TaskLostError, again_in: float) -> None:
         if isinstance(error, UnprocessableError) and error.log_offset is not None:
-            self._isolation(number).learn(error, self._restorer.context)
+            self._poison_pills_of(number).note_failure(error, self._restorer.context)
         now = asyncio.get_running_loop().time()
         before = self._troubles.get(number, _Trouble(now, False, ""))
         self._troubles[number] = before._replace(reason=f"it cannot be opened: {error}")

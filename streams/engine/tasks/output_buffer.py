@@ -16,7 +16,7 @@ from streams.engine.consume.transport import Batch
 from streams.engine.dead_letters.letter import dead_letter, size_of
 from streams.engine.produce.writer import Record, TransactionBatch
 from streams.engine.tasks.context import TaskContext
-from streams.engine.tasks.isolation import Isolation
+from streams.engine.tasks.poison_pills import PoisonPills
 from streams.outputs.output import Changes
 
 FULL_COUNTS = 25_000
@@ -32,19 +32,19 @@ class OutputBuffer:
     Args:
         task: its number.
         context: what every task does alike.
-        isolation: what is known of input that cannot be processed.
+        poison_pills: records of the task known to make processing fail.
 
     Attributes:
         pre_aggregator: counts the events of the source topic.
         next_commit: what the next commit will tell.
     """
 
-    def __init__(self, task: int, context: TaskContext, isolation: Isolation) -> None:
+    def __init__(self, task: int, context: TaskContext, poison_pills: PoisonPills) -> None:
         self.pre_aggregator = PreAggregator()
         self.next_commit = Commit(task)
         self._task = task
         self._context = context
-        self._isolation = isolation
+        self._poison_pills = poison_pills
         self._dead: list[Record] = []
         self._dead_bytes = 0
         self._received_at = 0
@@ -59,7 +59,7 @@ class OutputBuffer:
         self.next_commit.rejected += rejected
         failed_at = rfc3339(self._context.now()).encode()
         limit = self._context.limits.record_bytes(self._context.topics.dead_letter)
-        if self._isolation.bare:
+        if self._poison_pills.headers_only:
             limit = 0
         for each in rejected:
             record = batch.records[each.position]

@@ -22,13 +22,13 @@ from streams.engine.consume.positions import (
 )
 from streams.engine.produce.writer import TaskLostError, Writer
 from streams.engine.tasks.context import TaskContext
-from streams.engine.tasks.isolation import (
-    Isolation,
+from streams.engine.tasks.logs import Cause, LogFinder, Loss, resume
+from streams.engine.tasks.offsets import TaskOffsets
+from streams.engine.tasks.poison_pills import (
+    PoisonPills,
     Trial,
     UnprocessableError,
 )
-from streams.engine.tasks.logs import Cause, LogFinder, Loss, resume
-from streams.engine.tasks.offsets import TaskOffsets
 from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
 
@@ -81,11 +81,11 @@ class TaskRestorer:
         number: int,
         partitions: Iterable[TopicPartition],
         sources: int,
-        isolation: Isolation,
+        poison_pills: PoisonPills,
     ) -> StreamTask:
         """Open a task that reads `partitions`, of a source topic with so many partitions.
 
-        `isolation` is what is known of input of the task that cannot be processed.
+        `poison_pills` are the records of the task known to make processing fail.
 
         The order matters. Once the writer is open no earlier owner can commit anything, so the
         offsets and the state that are read after it are final, and belong together.
@@ -102,7 +102,7 @@ class TaskRestorer:
         try:
             await writer.open()
             inputs = range(sources) if self.context.repartitions else (number,)
-            restored = await self._restore(number, set(partitions), inputs, isolation)
+            restored = await self._restore(number, set(partitions), inputs, poison_pills)
         except BaseException:
             await writer.close()
             raise
@@ -113,7 +113,7 @@ class TaskRestorer:
             for source, event_time in offsets.event_times(context.topics.source).items()
         }
         task = StreamTask(
-            context, writer, partition, offsets, read, isolation, replay_filter.skipped
+            context, writer, partition, offsets, read, poison_pills, replay_filter.skipped
         )
         task.dead_letter_replayed(
             TopicPartition(context.topics.repartition, number), replay_filter.unprocessable
@@ -150,7 +150,7 @@ class TaskRestorer:
         number: int,
         partitions: set[TopicPartition],
         inputs: Iterable[int],
-        isolation: Isolation,
+        poison_pills: PoisonPills,
     ) -> "_Restored":
         """Restore a task's campaigns, and find out from where to go on."""
         context, now = self.context, self.context.now()
@@ -179,7 +179,9 @@ class TaskRestorer:
                 if each.topic == topics.source and each not in read
             }
             offsets = TaskOffsets(changelog, log, read, owned_log_ends, kept)
-            replay_filter = _ReplayFilter(replay.unprocessable, isolation, Trial(context, number))
+            replay_filter = _ReplayFilter(
+                replay.unprocessable, poison_pills, Trial(context, number)
+            )
             replayed = await self._replay(consumer, replay, log, offsets.next_in_log, replay_filter)
         partition = replay.finish(context.now(), offsets.next_in_log)
         _log.info(
@@ -308,17 +310,17 @@ class _ReplayFilter:
 
     Args:
         skipped: the offsets of those of which a part is a dead letter already.
-        isolation: what is known of input that cannot be processed.
+        poison_pills: records of the task known to make processing fail.
         trial: finds the part.
 
     Attributes:
         unprocessable: offset, part, and what it raised, of those that have to become dead letters.
     """
 
-    def __init__(self, skipped: Iterable[int], isolation: Isolation, trial: Trial) -> None:
+    def __init__(self, skipped: Iterable[int], poison_pills: PoisonPills, trial: Trial) -> None:
         self.skipped = frozenset(skipped)
         self.unprocessable: list[tuple[int, PartialCounts, str]] = []
-        self._known = isolation.failed_counts
+        self._known = poison_pills.failed_counts
         self._trial = trial
 
     def part_to_add(self, offset: int, counts: PartialCounts) -> PartialCounts | None:

@@ -37,16 +37,16 @@ from streams.engine.produce.writer import (
     Writer,
 )
 from streams.engine.tasks.context import TaskContext
-from streams.engine.tasks.isolation import (
-    Isolation,
+from streams.engine.tasks.logs import Loss
+from streams.engine.tasks.offsets import TaskOffsets
+from streams.engine.tasks.output_buffer import OutputBuffer
+from streams.engine.tasks.poison_pills import (
     PartialCountsRecord,
+    PoisonPills,
     Trial,
     UnprocessableError,
     as_loss,
 )
-from streams.engine.tasks.logs import Loss
-from streams.engine.tasks.offsets import TaskOffsets
-from streams.engine.tasks.output_buffer import OutputBuffer
 from streams.engine.tasks.state import TaskState
 from streams.errors import FormatError
 
@@ -72,7 +72,7 @@ class StreamTask:
         partition: the campaigns, restored.
         offsets: the offsets of its inputs and of the logs it owns.
         sources: the source partitions that the task reads, by number.
-        isolation: what is known of input that cannot be processed.
+        poison_pills: records of the task known to make processing fail.
         skipped: the offsets of partial counts that became dead letters.
     """
 
@@ -83,7 +83,7 @@ class StreamTask:
         partition: CampaignPartition,
         offsets: TaskOffsets,
         sources: Mapping[int, SourcePartition],
-        isolation: Isolation,
+        poison_pills: PoisonPills,
         skipped: Iterable[int] = (),
     ) -> None:
         self.partition = partition
@@ -94,11 +94,11 @@ class StreamTask:
         self._sources = sources
         self._offsets = offsets
         self._to_position: dict[TopicPartition, int | None] = dict.fromkeys(offsets.positions)
-        self._isolation = isolation
+        self._poison_pills = poison_pills
         self._trial = Trial(context, partition.number)
         self._skipped = sorted(skipped)
         self._has_skipped = False
-        self._output = OutputBuffer(partition.number, context, isolation)
+        self._output = OutputBuffer(partition.number, context, poison_pills)
         self._added: list[bytes] = []
         """Without repartitioning: records of partial counts that were added to the windows and have
         yet to be written."""
@@ -255,7 +255,7 @@ class StreamTask:
             self._take(batch)
         except (TaskLostError, FormatError) as error:
             self.lose(error)
-        except Exception as error:  # noqa: BLE001 - isolated when it comes again
+        except Exception as error:  # noqa: BLE001 - a poison pill is found when it comes again
             # Half of the batch may be counted.
             _log.exception("batch not counted", partition=str(batch.partition))
             self.lose(UnprocessableError.of(f"a batch of {batch.partition}", error))
@@ -297,12 +297,12 @@ class StreamTask:
 
     def _processable(self, source: SourcePartition, batch: Batch) -> Batch:
         """Return the records of a batch that can be processed; the others become dead letters."""
-        if not self._isolation.is_careful(self._context.now()):
+        if not self._poison_pills.needs_trial(self._context.now()):
             return batch
         found = self._trial.of_records(source, batch, self._count_into)
         if not found:
             return batch
-        self._isolation.failed(self._context.now())
+        self._poison_pills.start_trials(self._context.now())
         self._output.dead_letter(batch, found)
         _log.error(
             "records cannot be processed",
@@ -342,11 +342,11 @@ class StreamTask:
     ) -> None:
         """Add partial counts, or that part of them that can be processed, to the windows."""
         now = self._context.now()
-        known = self._isolation.failed_counts.get(offset)
-        if known is not None or self._isolation.is_careful(now):
+        known = self._poison_pills.failed_counts.get(offset)
+        if known is not None or self._poison_pills.needs_trial(now):
             good, bad, raised = self._trial.of_counts(counts, known)
             if bad is not None:
-                self._isolation.failed(now)
+                self._poison_pills.start_trials(now)
                 self._skip(log, offset, bad, raised)
             if good is None:
                 return
@@ -506,7 +506,7 @@ class StreamTask:
             self.lose(WriteError(f"the commit did not end: {error!r}"))
             raise
         self._commits += 1
-        self._isolation.forget_failed(before=self._offsets.committed_in_log)
+        self._poison_pills.forget_failed(before=self._offsets.committed_in_log)
         self.partition.deliveries.flush_committed()
         commit.seconds = self._context.clock.wall() - began
         self._context.events.committed(commit)

@@ -23,8 +23,8 @@ from streams.engine.produce.writer import RefusedError, TaskLostError, Transacti
 from streams.engine.tasks import manager as under_test
 from streams.engine.tasks.assignor import TaskAssignor
 from streams.engine.tasks.events import TaskEvents
-from streams.engine.tasks.isolation import Isolation
 from streams.engine.tasks.manager import TaskManager
+from streams.engine.tasks.poison_pills import PoisonPills
 from streams.engine.tasks.restore import TaskRestorer
 from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
@@ -50,12 +50,12 @@ class HarnessRestorer:
         number: int,
         partitions: Iterable[TopicPartition],
         sources: int,
-        isolation: Isolation,
+        poison_pills: PoisonPills,
     ) -> StreamTask:
         assert (number, set(partitions), sources) == (1, SHARE, 2)
         if self.failures:
             raise self.failures.pop()
-        self.benches.append(TaskHarness(isolation=isolation, start=False))
+        self.benches.append(TaskHarness(poison_pills=poison_pills, start=False))
         self.context = self.benches[-1].context
         return self.benches[-1].task
 

@@ -27,8 +27,8 @@ from streams.engine.consume.positions import Position, as_committed
 from streams.engine.produce.writer import TaskLostError, Writer
 from streams.engine.tasks.context import Output, TaskContext, Topics
 from streams.engine.tasks.events import TaskEvents
-from streams.engine.tasks.isolation import Isolation
 from streams.engine.tasks.logs import LogFinder
+from streams.engine.tasks.poison_pills import PoisonPills
 from streams.engine.tasks.restore import TaskRestorer
 from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
@@ -125,7 +125,7 @@ class State:
                 while True:
                     # A new broker has no coordinator for groups yet; tasks are opened again then.
                     with contextlib.suppress(GroupCoordinatorNotAvailableError):
-                        return await opening.open(LANE, read, 2, Isolation())
+                        return await opening.open(LANE, read, 2, PoisonPills())
                     await asyncio.sleep(0.1)
         finally:
             await logs.close()

@@ -26,9 +26,9 @@ from streams.engine.consume.positions import (
 from streams.engine.consume.transport import Batch, SeekPosition
 from streams.engine.produce.writer import TaskLostError, TransactionBatch, WriteError
 from streams.engine.tasks import task as under_test
-from streams.engine.tasks.isolation import UnprocessableError
 from streams.engine.tasks.logs import Cause, Loss
 from streams.engine.tasks.offsets import CATCHING_UP_RECORDS, TaskOffsets
+from streams.engine.tasks.poison_pills import UnprocessableError
 from streams.engine.tasks.state import TaskState
 from streams.engine.tasks.task import CATCH_UP_INTERVAL
 from streams.errors import FormatError
@@ -650,13 +650,13 @@ async def test_failed_counts_are_known_until_their_dead_letter_is_committed() ->
     let_go = bench.writer.hold()
     ticking = asyncio.create_task(bench.task.tick())
     await asyncio.sleep(0)
-    bench.isolation.failed_counts[1] = "what was raised"
+    bench.poison_pills.failed_counts[1] = "what was raised"
     await bench.take(REPARTITION, block.value)
     let_go.set()
     await ticking
-    assert bench.isolation.failed_counts.keys() == {1}
+    assert bench.poison_pills.failed_counts.keys() == {1}
     await bench.task.tick()
-    assert bench.isolation.failed_counts == {}
+    assert bench.poison_pills.failed_counts == {}
 
 
 async def test_two_that_find_a_task_full_begin_one_flush(monkeypatch: pytest.MonkeyPatch) -> None:
