@@ -59,6 +59,7 @@ class Commit:
         rejected: records that became dead letters.
         changed: what was added to the windows, in that order.
         late: events that corrected closed windows.
+        expired: events that were added to no window, as theirs had expired at the task.
         folded: events that were counted under `__other__`.
         decisions: transitions of alerts, in the order in which they were decided.
         suppressed: those of these transitions of which nobody is notified.
@@ -76,6 +77,7 @@ class Commit:
     rejected: list[Rejected] = field(default_factory=list)
     changed: list[ChangedCampaigns] = field(default_factory=list)
     late: int = 0
+    expired: int = 0
     folded: Folded = field(default_factory=Folded)
     decisions: list[Decision] = field(default_factory=list)
     suppressed: list[SuppressedTransition] = field(default_factory=list)

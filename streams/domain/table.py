@@ -91,7 +91,8 @@ class WindowTable:
         emits: whether results of closed windows are emitted.
 
     Attributes:
-        late_events: that were counted after their window was closed, or were too late for that.
+        late_events: events that corrected a closed window.
+        expired_events: events that were added nowhere, as their window had expired.
         folded: events that were counted under `OTHER`.
         generation: goes up whenever a window opens, closes or expires.
         has_checkpoint: whether a checkpoint was restored or handed out, ever.
@@ -132,6 +133,7 @@ class WindowTable:
         self._written_policy = policy
         """With the size that the restored windows had when they were written."""
         self.late_events = 0
+        self.expired_events = 0
         self.folded = Folded()
         self.generation = 0
         self.has_checkpoint = False
@@ -167,7 +169,7 @@ class WindowTable:
         """Add counts to a window.
 
         Counts for a closed window correct it, and are marked as late; for one that has expired
-        they are too late.
+        they are added nowhere.
 
         Args:
             counts: of one window.
@@ -180,7 +182,7 @@ class WindowTable:
         start = self._policy.start_of(counts.start * 1000)
         self._moved = True
         if self._policy.is_expired(start, self._watermark.event_time):
-            self.late_events += counts.events
+            self.expired_events += counts.events
             return None
         window = self._windows.get(start)
         if window is None:

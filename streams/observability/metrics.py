@@ -44,9 +44,10 @@ class Metrics:
         self._unrecognised = self._counter(
             "unrecognised_attempts", "Counted sends with a status that is in no group"
         )
-        self._late = self._counter(
-            "late_events",
-            "Events after the close of their window, corrections or too late for one",
+        self._late = self._counter("late_events", "Events that corrected a closed window")
+        self._expired = self._counter(
+            "expired_events",
+            "Counted events that came into no window, as theirs had expired before they reached it",
         )
         self._other = self._counter(
             "other_events", "Events counted under __other__, past a bound of limits", "kind"
@@ -133,6 +134,7 @@ class Metrics:
             self._dead.labels(reason).inc(count)
             self._events.labels("any", "dead_letter").inc(count)
         self._late.inc(commit.late)
+        self._expired.inc(commit.expired)
         if any(commit.folded):
             self._other.labels("names").inc(commit.folded.names)
             self._other.labels("campaigns").inc(commit.folded.campaigns)

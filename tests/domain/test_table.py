@@ -91,7 +91,7 @@ def test_events_for_a_window_that_has_expired_leave_nothing() -> None:
     table = table_of()
     move_to(table, 100_000)
     assert not table.add(counts(0, 3, "a"), 0, 0.0)
-    assert (table.starts(), table.late_events) == ([], 3)
+    assert (table.starts(), table.late_events, table.expired_events) == ([], 0, 3)
 
 
 def test_a_window_is_written_once_when_it_is_closed_and_quiet() -> None:

@@ -67,16 +67,20 @@ class OutputBuffer:
             self._dead.append(letter)
             self._dead_bytes += size_of(letter)
 
-    def added(self, counts: PartialCounts, late: int, folded: Folded) -> None:
+    def added(self, counts: PartialCounts, late: int, expired: int, folded: Folded) -> None:
         """Take note of partial counts that were added to the windows.
 
-        `late` and `folded` are the events among them that corrected closed windows, and those that
-        were counted under `__other__`.
+        Args:
+            counts: which were added.
+            late: how many of their events corrected closed windows.
+            expired: how many of their events were added nowhere, as their window had expired.
+            folded: how many of their events were counted under `__other__`.
         """
         self._received_at = self._received_at or counts.received_at
         commit, before = self.next_commit, self.next_commit.folded
         commit.changed += [ChangedCampaigns(each.start, each.campaigns) for each in counts.windows]
         commit.late += late
+        commit.expired += expired
         commit.folded = Folded(before.names + folded.names, before.campaigns + folded.campaigns)
 
     def decide(

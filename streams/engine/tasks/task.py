@@ -360,12 +360,13 @@ class StreamTask:
 
     def _add(self, counts: partial_counts.PartialCounts, offset: int) -> None:
         table = self.partition.table
-        late, folded = table.late_events, table.folded
+        late, expired, folded = table.late_events, table.expired_events, table.folded
         self.partition.apply(counts, offset, self._context.now())
         names, campaigns = table.folded
         self._output.added(
             counts,
             table.late_events - late,
+            table.expired_events - expired,
             Folded(names - folded.names, campaigns - folded.campaigns),
         )
 
