@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 import click
 
-from streams.commands.common import PROGRAM, complain, examples
+from streams.commands.common import PROGRAM, examples, print_error
 from streams.commands.running import Interrupted, output_is_gone
 from streams.errors import UserError
 
@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except OSError as error:
         if error.errno not in OUTPUT_FAILS or error.filename is not None:
             raise
-        complain(f"the output cannot be written: {error.strerror}")
+        print_error(f"the output cannot be written: {error.strerror}")
         status = 1
     _close_output()
     sys.exit(status)
@@ -130,10 +130,10 @@ def _run(arguments: list[str] | None) -> int:
         error.show()
         return error.exit_code
     except click.ClickException as error:
-        complain(_one_line(error))
+        print_error(_one_line(error))
         return error.exit_code
     except UserError as error:
-        complain(str(error))
+        print_error(str(error))
         return error.exit_code
     except Interrupted as interrupted:
         return interrupted.status
@@ -143,7 +143,7 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _close_output() -> None:
-    """Keep Python from complaining, at its end, of output that nobody reads."""
+    """Keep Python from reporting, at its end, output that nobody reads."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -5,7 +5,7 @@ from typing import Any
 import click
 import yaml
 
-from streams.commands.common import PROGRAM, complain, examples, print_json, say
+from streams.commands.common import PROGRAM, examples, print_error, print_json, say
 from streams.commands.configured import with_configuration, with_sources
 from streams.configuration.doubts import doubts
 from streams.configuration.load import Loaded
@@ -28,7 +28,7 @@ def check(loaded: Loaded) -> None:
     the exit status.
     """
     for doubt in doubts(loaded.configuration):
-        complain(f"warning: {doubt}")
+        print_error(f"warning: {doubt}")
     source = str(loaded.file or "defaults")
     count = len(loaded.variables)
     if count:

@@ -21,7 +21,7 @@ In the order in which an event meets it:
 - `transitions`, `rendering`: what receivers are shown of it.
 - `notification`: the stages between a transition and the deliveries.
 - `deliveries`, `receivers`: what is to be sent to whom, and who wants nothing at present.
-- `commits`: what one committed transaction held, for those who hear of it.
+- `commits`: what one committed transaction held, for those who are notified of it.
 - `changelog`: every record of the changelog topic, its key and value, and their format.
 - `partition`: all of that for one partition of campaigns, by its `partition_settings`;
   `partition_host`: who holds partitions; `restorer`: restores one from the changelog topic.

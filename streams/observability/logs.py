@@ -40,7 +40,7 @@ _BLOCKS = frozenset({"event", "exception", "stack"})
 
 
 class Sparing(logging.Filter):
-    """Lets each complaint of a client about its broker through only now and then.
+    """Lets each message of a Kafka client about its broker through only now and then.
 
     A client that is cut off says so at every attempt, dozens of times a second; what it says first
     is enough. What was cancelled is no error at all. At level debug everything goes through.
@@ -59,15 +59,15 @@ class Sparing(logging.Filter):
         if logging.getLogger().level <= logging.DEBUG:
             return True
         if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
-            # Somebody is told to stop at the end: Faust's agents call that a crash.
+            # A cancelled task at shutdown: Faust's agents log that as a crash.
             return False
         if not record.name.startswith(_REPETITIVE):
             return True
-        complaint = record.name, str(record.msg)
+        message = record.name, str(record.msg)
         now = self._clock()
-        if now < self._silent_until.get(complaint, now):
+        if now < self._silent_until.get(message, now):
             return False
-        self._silent_until[complaint] = now + REPEAT_AFTER
+        self._silent_until[message] = now + REPEAT_AFTER
         return True
 
 

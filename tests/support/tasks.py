@@ -114,7 +114,6 @@ class FakeMetrics:
     rejections: list[Rejected] = field(default_factory=list)
     late_events: int = 0
     unrecognised_events: Counter[str] = field(default_factory=Counter)
-    other_events: int = 0
     transitions: list[Transition] = field(default_factory=list)
     failures: list[EvaluationFailure] = field(default_factory=list)
     commits: list[Commit] = field(default_factory=list)
@@ -127,7 +126,6 @@ class FakeMetrics:
         self.rejections += commit.rejected
         self.late_events += commit.late
         self.unrecognised_events.update(commit.unrecognised)
-        self.other_events += sum(commit.folded)
         assert all(each.event_age >= 0 for each in commit.decisions)
         self.transitions += commit.transitions
 

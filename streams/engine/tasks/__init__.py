@@ -7,6 +7,6 @@
 - `task`, `context`: what one task does with what it reads, and what every task does alike.
 - `offsets`, `output_buffer`: how far it is, and what it has yet to write.
 - `writers`: the writer of each task.
-- `events`: what others are told: each commit, and which tasks come and go.
+- `events`: notifies others of each commit, and of tasks that come and go.
 - `poison_pills`: records that make processing fail are found, and dead-lettered.
 """

@@ -1,4 +1,4 @@
-"""What all tasks of a worker share: topics, settings, clock, and who is told of their work."""
+"""What all tasks of a worker share: topics, settings, clock, and who is notified of their work."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -69,7 +69,7 @@ class Topics:
 
 
 class Instruments(Protocol):
-    """What is told of a task's work beside its commits."""
+    """Is notified of what happens in a task beside its commits."""
 
     def evaluation_failed(self, failures: Iterable[EvaluationFailure]) -> None:
         """Rules could not be evaluated for campaigns, whether or not anything is committed."""
@@ -89,7 +89,7 @@ class TaskContext:
         ingest_settings: how records of the source topic are read.
         settings: what is counted, which rules are evaluated and who is notified.
         now: the broker's time (s, UTC), as far as it is known.
-        instruments: are told of what happens beside commits.
+        instruments: are notified of what happens beside commits.
         events: passes each commit on.
         campaigns: the campaigns that any task has counted.
         limits: the largest record that each topic takes.

@@ -63,7 +63,7 @@ class TaskManager:
         assignor: knows how the tasks are assigned.
         restorer: opens tasks.
         consumer: reads their inputs.
-        events: is told when a task has been opened or closed; tells while one is restored.
+        events: is notified when a task was opened or closed, and notifies while one is restored.
         interval: seconds from the beginning of a task's commit to that of the next.
         suspend_timeout: seconds that tasks have for their commit for handover before a rebalance.
         rebalanced: is called at the beginning of a rebalance.
@@ -293,7 +293,7 @@ class TaskManager:
                 attempts_without_commit = 0 if task.has_committed else attempts_without_commit + 1
                 self._note_loss(number, loss, attempts_without_commit)
             if task.state is not TaskState.LOST or self._rebalancing:
-                # Whoever suspended or closed it sees to it.
+                # The caller that suspended or closed the task goes on with it.
                 return
             await self._drop(number)
             task = None

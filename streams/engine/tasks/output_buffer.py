@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from zlib import crc32
 
-from streams.domain.commits import ChangedCampaigns, Commit, Decision, SuppressedTransition
+from streams.domain.commits import Commit, Decision, SuppressedTransition
 from streams.domain.counts import StatusGroups
 from streams.domain.emission import WindowResult
 from streams.domain.events import Rejected
@@ -78,7 +78,6 @@ class OutputBuffer:
         """
         self._received_at = self._received_at or counts.received_at
         commit, before = self.next_commit, self.next_commit.folded
-        commit.changed += [ChangedCampaigns(each.start, each.campaigns) for each in counts.windows]
         commit.late += late
         commit.expired += expired
         commit.folded = Folded(before.names + folded.names, before.campaigns + folded.campaigns)

@@ -55,7 +55,7 @@ class TaskRestorer:
         group_id: the consumer group.
         new_writer: makes a task's writer.
         exactly_once: whether the writers use transactions.
-        progress: is told, for a task, the offset reached in its state and the end of it.
+        progress: is notified, per task, of the offset reached in its changelog and of its end.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts are joined in one place

@@ -38,7 +38,6 @@ class Client:
         self.connection: Connection | None = Connection({1: (0, newest)})
         self.asked: list[Any] = []
         self.answer: Any = None
-        self.updates = 0
 
     async def _get_conn(self, _: int) -> Connection | None:
         return self.connection
@@ -48,7 +47,7 @@ class Client:
         return self.answer
 
     def force_metadata_update(self) -> None:
-        self.updates += 1
+        """Nothing to do."""
 
     def answers(self, *partitions: tuple[Any, ...], topic_id: UUID = ID) -> None:
         """Answer about partitions: number, error, records, tags."""

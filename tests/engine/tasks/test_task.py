@@ -872,12 +872,11 @@ async def test_a_commit_says_what_it_held() -> None:
     await bench.settle()
     (counted,) = bench.gauges.commits
     assert (counted.partition, counted.records) == (1, 3), "counts, dead letter and positions"
-    assert (counted.counted, len(counted.rejected), counted.changed) == (60, 1, [])
+    assert (counted.counted, len(counted.rejected)) == (60, 1)
     assert not counted.has_deliveries
     await bench.task.tick()
     decided = bench.gauges.commits[1]
     assert [each.data.campaign_id for each in decided.transitions] == [HERE]
-    assert [list(each.campaigns) for each in decided.changed] == [[HERE]]
     assert decided.has_deliveries
     assert (decided.counted, decided.rejected) == (0, [])
     (delivery,) = bench.task.partition.deliveries.due(bench.now)

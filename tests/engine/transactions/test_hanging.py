@@ -1,4 +1,4 @@
-"""What hangs of a transaction is ended as the transaction was, before anything is read."""
+"""Hanging transactions are resolved as their coordinator decided, before anything is read."""
 
 import asyncio
 import contextlib
@@ -169,7 +169,7 @@ async def test_it_ends_as_the_transaction_did(bench: TaskHarness, committed: boo
     async with bench.writer() as writer:
         assert await bench.values() == [hangs, hangs, hangs]
         writes = bench.writes(1)
-        # The record that hung, and its end.
+        # The record of the hanging transaction, and its marker.
         writes.begin[TopicPartition(bench.topic, 1)] = 2
         await writer.write(writes)
         assert await bench.values() == [hangs, [*hangs, b"next"], hangs]
@@ -206,7 +206,7 @@ async def test_no_transaction_begins_before_the_one_before_has_ended(
         monkeypatch.setattr(writer._producer, "begin_transaction", begin_and_leave_out)
         await writer.write(bench.writes(0, 1, value=b"first"))
         assert await bench.values() == [[], [b"first"], []]
-        with pytest.raises(WriteError, match="a transaction hangs in"):
+        with pytest.raises(WriteError, match="hanging transaction in"):
             await writer.write(bench.writes(0, 1))
     async with bench.writer():
         assert await bench.values() == [[b"first"], [b"first"], []]
