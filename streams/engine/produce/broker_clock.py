@@ -2,7 +2,7 @@
 
 Brokers say what time it is in one place: where a topic has `message.timestamp.type=LogAppendTime`,
 they answer a write with the time at which it was appended. The changelog topic is made so, and
-every lane writes to it. A write is appended between being sent and being acknowledged; so each
+every task writes to it. A write is appended between being sent and being acknowledged; so each
 answer says between which bounds the broker's clock differs from this worker's.
 """
 

@@ -53,6 +53,13 @@ def send(campaign_id: str = HERE, status: str = "SUCCESS", time: int = MS) -> by
     return orjson.dumps(send_event(campaign_id, time, status, delivery_type="EMAIL"))
 
 
+async def commits_nothing(bench: TaskHarness, why: str | None = None) -> None:
+    """See that the task is lost and has written nothing: what it has cannot be trusted."""
+    with pytest.raises(TaskLostError, match=why):
+        await bench.task.commit_for_handover()
+    assert bench.writer.written == []
+
+
 async def test_source_records_become_partial_counts_and_offsets_in_one_write() -> None:
     bench = TaskHarness()
     await bench.take(SOURCE, send(HERE), send(THERE), send(HERE, time=MS - 60_000))
@@ -261,9 +268,7 @@ async def test_a_batch_that_does_not_follow_loses_the_task() -> None:
     await bench.take(SOURCE, send(), start=5)
     with pytest.raises(TaskLostError, match="read from 5, not from 1"):
         await bench.task.tick()
-    with pytest.raises(TaskLostError):
-        await bench.task.commit_for_handover()
-    assert bench.writer.written == [], "what it has cannot be trusted"
+    await commits_nothing(bench)
 
 
 @pytest.mark.parametrize("start", [0, 3])
@@ -311,9 +316,7 @@ async def test_a_flush_that_is_broken_off_loses_the_task_too() -> None:
     with pytest.raises(asyncio.CancelledError):
         await bench.task.commit_for_handover()
     bench.writer.failure = None
-    with pytest.raises(TaskLostError, match="CancelledError"):
-        await bench.task.commit_for_handover()
-    assert bench.writer.written == []
+    await commits_nothing(bench, "CancelledError")
 
 
 async def test_a_failed_flush_within_take_is_told_by_the_next_tick(
@@ -570,9 +573,7 @@ async def test_an_early_flush_that_fails_is_not_passed_over(
     await bench.take(SOURCE, send(HERE))
     with pytest.raises(told):
         await bench.task.tick()
-    with pytest.raises(TaskLostError):
-        await bench.task.commit_for_handover()
-    assert bench.writer.written == []
+    await commits_nothing(bench)
     assert bench.task.committed[SOURCE] == 0
 
 
@@ -604,18 +605,14 @@ async def test_what_was_collected_and_lost_on_the_way_is_not_passed_over(
         with pytest.raises(UnprocessableError, match="ZeroDivisionError"):
             await bench.task.tick()
     await bench.take(SOURCE, send(THERE))
-    with pytest.raises(TaskLostError):
-        await bench.task.commit_for_handover()
-    assert bench.writer.written == []
+    await commits_nothing(bench)
 
 
 async def test_half_a_batch_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = TaskHarness()
     monkeypatch.setattr(bench.task._output, "dead_letter", lambda *_: 1 / 0)
     await bench.take(SOURCE, send(HERE), b"nonsense")
-    with pytest.raises(TaskLostError, match="ZeroDivisionError"):
-        await bench.task.commit_for_handover()
-    assert bench.writer.written == []
+    await commits_nothing(bench, "ZeroDivisionError")
 
 
 async def test_a_suspended_task_writes_no_more_than_its_last_flush(
