@@ -1,4 +1,4 @@
-"""`campaign-streams dead-letter`: what was put aside, and sending it through again."""
+"""`campaign-streams dead-letter`: dead letters are listed and replayed."""
 
 import logging
 import sys
@@ -92,7 +92,7 @@ _reason = click.option(
     "--since",
     type=Since(),
     metavar="TIME|DURATION",
-    help="Only those put aside since: 2026-11-23T10:00:00Z, or 24h for the last 24 hours.",
+    help="Only those dead-lettered since: 2026-11-23T10:00:00Z, or 24h for the last 24 hours.",
 )
 @click.option(
     "--limit",
@@ -189,7 +189,7 @@ def replay(
         if not click.confirm("Replay?"):
             say("nothing was replayed")
             return 1
-        # What has come in since is not what was agreed to.
+        # The user agreed to the listed dead letters, not to those that came since.
         selection = Selection(places=chosen)
     done = running.run(_replay(configuration, selection))
     left_out = _left_out(before + done.before, truncated + done.truncated)

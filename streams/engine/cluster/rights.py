@@ -1,9 +1,9 @@
 """Which rights (ACLs) a worker needs on Kafka, and which of them it lacks.
 
 A broker says of topics and of groups what the client that asks may do with them (KIP-430); a
-cluster without an authorizer grants everything. Of transactional ids it says nothing, but refuses
-what is not allowed before it looks at anything else: so it is asked to end a transaction that is
-none.
+cluster without an authorizer grants everything. It describes no transactional
+ids that way, but checks rights before anything else: so it is asked to end a transaction that does
+not exist.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ OPERATIONS = {
 """The bits in which a broker says what is allowed (`AclOperation` in Apache Kafka)."""
 NOT_SAID = -(2**31)
 ANSWER_WITHIN = 5.0
-"""Seconds for one question."""
+"""Seconds for one request."""
 TRIES = 3
 COORDINATOR_PAUSES = (0.1, 0.3, 0.5, 1.0, 1.0, 1.0)
 """Seconds between attempts to find a group's coordinator."""
@@ -57,7 +57,7 @@ REFUSALS = (
 
 
 class Right(NamedTuple):
-    """What somebody may do with a resource.
+    """An operation that a client may be allowed on a resource.
 
     Args:
         operation: as Kafka names it, such as READ.
@@ -98,14 +98,14 @@ def transactional_id(group_id: str, task: int) -> str:
 async def check_rights(
     connection: Mapping[str, Any], configuration: Configuration, tasks: Sequence[int]
 ) -> None:
-    """See that a worker may do what it has to.
+    """Check that a worker has the rights that it needs.
 
     Topics that do not exist yet are passed over.
 
     Raises:
         RightsError: names the rights that are missing, and the command that grants the first.
-        BrokerUnavailableError: the brokers have no transactions, and these are wanted.
-        KafkaError: the brokers do not say.
+        BrokerUnavailableError: the brokers have no transactions, and `exactly-once` needs them.
+        KafkaError: the brokers do not answer.
     """
     missing = await missing_rights(connection, needed_rights(configuration, tasks))
     if missing:
@@ -113,7 +113,7 @@ async def check_rights(
 
 
 def describe_missing(missing: Sequence[Right], user: str | None) -> str:
-    """Say in one line which rights somebody lacks, and how the first of them is granted."""
+    """Return one line: the rights that a client lacks, and the command that grants the first."""
     first = missing[0]
     ids = [each for each in missing if each.kind == "transactional-id"]
     others = [each for each in missing if each.kind != "transactional-id"]
@@ -182,7 +182,7 @@ async def _missing_on_groups(client: AIOKafkaClient, rights: Sequence[Right]) ->
     except GroupAuthorizationFailedError:
         return list(rights)
     except (*UNSUPPORTED, *NOT_NOW):
-        # It cannot be asked, or not now: then others will say so.
+        # It cannot be asked, or not now: opening a task will fail with the reason.
         return []
     return [
         right

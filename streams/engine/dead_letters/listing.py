@@ -42,7 +42,7 @@ class Place(NamedTuple):
         """Read `partition:offset`.
 
         Raises:
-            ValueError: it is not that.
+            ValueError: the text has another form.
         """
         partition, colon, offset = text.partition(":")
         if not (colon and _is_number(partition) and _is_number(offset)):
@@ -52,10 +52,10 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that was put aside.
+    """A record of the dead-letter topic.
 
-    `key`, `value` and `headers` are its own. `failed_at` is in s, UTC. What another program wrote
-    to the topic may lack any of the rest.
+    `key`, `value` and `headers` are those of the rejected record, `failed_at` is in s, UTC.
+    A record that another program wrote to the topic may lack any of the other fields.
     """
 
     place: Place

@@ -107,13 +107,13 @@ class RefusedError(WriteError):
 
 
 class Writer(Protocol):
-    """Writes what one task has to write, with the offsets of what the task read."""
+    """Writes the records of one task, with the offsets of its input."""
 
     async def open(self) -> None:
-        """Get ready, and shut out every earlier writer of the task.
+        """Connect, and fence every earlier writer of the task.
 
         Raises:
-            WriteError: if that cannot be had now.
+            WriteError: if the brokers are away or refuse.
         """
         ...
 
@@ -131,7 +131,7 @@ class Writer(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connection to the broker."""
         ...
 
 
@@ -261,7 +261,7 @@ class NonTransactionalWriter:
         self._turn = turn
 
     async def open(self) -> None:
-        """Start the producer. Earlier writers are not shut out: there must be only one worker."""
+        """Start the producer. Earlier writers are not fenced: there must be only one worker."""
         try:
             await self._producer.start()
         except KafkaError as error:

@@ -31,12 +31,12 @@ class OutputBuffer:
 
     Args:
         task: its number.
-        context: what every task does alike.
+        context: what all tasks of the worker share.
         poison_pills: records of the task known to make processing fail.
 
     Attributes:
         pre_aggregator: counts the events of the source topic.
-        next_commit: what the next commit will tell.
+        next_commit: what the next commit holds so far.
     """
 
     def __init__(self, task: int, context: TaskContext, poison_pills: PoisonPills) -> None:
@@ -111,7 +111,7 @@ class OutputBuffer:
         return counts
 
     def take_commit(self, records: int, *, has_deliveries: bool) -> Commit:
-        """Hand out what the commit that was collected just now will tell."""
+        """Return the commit that was collected just now, and begin the next one."""
         commit, self.next_commit = self.next_commit, Commit(self._task)
         commit.records, commit.has_deliveries = records, has_deliveries
         return commit

@@ -136,7 +136,7 @@ class Trial:
     """Processes input for trial, on counts of its own.
 
     Args:
-        context: what every task does alike.
+        context: what all tasks of the worker share.
         task: its number.
     """
 

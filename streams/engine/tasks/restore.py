@@ -1,4 +1,4 @@
-"""Opens a task: shuts out earlier owners, then restores what they wrote."""
+"""Opens a task: fences its earlier owners, then restores the state that they wrote."""
 
 import asyncio
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -37,7 +37,7 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 RECORDS_AT_A_TIME = 500
-"""Records of the changelog topic that are restored before others may work."""
+"""Records of the changelog topic that are restored between two yields."""
 WHAT_HAPPENED = {
     Cause.RECREATED: "topic was deleted and made anew: it is read from its beginning",
     Cause.TRUNCATED: "log was cut off: it is read from there",
@@ -49,9 +49,9 @@ class TaskRestorer:
     """Opens tasks.
 
     Args:
-        context: what every task does alike.
+        context: what all tasks of the worker share.
         connection: keyword arguments for aiokafka clients.
-        logs: asks what the logs of partitions are like.
+        logs: looks up the logs of partitions.
         group_id: the consumer group.
         new_writer: makes a task's writer.
         exactly_once: whether the writers use transactions.
@@ -83,7 +83,7 @@ class TaskRestorer:
         sources: int,
         poison_pills: PoisonPills,
     ) -> StreamTask:
-        """Open a task that reads `partitions`, of a source topic with so many partitions.
+        """Open a task that reads `partitions`, of a source topic with `sources` partitions.
 
         `poison_pills` are the records of the task known to make processing fail.
 
@@ -91,8 +91,8 @@ class TaskRestorer:
         offsets and the state that are read after it are final, and belong together.
 
         Raises:
-            TaskLostError, KafkaError: if the brokers, or what they should have, cannot be had now.
-            FormatError: if what is read back was written by a version that does not fit.
+            TaskLostError, KafkaError: if the brokers are away, or lack a topic or records.
+            FormatError: if the state was written by a version with another format.
         """
         await self.context.limits.refresh()
         missing = await self._logs.missing()
@@ -152,7 +152,7 @@ class TaskRestorer:
         inputs: Iterable[int],
         poison_pills: PoisonPills,
     ) -> "_Restored":
-        """Restore a task's campaigns, and find out from where to go on."""
+        """Restore a task's campaigns and the positions of its inputs."""
         context, now = self.context, self.context.now()
         topics = context.topics
         restorer = PartitionRestorer(number, context.settings, inputs, now, topic=topics.changelog)
@@ -213,7 +213,7 @@ class TaskRestorer:
         end: int,
         replay_filter: "_ReplayFilter",
     ) -> int:
-        """Add again what dirty windows got; return how many records were read for that."""
+        """Replay the partial counts of dirty windows; return how many records were read."""
         begin = replay.replay_from_offset
         if self._exactly_once:
             await _require(consumer, log, end if begin is None else max(begin + 1, end))
@@ -335,7 +335,7 @@ class _ReplayFilter:
 
 
 async def _in_turns(steps: Generator[None, None, T]) -> T:
-    """Run a generator to its end, with a turn for others at each step; return what it returns."""
+    """Run a generator to its end, with a yield to the event loop at each step; return its value."""
     while True:
         try:
             next(steps)

@@ -67,8 +67,8 @@ class StreamTask:
     """A stream task from the moment its state is read back.
 
     Args:
-        context: what every task does alike.
-        writer: the task's own, open: it has fenced all earlier ones.
+        context: what all tasks of the worker share.
+        writer: the task's own writer, open: it has fenced all earlier ones.
         partition: the campaigns, restored.
         offsets: the offsets of its inputs and of the logs it owns.
         sources: the source partitions that the task reads, by number.
@@ -513,7 +513,7 @@ class StreamTask:
         self._context.events.committed(commit)
 
     def _collect(self, *, for_handover: bool) -> tuple[bool, TransactionBatch]:
-        """Take everything out of memory that is to be written, in one step without a yield.
+        """Collect everything that is to be written, in one step without a yield.
 
         Returns:
             Whether deliveries or receivers changed, and the writes.
@@ -527,7 +527,7 @@ class StreamTask:
         if for_handover:
             self.partition.prepare_handover()
         has_deliveries = self.partition.has_changed_deliveries
-        # The answer to a task's first write says what time it is.
+        # The response to a task's first write has the broker's time.
         always = not self._context.clock.is_known
         others = self._has_skipped or always or bool(self._offsets.moved)
         records = self.partition.take_changes(now, others=others)
