@@ -1,4 +1,4 @@
-"""Who hears of alerts, and who of them asked for peace or wants nothing any more."""
+"""The receivers of alerts: which of them are active, paused or disabled."""
 
 from collections.abc import Iterable, Sequence
 
@@ -87,7 +87,7 @@ ROUTES = (
     Route(
         "/v1/receivers",
         receivers,
-        "Who hears of alerts, and who of them is paused or disabled",
+        "The receivers of alerts, and which of them are paused or disabled",
         answers.Receivers,
     ),
     Route(

@@ -36,7 +36,7 @@ COMMANDS = {
     "query": "Ask the API about campaigns, windows and alerts.",
     "config": "Check and show the configuration.",
     "topics": "Make the topics.",
-    "dead-letter": "Look at what was put aside and why, and send it again.",
+    "dead-letter": "List dead letters and why they were rejected, and replay them.",
 }
 
 

@@ -76,7 +76,7 @@ _reason = click.option(
     "reasons",
     multiple=True,
     type=click.Choice([reason.value for reason in Reason]),
-    help="Only those put aside for this reason. Can be repeated.",
+    help="Only those rejected for this reason. Can be repeated.",
 )
 
 

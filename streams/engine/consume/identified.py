@@ -42,8 +42,8 @@ _DIVERGING_EPOCH = 0
 _NOTHING_TO_FETCH = 0.1
 """Seconds to wait when no partition may be fetched."""
 REPORT_EVERY = 1.0
-"""Seconds between two reports of a refusal, until the partition is read on: a report can be lost in a
-rebalance, on its way to the task."""
+"""Seconds between two reports of a refusal, until the partition is read on. A report on its way to
+the task can be lost in a rebalance."""
 _BATCH_HEAD = struct.Struct(">qiib")
 """Base offset, length of what comes after the length, leader epoch, and format, of a batch."""
 _BEFORE_LENGTH_COUNTS = 12
