@@ -166,7 +166,7 @@ def _name(file: str) -> str:
 
 
 def _opened(file: str, stack: contextlib.ExitStack, *, again: bool) -> FileIO:
-    """Open a file; standard input is put aside first if it has to be read again.
+    """Open a file; standard input is copied to a temporary file first if it has to be read again.
 
     Nothing is buffered here: Python cannot end while a thread waits in a buffer's lock.
     """

@@ -180,7 +180,7 @@ async def test_expired_window_is_gone(
         for n in range(20):
             await sender.send(sends(f"other-{n}", now - 10))
         await states_are(worker, "brief", [])
-        # Older than what is retained: put aside.
+        # Older than what is retained: a dead letter.
         await sender.send(sends("brief", now - 90))
     oracle = await count_topic(broker.address, settings)
     assert sorted(oracle.refused.values()) == ["expired"] * SOURCES

@@ -60,14 +60,14 @@ class TaskManager:
     """Holds the tasks that the group has given to this worker.
 
     Args:
-        assignor: knows how the tasks are assigned.
+        assignor: the assignor of this member of the group.
         restorer: opens tasks.
         consumer: reads their inputs.
         events: is notified when a task was opened or closed, and notifies while one is restored.
         interval: seconds from the beginning of a task's commit to that of the next.
         suspend_timeout: seconds that tasks have for their commit for handover before a rebalance.
         rebalanced: is called at the beginning of a rebalance.
-        crashed: is called with an error that nobody can go on with.
+        crashed: is called with an error that ends the worker.
         lost: is called when a task is lost, with `input` if the cause is what was read, otherwise
             `kafka`.
     """
@@ -107,7 +107,7 @@ class TaskManager:
         self._moved_at = time.monotonic()
         self._task_moved_at: dict[int, float] = {}
 
-    # Asked
+    # Queries
 
     @property
     def joined(self) -> bool:
@@ -115,9 +115,9 @@ class TaskManager:
         return self._generation >= 0
 
     def moved_at(self) -> float:
-        """Return when (s, monotonic) the task that has stood longest moved on, or else the group.
+        """Return when (s, monotonic) the task without progress for longest made some, or the group.
 
-        A task moves when it is driven, and when an attempt to open it ends.
+        A task makes progress when it is driven, and when an attempt to open it ends.
         """
         if self.joined and not self._assigned:
             # There are more workers than tasks: nothing has to move.
@@ -165,7 +165,7 @@ class TaskManager:
         return [*self.waiting(), *self.unreadable()]
 
     def waiting(self) -> list[str]:
-        """Say which tasks are not there, and what they wait for.
+        """Say which tasks are not open, and what they wait for.
 
         A task that was open and is lost is reopened at once, as a rule; it is not named before
         `REOPENED_WITHIN` has passed.
@@ -201,12 +201,12 @@ class TaskManager:
         }
 
     def on_seek(self, sought: Mapping[TopicPartition, SeekPosition]) -> None:
-        """Tell the tasks the seek positions of their inputs."""
+        """Notify the tasks of the seek positions of their inputs."""
         for task in self._tasks.values():
             task.on_seek(sought)
 
     async def take(self, batch: Batch) -> None:
-        """Give a batch to its task."""
+        """Hand a batch to its task."""
         number = batch.partition.partition % self._assignor.tasks
         task = self._tasks.get(number)
         if task is not None:
