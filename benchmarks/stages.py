@@ -28,7 +28,7 @@ from streams.engine.tasks.output_buffer import FULL_COUNTS
 TASKS = 4
 EVENTS_A_SECOND = 100_000
 """How fast the clock of the tasks goes."""
-EVENTS_A_FLUSH = 30_000
+EVENTS_A_COMMIT = 30_000
 """Of one task: a tick comes before it is full, with few campaigns."""
 STAGES = (
     "count",
@@ -72,14 +72,14 @@ class Tasks:
         return sum(len(partition.table) for partition in self._partitions)
 
     def count(self, number: int, values: list[bytes]) -> None:
-        """Count a batch; flush if it is time."""
+        """Count a batch; commit if it is time."""
         pre_aggregator = self._pre_aggregators[number]
         with self._stage("count"):
             self._sources[number].count(values, int(self.now * 1000), pre_aggregator)
-        if len(pre_aggregator) > FULL_COUNTS or pre_aggregator.counted >= EVENTS_A_FLUSH:
-            self.flush(number)
+        if len(pre_aggregator) > FULL_COUNTS or pre_aggregator.counted >= EVENTS_A_COMMIT:
+            self.commit(number)
 
-    def flush(self, number: int) -> None:
+    def commit(self, number: int) -> None:
         """Hand over what a task has counted."""
         pre_aggregator, self._pre_aggregators[number] = (
             self._pre_aggregators[number],
@@ -129,7 +129,7 @@ def measure(traffic: Traffic) -> list[str]:
         if at % EVENTS_A_SECOND < step:
             tasks.tick(1.0)
     for number in range(TASKS):
-        tasks.flush(number)
+        tasks.commit(number)
     tasks.tick(10.0)
     costs = [tasks.seconds[stage] / traffic.count * 1e6 for stage in STAGES]
     return [

@@ -99,7 +99,7 @@ class Worker:
             suspend_timeout=kafka.session_timeout / 2,
             rebalanced=metrics.rebalanced,
             crashed=partial(_fail, self._crash),
-            lost=metrics.task_lost,
+            task_lost=metrics.task_lost,
         )
         self._app = build_app(configuration, client, self._assignor, self._tasks, consumer)
         self._surroundings = Surroundings(

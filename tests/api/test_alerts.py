@@ -85,7 +85,7 @@ async def test_filters(start: StartApi) -> None:
 
 async def test_filters_by_scope(start: StartApi) -> None:
     rules = tuple(replace(FAILURE_SPIKE, name=scope, scope=scope) for scope in SCOPES)
-    held = holder(what=partition_settings(rules=rules))
+    held = holder(settings=partition_settings(rules=rules))
     held.add("c", T0, counts({"FAILURE": 60}, "1", None, "SMS"))
     for partition in held.here.values():
         partition.evaluate(NOW)

@@ -282,7 +282,7 @@ async def test_a_window_beyond_the_calendar_is_refused(start: StartApi, time: st
 
 async def test_too_many_windows_are_refused_with_a_way_out(start: StartApi) -> None:
     small = partition_settings(size=1)
-    held = holder(what=small)
+    held = holder(settings=small)
     for second in range(10_001):
         held.add("c", T0 + second, counts({"SUCCESS": 1}))
     api = await start(held, settings=small)

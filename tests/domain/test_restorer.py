@@ -107,11 +107,11 @@ def test_the_format_before_is_refused_with_one_line_that_says_what_to_do() -> No
     stored = StoredChangelog.load("format-4.json")
     with pytest.raises(FormatError) as raised:
         restorer_of(stored.records).restore()
-    said = str(raised.value)
-    assert said.startswith("state-3, offset 0, key b'[\"clock\"]': ")
-    assert f"has format 4, and this version of the program reads format {FORMAT}" in said
-    assert "start the version that wrote it, or count anew, as docs/operations.md says" in said
-    assert "\n" not in said
+    message = str(raised.value)
+    assert message.startswith("state-3, offset 0, key b'[\"clock\"]': ")
+    assert f"has format 4, and this version of the program reads format {FORMAT}" in message
+    assert "start the version that wrote it, or count anew, as docs/operations.md says" in message
+    assert "\n" not in message
 
 
 def test_the_checkpoint_is_read_before_all_others() -> None:

@@ -107,16 +107,16 @@ class ShortLife:
         """Count sends of campaigns in one window (s); event time is `now` (s)."""
         event_time = int(now * 1000)
         windows = [window_counts(start, {name: counts(of) for name, of in sends.items()})]
-        block = PartialCounts(PARTIAL_COUNTS_VERSION, {0: event_time}, event_time, windows)
-        self.partition.apply(block, len(self.repartition), now)
-        self.repartition += partial_counts.encode_records(block)
+        added = PartialCounts(PARTIAL_COUNTS_VERSION, {0: event_time}, event_time, windows)
+        self.partition.apply(added, len(self.repartition), now)
+        self.repartition += partial_counts.encode_records(added)
         self.partition.advance(now, len(self.repartition))
 
     def commit(self, now: float) -> None:
         """Write down what changed."""
         self.partition.evaluate(now)
         self.records.update(self.partition.take_changes(now))
-        self.partition.deliveries.flush_committed()
+        self.partition.deliveries.mark_committed()
 
     def run(self) -> StoredChangelog:
         """Run to the end; the last two windows are still open then."""

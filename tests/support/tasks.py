@@ -77,17 +77,17 @@ class FakeWriter:
     def _check_positions(self, writes: TransactionBatch) -> None:
         """Whatever moves an offset says so in the state as well: take that record away."""
         self.positions.update({each: from_committed(at) for each, at in writes.offsets.items()})
-        said = [
+        in_changelog = [
             from_input_offsets(changelog.decode(record.key, record.value or b"")[1])
             for records in writes.records.values()
             for record in records
             if record.key == OFFSETS_KEY
         ]
         if writes.offsets:
-            (positions,) = said
+            (positions,) = in_changelog
             assert {**positions, **self.positions} == positions
         else:
-            assert not said
+            assert not in_changelog
         for partition, records in list(writes.records.items()):
             writes.records[partition] = [each for each in records if each.key != OFFSETS_KEY]
             if not writes.records[partition]:
@@ -132,7 +132,7 @@ class FakeMetrics:
     def evaluation_failed(self, failures: Iterable[EvaluationFailure]) -> None:
         self.failures += failures
 
-    def lost(self, partition: TopicPartition, cause: str, records: int) -> None:
+    def records_lost(self, partition: TopicPartition, cause: str, records: int) -> None:
         self.losses.append((partition, cause, records))
 
 
@@ -148,7 +148,11 @@ def opened_before(
 
 
 class TaskHarness:
-    """StreamTask 1 of two, on the bench: `now` is its clock (s). It was opened before any event."""
+    """StreamTask 1 of two, opened before any event, with a fake writer and metrics.
+
+    Attributes:
+        now: its clock (s, UTC).
+    """
 
     def __init__(
         self,
@@ -161,11 +165,11 @@ class TaskHarness:
     ) -> None:
         self.now = NOW
         self.writer = FakeWriter()
-        self.gauges = FakeMetrics()
+        self.metrics = FakeMetrics()
         self.limits = MessageLimits({}, ())
         self.writer.own |= set() if repartitions else {REPARTITION}
         events = TaskEvents()
-        events.on_commit(self.gauges.committed)
+        events.on_commit(self.metrics.committed)
         ingest_settings = IngestSettings(pinpoint.FORMAT, settings.windows, max_record_bytes=2000)
         campaigns = Campaigns(2 if repartitions else 1)
         self.context = context = TaskContext(
@@ -174,7 +178,7 @@ class TaskHarness:
             ingest_settings,
             settings,
             lambda: self.now,
-            self.gauges,
+            self.metrics,
             events,
             campaigns,
             self.limits,
@@ -224,7 +228,7 @@ class TaskHarness:
         return Batch(partition, seek_epoch, begin, records)
 
     async def settle(self) -> None:
-        """Flush, and take back in what comes out at task 1's end of the repartition topic."""
+        """Commit, and take back in what comes out at task 1's end of the repartition topic."""
         await self.task.commit_for_handover()
         for writes in list(self.writer.written):
             for each in writes.records.get(REPARTITION, []):

@@ -96,7 +96,7 @@ def enqueue(queue: Outbox, alert: str, sequence: int = 1, receiver: str = "ops")
     delivery = make(alert, sequence, receiver)
     queue.add(delivery)
     list(queue.take_changes())
-    queue.flush_committed()
+    queue.mark_committed()
     return delivery
 
 
@@ -268,7 +268,7 @@ async def test_nothing_is_sent_before_its_commit() -> None:
         await asyncio.sleep(0.02)
         assert sender.asked == []
 
-        queue.flush_committed()
+        queue.mark_committed()
         dispatcher.wake()
         await until(lambda: len(sender.asked) == 1)
 

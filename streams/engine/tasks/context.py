@@ -74,7 +74,7 @@ class Instruments(Protocol):
     def evaluation_failed(self, failures: Iterable[EvaluationFailure]) -> None:
         """Rules could not be evaluated for campaigns, whether or not anything is committed."""
 
-    def lost(self, partition: TopicPartition, cause: str, records: int) -> None:
+    def records_lost(self, partition: TopicPartition, cause: str, records: int) -> None:
         """Records, as far as is known, cannot be read any more, and were not."""
 
 

@@ -66,7 +66,7 @@ class Found(NamedTuple):
     diverges: int | None = None
 
 
-class Loss(NamedTuple):
+class LostRecords(NamedTuple):
     """Records that cannot be read any more.
 
     Args:
@@ -82,8 +82,8 @@ class Loss(NamedTuple):
 
 def resume(
     position: Position, found: Found, end_seen: int | None = None
-) -> tuple[Position, Loss | None]:
-    """Return where to read on, and what is lost.
+) -> tuple[Position, LostRecords | None]:
+    """Return where to read on, and which records are lost; null if none are.
 
     Args:
         position: how far the partition was read.
@@ -97,7 +97,7 @@ def resume(
         return begin, None
     unread = max(0, (end_seen or 0) - offset)
     if topic_id is not None and found.topic_id is not None and topic_id != found.topic_id:
-        return begin, Loss(Cause.RECREATED, unread + found.begin, offset)
+        return begin, LostRecords(Cause.RECREATED, unread + found.begin, offset)
     end = offset if found.diverges is None else found.diverges
     if end_seen is not None:
         # Unasked, an end is not trusted: the embedded broker's leaves out most of its last batch.
@@ -105,9 +105,9 @@ def resume(
     if end < offset:
         there = max(end, found.begin)
         moved = Position(there, time, found.topic_id)
-        return moved, Loss(Cause.TRUNCATED, unread + there - end, offset - end)
+        return moved, LostRecords(Cause.TRUNCATED, unread + there - end, offset - end)
     if found.begin > offset:
-        return begin, Loss(Cause.EXPIRED, found.begin - offset)
+        return begin, LostRecords(Cause.EXPIRED, found.begin - offset)
     return Position(offset, time, found.topic_id or topic_id, epoch), None
 
 

@@ -24,7 +24,7 @@ from streams.engine.consume.transport import Batch, SeekPosition
 from streams.engine.produce.writer import RefusedError, TaskLostError
 from streams.engine.tasks.assignor import TaskAssignor
 from streams.engine.tasks.events import TaskEvents
-from streams.engine.tasks.poison_pills import PoisonPills, UnprocessableError, as_loss
+from streams.engine.tasks.poison_pills import PoisonPills, UnprocessableError, as_task_lost
 from streams.engine.tasks.restore import TaskRestorer
 from streams.engine.tasks.state import TaskState
 from streams.engine.tasks.task import StreamTask
@@ -68,8 +68,8 @@ class TaskManager:
         suspend_timeout: seconds that tasks have for their commit for handover before a rebalance.
         rebalanced: is called at the beginning of a rebalance.
         crashed: is called with an error that ends the worker.
-        lost: is called when a task is lost, with `input` if the cause is what was read, otherwise
-            `kafka`.
+        task_lost: is called when a task is lost, with the cause: `input` for records that cannot be
+            processed or dead-lettered, `kafka` for anything else.
     """
 
     def __init__(  # noqa: PLR0913 - the parts are joined in one place
@@ -83,7 +83,7 @@ class TaskManager:
         suspend_timeout: float,
         rebalanced: Callable[[], None],
         crashed: Callable[[BaseException], None],
-        lost: Callable[[str], None],
+        task_lost: Callable[[str], None],
     ) -> None:
         self._assignor = assignor
         self._restorer = restorer
@@ -93,7 +93,7 @@ class TaskManager:
         self._suspend_timeout = suspend_timeout
         self._rebalanced = rebalanced
         self._crashed = crashed
-        self._lost = lost
+        self._task_lost = task_lost
         events.on_restored(lambda task, _reached, _end: self._moved(task))
         self._poison_pills: dict[int, PoisonPills] = {}
         self._troubles: dict[int, _Trouble] = {}
@@ -288,10 +288,10 @@ class TaskManager:
             except FormatError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the task is reopened
-                loss = as_loss("it went on", error)
-                task.lose(loss)
+                lost = as_task_lost("it went on", error)
+                task.lose(lost)
                 attempts_without_commit = 0 if task.has_committed else attempts_without_commit + 1
-                self._note_loss(number, loss, attempts_without_commit)
+                self._note_task_lost(number, lost, attempts_without_commit)
             if task.state is not TaskState.LOST or self._rebalancing:
                 # The caller that suspended or closed the task goes on with it.
                 return
@@ -300,13 +300,15 @@ class TaskManager:
             if attempts_without_commit:
                 await asyncio.sleep(_pause(attempts_without_commit - 1))
 
-    def _note_loss(self, number: int, error: TaskLostError, attempts_without_commit: int) -> None:
+    def _note_task_lost(
+        self, number: int, error: TaskLostError, attempts_without_commit: int
+    ) -> None:
         self._poison_pills_of(number).note_failure(error, self._restorer.context)
         dead_letter = self._restorer.context.topics.dead_letter
         of_input = isinstance(error, UnprocessableError) or (
             isinstance(error, RefusedError) and error.topic == dead_letter
         )
-        self._lost("input" if of_input else "kafka")
+        self._task_lost("input" if of_input else "kafka")
         now = asyncio.get_running_loop().time()
         since = self._troubles[number].since if number in self._troubles else now
         self._troubles[number] = _Trouble(since, True, str(error), attempts_without_commit)
@@ -370,7 +372,7 @@ class TaskManager:
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
                 self._moved(number)
                 wait = _pause(attempt)
-                self._note_failure(number, as_loss("it was opened", error), wait)
+                self._note_failure(number, as_task_lost("it was opened", error), wait)
                 await asyncio.sleep(wait)
         self._tasks[number] = task
         self._events.changed()

@@ -55,7 +55,7 @@ class UnprocessableError(TaskLostError):
         return made
 
 
-def as_loss(doing: str, error: Exception) -> TaskLostError:
+def as_task_lost(doing: str, error: Exception) -> TaskLostError:
     """Return why a task is lost, given any error: if it is none of Kafka, its input may be."""
     if isinstance(error, TaskLostError):
         return error

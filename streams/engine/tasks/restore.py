@@ -22,7 +22,7 @@ from streams.engine.consume.positions import (
 )
 from streams.engine.produce.writer import TaskLostError, Writer
 from streams.engine.tasks.context import TaskContext
-from streams.engine.tasks.logs import Cause, LogFinder, Loss, resume
+from streams.engine.tasks.logs import Cause, LogFinder, LostRecords, resume
 from streams.engine.tasks.offsets import TaskOffsets
 from streams.engine.tasks.poison_pills import (
     PoisonPills,
@@ -136,13 +136,13 @@ class TaskRestorer:
         logs, why_not = await self._logs.find(before)
         found = {}
         for partition, log in logs.items():
-            position, loss = resume(before[partition], log, task.to_position[partition])
-            if loss is not None and partition.topic != self.context.topics.source:
-                _check_only_expired(partition, loss)
-            if await task.move(partition, position, loss):
+            position, lost = resume(before[partition], log, task.to_position[partition])
+            if lost is not None and partition.topic != self.context.topics.source:
+                _check_only_expired(partition, lost)
+            if await task.move(partition, position, lost):
                 found[partition] = position
-                if loss is not None:
-                    _report(partition, loss, before[partition], position)
+                if lost is not None:
+                    _report(partition, lost, before[partition], position)
         return found, why_not
 
     async def _restore(
@@ -357,23 +357,25 @@ async def _require(
         )
 
 
-def _check_only_expired(partition: TopicPartition, loss: Loss) -> None:
+def _check_only_expired(partition: TopicPartition, lost: LostRecords) -> None:
     """See that partial counts were not lost but by retention, before they were read."""
-    if loss.cause is not Cause.EXPIRED:
+    if lost.cause is not Cause.EXPIRED:
         raise TaskLostError(
-            f"{partition.topic}-{partition.partition} is not the log that was read ({loss.cause}): "
+            f"{partition.topic}-{partition.partition} is not the log that was read ({lost.cause}): "
             "restore the topic, or count anew as docs/operations.md says"
         )
 
 
-def _report(partition: TopicPartition, loss: Loss, before: Position, position: Position) -> None:
+def _report(
+    partition: TopicPartition, lost: LostRecords, before: Position, position: Position
+) -> None:
     _log.error(
-        WHAT_HAPPENED[loss.cause],
+        WHAT_HAPPENED[lost.cause],
         topic=partition.topic,
         partition=partition.partition,
-        cause=loss.cause,
+        cause=lost.cause,
         was_at=before.offset,
         reads_from=position.offset,
-        lost_at_least=loss.records,
-        counted_and_gone=loss.counted,
+        lost_at_least=lost.records,
+        counted_and_gone=lost.counted,
     )

@@ -37,7 +37,7 @@ from streams.engine.produce.writer import (
     Writer,
 )
 from streams.engine.tasks.context import TaskContext
-from streams.engine.tasks.logs import Loss
+from streams.engine.tasks.logs import LostRecords
 from streams.engine.tasks.offsets import TaskOffsets
 from streams.engine.tasks.output_buffer import OutputBuffer
 from streams.engine.tasks.poison_pills import (
@@ -45,7 +45,7 @@ from streams.engine.tasks.poison_pills import (
     PoisonPills,
     Trial,
     UnprocessableError,
-    as_loss,
+    as_task_lost,
 )
 from streams.engine.tasks.state import TaskState
 from streams.errors import FormatError
@@ -88,7 +88,7 @@ class StreamTask:
     ) -> None:
         self.partition = partition
         self._state = TaskState.RESTORING
-        self._loss: TaskLostError | FormatError | None = None
+        self._lost_by: TaskLostError | FormatError | None = None
         self._context = context
         self._writer = writer
         self._sources = sources
@@ -147,10 +147,10 @@ class StreamTask:
 
     def lose(self, error: TaskLostError | FormatError) -> None:
         """Never commit again: memory and what is committed may differ. The first reason is kept."""
-        if self._loss is None and self._state is not TaskState.CLOSED:
+        if self._lost_by is None and self._state is not TaskState.CLOSED:
             self._state = self._state.to(TaskState.LOST)
             # Without traceback and cause: these hold on to the task, and the collector runs seldom.
-            self._loss = copy(error)
+            self._lost_by = copy(error)
 
     async def close(self) -> None:
         """Close the producer, after a commit that is under way."""
@@ -165,8 +165,8 @@ class StreamTask:
         return self._state is TaskState.RUNNING
 
     def _check(self) -> None:
-        if self._loss is not None:
-            raise copy(self._loss)
+        if self._lost_by is not None:
+            raise copy(self._lost_by)
 
     def _check_clock(self) -> None:
         """Lose the task if the broker's clock is not where it was when the task was opened.
@@ -212,8 +212,10 @@ class StreamTask:
         """Take batches of the new seek epochs from here on."""
         self._offsets.on_seek(sought)
 
-    async def move(self, partition: TopicPartition, position: Position, loss: Loss | None) -> bool:
-        """Read an input on from `position`; `loss` says which records cannot be read any more.
+    async def move(
+        self, partition: TopicPartition, position: Position, lost: LostRecords | None
+    ) -> bool:
+        """Read an input on from `position`; `lost` says which records cannot be read any more.
 
         If any are lost, what was counted before is committed together with the new position.
 
@@ -229,9 +231,9 @@ class StreamTask:
             if self._state not in {TaskState.RESTORING, TaskState.RUNNING}:
                 return False
             self._offsets.move(partition, position)
-            if loss is not None:
+            if lost is not None:
                 await self._commit()
-                self._context.instruments.lost(partition, loss.cause, loss.records)
+                self._context.instruments.records_lost(partition, lost.cause, lost.records)
         self._to_position.pop(partition, None)
         return True
 
@@ -473,7 +475,7 @@ class StreamTask:
         except (TaskLostError, FormatError):
             raise
         except Exception as error:
-            lost = as_loss("the rules were evaluated", error)
+            lost = as_task_lost("the rules were evaluated", error)
             self.lose(lost)
             raise lost from error
         finally:
@@ -500,7 +502,7 @@ class StreamTask:
             self.lose(error)
             raise
         except Exception as error:
-            lost = as_loss("the commit did not end", error)
+            lost = as_task_lost("the commit did not end", error)
             self.lose(lost)
             raise lost from error
         except BaseException as error:
@@ -508,7 +510,7 @@ class StreamTask:
             raise
         self._commits += 1
         self._poison_pills.forget_failed(before=self._offsets.committed_in_log)
-        self.partition.deliveries.flush_committed()
+        self.partition.deliveries.mark_committed()
         commit.seconds = self._context.clock.wall() - began
         self._context.events.committed(commit)
 

@@ -14,7 +14,7 @@ from streams.engine.tasks.poison_pills import (
     TRIAL_PERIOD,
     PoisonPills,
     UnprocessableError,
-    as_loss,
+    as_task_lost,
     unprocessable,
 )
 from tests.support.tasks import TaskHarness
@@ -58,19 +58,21 @@ def test_what_is_left_out_is_what_fails_and_no_more(
     ],
 )
 def test_only_what_is_none_of_kafkas_may_be_of_the_input(error: Exception, of_input: bool) -> None:
-    loss = as_loss("a batch", error)
-    assert isinstance(loss, TaskLostError)
-    poison_pills, bench = PoisonPills(), TaskHarness()
-    poison_pills.note_failure(loss, bench.context)
-    assert poison_pills.needs_trial(bench.now) == of_input
+    lost = as_task_lost("a batch", error)
+    assert isinstance(lost, TaskLostError)
+    poison_pills, harness = PoisonPills(), TaskHarness()
+    poison_pills.note_failure(lost, harness.context)
+    assert poison_pills.needs_trial(harness.now) == of_input
 
 
 def test_care_ends_and_begins_anew() -> None:
-    poison_pills, bench = PoisonPills(), TaskHarness()
-    poison_pills.note_failure(UnprocessableError.of("a block", ValueError("x"), 7), bench.context)
+    poison_pills, harness = PoisonPills(), TaskHarness()
+    poison_pills.note_failure(
+        UnprocessableError.of("partial counts", ValueError("x"), 7), harness.context
+    )
     assert poison_pills.failed_counts == {7: "ValueError: x"}
-    assert poison_pills.needs_trial(bench.now + TRIAL_PERIOD - 1)
-    assert not poison_pills.needs_trial(bench.now + TRIAL_PERIOD)
+    assert poison_pills.needs_trial(harness.now + TRIAL_PERIOD - 1)
+    assert not poison_pills.needs_trial(harness.now + TRIAL_PERIOD)
     poison_pills.forget_failed(before=7)
     assert poison_pills.failed_counts
     poison_pills.forget_failed(before=8)
@@ -79,10 +81,10 @@ def test_care_ends_and_begins_anew() -> None:
 
 @pytest.mark.parametrize("topic", ["dead", "changelog"])
 def test_only_dead_letters_become_bare(topic: str) -> None:
-    poison_pills, bench = PoisonPills(), TaskHarness()
+    poison_pills, harness = PoisonPills(), TaskHarness()
     refused = RefusedError.of(TopicPartition(topic, 0), MessageSizeTooLargeError())
-    poison_pills.note_failure(refused, bench.context)
-    assert (poison_pills.headers_only, bench.context.limits.outdated) == (False, True)
-    poison_pills.note_failure(refused, bench.context)
+    poison_pills.note_failure(refused, harness.context)
+    assert (poison_pills.headers_only, harness.context.limits.outdated) == (False, True)
+    poison_pills.note_failure(refused, harness.context)
     assert poison_pills.headers_only == (topic == "dead")
-    assert not poison_pills.needs_trial(bench.now)
+    assert not poison_pills.needs_trial(harness.now)
