@@ -5,6 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from streams.domain.counts import Cell, StatusGroups
+from streams.domain.detectors.folding import Folded
 from streams.domain.detectors.history import Observation
 from streams.domain.rules import Rule, Scope
 
@@ -18,12 +19,14 @@ class ScopeWindows(NamedTuple):
         open: counts in each open window with any attempts, by its start (s), newest first.
         closed: reads the counts in closed windows with any attempts, with their starts (s), newest
             first. Only what is taken is read.
+        folded: what the fold of the scope has come to; null if the rule's detector does not fold.
     """
 
     scope: Scope
     app_id: str | None
     open: Mapping[int, Observation]
     closed: Callable[[], Iterator[tuple[int, Observation]]]
+    folded: Folded | None = None
 
 
 class CampaignWindows(NamedTuple):

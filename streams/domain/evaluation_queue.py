@@ -3,7 +3,7 @@
 An evaluation reads windows, and most campaigns are healthy: their new counts change nothing.
 """
 
-from collections.abc import Iterable, KeysView, Sequence
+from collections.abc import Collection, Iterable, KeysView, Sequence
 from itertools import islice
 
 from streams.domain.counts import StatusGroups
@@ -99,16 +99,22 @@ class EvaluationQueue:
         """Take note of counts that were in the window before a restart: rules were evaluated."""
         self._waiting.update(dict.fromkeys(self._triggered(start, counts), 0))
 
-    def forget_before(self, first: int) -> None:
+    def wait(self, campaigns: Iterable[str]) -> None:
+        """Evaluate these campaigns with their next counts, after a restart."""
+        self._waiting.update(dict.fromkeys(campaigns, 0))
+
+    def forget_before(self, first: int, waiting_anyway: Collection[str] = ()) -> None:
         """Forget the windows that begin before `first` (s), and who waits because of them.
 
-        A restart does not know them either, and evaluates the same campaigns only if so.
+        A restart does not know them either, and evaluates the same campaigns only if so. Those of
+        `waiting_anyway` wait for another reason.
         """
         if first == self._first:
             return
         self._first = first
         waiting = list(self._waiting)
-        known = set[str]().union(*[same.forget_before(first, waiting) for same in self._same_hits])
+        known = set(waiting_anyway)
+        known.update(*[same.forget_before(first, waiting) for same in self._same_hits])
         self._waiting = {name: events for name, events in self._waiting.items() if name in known}
 
     def follow(self, open_starts: list[int]) -> None:

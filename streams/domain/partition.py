@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from streams.domain import changelog
 from streams.domain.alert_records import Alert, AlertKey
 from streams.domain.alerts import AlertBook
+from streams.domain.buckets import Bucket, BucketKey
 from streams.domain.commits import SuppressedTransition
 from streams.domain.counts import OTHER
 from streams.domain.deliveries import DeliveryKey, Outbox
@@ -16,14 +17,16 @@ from streams.domain.detector_states import DetectorStateKey
 from streams.domain.emission import WindowResult
 from streams.domain.evaluation import CampaignWindows, ObservedCampaign, ScopeWindows
 from streams.domain.evaluation_queue import EvaluationQueue
+from streams.domain.folds import AddedRecord, Folds, FoldsKey
 from streams.domain.lookback import ClosedWindows
 from streams.domain.notification import pipeline
 from streams.domain.notification.stage import Notification, Suppressed
 from streams.domain.partial_counts import PartialCounts
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.receivers import ReceiverBook, ReceiverKey
-from streams.domain.rules import Rule
-from streams.domain.table import CheckpointKey, WindowTable
+from streams.domain.rule_folds import FoldGroupKey, RuleFold
+from streams.domain.rules import Rule, Scope
+from streams.domain.table import Checkpoint, CheckpointKey, WindowTable
 from streams.domain.transitions import Transition
 from streams.domain.watermark import Watermark
 
@@ -53,9 +56,15 @@ class CampaignPartition:
     ) -> None:
         self.number = number
         self.settings = settings
+        inputs = tuple(inputs)
         watermark = Watermark(inputs, settings.idle_timeout, now)
+        self.folds = Folds(settings, inputs)
         self.table = WindowTable(
-            settings.windows, watermark, settings.limits, emits=settings.emits_windows
+            settings.windows,
+            watermark,
+            settings.limits,
+            emits=settings.emits_windows,
+            on_close=self.folds.window_closes,
         )
         self.alerts = AlertBook(
             settings.rules,
@@ -69,6 +78,8 @@ class CampaignPartition:
         self.stores: Mapping[type[changelog.Key], changelog.Store] = {
             AlertKey: self.alerts,
             DetectorStateKey: self.alerts.states,
+            FoldsKey: self.folds,
+            FoldGroupKey: self.folds,
             DeliveryKey: self.deliveries,
             ReceiverKey: self.receivers,
         }
@@ -79,6 +90,10 @@ class CampaignPartition:
         lookback = max((rule.detector.lookback for rule in settings.rules), default=1)
         self._reach = (lookback - 1) * settings.windows.size
         self._closed = ClosedWindows(self.table, settings.windows.size, lookback)
+        self._table_closed: list[tuple[int, int]] = []
+        """During a replay: the offsets at which windows closed, and their starts (s), in order."""
+        self._seen_writes = 0
+        """The table's writes when the folds were last written."""
         self._seen_windows = -1, -1
         """The table's generation, and the window that event time was in, at the last evaluation."""
         self._failures: list[EvaluationFailure] = []
@@ -93,16 +108,21 @@ class CampaignPartition:
             offset: where they are, or will be, in the repartition topic.
             now: wall-clock time (s, UTC).
         """
+        record = AddedRecord(offset, partial_counts, [], [])
         for counts in partial_counts.windows:
             start = self.settings.windows.start_of(counts.start * 1000)
             added = self.table.add(counts, offset, now)
             if added is None:
-                continue
-            if self.table.is_open(start):
+                record.late.append(start)
+            elif self.table.is_open(start):
                 self._queue.add(start, added)
+                record.on_time.append((start, added))
             else:
                 self._closed.corrected(start, added)
                 self._queue.correct(start, added)
+                record.late.append(start)
+        if self.folds:
+            self.folds.fold(record, self.table)
         for source, event_time in partial_counts.event_times.items():
             self.table.observe(source, event_time, now)
 
@@ -115,13 +135,16 @@ class CampaignPartition:
         """
         decided = self.evaluate(now)
         self.table.advance(now, offset)
-        self._queue.forget_before(self._first_in_reach())
+        self._queue.forget_before(self._first_in_reach(), self.folds.breaching())
         return decided
 
     @property
     def to_evaluate(self) -> int:
-        """How many campaigns have changed since the rules were evaluated for them."""
-        return len(self._queue)
+        """How many campaigns have changed since the rules were evaluated for them.
+
+        And how many scopes have yet to learn from a closed window.
+        """
+        return len(self._queue) + self.folds.stirred + self.folds.to_learn
 
     @property
     def has_changed_deliveries(self) -> bool:
@@ -137,13 +160,18 @@ class CampaignPartition:
     def evaluate(self, now: float, most: int | None = None) -> list[Transition]:
         """Evaluate the rules on the open windows of campaigns that changed, at `now` (s).
 
-        With `most`, no more campaigns than that are evaluated, and the others at the next call.
+        With `most`, no more campaigns than that are evaluated, and the others at the next call; and
+        none as long as more scopes than that have yet to learn from a closed window.
         Each transition has gone through the notification stages then. Counts are written down with
         what they led to, so whoever reads them back does not evaluate them again.
         """
         starts = self.table.open_starts()[::-1]
         self._follow_windows(starts)
+        self.folds.learn(most)
+        if self.folds.to_learn:
+            return []
         self._queue.evaluate_anyway(self.alerts.forget(now))
+        self._queue.evaluate_anyway(self.folds.take_stirred())
         campaigns = self._queue.take(most)
         decided: list[Transition] = []
         for campaign_id in campaigns:
@@ -190,23 +218,49 @@ class CampaignPartition:
             # A rate over campaigns that have nothing in common is no campaign's.
             return
         windows = self._windows_of(campaign_id, starts)
-        newest, waits = self._newest_window(), []
+        waits: list[int] = []
         for rule in self.settings.rules:
             if not rule.matches_campaign(campaign_id):
                 continue
+            fold = self.folds.of(rule)
             if not rule.matches_app(windows.app_id):
                 # It may turn out to be another one.
                 waits.append(1)
-                continue
-            for scope_windows in self._scopes(rule, windows):
-                decision = self.alerts.evaluate(rule, scope_windows, now, newest)
-                if decision.evaluation.again_after is not None:
-                    waits.append(decision.evaluation.again_after)
-                if decision.transition is not None:
-                    yield decision.transition
+                if fold is not None:
+                    fold.pass_over(campaign_id)
+            elif fold is not None:
+                yield from self._follow(rule, fold, windows, now)
+            else:
+                yield from self._evaluate_windows(rule, windows, now, waits)
         if waits or not starts:
             # Without open windows there is nothing to evaluate, until there are new counts.
             self._queue.again_after(campaign_id, min(waits, default=1))
+
+    def _evaluate_windows(
+        self, rule: Rule, windows: CampaignWindows, now: float, waits: list[int]
+    ) -> Iterator[Transition]:
+        """Evaluate a rule; add to `waits` after how many more attempts it has to be done again."""
+        newest = self._newest_window()
+        for scope_windows in self._scopes(rule, windows):
+            decision = self.alerts.evaluate(rule, scope_windows, now, newest)
+            if decision.evaluation.again_after is not None:
+                waits.append(decision.evaluation.again_after)
+            if decision.transition is not None:
+                yield decision.transition
+
+    def _follow(
+        self, rule: Rule, fold: RuleFold, windows: CampaignWindows, now: float
+    ) -> Iterator[Transition]:
+        """Follow what a rule's fold has found in the scopes of a campaign."""
+        campaign_id = windows.campaign_id
+        scopes = fold.scopes_to_follow(campaign_id)
+        scopes |= self.alerts.scopes_with_live_alerts(rule, campaign_id)
+        if not scopes:
+            return
+        known = {each.scope: each for each in self._scopes(rule, windows)}
+        for scope in scopes:
+            of_scope = _with_fold(known.get(scope), scope, fold)
+            yield from self.alerts.follow(rule, of_scope, fold, now, self._newest_window())
 
     def _windows_of(self, campaign_id: str, open_starts: list[int]) -> CampaignWindows:
         cells = list(self.table.cells(campaign_id, open_starts))
@@ -250,6 +304,9 @@ class CampaignPartition:
             others: whether the task writes records of its own to the changelog topic.
         """
         changes: list[tuple[changelog.Key, Any]] = [*self.table.take_changes(now)]
+        if self.table.writes != self._seen_writes:
+            self._seen_writes = self.table.writes
+            self.folds.write()
         for store in self.stores.values():
             changes += store.take_changes()
         if (changes or others) and not self.table.has_checkpoint:
@@ -262,7 +319,49 @@ class CampaignPartition:
 
     def add_inputs(self, sources: Iterable[int], now: float) -> None:
         """Wait for the event time of these source partitions too, from wall-clock `now` (s) on."""
+        sources = tuple(sources)
         self.table.add_inputs(sources, now)
+        self.folds.add_inputs(sources)
+
+    def begin_replay(
+        self, checkpoint: Checkpoint, buckets: Mapping[BucketKey, Bucket]
+    ) -> int | None:
+        """Go on from what was written down, as far as that is: `streams.domain.restorer` calls it.
+
+        Returns:
+            The offset in the repartition topic from which partial counts have to be replayed; null
+            if there are none.
+
+        Raises:
+            FormatError: if the windows do not fit the settings, or one of them lacks a bucket.
+        """
+        offsets = self.table.restore(checkpoint, buckets), self.folds.replay_from_offset
+        self._table_closed = self.table.closed_at_offsets()
+        return min((each for each in offsets if each is not None), default=None)
+
+    def replay(self, partial_counts: PartialCounts, offset: int, now: float) -> None:
+        """Add partial counts again, as far as they are not in what was written.
+
+        Args:
+            partial_counts: the counts.
+            offset: where in the repartition topic they are.
+            now: wall-clock time (s, UTC).
+        """
+        self._follow_table(offset)
+        record = AddedRecord(offset, partial_counts, [], [])
+        for start, counts, is_late in self.table.replay(partial_counts, offset, now):
+            if is_late or counts is None:
+                record.late.append(start)
+            else:
+                record.on_time.append((start, counts))
+        if self.folds:
+            self.folds.replay(record, self.table)
+
+    def _follow_table(self, offset: int) -> None:
+        """Let the folds learn the windows that had closed before the record at an offset."""
+        closed = self._table_closed
+        while closed and closed[0][0] <= offset:
+            self.folds.table_closed(closed.pop(0)[1], self.table)
 
     def finish_restore(self, now: float, offset: int) -> None:
         """Go on after everything was restored and replayed: `streams.domain.restorer` calls it.
@@ -271,12 +370,15 @@ class CampaignPartition:
             now: wall-clock time (s, UTC).
             offset: of the repartition topic, where reading goes on.
         """
+        self._follow_table(offset)
         self.table.finish_restore(now, offset)
+        self.folds.finish_restore()
         starts = self.table.open_starts()[::-1]
         self._closed.update(starts)
         self._seen_windows = self.table.generation, self._newest_window()
         self._queue.resume(starts)
         self._restore_hits()
+        self._queue.wait(self.folds.breaching())
         self.alerts.resume(now)
         for alert in self.alerts.of_open_windows():
             try:
@@ -300,6 +402,9 @@ class CampaignPartition:
         if rule is not None and rule.matches(windows.campaign_id, windows.app_id):
             known = {each.scope: each for each in self._scopes(rule, windows)}
             of_scope = known.get(alert.scope)
+            fold = self.folds.of(rule)
+            if fold is not None:
+                of_scope = _with_fold(of_scope, alert.scope, fold)
         self.alerts.refresh(alert, rule, of_scope, open_starts, self._newest_window())
 
     def prepare_handover(self) -> None:
@@ -308,3 +413,11 @@ class CampaignPartition:
         What can depends on the settings, and those of the next owner may be others.
         """
         self.alerts.persist_evidence()
+        self.folds.write()
+
+
+def _with_fold(windows: ScopeWindows | None, scope: Scope, fold: RuleFold) -> ScopeWindows:
+    """Return what open windows, if any has counts of it, and a rule's fold say of a scope."""
+    if windows is None:
+        windows = ScopeWindows(scope, None, {}, lambda: iter(()))
+    return windows._replace(folded=fold.get(scope))

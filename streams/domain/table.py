@@ -9,7 +9,7 @@ To restore: the buckets, then from the repartition topic the partial counts that
 since they were last written. The checkpoint says which windows are dirty, and from which offset.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
@@ -81,6 +81,17 @@ class Folded(NamedTuple):
     campaigns: int = 0
 
 
+class Replayed(NamedTuple):
+    """Counts that were added again to the window that begins at `start` (s).
+
+    `counts` are those under the campaigns that they were added to; null if the window has expired.
+    """
+
+    start: int
+    counts: WindowCounts | None
+    late: bool
+
+
 class WindowTable:
     """The windows of one partition of campaigns.
 
@@ -89,12 +100,15 @@ class WindowTable:
         watermark: the partition's event time.
         limits: how many names and campaigns are kept apart.
         emits: whether results of closed windows are emitted.
+        on_close: is called with each window that closes, before it may expire.
 
     Attributes:
         late_events: events that corrected a closed window.
         expired_events: events that were added nowhere, as their window had expired.
         folded: events that were counted under `OTHER`.
         generation: goes up whenever a window opens, closes or expires.
+        writes: goes up whenever partial counts need not be replayed any more, as a window was
+            written or has expired.
         has_checkpoint: whether a checkpoint was restored or handed out, ever.
     """
 
@@ -105,8 +119,10 @@ class WindowTable:
         limits: Limits = DEFAULT_LIMITS,
         *,
         emits: bool = False,
+        on_close: Callable[[Window], None] = lambda _: None,
     ) -> None:
         self._policy = policy
+        self._on_close = on_close
         self._emits = emits
         self._results: list[WindowResult] = []
         """What the last changes emitted, until it is taken."""
@@ -136,6 +152,7 @@ class WindowTable:
         self.expired_events = 0
         self.folded = Folded()
         self.generation = 0
+        self.writes = 0
         self.has_checkpoint = False
 
     # Event time
@@ -249,6 +266,7 @@ class WindowTable:
             window = self._windows.pop(start)
             self._roster.leave(name for name, _ in window.campaigns())
             self.generation += 1
+            self.writes += 1
             self._expired |= window.written
             self._write_anyway.discard(start)
             self._to_emit.discard(start)
@@ -257,6 +275,7 @@ class WindowTable:
     def _close_if_over(self, window: Window, offset: int) -> None:
         if self._policy.is_closed(window.start, self._watermark.event_time):
             window.closed_at_offset = offset
+            self._on_close(window)
             self._open.discard(window.start)
             self._to_emit.add(window.start)
             self.generation += 1
@@ -281,6 +300,7 @@ class WindowTable:
         emission = Emission()
         for start in sorted(self._due(now)):
             self._moved = True
+            self.writes += 1
             closed = self._emits and start not in self._open
             if closed:
                 self._to_emit.add(start)
@@ -383,17 +403,31 @@ class WindowTable:
         self._written_policy = replace(self._policy, size=checkpoint.window_size)
         return min((each.replay_from_offset for each in checkpoint.dirty.values()), default=None)
 
-    def replay(self, partial_counts: PartialCounts, offset: int, now: float) -> None:
-        """Add partial counts again, as far as they are in no bucket that was written."""
+    def closed_at_offsets(self) -> list[tuple[int, int]]:
+        """Return the offset at which each dirty window closed, and its start (s), in order."""
+        return sorted(
+            (window.closed_at_offset, start)
+            for start, window in self._windows.items()
+            if window.replay_from_offset is not None and window.closed_at_offset is not None
+        )
+
+    def replay(self, partial_counts: PartialCounts, offset: int, now: float) -> Iterator[Replayed]:
+        """Add partial counts again, as far as they are in no bucket that was written.
+
+        Yields:
+            What was added, and starts of windows for which counts were too late.
+        """
         for counts in partial_counts.windows:
             # There may be counts of shorter windows than those that were written since.
-            window = self._windows.get(self._written_policy.start_of(counts.start * 1000))
-            if window is None or window.replay_from_offset is None:
-                continue
-            if offset >= window.replay_from_offset:
+            start = self._written_policy.start_of(counts.start * 1000)
+            window = self._windows.get(start)
+            if window is None:
+                yield Replayed(start, None, late=True)
+            elif window.replay_from_offset is not None and offset >= window.replay_from_offset:
                 closed_at = window.closed_at_offset
                 late = closed_at is not None and offset >= closed_at
-                self._change(window, counts, offset, now, late=late)
+                added = self._change(window, counts, offset, now, late=late)
+                yield Replayed(start, added, late=late)
 
     def finish_restore(self, now: float, offset: int) -> None:
         """Go on as this table's policy wants it, after everything before `offset` was replayed.

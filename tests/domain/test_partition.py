@@ -33,7 +33,7 @@ from streams.domain.rules import Rule, Scope
 from streams.domain.transitions import AlertData, Links, Span, Transition
 from streams.domain.windows import WindowPolicy
 from tests.support.changelogs import restored
-from tests.support.detectors import Doubled
+from tests.support.detectors import Cusum, Doubled
 from tests.support.partitions import PARTITION_SETTINGS, all_cells, counts, window_counts
 
 RULES = (
@@ -555,7 +555,7 @@ def test_hits_are_forgotten_with_their_windows() -> None:
 
 
 @settings(max_examples=300)
-@given(steps, st.sampled_from((60, 600)), st.sampled_from((1, 4, 7, 8, 9, 10)))
+@given(steps, st.sampled_from((60, 600)), st.sampled_from((1, 4, 7, 8, 9, 10, 13)))
 def test_looking_only_where_minds_can_change_misses_nothing(
     steps: list[tuple[int, int, str | None, list[tuple[str, dict[str, int]]]]],
     size: int,
@@ -628,6 +628,9 @@ PATIENT = tuple(
         replace(RULES[0], name="any", detector=Threshold(0.01, recovery_level=0, min_attempts=1)),
         replace(RULES[2], name="many", detector=Count(more_than=25)),
         replace(RULES[0], name="doubled", detector=Unforgetting()),
+        replace(RULES[0], name="cusum", detector=Cusum()),
+        replace(RULES[0], name="parts", detector=Cusum(4.0), scope="treatment", for_=15.0),
+        replace(RULES[2], name="few", detector=Cusum(2.0), scope="channel", campaigns=("a*", "b")),
     )
 )
 FEEDERS = 0, 1
@@ -676,6 +679,7 @@ class Twins(RuleBasedStateMachine):
         new = partial_counts(start, *parts, app_id=app, names=names)
         new.event_times.clear()
         new.event_times.update(dict.fromkeys(inputs, int(self.now) * 1000))
+        new.received_at = int(self.now * 1000)
         for twin in self.twins:
             twin.add(new, self.now)
 
@@ -704,7 +708,7 @@ class Twins(RuleBasedStateMachine):
     @rule(
         policy=POLICIES,
         longer=st.sampled_from((1, 1, 1, 2)),
-        rules=st.sampled_from((2, 4, 7, 8, 9, 10)),
+        rules=st.sampled_from((2, 4, 7, 8, 9, 10, 11, 12, 13)),
         limits=st.sampled_from(LIMITS),
     )
     def change_settings(
@@ -737,8 +741,19 @@ def _known(partition: CampaignPartition) -> dict[str, object]:
             for a in alerts.alerts()
         ),
         "owed": len(partition.deliveries),
+        "folded": [folded(partition, each, name) for each in PATIENT for name in "abcz"],
         "remembered": [alerts.states.get(each, Scope(name)) for each in PATIENT for name in "abcz"],
     }
+
+
+def folded(partition: CampaignPartition, rule: Rule, name: str) -> list[object]:
+    """What the fold of a rule knows of a campaign and its parts."""
+    fold = partition.folds.of(rule)
+    if fold is None:
+        return []
+    partition.folds.learn()
+    parts = (None, "0", "1", "EMAIL", "SMS", OTHER)
+    return [fold.get(Scope(name, part, part)) for part in parts]
 
 
 def _apart_from_ids(shown: AlertData) -> AlertData:

@@ -1,4 +1,4 @@
-"""A detector that remembers, for tests: no kind that ships does."""
+"""Detectors for tests: one that remembers, and one that folds."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import ClassVar
 import msgspec
 
 from streams.domain.detectors.detector import Detector, Evaluation, Figures, Reason
+from streams.domain.detectors.folding import FoldFigures, FoldingDetector, Increment, Turn
 from streams.domain.detectors.history import ScopeHistory, Stretch
 from streams.domain.detectors.settings import Setting, setting
 from streams.domain.hits import NewCounts
@@ -43,3 +44,76 @@ class Doubled(Detector):
         if seen.hits > self.factor * most:
             return Evaluation(Reason.BREACHING, figures, figures, False, state=state)
         return Evaluation(Reason.BELOW_LEVEL, None, figures, True, state=Most(max(most, seen.hits)))
+
+
+class Sum(msgspec.Struct, array_like=True, gc=False):
+    """Hits beyond what is usual, since they began to be; and what is usual."""
+
+    usual_attempts: float = 0.0
+    usual_hits: float = 0.0
+    beyond: float = 0.0
+    attempts: int = 0
+    hits: int = 0
+    since: int = 0
+    last: int = 0
+    is_breaching: bool = False
+    low_since: int = -1
+    in_window: int = 0
+    """Attempts in the window of the newest ones."""
+
+    @property
+    def usual(self) -> float:
+        """The usual rate, of some more attempts without a hit."""
+        return self.usual_hits / (self.usual_attempts + 10.0)
+
+
+@dataclass(frozen=True)
+class Cusum(FoldingDetector):
+    """A cumulative sum of hits, less twice the usual ones and one in ten (Page 1954)."""
+
+    kind: ClassVar[str] = "cusum"
+    state_type: ClassVar[type[msgspec.Struct]] = Sum
+    state_lifetime: ClassVar[float] = 3_000.0
+    limit: float = setting(8.0, Setting("the sum that is a breach", above=0))
+
+    def begin(self) -> Sum:
+        return Sum()
+
+    def add(self, state: Sum, new: Increment, hold: float) -> Turn | None:
+        at = new.at
+        if not state.beyond and not state.is_breaching:
+            state.attempts, state.hits, state.since = 0, 0, at
+        state.in_window = new.so_far()[0]
+        state.attempts += new.attempts
+        state.hits += new.hits
+        state.last = at
+        allowed = 2 * state.usual + 0.1
+        state.beyond = max(0.0, state.beyond + new.hits - allowed * new.attempts)
+        if not state.is_breaching:
+            state.is_breaching = state.beyond >= self.limit
+            return Turn(True, self.figures(state)) if state.is_breaching else None
+        if state.beyond:
+            state.low_since = -1
+            return None
+        state.low_since = at if state.low_since < 0 else state.low_since
+        if at - state.low_since < hold * 1000:
+            return None
+        state.is_breaching, state.low_since = False, -1
+        return Turn(False, self.figures(state))
+
+    def is_live(self, state: Sum) -> bool:
+        return state.is_breaching or state.beyond > 0
+
+    def learn(self, state: Sum, start: int, attempts: int, hits: int) -> None:  # noqa: ARG002
+        state.usual_attempts = 0.9 * state.usual_attempts + attempts
+        state.usual_hits = 0.9 * state.usual_hits + hits
+
+    def figures(self, state: Sum) -> FoldFigures:
+        return FoldFigures(
+            state.since,
+            state.last,
+            state.attempts,
+            state.hits,
+            baseline_rate=state.usual,
+            others={"beyond": state.beyond, "limit": self.limit},
+        )

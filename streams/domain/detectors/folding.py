@@ -1,0 +1,165 @@
+"""Detectors that fold: what they know of a scope follows from partial counts, record by record.
+
+Other detectors are shown windows when rules are evaluated. A folding detector is given the counts
+of each record of the repartition topic that has any to say, and those of each window when it
+closes. So its states are a function of the log alone, whenever rules are evaluated, and whatever
+is restarted: `streams.domain.folds` drives it, and writes the states down.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+from msgspec import Struct
+
+from streams.domain.detectors.detector import Detector, Evaluation, Figures, Reason
+from streams.domain.detectors.history import Observation, ScopeHistory, Stretch
+from streams.domain.hits import NewCounts
+
+
+class FoldFigures(NamedTuple):
+    """The evidence in an excursion: counts that a folding detector has added up.
+
+    Attributes:
+        since: event time (ms) at which the excursion began.
+        last: event time (ms) of the newest counts.
+        attempts: since then.
+        hits: since then.
+        lower_bound: of the rate; null for a detector that has no such bound.
+        baseline_rate: the usual rate, 0 to 1; null for a detector that knows none.
+        others: any other figures from which the decision can be worked out again, by name.
+    """
+
+    since: int
+    last: int
+    attempts: int
+    hits: int
+    lower_bound: float | None = None
+    baseline_rate: float | None = None
+    others: Mapping[str, float] = {}
+
+
+class Increment(NamedTuple):
+    """Counts that one record adds to a scope.
+
+    Attributes:
+        at: event time (ms): the newest of the log so far.
+        attempts: above 0.
+        hits: of these.
+        start: of the window that they are in (s).
+        so_far: reads attempts and hits in that window, these included. It costs some microseconds.
+    """
+
+    at: int
+    attempts: int
+    hits: int
+    start: int
+    so_far: Callable[[], tuple[int, int]]
+
+
+class Turn(NamedTuple):
+    """A breach that begins or ends with counts just added, and the evidence at that moment."""
+
+    begins: bool
+    figures: FoldFigures
+
+
+class Folded(NamedTuple):
+    """What evaluations see of the fold of one scope.
+
+    Attributes:
+        state: of the detector's `state_type`.
+        is_breaching: whether a breach has begun and not ended.
+    """
+
+    state: Any
+    is_breaching: bool
+
+
+class FoldingDetector(Detector):
+    """Decides on counts as they come, and learns from closed windows.
+
+    A state is a mutable `msgspec.Struct` with `array_like=True, gc=False`, of which only the
+    detector makes anything. Each method depends on its arguments alone.
+    """
+
+    state_type: ClassVar[type[Struct]]
+    state_lifetime: ClassVar[float] = 30 * 86_400.0
+    """After so many seconds of event time without attempts, the state of a scope is forgotten."""
+
+    @property
+    def lookback(self) -> int:
+        """No closed windows are read."""
+        return 1
+
+    @abstractmethod
+    def begin(self) -> Any:
+        """Return the state of a scope of which nothing is known."""
+
+    @abstractmethod
+    def add(self, state: Any, new: Increment, hold: float) -> Turn | None:
+        """Add counts of one record to a state; tell whether a breach begins or ends.
+
+        It is called for each record with hits and, while `is_live` says so, with attempts. Never
+        do two breaches begin without the end of the first.
+
+        Args:
+            state: is changed.
+            new: the counts.
+            hold: for how long (s of event time) there has to be no reason for a breach any more
+                before it ends.
+        """
+
+    @abstractmethod
+    def is_live(self, state: Any) -> bool:
+        """Tell whether attempts without hits have to be added."""
+
+    @abstractmethod
+    def learn(self, state: Any, start: int, attempts: int, hits: int) -> None:
+        """Learn the counts of a window that has closed, after all of them were added.
+
+        Args:
+            state: is changed.
+            start: of the window (s).
+            attempts: in the window, above 0.
+            hits: of these.
+        """
+
+    @abstractmethod
+    def figures(self, state: Any) -> FoldFigures:
+        """Return the evidence in the present excursion; without one, in no counts."""
+
+    def triggers(self, counts: NewCounts) -> Collection[str]:  # noqa: ARG002 - the fold says it
+        """Return no campaigns: they are evaluated when a breach begins or ends."""
+        return ()
+
+    def evaluate(self, history: ScopeHistory, state: Folded | None) -> Evaluation:
+        """Show what the fold has come to; the decision was made there."""
+        if state is None:
+            return Evaluation(Reason.NOT_ENOUGH_ATTEMPTS, None, None, True)
+        figures = shown(self.figures(state.state), history)
+        if not state.is_breaching:
+            return Evaluation(Reason.BELOW_LEVEL, None, figures, True)
+        return Evaluation(Reason.BREACHING, figures, figures, False, highest=figures.stretch)
+
+
+def shown(figures: FoldFigures, history: ScopeHistory) -> Figures:
+    """Return the evidence as alerts have it; its counts by status are those of open windows."""
+    start, last = (_window_of(at, history.size) for at in (figures.since, figures.last))
+    counts: dict[str, int] = {}
+    for at, seen in history.open.items():
+        if at >= start:
+            for status, count in seen.counts.items():
+                counts[status] = counts.get(status, 0) + count
+    return Figures(
+        Stretch(start, last, Observation(figures.attempts, figures.hits, counts)),
+        figures.lower_bound,
+        figures.baseline_rate,
+        figures.others,
+    )
+
+
+def _window_of(time: int, size: int) -> int:
+    """Return the start (s) of the window, `size` s long, that an event time (ms) is in."""
+    seconds = time // 1000
+    return seconds - seconds % size
