@@ -61,7 +61,7 @@ from streams.errors import FormatError
 FORMAT = 6
 """Version of all keys and values that are written. The checkpoint says it, and is there if any
 record is."""
-OLDEST_FORMAT = 6
+OLDEST_FORMAT = 5
 """The first version of those that are read: all from there to `FORMAT`."""
 _CHECKPOINT_UP_TO_FORMAT_4 = b'["clock"]'
 """The key that the checkpoint had then."""

@@ -124,16 +124,9 @@ class Folds:
         self, record: AddedRecord, table: WindowTable, starts: Callable[[], list[int]]
     ) -> None:
         """Fold a record; `starts` returns those (s) of all windows that may be open, in order."""
-        if self._written is None:
-            # Windows that closed before anything was folded are not learned.
-            self._closed_until = self._policy.oldest_open(table.event_time)
-            self._written = FoldsRecord(record.offset, False, self._closed_until, 0, {}, {}, 0.0)
-        if not self._is_ahead:
-            self._written = msgspec.structs.replace(self._written, is_ahead=True)
-            self._has_flipped = True
-        self._next = record.offset + 1
+        self._take_note(record.offset, table)
         for start in record.late:
-            self._closed_until = max(self._closed_until, start + self._policy.size)
+            self._move_to(start + self._policy.size)
         clock = self._observe(record.partial_counts)
         at = clock.newest
         for start, counts in record.on_time:
@@ -142,12 +135,18 @@ class Folds:
                 for rule in self._rules.values():
                     rule.add(counts, context)
         if clock.advance(self._arrived, 0):
-            closed_until = self._policy.oldest_open(clock.event_time)
-            if closed_until > self._closed_until:
-                for start in starts():
-                    if start < closed_until:
-                        self._close(start, table)
-                self._closed_until = max(closed_until, self._closed_until)
+            self._close_before(self._policy.oldest_open(clock.event_time), table, starts)
+
+    def _take_note(self, offset: int, table: WindowTable) -> None:
+        """Remember that the record at an offset was folded."""
+        if self._written is None:
+            # Windows that closed before anything was folded are not learned.
+            self._closed_until = self._policy.oldest_open(table.event_time)
+            self._written = FoldsRecord(offset, False, self._closed_until, 0, {}, {}, 0.0)
+        if not self._is_ahead:
+            self._written = msgspec.structs.replace(self._written, is_ahead=True)
+            self._has_flipped = True
+        self._next = offset + 1
 
     @property
     def _is_ahead(self) -> bool:
@@ -178,6 +177,14 @@ class Folds:
         if self._rules and window.start >= self._closed_until:
             self._learn(window.start, list(window.snapshot().counts()))
 
+    def _close_before(self, end: int, table: WindowTable, starts: Callable[[], list[int]]) -> None:
+        """Learn the windows that begin before `end` (s), as event time has passed them."""
+        if end > self._closed_until:
+            for start in starts():
+                if start < end:
+                    self._close(start, table)
+            self._move_to(end)
+
     def _close(self, start: int, table: WindowTable) -> None:
         if start >= self._closed_until:
             snapshot = table.snapshot(start)
@@ -185,12 +192,19 @@ class Folds:
 
     def _learn(self, start: int, counts: list[WindowCounts]) -> None:
         self.learn()
-        forgets = start // FORGET_EVERY != self._closed_until // FORGET_EVERY
-        self._closed_until = start + self._policy.size
         for rule in self._rules.values():
-            if forgets or len(rule) > self._most_scopes:
-                rule.forget(start, self._most_scopes)
+            if len(rule) > self._most_scopes:
+                rule.forget(self._closed_until, self._most_scopes)
             rule.close(start, counts)
+        self._move_to(start + self._policy.size)
+
+    def _move_to(self, end: int) -> None:
+        """Count windows that begin before `end` (s) as closed; now and then, forget old states."""
+        before = self._closed_until
+        self._closed_until = max(before, end)
+        if self._closed_until // FORGET_EVERY != before // FORGET_EVERY:
+            for rule in self._rules.values():
+                rule.forget(before, self._most_scopes)
 
     @property
     def to_learn(self) -> int:

@@ -9,7 +9,7 @@ import msgspec
 from streams.domain.counts import OTHER, StatusGroups
 from streams.domain.detectors.folding import Folded, FoldFigures, FoldingDetector, Increment
 from streams.domain.partial_counts import Column, WindowCounts
-from streams.domain.rules import Hits, Rule, Scope
+from streams.domain.rules import Hits, Rule, Scope, ScopeKind
 from streams.domain.table import WindowTable
 from streams.errors import FormatError
 
@@ -31,29 +31,32 @@ class FoldGroupKey(msgspec.Struct, frozen=True, array_like=True, tag="fold"):
     group: int
 
 
-class FoldGroup(msgspec.Struct, frozen=True, array_like=True):
-    """The states of some scopes, of a detector of this kind.
+class FoldedScope(NamedTuple):
+    """The fold of one scope, as it is written down.
 
-    `scopes` has for each the key, start (s) of the newest window learned, number of the episode
-    (0 without one), and the state.
+    Attributes:
+        key: the scope.
+        learned: start (s) of the newest window that it has learned.
+        episode: number of the breach that goes on; 0 without one.
+        state: of the detector's `state_type`, encoded.
     """
 
-    kind: str
-    scopes: list[tuple[Any, int, int, Any]]
+    key: Key
+    learned: int
+    episode: int
+    state: msgspec.Raw
 
 
-class _WrittenGroup(msgspec.Struct, array_like=True):
+class FoldGroup(msgspec.Struct, frozen=True, array_like=True):
+    """The folds of some scopes, by a detector of this kind and for a rule with this scope."""
+
     kind: str
-    scopes: list[tuple[str | tuple[str, str | None], int, int, msgspec.Raw]]
+    scope: ScopeKind
+    scopes: list[FoldedScope]
 
 
 _encode_state = encode_group = msgspec.msgpack.Encoder().encode
-_decode_group = msgspec.msgpack.Decoder(_WrittenGroup).decode
-
-
-def decode_group(value: bytes) -> _WrittenGroup:
-    """Read the states of a group; those of each scope are still encoded."""
-    return _decode_group(value)
+decode_group = msgspec.msgpack.Decoder(FoldGroup).decode
 
 
 class Episode(NamedTuple):
@@ -333,7 +336,7 @@ class RuleFold:
         """Remove states that are too old, and the oldest if there are more than `most`.
 
         Args:
-            start: of the newest window learned (s).
+            start: no window that begins before it (s) is learned from here on.
             most: scopes whose states are kept; past that, a tenth of them goes.
         """
         for entry in list(self._entries.values()):
@@ -469,26 +472,26 @@ class RuleFold:
     def take_changes(self) -> Iterator[tuple[FoldGroupKey, FoldGroup | None]]:
         """Hand out the groups of scopes that changed; null for those that are empty."""
         dirty, self._dirty = self._dirty, set()
-        kind, name = self._detector.kind, self.rule.name
+        name, kind, scope = self.rule.name, self._detector.kind, self.rule.scope
         for group in sorted(dirty):
             scopes = []
             for each in self._groups[group]:
                 if type(each.state) is not bytes:
                     each.state = _encode_state(each.state)
-                scopes.append((each.key, each.learned, each.episode, msgspec.Raw(each.state)))
-            yield FoldGroupKey(name, group), FoldGroup(kind, scopes) if scopes else None
+                state = msgspec.Raw(each.state)
+                scopes.append(FoldedScope(each.key, each.learned, each.episode, state))
+            yield FoldGroupKey(name, group), FoldGroup(kind, scope, scopes) if scopes else None
 
-    def restore(self, key: FoldGroupKey, written: _WrittenGroup) -> None:
+    def restore(self, key: FoldGroupKey, written: FoldGroup) -> None:
         """Take the states of a group as they were written down.
 
         Raises:
             FormatError: if the detector cannot read a state.
         """
-        if written.kind != self._detector.kind:
-            self._make_groups(key.group)
+        self._make_groups(key.group)
+        if (written.kind, written.scope) != (self._detector.kind, self.rule.scope):
             self._dirty.add(key.group)
             return
-        self._make_groups(key.group)
         for scope, learned, episode, raw in written.scopes:
             try:
                 state = self._decode(raw)

@@ -23,9 +23,11 @@ from streams.domain.changelog import (
 )
 from streams.domain.deliveries import DeliveryKey
 from streams.domain.detector_states import DetectorStateKey, DetectorStateRecord
+from streams.domain.folds import FoldsKey, FoldsRecord
 from streams.domain.partition import CampaignPartition
 from streams.domain.receivers import ReceiverKey, ReceiverRecord
 from streams.domain.restorer import PartitionRestorer
+from streams.domain.rule_folds import FoldedScope, FoldGroup, FoldGroupKey
 from streams.domain.table import Checkpoint, CheckpointKey, DirtyWindow
 from streams.errors import FormatError
 from tests.support.changelogs import FOLDER, ShortLife
@@ -37,6 +39,8 @@ KEYS = {
     AlertKey("a/b", "id"): b'["alert","a/b","id"]',
     DeliveryKey("ü", "id.1.ops"): '["delivery","ü","id.1.ops"]'.encode(),
     DetectorStateKey("c", "rule", None, "GCM"): b'["detector","c","rule",null,"GCM"]',
+    FoldsKey(): b'["folds"]',
+    FoldGroupKey("rule", 3): b'["fold","rule",3]',
     ReceiverKey("ops"): b'["receiver","ops"]',
     InputOffsetsKey(): b'["offsets"]',
     UnprocessableKey(): b'["unprocessable"]',
@@ -55,6 +59,22 @@ def test_keys_are_arrays_with_the_kind_first() -> None:
         (
             DetectorStateKey("c", "rule", "1", None),
             DetectorStateRecord("doubled", msgspec.Raw(b"[7]")),
+        ),
+        (FoldsKey(), FoldsRecord(7, True, 120, 150_000, {0: 150_000}, {0: 9.5, 1: 3.0}, 9.5)),
+        (
+            FoldGroupKey("rule", 3),
+            FoldGroup(
+                "cusum",
+                "treatment",
+                [
+                    FoldedScope(("c", None), 60, 0, msgspec.Raw(b"\x90")),
+                    FoldedScope(("c", "1"), 0, 7, msgspec.Raw(b"\x91\x05")),
+                ],
+            ),
+        ),
+        (
+            FoldGroupKey("rule", 4),
+            FoldGroup("cusum", "campaign", [FoldedScope("d", 60, 0, msgspec.Raw(b"\x90"))]),
         ),
         (ReceiverKey("ops"), ReceiverRecord("paused", "digest", 1.0, 2.0, "503")),
         (InputOffsetsKey(), [InputOffset("events", 1, 7, 5, UUID(int=1), 3)]),
@@ -109,7 +129,10 @@ def test_a_key_of_nobody_is_named(key: bytes) -> None:
 @pytest.mark.parametrize("key", ['["checkpoint"]', '["clock"]'])
 def test_another_format_is_named_with_what_to_do(key: str) -> None:
     """Also where the checkpoint had another key: up to format 4."""
-    with pytest.raises(FormatError, match=rf"format 3.*reads format {FORMAT}.*docs/operations\.md"):
+    with pytest.raises(
+        FormatError,
+        match=rf"format 3.*reads formats {OLDEST_FORMAT} to {FORMAT}.*docs/operations\.md",
+    ):
         changelog.decode(key.encode(), b'{"format":3,"anything":[]}')
 
 

@@ -7,5 +7,6 @@ configuration, the API and the documents take its settings from there.
 - `detector`: what a detector is asked and answers.
 - `settings`: the settings of a detector, from which its section of the configuration is made.
 - `windowed`: what detectors that judge window by window have in common.
+- `folding`: what detectors that are given the counts of each record have in common.
 - `registry`: the kinds there are, a module each.
 """
