@@ -17,7 +17,8 @@ In the order in which an event meets it:
 - `rules`, `detectors`: which counts are a reason to raise an alert, and when that is over.
 - `lookback`, `evaluation`: what a campaign's windows say to a rule, closed ones included;
   `detector_states`: what detectors remember beyond that.
-- `folds`, `rule_folds`: what folding detectors know of scopes, as a function of the log.
+- `folds`, `rule_folds`, `scope_sums`, `folded_scopes`: what folding detectors know of scopes, as a
+  function of the log.
 - `alerts`: the life of an alert; `alert_records`: its record on the changelog topic.
 - `transitions`, `rendering`: what receivers are shown of it.
 - `notification`: the stages between a transition and the deliveries.

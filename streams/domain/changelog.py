@@ -22,7 +22,7 @@ A key is a JSON array, the kind of the record first. Values are JSON but for buc
     a rule was evaluated, and its detector remembers something else; null: it is forgotten
     ["folds"]                        FoldsRecord    Folds: how far the written states are
     the states are written; the first partial counts after that were folded
-    ["fold", rule, group]            FoldGroup      RuleFold: states of scopes of a rule
+    ["fold", rule, group]            FoldGroup      FoldedScopes of a rule
     a window is written or has expired, and any of them changed; null: none is left. MessagePack
     ["receiver", name]               ReceiverRecord ReceiverBook
     a receiver is paused, gone or enabled
@@ -47,14 +47,14 @@ from uuid import UUID
 
 import msgspec
 
-from streams.domain import alert_records, rule_folds
+from streams.domain import alert_records, folded_scopes
 from streams.domain.alert_records import AlertKey
 from streams.domain.buckets import BucketKey, read_bucket
 from streams.domain.deliveries import Delivery, DeliveryKey
 from streams.domain.detector_states import DetectorStateKey, DetectorStateRecord
+from streams.domain.folded_scopes import FoldGroupKey
 from streams.domain.folds import FoldsKey, FoldsRecord
 from streams.domain.receivers import ReceiverKey, ReceiverRecord
-from streams.domain.rule_folds import FoldGroupKey
 from streams.domain.table import Checkpoint, CheckpointKey
 from streams.errors import FormatError
 
@@ -160,7 +160,7 @@ KINDS = (
     _json(DeliveryKey, Delivery),
     _json(DetectorStateKey, DetectorStateRecord),
     _json(FoldsKey, FoldsRecord),
-    Kind(FoldGroupKey, rule_folds.encode_group, rule_folds.decode_group),
+    Kind(FoldGroupKey, folded_scopes.encode, folded_scopes.decode),
     _json(ReceiverKey, ReceiverRecord),
     _json(InputOffsetsKey, list[InputOffset]),
     _json(UnprocessableKey, list[int]),

@@ -19,10 +19,12 @@ import msgspec
 
 from streams.domain.buckets import Window
 from streams.domain.detectors.folding import FoldingDetector
+from streams.domain.folded_scopes import FoldGroupKey
 from streams.domain.partial_counts import PartialCounts, WindowCounts
 from streams.domain.partition_settings import PartitionSettings
-from streams.domain.rule_folds import FoldGroupKey, RecordContext, RuleFold
+from streams.domain.rule_folds import RecordContext, RuleFold
 from streams.domain.rules import Rule
+from streams.domain.scope_sums import Sums
 from streams.domain.table import WindowTable
 from streams.domain.watermark import Watermark
 
@@ -131,7 +133,7 @@ class Folds:
         at = clock.newest
         for start, counts in record.on_time:
             if start >= self._closed_until:
-                context = RecordContext(record.offset, at, start, table)
+                context = RecordContext(record.offset, at, start, self._closed_until, table)
                 for rule in self._rules.values():
                     rule.add(counts, context)
         if clock.advance(self._arrived, 0):
@@ -192,10 +194,14 @@ class Folds:
 
     def _learn(self, start: int, counts: list[WindowCounts]) -> None:
         self.learn()
+        attempts: Sums | None = None
         for rule in self._rules.values():
-            if len(rule) > self._most_scopes:
+            if len(rule.scopes) > self._most_scopes:
                 rule.forget(self._closed_until, self._most_scopes)
-            rule.close(start, counts)
+            if rule.rule.scope == "campaign":
+                attempts = rule.close(start, counts, attempts)
+            else:
+                rule.close(start, counts)
         self._move_to(start + self._policy.size)
 
     def _move_to(self, end: int) -> None:
@@ -252,7 +258,7 @@ class Folds:
             self._is_due = False
             self.learn()
             for rule in self._rules.values():
-                yield from rule.take_changes()
+                yield from rule.scopes.take_changes()
             if self._is_ahead:
                 self._written = self._record()
                 self._has_flipped = True

@@ -17,6 +17,7 @@ from streams.domain.detector_states import DetectorStateKey
 from streams.domain.emission import WindowResult
 from streams.domain.evaluation import CampaignWindows, ObservedCampaign, ScopeWindows
 from streams.domain.evaluation_queue import EvaluationQueue
+from streams.domain.folded_scopes import FoldGroupKey
 from streams.domain.folds import AddedRecord, Folds, FoldsKey
 from streams.domain.lookback import ClosedWindows
 from streams.domain.notification import pipeline
@@ -24,7 +25,7 @@ from streams.domain.notification.stage import Notification, Suppressed
 from streams.domain.partial_counts import PartialCounts
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.receivers import ReceiverBook, ReceiverKey
-from streams.domain.rule_folds import FoldGroupKey, RuleFold
+from streams.domain.rule_folds import RuleFold
 from streams.domain.rules import Rule, Scope
 from streams.domain.table import Checkpoint, CheckpointKey, WindowTable
 from streams.domain.transitions import Transition

@@ -23,11 +23,11 @@ from streams.domain.changelog import (
 )
 from streams.domain.deliveries import DeliveryKey
 from streams.domain.detector_states import DetectorStateKey, DetectorStateRecord
+from streams.domain.folded_scopes import FoldedScope, FoldGroup, FoldGroupKey
 from streams.domain.folds import FoldsKey, FoldsRecord
 from streams.domain.partition import CampaignPartition
 from streams.domain.receivers import ReceiverKey, ReceiverRecord
 from streams.domain.restorer import PartitionRestorer
-from streams.domain.rule_folds import FoldedScope, FoldGroup, FoldGroupKey
 from streams.domain.table import Checkpoint, CheckpointKey, DirtyWindow
 from streams.errors import FormatError
 from tests.support.changelogs import FOLDER, ShortLife
@@ -67,14 +67,14 @@ def test_keys_are_arrays_with_the_kind_first() -> None:
                 "cusum",
                 "treatment",
                 [
-                    FoldedScope(("c", None), 60, 0, msgspec.Raw(b"\x90")),
-                    FoldedScope(("c", "1"), 0, 7, msgspec.Raw(b"\x91\x05")),
+                    FoldedScope(("c", None), 3, 60, 0, 7, 1, b"\x90"),
+                    FoldedScope(("c", "1"), 3, 0, 7, 0, 0, b"\x91\x05"),
                 ],
             ),
         ),
         (
             FoldGroupKey("rule", 4),
-            FoldGroup("cusum", "campaign", [FoldedScope("d", 60, 0, msgspec.Raw(b"\x90"))]),
+            FoldGroup("cusum", "campaign", [FoldedScope("d", 4, 60, 0, 0, 0, b"\x90")]),
         ),
         (ReceiverKey("ops"), ReceiverRecord("paused", "digest", 1.0, 2.0, "503")),
         (InputOffsetsKey(), [InputOffset("events", 1, 7, 5, UUID(int=1), 3)]),

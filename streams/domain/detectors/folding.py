@@ -86,6 +86,8 @@ class FoldingDetector(Detector):
     state_type: ClassVar[type[Struct]]
     state_lifetime: ClassVar[float] = 30 * 86_400.0
     """After so many seconds of event time without attempts, the state of a scope is forgotten."""
+    least_learned: ClassVar[int] = 1
+    """Closed windows with fewer attempts are learned together, when they have as many."""
 
     @property
     def lookback(self) -> int:
@@ -120,7 +122,7 @@ class FoldingDetector(Detector):
 
         Args:
             state: is changed.
-            start: of the window (s).
+            start: of the window (s); of the newest one, if they are several.
             attempts: in the window, above 0.
             hits: of these.
         """
