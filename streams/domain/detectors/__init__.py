@@ -7,6 +7,7 @@ configuration, the API and the documents take its settings from there.
 - `detector`: what a detector is asked and answers.
 - `settings`: the settings of a detector, from which its section of the configuration is made.
 - `windowed`: what detectors that judge window by window have in common.
+- `baseline`: the usual rate of a scope and its spread, learned when windows close.
 - `evidence`: how surely counts speak for a rate that has risen, as logarithms of likelihood ratios.
 - `registry`: the kinds there are, a module each.
 """

@@ -4,6 +4,7 @@ from math import comb, exp, inf, isfinite
 from typing import NamedTuple
 
 import mpmath as mp
+import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
@@ -222,3 +223,34 @@ def test_no_level_is_beyond_all_levels() -> None:
     evidence = AboveLimit(1.0, 49.0, 0.04)
     assert not evidence.exceeds(10, 10, inf)
     assert evidence.exceeds(10, 0, -inf)
+
+
+@pytest.mark.parametrize("level", [1.0, 2.0, 3.0])
+@pytest.mark.parametrize(("weight", "mean", "limit"), [(49.0, 0.02, 0.04), (9.0, 0.2, 0.38)])
+def test_under_the_null_few_starts_ever_reach_a_level(
+    weight: float, mean: float, limit: float, level: float
+) -> None:
+    """Looked at after every hit of 1,500 attempts, and begun anew as soon as nothing is left.
+
+    Each start has a rate of its own. The mean number of starts before a level c is reached is at
+    least e^c.
+    """
+    a, b = null(weight, mean)
+    evidence = AboveLimit(a, b, limit)
+    rng = np.random.default_rng(11)
+    starts, reached = 3_000, 0
+    for _ in range(starts):
+        rate = rng.beta(a, b)
+        gaps = rng.geometric(max(rate, 1e-9), size=200)
+        attempts = 0
+        for hits, gap in enumerate(gaps.tolist(), start=1):
+            if attempts + gap > 1_500 or not evidence.exceeds(attempts + gap, hits, 0.0):
+                break
+            attempts += gap
+            if evidence.exceeds(attempts, hits, level):
+                reached += 1
+                break
+    bound = exp(-level)
+    assert reached / starts <= bound + 3 * (bound / starts) ** 0.5
+    # The bound is not idle: what reaches the level is within a factor of ten of it.
+    assert reached / starts >= bound / 10
