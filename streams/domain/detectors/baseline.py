@@ -6,7 +6,7 @@ n attempts with a mean rate m vary by n m (1 - m) (1 + (n - 1) rho), as those of
 distribution do.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from msgspec import Struct
 
@@ -17,8 +17,14 @@ PRIOR_DISPERSION = 0.015
 PRIOR_DISPERSION_WEIGHT = 10.0
 """Windows of full weight that the prior dispersion counts as."""
 LEAST_DISPERSION, MOST_DISPERSION = 0.0005, 0.2
+DECIMALS = 6
+"""Of numbers that are kept: what is written down, shown and reckoned with is the same."""
 MOST_UNCERTAINTY = 0.3
 """Of the null: dispersion and the uncertainty of the mean together."""
+UNCERTAINTY_WEIGHT = 11.0
+"""Independent attempts that the mean of a newcomer's null is taken to be known from."""
+TOLERANCE = 1.3
+"""Odds that rose by this factor are still usual: what is learned lags behind."""
 
 _HALF_LIFE = 120.0
 """Windows of many attempts after which what was learned weighs half as much."""
@@ -65,6 +71,16 @@ class Baseline(Struct, array_like=True, gc=False):
         estimate = (self.spread + prior) / (self.spread_weight + PRIOR_DISPERSION_WEIGHT)
         return min(max(_CAUTION * estimate, LEAST_DISPERSION), MOST_DISPERSION)
 
+    @property
+    def null_weight(self) -> float:
+        """Return the weight of the null, a + b.
+
+        Two attempts of a beta-binomial count are correlated by 1 / (a + b + 1): by dispersion, and
+        by what is not known of the mean.
+        """
+        uncertain = self.dispersion + 1.0 / (self.weight + UNCERTAINTY_WEIGHT)
+        return 1.0 / min(MOST_UNCERTAINTY, uncertain) - 1.0
+
     def learn(self, attempts: int, hits: int, *, spread: bool = True) -> None:
         """Take in a window that has closed.
 
@@ -80,8 +96,8 @@ class Baseline(Struct, array_like=True, gc=False):
             self._learn_spread(attempts, hits, rate)
         independent = attempts * share
         keep = 0.5 ** (independent / (independent + _MANY) / _HALF_LIFE)
-        self.hits = keep * self.hits + share * hits
-        self.misses = keep * self.misses + share * (attempts - hits)
+        self.hits = round(keep * self.hits + share * hits, DECIMALS)
+        self.misses = round(keep * self.misses + share * (attempts - hits), DECIMALS)
 
     def _learn_spread(self, n: int, k: int, rate: float) -> None:
         """Take in what a window says of dispersion, by the method of moments.
@@ -95,42 +111,15 @@ class Baseline(Struct, array_like=True, gc=False):
         moment = min(max(moment, _LEAST_MOMENT), _MOST_MOMENT)
         weight = min(1.0, _DISPERSION_WEIGHT * n * n / (2.0 + 1.0 / (n * variance)))
         keep = _DISPERSION_MEMORY**weight
-        self.spread = keep * self.spread + weight * moment
-        self.spread_weight = keep * self.spread_weight + weight
-
-
-class Hypotheses(NamedTuple):
-    """What an excursion of the rate is judged against.
-
-    Attributes:
-        rate: the usual rate m.
-        weight: how many independent attempts it was learned from.
-        dispersion: rho.
-        tolerated: the mean of the null, m0: a rate that is no news.
-        limit: L: a rate above it is worth an alert.
-        a: of the null, Beta(a, b).
-        b: of the null.
-    """
-
-    rate: float
-    weight: float
-    dispersion: float
-    tolerated: float
-    limit: float
-    a: float
-    b: float
-
-
-def times_odds(rate: float, factor: float) -> float:
-    """Return the rate whose odds are `factor` times those of `rate`."""
-    return factor * rate / (1.0 + (factor - 1.0) * rate)
+        self.spread = round(keep * self.spread + weight * moment, DECIMALS)
+        self.spread_weight = round(keep * self.spread_weight + weight, DECIMALS)
 
 
 class Rise(NamedTuple):
     """From which rate on it is worth an alert.
 
     Attributes:
-        usual_up_to: a rate that is no news for anybody, however low it usually is.
+        usual_up_to: a rate that is no news, however low the usual one is.
         factor: the odds have to rise to so many times the usual ones.
         least: the least rate that is worth an alert; above `usual_up_to`.
     """
@@ -140,29 +129,31 @@ class Rise(NamedTuple):
     least: float = 0.04
 
 
-TOLERANCE = 1.3
-"""Odds that rose by this factor are still usual: baselines lag behind."""
-UNCERTAINTY_WEIGHT = 11.0
-"""Attempts that the mean of a newcomer's null is as uncertain as if it had been learned from."""
+class Hypotheses(NamedTuple):
+    """What an excursion of the rate is judged by.
 
-
-def hypotheses(baseline: Baseline, rise: Rise) -> Hypotheses:
-    """Return the null hypothesis and the limit that follow from a baseline.
-
-    The weight of the null, a + b = s, has a correlation of two attempts of 1/(s + 1): dispersion
-    and the uncertainty of the mean together.
+    Attributes:
+        rate: the usual rate m.
+        tolerated: the mean of the null, m0: a rate that is no news.
+        limit: L: a rate above it is worth an alert.
+        a: of the null, Beta(a, b).
+        b: of the null.
     """
-    rate, dispersion = baseline.rate, baseline.dispersion
-    tolerated = max(rise.usual_up_to, times_odds(rate, TOLERANCE))
-    limit = max(rise.least, times_odds(rate, rise.factor))
-    uncertain = dispersion + 1.0 / (baseline.weight + UNCERTAINTY_WEIGHT)
-    weight = 1.0 / min(MOST_UNCERTAINTY, uncertain) - 1.0
-    return Hypotheses(
-        rate=rate,
-        weight=baseline.weight,
-        dispersion=dispersion,
-        tolerated=tolerated,
-        limit=limit,
-        a=tolerated * weight,
-        b=(1.0 - tolerated) * weight,
-    )
+
+    rate: float
+    tolerated: float
+    limit: float
+    a: float
+    b: float
+
+    @classmethod
+    def of(cls, rate: float, weight: float, rise: Rise) -> Self:
+        """Return what follows from the usual rate and the weight of the null, a + b."""
+        tolerated = max(rise.usual_up_to, times_odds(rate, TOLERANCE))
+        limit = max(rise.least, times_odds(rate, rise.factor))
+        return cls(rate, tolerated, limit, tolerated * weight, (1.0 - tolerated) * weight)
+
+
+def times_odds(rate: float, factor: float) -> float:
+    """Return the rate whose odds are `factor` times those of `rate`."""
+    return factor * rate / (1.0 + (factor - 1.0) * rate)

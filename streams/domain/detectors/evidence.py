@@ -15,7 +15,7 @@ The error of a result is at most `PRECISION` times the larger of 1 and the resul
 `MOST_ATTEMPTS` attempts and a + b up to `MOST_WEIGHT`.
 """
 
-from math import exp, lgamma, log, log1p, pi, sqrt
+from math import exp, inf, lgamma, log, log1p, pi, sqrt
 
 MOST_ATTEMPTS = 10**9
 MOST_WEIGHT = 2_000.0
@@ -71,7 +71,16 @@ class AboveLimit:
         limit: L, above 0 and below 1.
     """
 
-    __slots__ = ("_constant", "_log_limit", "_log_rest", "_weight", "a", "b", "limit")
+    __slots__ = (
+        "_constant",
+        "_log_limit",
+        "_log_rest",
+        "_nats_a_hit",
+        "_weight",
+        "a",
+        "b",
+        "limit",
+    )
 
     def __init__(self, a: float, b: float, limit: float) -> None:
         self.a = a
@@ -81,6 +90,17 @@ class AboveLimit:
         self._log_limit = log(limit)
         self._log_rest = log1p(-limit)
         self._constant = lgamma(a) + lgamma(b) - lgamma(a + b) - self._log_rest
+        self._nats_a_hit = self._most_nats_a_hit()
+
+    def _most_nats_a_hit(self) -> float:
+        """Return a bound of ln E(n, k) / k for all n; infinite where that is not proven.
+
+        Where the quotient of the priors' densities rises with the rate, attempts without a hit
+        only lower E, so that E(n, k) <= E(k, k). The k factors of that are at most 1 against at
+        least a / (a+b).
+        """
+        mean = self.a / self._weight
+        return -log(mean) if mean <= min(self.limit, 0.5) and self._weight >= 2.0 else inf  # noqa: PLR2004
 
     def log_ratio(self, attempts: int, hits: int) -> float:
         """Return ln E(n, k) in nats; 0 without attempts."""
@@ -94,6 +114,8 @@ class AboveLimit:
         and Buhrman, "Mean, median and mode in binomial distributions", Statistica Neerlandica 34,
         1980). Below the mean, its terms fall at least as fast as a geometric series.
         """
+        if hits * self._nats_a_hit < level:
+            return False
         highest = self._two_sided(attempts, hits)
         if highest <= level:
             return False
