@@ -23,7 +23,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 .PHONY: help demo test coverage mutate test-long test-kafka chaos fuzz fuzz-worker schemathesis \
 	test-all check format documents kafka kafka-stop lock clean \
 	bench bench-flat bench-latency bench-queries bench-memory bench-workers bench-hostile \
-	bench-receivers bench-stages
+	bench-receivers bench-stages bench-spike
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ bench-receivers: $(INSTALLED) ## hostile receivers beside a good one: what these
 
 bench-stages: $(INSTALLED) ## where an event's cost goes in the domain, without a broker
 	$(BIN)/python -m benchmarks.stages $(ARGS)
+
+bench-spike: $(INSTALLED) ## what a look of the detector spike costs, and its state, without a broker
+	$(BIN)/python -m benchmarks.spike $(ARGS)
 
 fuzz: $(INSTALLED) ## mutated records through the counting, without a broker; RECORDS=1000000 SEED=1
 	$(BIN)/python -m tests.fuzz --records $(or $(RECORDS),1000000) --seed $(or $(SEED),1) $(ARGS)

@@ -8,5 +8,8 @@ configuration, the API and the documents take its settings from there.
 - `settings`: the settings of a detector, from which its section of the configuration is made.
 - `windowed`: what detectors that judge window by window have in common.
 - `folding`: what detectors that are given the counts of each record have in common.
+- `baseline`: the usual rate of a scope and its spread, learned when windows close.
+- `evidence`: how surely counts speak for a rate that has risen, as logarithms of likelihood ratios.
+- `spike_state`: what `spike` remembers of a scope, and how counts change it.
 - `registry`: the kinds there are, a module each.
 """

@@ -1,0 +1,391 @@
+"""How counts change what `spike` remembers, against a fold that looks at every record."""
+
+import tracemalloc
+from collections.abc import Iterable, Iterator
+from math import log1p
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import special, stats
+
+from streams.domain.detectors.baseline import Baseline
+from streams.domain.detectors.spike_state import (
+    MOST_SKIPPED,
+    Excursion,
+    Firing,
+    Fold,
+    Settings,
+    Slow,
+    SpikeState,
+    WindowCounts,
+    pack,
+    unpack,
+)
+
+SIZE = 60
+START = 1_790_000_040.0
+FOLD = Fold(Settings())
+
+
+class Record(NamedTuple):
+    """Counts of a scope at a time (s after `START`)."""
+
+    at: float
+    attempts: int
+    hits: int
+
+
+def known(attempts: float = 5_000.0, rate: float = 0.01) -> SpikeState:
+    return SpikeState(Baseline(rate * attempts, (1 - rate) * attempts, 0.2, 40.0))
+
+
+def run(state: SpikeState, records: Iterable[Record], fold: Fold = FOLD) -> Iterator[SpikeState]:
+    """Add records, closing each window when one of a later window comes; yield after each."""
+    start, attempts, hits = START, 0, 0
+    for record in records:
+        at = START + record.at
+        while at >= start + SIZE:
+            fold.close(state, WindowCounts(start, attempts, hits))
+            start, attempts, hits = start + SIZE, 0, 0
+        attempts, hits = attempts + record.attempts, hits + record.hits
+        window = WindowCounts(start, attempts, hits)
+        fold.add(state, record.attempts, record.hits, at, window)
+        yield state
+
+
+def fired_at(state: SpikeState, records: Iterable[Record]) -> float | None:
+    """Return when (s after `START`) a state fires first."""
+    for each in run(state, records):
+        if each.firing is not None:
+            return each.firing.at - START
+    return None
+
+
+def poisson_sends(per_minute: float, rate: float, seconds: float, seed: int) -> list[Record]:
+    """Return a record for each send."""
+    rng = np.random.default_rng(seed)
+    gaps = rng.exponential(60 / per_minute, size=round(seconds * per_minute / 60))
+    hits = rng.random(len(gaps)) < rate
+    times = np.cumsum(gaps).round(3).tolist()
+    return [Record(at, 1, hit) for at, hit in zip(times, hits.astype(int).tolist(), strict=True)]
+
+
+# The same as on paper: no shortcuts, other libraries, every record looked at.
+
+
+class OnPaper:
+    """A state of detection.md's detector S, kept as plain numbers."""
+
+    def __init__(self, state: SpikeState) -> None:
+        self.baseline = msgspec.structs.replace(state.baseline)
+        self.alive = False
+        self.firing: float | None = None
+        self.low: float | None = None
+        self.slow, self.slow_windows, self.slow_seen = 0.0, 0, (0, 0)
+        self.skipped = 0
+
+    def null(self) -> tuple[float, float, float]:
+        base = self.baseline
+        rho = 1.6 * (base.spread + 0.15) / (base.spread_weight + 10)
+        rho = min(max(rho, 0.0005), 0.2)
+        weight = base.hits + base.misses
+        m = round((1 + base.hits) / (20 + weight), 6)
+        s = round(1 / min(0.3, rho + 1 / (weight + 11)) - 1, 6)
+        return m, s, max(0.04, 2.5 * m / (1 + 1.5 * m))
+
+    def begin_stretch(self, at: float) -> None:
+        self.stretch, self.n, self.k = at, 0, 0
+        self.m, self.s, self.limit = self.null()
+
+    def log_m(self) -> float:
+        m0 = max(0.02, 1.3 * self.m / (1 + 0.3 * self.m))
+        a, b = m0 * self.s, (1 - m0) * self.s
+        tail = stats.binom.logcdf(self.k, self.n + 1, self.limit)
+        ours = special.betaln(self.k + 1, self.n - self.k + 1) + tail - log1p(-self.limit)
+        theirs = special.betaln(a + self.k, b + self.n - self.k) - special.betaln(a, b)
+        return float(self.sigma + ours - theirs)
+
+    def log_slow(self, n: int, k: int) -> tuple[float, float]:
+        m, s, limit = self.null()
+        m0, mean = max(0.02, 1.3 * m / (1 + 0.3 * m)), 1.5 * limit / (1 + 0.5 * limit)
+        ours = special.betaln(mean * s + k, (1 - mean) * s + n - k)
+        ours -= special.betaln(mean * s, (1 - mean) * s)
+        theirs = special.betaln(m0 * s + k, (1 - m0) * s + n - k)
+        theirs -= special.betaln(m0 * s, (1 - m0) * s)
+        return float(ours - theirs), limit
+
+    def add(self, n: int, k: int, at: float, window: WindowCounts) -> None:
+        if self.alive and (at - self.last > 900 or self.log_m() <= 0):
+            self.alive = False
+        if k and not self.alive:
+            self.alive, self.since, self.all_n, self.all_k, self.sigma = True, at, 0, 0, 0.0
+            self.begin_stretch(at)
+        elif k and (self.log_m() >= 10 or (at - self.stretch >= 60 and self.n >= 10)):
+            self.sigma = round(min(10.0, self.log_m()), 6)
+            self.begin_stretch(at)
+        if self.alive:
+            self.last = at
+            self.n, self.k, self.all_n, self.all_k = (
+                self.n + n,
+                self.k + k,
+                self.all_n + n,
+                self.all_k + k,
+            )
+        if self.firing is not None:
+            if (self.alive and self.log_m() > 0) or self.slow > 9:
+                self.low = None
+            elif self.low is None:
+                self.low = at
+            elif at - self.low >= 30:
+                self.firing = self.low = None
+            self.alive = self.alive and self.log_m() > 0
+        elif k and (self.is_fast(at) or self.is_slow(window)):
+            self.firing = at
+
+    def is_fast(self, at: float) -> bool:
+        age, rate = at - self.since, self.all_k / self.all_n
+        waited = age >= 45 or (rate - self.m) * age >= 8
+        sure = lower_bound(self.all_k, self.all_n, 0.95) > self.limit
+        return self.log_m() >= 10 and sure and waited
+
+    def is_slow(self, window: WindowCounts) -> bool:
+        more, limit = self.log_slow(window.attempts, window.hits)
+        n, k = self.slow_seen[0] + window.attempts, self.slow_seen[1] + window.hits
+        enough = self.slow + more >= 12 and more > 0 and self.slow_windows >= 3
+        return enough and lower_bound(k, n, 0.95) > limit
+
+    def close(self, window: WindowCounts) -> None:
+        _, n, k = window
+        if not n:
+            return
+        self.slow = round(min(12.0, max(0.0, self.slow + self.log_slow(n, k)[0])), 6)
+        self.slow_windows = self.slow_windows + 1 if self.slow else 0
+        self.slow_seen = (self.slow_seen[0] + n, self.slow_seen[1] + k) if self.slow else (0, 0)
+        evidence = self.log_m() if self.alive else 0.0
+        sure = self.baseline.hits + self.baseline.misses >= 200
+        if (
+            self.firing is not None
+            or evidence >= 7
+            or (evidence > 5 and 2 * k > n)
+            or (sure and lower_bound(k, n, 0.99) > self.null()[2])
+        ):
+            self.skipped += 1
+            if self.skipped <= 300:
+                return
+            self.skipped = 300
+        else:
+            self.skipped = 0
+        self.baseline.learn(n, k, spread=self.firing is None)
+
+
+def lower_bound(k: int, n: int, confidence: float) -> float:
+    """Wilson's lower bound as a root: the p for which (k/n - p)^2 = z^2 p (1-p) / n."""
+    z = float(stats.norm.ppf(confidence))
+    a, b, c = 1 + z * z / n, 2 * k / n + z * z / n, (k / n) ** 2
+    return float((b - max(0.0, b * b - 4 * a * c) ** 0.5) / (2 * a))
+
+
+@st.composite
+def traffic(draw: st.DrawFn) -> list[Record]:
+    """Phases of their own volume, rate and grain, and sometimes a pause at the end."""
+    rng, at, made = np.random.default_rng(draw(st.integers(0, 2**32))), 0.0, []
+    for _ in range(draw(st.integers(1, 4))):
+        most = draw(st.sampled_from([1, 3, 40, 2_000]))
+        rate = draw(st.sampled_from([0.0, 0.01, 0.06, 0.3, 0.97, 1.0]))
+        gap = draw(st.sampled_from([0.1, 1.0, 7.0, 400.0]))
+        for _ in range(draw(st.integers(1, 60))):
+            at += rng.exponential(gap)
+            attempts = int(rng.integers(1, most, endpoint=True))
+            made.append(Record(round(at, 3), attempts, int(rng.binomial(attempts, rate))))
+    if draw(st.booleans()):
+        made.append(Record(round(at + 901, 3), 1, 1))
+    return made
+
+
+baselines = st.sampled_from([(0.0, 0.5), (40.0, 0.1), (5_000.0, 0.001), (5_000.0, 0.2)])
+
+
+@settings(max_examples=120, deadline=None)
+@given(traffic(), baselines)
+def test_lazy_looks_decide_as_looks_at_every_record(
+    records: list[Record], usual: tuple[float, float]
+) -> None:
+    state = known(*usual)
+    paper = OnPaper(state)
+    start, attempts, hits = START, 0, 0
+    for record in records:
+        at = START + record.at
+        while at >= start + SIZE:
+            closed = WindowCounts(start, attempts, hits)
+            FOLD.close(state, closed)
+            paper.close(closed)
+            start, attempts, hits = start + SIZE, 0, 0
+        attempts, hits = attempts + record.attempts, hits + record.hits
+        window = WindowCounts(start, attempts, hits)
+        FOLD.add(state, record.attempts, record.hits, at, window)
+        paper.add(record.attempts, record.hits, at, window)
+        assert (state.firing is not None) == (paper.firing is not None)
+        assert (state.firing and state.firing.at) == paper.firing
+        assert state.skipped == min(paper.skipped, MOST_SKIPPED)
+        assert state.baseline == paper.baseline
+        excursion = state.excursion
+        if paper.alive:
+            assert excursion is not None
+            assert FOLD.evidence_of(excursion) == pytest.approx(paper.log_m(), abs=1e-5)
+            assert (excursion.attempts, excursion.hits) == (paper.all_n, paper.all_k)
+            assert (excursion.since, excursion.last) == (paper.since, paper.last)
+        elif excursion is not None:
+            over = FOLD.evidence_of(excursion) <= 1e-9
+            assert over or at - excursion.last > 900
+
+
+@settings(max_examples=60, deadline=None)
+@given(traffic(), baselines, st.integers(1, 20))
+def test_a_restart_anywhere_changes_nothing(
+    records: list[Record], usual: tuple[float, float], every: int
+) -> None:
+    whole, parts = known(*usual), known(*usual)
+    states = run(whole, records)
+    again = Fold(Settings())
+    start, attempts, hits = START, 0, 0
+    for number, record in enumerate(records):
+        at = START + record.at
+        if number % every == 0:
+            parts, again = unpack(pack(parts)), Fold(Settings())
+        while at >= start + SIZE:
+            again.close(parts, WindowCounts(start, attempts, hits))
+            start, attempts, hits = start + SIZE, 0, 0
+        attempts, hits = attempts + record.attempts, hits + record.hits
+        again.add(parts, record.attempts, record.hits, at, WindowCounts(start, attempts, hits))
+        assert parts == next(states)
+
+
+def largest() -> SpikeState:
+    """A state with the longest numbers that there are."""
+    return SpikeState(
+        Baseline(123_456.123456, 234_567.654321, -10.123456, 499.987654),
+        MOST_SKIPPED,
+        Excursion(
+            1_795_000_000.123,
+            1_795_000_100.987,
+            *(10**9, 999_999_999),
+            9.123456,
+            1_795_000_060.321,
+            *(999_999_998, 999_999_997),
+            *(0.123456, 1_998.123456),
+        ),
+        Slow(1_795_000_020.0, 11.123456, 999, 10**9, 999_999_999),
+        Firing(1_795_000_050.123, "fast", 1_795_000_000.123, 1_795_000_099.321),
+    )
+
+
+def test_what_is_written_is_small() -> None:
+    assert len(pack(largest())) <= 200
+    usual = largest()
+    usual.slow = usual.firing = None
+    assert len(pack(usual)) <= 130
+    assert len(msgspec.json.encode(usual)) <= 200
+    usual.excursion = None
+    assert len(msgspec.json.encode(usual)) <= 80
+
+
+def test_what_is_kept_is_small() -> None:
+    kept = [b""] * 2_000
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for number in range(len(kept)):
+        kept[number] = pack(largest())
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (after - before) / len(kept) <= 300
+
+
+@pytest.mark.parametrize(
+    ("attempts", "hits", "usual"),
+    [(2, 1, 0.0), (10, 3, 5_000.0), (3, 3, 5_000.0), (5, 5, 5_000.0), (5, 5, 0.0)],
+)
+def test_a_handful_once_is_silence(attempts: int, hits: int, usual: float) -> None:
+    records = [Record(number * 0.4, 1, int(number < hits)) for number in range(attempts)]
+    records += [Record(30 + 5.0 * number, 1, 0) for number in range(40)]
+    assert fired_at(known(usual), records) is None
+
+
+@pytest.mark.parametrize(("per_minute", "p90"), [(50, 15), (8, 60), (5_000, 10)])
+def test_everything_fails(per_minute: float, p90: float) -> None:
+    times = []
+    for seed in range(30):
+        records = poisson_sends(per_minute, 1.0, 300, seed)
+        at = fired_at(known(), records)
+        assert at is not None
+        times.append(at - records[0].at)
+    assert sorted(times)[26] <= p90
+
+
+def test_a_rate_that_rose_a_little_is_told_in_the_end() -> None:
+    state = known(rate=0.02)
+    at = fired_at(state, poisson_sends(60, 0.075, 3_600, 5))
+    assert at is not None
+    assert at > 3 * SIZE
+
+
+@pytest.mark.parametrize("per_minute", [8, 60, 600])
+def test_the_usual_is_silence(per_minute: float) -> None:
+    for seed in range(6):
+        assert fired_at(known(), poisson_sends(per_minute, 0.01, 1_800, seed)) is None
+
+
+def test_it_is_over_when_the_rate_is_usual_again() -> None:
+    bad, good = poisson_sends(120, 0.9, 60, 1), poisson_sends(120, 0.01, 600, 2)
+    records = [*bad, *(Record(each.at + 60, each.attempts, each.hits) for each in good)]
+    states = [each.firing is not None for each in run(known(), records)]
+    over = next(n for n in range(len(states)) if states[n - 1] and not states[n])
+    assert any(states[: len(bad)])
+    assert 90 <= records[over].at <= 300
+    assert not any(states[over:])
+
+
+def test_what_fires_is_not_learned_but_for_too_long() -> None:
+    state = known()
+    before = msgspec.structs.replace(state.baseline)
+    always = (Record(2.0 * number, 2, 2) for number in range((MOST_SKIPPED + 20) * 30))
+    for number, each in enumerate(run(state, always)):
+        if number < MOST_SKIPPED * 30:
+            assert each.baseline == before
+    assert state.skipped == MOST_SKIPPED
+    assert state.baseline.rate > 0.05
+
+
+def test_a_pause_ends_an_excursion() -> None:
+    state = known()
+    list(run(state, [Record(0, 1, 1), Record(901, 1, 0)]))
+    assert state.excursion is None
+    list(run(state, [Record(0, 1, 1), Record(899, 1, 0)]))
+    assert state.excursion is not None
+
+
+def test_the_evidence_can_be_worked_out_from_the_figures_alone() -> None:
+    state, records = known(), poisson_sends(50, 0.7, 20, 4)
+    for each in run(state, records):
+        if each.excursion is None:
+            continue
+        at = each.excursion.last
+        figures = FOLD.figures(each.excursion, at)
+        a = figures.tolerated_rate * figures.null_weight
+        null = stats.betabinom(figures.stretch_attempts, a, figures.null_weight - a)
+        share_above = stats.beta.sf(
+            figures.limit,
+            figures.stretch_hits + 1,
+            figures.stretch_attempts - figures.stretch_hits + 1,
+        )
+        # Each number of hits is as likely as another, if each rate is.
+        alternative = share_above / (figures.stretch_attempts + 1) / (1 - figures.limit)
+        evidence = np.log(alternative / null.pmf(figures.stretch_hits))
+        assert figures.evidence == pytest.approx(figures.evidence_before + evidence, abs=1e-6)
+        rate = figures.hits / figures.attempts
+        lost = (rate - figures.usual_rate) * (at - figures.since)
+        assert figures.lost_seconds == pytest.approx(lost)
+    assert state.firing is not None
