@@ -17,6 +17,7 @@ from streams.domain.campaigns import LONGEST_APP
 from streams.domain.counts import OTHER
 from streams.domain.detectors.count import Count
 from streams.domain.detectors.history import Observation
+from streams.domain.detectors.spike import Spike
 from streams.domain.detectors.threshold import Threshold
 from streams.domain.events import LONGEST_NAMES
 from streams.domain.limits import Limits
@@ -555,7 +556,7 @@ def test_hits_are_forgotten_with_their_windows() -> None:
 
 
 @settings(max_examples=300)
-@given(steps, st.sampled_from((60, 600)), st.sampled_from((1, 4, 7, 8, 9, 10, 13)))
+@given(steps, st.sampled_from((60, 600)), st.sampled_from((1, 4, 7, 8, 9, 10, 14)))
 def test_looking_only_where_minds_can_change_misses_nothing(
     steps: list[tuple[int, int, str | None, list[tuple[str, dict[str, int]]]]],
     size: int,
@@ -631,6 +632,7 @@ PATIENT = tuple(
         replace(RULES[0], name="cusum", detector=Cusum()),
         replace(RULES[0], name="parts", detector=Cusum(4.0), scope="treatment", for_=15.0),
         replace(RULES[2], name="few", detector=Cusum(2.0), scope="channel", campaigns=("a*", "b")),
+        replace(RULES[0], name="spike", detector=Spike(sensitivity=1.0, patience=5.0)),
     )
 )
 FEEDERS = 0, 1
@@ -708,7 +710,7 @@ class Twins(RuleBasedStateMachine):
     @rule(
         policy=POLICIES,
         longer=st.sampled_from((1, 1, 1, 2)),
-        rules=st.sampled_from((2, 4, 7, 8, 9, 10, 11, 12, 13)),
+        rules=st.sampled_from((2, 4, 7, 8, 9, 10, 11, 12, 13, 14)),
         limits=st.sampled_from(LIMITS),
     )
     def change_settings(

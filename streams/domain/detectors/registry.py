@@ -2,9 +2,11 @@
 
 from streams.domain.detectors.count import Count
 from streams.domain.detectors.detector import Detector
+from streams.domain.detectors.spike import Spike
 from streams.domain.detectors.threshold import Threshold
 
 DETECTORS: tuple[type[Detector], ...] = (
     Threshold,  # the rate is above a level, and not by chance; of a rule that does not say its kind
+    Spike,  # the rate has risen against the scope's own usual one, and not by chance
     Count,  # more hits in a window than a number
 )

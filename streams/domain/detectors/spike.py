@@ -1,0 +1,163 @@
+"""`spike`: the rate of a scope has risen against its own usual rate, and not by chance."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from msgspec import Struct
+
+from streams.domain.detectors.baseline import Baseline, Rise
+from streams.domain.detectors.folding import FoldFigures, FoldingDetector, Increment, Turn
+from streams.domain.detectors.settings import Setting, setting
+from streams.domain.detectors.spike_state import (
+    CONFIDENCE,
+    SLOW_WINDOWS,
+    Excursion,
+    Firing,
+    Fold,
+    Settings,
+    SpikeState,
+    WindowCounts,
+    lost_seconds,
+)
+from streams.domain.detectors.threshold import wilson_lower_bound
+
+LEAST_EVIDENCE, MOST_EVIDENCE = 6.0, 14.0
+"""Nats that it takes at a sensitivity of 1, and at one of 0."""
+LOST_SHARE = 8.0 / 45.0
+"""Of `patience`: an excursion that has cost as many seconds of sends is told before its time."""
+WORTH = 2.0
+"""Times `usual_up_to` is the least rate that is worth an alert."""
+
+
+@dataclass(frozen=True)
+class Spike(FoldingDetector):
+    """The share of hits has risen against what is usual in the scope.
+
+    What is usual, and how much it varies, is learned from closed windows. From the first hit of an
+    excursion on, evidence is added up that the rate is above a limit: it may be looked at always,
+    and few attempts need no special care, as they are little evidence.
+    """
+
+    kind: ClassVar[str] = "spike"
+    state_type: ClassVar[type[Struct]] = SpikeState
+
+    sensitivity: float = setting(
+        0.5,
+        Setting(
+            "how little evidence is enough: e to the power of c times as likely as by chance, with "
+            "c from 14 at 0 to 6 at 1",
+            "share",
+            least=0,
+            most=1,
+        ),
+    )
+    min_rise: float = setting(
+        2.5,
+        Setting(
+            "to how many times the usual odds of a hit they have to rise to be worth an alert",
+            above=1.3,
+            most=1000,
+        ),
+    )
+    usual_up_to: float = setting(
+        0.02,
+        Setting(
+            "a rate that is no news, however low the usual one is; twice as much may be worth an "
+            "alert",
+            "share",
+            above=0,
+            below=0.5,
+        ),
+    )
+    patience: float = setting(
+        45.0,
+        Setting(
+            "a rate has to be high for so long, or to have cost as many sends as go in 8/45 of it",
+            "seconds",
+            least=0,
+        ),
+    )
+
+    @cached_property
+    def _fold(self) -> Fold:
+        needed = MOST_EVIDENCE - (MOST_EVIDENCE - LEAST_EVIDENCE) * self.sensitivity
+        rise = Rise(self.usual_up_to, self.min_rise, WORTH * self.usual_up_to)
+        return Fold(Settings(needed, rise, self.patience, LOST_SHARE * self.patience))
+
+    def begin(self) -> SpikeState:
+        """Return the state of a newcomer."""
+        return SpikeState(Baseline())
+
+    def add(self, state: SpikeState, new: Increment, hold: float) -> Turn | None:  # noqa: ARG002
+        """Add the counts; look at them if there are hits, or a breach goes on."""
+        before, excursion = state.firing, state.excursion
+        slow = state.slow
+        seen = new.attempts, new.hits
+        if new.hits and before is None and slow is not None and slow.windows >= SLOW_WINDOWS:
+            seen = new.so_far()
+        window = WindowCounts(new.start, *seen)
+        self._fold.add(state, new.attempts, new.hits, new.at / 1000, window)
+        if before is None and state.firing is not None:
+            return Turn(True, self.figures(state))
+        if before is not None and state.firing is None:
+            return Turn(False, self._figures(state, before, state.excursion or excursion))
+        return None
+
+    def is_live(self, state: SpikeState) -> bool:
+        """Tell whether there is an excursion or a breach."""
+        return state.excursion is not None or state.firing is not None
+
+    def learn(self, state: SpikeState, start: int, attempts: int, hits: int) -> None:
+        """Learn what is usual, unless the window may be part of an incident."""
+        self._fold.close(state, WindowCounts(start, attempts, hits))
+
+    def figures(self, state: SpikeState) -> FoldFigures:
+        """Return the counts since the excursion began, and what they are judged by."""
+        return self._figures(state, state.firing, state.excursion)
+
+    def _figures(
+        self, state: SpikeState, firing: Firing | None, excursion: Excursion | None
+    ) -> FoldFigures:
+        fold, baseline, slow = self._fold, state.baseline, state.slow
+        others = {
+            "usual_attempts": baseline.weight,
+            "dispersion": baseline.dispersion,
+            "evidence_needed": fold.settings.sensitivity,
+        }
+        if slow is not None:
+            others |= {
+                "slow_evidence": slow.evidence,
+                "slow_evidence_needed": fold.slow_need,
+                "slow_windows": slow.windows,
+                "slow_attempts": slow.attempts,
+                "slow_hits": slow.hits,
+            }
+        if excursion is None:
+            since = _ms(firing.since if firing is not None else 0.0)
+            return FoldFigures(since, since, 0, 0, None, baseline.rate, others)
+        found = fold.hypotheses(excursion.rate, excursion.weight)
+        others |= {
+            "tolerated_rate": found.tolerated,
+            "limit_rate": found.limit,
+            "null_weight": excursion.weight,
+            "evidence": fold.evidence_of(excursion),
+            "evidence_before": excursion.evidence,
+            "attempts_weighed": excursion.stretch_attempts,
+            "hits_weighed": excursion.stretch_hits,
+            "seconds": excursion.last - excursion.since,
+            "seconds_lost": lost_seconds(excursion, excursion.last),
+        }
+        return FoldFigures(
+            _ms(excursion.since),
+            _ms(excursion.last),
+            excursion.attempts,
+            excursion.hits,
+            wilson_lower_bound(excursion.hits, excursion.attempts, CONFIDENCE),
+            found.rate,
+            {name: round(value, 6) for name, value in others.items()},
+        )
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
