@@ -42,7 +42,7 @@ class EvaluationQueue:
     """The campaigns of a partition that rules have to be evaluated for.
 
     Args:
-        rules: all rules.
+        rules: all rules whose detectors judge windows; the others know themselves what changed.
         groups: which group each status is in.
         table: the windows.
         with_alerts: the campaigns with a live alert; it changes with the alerts. Any new counts of

@@ -85,8 +85,9 @@ class CampaignPartition:
             ReceiverKey: self.receivers,
         }
         self._rules = {rule.name: rule for rule in settings.rules}
+        by_windows = [rule for rule in settings.rules if self.folds.of(rule) is None]
         self._queue = EvaluationQueue(
-            settings.rules, settings.groups, self.table, self.alerts.campaigns_with_live_alerts
+            by_windows, settings.groups, self.table, self.alerts.campaigns_with_live_alerts
         )
         lookback = max((rule.detector.lookback for rule in settings.rules), default=1)
         self._reach = (lookback - 1) * settings.windows.size

@@ -100,6 +100,8 @@ class Detector(ABC):
     value is JSON in a record of the changelog topic."""
     state_lifetime: ClassVar[float] = 7 * 86_400.0
     """After so many seconds without an evaluation, the state of a scope is forgotten."""
+    keep_firing_for: ClassVar[float | None] = None
+    """For how long (s) a recovery has to last if the rule does not say it; null: three windows."""
 
     def __post_init__(self) -> None:
         """Derive the settings that were left out from others."""

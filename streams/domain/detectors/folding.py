@@ -131,7 +131,7 @@ class FoldingDetector(Detector):
     def figures(self, state: Any) -> FoldFigures:
         """Return the evidence in the present excursion; without one, in no counts."""
 
-    def triggers(self, counts: NewCounts) -> Collection[str]:  # noqa: ARG002 - the fold says it
+    def triggers(self, counts: NewCounts) -> Collection[str]:  # noqa: ARG002 - it is not asked
         """Return no campaigns: they are evaluated when a breach begins or ends."""
         return ()
 

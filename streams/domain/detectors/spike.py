@@ -11,6 +11,7 @@ from streams.domain.detectors.folding import FoldFigures, FoldingDetector, Incre
 from streams.domain.detectors.settings import Setting, setting
 from streams.domain.detectors.spike_state import (
     CONFIDENCE,
+    RESOLVE_AFTER,
     SLOW_WINDOWS,
     Excursion,
     Firing,
@@ -41,6 +42,7 @@ class Spike(FoldingDetector):
 
     kind: ClassVar[str] = "spike"
     state_type: ClassVar[type[Struct]] = SpikeState
+    keep_firing_for: ClassVar[float | None] = RESOLVE_AFTER
 
     sensitivity: float = setting(
         0.5,
