@@ -235,6 +235,17 @@ class Folds:
                 rule.stirred = set()
         return stirred
 
+    def take_failures(self) -> list[tuple[str, Exception]]:
+        """Return the campaigns that could not be folded since the last call, and what was raised.
+
+        Their scopes have begun anew.
+        """
+        failures: list[tuple[str, Exception]] = []
+        for rule in self._rules.values():
+            failures += rule.failures
+            rule.failures = []
+        return failures
+
     @property
     def stirred(self) -> int:
         """How many there are of them at most."""

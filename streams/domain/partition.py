@@ -292,7 +292,7 @@ class CampaignPartition:
     def take_failures(self) -> list[EvaluationFailure]:
         """Return the campaigns whose evaluation failed since the last call."""
         failures, self._failures = self._failures, []
-        return failures
+        return failures + [EvaluationFailure(*each) for each in self.folds.take_failures()]
 
     def take_changes(self, now: float, *, others: bool = False) -> list[changelog.Record]:
         """Hand out the records that have to be written to the changelog topic.

@@ -70,6 +70,8 @@ class RuleFold:
         rule: the rule.
         scopes: what is known of its scopes.
         stirred: campaigns whose evaluation has another result, since these were last taken.
+        failures: campaigns with a scope that could not be folded, and what was raised, since these
+            were last taken.
     """
 
     def __init__(self, rule: Rule, groups: StatusGroups, most_parts: int) -> None:
@@ -78,6 +80,7 @@ class RuleFold:
         self.rule = rule
         self.scopes = FoldedScopes(rule, rule.detector)
         self.stirred: set[str] = set()
+        self.failures: list[tuple[str, Exception]] = []
         self._detector: FoldingDetector = rule.detector
         self._sums = ScopeSums(rule, groups, self._part)
         self._groups = groups
@@ -135,11 +138,22 @@ class RuleFold:
         so_far = partial(self._so_far, key, record)
         new = Increment(record.at, attempts, hits, record.start, so_far)
         state = self.scopes.state(scope)
-        turn = self._detector.add(state, new, self.rule.keep_firing_for)
         self.scopes.dirty.add(scope.group)
+        try:
+            turn = self._detector.add(state, new, self.rule.keep_firing_for)
+        except Exception as error:  # noqa: BLE001 - one scope must not stop the others
+            self._fail(scope, error)
+            return
         self._set_live(key, self._detector.is_live(state))
         if turn is not None:
             self._turn(scope, turn.figures, record.offset + 1 if turn.begins else 0)
+
+    def _fail(self, scope: FoldedScope, error: Exception) -> None:
+        """Begin anew with a scope that its detector could not fold."""
+        self.failures.append((campaign_of(scope.key), error))
+        self._drop(scope.key)
+        self.scopes.reset(scope, scope.learned)
+        self.stirred.add(campaign_of(scope.key))
 
     def _scope(self, key: ScopeKey, start: int, learned: int) -> FoldedScope:
         """Return the fold of a scope with attempts in the window that begins at `start` (s)."""
@@ -273,7 +287,11 @@ class RuleFold:
     def _learn(self, scope: FoldedScope) -> None:
         """Learn the windows of a scope that are enough together."""
         state = self.scopes.state(scope)
-        self._detector.learn(state, self._learning, scope.attempts, scope.hits)
+        try:
+            self._detector.learn(state, self._learning, scope.attempts, scope.hits)
+        except Exception as error:  # noqa: BLE001 - one scope must not stop the others
+            self._fail(scope, error)
+            return
         scope.attempts = scope.hits = 0
         if scope.episode:
             # The figures of its alert may follow from what was learned.
@@ -364,6 +382,7 @@ class RuleFold:
         self._began.clear()
         self._ended.clear()
         self.stirred.clear()
+        self.failures.clear()
 
 
 def _matcher(rule: Rule) -> Callable[[str], bool]:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from streams.domain import changelog
 from streams.domain.counts import OTHER
+from streams.domain.detectors.folding import FoldingDetector, Increment, Turn
+from streams.domain.detectors.spike import Spike
 from streams.domain.folded_scopes import (
     GROUP_NAME_BYTES,
     SCOPES_PER_GROUP,
@@ -250,13 +252,48 @@ def test_what_a_scope_has_yet_to_learn_is_learned_before_its_next_counts() -> No
     assert [(each.usual_attempts, each.hits) for each in states if each] == [(7, 8), (7, 7)]
 
 
+class Poisoned(Cusum):
+    """A detector that one number of hits, or of attempts in a window, is too much for."""
+
+    def add(self, state: Sum, new: Increment, hold: float) -> Turn | None:
+        if new.hits == 13:
+            raise OverflowError("13 hits")
+        return super().add(state, new, hold)
+
+    def learn(self, state: Sum, start: int, attempts: int, hits: int) -> None:
+        if attempts == 77:
+            raise OverflowError("77 attempts")
+        super().learn(state, start, attempts, hits)
+
+
+def test_a_scope_that_cannot_be_folded_begins_anew_and_stops_no_other_one() -> None:
+    life = Life(settings_of(replace(RULE, detector=Poisoned())))
+    life.add(600, {"a": {"FAILURE": 20}, "b": {"FAILURE": 20}, "c": {"FAILURE": 1}})
+    assert sorted(each.data.campaign_id for each in life.commit()) == ["a", "b"]
+    life.add(601, {"a": {"FAILURE": 13}, "b": {"FAILURE": 1}, "c": {"FAILURE": 76}})
+    told = sorted((each.data.campaign_id, each.type.split(".")[-1]) for each in life.commit())
+    assert told == [("a", "resolved"), ("c", "firing")]
+    assert [(name, str(error)) for name, error in life.partition.take_failures()] == [
+        ("a", "13 hits")
+    ]
+    life.add(700, {"d": {"SUCCESS": 1}})
+    assert [each.data.campaign_id for each in life.commit()] == ["c"]
+    assert [str(error) for _, error in life.partition.take_failures()] == ["77 attempts"]
+    before = [state_of(life.partition, Scope(name)) for name in "abc"]
+    life.restart()
+    assert [state_of(life.partition, Scope(name)) for name in "abc"] == before
+    assert life.partition.take_failures() == []
+
+
 # Bounds
 
 MANY = 5_000
 
 
-def test_a_scope_takes_so_many_bytes() -> None:
-    life = Life(settings_of())
+@pytest.mark.parametrize("detector", [Cusum(), Spike()])
+def test_a_scope_takes_so_many_bytes(detector: FoldingDetector) -> None:
+    rule = replace(RULE, detector=detector)
+    life = Life(settings_of(rule))
     names = {f"{number:032x}": {"SUCCESS": 20, "FAILURE": 1} for number in range(MANY)}
     life.add(0, {name: {"SUCCESS": 1} for name in names})
     life.commit()
@@ -271,7 +308,7 @@ def test_a_scope_takes_so_many_bytes() -> None:
         tracemalloc.stop()
     folds = tracemalloc.Filter(True, "*/domain/*fold*.py")
     grown = after.filter_traces([folds]).compare_to(before.filter_traces([folds]), "filename")
-    assert len(fold_of(life.partition).scopes) == MANY
+    assert len(fold_of(life.partition, rule).scopes) == MANY
     assert sum(each.size_diff for each in grown) / MANY < 300
     written = sum(len(value or b"") for key, value in life.topic.items() if b'"fold"' in key)
     assert written / MANY < 200
