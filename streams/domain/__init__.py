@@ -18,7 +18,7 @@ In the order in which an event meets it:
 - `lookback`, `evaluation`: what a campaign's windows say to a rule, closed ones included;
   `detector_states`: what detectors remember beyond that.
 - `folds`, `rule_folds`, `scope_sums`, `folded_scopes`: what folding detectors know of scopes, as a
-  function of the log.
+  function of the log; `pools`: what the scopes of an app have learned together.
 - `alerts`: the life of an alert; `alert_records`: its record on the changelog topic.
 - `transitions`, `rendering`: what receivers are shown of it.
 - `notification`: the stages between a transition and the deliveries.

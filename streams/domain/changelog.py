@@ -24,6 +24,8 @@ A key is a JSON array, the kind of the record first. Values are JSON but for buc
     the states are written; the first partial counts after that were folded
     ["fold", rule, group]            FoldGroup      FoldedScopes of a rule
     a window is written or has expired, and any of them changed; null: none is left. MessagePack
+    ["pools", rule]                  PoolsRecord    FoldedScopes: Pools of a rule, by app
+    states are written, and any sum changed
     ["receiver", name]               ReceiverRecord ReceiverBook
     a receiver is paused, gone or enabled
     ["offsets"]                      [InputOffset]  TaskOffsets
@@ -54,6 +56,7 @@ from streams.domain.deliveries import Delivery, DeliveryKey
 from streams.domain.detector_states import DetectorStateKey, DetectorStateRecord
 from streams.domain.folded_scopes import FoldGroupKey
 from streams.domain.folds import FoldsKey, FoldsRecord
+from streams.domain.pools import PoolsKey, PoolsRecord
 from streams.domain.receivers import ReceiverKey, ReceiverRecord
 from streams.domain.table import Checkpoint, CheckpointKey
 from streams.errors import FormatError
@@ -160,6 +163,7 @@ KINDS = (
     _json(DeliveryKey, Delivery),
     _json(DetectorStateKey, DetectorStateRecord),
     _json(FoldsKey, FoldsRecord),
+    _json(PoolsKey, PoolsRecord),
     Kind(FoldGroupKey, folded_scopes.encode, folded_scopes.decode),
     _json(ReceiverKey, ReceiverRecord),
     _json(InputOffsetsKey, list[InputOffset]),

@@ -4,14 +4,15 @@ The changelog topic has scopes in groups of some dozen, as one record for each w
 what is in it. A scope stays in its group.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import msgspec
 
 from streams.domain.detectors.folding import FoldingDetector
+from streams.domain.pools import Pools, PoolsKey, PoolsRecord
 from streams.domain.rules import Rule, ScopeKind
-from streams.domain.scope_sums import Part, ScopeKey, campaign_of
+from streams.domain.scope_sums import Part, ScopeKey, Sums, campaign_of
 from streams.errors import FormatError
 
 SCOPES_PER_GROUP = 32
@@ -34,6 +35,7 @@ class FoldedScope(msgspec.Struct, array_like=True, gc=False):
     Attributes:
         key: the scope.
         group: the number of its group.
+        app: the number of its app's pool, as known at its first counts.
         learned: start (s) of the newest window that was learned, or is before its first counts.
         episode: number of the breach that goes on; 0 without one.
         attempts: in closed windows that were too few to be learned yet.
@@ -44,6 +46,7 @@ class FoldedScope(msgspec.Struct, array_like=True, gc=False):
 
     key: ScopeKey
     group: int
+    app: int
     learned: int
     episode: int
     attempts: int
@@ -69,9 +72,13 @@ class FoldedScopes:
     Args:
         rule: the rule.
         detector: its detector.
+
+    Attributes:
+        pools: what they have learned together.
     """
 
     def __init__(self, rule: Rule, detector: FoldingDetector) -> None:
+        self.pools = Pools(detector.pooled_sums)
         self._rule = rule
         self._detector = detector
         self._lifetime = detector.state_lifetime
@@ -100,20 +107,25 @@ class FoldedScopes:
         """What returns the fold of a scope; null if nothing is known of it."""
         return self._known.get
 
-    def new(self, key: ScopeKey, learned: int) -> FoldedScope:
-        """Return the fold of a scope of which nothing is known."""
-        group = self._group_with_room(key)
-        return self._put(FoldedScope(key, group, learned, 0, 0, 0, self._detector.begin()))
+    def unknown(self, sums: Sums) -> Collection[ScopeKey]:
+        """Return those of the scopes of which nothing is known."""
+        return sums.keys() - self._known.keys()
+
+    def new(self, key: ScopeKey, app: str | None, learned: int) -> FoldedScope:
+        """Return the fold of a scope of which nothing is known but its app."""
+        group, number = self._group_with_room(key), self.pools.number_of(app)
+        state = self._detector.begin(self.pools.of(number))
+        return self._put(FoldedScope(key, group, number, learned, 0, 0, 0, state))
 
     def is_old(self, scope: FoldedScope, start: int) -> bool:
         """Tell whether a fold has to be forgotten before the window that begins at `start` (s)."""
         return start - scope.learned > self._lifetime
 
     def reset(self, scope: FoldedScope, learned: int) -> None:
-        """Make a fold that of a scope of which nothing is known."""
+        """Make a fold that of a scope of which nothing is known but its app."""
         scope.learned = learned
         scope.episode = scope.attempts = scope.hits = 0
-        scope.state = self._detector.begin()
+        scope.state = self._detector.begin(self.pools.of(scope.app))
 
     def state(self, scope: FoldedScope) -> Any:
         """Return the state of a fold; it may be changed until the next `take_changes`."""
@@ -168,8 +180,8 @@ class FoldedScopes:
 
     # Written down and read back
 
-    def take_changes(self) -> Iterator[tuple[FoldGroupKey, FoldGroup | None]]:
-        """Hand out the groups that changed; null for those that are empty."""
+    def take_changes(self) -> Iterator[tuple[PoolsKey | FoldGroupKey, Any]]:
+        """Hand out the groups that changed, null for those that are empty; and the pools."""
         dirty, self.dirty = self.dirty, set()
         name, kind, scope = self._rule.name, self._detector.kind, self._rule.scope
         for group in sorted(dirty):
@@ -177,6 +189,17 @@ class FoldedScopes:
             for each in scopes:
                 self.pack(each)
             yield FoldGroupKey(name, group), FoldGroup(kind, scope, scopes) if scopes else None
+        if self.pools.changed:
+            yield PoolsKey(name), self.pools.record(kind)
+
+    def restore_pools(self, record: PoolsRecord) -> None:
+        """Take the pools as they were written down.
+
+        Raises:
+            ValueError: if they are not as many sums as the detector pools.
+        """
+        if record.kind == self._detector.kind:
+            self.pools.restore(record)
 
     def restore(self, key: FoldGroupKey, written: FoldGroup) -> Iterator[tuple[FoldedScope, Any]]:
         """Take the folds of a group as they were written down; yield them with their states.

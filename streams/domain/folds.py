@@ -22,6 +22,7 @@ from streams.domain.detectors.folding import FoldingDetector
 from streams.domain.folded_scopes import FoldGroupKey
 from streams.domain.partial_counts import PartialCounts, WindowCounts
 from streams.domain.partition_settings import PartitionSettings
+from streams.domain.pools import PoolsKey
 from streams.domain.rule_folds import RecordContext, RuleFold
 from streams.domain.rules import Rule
 from streams.domain.scope_sums import Sums
@@ -105,7 +106,7 @@ class Folds:
         """Whether it has to be written, as the first record after it was folded."""
         self._is_due = False
         """Whether the states have to be written."""
-        self._gone: list[FoldsKey | FoldGroupKey] = []
+        self._gone: list[FoldsKey | PoolsKey | FoldGroupKey] = []
         """Keys of records that say nothing any more, as a rule is gone."""
 
     def __bool__(self) -> bool:
@@ -133,9 +134,10 @@ class Folds:
         at = clock.newest
         for start, counts in record.on_time:
             if start >= self._closed_until:
-                context = RecordContext(record.offset, at, start, self._closed_until, table)
+                until = self._closed_until
+                context = RecordContext(record.offset, at, start, until, counts, table)
                 for rule in self._rules.values():
-                    rule.add(counts, context)
+                    rule.add(context)
         if clock.advance(self._arrived, 0):
             self._close_before(self._policy.oldest_open(clock.event_time), table, starts)
 
@@ -176,8 +178,9 @@ class Folds:
 
     def window_closes(self, window: Window) -> None:
         """Learn a window that the table closes, unless it is learned already."""
-        if self._rules and window.start >= self._closed_until:
+        if self._written is not None and window.start >= self._closed_until:
             self._learn(window.start, list(window.snapshot().counts()))
+            self._move_to(window.start + self._policy.size)
 
     def _close_before(self, end: int, table: WindowTable, starts: Callable[[], list[int]]) -> None:
         """Learn the windows that begin before `end` (s), as event time has passed them."""
@@ -191,8 +194,12 @@ class Folds:
         if start >= self._closed_until:
             snapshot = table.snapshot(start)
             self._learn(start, list(snapshot.counts()) if snapshot is not None else [])
+            self._move_to(start + self._policy.size)
 
     def _learn(self, start: int, counts: list[WindowCounts]) -> None:
+        if not any(part.campaigns for part in counts):
+            # A replay knows the window before its first counts.
+            return
         self.learn()
         attempts: Sums | None = None
         for rule in self._rules.values():
@@ -202,7 +209,6 @@ class Folds:
                 attempts = rule.close(start, counts, attempts)
             else:
                 rule.close(start, counts)
-        self._move_to(start + self._policy.size)
 
     def _move_to(self, end: int) -> None:
         """Count windows that begin before `end` (s) as closed; now and then, forget old states."""
@@ -261,7 +267,7 @@ class Folds:
         """Let the next `take_changes` hand out all states: records will not be replayed."""
         self._is_due = True
 
-    def take_changes(self) -> Iterator[tuple[FoldsKey | FoldGroupKey, Any]]:
+    def take_changes(self) -> Iterator[tuple[FoldsKey | PoolsKey | FoldGroupKey, Any]]:
         """Hand out what has to be written with the offset of the last record; null for no more."""
         gone, self._gone = self._gone, []
         yield from ((key, None) for key in gone)
@@ -289,18 +295,20 @@ class Folds:
             self._arrived,
         )
 
-    def restore(self, key: FoldsKey | FoldGroupKey, value: Any) -> None:
+    def restore(self, key: FoldsKey | PoolsKey | FoldGroupKey, value: Any) -> None:
         """Take a record as it was written down.
 
         Raises:
             FormatError: if a detector cannot read its states.
         """
-        if isinstance(key, FoldGroupKey) and key.rule in self._rules:
-            self._rules[key.rule].restore(key, value)
-        elif isinstance(key, FoldGroupKey) or not self._rules:
-            self._gone.append(key)
-        else:
+        if isinstance(key, FoldsKey) and self._rules:
             self._restore(value)
+        elif isinstance(key, FoldsKey) or key.rule not in self._rules:
+            self._gone.append(key)
+        elif isinstance(key, PoolsKey):
+            self._rules[key.rule].scopes.restore_pools(value)
+        else:
+            self._rules[key.rule].restore(key, value)
 
     def _restore(self, written: FoldsRecord) -> None:
         self._written = written

@@ -24,6 +24,7 @@ from streams.domain.notification import pipeline
 from streams.domain.notification.stage import Notification, Suppressed
 from streams.domain.partial_counts import PartialCounts
 from streams.domain.partition_settings import PartitionSettings
+from streams.domain.pools import PoolsKey
 from streams.domain.receivers import ReceiverBook, ReceiverKey
 from streams.domain.rule_folds import RuleFold
 from streams.domain.rules import Rule, Scope
@@ -81,6 +82,7 @@ class CampaignPartition:
             DetectorStateKey: self.alerts.states,
             FoldsKey: self.folds,
             FoldGroupKey: self.folds,
+            PoolsKey: self.folds,
             DeliveryKey: self.deliveries,
             ReceiverKey: self.receivers,
         }

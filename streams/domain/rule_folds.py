@@ -1,6 +1,6 @@
 """The fold of one rule: what records and closed windows do to its scopes."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import lru_cache, partial
 from itertools import islice
 from typing import NamedTuple
@@ -40,22 +40,42 @@ class Episode(NamedTuple):
     end: FoldFigures | None
 
 
-class RecordContext(NamedTuple):
-    """What is to be known of counts of one window in one record.
+class RecordContext:
+    """Counts of one window in one record, and what is to be known of them.
 
-    Attributes:
+    Args:
         offset: of the record.
         at: event time (ms): the newest of the log so far.
         start: of the window (s).
         closed_until: end (s) of the newest window that is closed.
+        counts: under the campaigns that the window table counts them under.
         table: has these counts.
     """
 
-    offset: int
-    at: int
-    start: int
-    closed_until: int
-    table: WindowTable
+    __slots__ = ("_apps", "at", "closed_until", "counts", "offset", "start", "table")
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what a record holds
+        self,
+        offset: int,
+        at: int,
+        start: int,
+        closed_until: int,
+        counts: WindowCounts,
+        table: WindowTable,
+    ) -> None:
+        self.offset = offset
+        self.at = at
+        self.start = start
+        self.closed_until = closed_until
+        self.counts = counts
+        self.table = table
+        self._apps: dict[str, str | None] = {}
+
+    def app_of(self, campaign_id: str) -> str | None:
+        """Return the app of one of the campaigns; null if the record does not say it."""
+        if not self._apps:
+            self._apps = dict(_apps(self.counts))
+        return self._apps[campaign_id]
 
 
 class RuleFold:
@@ -106,13 +126,9 @@ class RuleFold:
 
     # Records
 
-    def add(self, counts: WindowCounts, record: RecordContext) -> None:
-        """Add the counts of one window that a record has, and the window table too.
-
-        Args:
-            counts: under the campaigns that the window table counts them under.
-            record: what else is to be known of them.
-        """
+    def add(self, record: RecordContext) -> None:
+        """Add the counts of one window that a record has, and the window table too."""
+        counts = record.counts
         hits = self._sums.hits(counts)
         keys = {*hits, *self._live_in(counts.campaigns)}
         if not keys:
@@ -134,7 +150,10 @@ class RuleFold:
             key = self._part(*key)
         if self.to_learn:
             self._learn_of(key)
-        scope = self._scope(key, record.start, record.closed_until - 1)
+        scope = self._known(key, record.start, record.closed_until - 1)
+        if scope is None:
+            app = record.app_of(campaign_of(key))
+            scope = self.scopes.new(key, app, record.closed_until - 1)
         so_far = partial(self._so_far, key, record)
         new = Increment(record.at, attempts, hits, record.start, so_far)
         state = self.scopes.state(scope)
@@ -155,12 +174,13 @@ class RuleFold:
         self.scopes.reset(scope, scope.learned)
         self.stirred.add(campaign_of(scope.key))
 
-    def _scope(self, key: ScopeKey, start: int, learned: int) -> FoldedScope:
-        """Return the fold of a scope with attempts in the window that begins at `start` (s)."""
+    def _known(self, key: ScopeKey, start: int, learned: int) -> FoldedScope | None:
+        """Return the fold of a scope with attempts in the window that begins at `start` (s).
+
+        It is null for a newcomer. One that is too old begins anew, as after `learned`.
+        """
         scope = self.scopes.get(key)
-        if scope is None:
-            return self.scopes.new(key, learned)
-        if self.scopes.is_old(scope, start):
+        if scope is not None and self.scopes.is_old(scope, start):
             # As if it had been removed in time.
             self._drop(key)
             self.scopes.reset(scope, learned)
@@ -223,27 +243,37 @@ class RuleFold:
             The attempts of all scopes.
         """
         self.learn(None)
+        self.scopes.pools.window_closes()
         sums: Sums = {}
         hits: Sums = {}
         for part in counts:
             self._sums.add_all(part, sums if attempts is None else None, hits)
         self._learning, self._hits = start, hits
         self._attempts = sums if attempts is None else attempts
-        if self.rule.scope != "campaign":
-            self._admit_parts()
+        newcomers = self.scopes.unknown(self._attempts)
+        if newcomers:
+            self._admit(newcomers, counts)
         self._next, self.to_learn = iter(self._attempts.items()), len(self._attempts)
         return self._attempts
 
-    def _admit_parts(self) -> None:
-        """Decide which new parts are too many, in an order that does not depend on the window's."""
-        unknown = [key for key in self._attempts if self.scopes.get(key) is None]
-        for key in sorted(unknown, key=repr):
-            if not self._matches(campaign_of(key)):
+    def _admit(self, newcomers: Collection[ScopeKey], counts: Iterable[WindowCounts]) -> None:
+        """Begin the folds of scopes that have their first attempts in the window that closes.
+
+        The order decides which parts are too many; it must not depend on that in the window.
+        """
+        wanted = {campaign_of(key) for key in newcomers}
+        apps: dict[str, str | None] = {}
+        for part in counts:
+            apps.update((name, app) for name, app in _apps(part) if name in wanted)
+        by_name = self.rule.scope != "campaign"
+        for key in sorted(newcomers, key=repr) if by_name else newcomers:
+            campaign_id = campaign_of(key)
+            if not self._matches(campaign_id):
                 continue
-            kept = self._part(*key)
-            if kept == key:
-                self.scopes.new(key, self._learning - 1)
-            else:
+            kept = self._part(*key) if not isinstance(key, str) else key
+            if self.scopes.get(kept) is None:
+                self.scopes.new(kept, apps[campaign_id], self._learning - 1)
+            if kept != key:
                 self._attempts[kept] = self._attempts.get(kept, 0) + self._attempts.pop(key)
                 self._hits[kept] = self._hits.get(kept, 0) + self._hits.pop(key, 0)
 
@@ -251,14 +281,10 @@ class RuleFold:
         """Let no more scopes than `most` learn from it; return how many did."""
         count = self.to_learn if most is None else min(most, self.to_learn)
         start, hits, enough = self._learning, self._hits, self._detector.least_learned
-        get, dirty = self.scopes.get, self.scopes.dirty
+        dirty = self.scopes.dirty
         for key, attempts in islice(self._next, count):
-            scope = get(key)
-            if scope is None or self.scopes.is_old(scope, start):
-                if not self._matches(campaign_of(key)):
-                    continue
-                scope = self._scope(key, start, start - 1)
-            elif scope.learned >= start:
+            scope = self._known(key, start, start - 1)
+            if scope is None or scope.learned >= start:
                 continue
             scope.learned = start
             dirty.add(scope.group)
@@ -275,8 +301,8 @@ class RuleFold:
         attempts = self._attempts.get(key)
         if attempts is None:
             return
-        scope = self._scope(key, self._learning, self._learning - 1)
-        if scope.learned < self._learning:
+        scope = self._known(key, self._learning, self._learning - 1)
+        if scope is not None and scope.learned < self._learning:
             scope.learned = self._learning
             self.scopes.dirty.add(scope.group)
             scope.attempts += attempts
@@ -288,10 +314,12 @@ class RuleFold:
         """Learn the windows of a scope that are enough together."""
         state = self.scopes.state(scope)
         try:
-            self._detector.learn(state, self._learning, scope.attempts, scope.hits)
+            learned = self._detector.learn(state, self._learning, scope.attempts, scope.hits)
         except Exception as error:  # noqa: BLE001 - one scope must not stop the others
             self._fail(scope, error)
             return
+        if learned is not None:
+            self.scopes.pools.add(scope.app, learned)
         scope.attempts = scope.hits = 0
         if scope.episode:
             # The figures of its alert may follow from what was learned.
@@ -383,6 +411,12 @@ class RuleFold:
         self._ended.clear()
         self.stirred.clear()
         self.failures.clear()
+
+
+def _apps(counts: WindowCounts) -> Iterator[tuple[str, str | None]]:
+    """Yield the campaigns of counts with their apps."""
+    for name, at in zip(counts.campaigns, counts.at_app, strict=True):
+        yield name, counts.apps[at]
 
 
 def _matcher(rule: Rule) -> Callable[[str], bool]:

@@ -26,6 +26,7 @@ from streams.domain.detector_states import DetectorStateKey, DetectorStateRecord
 from streams.domain.folded_scopes import FoldedScope, FoldGroup, FoldGroupKey
 from streams.domain.folds import FoldsKey, FoldsRecord
 from streams.domain.partition import CampaignPartition
+from streams.domain.pools import AppPool, PoolsKey, PoolsRecord
 from streams.domain.receivers import ReceiverKey, ReceiverRecord
 from streams.domain.restorer import PartitionRestorer
 from streams.domain.table import Checkpoint, CheckpointKey, DirtyWindow
@@ -41,6 +42,7 @@ KEYS = {
     DetectorStateKey("c", "rule", None, "GCM"): b'["detector","c","rule",null,"GCM"]',
     FoldsKey(): b'["folds"]',
     FoldGroupKey("rule", 3): b'["fold","rule",3]',
+    PoolsKey("rule"): b'["pools","rule"]',
     ReceiverKey("ops"): b'["receiver","ops"]',
     InputOffsetsKey(): b'["offsets"]',
     UnprocessableKey(): b'["unprocessable"]',
@@ -62,19 +64,23 @@ def test_keys_are_arrays_with_the_kind_first() -> None:
         ),
         (FoldsKey(), FoldsRecord(7, True, 120, 150_000, {0: 150_000}, {0: 9.5, 1: 3.0}, 9.5)),
         (
+            PoolsKey("rule"),
+            PoolsRecord("cusum", [AppPool(None, [0, 0], [3, 1]), AppPool("app", [7, 0], [0, 0])]),
+        ),
+        (
             FoldGroupKey("rule", 3),
             FoldGroup(
                 "cusum",
                 "treatment",
                 [
-                    FoldedScope(("c", None), 3, 60, 0, 7, 1, b"\x90"),
-                    FoldedScope(("c", "1"), 3, 0, 7, 0, 0, b"\x91\x05"),
+                    FoldedScope(("c", None), 3, 0, 60, 0, 7, 1, b"\x90"),
+                    FoldedScope(("c", "1"), 3, 1, 0, 7, 0, 0, b"\x91\x05"),
                 ],
             ),
         ),
         (
             FoldGroupKey("rule", 4),
-            FoldGroup("cusum", "campaign", [FoldedScope("d", 4, 60, 0, 0, 0, b"\x90")]),
+            FoldGroup("cusum", "campaign", [FoldedScope("d", 4, 0, 60, 0, 0, 0, b"\x90")]),
         ),
         (ReceiverKey("ops"), ReceiverRecord("paused", "digest", 1.0, 2.0, "503")),
         (InputOffsetsKey(), [InputOffset("events", 1, 7, 5, UUID(int=1), 3)]),

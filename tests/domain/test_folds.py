@@ -260,10 +260,10 @@ class Poisoned(Cusum):
             raise OverflowError("13 hits")
         return super().add(state, new, hold)
 
-    def learn(self, state: Sum, start: int, attempts: int, hits: int) -> None:
+    def learn(self, state: Sum, start: int, attempts: int, hits: int) -> tuple[int, int]:
         if attempts == 77:
             raise OverflowError("77 attempts")
-        super().learn(state, start, attempts, hits)
+        return super().learn(state, start, attempts, hits)
 
 
 def test_a_scope_that_cannot_be_folded_begins_anew_and_stops_no_other_one() -> None:
@@ -415,7 +415,7 @@ def test_states_of_no_rule_or_of_another_kind_or_scope_are_removed(other: Rule) 
 
 def test_a_state_that_cannot_be_read_says_whose_it_is() -> None:
     fold = RuleFold(RULE, PARTITION_SETTINGS.groups, 10)
-    value = msgspec.msgpack.encode(["cusum", "campaign", [["c", 0, 60, 0, 0, 0, b"\x93"]]])
+    value = msgspec.msgpack.encode(["cusum", "campaign", [["c", 0, 0, 60, 0, 0, 0, b"\x93"]]])
     key, group = changelog.decode(changelog.key_of(FoldGroupKey("cusum", 0)), value)
     with pytest.raises(FormatError, match=r"rule cusum, campaign c .*start the version that"):
         fold.restore(key, group)

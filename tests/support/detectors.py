@@ -11,6 +11,7 @@ from streams.domain.detectors.folding import FoldFigures, FoldingDetector, Incre
 from streams.domain.detectors.history import ScopeHistory, Stretch
 from streams.domain.detectors.settings import Setting, setting
 from streams.domain.hits import NewCounts
+from streams.domain.pools import Pooled
 
 
 class Most(msgspec.Struct, frozen=True, array_like=True):
@@ -38,12 +39,15 @@ class Doubled(Detector):
     def evaluate(self, history: ScopeHistory, state: Most | None) -> Evaluation:
         last, seen = next(iter(history.open.items()))
         most = state.hits if state is not None else seen.hits
+        is_breach = seen.hits > self.factor * most
+        if not is_breach:
+            # As after a restart, which shows what is remembered then.
+            most = max(most, seen.hits)
         figures = Figures(Stretch(last, last, seen), others={"most": most})
-        if not seen.hits:
-            return Evaluation(Reason.BELOW_LEVEL, None, figures, True, state=state)
-        if seen.hits > self.factor * most:
+        if is_breach:
             return Evaluation(Reason.BREACHING, figures, figures, False, state=state)
-        return Evaluation(Reason.BELOW_LEVEL, None, figures, True, state=Most(max(most, seen.hits)))
+        kept = Most(most) if seen.hits else state
+        return Evaluation(Reason.BELOW_LEVEL, None, figures, True, state=kept)
 
 
 class Sum(msgspec.Struct, array_like=True, gc=False):
@@ -74,10 +78,12 @@ class Cusum(FoldingDetector):
     kind: ClassVar[str] = "cusum"
     state_type: ClassVar[type[msgspec.Struct]] = Sum
     state_lifetime: ClassVar[float] = 3_000.0
+    pooled_sums: ClassVar[int] = 2
     limit: float = setting(8.0, Setting("the sum that is a breach", above=0))
 
-    def begin(self) -> Sum:
-        return Sum()
+    def begin(self, pooled: Pooled) -> Sum:
+        attempts, hits = pooled.app if any(pooled.app) else pooled.fleet
+        return Sum(min(attempts, 10.0), min(attempts, 10.0) * hits / (attempts or 1))
 
     def add(self, state: Sum, new: Increment, hold: float) -> Turn | None:
         at = new.at
@@ -104,9 +110,10 @@ class Cusum(FoldingDetector):
     def is_live(self, state: Sum) -> bool:
         return state.is_breaching or state.beyond > 0
 
-    def learn(self, state: Sum, start: int, attempts: int, hits: int) -> None:  # noqa: ARG002
+    def learn(self, state: Sum, start: int, attempts: int, hits: int) -> tuple[int, int]:  # noqa: ARG002
         state.usual_attempts = 0.9 * state.usual_attempts + attempts
         state.usual_hits = 0.9 * state.usual_hits + hits
+        return attempts, hits
 
     def figures(self, state: Sum) -> FoldFigures:
         return FoldFigures(

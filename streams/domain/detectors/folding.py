@@ -7,7 +7,7 @@ is restarted: `streams.domain.folds` drives it, and writes the states down.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from msgspec import Struct
@@ -15,6 +15,7 @@ from msgspec import Struct
 from streams.domain.detectors.detector import Detector, Evaluation, Figures, Reason
 from streams.domain.detectors.history import Observation, ScopeHistory, Stretch
 from streams.domain.hits import NewCounts
+from streams.domain.pools import Pooled
 
 
 class FoldFigures(NamedTuple):
@@ -88,6 +89,8 @@ class FoldingDetector(Detector):
     """After so many seconds of event time without attempts, the state of a scope is forgotten."""
     least_learned: ClassVar[int] = 1
     """Closed windows with fewer attempts are learned together, when they have as many."""
+    pooled_sums: ClassVar[int] = 0
+    """How many sums are kept of what the scopes of an app have learned; see `learn` and `begin`."""
 
     @property
     def lookback(self) -> int:
@@ -95,8 +98,12 @@ class FoldingDetector(Detector):
         return 1
 
     @abstractmethod
-    def begin(self) -> Any:
-        """Return the state of a scope of which nothing is known."""
+    def begin(self, pooled: Pooled) -> Any:
+        """Return the state of a scope of which nothing is known.
+
+        Args:
+            pooled: what the scopes of its app have learned, and all scopes.
+        """
 
     @abstractmethod
     def add(self, state: Any, new: Increment, hold: float) -> Turn | None:
@@ -117,7 +124,7 @@ class FoldingDetector(Detector):
         """Tell whether attempts without hits have to be added."""
 
     @abstractmethod
-    def learn(self, state: Any, start: int, attempts: int, hits: int) -> None:
+    def learn(self, state: Any, start: int, attempts: int, hits: int) -> Sequence[int] | None:
         """Learn the counts of a window that has closed, after all of them were added.
 
         Args:
@@ -125,6 +132,9 @@ class FoldingDetector(Detector):
             start: of the window (s); of the newest one, if they are several.
             attempts: in the window, above 0.
             hits: of these.
+
+        Returns:
+            What to add to the sums of its app, as many numbers as `pooled_sums`; null for nothing.
         """
 
     @abstractmethod

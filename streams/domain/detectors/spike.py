@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from streams.domain.detectors.baseline import Baseline, Rise
+from streams.domain.detectors.baseline import DECIMALS, Baseline, Rise
 from streams.domain.detectors.folding import FoldFigures, FoldingDetector, Increment, Turn
 from streams.domain.detectors.settings import Setting, setting
 from streams.domain.detectors.spike_state import (
@@ -22,11 +22,21 @@ from streams.domain.detectors.spike_state import (
     lost_seconds,
 )
 from streams.domain.detectors.threshold import wilson_lower_bound
+from streams.domain.pools import Pooled
 
 LEAST_EVIDENCE, MOST_EVIDENCE = 6.0, 14.0
 """Nats that it takes at a sensitivity of 1, and at one of 0."""
 LOST_SHARE = 8.0 / 45.0
 """Of `patience`: an excursion that has cost as many seconds of sends is told before its time."""
+POOLED_UNIT = 1_000
+"""An independent attempt, in the sums of an app."""
+MOST_OF_WINDOW = 30.0
+POOLED_ATTEMPTS = 20.0
+"""Independent attempts, at most, that a newcomer begins with, as others had them."""
+POOLED_CAUTION = 50.0
+"""Attempts of others that are worth one of its own."""
+FLEET_ATTEMPTS = 50.0
+"""Attempts of all apps that count for each app."""
 WORTH = 2.0
 """Times `usual_up_to` is the least rate that is worth an alert."""
 
@@ -41,6 +51,7 @@ class Spike(FoldingDetector):
     """
 
     kind: ClassVar[str] = "spike"
+    pooled_sums: ClassVar[int] = 2
     state_type: ClassVar[type[Struct]] = SpikeState
     keep_firing_for: ClassVar[float | None] = RESOLVE_AFTER
 
@@ -87,9 +98,20 @@ class Spike(FoldingDetector):
         rise = Rise(self.usual_up_to, self.min_rise, WORTH * self.usual_up_to)
         return Fold(Settings(needed, rise, self.patience, LOST_SHARE * self.patience))
 
-    def begin(self) -> SpikeState:
-        """Return the state of a newcomer."""
-        return SpikeState(Baseline())
+    def begin(self, pooled: Pooled) -> SpikeState:
+        """Return the state of a newcomer: its rate is that of its app or, if unknown, of all."""
+        fleet_hits, fleet_misses = pooled.fleet
+        hits, misses = pooled.app
+        known = fleet_hits + fleet_misses
+        if not known:
+            return SpikeState(Baseline())
+        like_fleet = FLEET_ATTEMPTS * POOLED_UNIT / known
+        hits_of, misses_of = hits + like_fleet * fleet_hits, misses + like_fleet * fleet_misses
+        weight = min(POOLED_ATTEMPTS, known / POOLED_UNIT / POOLED_CAUTION)
+        share = weight / (hits_of + misses_of)
+        return SpikeState(
+            Baseline(round(share * hits_of, DECIMALS), round(share * misses_of, DECIMALS))
+        )
 
     def add(self, state: SpikeState, new: Increment, hold: float) -> Turn | None:  # noqa: ARG002
         """Add the counts; look at them if there are hits, or a breach goes on."""
@@ -110,9 +132,20 @@ class Spike(FoldingDetector):
         """Tell whether there is an excursion or a breach."""
         return state.excursion is not None or state.firing is not None
 
-    def learn(self, state: SpikeState, start: int, attempts: int, hits: int) -> None:
-        """Learn what is usual, unless the window may be part of an incident."""
+    def learn(
+        self, state: SpikeState, start: int, attempts: int, hits: int
+    ) -> tuple[int, int] | None:
+        """Learn what is usual, unless the window may be part of an incident.
+
+        A window counts for its app as much as `MOST_OF_WINDOW` independent attempts at most.
+        """
+        skipped = state.skipped
+        share = 1.0 / (1.0 + (attempts - 1) * state.baseline.dispersion)
         self._fold.close(state, WindowCounts(start, attempts, hits))
+        if state.skipped > skipped:
+            return None
+        unit = POOLED_UNIT * min(share, MOST_OF_WINDOW / attempts)
+        return round(unit * hits), round(unit * (attempts - hits))
 
     def figures(self, state: SpikeState) -> FoldFigures:
         """Return the counts since the excursion began, and what they are judged by."""
