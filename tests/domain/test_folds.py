@@ -51,10 +51,13 @@ def settings_of(*rules: Rule, **changes: Any) -> PartitionSettings:
     )
 
 
-def record(at: float, sends: Sends, treatment: str | None = None) -> PartialCounts:
+def record(
+    at: float, sends: Sends, treatment: str | None = None, app: str = "app"
+) -> PartialCounts:
     """Sends at a time (s) that is also that of their arrival."""
     start = int(at) - int(at) % 60
-    windows = [window_counts(start, {name: counts(of, treatment) for name, of in sends.items()})]
+    campaigns = {name: counts(of, treatment) for name, of in sends.items()}
+    windows = [window_counts(start, campaigns, app)]
     return PartialCounts(PARTIAL_COUNTS_VERSION, {0: int(at * 1000)}, int(at * 1000), windows)
 
 
@@ -79,10 +82,10 @@ class Life:
         self.topic: dict[bytes, bytes | None] = {}
         self.now = 0.0
 
-    def add(self, at: float, sends: Sends, treatment: str | None = None) -> None:
+    def add(self, at: float, sends: Sends, treatment: str | None = None, app: str = "app") -> None:
         self.now = at
-        self.partition.apply(record(at, sends, treatment), len(self.log), at)
-        self.log.append(record(at, sends, treatment))
+        self.log.append(record(at, sends, treatment, app))
+        self.partition.apply(self.log[-1], len(self.log) - 1, at)
 
     def commit(self) -> list[Transition]:
         decided = self.partition.advance(self.now, len(self.log))
@@ -250,6 +253,31 @@ def test_what_a_scope_has_yet_to_learn_is_learned_before_its_next_counts() -> No
     life.commit()
     states = [state_of(life.partition, Scope(name)) for name in "ab"]
     assert [(each.usual_attempts, each.hits) for each in states if each] == [(7, 8), (7, 7)]
+
+
+def test_a_newcomer_starts_from_what_its_app_has_learned_or_else_all_apps() -> None:
+    life = Life(settings_of())
+    life.add(600, {"a": {"SUCCESS": 5, "FAILURE": 5}})
+    life.add(601, {"b": {"FAILURE": 4}}, app="other")
+    life.add(700, {"c": {"FAILURE": 1}})
+    life.add(700, {"d": {"FAILURE": 1}}, app="other")
+    assert [usual_of(life, name) for name in "cd"] == [(0, 0), (0, 0)]
+    life.add(755, {"x": {"SUCCESS": 1}})
+    life.add(760, {"e": {"FAILURE": 1}})
+    life.add(760, {"f": {"FAILURE": 1}}, app="other")
+    life.add(760, {"g": {"FAILURE": 1}}, app="new")
+    expected = [(10, 5), (4, 4), (10, 10 * 9 / 14)]
+    assert [usual_of(life, name) for name in "efg"] == expected
+    life.commit()
+    life.restart()
+    assert [usual_of(life, name) for name in "efg"] == expected
+    life.add(761, {"h": {"FAILURE": 1}})
+    assert usual_of(life, "h") == (10, 5)
+
+
+def usual_of(life: Life, name: str) -> tuple[float, float] | None:
+    state = state_of(life.partition, Scope(name))
+    return (state.usual_attempts, state.usual_hits) if state is not None else None
 
 
 class Poisoned(Cusum):

@@ -1,0 +1,138 @@
+"""`spike` by the door: what it is given, what it says, and what of it can be worked out again."""
+
+from dataclasses import replace
+
+import pytest
+
+from streams.domain.detectors.baseline import times_odds
+from streams.domain.detectors.evidence import AboveLimit
+from streams.domain.detectors.folding import FoldFigures, Increment, Turn
+from streams.domain.detectors.spike import POOLED_UNIT, Spike
+from streams.domain.detectors.spike_state import SpikeState
+from streams.domain.detectors.threshold import wilson_lower_bound
+from streams.domain.pools import Pooled
+
+NOBODY = Pooled((0, 0), (0, 0))
+START = 1_790_000_040
+SPIKE = Spike()
+
+
+class Scope:
+    """A scope that is sent to, second by second."""
+
+    def __init__(self, detector: Spike = SPIKE, pooled: Pooled = NOBODY) -> None:
+        self.detector = detector
+        self.state: SpikeState = detector.begin(pooled)
+        self.now = START
+        self.window = START, 0, 0
+
+    def send(self, attempts: int, hits: int, seconds: int = 1) -> Turn | None:
+        """Count sends after a pause; learn the windows that have ended."""
+        self.now += seconds
+        start = self.now - self.now % 60
+        known, had, failed = self.window
+        if start > known:
+            if had:
+                self.detector.learn(self.state, known, had, failed)
+            had = failed = 0
+        so_far = had + attempts, failed + hits
+        self.window = start, *so_far
+        if not hits and not self.detector.is_live(self.state):
+            return None
+        new = Increment(self.now * 1000, attempts, hits, start, lambda: so_far)
+        return self.detector.add(self.state, new, 30.0)
+
+    def usual(self, minutes: int) -> None:
+        """Send 60 a minute, of which one in a hundred fails."""
+        for second in range(60 * minutes):
+            assert self.send(1, second % 100 == 0) is None
+
+    def until(self, hits: int, most: int) -> tuple[int, FoldFigures]:
+        """Send one a second, so many of which are hits; return when a breach turns, and why."""
+        for second in range(1, most + 1):
+            turn = self.send(1, hits)
+            if turn is not None:
+                return second, turn.figures
+        raise AssertionError(f"nothing in {most} s")
+
+
+def test_a_breach_begins_within_seconds_of_a_total_failure_and_says_why() -> None:
+    scope = Scope()
+    scope.usual(20)
+    seconds, figures = scope.until(1, 60)
+    assert seconds <= 12
+    assert figures.attempts >= figures.hits >= seconds
+    assert figures.since == (scope.now - figures.attempts + 1) * 1000
+    assert figures.last == scope.now * 1000
+    assert 0.005 < (figures.baseline_rate or 0) < 0.02
+
+
+def test_the_decision_can_be_worked_out_again_from_its_figures() -> None:
+    scope = Scope(replace(SPIKE, min_rise=3.0, usual_up_to=0.03))
+    scope.usual(20)
+    _, figures = scope.until(1, 60)
+    others, usual = figures.others, figures.baseline_rate
+    assert usual is not None
+    assert others["tolerated_rate"] == pytest.approx(max(0.03, times_odds(usual, 1.3)), abs=1e-6)
+    assert others["limit_rate"] == pytest.approx(max(0.06, times_odds(usual, 3.0)), abs=1e-6)
+    weight, mean = others["null_weight"], others["tolerated_rate"]
+    null = AboveLimit(mean * weight, (1 - mean) * weight, others["limit_rate"])
+    weighed = int(others["attempts_weighed"]), int(others["hits_weighed"])
+    evidence = others["evidence_before"] + null.log_ratio(*weighed)
+    assert evidence == pytest.approx(others["evidence"], abs=1e-4)
+    assert evidence >= others["evidence_needed"] == 10
+    bound = wilson_lower_bound(figures.hits, figures.attempts, 0.95)
+    assert figures.lower_bound == bound > others["limit_rate"]
+    lost = (figures.hits / figures.attempts - usual) * others["seconds"]
+    assert lost == pytest.approx(others["seconds_lost"], abs=1e-4)
+    assert lost >= 8 or others["seconds"] >= 45
+
+
+@pytest.mark.parametrize(("attempts", "hits"), [(2, 1), (10, 3), (3, 3), (5, 5)])
+@pytest.mark.parametrize("minutes", [0, 30])
+def test_a_handful_of_failures_once_is_silence(attempts: int, hits: int, minutes: int) -> None:
+    scope = Scope()
+    scope.usual(minutes)
+    assert scope.send(attempts, hits) is None
+    scope.usual(2)
+
+
+def test_less_evidence_is_needed_with_more_sensitivity() -> None:
+    seconds = []
+    for sensitivity in (0.0, 1.0):
+        scope = Scope(Spike(sensitivity=sensitivity, patience=0.0))
+        scope.usual(20)
+        seconds.append(scope.until(1, 60)[0])
+    assert seconds[0] > seconds[1]
+
+
+def test_a_patient_one_waits_for_what_is_lost() -> None:
+    seconds = []
+    for patience in (0.0, 90.0):
+        scope = Scope(Spike(patience=patience))
+        scope.usual(20)
+        seconds.append(scope.until(1, 120)[0])
+    assert seconds[0] <= 5
+    assert 16 <= seconds[1] <= 20
+
+
+def test_what_is_usual_in_an_app_is_no_news_in_its_newcomer() -> None:
+    learned = 500 * POOLED_UNIT, 500 * POOLED_UNIT
+    of_app = Pooled(learned, learned)
+    known, alone = Scope(pooled=of_app), Scope()
+    assert known.state.baseline.rate > 3 * alone.state.baseline.rate
+    turns = [known.send(1, second % 2 == 0) for second in range(300)]
+    assert turns == [None] * 300
+    assert any(alone.send(1, second % 2 == 0) for second in range(300))
+
+
+def test_windows_of_an_incident_teach_the_app_nothing() -> None:
+    scope = Scope()
+    scope.usual(20)
+    learned = SPIKE.learn(scope.state, scope.now, 60, 1)
+    assert learned is not None
+    hits, misses = learned
+    assert misses > hits > 0
+    assert hits + misses <= 30 * POOLED_UNIT + 1
+    scope.until(1, 60)
+    assert SPIKE.learn(scope.state, scope.now, 60, 60) is None
