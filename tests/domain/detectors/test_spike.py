@@ -116,14 +116,19 @@ def test_a_patient_one_waits_for_what_is_lost() -> None:
     assert 16 <= seconds[1] <= 20
 
 
-def test_what_is_usual_in_an_app_is_no_news_in_its_newcomer() -> None:
-    learned = 500 * POOLED_UNIT, 500 * POOLED_UNIT
-    of_app = Pooled(learned, learned)
-    known, alone = Scope(pooled=of_app), Scope()
-    assert known.state.baseline.rate > 3 * alone.state.baseline.rate
-    turns = [known.send(1, second % 2 == 0) for second in range(300)]
-    assert turns == [None] * 300
-    assert any(alone.send(1, second % 2 == 0) for second in range(300))
+def pooled(rate: float) -> Pooled:
+    """An app, the only one, with a usual rate."""
+    learned = round(2_000 * rate * POOLED_UNIT), round(2_000 * (1 - rate) * POOLED_UNIT)
+    return Pooled(learned, learned)
+
+
+def test_a_newcomer_is_judged_by_what_is_usual_in_its_app() -> None:
+    seconds = [Scope(pooled=each).until(1, 60)[0] for each in (pooled(0.01), NOBODY, pooled(0.5))]
+    assert seconds == sorted(set(seconds))
+    scope = Scope(pooled=pooled(0.5))
+    assert [scope.send(1, second % 2) for second in range(300)] == [None] * 300
+    half = Scope(pooled=pooled(0.01))
+    assert any(half.send(1, second % 2) for second in range(90))
 
 
 def test_windows_of_an_incident_teach_the_app_nothing() -> None:
