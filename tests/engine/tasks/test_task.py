@@ -15,7 +15,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.domain import changelog, partial_counts, transitions
 from streams.domain.changelog import FORMAT
-from streams.domain.partial_counts import partition_of
+from streams.domain.partial_counts import PartialCounts, partition_of
 from streams.engine.consume.positions import (
     Position,
     as_committed,
@@ -514,6 +514,30 @@ async def test_without_repartitioning_a_window_begins_after_all_that_was_written
         await harness.task.tick()
     (checkpoint,) = state_of(harness.writer.written[1].records[CHANGELOG]).values()
     assert list(orjson.loads(checkpoint or b"")["dirty"].values()) == [[0, 3], [2, None]]
+
+
+async def test_without_repartitioning_counts_are_added_record_by_record_as_in_a_replay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encode = partial_counts.encode_records
+    small = lambda counts, limit=100: encode(counts, limit)  # noqa: E731
+    monkeypatch.setattr(partial_counts, "encode_records", small)
+    harness = TaskHarness(repartitions=False)
+    added: list[tuple[int, bytes]] = []
+    apply = harness.task.partition.apply
+
+    def spy(counts: PartialCounts, offset: int, now: float) -> None:
+        added.append((offset, partial_counts.encode(counts)))
+        apply(counts, offset, now)
+
+    monkeypatch.setattr(harness.task.partition, "apply", spy)
+    for begin in (0, 3):
+        added.clear()
+        await harness.take(SOURCE, send(HERE), send(THERE))
+        await harness.task.tick()
+        written = [each.value for each in harness.writer.take().records[REPARTITION]]
+        assert added == list(enumerate(written, begin))
+        assert len(written) == 2
 
 
 async def test_partial_counts_of_another_version_stop_the_worker_and_lose_nothing() -> None:
