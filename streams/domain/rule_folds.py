@@ -294,6 +294,8 @@ class RuleFold:
             if scope.attempts >= enough:
                 self._learn(scope)
         self.to_learn -= count
+        if not self.to_learn:
+            self._attempts, self._hits, self._next = {}, {}, iter(())
         return count
 
     def _learn_of(self, key: ScopeKey) -> None:
