@@ -106,7 +106,7 @@ class RuleFold:
         self._groups = groups
         self._most_parts = most_parts
         self._matches = _matcher(rule)
-        self._live: set[ScopeKey] = set()
+        self._live: dict[ScopeKey, None] = {}
         """Scopes to which attempts without hits have to be added."""
         self._breaching: set[ScopeKey] = set()
         self._began: dict[ScopeKey, FoldFigures] = {}
@@ -140,10 +140,11 @@ class RuleFold:
 
     def _live_in(self, campaigns: list[str]) -> Iterable[ScopeKey]:
         if self.rule.scope == "campaign":
-            return () if self._live.isdisjoint(campaigns) else self._live.intersection(campaigns)
+            live = self._live.keys()
+            return () if live.isdisjoint(campaigns) else live & campaigns
         parts = self.scopes.parts
         keys = [(name, part) for name in campaigns for part in parts.get(name, ())]
-        return self._live.intersection(keys)
+        return self._live.keys() & keys
 
     def _add(self, key: ScopeKey, attempts: int, hits: int, record: RecordContext) -> None:
         if not isinstance(key, str):
@@ -216,13 +217,13 @@ class RuleFold:
 
     def _set_live(self, key: ScopeKey, is_live: bool) -> None:
         if is_live:
-            self._live.add(key)
+            self._live[key] = None
         else:
-            self._live.discard(key)
+            self._live.pop(key, None)
 
     def _drop(self, key: ScopeKey) -> None:
         """Forget what is under way in a scope."""
-        self._live.discard(key)
+        self._live.pop(key, None)
         self._breaching.discard(key)
         self._began.pop(key, None)
         self._ended.pop(key, None)

@@ -142,6 +142,10 @@ class Spike(FoldingDetector):
         skipped = state.skipped
         share = 1.0 / (1.0 + (attempts - 1) * state.baseline.dispersion)
         self._fold.close(state, WindowCounts(start, attempts, hits))
+        excursion = state.excursion
+        if excursion is not None and state.firing is None:
+            # Evidence only falls until the next hit, which would find it over as well.
+            state.excursion = excursion if self._fold.evidence_exceeds(excursion, 0.0) else None
         if state.skipped > skipped:
             return None
         unit = POOLED_UNIT * min(share, MOST_OF_WINDOW / attempts)

@@ -283,9 +283,10 @@ class Fold:
         return None
 
     def _is_sure(self, excursion: Excursion) -> bool:
-        return self._evidence_exceeds(excursion, self._need)
+        return self.evidence_exceeds(excursion, self._need)
 
-    def _evidence_exceeds(self, excursion: Excursion, level: float) -> bool:
+    def evidence_exceeds(self, excursion: Excursion, level: float) -> bool:
+        """Tell whether the evidence of an excursion is above a level (nats)."""
         above = self._above(excursion.rate, excursion.weight)
         seen = excursion.stretch_attempts, excursion.stretch_hits
         return above.exceeds(*seen, level - excursion.evidence)
@@ -298,7 +299,7 @@ class Fold:
     def _recover(self, state: SpikeState, firing: Firing, now: float) -> None:
         """Take note that there is no evidence any more, and end a firing state after a while."""
         excursion, slow = state.excursion, state.slow
-        if excursion is not None and not self._evidence_exceeds(excursion, 0.0):
+        if excursion is not None and not self.evidence_exceeds(excursion, 0.0):
             excursion = state.excursion = None
         if excursion is not None or (
             slow is not None and slow.evidence > self.slow_need - SLOW_EASE
@@ -350,7 +351,7 @@ class Fold:
         if excursion is not None:
             most_fail = 2 * window.hits > window.attempts
             share = DOUBTFUL_IF_MOST_FAIL if most_fail else DOUBTFUL
-            if self._evidence_exceeds(excursion, share * self._need):
+            if self.evidence_exceeds(excursion, share * self._need):
                 return True
         if state.baseline.weight < SURE_BASELINE or not window.hits:
             return False
