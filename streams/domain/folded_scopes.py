@@ -83,6 +83,9 @@ class FoldedScopes:
         self._detector = detector
         self._lifetime = detector.state_lifetime
         self._decode = msgspec.msgpack.Decoder(detector.state_type).decode
+        self._begun_at = -1
+        self._begun: dict[int, bytes] = {}
+        """By number of the app, the states of newcomers since the window that closed last."""
         self._known: dict[ScopeKey, FoldedScope] = {}
         self._groups: list[list[FoldedScope]] = []
         self._name_bytes: list[int] = []
@@ -113,9 +116,20 @@ class FoldedScopes:
 
     def new(self, key: ScopeKey, app: str | None, learned: int) -> FoldedScope:
         """Return the fold of a scope of which nothing is known but its app."""
-        group, number = self._group_with_room(key), self.pools.number_of(app)
-        state = self._detector.begin(self.pools.of(number))
+        number = self.pools.number_of(app)
+        state = self._begin(number)
+        group = self._group_with_room(key)
         return self._put(FoldedScope(key, group, number, learned, 0, 0, 0, state))
+
+    def _begin(self, number: int) -> bytes:
+        """Return the state of a newcomer of an app."""
+        if self._begun_at != self.pools.closings:
+            self._begun_at, self._begun = self.pools.closings, {}
+        state = self._begun.get(number)
+        if state is None:
+            begun = self._detector.begin(self.pools.of(number))
+            state = self._begun[number] = encode(begun)
+        return state
 
     def is_old(self, scope: FoldedScope, start: int) -> bool:
         """Tell whether a fold has to be forgotten before the window that begins at `start` (s)."""
@@ -125,7 +139,7 @@ class FoldedScopes:
         """Make a fold that of a scope of which nothing is known but its app."""
         scope.learned = learned
         scope.episode = scope.attempts = scope.hits = 0
-        scope.state = self._detector.begin(self.pools.of(scope.app))
+        scope.state = self._begin(scope.app)
 
     def state(self, scope: FoldedScope) -> Any:
         """Return the state of a fold; it may be changed until the next `take_changes`."""
@@ -229,5 +243,7 @@ class FoldedScopes:
 
 
 def _length(key: ScopeKey) -> int:
-    names = (key,) if isinstance(key, str) else key
-    return sum(len((name or "").encode()) for name in names)
+    """Return about how many bytes a name takes, and no fewer."""
+    if isinstance(key, str):
+        return len(key) if key.isascii() else 4 * len(key)
+    return _length(key[0]) + _length(key[1] or "")

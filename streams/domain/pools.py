@@ -56,6 +56,10 @@ class Pools:
 
     Args:
         width: how many sums the detector pools.
+
+    Attributes:
+        changed: whether anything changed since they were written.
+        closings: how often windows closed: what newcomers start from is the same in between.
     """
 
     def __init__(self, width: int) -> None:
@@ -64,7 +68,7 @@ class Pools:
         self._numbers: dict[str, int] = {}
         self._fleet: Pool = (0,) * width
         self.changed = False
-        """Whether anything changed since they were written."""
+        self.closings = 0
 
     def number_of(self, app: str | None) -> int:
         """Return the number of an app's pool; 0 if it has none of its own."""
@@ -92,6 +96,7 @@ class Pools:
 
     def window_closes(self) -> None:
         """Let what was learned from the window before count from here on."""
+        self.closings += 1
         if not self._width:
             return
         for pool in self._pools:

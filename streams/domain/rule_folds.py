@@ -282,11 +282,13 @@ class RuleFold:
         """Let no more scopes than `most` learn from it; return how many did."""
         count = self.to_learn if most is None else min(most, self.to_learn)
         start, hits, enough = self._learning, self._hits, self._detector.least_learned
-        dirty = self.scopes.dirty
+        get, is_old, dirty = self.scopes.get, self.scopes.is_old, self.scopes.dirty
         for key, attempts in islice(self._next, count):
-            scope = self._known(key, start, start - 1)
+            scope = get(key)
             if scope is None or scope.learned >= start:
                 continue
+            if is_old(scope, start):
+                self._known(key, start, start - 1)
             scope.learned = start
             dirty.add(scope.group)
             scope.attempts += attempts

@@ -150,7 +150,7 @@ def shown(decided: Iterable[Transition]) -> Iterable[object]:
         yield scope, order[scope], each.type, evidence, each.data.window
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_the_same_log_leads_to_the_same_transitions_whenever_it_is_looked_at(
     data: st.DataObject,
@@ -322,7 +322,7 @@ MANY = 5_000
 def test_a_scope_takes_so_many_bytes(detector: FoldingDetector) -> None:
     rule = replace(RULE, detector=detector)
     life = Life(settings_of(rule))
-    names = {f"{number:032x}": {"SUCCESS": 20, "FAILURE": 1} for number in range(MANY)}
+    names = {f"{number:032x}": {"SUCCESS": 40, "FAILURE": 1} for number in range(MANY)}
     life.add(0, {name: {"SUCCESS": 1} for name in names})
     life.commit()
     tracemalloc.start()

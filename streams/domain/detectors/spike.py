@@ -52,6 +52,7 @@ class Spike(FoldingDetector):
 
     kind: ClassVar[str] = "spike"
     pooled_sums: ClassVar[int] = 2
+    least_learned: ClassVar[int] = 30
     state_type: ClassVar[type[Struct]] = SpikeState
     keep_firing_for: ClassVar[float | None] = RESOLVE_AFTER
 
