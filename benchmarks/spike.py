@@ -165,7 +165,7 @@ def play(made: list[Scope]) -> dict[str, Cost]:
             if counts.hits:
                 timed(fold.add, costs["hits"], state, *counts)
                 timed(lambda state=state: unpack(pack(state)), costs["pack and unpack"])
-            elif state.excursion is not None or state.firing is not None:
+            elif state.excursion is not None or state.live is not None:
                 timed(fold.add, costs["no hits"], state, *counts)
     return costs
 
@@ -193,7 +193,7 @@ def looks(made: list[Scope]) -> list[tuple[AboveLimit, int, int, float]]:
             if counts.window.start != before.start:
                 fold.close(state, before)
             before = counts.window
-            if counts.hits or state.excursion is not None or state.firing is not None:
+            if counts.hits or state.excursion is not None or state.live is not None:
                 fold.add(state, *counts)
     return seen
 
