@@ -70,18 +70,18 @@ class Baseline(Struct, array_like=True, gc=False):
         """Return the usual share of hits, above 0 and below 1."""
         return (PRIOR_HITS + self.hits) / (PRIOR_ATTEMPTS + self.hits + self.misses)
 
-    @property
-    def null_weight(self) -> float:
-        """Return the weight of the null, a + b.
+    def null(self) -> tuple[float, float]:
+        """Return the usual rate and the weight of the null, a + b, as shown and reckoned with.
 
         Two attempts of a beta-binomial count are correlated by 1 / (a + b + 1): by dispersion, and
         by what is not known of the mean.
         """
-        return _weight_of(self.dispersion + self._uncertainty)
-
-    @property
-    def _uncertainty(self) -> float:
-        return 1.0 / (self.weight + UNCERTAINTY_WEIGHT)
+        weight = self.hits + self.misses
+        rate = (PRIOR_HITS + self.hits) / (PRIOR_ATTEMPTS + weight)
+        correlation = self.dispersion + 1.0 / (weight + UNCERTAINTY_WEIGHT)
+        return round(rate, DECIMALS), round(
+            1.0 / min(MOST_UNCERTAINTY, correlation) - 1.0, DECIMALS
+        )
 
     def learn(self, attempts: int, hits: int) -> None:
         """Take in a window that has closed, by the attempts in it and the hits of these."""
@@ -100,12 +100,18 @@ class Baseline(Struct, array_like=True, gc=False):
 
         The binomial coefficient is left out: it is the same for all. So is a window of one attempt.
         """
-        rate, uncertainty = self.rate, self._uncertainty
+        rate, uncertainty = self.rate, 1.0 / (self.weight + UNCERTAINTY_WEIGHT)
+        misses = attempts - hits
         made = []
         for before, prior, value in zip(
             self.log_chances, PRIOR_LOG_CHANCES, DISPERSIONS, strict=True
         ):
-            likely = _log_likelihood(attempts, hits, rate, _weight_of(value + uncertainty))
+            weight = 1.0 / min(MOST_UNCERTAINTY, value + uncertainty) - 1.0
+            a = rate * weight
+            b = weight - a
+            likely = lgamma(b + misses) - lgamma(b) - lgamma(weight + attempts) + lgamma(weight)
+            if hits:
+                likely += lgamma(a + hits) - lgamma(a)
             made.append(_MEMORY * before + (1.0 - _MEMORY) * prior + _UNIT * likely)
         most = max(made)
         self.log_chances = tuple([max(_LEAST_CHANCE, round(each - most)) for each in made])
@@ -114,21 +120,10 @@ class Baseline(Struct, array_like=True, gc=False):
         self.dispersion = round(cautious, DECIMALS)
 
 
-def _weight_of(correlation: float) -> float:
-    return 1.0 / min(MOST_UNCERTAINTY, correlation) - 1.0
-
-
 def _mean_dispersion(log_chances: tuple[int, ...]) -> float:
     chances = [exp(each / _UNIT) for each in log_chances]
     weighted = [chance * value for chance, value in zip(chances, DISPERSIONS, strict=True)]
     return sum(weighted) / sum(chances)
-
-
-def _log_likelihood(attempts: int, hits: int, rate: float, weight: float) -> float:
-    """Return the logarithm of the chance of attempts in their order, some of them hits."""
-    a, b = rate * weight, (1.0 - rate) * weight
-    count = lgamma(a + hits) + lgamma(b + attempts - hits) - lgamma(weight + attempts)
-    return count - lgamma(a) - lgamma(b) + lgamma(weight)
 
 
 class Rise(NamedTuple):

@@ -192,11 +192,18 @@ def pack(state: SpikeState) -> bytes:
 
 
 class WindowCounts(NamedTuple):
-    """Attempts and hits of a scope in one window that begins at `start` (s)."""
+    """Attempts, and hits among them, of a scope in one window that begins at `start` (s)."""
 
     start: float
     attempts: int
     hits: int
+
+
+class Model(NamedTuple):
+    """What an excursion is judged by, worked out."""
+
+    found: Hypotheses
+    above: AboveLimit
 
 
 class Fold:
@@ -210,7 +217,8 @@ class Fold:
         self.settings = settings
         self._first_need = settings.sensitivity
         self._later_need = settings.sensitivity + LATER_EXTRA
-        self._above = lru_cache(maxsize=MODELS)(self._make_above)
+        self._model = lru_cache(maxsize=MODELS)(self._make_model)
+        self._shifted = lru_cache(maxsize=MODELS)(self._make_shifted)
 
     def add(
         self, state: SpikeState, attempts: int, hits: int, now: float, window: WindowCounts
@@ -230,7 +238,9 @@ class Fold:
             excursion = None
         if excursion is not None and state.live is not None:
             excursion.last = max(excursion.last, now)
-            self._follow(state, excursion, state.live, Counts(attempts, hits, now))
+            state.live.run_attempts += attempts
+            state.live.run_hits += hits
+            self._follow(state, excursion, state.live, has_hits=hits > 0)
             return
         if excursion is not None and now - excursion.last_hit > GAP:
             excursion = None
@@ -253,7 +263,7 @@ class Fold:
     def _go_on(self, excursion: Excursion, baseline: Baseline, now: float) -> Excursion | None:
         """Look at an excursion as it is before new hits; return null if it was over."""
         n, k = excursion.stretch_attempts, excursion.stretch_hits
-        above, before = self._above(excursion.rate, excursion.weight), excursion.evidence
+        above, before = self._model(excursion.rate, excursion.weight).above, excursion.evidence
         if not above.exceeds(n, k, -before):
             return None
         if n >= LEAST_OF_STRETCH and now - excursion.stretch_since >= LONG_STRETCH:
@@ -265,7 +275,7 @@ class Fold:
         excursion.evidence = round(evidence, DECIMALS)
         excursion.stretch_since = now
         excursion.stretch_attempts = excursion.stretch_hits = 0
-        excursion.rate, excursion.weight = _frozen(baseline)
+        excursion.rate, excursion.weight = baseline.null()
         return excursion
 
     def _crossed(
@@ -277,7 +287,7 @@ class Fold:
         if is_slow and not self._is_slow_rise(state, window):
             return None
         lowest = wilson_lower_bound(excursion.hits, excursion.attempts, CONFIDENCE)
-        limit = self._above(excursion.rate, excursion.weight).limit
+        limit = self._model(excursion.rate, excursion.weight).found.limit
         return Live(now, is_slow, now) if lowest > limit else None
 
     def _is_slow_rise(self, state: SpikeState, window: WindowCounts) -> bool:
@@ -291,7 +301,7 @@ class Fold:
         return self._later_need if excursion.evidence > 0.0 else self._first_need
 
     def _evidence_exceeds(self, excursion: Excursion, level: float) -> bool:
-        above = self._above(excursion.rate, excursion.weight)
+        above = self._model(excursion.rate, excursion.weight).above
         seen = excursion.stretch_attempts, excursion.stretch_hits
         return above.exceeds(*seen, level - excursion.evidence)
 
@@ -300,24 +310,24 @@ class Fold:
         age = now - excursion.since
         return age >= self.settings.patience or lost_seconds(excursion, now) >= self.settings.lost
 
-    def _follow(self, state: SpikeState, excursion: Excursion, live: Live, seen: "Counts") -> None:
-        """Test whether what fires is over, with the records since the run began."""
-        live.run_attempts += seen.attempts
-        live.run_hits += seen.hits
-        state.fired_until = max(state.fired_until, int(seen.now))
+    def _follow(
+        self, state: SpikeState, excursion: Excursion, live: Live, *, has_hits: bool
+    ) -> None:
+        """Test whether what fires is over, with a record that is in the run already."""
+        now = excursion.last
+        state.fired_until = int(now)
         nats = self._nats_for_usual(excursion, live)
-        if seen.hits and nats <= 0.0:
+        if has_hits and nats <= 0.0:
             excursion.attempts += live.run_attempts
             excursion.hits += live.run_hits
-            excursion.last_hit = max(excursion.last_hit, seen.now)
             live.run_attempts = live.run_hits = 0
-            live.run_since = seen.now
-        elif nats >= BACK and seen.now - live.run_since >= HOLD:
+            live.run_since = now
+        elif nats >= BACK and now - live.run_since >= HOLD:
             _end(state)
 
     def _nats_for_usual(self, excursion: Excursion, live: Live) -> float:
         """Return the logarithm of the likelihood ratio of the tolerated rate and the incident's."""
-        found = self.hypotheses(excursion.rate, excursion.weight)
+        found = self._model(excursion.rate, excursion.weight).found
         most = max(LEAST_INCIDENT, times_odds(found.limit, SLOW_ODDS))
         rate = (excursion.hits + 0.5) / (excursion.attempts + 1.0)
         rate = min(max(rate, found.limit), most)
@@ -346,9 +356,7 @@ class Fold:
         state.slow_windows = state.slow_windows + 1 if state.slow else 0
 
     def _slow_evidence(self, baseline: Baseline, window: WindowCounts) -> float:
-        found = self.hypotheses(*_frozen(baseline))
-        shifted = Shifted(found.a, found.b, times_odds(found.limit, SLOW_ODDS))
-        return shifted.log_ratio(window.attempts, window.hits)
+        return self._shifted(*baseline.null()).log_ratio(window.attempts, window.hits)
 
     def _is_doubtful(self, state: SpikeState, window: WindowCounts) -> bool:
         """Tell whether a window may be part of an incident, which must not become usual."""
@@ -364,18 +372,18 @@ class Fold:
             return False
         limit = NEWCOMER_LIMIT
         if state.baseline.weight >= SURE_BASELINE:
-            limit = self.hypotheses(*_frozen(state.baseline)).limit
+            limit = self._model(*state.baseline.null()).found.limit
         return wilson_lower_bound(window.hits, window.attempts, SURE_CONFIDENCE) > limit
 
     def evidence_of(self, excursion: Excursion) -> float:
         """Return the evidence of an excursion in nats, ln M."""
-        above = self._above(excursion.rate, excursion.weight)
+        above = self._model(excursion.rate, excursion.weight).above
         seen = excursion.stretch_attempts, excursion.stretch_hits
         return excursion.evidence + above.log_ratio(*seen)
 
     def figures(self, excursion: Excursion, now: float) -> SpikeFigures:
         """Return why an excursion is one, at `now` (s, UTC)."""
-        found = self.hypotheses(excursion.rate, excursion.weight)
+        found = self._model(excursion.rate, excursion.weight).found
         return SpikeFigures(
             since=excursion.since,
             attempts=excursion.attempts,
@@ -393,21 +401,13 @@ class Fold:
             lost_seconds=lost_seconds(excursion, now),
         )
 
-    def hypotheses(self, rate: float, weight: float) -> Hypotheses:
-        """Return what the usual rate and the weight of the null lead to."""
-        return Hypotheses.of(rate, weight, self.settings.rise)
+    def _make_shifted(self, rate: float, weight: float) -> Shifted:
+        found = self._model(rate, weight).found
+        return Shifted(found.a, found.b, times_odds(found.limit, SLOW_ODDS))
 
-    def _make_above(self, rate: float, weight: float) -> AboveLimit:
-        found = self.hypotheses(rate, weight)
-        return AboveLimit(found.a, found.b, found.limit)
-
-
-class Counts(NamedTuple):
-    """Attempts and hits of one record, and its time (s, UTC)."""
-
-    attempts: int
-    hits: int
-    now: float
+    def _make_model(self, rate: float, weight: float) -> Model:
+        found = Hypotheses.of(rate, weight, self.settings.rise)
+        return Model(found, AboveLimit(found.a, found.b, found.limit))
 
 
 def lost_seconds(excursion: Excursion, now: float) -> float:
@@ -423,13 +423,8 @@ def lost_seconds(excursion: Excursion, now: float) -> float:
 
 
 def _begin(baseline: Baseline, now: float) -> Excursion:
-    return Excursion(now, now, now, 0, 0, 0.0, now, 0, 0, *_frozen(baseline))
+    return Excursion(now, now, now, 0, 0, 0.0, now, 0, 0, *baseline.null())
 
 
 def _end(state: SpikeState) -> None:
     state.excursion = state.live = None
-
-
-def _frozen(baseline: Baseline) -> tuple[float, float]:
-    """Return the usual rate and the weight of the null, as they are shown and reckoned with."""
-    return round(baseline.rate, DECIMALS), round(baseline.null_weight, DECIMALS)

@@ -92,7 +92,7 @@ def test_the_null_is_one_that_evidence_can_be_held_against(
 ) -> None:
     baseline = learned(seen, times)
     assert LEAST_DISPERSION <= baseline.dispersion <= MOST_DISPERSION
-    found = Hypotheses.of(baseline.rate, baseline.null_weight, RISE)
+    found = Hypotheses.of(*baseline.null(), RISE)
     assert 0 < found.rate < 1
     assert found.rate < found.tolerated < found.limit < 1
     assert 0 < found.a < found.a + found.b <= MOST_WEIGHT
