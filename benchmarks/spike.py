@@ -19,6 +19,7 @@ from streams.domain.detectors.baseline import Baseline
 from streams.domain.detectors.evidence import AboveLimit
 from streams.domain.detectors.spike_state import (
     Fold,
+    Model,
     Settings,
     SpikeState,
     WindowCounts,
@@ -38,7 +39,7 @@ LEARNED = 200
 """Windows that a baseline has learned before."""
 START = 1_790_000_040.0
 ROUNDS = 5
-"""The least of so many measurements counts: the machine does other things too."""
+"""The least time of a call in so many rounds counts: the machine does other things too."""
 
 
 class Counts(NamedTuple):
@@ -117,19 +118,6 @@ def scopes(minutes: int) -> list[Scope]:
     return made
 
 
-class Cost:
-    """CPU seconds of calls of one kind, and how many there were."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.seconds = 0.0
-
-    @property
-    def microseconds(self) -> float:
-        """The mean of a call."""
-        return self.seconds / max(1, self.calls) * 1e6
-
-
 def overhead() -> float:
     """Return what it takes to read the clock twice (s)."""
     clock = time.perf_counter
@@ -140,34 +128,40 @@ def overhead() -> float:
     return least
 
 
-def timed(call: Callable[..., Any], cost: Cost, *arguments: Any) -> None:
-    """Call a function and add its time."""
-    clock = time.perf_counter
-    began = clock()
-    call(*arguments)
-    cost.seconds += clock() - began - _OVERHEAD
-    cost.calls += 1
-
-
 _OVERHEAD = overhead()
 
 
-def play(made: list[Scope]) -> dict[str, Cost]:
-    """Add all records once; return the costs by what was done."""
-    costs = {name: Cost() for name in ("hits", "no hits", "close", "pack and unpack")}
+def timed(times: list[float], call: Callable[..., Any], *arguments: Any) -> None:
+    """Call a function and append its time (s)."""
+    clock = time.perf_counter
+    began = clock()
+    call(*arguments)
+    times.append(clock() - began - _OVERHEAD)
+
+
+def play(made: list[Scope]) -> dict[str, list[float]]:
+    """Add all records once; return the times (s) of single calls, by what was done."""
+    times: dict[str, list[float]] = {
+        name: [] for name in ("hits", "no hits", "close", "pack and unpack")
+    }
     fold = Fold(Settings())
     for scope in made:
         state, before = unpack(scope.state), scope.records[0].window
         for counts in scope.records:
             if counts.window.start != before.start:
-                timed(fold.close, costs["close"], state, before)
+                timed(times["close"], fold.close, state, before)
             before = counts.window
             if counts.hits:
-                timed(fold.add, costs["hits"], state, *counts)
-                timed(lambda state=state: unpack(pack(state)), costs["pack and unpack"])
-            elif state.excursion is not None or state.firing is not None:
-                timed(fold.add, costs["no hits"], state, *counts)
-    return costs
+                timed(times["hits"], fold.add, state, *counts)
+                timed(times["pack and unpack"], again, state)
+            elif state.excursion is not None:
+                timed(times["no hits"], fold.add, state, *counts)
+    return times
+
+
+def again(state: SpikeState) -> SpikeState:
+    """Write a state and read it."""
+    return unpack(pack(state))
 
 
 def looks(made: list[Scope]) -> list[tuple[AboveLimit, int, int, float]]:
@@ -182,9 +176,9 @@ def looks(made: list[Scope]) -> list[tuple[AboveLimit, int, int, float]]:
             return super().exceeds(attempts, hits, level)
 
     class NotingFold(Fold):
-        def _make_above(self, rate: float, weight: float) -> AboveLimit:
-            found = self.hypotheses(rate, weight)
-            return Noting(found.a, found.b, found.limit)
+        def _make_model(self, rate: float, weight: float) -> Model:
+            found = super()._make_model(rate, weight).found
+            return Model(found, Noting(found.a, found.b, found.limit))
 
     fold = NotingFold(Settings())
     for scope in made:
@@ -193,22 +187,20 @@ def looks(made: list[Scope]) -> list[tuple[AboveLimit, int, int, float]]:
             if counts.window.start != before.start:
                 fold.close(state, before)
             before = counts.window
-            if counts.hits or state.excursion is not None or state.firing is not None:
+            if counts.hits or state.excursion is not None or state.live is not None:
                 fold.add(state, *counts)
     return seen
 
 
-def of_looks(seen: list[tuple[AboveLimit, int, int, float]]) -> tuple[float, float, float]:
-    """Return the mean, the 99th percentile and the largest of the times of looks (µs)."""
-    times = [math.inf] * len(seen)
-    clock = time.perf_counter
+def of_looks(seen: list[tuple[AboveLimit, int, int, float]]) -> list[float]:
+    """Return the times of looks (s)."""
+    rounds: list[list[float]] = []
     for _ in range(ROUNDS):
-        for number, (above, attempts, hits, level) in enumerate(seen):
-            began = clock()
-            above.exceeds(attempts, hits, level)
-            times[number] = min(times[number], clock() - began - _OVERHEAD)
-    mean = sum(times) / len(times)
-    return mean * 1e6, table.percentile(times, 0.99) * 1e6, max(times) * 1e6
+        times: list[float] = []
+        for above, *arguments in seen:
+            timed(times, above.exceeds, *arguments)
+        rounds.append(times)
+    return [min(each) for each in zip(*rounds, strict=True)]
 
 
 def slowest() -> tuple[float, str]:
@@ -245,6 +237,12 @@ def memory(made: list[Scope]) -> float:
     return (after - before) / len(kept)
 
 
+def figures(times: list[float]) -> list[str]:
+    """Write down times (s): mean, 99th percentile, the largest (µs), and how many."""
+    shown = sum(times) / len(times), table.percentile(times, 0.99), max(times)
+    return [*(f"{each * 1e6:.2f}" for each in shown), f"{len(times):,}"]
+
+
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.spike", description="Looks.")
@@ -254,16 +252,17 @@ def main() -> None:
     rounds = [play(made) for _ in range(ROUNDS)]
     rows = []
     for name in rounds[0]:
-        least = min(rounds, key=lambda costs: costs[name].seconds)[name]
-        rows.append([f"a record: {name}", f"{least.microseconds:.2f}", f"{least.calls:,}"])
-    seen = looks(made)
-    for name, figure in zip(("mean", "99th percentile", "largest"), of_looks(seen), strict=True):
-        rows.append([f"a look: {name}", f"{figure:.2f}", f"{len(seen):,}"])
+        times = [min(each) for each in zip(*(each[name] for each in rounds), strict=True)]
+        rows.append([f"a record: {name}", *figures(times)])
+    rows.append(["a look", *figures(of_looks(looks(made)))])
     worst, what = slowest()
-    rows.append([f"exact evidence, slowest: {what}", f"{worst:.2f}", ""])
-    rows.append(["bytes of memory a scope, packed", f"{memory(made):.0f}", ""])
-    title = f"What spike costs, {len(made)} campaigns of {options.minutes} minutes"
-    table.publish("spike", table.Results(title, ("what", "µs", "calls"), rows), **vars(options))
+    rows.append([f"exact evidence, slowest: {what}", f"{worst:.2f}", "", "", ""])
+    title = (
+        f"What spike costs, {len(made)} campaigns of {options.minutes} minutes; "
+        f"the state of one is {memory(made):.0f} bytes in memory"
+    )
+    head = ("what", "mean, µs", "p99", "most", "calls")
+    table.publish("spike", table.Results(title, head, rows), **vars(options))
 
 
 if __name__ == "__main__":

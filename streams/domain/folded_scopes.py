@@ -38,7 +38,8 @@ class FoldedScope(msgspec.Struct, array_like=True, gc=False):
         app: the number of its app's pool, as known at its first counts.
         learned: start (s) of the newest window that was learned, or is before its first counts.
         episode: number of the breach that goes on; 0 without one.
-        attempts: in closed windows that were too few to be learned yet.
+        since: start (s) of the oldest closed window with too few attempts to be learned yet.
+        attempts: in these windows.
         hits: of these.
         state: of the detector's `state_type`, or the bytes (MessagePack) of one: these take a third
             of the memory.
@@ -49,6 +50,7 @@ class FoldedScope(msgspec.Struct, array_like=True, gc=False):
     app: int
     learned: int
     episode: int
+    since: int
     attempts: int
     hits: int
     state: Any
@@ -119,7 +121,7 @@ class FoldedScopes:
         number = self.pools.number_of(app)
         state = self._begin(number)
         group = self._group_with_room(key)
-        return self._put(FoldedScope(key, group, number, learned, 0, 0, 0, state))
+        return self._put(FoldedScope(key, group, number, learned, 0, 0, 0, 0, state))
 
     def _begin(self, number: int) -> bytes:
         """Return the state of a newcomer of an app."""
@@ -138,7 +140,7 @@ class FoldedScopes:
     def reset(self, scope: FoldedScope, learned: int) -> None:
         """Make a fold that of a scope of which nothing is known but its app."""
         scope.learned = learned
-        scope.episode = scope.attempts = scope.hits = 0
+        scope.episode = scope.since = scope.attempts = scope.hits = 0
         scope.state = self._begin(scope.app)
 
     def state(self, scope: FoldedScope) -> Any:

@@ -291,6 +291,8 @@ class RuleFold:
                 self._known(key, start, start - 1)
             scope.learned = start
             dirty.add(scope.group)
+            if not scope.attempts:
+                scope.since = start
             scope.attempts += attempts
             if key in hits:
                 scope.hits += hits[key]
@@ -310,6 +312,8 @@ class RuleFold:
         if scope is not None and scope.learned < self._learning:
             scope.learned = self._learning
             self.scopes.dirty.add(scope.group)
+            if not scope.attempts:
+                scope.since = self._learning
             scope.attempts += attempts
             scope.hits += self._hits.get(key, 0)
             if scope.attempts >= self._detector.least_learned:
@@ -319,7 +323,7 @@ class RuleFold:
         """Learn the windows of a scope that are enough together."""
         state = self.scopes.state(scope)
         try:
-            learned = self._detector.learn(state, self._learning, scope.attempts, scope.hits)
+            learned = self._detector.learn(state, scope.since, scope.attempts, scope.hits)
         except Exception as error:  # noqa: BLE001 - one scope must not stop the others
             self._fail(scope, error)
             return

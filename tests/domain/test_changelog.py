@@ -73,14 +73,14 @@ def test_keys_are_arrays_with_the_kind_first() -> None:
                 "cusum",
                 "treatment",
                 [
-                    FoldedScope(("c", None), 3, 0, 60, 0, 7, 1, b"\x90"),
-                    FoldedScope(("c", "1"), 3, 1, 0, 7, 0, 0, b"\x91\x05"),
+                    FoldedScope(("c", None), 3, 0, 60, 0, 60, 7, 1, b"\x90"),
+                    FoldedScope(("c", "1"), 3, 1, 0, 7, 0, 0, 0, b"\x91\x05"),
                 ],
             ),
         ),
         (
             FoldGroupKey("rule", 4),
-            FoldGroup("cusum", "campaign", [FoldedScope("d", 4, 0, 60, 0, 0, 0, b"\x90")]),
+            FoldGroup("cusum", "campaign", [FoldedScope("d", 4, 0, 60, 0, 0, 0, 0, b"\x90")]),
         ),
         (ReceiverKey("ops"), ReceiverRecord("paused", "digest", 1.0, 2.0, "503")),
         (InputOffsetsKey(), [InputOffset("events", 1, 7, 5, UUID(int=1), 3)]),

@@ -446,7 +446,7 @@ def test_states_of_no_rule_or_of_another_kind_or_scope_are_removed(other: Rule) 
 
 def test_a_state_that_cannot_be_read_says_whose_it_is() -> None:
     fold = RuleFold(RULE, PARTITION_SETTINGS.groups, 10)
-    value = msgspec.msgpack.encode(["cusum", "campaign", [["c", 0, 0, 60, 0, 0, 0, b"\x93"]]])
+    value = msgspec.msgpack.encode(["cusum", "campaign", [["c", 0, 0, 60, 0, 0, 0, 0, b"\x93"]]])
     key, group = changelog.decode(changelog.key_of(FoldGroupKey("cusum", 0)), value)
     assert isinstance(key, FoldGroupKey)
     with pytest.raises(FormatError, match=r"rule cusum, campaign c .*start the version that"):

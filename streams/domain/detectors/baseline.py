@@ -1,11 +1,12 @@
 """What is usual for a scope: its rate of hits and how much that rate varies, learned from windows.
 
-Attempts of one window have more in common than attempts at large: the window's rate is itself drawn
-from a distribution. The correlation of two attempts of a window is its dispersion rho; k hits among
-n attempts with a mean rate m vary by n m (1 - m) (1 + (n - 1) rho), as those of a beta-binomial
-distribution do.
+Attempts of one window have more in common than attempts at large: the window's rate is itself
+drawn from a distribution. The correlation of two attempts of a window is the dispersion rho; the
+hits of a window are beta-binomial, with the mean rate m and the weight s = 1 / rho - 1 of
+Beta(m s, (1-m) s).
 """
 
+from math import exp, lgamma
 from typing import NamedTuple, Self
 
 from msgspec import Struct
@@ -13,30 +14,34 @@ from msgspec import Struct
 PRIOR_HITS = 1.0
 PRIOR_ATTEMPTS = 20.0
 """Every scope begins as if it had been seen in so many attempts, with as many hits."""
-PRIOR_DISPERSION = 0.015
-PRIOR_DISPERSION_WEIGHT = 10.0
-"""Windows of full weight that the prior dispersion counts as."""
+DISPERSIONS = (0.0005, 0.002, 0.006, 0.015, 0.03, 0.06, 0.12)
+"""The values that the dispersion may have; what is learned is how likely each of them is."""
+PRIOR_LOG_CHANCES = (-5_108, -2_231, 0, -2_231, -7_340, -14_271, -25_257)
+"""Of a newcomer, as `Baseline.log_chances`: 15, 20, 25, 20, 12, 6 and 2 per cent."""
+PRIOR_DISPERSION = 0.02332
+"""Of a newcomer, as `Baseline.dispersion`: 1.6 times the mean."""
 LEAST_DISPERSION, MOST_DISPERSION = 0.0005, 0.2
-DECIMALS = 6
-"""Of numbers that are kept: what is written down, shown and reckoned with is the same."""
 MOST_UNCERTAINTY = 0.3
 """Of the null: dispersion and the uncertainty of the mean together."""
 UNCERTAINTY_WEIGHT = 11.0
 """Independent attempts that the mean of a newcomer's null is taken to be known from."""
 TOLERANCE = 1.3
 """Odds that rose by this factor are still usual: what is learned lags behind."""
+DECIMALS = 6
+"""Of numbers that are kept: what is written down, shown and reckoned with is the same."""
 
 _HALF_LIFE = 120.0
 """Windows of many attempts after which what was learned weighs half as much."""
 _MANY = 5.0
 """Independent attempts: a window of so many ages what was learned half as much as one of many."""
 _CAUTION = 1.6
-"""Times the estimate of dispersion: it varies, and too low a one costs more than too high."""
-_DISPERSION_MEMORY = 0.998
-"""What was learned of dispersion is multiplied by this for a window of full weight."""
-_LEAST_MOMENT, _MOST_MOMENT = -0.02, 0.3
-"""Of what one window says of dispersion: outliers must not decide it."""
-_DISPERSION_WEIGHT = 4e-4
+"""Times the mean dispersion: it varies, and too low a one costs more than too high."""
+_MEMORY = 0.998
+"""What was learned of dispersion is multiplied by this with each window."""
+_UNIT = 10_000
+"""Chances are kept as whole numbers, in so many parts of a nat."""
+_LEAST_CHANCE = -1_000 * _UNIT
+"""Of one value of the dispersion, compared with the likeliest one."""
 
 
 class Baseline(Struct, array_like=True, gc=False):
@@ -45,14 +50,15 @@ class Baseline(Struct, array_like=True, gc=False):
     Attributes:
         hits: decayed sum of hits, each window weighted by its independent share.
         misses: decayed sum of the other attempts.
-        spread: decayed, weighted sum of what windows said of dispersion.
-        spread_weight: decayed sum of these weights.
+        dispersion: rho, with caution.
+        log_chances: how likely each of `DISPERSIONS` is compared with the likeliest one, as
+            logarithms in ten-thousandths of a nat.
     """
 
     hits: float = 0.0
     misses: float = 0.0
-    spread: float = 0.0
-    spread_weight: float = 0.0
+    dispersion: float = PRIOR_DISPERSION
+    log_chances: tuple[int, ...] = PRIOR_LOG_CHANCES
 
     @property
     def weight(self) -> float:
@@ -64,55 +70,60 @@ class Baseline(Struct, array_like=True, gc=False):
         """Return the usual share of hits, above 0 and below 1."""
         return (PRIOR_HITS + self.hits) / (PRIOR_ATTEMPTS + self.hits + self.misses)
 
-    @property
-    def dispersion(self) -> float:
-        """Return rho."""
-        prior = PRIOR_DISPERSION * PRIOR_DISPERSION_WEIGHT
-        estimate = (self.spread + prior) / (self.spread_weight + PRIOR_DISPERSION_WEIGHT)
-        return min(max(_CAUTION * estimate, LEAST_DISPERSION), MOST_DISPERSION)
-
-    @property
-    def null_weight(self) -> float:
-        """Return the weight of the null, a + b.
+    def null(self) -> tuple[float, float]:
+        """Return the usual rate and the weight of the null, a + b, as shown and reckoned with.
 
         Two attempts of a beta-binomial count are correlated by 1 / (a + b + 1): by dispersion, and
         by what is not known of the mean.
         """
-        uncertain = self.dispersion + 1.0 / (self.weight + UNCERTAINTY_WEIGHT)
-        return 1.0 / min(MOST_UNCERTAINTY, uncertain) - 1.0
+        weight = self.hits + self.misses
+        rate = (PRIOR_HITS + self.hits) / (PRIOR_ATTEMPTS + weight)
+        correlation = self.dispersion + 1.0 / (weight + UNCERTAINTY_WEIGHT)
+        return round(rate, DECIMALS), round(
+            1.0 / min(MOST_UNCERTAINTY, correlation) - 1.0, DECIMALS
+        )
 
-    def learn(self, attempts: int, hits: int, *, spread: bool = True) -> None:
-        """Take in a window that has closed.
-
-        Args:
-            attempts: in the window.
-            hits: of these.
-            spread: whether dispersion is learned from it too.
-        """
+    def learn(self, attempts: int, hits: int) -> None:
+        """Take in a window that has closed, by the attempts in it and the hits of these."""
         if not attempts:
             return
-        rate, share = self.rate, 1.0 / (1.0 + (attempts - 1) * self.dispersion)
-        if spread and attempts > 1:
-            self._learn_spread(attempts, hits, rate)
+        share = 1.0 / (1.0 + (attempts - 1) * self.dispersion)
+        if attempts > 1:
+            self._learn_dispersion(attempts, hits)
         independent = attempts * share
         keep = 0.5 ** (independent / (independent + _MANY) / _HALF_LIFE)
         self.hits = round(keep * self.hits + share * hits, DECIMALS)
         self.misses = round(keep * self.misses + share * (attempts - hits), DECIMALS)
 
-    def _learn_spread(self, n: int, k: int, rate: float) -> None:
-        """Take in what a window says of dispersion, by the method of moments.
+    def _learn_dispersion(self, attempts: int, hits: int) -> None:
+        """Take in how likely the window's count is at each value of the dispersion.
 
-        The expectation of (k - n m)^2 is n v (1 + (n - 1) rho), v = m (1 - m). The weight is that
-        of the variance of this estimate, at most 1.
+        The binomial coefficient is left out: it is the same for all. So is a window of one attempt.
         """
-        variance = rate * (1.0 - rate)
-        beyond = k - n * rate
-        moment = (beyond * beyond / n - variance) / (variance * (n - 1))
-        moment = min(max(moment, _LEAST_MOMENT), _MOST_MOMENT)
-        weight = min(1.0, _DISPERSION_WEIGHT * n * n / (2.0 + 1.0 / (n * variance)))
-        keep = _DISPERSION_MEMORY**weight
-        self.spread = round(keep * self.spread + weight * moment, DECIMALS)
-        self.spread_weight = round(keep * self.spread_weight + weight, DECIMALS)
+        rate, uncertainty = self.rate, 1.0 / (self.weight + UNCERTAINTY_WEIGHT)
+        misses = attempts - hits
+        made = []
+        for before, prior, value in zip(
+            self.log_chances, PRIOR_LOG_CHANCES, DISPERSIONS, strict=True
+        ):
+            weight = 1.0 / min(MOST_UNCERTAINTY, value + uncertainty) - 1.0
+            a = rate * weight
+            b = weight - a
+            likely = lgamma(b + misses) - lgamma(b) - lgamma(weight + attempts) + lgamma(weight)
+            if hits:
+                likely += lgamma(a + hits) - lgamma(a)
+            made.append(_MEMORY * before + (1.0 - _MEMORY) * prior + _UNIT * likely)
+        most = max(made)
+        self.log_chances = tuple([max(_LEAST_CHANCE, round(each - most)) for each in made])
+        mean = _mean_dispersion(self.log_chances)
+        cautious = min(max(_CAUTION * mean, LEAST_DISPERSION), MOST_DISPERSION)
+        self.dispersion = round(cautious, DECIMALS)
+
+
+def _mean_dispersion(log_chances: tuple[int, ...]) -> float:
+    chances = [exp(each / _UNIT) for each in log_chances]
+    weighted = [chance * value for chance, value in zip(chances, DISPERSIONS, strict=True)]
+    return sum(weighted) / sum(chances)
 
 
 class Rise(NamedTuple):

@@ -129,7 +129,7 @@ class FoldingDetector(Detector):
 
         Args:
             state: is changed.
-            start: of the window (s); of the newest one, if they are several.
+            start: of the window (s); of the oldest one, if they are several.
             attempts: in the window, above 0.
             hits: of these.
 

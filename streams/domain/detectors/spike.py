@@ -11,15 +11,14 @@ from streams.domain.detectors.folding import FoldFigures, FoldingDetector, Incre
 from streams.domain.detectors.settings import Setting, setting
 from streams.domain.detectors.spike_state import (
     CONFIDENCE,
-    RESOLVE_AFTER,
+    HOLD,
     SLOW_WINDOWS,
     Excursion,
-    Firing,
     Fold,
+    Live,
     Settings,
     SpikeState,
     WindowCounts,
-    lost_seconds,
 )
 from streams.domain.detectors.threshold import wilson_lower_bound
 from streams.domain.pools import Pooled
@@ -54,7 +53,7 @@ class Spike(FoldingDetector):
     pooled_sums: ClassVar[int] = 2
     least_learned: ClassVar[int] = 30
     state_type: ClassVar[type[Struct]] = SpikeState
-    keep_firing_for: ClassVar[float | None] = RESOLVE_AFTER
+    keep_firing_for: ClassVar[float | None] = HOLD
 
     sensitivity: float = setting(
         0.5,
@@ -114,24 +113,23 @@ class Spike(FoldingDetector):
             Baseline(round(share * hits_of, DECIMALS), round(share * misses_of, DECIMALS))
         )
 
-    def add(self, state: SpikeState, new: Increment, hold: float) -> Turn | None:  # noqa: ARG002
+    def add(self, state: SpikeState, new: Increment, hold: float) -> Turn | None:
         """Add the counts; look at them if there are hits, or a breach goes on."""
-        before, excursion = state.firing, state.excursion
-        slow = state.slow
+        live, excursion = state.live, state.excursion
         seen = new.attempts, new.hits
-        if new.hits and before is None and slow is not None and slow.windows >= SLOW_WINDOWS:
+        if new.hits and live is None and state.slow_windows >= SLOW_WINDOWS:
             seen = new.so_far()
         window = WindowCounts(new.start, *seen)
-        self._fold.add(state, new.attempts, new.hits, new.at / 1000, window)
-        if before is None and state.firing is not None:
+        self._fold.add(state, new.attempts, new.hits, new.at / 1000, window, hold)
+        if live is None and state.live is not None:
             return Turn(True, self.figures(state))
-        if before is not None and state.firing is None:
-            return Turn(False, self._figures(state, before, state.excursion or excursion))
+        if live is not None and state.live is None:
+            return Turn(False, self._figures(state, excursion, live))
         return None
 
     def is_live(self, state: SpikeState) -> bool:
-        """Tell whether there is an excursion or a breach."""
-        return state.excursion is not None or state.firing is not None
+        """Tell whether there is an excursion, or a breach, which is one as well."""
+        return state.excursion is not None
 
     def learn(
         self, state: SpikeState, start: int, attempts: int, hits: int
@@ -144,9 +142,9 @@ class Spike(FoldingDetector):
         share = 1.0 / (1.0 + (attempts - 1) * state.baseline.dispersion)
         self._fold.close(state, WindowCounts(start, attempts, hits))
         excursion = state.excursion
-        if excursion is not None and state.firing is None:
+        if excursion is not None and state.live is None and self._fold.is_over(excursion):
             # Evidence only falls until the next hit, which would find it over as well.
-            state.excursion = excursion if self._fold.evidence_exceeds(excursion, 0.0) else None
+            state.excursion = None
         if state.skipped > skipped:
             return None
         unit = POOLED_UNIT * min(share, MOST_OF_WINDOW / attempts)
@@ -154,47 +152,42 @@ class Spike(FoldingDetector):
 
     def figures(self, state: SpikeState) -> FoldFigures:
         """Return the counts since the excursion began, and what they are judged by."""
-        return self._figures(state, state.firing, state.excursion)
+        return self._figures(state, state.excursion, state.live)
 
     def _figures(
-        self, state: SpikeState, firing: Firing | None, excursion: Excursion | None
+        self, state: SpikeState, excursion: Excursion | None, live: Live | None
     ) -> FoldFigures:
-        fold, baseline, slow = self._fold, state.baseline, state.slow
+        baseline = state.baseline
+        if excursion is None:
+            return FoldFigures(0, 0, 0, 0, None, baseline.rate)
+        found = self._fold.figures(excursion, excursion.last)
+        attempts, hits, bound = found.attempts, found.hits, found.lower_bound
+        if live is not None and live.run_attempts:
+            attempts, hits = attempts + live.run_attempts, hits + live.run_hits
+            bound = wilson_lower_bound(hits, attempts, CONFIDENCE)
         others = {
             "usual_attempts": baseline.weight,
             "dispersion": baseline.dispersion,
-            "evidence_needed": fold.settings.sensitivity,
-        }
-        if slow is not None:
-            others |= {
-                "slow_evidence": slow.evidence,
-                "slow_evidence_needed": fold.slow_need,
-                "slow_windows": slow.windows,
-                "slow_attempts": slow.attempts,
-                "slow_hits": slow.hits,
-            }
-        if excursion is None:
-            since = _ms(firing.since if firing is not None else 0.0)
-            return FoldFigures(since, since, 0, 0, None, baseline.rate, others)
-        found = fold.hypotheses(excursion.rate, excursion.weight)
-        others |= {
-            "tolerated_rate": found.tolerated,
+            "tolerated_rate": found.tolerated_rate,
             "limit_rate": found.limit,
-            "null_weight": excursion.weight,
-            "evidence": fold.evidence_of(excursion),
-            "evidence_before": excursion.evidence,
-            "attempts_weighed": excursion.stretch_attempts,
-            "hits_weighed": excursion.stretch_hits,
+            "null_weight": found.null_weight,
+            "attempts_weighed": found.stretch_attempts,
+            "hits_weighed": found.stretch_hits,
+            "evidence_before": found.evidence_before,
+            "evidence": found.evidence,
+            "evidence_needed": found.needed,
             "seconds": excursion.last - excursion.since,
-            "seconds_lost": lost_seconds(excursion, excursion.last),
+            "seconds_lost": found.lost_seconds,
+            "slow_evidence": state.slow,
+            "slow_windows": state.slow_windows,
         }
         return FoldFigures(
             _ms(excursion.since),
             _ms(excursion.last),
-            excursion.attempts,
-            excursion.hits,
-            wilson_lower_bound(excursion.hits, excursion.attempts, CONFIDENCE),
-            found.rate,
+            attempts,
+            hits,
+            bound,
+            found.usual_rate,
             {name: round(value, 6) for name, value in others.items()},
         )
 

@@ -2,17 +2,19 @@
 
 The state is a fold over records of partial counts, in the order of the repartition topic: it
 depends on them and on the settings alone. Evidence rises with hits only, so a scope is looked at
-when it has new ones.
+when it has new ones, or while it fires.
 
 - An excursion begins with a hit, and is over when nothing is left of its evidence. It consists of
   stretches: the evidence of a stretch that grew long or strong is kept as a number, and the next
   one is judged by what has been learned until then.
 - The slow path adds up the evidence of whole windows, for a rate that rose a little, and stays.
-- A firing state is over when both have had nothing to say for a while.
+- What fires is over when a run of records speaks for the usual rate instead of that of the
+  incident: a sequential test of the one against the other, begun anew whenever it is at its worst.
 """
 
 from functools import lru_cache
-from typing import Literal, NamedTuple, TypeAlias
+from math import log
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -21,32 +23,35 @@ from streams.domain.detectors.baseline import DECIMALS, Baseline, Hypotheses, Ri
 from streams.domain.detectors.evidence import AboveLimit, Shifted
 from streams.domain.detectors.threshold import wilson_lower_bound
 
-Path: TypeAlias = Literal["fast", "slow"]
-
 GAP = 900.0
-"""Seconds without attempts that end an excursion."""
+"""Seconds without attempts, or without hits, that end an excursion."""
 LONG_STRETCH = 60.0
 """Seconds after which a stretch ends."""
 LEAST_OF_STRETCH = 10
 """Attempts that a long stretch needs to end."""
-SLOW_EXTRA = 2.0
-"""Nats that the slow path needs beyond the fast one."""
-SLOW_EASE = 3.0
-"""Nats below what it needs at which the slow path has nothing to say any more."""
+LATER_EXTRA = 2.0
+"""Nats that it takes beyond `sensitivity` when stretches have been added up, or windows."""
 SLOW_WINDOWS = 3
 """Windows before the open one that the slow path needs."""
 SLOW_ODDS = 1.5
 """Times the odds of the limit are those of the slow path's alternative."""
 CONFIDENCE = 0.95
 """Of the lower bound of the rate, which has to be above the limit."""
-RESOLVE_AFTER = 30.0
-"""Seconds without evidence after which a firing state is over."""
+BACK = 4.0
+"""Nats for the usual rate, against that of the incident, after which it is over,"""
+HOLD = 25.0
+"""if they were gathered over so many seconds at least."""
+LEAST_INCIDENT = 0.35
+"""The rate of an incident is taken to be no higher than this, so that it can be told from the usual
+in few attempts, or than `SLOW_ODDS` times the odds of the limit."""
 MOST_SKIPPED = 300
 """Windows in a row that are not learned; then what was an excursion becomes what is usual."""
 DOUBTFUL, DOUBTFUL_IF_MOST_FAIL = 0.7, 0.5
-"""Shares of the evidence needed: with as much of it nothing is learned."""
+"""Shares of `sensitivity`: with as much evidence nothing is learned."""
 SURE_BASELINE = 200.0
-"""Independent attempts: a baseline of so many does not learn windows that are clearly above L."""
+"""Independent attempts: a baseline of so many does not learn windows that are clearly above L,"""
+NEWCOMER_LIMIT = 0.3
+"""and one of fewer does not learn those that are clearly above this rate."""
 SURE_CONFIDENCE = 0.99
 """Of the lower bound of the rate that says so."""
 MODELS = 4_096
@@ -75,7 +80,8 @@ class Excursion(Struct, array_like=True, gc=False):
     Attributes:
         since: when it began.
         last: time of the newest record with attempts.
-        attempts: since it began.
+        last_hit: time of the newest record with hits.
+        attempts: since it began; of a firing scope, up to where the run of `Live` begins.
         hits: of these.
         evidence: of stretches before the present one, in nats.
         stretch_since: when the present stretch began.
@@ -87,6 +93,7 @@ class Excursion(Struct, array_like=True, gc=False):
 
     since: float
     last: float
+    last_hit: float
     attempts: int
     hits: int
     evidence: float
@@ -97,38 +104,22 @@ class Excursion(Struct, array_like=True, gc=False):
     weight: float
 
 
-class Slow(Struct, array_like=True, gc=False):
-    """Windows in a row that together speak for a rate that has risen.
+class Live(Struct, array_like=True, gc=False):
+    """What fires, and the newest records that may say that it is over.
 
     Attributes:
-        since: start (s) of the first of them.
-        evidence: in nats.
-        windows: how many.
-        attempts: in them.
-        hits: of these.
-    """
-
-    since: float
-    evidence: float
-    windows: int
-    attempts: int
-    hits: int
-
-
-class Firing(Struct, array_like=True, gc=False):
-    """What crossed the line, until it is over.
-
-    Attributes:
-        at: time (s) of the record that did.
-        path: which evidence.
-        since: when the excursion began (s).
-        low_since: since when (s) there is no evidence; null while there is.
+        at: time (s) of the record with which it began.
+        is_slow: whether it was the evidence of windows, not that of the excursion.
+        run_since: when the run began that speaks for the usual rate (s).
+        run_attempts: since then.
+        run_hits: of these.
     """
 
     at: float
-    path: Path
-    since: float
-    low_since: float | None = None
+    is_slow: bool
+    run_since: float
+    run_attempts: int = 0
+    run_hits: int = 0
 
 
 class SpikeState(Struct, array_like=True, gc=False):
@@ -137,16 +128,20 @@ class SpikeState(Struct, array_like=True, gc=False):
     Attributes:
         baseline: what is usual.
         skipped: windows in a row that were not learned.
+        slow: evidence of windows in a row, in nats.
+        slow_windows: how many windows it has been above 0.
         excursion: null if there is none.
-        slow: null if there is no evidence in windows before.
-        firing: null if the line is not crossed.
+        live: null if it does not fire; with an excursion.
+        fired_until: time of the newest record while it fired, in whole s; 0 if it never did.
     """
 
     baseline: Baseline
     skipped: int = 0
+    slow: float = 0.0
+    slow_windows: int = 0
     excursion: Excursion | None = None
-    slow: Slow | None = None
-    firing: Firing | None = None
+    live: Live | None = None
+    fired_until: int = 0
 
 
 class SpikeFigures(NamedTuple):
@@ -185,18 +180,30 @@ class SpikeFigures(NamedTuple):
     lost_seconds: float
 
 
-pack = msgspec.msgpack.Encoder().encode
-"""Write a state as bytes: so it is kept, as objects take three times as much."""
+_encode = msgspec.msgpack.Encoder().encode
 unpack = msgspec.msgpack.Decoder(SpikeState).decode
 """Read a state from bytes."""
 
 
+def pack(state: SpikeState) -> bytes:
+    """Write a state as bytes: so it is kept, as objects take three times as much."""
+    # What the encoder returns has room for more behind it; a copy has not.
+    return bytes(memoryview(_encode(state)))
+
+
 class WindowCounts(NamedTuple):
-    """Attempts and hits of a scope in one window that begins at `start` (s)."""
+    """Attempts, and hits among them, of a scope in one window that begins at `start` (s)."""
 
     start: float
     attempts: int
     hits: int
+
+
+class Model(NamedTuple):
+    """What an excursion is judged by, worked out."""
+
+    found: Hypotheses
+    above: AboveLimit
 
 
 class Fold:
@@ -208,14 +215,21 @@ class Fold:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.slow_need = settings.sensitivity + SLOW_EXTRA
-        self._need = settings.sensitivity
-        self._above = lru_cache(maxsize=MODELS)(self._make_above)
+        self._first_need = settings.sensitivity
+        self._later_need = settings.sensitivity + LATER_EXTRA
+        self._model = lru_cache(maxsize=MODELS)(self._make_model)
+        self._shifted = lru_cache(maxsize=MODELS)(self._make_shifted)
 
-    def add(
-        self, state: SpikeState, attempts: int, hits: int, now: float, window: WindowCounts
+    def add(  # noqa: PLR0913, PLR0917 - what a record says of a scope
+        self,
+        state: SpikeState,
+        attempts: int,
+        hits: int,
+        now: float,
+        window: WindowCounts,
+        hold: float = HOLD,
     ) -> None:
-        """Add the counts of one record. Without hits it matters to an excursion and to a firing.
+        """Add the counts of one record. Without hits it matters only if there is an excursion.
 
         Args:
             state: of the scope; it is changed.
@@ -223,15 +237,26 @@ class Fold:
             hits: of these.
             now: time of the record (s, UTC).
             window: the counts of the record's window, those of the record included.
+            hold: seconds over which at least it has to be told that what fires is over.
         """
         excursion = state.excursion
         if excursion is not None and now - excursion.last > GAP:
+            _end(state)
+            excursion = None
+        if excursion is not None and state.live is not None:
+            excursion.last = max(excursion.last, now)
+            state.live.run_attempts += attempts
+            state.live.run_hits += hits
+            self._follow(state, excursion, state.live, hold, has_hits=hits > 0)
+            return
+        if excursion is not None and now - excursion.last_hit > GAP:
             excursion = None
         if hits:
             if excursion is not None:
                 excursion = self._go_on(excursion, state.baseline, now)
             if excursion is None:
                 excursion = _begin(state.baseline, now)
+            excursion.last_hit = max(excursion.last_hit, now)
         state.excursion = excursion
         if excursion is not None:
             excursion.last = max(excursion.last, now)
@@ -239,55 +264,55 @@ class Fold:
             excursion.hits += hits
             excursion.stretch_attempts += attempts
             excursion.stretch_hits += hits
-        if state.firing is not None:
-            self._recover(state, state.firing, now)
-        elif hits:
-            state.firing = self._crossed(state, now, window)
+            if hits:
+                state.live = self._crossed(state, excursion, now, window)
 
     def _go_on(self, excursion: Excursion, baseline: Baseline, now: float) -> Excursion | None:
         """Look at an excursion as it is before new hits; return null if it was over."""
         n, k = excursion.stretch_attempts, excursion.stretch_hits
-        above, before = self._above(excursion.rate, excursion.weight), excursion.evidence
+        above, before = self._model(excursion.rate, excursion.weight).above, excursion.evidence
         if not above.exceeds(n, k, -before):
             return None
         if n >= LEAST_OF_STRETCH and now - excursion.stretch_since >= LONG_STRETCH:
-            evidence = min(self._need, before + above.log_ratio(n, k))
-        elif above.exceeds(n, k, self._need - before):
-            evidence = self._need
+            evidence = min(self._later_need, before + above.log_ratio(n, k))
+        elif above.exceeds(n, k, self._later_need - before):
+            evidence = self._later_need
         else:
             return excursion
         excursion.evidence = round(evidence, DECIMALS)
         excursion.stretch_since = now
         excursion.stretch_attempts = excursion.stretch_hits = 0
-        excursion.rate, excursion.weight = _frozen(baseline)
+        excursion.rate, excursion.weight = baseline.null()
         return excursion
 
-    def _crossed(self, state: SpikeState, now: float, window: WindowCounts) -> Firing | None:
-        """Tell whether new hits made evidence cross the line."""
-        excursion, slow = state.excursion, state.slow
-        if excursion is not None and self._is_sure(excursion):
-            limit = self._above(excursion.rate, excursion.weight).limit
-            lowest = wilson_lower_bound(excursion.hits, excursion.attempts, CONFIDENCE)
-            if lowest > limit and self._is_worth_it(excursion, now):
-                return Firing(now, "fast", excursion.since)
-        if slow is not None and slow.windows >= SLOW_WINDOWS:
-            found = self.hypotheses(*_frozen(state.baseline))
-            more = self._shifted(found).log_ratio(window.attempts, window.hits)
-            seen = slow.attempts + window.attempts, slow.hits + window.hits
-            if (
-                more > 0
-                and slow.evidence + more >= self.slow_need
-                and wilson_lower_bound(seen[1], seen[0], CONFIDENCE) > found.limit
-            ):
-                return Firing(now, "slow", slow.since)
-        return None
+    def _crossed(
+        self, state: SpikeState, excursion: Excursion, now: float, window: WindowCounts
+    ) -> Live | None:
+        """Tell whether a scope fires with new hits."""
+        sure = self._evidence_exceeds(excursion, self.needed(excursion))
+        is_slow = not (sure and self._is_worth_it(excursion, now))
+        if is_slow and not self._is_slow_rise(state, window):
+            return None
+        lowest = wilson_lower_bound(excursion.hits, excursion.attempts, CONFIDENCE)
+        limit = self._model(excursion.rate, excursion.weight).found.limit
+        return Live(now, is_slow, now) if lowest > limit else None
 
-    def _is_sure(self, excursion: Excursion) -> bool:
-        return self.evidence_exceeds(excursion, self._need)
+    def _is_slow_rise(self, state: SpikeState, window: WindowCounts) -> bool:
+        if state.slow_windows < SLOW_WINDOWS:
+            return False
+        more = self._slow_evidence(state.baseline, window)
+        return more > 0.0 and state.slow + more >= self._later_need
 
-    def evidence_exceeds(self, excursion: Excursion, level: float) -> bool:
-        """Tell whether the evidence of an excursion is above a level (nats)."""
-        above = self._above(excursion.rate, excursion.weight)
+    def needed(self, excursion: Excursion) -> float:
+        """Return how much evidence an excursion needs, in nats."""
+        return self._later_need if excursion.evidence > 0.0 else self._first_need
+
+    def is_over(self, excursion: Excursion) -> bool:
+        """Tell whether nothing is left of an excursion: its next hit would begin another one."""
+        return not self._evidence_exceeds(excursion, 0.0)
+
+    def _evidence_exceeds(self, excursion: Excursion, level: float) -> bool:
+        above = self._model(excursion.rate, excursion.weight).above
         seen = excursion.stretch_attempts, excursion.stretch_hits
         return above.exceeds(*seen, level - excursion.evidence)
 
@@ -296,77 +321,80 @@ class Fold:
         age = now - excursion.since
         return age >= self.settings.patience or lost_seconds(excursion, now) >= self.settings.lost
 
-    def _recover(self, state: SpikeState, firing: Firing, now: float) -> None:
-        """Take note that there is no evidence any more, and end a firing state after a while."""
-        excursion, slow = state.excursion, state.slow
-        if excursion is not None and not self.evidence_exceeds(excursion, 0.0):
-            excursion = state.excursion = None
-        if excursion is not None or (
-            slow is not None and slow.evidence > self.slow_need - SLOW_EASE
-        ):
-            firing.low_since = None
-        elif firing.low_since is None:
-            firing.low_since = now
-        elif now - firing.low_since >= RESOLVE_AFTER:
-            state.firing = None
+    def _follow(
+        self, state: SpikeState, excursion: Excursion, live: Live, hold: float, *, has_hits: bool
+    ) -> None:
+        """Test whether what fires is over, with a record that is in the run already."""
+        now = excursion.last
+        state.fired_until = int(now)
+        nats = self._nats_for_usual(excursion, live)
+        if has_hits and nats <= 0.0:
+            excursion.attempts += live.run_attempts
+            excursion.hits += live.run_hits
+            live.run_attempts = live.run_hits = 0
+            live.run_since = now
+        elif nats >= BACK and now - live.run_since >= hold:
+            _end(state)
+
+    def _nats_for_usual(self, excursion: Excursion, live: Live) -> float:
+        """Return the logarithm of the likelihood ratio of the tolerated rate and the incident's."""
+        found = self._model(excursion.rate, excursion.weight).found
+        most = max(LEAST_INCIDENT, times_odds(found.limit, SLOW_ODDS))
+        rate = (excursion.hits + 0.5) / (excursion.attempts + 1.0)
+        rate = min(max(rate, found.limit), most)
+        misses = live.run_attempts - live.run_hits
+        usual = found.tolerated
+        return misses * log((1.0 - usual) / (1.0 - rate)) - live.run_hits * log(rate / usual)
 
     def close(self, state: SpikeState, window: WindowCounts) -> None:
         """Learn a window that has closed, by the counts that it closed with."""
         if not window.attempts:
             return
-        state.slow = self._slow_after(state, window)
-        if self._is_doubtful(state, window):
-            if state.skipped < MOST_SKIPPED:
-                state.skipped += 1
-                return
-        else:
+        doubtful = self._is_doubtful(state, window)
+        self._add_slow(state, window)
+        if not doubtful:
             state.skipped = 0
-        state.baseline.learn(window.attempts, window.hits, spread=state.firing is None)
+        elif state.skipped < MOST_SKIPPED:
+            state.skipped += 1
+            return
+        state.baseline.learn(window.attempts, window.hits)
 
-    def _slow_after(self, state: SpikeState, window: WindowCounts) -> Slow | None:
-        """Return what windows in a row say, this one included."""
-        before = state.slow
-        if before is None and not window.hits:
-            return None
-        found = self.hypotheses(*_frozen(state.baseline))
-        evidence = self._shifted(found).log_ratio(window.attempts, window.hits)
-        if before is None:
-            before = Slow(window.start, 0.0, 0, 0, 0)
-        evidence = round(min(self.slow_need, before.evidence + evidence), DECIMALS)
-        if evidence <= 0.0:
-            return None
-        return Slow(
-            before.since,
-            evidence,
-            before.windows + 1,
-            before.attempts + window.attempts,
-            before.hits + window.hits,
-        )
+    def _add_slow(self, state: SpikeState, window: WindowCounts) -> None:
+        if not window.hits and not state.slow:
+            return
+        evidence = state.slow + self._slow_evidence(state.baseline, window)
+        state.slow = round(min(self._later_need, max(0.0, evidence)), DECIMALS)
+        state.slow_windows = state.slow_windows + 1 if state.slow else 0
+
+    def _slow_evidence(self, baseline: Baseline, window: WindowCounts) -> float:
+        return self._shifted(*baseline.null()).log_ratio(window.attempts, window.hits)
 
     def _is_doubtful(self, state: SpikeState, window: WindowCounts) -> bool:
         """Tell whether a window may be part of an incident, which must not become usual."""
-        if state.firing is not None:
+        if state.live is not None or state.fired_until >= window.start:
             return True
         excursion = state.excursion
         if excursion is not None:
             most_fail = 2 * window.hits > window.attempts
             share = DOUBTFUL_IF_MOST_FAIL if most_fail else DOUBTFUL
-            if self.evidence_exceeds(excursion, share * self._need):
+            if self._evidence_exceeds(excursion, share * self._first_need):
                 return True
-        if state.baseline.weight < SURE_BASELINE or not window.hits:
+        if not window.hits:
             return False
-        limit = self.hypotheses(*_frozen(state.baseline)).limit
+        limit = NEWCOMER_LIMIT
+        if state.baseline.weight >= SURE_BASELINE:
+            limit = self._model(*state.baseline.null()).found.limit
         return wilson_lower_bound(window.hits, window.attempts, SURE_CONFIDENCE) > limit
 
     def evidence_of(self, excursion: Excursion) -> float:
         """Return the evidence of an excursion in nats, ln M."""
-        above = self._above(excursion.rate, excursion.weight)
+        above = self._model(excursion.rate, excursion.weight).above
         seen = excursion.stretch_attempts, excursion.stretch_hits
         return excursion.evidence + above.log_ratio(*seen)
 
     def figures(self, excursion: Excursion, now: float) -> SpikeFigures:
         """Return why an excursion is one, at `now` (s, UTC)."""
-        found = self.hypotheses(excursion.rate, excursion.weight)
+        found = self._model(excursion.rate, excursion.weight).found
         return SpikeFigures(
             since=excursion.since,
             attempts=excursion.attempts,
@@ -380,33 +408,34 @@ class Fold:
             stretch_attempts=excursion.stretch_attempts,
             stretch_hits=excursion.stretch_hits,
             evidence=self.evidence_of(excursion),
-            needed=self._need,
+            needed=self.needed(excursion),
             lost_seconds=lost_seconds(excursion, now),
         )
 
-    def hypotheses(self, rate: float, weight: float) -> Hypotheses:
-        """Return what the usual rate and the weight of the null lead to."""
-        return Hypotheses.of(rate, weight, self.settings.rise)
-
-    def _make_above(self, rate: float, weight: float) -> AboveLimit:
-        found = self.hypotheses(rate, weight)
-        return AboveLimit(found.a, found.b, found.limit)
-
-    @staticmethod
-    def _shifted(found: Hypotheses) -> Shifted:
+    def _make_shifted(self, rate: float, weight: float) -> Shifted:
+        found = self._model(rate, weight).found
         return Shifted(found.a, found.b, times_odds(found.limit, SLOW_ODDS))
+
+    def _make_model(self, rate: float, weight: float) -> Model:
+        found = Hypotheses.of(rate, weight, self.settings.rise)
+        return Model(found, AboveLimit(found.a, found.b, found.limit))
 
 
 def lost_seconds(excursion: Excursion, now: float) -> float:
-    """Return how many seconds' worth of sends an excursion has cost beyond what is usual."""
-    rate = excursion.hits / excursion.attempts
-    return (rate - excursion.rate) * (now - excursion.since)
+    """Return how many seconds' worth of sends an excursion has cost beyond what is usual.
+
+    n attempts span n - 1 intervals, so the time that they stand for is longer than the span.
+    """
+    n = excursion.attempts
+    if n < 2:  # noqa: PLR2004 - one attempt spans nothing
+        return 0.0
+    excess = excursion.hits / n - excursion.rate
+    return excess * (now - excursion.since) * n / (n - 1)
 
 
 def _begin(baseline: Baseline, now: float) -> Excursion:
-    return Excursion(now, now, 0, 0, 0.0, now, 0, 0, *_frozen(baseline))
+    return Excursion(now, now, now, 0, 0, 0.0, now, 0, 0, *baseline.null())
 
 
-def _frozen(baseline: Baseline) -> tuple[float, float]:
-    """Return the usual rate and the weight of the null, as they are shown and reckoned with."""
-    return round(baseline.rate, DECIMALS), round(baseline.null_weight, DECIMALS)
+def _end(state: SpikeState) -> None:
+    state.excursion = state.live = None

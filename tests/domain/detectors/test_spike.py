@@ -83,7 +83,8 @@ def test_the_decision_can_be_worked_out_again_from_its_figures() -> None:
     assert evidence >= others["evidence_needed"] == 10
     bound = wilson_lower_bound(figures.hits, figures.attempts, 0.95)
     assert figures.lower_bound == bound > others["limit_rate"]
-    lost = (figures.hits / figures.attempts - usual) * others["seconds"]
+    spans = figures.attempts / (figures.attempts - 1)
+    lost = (figures.hits / figures.attempts - usual) * others["seconds"] * spans
     assert lost == pytest.approx(others["seconds_lost"], abs=1e-4)
     assert lost >= 8 or others["seconds"] >= 45
 
