@@ -5,12 +5,12 @@ from functools import cached_property
 from typing import ClassVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from streams.domain.detectors.baseline import DECIMALS, Baseline, Rise
 from streams.domain.detectors.folding import FoldFigures, FoldingDetector, Increment, Turn
 from streams.domain.detectors.settings import Setting, setting
 from streams.domain.detectors.spike_state import (
-    CONFIDENCE,
     HOLD,
     SLOW_WINDOWS,
     Excursion,
@@ -20,7 +20,6 @@ from streams.domain.detectors.spike_state import (
     SpikeState,
     WindowCounts,
 )
-from streams.domain.detectors.threshold import wilson_lower_bound
 from streams.domain.pools import Pooled
 
 LEAST_EVIDENCE, MOST_EVIDENCE = 6.0, 14.0
@@ -160,11 +159,13 @@ class Spike(FoldingDetector):
         baseline = state.baseline
         if excursion is None:
             return FoldFigures(0, 0, 0, 0, None, baseline.rate)
-        found = self._fold.figures(excursion, excursion.last)
-        attempts, hits, bound = found.attempts, found.hits, found.lower_bound
         if live is not None and live.run_attempts:
-            attempts, hits = attempts + live.run_attempts, hits + live.run_hits
-            bound = wilson_lower_bound(hits, attempts, CONFIDENCE)
+            excursion = replace(
+                excursion,
+                attempts=excursion.attempts + live.run_attempts,
+                hits=excursion.hits + live.run_hits,
+            )
+        found = self._fold.figures(excursion, excursion.last)
         others = {
             "usual_attempts": baseline.weight,
             "dispersion": baseline.dispersion,
@@ -184,9 +185,9 @@ class Spike(FoldingDetector):
         return FoldFigures(
             _ms(excursion.since),
             _ms(excursion.last),
-            attempts,
-            hits,
-            bound,
+            found.attempts,
+            found.hits,
+            found.lower_bound,
             found.usual_rate,
             {name: round(value, 6) for name, value in others.items()},
         )
