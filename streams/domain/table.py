@@ -411,23 +411,25 @@ class WindowTable:
             if window.replay_from_offset is not None and window.closed_at_offset is not None
         )
 
-    def replay(self, partial_counts: PartialCounts, offset: int, now: float) -> Iterator[Replayed]:
+    def replay(self, partial_counts: PartialCounts, offset: int, now: float) -> list[Replayed]:
         """Add partial counts again, as far as they are in no bucket that was written.
 
-        Yields:
-            What was added, and starts of windows for which counts were too late.
+        Returns:
+            What was added, and the windows for which counts were too late.
         """
+        replayed: list[Replayed] = []
         for counts in partial_counts.windows:
             # There may be counts of shorter windows than those that were written since.
             start = self._written_policy.start_of(counts.start * 1000)
             window = self._windows.get(start)
             if window is None:
-                yield Replayed(start, None, late=True)
+                replayed.append(Replayed(start, None, late=True))
             elif window.replay_from_offset is not None and offset >= window.replay_from_offset:
                 closed_at = window.closed_at_offset
                 late = closed_at is not None and offset >= closed_at
                 added = self._change(window, counts, offset, now, late=late)
-                yield Replayed(start, added, late=late)
+                replayed.append(Replayed(start, added, late=late))
+        return replayed
 
     def finish_restore(self, now: float, offset: int) -> None:
         """Go on as this table's policy wants it, after everything before `offset` was replayed.
