@@ -355,6 +355,18 @@ def test_the_usual_is_silence(per_minute: float) -> None:
         assert fired_at(known(), poisson_sends(per_minute, 0.01, 1_800, seed)) is None
 
 
+@pytest.mark.parametrize(("rate", "dispersion"), [(0.01, 0.01), (0.08, 0.01), (0.25, 0.03)])
+def test_rates_that_vary_from_minute_to_minute_are_silence(rate: float, dispersion: float) -> None:
+    """A day of 120 a minute, a record a second, of a scope that nothing was known of."""
+    rng, weight = np.random.default_rng(7), 1 / dispersion - 1
+    rates = np.repeat(rng.beta(rate * weight, (1 - rate) * weight, size=1_440), SIZE)
+    attempts = rng.poisson(2.0, size=len(rates))
+    hits = rng.binomial(attempts, rates)
+    pairs = zip(attempts.tolist(), hits.tolist(), strict=True)
+    records = [Record(at, *pair) for at, pair in enumerate(pairs)]
+    assert fired_at(SpikeState(Baseline()), records) is None
+
+
 def test_it_is_over_when_the_rate_is_usual_again() -> None:
     bad, good = poisson_sends(120, 0.9, 60, 1), poisson_sends(120, 0.01, 600, 2)
     records = [*bad, *(Record(each.at + 60, each.attempts, each.hits) for each in good)]
