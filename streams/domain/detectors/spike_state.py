@@ -62,7 +62,9 @@ MOST_SKIPPED = 300
 DOUBTFUL, DOUBTFUL_IF_MOST_FAIL = 0.7, 0.5
 """Shares of `sensitivity`: with as much evidence nothing is learned."""
 SURE_BASELINE = 200.0
-"""Independent attempts: a baseline of so many does not learn windows that are clearly above L,"""
+"""Independent attempts: a baseline of so many does not learn windows that are clearly above L"""
+SURE_EVIDENCE = 4.0
+"""and have so many nats of evidence: a rate that varies much is to be learned as such;"""
 NEWCOMER_LIMIT = 0.3
 """and one of fewer does not learn those that are clearly above this rate."""
 SURE_CONFIDENCE = 0.99
@@ -445,10 +447,11 @@ class Fold:
                 return True
         if not window.hits:
             return False
-        limit = NEWCOMER_LIMIT
-        if state.baseline.weight >= SURE_BASELINE:
-            limit = self._model(*state.baseline.null()).found.limit
-        return wilson_lower_bound(window.hits, window.attempts, SURE_CONFIDENCE) > limit
+        lowest = wilson_lower_bound(window.hits, window.attempts, SURE_CONFIDENCE)
+        if state.baseline.weight < SURE_BASELINE:
+            return lowest > NEWCOMER_LIMIT
+        found, above = self._model(*state.baseline.null())
+        return lowest > found.limit and above.exceeds(window.attempts, window.hits, SURE_EVIDENCE)
 
     def evidence_of(self, excursion: Excursion) -> float:
         """Return the evidence of an excursion in nats, ln M."""

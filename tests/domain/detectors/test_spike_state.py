@@ -108,10 +108,11 @@ class OnPaper:
         self.m0 = max(0.02, 1.3 * self.m / (1 + 0.3 * self.m))
 
     def log_e(self, n: int, k: int) -> float:
-        a, b = self.m0 * self.s, (1 - self.m0) * self.s
-        tail = stats.binom.logcdf(k, n + 1, self.limit)
-        ours = special.betaln(k + 1, n - k + 1) + tail - log1p(-self.limit)
-        return float(ours - special.betaln(a + k, b + n - k) + special.betaln(a, b))
+        return log_ratio(n, k, self.m0, self.s, self.limit)
+
+    def log_e_now(self, n: int, k: int) -> float:
+        m, s, limit = self.null()
+        return log_ratio(n, k, max(0.02, 1.3 * m / (1 + 0.3 * m)), s, limit)
 
     def log_m(self) -> float:
         return self.sigma + self.log_e(self.n, self.k)
@@ -206,13 +207,15 @@ class OnPaper:
         if not n:
             return
         evidence = self.log_m() if self.alive else 0.0
-        sure = self.baseline.hits + self.baseline.misses >= 200
+        known = self.baseline.hits + self.baseline.misses >= 200
+        limit = self.null()[2] if known else 0.3
+        sure = lower_bound(k, n, 0.99) > limit and (not known or self.log_e_now(n, k) >= 4)
         doubtful = (
             self.live is not None
             or self.live_until >= start
             or evidence >= 7
             or (evidence > 5 and 2 * k > n)
-            or lower_bound(k, n, 0.99) > (self.null()[2] if sure else 0.3)
+            or sure
         )
         self.slow = round(min(12.0, max(0.0, self.slow + self.log_slow(n, k))), 6)
         self.slow_windows = min(3, self.slow_windows + 1) if self.slow else 0
@@ -224,6 +227,12 @@ class OnPaper:
             self.skipped += 1
             return
         self.baseline.learn(n, k)
+
+
+def log_ratio(n: int, k: int, m0: float, s: float, limit: float) -> float:
+    a, b = m0 * s, (1 - m0) * s
+    ours = special.betaln(k + 1, n - k + 1) + stats.binom.logcdf(k, n + 1, limit) - log1p(-limit)
+    return float(ours - special.betaln(a + k, b + n - k) + special.betaln(a, b))
 
 
 def lower_bound(k: int, n: int, confidence: float) -> float:
