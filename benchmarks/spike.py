@@ -47,7 +47,7 @@ class Counts(NamedTuple):
 
     attempts: int
     hits: int
-    now: float
+    now: int
     window: WindowCounts
 
 
@@ -95,7 +95,7 @@ def records(
                 failed = binomial(source, more, now_rate)
                 attempts, hits = attempts + more, hits + failed
                 window = WindowCounts(start, attempts, hits)
-                yield Counts(more, failed, round(start + flush * FLUSH, 3), window)
+                yield Counts(more, failed, round((start + flush * FLUSH) * 1_000), window)
 
 
 class Scope(NamedTuple):

@@ -10,6 +10,6 @@ configuration, the API and the documents take its settings from there.
 - `folding`: what detectors that are given the counts of each record have in common.
 - `baseline`: the usual rate of a scope and its spread, learned when windows close.
 - `evidence`: how surely counts speak for a rate that has risen, as logarithms of likelihood ratios.
-- `spike_state`: what `spike` remembers of a scope, and how counts change it.
+- `spike_state`: what the detector spike remembers of a scope, and how counts change it.
 - `registry`: the kinds there are, a module each.
 """

@@ -16,11 +16,16 @@ PRIOR_ATTEMPTS = 20.0
 """Every scope begins as if it had been seen in so many attempts, with as many hits."""
 DISPERSIONS = (0.0005, 0.002, 0.006, 0.015, 0.03, 0.06, 0.12)
 """The values that the dispersion may have; what is learned is how likely each of them is."""
-PRIOR_LOG_CHANCES = (-5_108, -2_231, 0, -2_231, -7_340, -14_271, -25_257)
-"""Of a newcomer, as `Baseline.log_chances`: 15, 20, 25, 20, 12, 6 and 2 per cent."""
-PRIOR_DISPERSION = 0.02332
+PRIOR_LOG_CHANCES = (0, 0, 0, 0, -5_108, -12_040, -23_026)
+"""Of a newcomer, as `Baseline.log_chances`: 20, 20, 20, 20, 12, 6 and 2 per cent."""
+PRIOR_DISPERSION = 0.02288
 """Of a newcomer, as `Baseline.dispersion`: 1.6 times the mean."""
-LEAST_DISPERSION, MOST_DISPERSION = 0.0005, 0.2
+LEAST_DISPERSION, MOST_DISPERSION = 0.001, 0.2
+EARLY_DISPERSION, EARLY_WEIGHT = 0.022, 2_500.0
+"""The null has at least this dispersion until the rate was learned from so many independent
+attempts, and less of it from then on, as a quotient of the two."""
+ENOUGH_FOR_DISPERSION = 50.0
+"""Independent attempts: dispersion is learned from then on."""
 MOST_UNCERTAINTY = 0.3
 """Of the null: dispersion and the uncertainty of the mean together."""
 UNCERTAINTY_WEIGHT = 11.0
@@ -36,6 +41,8 @@ _MANY = 5.0
 """Independent attempts: a window of so many ages what was learned half as much as one of many."""
 _CAUTION = 1.6
 """Times the mean dispersion: it varies, and too low a one costs more than too high."""
+_DOUBT = 0.02
+"""Times the prior of the mean, where dispersion is learned."""
 _MEMORY = 0.998
 """What was learned of dispersion is multiplied by this with each window."""
 _UNIT = 10_000
@@ -78,7 +85,8 @@ class Baseline(Struct, array_like=True, gc=False):
         """
         weight = self.hits + self.misses
         rate = (PRIOR_HITS + self.hits) / (PRIOR_ATTEMPTS + weight)
-        correlation = self.dispersion + 1.0 / (weight + UNCERTAINTY_WEIGHT)
+        least = EARLY_DISPERSION * min(1.0, EARLY_WEIGHT / (weight + 1.0))
+        correlation = max(self.dispersion, least) + 1.0 / (weight + UNCERTAINTY_WEIGHT)
         return round(rate, DECIMALS), round(
             1.0 / min(MOST_UNCERTAINTY, correlation) - 1.0, DECIMALS
         )
@@ -88,7 +96,7 @@ class Baseline(Struct, array_like=True, gc=False):
         if not attempts:
             return
         share = 1.0 / (1.0 + (attempts - 1) * self.dispersion)
-        if attempts > 1:
+        if attempts > 1 and self.weight >= ENOUGH_FOR_DISPERSION:
             self._learn_dispersion(attempts, hits)
         independent = attempts * share
         keep = 0.5 ** (independent / (independent + _MANY) / _HALF_LIFE)
@@ -98,9 +106,11 @@ class Baseline(Struct, array_like=True, gc=False):
     def _learn_dispersion(self, attempts: int, hits: int) -> None:
         """Take in how likely the window's count is at each value of the dispersion.
 
-        The binomial coefficient is left out: it is the same for all. So is a window of one attempt.
+        The binomial coefficient is left out: it is the same for all. The prior of the mean counts
+        little here: a scope without hits would seem to have a high mean and much dispersion.
         """
-        rate, uncertainty = self.rate, 1.0 / (self.weight + UNCERTAINTY_WEIGHT)
+        uncertainty = 1.0 / (self.weight + UNCERTAINTY_WEIGHT)
+        rate = (_DOUBT * PRIOR_HITS + self.hits) / (_DOUBT * PRIOR_ATTEMPTS + self.weight)
         misses = attempts - hits
         made = []
         for before, prior, value in zip(

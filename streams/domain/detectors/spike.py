@@ -24,7 +24,7 @@ from streams.domain.pools import Pooled
 
 LEAST_EVIDENCE, MOST_EVIDENCE = 6.0, 14.0
 """Nats that it takes at a sensitivity of 1, and at one of 0."""
-LOST_SHARE = 8.0 / 45.0
+LOST_SHARE = 6.0 / 45.0
 """Of `patience`: an excursion that has cost as many seconds of sends is told before its time."""
 POOLED_UNIT = 1_000
 """An independent attempt, in the sums of an app."""
@@ -50,9 +50,8 @@ class Spike(FoldingDetector):
 
     kind: ClassVar[str] = "spike"
     pooled_sums: ClassVar[int] = 2
-    least_learned: ClassVar[int] = 30
     state_type: ClassVar[type[Struct]] = SpikeState
-    keep_firing_for: ClassVar[float | None] = HOLD
+    keep_firing_for: ClassVar[float | None] = HOLD / 1000
 
     sensitivity: float = setting(
         0.5,
@@ -85,7 +84,7 @@ class Spike(FoldingDetector):
     patience: float = setting(
         45.0,
         Setting(
-            "a rate has to be high for so long, or to have cost as many sends as go in 8/45 of it",
+            "a rate has to be high for so long, or to have cost as many sends as go in 2/15 of it",
             "seconds",
             least=0,
         ),
@@ -119,7 +118,7 @@ class Spike(FoldingDetector):
         if new.hits and live is None and state.slow_windows >= SLOW_WINDOWS:
             seen = new.so_far()
         window = WindowCounts(new.start, *seen)
-        self._fold.add(state, new.attempts, new.hits, new.at / 1000, window, hold)
+        self._fold.add(state, new.attempts, new.hits, new.at, window, round(hold * 1000))
         if live is None and state.live is not None:
             return Turn(True, self.figures(state))
         if live is not None and state.live is None:
@@ -165,7 +164,8 @@ class Spike(FoldingDetector):
                 attempts=excursion.attempts + live.run_attempts,
                 hits=excursion.hits + live.run_hits,
             )
-        found = self._fold.figures(excursion, excursion.last)
+        last = excursion.since + excursion.last
+        found = self._fold.figures(state, excursion, last)
         others = {
             "usual_attempts": baseline.weight,
             "dispersion": baseline.dispersion,
@@ -174,24 +174,22 @@ class Spike(FoldingDetector):
             "null_weight": found.null_weight,
             "attempts_weighed": found.stretch_attempts,
             "hits_weighed": found.stretch_hits,
+            "attempts_clumped": found.most_attempts,
+            "hits_clumped": found.most_hits,
             "evidence_before": found.evidence_before,
             "evidence": found.evidence,
             "evidence_needed": found.needed,
-            "seconds": excursion.last - excursion.since,
+            "seconds": excursion.last / 1000,
             "seconds_lost": found.lost_seconds,
             "slow_evidence": state.slow,
             "slow_windows": state.slow_windows,
         }
         return FoldFigures(
-            _ms(excursion.since),
-            _ms(excursion.last),
+            excursion.since,
+            last,
             found.attempts,
             found.hits,
             found.lower_bound,
             found.usual_rate,
             {name: round(value, 6) for name, value in others.items()},
         )
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

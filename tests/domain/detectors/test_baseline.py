@@ -58,7 +58,7 @@ def test_a_newcomer_is_taken_for_one_who_fails_a_twentieth_of_the_time() -> None
     assert Baseline().rate == 0.05
     chances = [float(mp.exp(each / mp.mpf(10_000))) for each in PRIOR_LOG_CHANCES]
     shares = [round(each / sum(chances), 4) for each in chances]
-    assert shares == [0.15, 0.2, 0.25, 0.2, 0.12, 0.06, 0.02]
+    assert shares == [0.2, 0.2, 0.2, 0.2, 0.12, 0.06, 0.02]
     mean = sum(map(mul, shares, DISPERSIONS))
     assert Baseline().dispersion == pytest.approx(1.6 * mean, abs=1e-5)
 
@@ -115,12 +115,12 @@ def test_a_window_is_learned_as_the_formulas_say(seen: list[tuple[int, int]]) ->
         for n, k in seen:
             if not n:
                 continue
-            m, w = (1 + a) / (20 + a + b), 1 / (1 + (n - 1) * rho)
-            if n > 1:
+            m, w = (mp.mpf("0.02") + a) / (mp.mpf("0.4") + a + b), 1 / (1 + (n - 1) * rho)
+            if n > 1 and a + b >= 50:
                 chances = chances_after(n, k, m, a + b, chances)
                 weights = [mp.exp(each) for each in chances]
                 mean = sum(map(mul, weights, DISPERSIONS)) / sum(weights)
-                rho = min(max(mp.mpf("1.6") * mean, 0.0005), 0.2)
+                rho = min(max(mp.mpf("1.6") * mean, 0.001), 0.2)
             d = mp.mpf("0.5") ** (n * w / (n * w + 5) / 120)
             a, b = d * a + w * k, d * b + w * (n - k)
         assert baseline.dispersion == pytest.approx(float(rho), rel=0.01)
@@ -148,8 +148,21 @@ def test_a_window_without_attempts_says_nothing() -> None:
     assert baseline == before
 
 
+def test_a_scope_without_hits_is_not_taken_for_one_that_varies() -> None:
+    assert learned([(60, 0)], 500).dispersion <= Baseline().dispersion
+
+
+def test_a_null_is_wide_while_little_is_known() -> None:
+    # rho + 1 / (A + B + 11), and rho no less than 0.022 * 2500 / (A + B + 1)
+    assert Baseline(10.0, 990.0, 0.001).null()[1] == pytest.approx(1 / (0.022 + 1 / 1_011) - 1)
+    late = 1 / (0.022 * 2_500 / 10_001 + 1 / 10_011) - 1
+    assert Baseline(100.0, 9_900.0, 0.001).null()[1] == pytest.approx(late)
+    assert Baseline(10.0, 990.0, 0.05).null()[1] == pytest.approx(1 / (0.05 + 1 / 1_011) - 1)
+
+
 def test_one_attempt_says_nothing_of_dispersion() -> None:
-    baseline = learned([(1, 1), (1, 0)])
+    baseline = learned([(1, 1), (1, 0)], 60)
+    assert baseline.weight > 50
     assert baseline.log_chances == PRIOR_LOG_CHANCES
     assert baseline.dispersion == Baseline().dispersion
 

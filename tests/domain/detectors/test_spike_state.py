@@ -2,7 +2,7 @@
 
 import tracemalloc
 from collections.abc import Iterable, Iterator
-from math import log1p
+from math import log, log1p
 from typing import NamedTuple
 
 import msgspec
@@ -52,7 +52,7 @@ def run(state: SpikeState, records: Iterable[Record], fold: Fold = FOLD) -> Iter
             start, attempts, hits = start + SIZE, 0, 0
         attempts, hits = attempts + record.attempts, hits + record.hits
         window = WindowCounts(start, attempts, hits)
-        fold.add(state, record.attempts, record.hits, at, window)
+        fold.add(state, record.attempts, record.hits, round(at * 1_000), window)
         yield state
 
 
@@ -60,8 +60,15 @@ def fired_at(state: SpikeState, records: Iterable[Record]) -> float | None:
     """Return when (s after `START`) a state fires first."""
     for each in run(state, records):
         if each.live is not None:
-            return each.live.at - START
+            return live_since(each) / 1_000 - START
     return None
+
+
+def live_since(state: SpikeState) -> int:
+    """Return when a state began to fire (ms)."""
+    assert state.excursion is not None
+    assert state.live is not None
+    return state.excursion.since + state.live.at
 
 
 def poisson_sends(per_minute: float, rate: float, seconds: float, seed: int) -> list[Record]:
@@ -77,21 +84,22 @@ def poisson_sends(per_minute: float, rate: float, seconds: float, seed: int) -> 
 
 
 class OnPaper:
-    """The state as plain numbers."""
+    """The state as plain numbers; times in s."""
 
     def __init__(self, state: SpikeState) -> None:
         self.baseline = msgspec.structs.replace(state.baseline)
         self.alive = False
-        self.live: float | None = None
-        self.live_until = 0.0
+        self.live: int | None = None
+        self.live_until = self.last = self.last_hit = 0.0
         self.slow, self.slow_windows = 0.0, 0
-        self.skipped = 0
+        self.skipped, self.starts, self.started = 0, 0.1, 0
 
     def null(self) -> tuple[float, float, float]:
         base = self.baseline
         weight = base.hits + base.misses
         m = round((1 + base.hits) / (20 + weight), 6)
-        s = round(1 / min(0.3, base.dispersion + 1 / (weight + 11)) - 1, 6)
+        rho = max(base.dispersion, 0.022 * min(1, 2_500 / (weight + 1)))
+        s = round(1 / min(0.3, rho + 1 / (weight + 11)) - 1, 6)
         return m, s, max(0.04, 2.5 * m / (1 + 1.5 * m))
 
     def begin_stretch(self, at: float) -> None:
@@ -99,12 +107,15 @@ class OnPaper:
         self.m, self.s, self.limit = self.null()
         self.m0 = max(0.02, 1.3 * self.m / (1 + 0.3 * self.m))
 
+    def log_e(self, n: int, k: int) -> float:
+        return log_ratio(n, k, self.m0, self.s, self.limit)
+
+    def log_e_now(self, n: int, k: int) -> float:
+        m, s, limit = self.null()
+        return log_ratio(n, k, max(0.02, 1.3 * m / (1 + 0.3 * m)), s, limit)
+
     def log_m(self) -> float:
-        a, b = self.m0 * self.s, (1 - self.m0) * self.s
-        tail = stats.binom.logcdf(self.k, self.n + 1, self.limit)
-        ours = special.betaln(self.k + 1, self.n - self.k + 1) + tail - log1p(-self.limit)
-        theirs = special.betaln(a + self.k, b + self.n - self.k) - special.betaln(a, b)
-        return float(self.sigma + ours - theirs)
+        return self.sigma + self.log_e(self.n, self.k)
 
     def log_slow(self, n: int, k: int) -> float:
         m, s, limit = self.null()
@@ -116,19 +127,20 @@ class OnPaper:
         return float(ours - theirs)
 
     def add(self, n: int, k: int, at: float, window: WindowCounts) -> None:
-        if self.alive and at - self.last > 900:
-            self.alive, self.live = False, None
+        if self.alive and round(at - self.last, 3) > 900:
+            self.end()
         if self.live is not None:
             self.last = at
             self.follow(n, k, at)
             return
-        if self.alive and (at - self.last_hit > 900 or self.log_m() <= 0):
+        if self.alive and (round(at - self.last_hit, 3) > 900 or self.log_m() <= 0):
             self.alive = False
         if k and not self.alive:
-            self.alive, self.since, self.all_n, self.all_k, self.sigma = True, at, 0, 0, 0.0
-            self.begin_stretch(at)
-        elif k and (self.log_m() >= 12 or (at - self.stretch >= 60 and self.n >= 10)):
-            self.sigma = round(min(12.0, self.log_m()), 6)
+            self.begin(at)
+        elif k and (
+            self.log_m() >= self.later() or (round(at - self.stretch, 3) >= 60 and self.n >= 10)
+        ):
+            self.sigma = round(min(self.later(), self.log_m()), 6)
             self.begin_stretch(at)
         if self.alive:
             self.last = at
@@ -136,18 +148,46 @@ class OnPaper:
             self.all_n, self.all_k = self.all_n + n, self.all_k + k
         if k:
             self.last_hit = at
+            if round(at - self.clumps[-1][0], 3) > 5:
+                self.clumps.append((at, 0, 0))
+            began, clump_n, clump_k = self.clumps[-1]
+            self.clumps[-1] = began, clump_n + n, clump_k + k
+            # A clump may have had more weight for its hits before than when it was complete.
+            self.worst = max(self.worst, (clump_k + k, -clump_n - n))
             sure = lower_bound(self.all_k, self.all_n, 0.95) > self.limit
-            if sure and (self.is_fast(at) or self.is_slow(window)):
-                self.live, self.run, self.run_n, self.run_k = at, at, 0, 0
+            if sure and (self.is_fast(at) or self.is_slow(at, window)):
+                self.live = round(at * 1_000)
+                self.run, self.run_n, self.run_k = at, 0, 0
+
+    def begin(self, at: float) -> None:
+        self.alive, self.since, self.all_n, self.all_k, self.sigma = True, at, 0, 0, 0.0
+        self.started += 1
+        self.clumps, self.worst = [(at, 0, 0)], (0, 0)
+        self.begin_stretch(at)
+
+    def end(self) -> None:
+        if self.live is not None:
+            self.slow, self.slow_windows = 0.0, 0
+        self.alive, self.live = False, None
+
+    def first(self) -> float:
+        return min(max(log(1_440 * max(self.starts, 1e-6) / 0.005), 10), 13)
+
+    def later(self) -> float:
+        return max(11.0, self.first())
 
     def is_fast(self, at: float) -> bool:
-        age, n = at - self.since, self.all_n
-        lost = (self.all_k / n - self.m) * age * n / (n - 1) if n > 1 else 0
-        return self.log_m() >= (12 if self.sigma else 10) and (age >= 45 or lost >= 8)
+        age, n = round(at - self.since, 3), self.all_n
+        covered = age * n / (n - 1) if n > 1 else age
+        waited = age >= 45 or (self.all_k / n - self.m) * covered >= 6
+        beside_k, beside_n = self.all_k - self.worst[0], n + self.worst[1]
+        beside = beside_k > 0 and self.log_e(beside_n, beside_k) >= 3.5
+        return self.log_m() >= (self.later() if self.sigma else self.first()) and waited and beside
 
-    def is_slow(self, window: WindowCounts) -> bool:
+    def is_slow(self, at: float, window: WindowCounts) -> bool:
         more = self.log_slow(window.attempts, window.hits)
-        return self.slow_windows >= 3 and more > 0 and self.slow + more >= 12
+        late = round(at - self.since, 3) >= 45
+        return late and self.slow_windows >= 3 and more > 0 and self.slow + more >= 12
 
     def follow(self, n: int, k: int, at: float) -> None:
         self.live_until = at
@@ -159,30 +199,40 @@ class OnPaper:
         if k and nats <= 0:
             self.all_n, self.all_k = self.all_n + self.run_n, self.all_k + self.run_k
             self.run_n, self.run_k, self.run = 0, 0, at
-        elif nats >= 4 and at - self.run >= 25:
-            self.live, self.alive = None, False
+        elif nats >= 4 and round(at - self.run, 3) >= 25:
+            self.end()
 
     def close(self, window: WindowCounts) -> None:
         start, n, k = window
         if not n:
             return
         evidence = self.log_m() if self.alive else 0.0
-        sure = self.baseline.hits + self.baseline.misses >= 200
+        known = self.baseline.hits + self.baseline.misses >= 200
+        limit = self.null()[2] if known else 0.3
+        sure = lower_bound(k, n, 0.99) > limit and (not known or self.log_e_now(n, k) >= 4)
         doubtful = (
             self.live is not None
             or self.live_until >= start
             or evidence >= 7
             or (evidence > 5 and 2 * k > n)
-            or lower_bound(k, n, 0.99) > (self.null()[2] if sure else 0.3)
+            or sure
         )
         self.slow = round(min(12.0, max(0.0, self.slow + self.log_slow(n, k))), 6)
-        self.slow_windows = self.slow_windows + 1 if self.slow else 0
+        self.slow_windows = min(3, self.slow_windows + 1) if self.slow else 0
+        self.starts = round(self.starts + (self.started - self.starts) / 60, 6)
+        self.started = 0
         if not doubtful:
             self.skipped = 0
         elif self.skipped < 300:
             self.skipped += 1
             return
         self.baseline.learn(n, k)
+
+
+def log_ratio(n: int, k: int, m0: float, s: float, limit: float) -> float:
+    a, b = m0 * s, (1 - m0) * s
+    ours = special.betaln(k + 1, n - k + 1) + stats.binom.logcdf(k, n + 1, limit) - log1p(-limit)
+    return float(ours - special.betaln(a + k, b + n - k) + special.betaln(a, b))
 
 
 def lower_bound(k: int, n: int, confidence: float) -> float:
@@ -229,20 +279,23 @@ def test_lazy_looks_decide_as_looks_at_every_record(
             start, attempts, hits = start + SIZE, 0, 0
         attempts, hits = attempts + record.attempts, hits + record.hits
         window = WindowCounts(start, attempts, hits)
-        FOLD.add(state, record.attempts, record.hits, at, window)
+        FOLD.add(state, record.attempts, record.hits, round(at * 1_000), window)
         paper.add(record.attempts, record.hits, at, window)
-        assert (state.live.at if state.live is not None else None) == paper.live
+        excursion, live = state.excursion, state.live
+        assert (live is not None) == (paper.live is not None)
+        assert live is None or live_since(state) == paper.live
+        assert (state.starts, state.started) == (paper.starts, paper.started)
         assert (state.skipped, state.slow_windows) == (paper.skipped, paper.slow_windows)
         assert state.slow == pytest.approx(paper.slow, abs=1e-5)
         assert state.baseline == paper.baseline
-        excursion = state.excursion
         if paper.alive:
             assert excursion is not None
             # Far below 0, SciPy's tail is 0.
             expected, evidence = paper.log_m(), FOLD.evidence_of(excursion)
             assert max(evidence, -500) == pytest.approx(max(expected, -500), abs=1e-5, rel=1e-6)
             assert (excursion.attempts, excursion.hits) == (paper.all_n, paper.all_k)
-            assert (excursion.since, excursion.last) == (paper.since, paper.last)
+            assert excursion.since == round(paper.since * 1_000)
+            assert excursion.since + excursion.last == round(paper.last * 1_000)
         elif excursion is not None:
             assert FOLD.evidence_of(excursion) <= 1e-9
 
@@ -264,7 +317,8 @@ def test_a_restart_anywhere_changes_nothing(
             again.close(parts, WindowCounts(start, attempts, hits))
             start, attempts, hits = start + SIZE, 0, 0
         attempts, hits = attempts + record.attempts, hits + record.hits
-        again.add(parts, record.attempts, record.hits, at, WindowCounts(start, attempts, hits))
+        window = WindowCounts(start, attempts, hits)
+        again.add(parts, record.attempts, record.hits, round(at * 1_000), window)
         assert parts == next(states)
 
 
@@ -278,29 +332,51 @@ def largest() -> SpikeState:
             (0, -9_999_999, -9_999_999, -9_999_999, -9_999_999, -9_999_999, -10_000_000),
         ),
         MOST_SKIPPED,
-        *(11.123456, 999_999),
+        *(11.123456, 3),
+        *(12.345678, 1_000),
         Excursion(
-            1_795_000_000.123,
-            *(1_795_000_100.987, 1_795_000_100.987),
+            1_795_000_000_123,
+            *(0.123456, 1_998.123456),
+            *(100_864_123, 100_864_123),
             *(10**9, 999_999_999),
             9.123456,
-            1_795_000_060.321,
+            60_198_123,
             *(999_999_998, 999_999_997),
-            *(0.123456, 1_998.123456),
+            *(100_864_123, 10**8, 10**8, 10**8, 10**8),
         ),
-        Live(1_795_000_050.123, False, 1_795_000_000.123, 10**9, 10**9),
+        None,
         1_795_000_000,
     )
 
 
+def firing() -> SpikeState:
+    """The same while it fires, and what it does not need is 0."""
+    state = largest()
+    assert state.excursion is not None
+    state.excursion.last_hit = state.excursion.clump_since = 0
+    state.excursion.clump_attempts = state.excursion.clump_hits = 0
+    state.live, state.fired_until = Live(50_000_123, False, 100_000_123, 10**9, 10**8), 0
+    return state
+
+
 def test_what_is_written_is_small() -> None:
     assert len(pack(largest())) <= 200
+    assert len(pack(firing())) <= 200
     usual = learned()
     assert usual.excursion is not None
-    assert len(pack(usual)) <= 140
+    assert len(pack(usual)) <= 150
     assert len(msgspec.json.encode(usual)) <= 200
     usual.excursion = None
     assert len(msgspec.json.encode(usual)) <= 120
+
+
+def test_what_firing_does_not_need_is_not_written() -> None:
+    state = known()
+    assert fired_at(state, poisson_sends(60, 0.9, 60, 1)) is not None
+    excursion = state.excursion
+    assert excursion is not None
+    clump = excursion.clump_since, excursion.clump_attempts, excursion.clump_hits
+    assert (excursion.last_hit, *clump, state.fired_until) == (0, 0, 0, 0, 0)
 
 
 def learned() -> SpikeState:
@@ -355,6 +431,18 @@ def test_the_usual_is_silence(per_minute: float) -> None:
         assert fired_at(known(), poisson_sends(per_minute, 0.01, 1_800, seed)) is None
 
 
+@pytest.mark.parametrize(("rate", "dispersion"), [(0.01, 0.01), (0.08, 0.01), (0.25, 0.03)])
+def test_rates_that_vary_from_minute_to_minute_are_silence(rate: float, dispersion: float) -> None:
+    """A day of 120 a minute, a record a second, of a scope that nothing was known of."""
+    rng, weight = np.random.default_rng(7), 1 / dispersion - 1
+    rates = np.repeat(rng.beta(rate * weight, (1 - rate) * weight, size=1_440), SIZE)
+    attempts = rng.poisson(2.0, size=len(rates))
+    hits = rng.binomial(attempts, rates)
+    pairs = zip(attempts.tolist(), hits.tolist(), strict=True)
+    records = [Record(at, *pair) for at, pair in enumerate(pairs)]
+    assert fired_at(SpikeState(Baseline()), records) is None
+
+
 def test_it_is_over_when_the_rate_is_usual_again() -> None:
     bad, good = poisson_sends(120, 0.9, 60, 1), poisson_sends(120, 0.01, 600, 2)
     records = [*bad, *(Record(each.at + 60, each.attempts, each.hits) for each in good)]
@@ -389,8 +477,8 @@ def test_the_evidence_can_be_worked_out_from_the_figures_alone() -> None:
     for each in run(state, records):
         if each.excursion is None:
             continue
-        at = each.excursion.last
-        figures = FOLD.figures(each.excursion, at)
+        at = each.excursion.since + each.excursion.last
+        figures = FOLD.figures(each, each.excursion, at)
         a = figures.tolerated_rate * figures.null_weight
         null = stats.betabinom(figures.stretch_attempts, a, figures.null_weight - a)
         share_above = stats.beta.sf(
@@ -404,6 +492,6 @@ def test_the_evidence_can_be_worked_out_from_the_figures_alone() -> None:
         assert figures.evidence == pytest.approx(figures.evidence_before + evidence, abs=1e-6)
         if figures.attempts > 1:
             excess = figures.hits - figures.attempts * figures.usual_rate
-            pace = (at - figures.since) / (figures.attempts - 1)
+            pace = (at - figures.since) / 1_000 / (figures.attempts - 1)
             assert figures.lost_seconds == pytest.approx(excess * pace)
     assert state.live is not None
