@@ -48,7 +48,7 @@ class Scope:
             assert self.send(1, second % 100 == 0) is None
 
     def until(self, hits: int, most: int, pause: int = 1) -> tuple[int, FoldFigures]:
-        """Send one after each pause, a hit or not; return after how many a breach turns, and why."""
+        """Send one after each pause; return after how many a breach turns, and why."""
         for sent in range(1, most + 1):
             turn = self.send(1, hits, pause)
             if turn is not None:
