@@ -93,6 +93,11 @@ class OnPaper:
         self.live_until = self.last = self.last_hit = 0.0
         self.slow, self.slow_windows = 0.0, 0
         self.skipped, self.starts, self.started = 0, 0.1, 0
+        self.since = self.sigma = self.run = 0.0
+        self.all_n = self.all_k = self.run_n = self.run_k = 0
+        self.clumps: list[tuple[float, int, int]] = []
+        self.worst = 0, 0
+        self.begin_stretch(0.0)
 
     def null(self) -> tuple[float, float, float]:
         base = self.baseline
