@@ -33,6 +33,11 @@ class _Boot(BootStrategy):
     enable_web = False
 
 
+JOINS_WITHIN = 10.0
+"""Seconds beyond the time for a rebalance, in which a broker has to answer that a member joined. A
+group coordinator that is reloaded may forget to."""
+
+
 class _App(faust.App):
     BootStrategy = _Boot
     logger = FAUST_LOG
@@ -56,7 +61,7 @@ def build_app(
         autodiscover=False,
         consumer_auto_offset_reset="earliest",
         broker_session_timeout=kafka.session_timeout,
-        broker_request_timeout=max(40.0, kafka.session_timeout + 1),
+        broker_request_timeout=kafka.session_timeout + JOINS_WITHIN,
         topic_disable_leader=True,
         topic_allow_declare=False,
         stream_wait_empty=False,
@@ -129,6 +134,8 @@ def _consumer_factory(
             heartbeat_interval_ms=int(kafka.session_timeout * 1000 / 5),
             # Tasks need half a session to write everything down; who is dead is not waited for.
             rebalance_timeout_ms=int(kafka.session_timeout * 1000),
+            # Joining takes as long as the rebalance does, and no other request as long.
+            request_timeout_ms=int((kafka.session_timeout + JOINS_WITHIN) * 1000),
             # Faust asks when it can take more; it may be long.
             max_poll_interval_ms=24 * 3600 * 1000,
             metadata_max_age_ms=5_000,
