@@ -204,8 +204,8 @@ class CampaignPartition:
                     waits.append(decision.evaluation.again_after)
                 if decision.transition is not None:
                     yield decision.transition
-        if waits or not starts:
-            # Without open windows there is nothing to evaluate, until there are new counts.
+        if waits or not windows.open:
+            # Without counts in open windows there is nothing to evaluate, until there are new ones.
             self._queue.again_after(campaign_id, min(waits, default=1))
 
     def _windows_of(self, campaign_id: str, open_starts: list[int]) -> CampaignWindows:
