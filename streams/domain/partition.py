@@ -209,8 +209,9 @@ class CampaignPartition:
         that has expired is not there any more.
         """
         oldest_open = self.settings.windows.oldest_open(self.table.event_time)
-        oldest_kept = min(self.table.starts(), default=oldest_open)
-        return max(oldest_open - self._reach, min(oldest_kept, oldest_open))
+        oldest_kept = self.table.oldest_start
+        first = oldest_open if oldest_kept is None else min(oldest_kept, oldest_open)
+        return max(oldest_open - self._reach, first)
 
     def _newest_window(self) -> int:
         """Return the start (s) of the window that the newest event time of all inputs is in."""
@@ -236,8 +237,8 @@ class CampaignPartition:
                 yield from self._follow(rule, fold, windows, now)
             else:
                 yield from self._evaluate_windows(rule, windows, now, waits)
-        if waits or not starts:
-            # Without open windows there is nothing to evaluate, until there are new counts.
+        if waits or not windows.open:
+            # Without counts in open windows there is nothing to evaluate, until there are new ones.
             self._queue.again_after(campaign_id, min(waits, default=1))
 
     def _evaluate_windows(

@@ -482,6 +482,11 @@ class WindowTable:
         """Return the starts (s) of all retained windows, oldest first."""
         return sorted(self._windows)
 
+    @property
+    def oldest_start(self) -> int | None:
+        """Start (s) of the oldest retained window; null if there is none."""
+        return min(self._windows, default=None)
+
     def is_open(self, start: int) -> bool:
         """Tell whether a window is still open."""
         return not self._policy.is_closed(start, self._watermark.event_time)

@@ -393,6 +393,18 @@ def test_hits_count_that_were_evaluated_when_no_window_was_open() -> None:
     assert decisions(partition, 91.0) == [("c", "failing", "firing")]
 
 
+def test_hits_count_whose_window_closed_while_another_one_is_open() -> None:
+    partition = CampaignPartition(0, partition_settings(RULES[:1]), [0], 0.0)
+    partition.apply(partial_counts(60, ("d", {"SUCCESS": 1})), 0, 60.0)
+    partition.apply(timeless(partial_counts(0, ("c", {"FAILURE": 8}))), 1, 61.0)
+    partition.table.observe(0, 90_000, 90.0)
+    partition.table.advance(90.0, 2)
+    assert partition.table.open_starts() == [60]
+    assert decisions(partition, 90.0) == []
+    partition.apply(partial_counts(60, ("c", {"SUCCESS": 2})), 2, 91.0)
+    assert decisions(partition, 91.0) == [("c", "failing", "firing")]
+
+
 def test_a_producer_an_hour_ahead_hides_no_hits_of_now() -> None:
     rule = with_detector(RULES[0], lookback_windows=3)
     partition = CampaignPartition(0, partition_settings((rule,)), [0], 0.0)
@@ -575,8 +587,9 @@ def test_looking_only_where_minds_can_change_misses_nothing(
         for each in (partition, attentive):
             each.apply(counted, 0, now)
             each.table.observe(0, now * 1000 if back >= 0 else 0, now)
-            each.table.advance(now, 0)
-        assert sorted(decisions(partition, now)) == sorted(decisions(attentive, now))
+        # As a task does: rules are evaluated before event time closes windows.
+        found, expected = (summaries(each.advance(now, 0)) for each in (partition, attentive))
+        assert sorted(found) == sorted(expected)
 
 
 class Restless(PartitionHarness):

@@ -157,7 +157,7 @@ class HangingTransactions:
         return TransactionAdmin.connected(self._connection, self.transactional_id)
 
     async def _report_exhausted(self, admin: TransactionAdmin, producer: Producer) -> None:
-        """Log what hangs of a producer whose epochs are exhausted: no other producer can end it."""
+        """Log hanging transactions of a producer with no epoch left: no other one can end them."""
         if self._before is not None and self._before.id != producer.id:
             hanging = await admin.open_in(self._partitions, self._before)
             if hanging:
