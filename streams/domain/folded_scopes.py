@@ -1,23 +1,28 @@
-"""What is known of the scopes of a rule whose detector folds, and its records.
+"""The places of the scopes of a rule whose detector folds, and the records of their states.
 
-The changelog topic has scopes in groups of some dozen, as one record for each would cost more than
-what is in it. A scope stays in its group.
+The changelog topic has scopes in groups, as one record for each would cost more than what is in it.
+The group of a scope follows from its place.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from streams.domain.detectors.folding import FoldingDetector
-from streams.domain.pools import Pools, PoolsKey, PoolsRecord
+from streams.domain.detectors.folding import FoldingDetector, Integers
+from streams.domain.pools import Pooled, Pools, PoolsKey, PoolsRecord
 from streams.domain.rules import Rule, ScopeKind
-from streams.domain.scope_sums import Part, ScopeKey, Sums, campaign_of
+from streams.domain.scope_sums import Part, ScopeKey, campaign_of
 from streams.errors import FormatError
 
-SCOPES_PER_GROUP = 32
-GROUP_NAME_BYTES = 64 * 1024
-"""A group of scopes whose names are longer than this, together, gets no more of them."""
+SCOPES_PER_GROUP = 24
+"""As many with names of the greatest length fit into one record."""
+_GROWTH = 1.25
+"""Room is made for so many times as many scopes as there are."""
+_SCOPE = np.dtype([("app", "<u2"), ("learned", "<u4")])
+"""The number of the app's pool, as known at the scope's first counts; and the start (s) of the
+newest window that was learned, or is before its first counts."""
 
 
 class FoldGroupKey(msgspec.Struct, frozen=True, array_like=True, tag="fold"):
@@ -27,41 +32,24 @@ class FoldGroupKey(msgspec.Struct, frozen=True, array_like=True, tag="fold"):
     group: int
 
 
-class FoldedScope(msgspec.Struct, array_like=True, gc=False):
-    """The fold of one scope.
-
-    It is in no cycle of references, as the garbage collector does not see it.
+class FoldGroup(msgspec.Struct, array_like=True):
+    """The folds of some scopes, by a detector of this kind and for a rule with this scope.
 
     Attributes:
-        key: the scope.
-        group: the number of its group.
-        app: the number of its app's pool, as known at its first counts.
-        learned: start (s) of the newest window that was learned, or is before its first counts.
-        episode: number of the breach that goes on; 0 without one.
-        since: start (s) of the oldest closed window with too few attempts to be learned yet.
-        attempts: in these windows.
-        hits: of these.
-        state: of the detector's `state_type`, or the bytes (MessagePack) of one: these take a third
-            of the memory.
+        kind: of the detector.
+        scope: of the rule.
+        keys: the scope at each place of the group; null at those that are free.
+        scopes: their apps and times, as `_SCOPE`.
+        episodes: by position in the group, the number of the breach that goes on.
+        states: as the detector wrote them, of the places that are not free.
     """
-
-    key: ScopeKey
-    group: int
-    app: int
-    learned: int
-    episode: int
-    since: int
-    attempts: int
-    hits: int
-    state: Any
-
-
-class FoldGroup(msgspec.Struct, array_like=True):
-    """The folds of some scopes, by a detector of this kind and for a rule with this scope."""
 
     kind: str
     scope: ScopeKind
-    scopes: list[FoldedScope]
+    keys: list[ScopeKey | None]
+    scopes: bytes
+    episodes: dict[int, int]
+    states: bytes
 
 
 encode = msgspec.msgpack.Encoder().encode
@@ -69,144 +57,163 @@ decode = msgspec.msgpack.Decoder(FoldGroup).decode
 
 
 class FoldedScopes:
-    """The folds of one rule's scopes.
+    """The scopes of one rule.
 
     Args:
         rule: the rule.
         detector: its detector.
 
     Attributes:
+        states: what the detector knows of them.
         pools: what they have learned together.
+        episodes: by place, the number of the breach that goes on.
+        parts: by campaign, its parts, if the rule is about parts.
     """
 
     def __init__(self, rule: Rule, detector: FoldingDetector) -> None:
+        self.states = detector.new_states()
         self.pools = Pools(detector.pooled_sums)
-        self._rule = rule
-        self._detector = detector
-        self._lifetime = detector.state_lifetime
-        self._decode = msgspec.msgpack.Decoder(detector.state_type).decode
-        self._begun_at = -1
-        self._begun: dict[int, bytes] = {}
-        """By number of the app, the states of newcomers since the window that closed last."""
-        self._known: dict[ScopeKey, FoldedScope] = {}
-        self._groups: list[list[FoldedScope]] = []
-        self._name_bytes: list[int] = []
-        """By group, how long the names in it are together."""
-        self._with_room: list[int] = []
-        """Groups that may get another scope."""
-        self.dirty: set[int] = set()
-        """Groups of which anything was changed since they were written."""
+        self.episodes: dict[int, int] = {}
         self.parts: dict[str, set[Part]] = {}
-        """By campaign, its parts, if the rule is about parts."""
+        self._rule = rule
+        self._kind = detector.kind
+        self._lifetime = int(detector.state_lifetime)
+        self._places: dict[ScopeKey, int] = {}
+        self._keys: list[ScopeKey | None] = []
+        self._free: list[int] = []
+        self._scopes = np.zeros(0, _SCOPE)
+        self._dirty: set[int] = set()
+        """Groups of which anything was changed since they were written."""
 
     def __len__(self) -> int:
         """Return how many there are."""
-        return len(self._known)
-
-    def __iter__(self) -> Iterator[FoldedScope]:
-        """Yield all of them."""
-        return iter(self._known.values())
+        return len(self._places)
 
     @property
-    def get(self) -> Callable[[ScopeKey], FoldedScope | None]:
-        """What returns the fold of a scope; null if nothing is known of it."""
-        return self._known.get
+    def place_of(self) -> Callable[[ScopeKey], int | None]:
+        """What returns the place of a scope; null if nothing is known of it."""
+        return self._places.get
 
-    def unknown(self, sums: Sums) -> Collection[ScopeKey]:
-        """Return those of the scopes of which nothing is known."""
-        return sums.keys() - self._known.keys()
+    def key_at(self, place: int) -> ScopeKey:
+        """Return the scope at a place."""
+        key = self._keys[place]
+        if key is None:
+            raise KeyError(f"no scope of rule {self._rule.name} at place {place}")
+        return key
 
-    def new(self, key: ScopeKey, app: str | None, learned: int) -> FoldedScope:
-        """Return the fold of a scope of which nothing is known but its app."""
-        number = self.pools.number_of(app)
-        state = self._begin(number)
-        group = self._group_with_room(key)
-        return self._put(FoldedScope(key, group, number, learned, 0, 0, 0, 0, state))
+    def places_of(self, keys: Collection[ScopeKey]) -> Integers:
+        """Return the place of each scope; -1 for one of which nothing is known."""
+        get = self._places.get
+        return np.fromiter((get(key, -1) for key in keys), np.int64, len(keys))
 
-    def _begin(self, number: int) -> bytes:
-        """Return the state of a newcomer of an app."""
-        if self._begun_at != self.pools.closings:
-            self._begun_at, self._begun = self.pools.closings, {}
-        state = self._begun.get(number)
-        if state is None:
-            begun = self._detector.begin(self.pools.of(number))
-            state = self._begun[number] = encode(begun)
-        return state
+    def add(self, keys: Sequence[ScopeKey], apps: Iterable[str | None], learned: int) -> list[int]:
+        """Give places to scopes of which nothing is known but their apps; return the places.
 
-    def is_old(self, scope: FoldedScope, start: int) -> bool:
-        """Tell whether a fold has to be forgotten before the window that begins at `start` (s)."""
-        return start - scope.learned > self._lifetime
+        Args:
+            keys: of the scopes.
+            apps: of each; null if it is not known.
+            learned: start (s) of a window before their first counts.
+        """
+        numbers = [self.pools.number_of(app) for app in apps]
+        pooled = {number: self.pools.of(number) for number in {*numbers}}
+        return [
+            self._add(key, number, learned, pooled[number])
+            for key, number in zip(keys, numbers, strict=True)
+        ]
 
-    def reset(self, scope: FoldedScope, learned: int) -> None:
-        """Make a fold that of a scope of which nothing is known but its app."""
-        scope.learned = learned
-        scope.episode = scope.since = scope.attempts = scope.hits = 0
-        scope.state = self._begin(scope.app)
+    def _add(self, key: ScopeKey, app: int, learned: int, pooled: Pooled) -> int:
+        if self._free:
+            place = self._free.pop()
+        else:
+            place = len(self._keys)
+            self._make_room(place + 1)
+        self._put(key, place)
+        self._scopes[place] = app, learned
+        self.states.begin(place, pooled)
+        self._dirty.add(place // SCOPES_PER_GROUP)
+        return place
 
-    def state(self, scope: FoldedScope) -> Any:
-        """Return the state of a fold; it may be changed until the next `take_changes`."""
-        state = scope.state
-        if type(state) is bytes:
-            state = scope.state = self._decode(state)
-        return state
+    def _put(self, key: ScopeKey, place: int) -> None:
+        self._places[key] = place
+        self._keys[place] = key
+        if not isinstance(key, str):
+            self.parts.setdefault(key[0], set()).add(key[1])
 
-    def pack(self, scope: FoldedScope) -> None:
-        """Keep the state as bytes, as nothing will touch it soon."""
-        if type(scope.state) is not bytes:
-            scope.state = encode(scope.state)
+    def _make_room(self, places: int) -> None:
+        self._keys += [None] * (places - len(self._keys))
+        if places > len(self._scopes):
+            more = max(SCOPES_PER_GROUP, int(places * _GROWTH)) - len(self._scopes)
+            self._scopes = np.concatenate((self._scopes, np.zeros(more, _SCOPE)))
 
-    def remove(self, scope: FoldedScope) -> None:
+    def begin_anew(self, place: int, learned: int) -> None:
+        """Make the fold at a place that of a scope of which nothing is known but its app."""
+        self._scopes["learned"][place] = learned
+        self.states.begin(place, self.pools.of(int(self._scopes["app"][place])))
+        self.episodes.pop(place, None)
+        self._dirty.add(place // SCOPES_PER_GROUP)
+
+    def old(self, places: Integers, start: int) -> Integers:
+        """Return those of the places that have to begin anew in the window from `start` (s) on."""
+        return places[start - self._scopes["learned"][places].astype(np.int64) > self._lifetime]
+
+    def learned(self, place: int) -> int:
+        """Return the start (s) of the newest window that was learned."""
+        return int(self._scopes["learned"][place])
+
+    def learn(self, places: Integers, start: int) -> None:
+        """Note that the window that begins at `start` (s) is learned at these places."""
+        self._scopes["learned"][places] = start
+        self._dirty.update(np.unique(places // SCOPES_PER_GROUP).tolist())
+
+    def pool(self, places: Integers, learned: Integers) -> None:
+        """Add what was learned to the sums of the apps."""
+        self.pools.add(self._scopes["app"][places].astype(np.int64), learned)
+
+    def touch(self, place: int) -> None:
+        """Note that the state at a place has changed."""
+        self._dirty.add(place // SCOPES_PER_GROUP)
+
+    def oldest_first(self) -> list[ScopeKey]:
+        """Return all scopes, those without attempts for longest first."""
+        learned = self._scopes["learned"].tolist()
+        order = sorted(self._places.items(), key=lambda each: (learned[each[1]], repr(each[0])))
+        return [key for key, _ in order]
+
+    def remove(self, key: ScopeKey) -> None:
         """Forget a scope."""
-        key, group = scope.key, scope.group
-        del self._known[key]
-        self._groups[group].remove(scope)
-        self._name_bytes[group] -= _length(key)
-        self._with_room.append(group)
-        self.dirty.add(group)
+        place = self._places.pop(key)
+        self._keys[place] = None
+        self._free.append(place)
+        self.episodes.pop(place, None)
+        self._dirty.add(place // SCOPES_PER_GROUP)
         if not isinstance(key, str):
             parts = self.parts[key[0]]
             parts.discard(key[1])
             if not parts:
                 del self.parts[key[0]]
 
-    def _put(self, scope: FoldedScope) -> FoldedScope:
-        key, group = scope.key, scope.group
-        self._known[key] = scope
-        self._groups[group].append(scope)
-        self._name_bytes[group] += _length(key)
-        if not isinstance(key, str):
-            self.parts.setdefault(key[0], set()).add(key[1])
-        return scope
-
-    def _group_with_room(self, key: ScopeKey) -> int:
-        while self._with_room:
-            group = self._with_room[-1]
-            fits = self._name_bytes[group] + _length(key) <= GROUP_NAME_BYTES
-            if not self._groups[group] or (fits and len(self._groups[group]) < SCOPES_PER_GROUP):
-                return group
-            self._with_room.pop()
-        self._make_groups(len(self._groups))
-        return len(self._groups) - 1
-
-    def _make_groups(self, last: int) -> None:
-        while len(self._groups) <= last:
-            self._with_room.append(len(self._groups))
-            self._groups.append([])
-            self._name_bytes.append(0)
-
     # Written down and read back
 
     def take_changes(self) -> Iterator[tuple[PoolsKey | FoldGroupKey, Any]]:
         """Hand out the groups that changed, null for those that are empty; and the pools."""
-        dirty, self.dirty = self.dirty, set()
-        name, kind, scope = self._rule.name, self._detector.kind, self._rule.scope
+        dirty, self._dirty = self._dirty, set()
         for group in sorted(dirty):
-            scopes = self._groups[group]
-            for each in scopes:
-                self.pack(each)
-            yield FoldGroupKey(name, group), FoldGroup(kind, scope, scopes) if scopes else None
+            yield FoldGroupKey(self._rule.name, group), self._group(group)
         if self.pools.changed:
-            yield PoolsKey(name), self.pools.record(kind)
+            yield PoolsKey(self._rule.name), self.pools.record(self._kind)
+
+    def _group(self, group: int) -> FoldGroup | None:
+        first = group * SCOPES_PER_GROUP
+        keys = self._keys[first : first + SCOPES_PER_GROUP]
+        places = [place for place, key in enumerate(keys, first) if key is not None]
+        if not places:
+            return None
+        episodes: dict[int, int] = {}
+        if self.episodes:
+            episodes = {p - first: self.episodes[p] for p in places if p in self.episodes}
+        scopes = self._scopes[first : first + len(keys)].tobytes()
+        states = self.states.write(places)
+        return FoldGroup(self._kind, self._rule.scope, keys, scopes, episodes, states)
 
     def restore_pools(self, record: PoolsRecord) -> None:
         """Take the pools as they were written down.
@@ -214,38 +221,42 @@ class FoldedScopes:
         Raises:
             ValueError: if they are not as many sums as the detector pools.
         """
-        if record.kind == self._detector.kind:
+        if record.kind == self._kind:
             self.pools.restore(record)
 
-    def restore(self, key: FoldGroupKey, written: FoldGroup) -> Iterator[tuple[FoldedScope, Any]]:
-        """Take the folds of a group as they were written down; yield them with their states.
+    def restore(self, key: FoldGroupKey, written: FoldGroup) -> list[int]:
+        """Take the folds of a group as they were written down; return their places.
 
         Raises:
-            FormatError: if the detector cannot read a state.
-            ValueError: if a scope is of another group than the key says.
+            FormatError: if the detector cannot read the states.
+            ValueError: if the scopes are not as many as the group can have.
         """
-        self._make_groups(key.group)
-        if (written.kind, written.scope) != (self._detector.kind, self._rule.scope):
-            self.dirty.add(key.group)
-            return
-        for scope in written.scopes:
-            if scope.group != key.group:
-                raise ValueError(f"it has a scope of group {scope.group}")
-            yield self._put(scope), self._read(scope)
-
-    def _read(self, scope: FoldedScope) -> Any:
+        first = key.group * SCOPES_PER_GROUP
+        if (written.kind, written.scope) != (self._kind, self._rule.scope):
+            self._dirty.add(key.group)
+            return []
+        keys = written.keys
+        if len(keys) > SCOPES_PER_GROUP or len(written.scopes) != len(keys) * _SCOPE.itemsize:
+            raise ValueError(f"no group of up to {SCOPES_PER_GROUP} scopes")
+        self._make_room(first + len(keys))
+        self._scopes[first : first + len(keys)] = np.frombuffer(written.scopes, _SCOPE)
+        places: list[int] = []
+        for place, name in enumerate(keys, first):
+            if name is not None:
+                self._put(name, place)
+                places.append(place)
+        self.episodes.update({first + at: number for at, number in written.episodes.items()})
         try:
-            return self._decode(scope.state)
-        except (msgspec.MsgspecError, TypeError) as error:
+            self.states.read(places, written.states)
+        except (msgspec.MsgspecError, ValueError) as error:
+            names = ", ".join(repr(campaign_of(name)) for name in keys if name is not None)
             raise FormatError(
-                f"state of detector {self._detector.kind}, rule {self._rule.name}, campaign "
-                f"{campaign_of(scope.key)} on the changelog topic: {error}; start the version "
-                "that wrote it, or read docs/operations.md"
+                f"states of detector {self._kind}, rule {self._rule.name}, campaigns {names} on "
+                f"the changelog topic: {error}; start the version that wrote them, or read "
+                "docs/operations.md"
             ) from error
+        return places
 
-
-def _length(key: ScopeKey) -> int:
-    """Return about how many bytes a name takes, and no fewer."""
-    if isinstance(key, str):
-        return len(key) if key.isascii() else 4 * len(key)
-    return _length(key[0]) + _length(key[1] or "")
+    def finish_restore(self) -> None:
+        """Find the places that are free, after all groups were restored."""
+        self._free = [place for place, key in enumerate(self._keys) if key is None]

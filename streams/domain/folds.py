@@ -25,7 +25,6 @@ from streams.domain.partition_settings import PartitionSettings
 from streams.domain.pools import PoolsKey
 from streams.domain.rule_folds import RecordContext, RuleFold
 from streams.domain.rules import Rule
-from streams.domain.scope_sums import Sums
 from streams.domain.table import WindowTable
 from streams.domain.watermark import Watermark
 
@@ -200,15 +199,10 @@ class Folds:
         if not any(part.campaigns for part in counts):
             # A replay knows the window before its first counts.
             return
-        self.learn()
-        attempts: Sums | None = None
         for rule in self._rules.values():
             if len(rule.scopes) > self._most_scopes:
                 rule.forget(self._closed_until, self._most_scopes)
-            if rule.rule.scope == "campaign":
-                attempts = rule.close(start, counts, attempts)
-            else:
-                rule.close(start, counts)
+            rule.close(start, counts)
 
     def _move_to(self, end: int) -> None:
         """Count windows that begin before `end` (s) as closed; now and then, forget old states."""
@@ -217,18 +211,6 @@ class Folds:
         if self._closed_until // FORGET_EVERY != before // FORGET_EVERY:
             for rule in self._rules.values():
                 rule.forget(before, self._most_scopes)
-
-    @property
-    def to_learn(self) -> int:
-        """How many scopes have yet to learn from the window that closed last."""
-        return sum(rule.to_learn for rule in self._rules.values())
-
-    def learn(self, most: int | None = None) -> None:
-        """Let scopes learn from it, no more than `most`."""
-        for rule in self._rules.values():
-            done = rule.learn(most)
-            if most is not None:
-                most -= done
 
     # Evaluations
 
@@ -273,7 +255,6 @@ class Folds:
         yield from ((key, None) for key in gone)
         if self._is_due:
             self._is_due = False
-            self.learn()
             for rule in self._rules.values():
                 yield from rule.scopes.take_changes()
             if self._is_ahead:
@@ -338,9 +319,13 @@ class Folds:
         if self._written is not None and record.offset >= self._written.through:
             self._fold(record, table, table.starts)
 
-    def finish_restore(self) -> None:
+    def restored(self) -> None:
+        """Go on after all records of the changelog topic were restored."""
+        for rule in self._rules.values():
+            rule.restored()
+
+    def finish_replay(self) -> None:
         """Go on after everything was replayed: what was found meanwhile was decided before."""
         self._has_flipped = False
         for rule in self._rules.values():
-            rule.learn(None)
-            rule.finish_restore()
+            rule.finish_replay()

@@ -144,11 +144,8 @@ class CampaignPartition:
 
     @property
     def to_evaluate(self) -> int:
-        """How many campaigns have changed since the rules were evaluated for them.
-
-        And how many scopes have yet to learn from a closed window.
-        """
-        return len(self._queue) + self.folds.stirred + self.folds.to_learn
+        """How many campaigns have changed since the rules were evaluated for them."""
+        return len(self._queue) + self.folds.stirred
 
     @property
     def has_changed_deliveries(self) -> bool:
@@ -164,16 +161,12 @@ class CampaignPartition:
     def evaluate(self, now: float, most: int | None = None) -> list[Transition]:
         """Evaluate the rules on the open windows of campaigns that changed, at `now` (s).
 
-        With `most`, no more campaigns than that are evaluated, and the others at the next call; and
-        none as long as more scopes than that have yet to learn from a closed window.
+        With `most`, no more campaigns than that are evaluated, and the others at the next call.
         Each transition has gone through the notification stages then. Counts are written down with
         what they led to, so whoever reads them back does not evaluate them again.
         """
         starts = self.table.open_starts()[::-1]
         self._follow_windows(starts)
-        self.folds.learn(most)
-        if self.folds.to_learn:
-            return []
         self._queue.evaluate_anyway(self.alerts.forget(now))
         self._queue.evaluate_anyway(self.folds.take_stirred())
         campaigns = self._queue.take(most)
@@ -340,6 +333,7 @@ class CampaignPartition:
         Raises:
             FormatError: if the windows do not fit the settings, or one of them lacks a bucket.
         """
+        self.folds.restored()
         offsets = self.table.restore(checkpoint, buckets), self.folds.replay_from_offset
         self._table_closed = self.table.closed_at_offsets()
         return min((each for each in offsets if each is not None), default=None)
@@ -377,7 +371,7 @@ class CampaignPartition:
         """
         self._follow_table(offset)
         self.table.finish_restore(now, offset)
-        self.folds.finish_restore()
+        self.folds.finish_replay()
         starts = self.table.open_starts()[::-1]
         self._closed.update(starts)
         self._seen_windows = self.table.generation, self._newest_window()

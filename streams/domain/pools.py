@@ -4,10 +4,11 @@ Sums are whole numbers, so it makes no difference in which order scopes learn a 
 have learned from it counts once the next window closes; then what was there before loses a share.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 MOST_APPS = 1_000
 """Apps of a rule that have sums of their own; scopes of others count for the fleet alone."""
@@ -59,16 +60,16 @@ class Pools:
 
     Attributes:
         changed: whether anything changed since they were written.
-        closings: how often windows closed: what newcomers start from is the same in between.
     """
 
     def __init__(self, width: int) -> None:
         self._width = width
-        self._pools = [AppPool(None, [0] * width, [0] * width)]
+        self._apps: list[str | None] = [None]
         self._numbers: dict[str, int] = {}
-        self._fleet: Pool = (0,) * width
+        self._sums = np.zeros((1, width), np.int64)
+        """A row for each app."""
+        self._fresh = np.zeros((1, width), np.int64)
         self.changed = False
-        self.closings = 0
 
     def number_of(self, app: str | None) -> int:
         """Return the number of an app's pool; 0 if it has none of its own."""
@@ -76,46 +77,37 @@ class Pools:
             return 0
         number = self._numbers.get(app)
         if number is None:
-            if len(self._pools) > MOST_APPS:
+            if len(self._apps) > MOST_APPS:
                 return 0
-            number = self._numbers[app] = len(self._pools)
-            self._pools.append(AppPool(app, [0] * self._width, [0] * self._width))
+            number = self._numbers[app] = len(self._apps)
+            self._apps.append(app)
+            row = np.zeros((1, self._width), np.int64)
+            self._sums = np.concatenate((self._sums, row))
+            self._fresh = np.concatenate((self._fresh, row))
             self.changed = True
         return number
 
     def of(self, number: int) -> Pooled:
         """Return what newcomers of an app start from."""
-        return Pooled(tuple(self._pools[number].sums), self._fleet)
+        return Pooled(tuple(self._sums[number].tolist()), tuple(self._sums.sum(axis=0).tolist()))
 
-    def add(self, number: int, learned: Sequence[int]) -> None:
-        """Add what a scope of an app has learned from a window."""
-        fresh = self._pools[number].fresh
-        for at, value in enumerate(learned):
-            fresh[at] += value
+    def add(self, numbers: NDArray[np.int64], learned: NDArray[np.int64]) -> None:
+        """Add what scopes have learned from a window, a row for each, by the numbers of apps."""
+        np.add.at(self._fresh, numbers, learned)
         self.changed = True
 
     def window_closes(self) -> None:
         """Let what was learned from the window before count from here on."""
-        self.closings += 1
-        if not self._width:
-            return
-        for pool in self._pools:
-            if any(pool.fresh) or any(pool.sums):
-                pool.sums = [
-                    each - each // MEMORY + new
-                    for each, new in zip(pool.sums, pool.fresh, strict=True)
-                ]
-                pool.fresh = [0] * self._width
-                self.changed = True
-        self._add_up()
-
-    def _add_up(self) -> None:
-        self._fleet = tuple(map(sum, zip(*(pool.sums for pool in self._pools), strict=True)))
+        if self._sums.any() or self._fresh.any():
+            self._sums += self._fresh - self._sums // MEMORY
+            self._fresh[:] = 0
+            self.changed = True
 
     def record(self, kind: str) -> PoolsRecord:
         """Return them as they are to be written."""
         self.changed = False
-        return PoolsRecord(kind, self._pools)
+        rows = zip(self._apps, self._sums.tolist(), self._fresh.tolist(), strict=True)
+        return PoolsRecord(kind, [AppPool(*row) for row in rows])
 
     def restore(self, record: PoolsRecord) -> None:
         """Take them as they were written down.
@@ -123,12 +115,10 @@ class Pools:
         Raises:
             ValueError: if they are not as many sums as the detector pools.
         """
-        if not record.pools or any(
-            len(pool.sums) != self._width or len(pool.fresh) != self._width for pool in record.pools
-        ):
+        pools = record.pools
+        if not pools or any({len(each.sums), len(each.fresh)} != {self._width} for each in pools):
             raise ValueError(f"expected {self._width} sums of each app")
-        self._pools = record.pools
-        self._numbers = {
-            pool.app: number for number, pool in enumerate(record.pools) if pool.app is not None
-        }
-        self._add_up()
+        self._apps = [each.app for each in pools]
+        self._numbers = {app: number for number, app in enumerate(self._apps) if app is not None}
+        self._sums = np.array([each.sums for each in pools], np.int64)
+        self._fresh = np.array([each.fresh for each in pools], np.int64)

@@ -1,20 +1,27 @@
 """The fold of one rule: what records and closed windows do to its scopes."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
-from itertools import islice
 from typing import NamedTuple
 
+import numpy as np
+
 from streams.domain.counts import OTHER, StatusGroups
-from streams.domain.detectors.folding import Folded, FoldFigures, FoldingDetector, Increment
-from streams.domain.folded_scopes import FoldedScope, FoldedScopes, FoldGroup, FoldGroupKey
+from streams.domain.detectors.folding import (
+    ClosedWindow,
+    Folded,
+    FoldFigures,
+    FoldingDetector,
+    Increment,
+    Integers,
+)
+from streams.domain.folded_scopes import FoldedScopes, FoldGroup, FoldGroupKey
 from streams.domain.partial_counts import WindowCounts
 from streams.domain.rules import Rule, Scope
 from streams.domain.scope_sums import (
     Part,
     ScopeKey,
     ScopeSums,
-    Sums,
     campaign_of,
     key_of,
     scope_of,
@@ -101,28 +108,18 @@ class RuleFold:
         self.scopes = FoldedScopes(rule, rule.detector)
         self.stirred: set[str] = set()
         self.failures: list[tuple[str, Exception]] = []
-        self._detector: FoldingDetector = rule.detector
+        self._states = self.scopes.states
         self._sums = ScopeSums(rule, groups, self._part)
         self._groups = groups
         self._most_parts = most_parts
+        self._lifetime = rule.detector.state_lifetime
         self._matches = _matcher(rule)
         self._live: dict[ScopeKey, None] = {}
         """Scopes to which attempts without hits have to be added."""
-        self._breaching: set[ScopeKey] = set()
         self._began: dict[ScopeKey, FoldFigures] = {}
         """The evidence at the beginning of episodes since rules were evaluated."""
         self._ended: dict[ScopeKey, list[Episode]] = {}
         """Episodes that have ended since rules were evaluated."""
-        self._learning = -1
-        """Start (s) of the window that is being learned."""
-        self._attempts: Sums = {}
-        """Attempts in that window."""
-        self._hits: Sums = {}
-        """Hits in that window."""
-        self._next: Iterator[tuple[ScopeKey, int]] = iter(())
-        """The attempts that have yet to be learned, but for scopes with new counts since."""
-        self.to_learn = 0
-        """How many these are."""
 
     # Records
 
@@ -149,43 +146,41 @@ class RuleFold:
     def _add(self, key: ScopeKey, attempts: int, hits: int, record: RecordContext) -> None:
         if not isinstance(key, str):
             key = self._part(*key)
-        if self.to_learn:
-            self._learn_of(key)
-        scope = self._known(key, record.start, record.closed_until - 1)
-        if scope is None:
-            app = record.app_of(campaign_of(key))
-            scope = self.scopes.new(key, app, record.closed_until - 1)
+        place = self._place(key, record)
         so_far = partial(self._so_far, key, record)
         new = Increment(record.at, attempts, hits, record.start, so_far)
-        state = self.scopes.state(scope)
-        self.scopes.dirty.add(scope.group)
+        self.scopes.touch(place)
         try:
-            turn = self._detector.add(state, new, self.rule.keep_firing_for)
+            turn = self._states.add(place, new, self.rule.keep_firing_for)
         except Exception as error:  # noqa: BLE001 - one scope must not stop the others
-            self._fail(scope, error)
+            self._fail(key, place, error)
             return
-        self._set_live(key, self._detector.is_live(state))
+        self._set_live(key, self._states.is_live(place))
         if turn is not None:
-            self._turn(scope, turn.figures, record.offset + 1 if turn.begins else 0)
+            self._turn(key, place, turn.figures, record.offset + 1 if turn.begins else 0)
 
-    def _fail(self, scope: FoldedScope, error: Exception) -> None:
-        """Begin anew with a scope that its detector could not fold."""
-        self.failures.append((campaign_of(scope.key), error))
-        self._drop(scope.key)
-        self.scopes.reset(scope, scope.learned)
-        self.stirred.add(campaign_of(scope.key))
+    def _place(self, key: ScopeKey, record: RecordContext) -> int:
+        """Return the place of a scope with attempts in a record; a newcomer is given one.
 
-    def _known(self, key: ScopeKey, start: int, learned: int) -> FoldedScope | None:
-        """Return the fold of a scope with attempts in the window that begins at `start` (s).
-
-        It is null for a newcomer. One that is too old begins anew, as after `learned`.
+        One that is too old begins anew, as if it had been removed in time.
         """
-        scope = self.scopes.get(key)
-        if scope is not None and self.scopes.is_old(scope, start):
-            # As if it had been removed in time.
-            self._drop(key)
-            self.scopes.reset(scope, learned)
-        return scope
+        place = self.scopes.place_of(key)
+        before = record.closed_until - 1
+        if place is None:
+            (place,) = self.scopes.add([key], [record.app_of(campaign_of(key))], before)
+        elif record.start - self.scopes.learned(place) > self._lifetime:
+            self._begin_anew(key, place, before)
+        return place
+
+    def _begin_anew(self, key: ScopeKey, place: int, learned: int) -> None:
+        self._drop(key)
+        self.scopes.begin_anew(place, learned)
+
+    def _fail(self, key: ScopeKey, place: int, error: Exception) -> None:
+        """Begin anew with a scope that its detector could not fold."""
+        self.failures.append((campaign_of(key), error))
+        self._begin_anew(key, place, self.scopes.learned(place))
+        self.stirred.add(campaign_of(key))
 
     def _part(self, campaign_id: str, part: Part) -> ScopeKey:
         """Return a part of a campaign as a scope: that of all further ones, if it has too many."""
@@ -202,17 +197,15 @@ class RuleFold:
         of_scope = seen.get(scope_of(self.rule, key))
         return (of_scope.attempts, of_scope.hits) if of_scope is not None else (0, 0)
 
-    def _turn(self, scope: FoldedScope, figures: FoldFigures, number: int) -> None:
+    def _turn(self, key: ScopeKey, place: int, figures: FoldFigures, number: int) -> None:
         """Begin an episode, or end one if the new number is 0."""
-        key = scope.key
+        episodes = self.scopes.episodes
         if number:
             self._began[key] = figures
-            self._breaching.add(key)
+            episodes[place] = number
         else:
-            ended = Episode(scope.episode, self._began.pop(key, None), figures)
+            ended = Episode(episodes.pop(place), self._began.pop(key, None), figures)
             self._ended.setdefault(key, []).append(ended)
-            self._breaching.discard(key)
-        scope.episode = number
         self.stirred.add(campaign_of(key))
 
     def _set_live(self, key: ScopeKey, is_live: bool) -> None:
@@ -224,119 +217,98 @@ class RuleFold:
     def _drop(self, key: ScopeKey) -> None:
         """Forget what is under way in a scope."""
         self._live.pop(key, None)
-        self._breaching.discard(key)
         self._began.pop(key, None)
         self._ended.pop(key, None)
 
     # Closed windows
 
-    def close(
-        self, start: int, counts: Iterable[WindowCounts], attempts: Sums | None = None
-    ) -> Sums:
-        """Learn the counts of a window that closes; `learn` does so, or the scope's next counts.
+    def close(self, start: int, counts: Sequence[WindowCounts]) -> None:
+        """Learn the counts of a window that closes.
 
         Args:
             start: of the window (s).
             counts: of the window.
-            attempts: of all scopes, if these are known; they are not changed.
-
-        Returns:
-            The attempts of all scopes.
         """
-        self.learn(None)
         self.scopes.pools.window_closes()
-        sums: Sums = {}
-        hits: Sums = {}
-        for part in counts:
-            self._sums.add_all(part, sums if attempts is None else None, hits)
-        self._learning, self._hits = start, hits
-        self._attempts = sums if attempts is None else attempts
-        newcomers = self.scopes.unknown(self._attempts)
+        sums = self._sums.of_window(counts)
+        places = self.scopes.places_of(sums.keys)
+        newcomers = np.flatnonzero(places < 0).tolist()
         if newcomers:
-            self._admit(newcomers, counts)
-        self._next, self.to_learn = iter(self._attempts.items()), len(self._attempts)
-        return self._attempts
+            self._admit(start, newcomers, sums.keys, counts, places)
+        attempts, hits = sums.attempts, sums.hits
+        if newcomers and (self.rule.scope != "campaign" or (places < 0).any()):
+            places, attempts, hits = _added_up(places, attempts, hits)
+        if len(places):
+            self._close(ClosedWindow(start, places, attempts, hits))
 
-    def _admit(self, newcomers: Collection[ScopeKey], counts: Iterable[WindowCounts]) -> None:
-        """Begin the folds of scopes that have their first attempts in the window that closes.
+    def _admit(
+        self,
+        start: int,
+        newcomers: Iterable[int],
+        keys: Sequence[ScopeKey],
+        counts: Iterable[WindowCounts],
+        places: Integers,
+    ) -> None:
+        """Give places to scopes with their first attempts in the window that closes.
 
-        The order decides which parts are too many; it must not depend on that in the window.
+        Those that the rule does not match get none. The order decides which parts of a campaign are
+        too many; it must not depend on that in the window.
         """
-        wanted = {campaign_of(key) for key in newcomers}
-        apps: dict[str, str | None] = {}
-        for part in counts:
-            apps.update((name, app) for name, app in _apps(part) if name in wanted)
-        by_name = self.rule.scope != "campaign"
-        for key in sorted(newcomers, key=repr) if by_name else newcomers:
+        apps = {name: app for part in counts for name, app in _apps(part)}
+        if self.rule.scope != "campaign":
+            newcomers = sorted(newcomers, key=lambda at: repr(keys[at]))
+        for at in newcomers:
+            key = keys[at]
             campaign_id = campaign_of(key)
             if not self._matches(campaign_id):
                 continue
-            kept = self._part(*key) if not isinstance(key, str) else key
-            if self.scopes.get(kept) is None:
-                self.scopes.new(kept, apps[campaign_id], self._learning - 1)
-            if kept != key:
-                self._attempts[kept] = self._attempts.get(kept, 0) + self._attempts.pop(key)
-                self._hits[kept] = self._hits.get(kept, 0) + self._hits.pop(key, 0)
+            if not isinstance(key, str):
+                key = self._part(*key)
+            place = self.scopes.place_of(key)
+            if place is None:
+                (place,) = self.scopes.add([key], [apps[campaign_id]], start - 1)
+            places[at] = place
 
-    def learn(self, most: int | None) -> int:
-        """Let no more scopes than `most` learn from it; return how many did."""
-        count = self.to_learn if most is None else min(most, self.to_learn)
-        start, hits, enough = self._learning, self._hits, self._detector.least_learned
-        get, is_old, dirty = self.scopes.get, self.scopes.is_old, self.scopes.dirty
-        for key, attempts in islice(self._next, count):
-            scope = get(key)
-            if scope is None or scope.learned >= start:
-                continue
-            if is_old(scope, start):
-                self._known(key, start, start - 1)
-            scope.learned = start
-            dirty.add(scope.group)
-            if not scope.attempts:
-                scope.since = start
-            scope.attempts += attempts
-            if key in hits:
-                scope.hits += hits[key]
-            if scope.attempts >= enough:
-                self._learn(scope)
-        self.to_learn -= count
-        if not self.to_learn:
-            self._attempts, self._hits, self._next = {}, {}, iter(())
-        return count
-
-    def _learn_of(self, key: ScopeKey) -> None:
-        """Let one scope learn from it, if it did not yet."""
-        attempts = self._attempts.get(key)
-        if attempts is None:
-            return
-        scope = self._known(key, self._learning, self._learning - 1)
-        if scope is not None and scope.learned < self._learning:
-            scope.learned = self._learning
-            self.scopes.dirty.add(scope.group)
-            if not scope.attempts:
-                scope.since = self._learning
-            scope.attempts += attempts
-            scope.hits += self._hits.get(key, 0)
-            if scope.attempts >= self._detector.least_learned:
-                self._learn(scope)
-
-    def _learn(self, scope: FoldedScope) -> None:
-        """Learn the windows of a scope that are enough together."""
-        state = self.scopes.state(scope)
+    def _close(self, window: ClosedWindow) -> None:
+        start, places = window.start, window.places
+        for place in self.scopes.old(places, start).tolist():
+            self._begin_anew(self.scopes.key_at(place), place, start - 1)
+        self.scopes.learn(places, start)
         try:
-            learned = self._detector.learn(state, scope.since, scope.attempts, scope.hits)
+            learned = self._states.learn(window)
         except Exception as error:  # noqa: BLE001 - one scope must not stop the others
-            self._fail(scope, error)
+            self._learn_apart(window, error)
+        else:
+            if learned is not None:
+                self.scopes.pool(places, learned)
+        for key in list(self._live):
+            place = self.scopes.place_of(key)
+            if place is None or not self._states.is_live(place):
+                del self._live[key]
+        for place in self.scopes.episodes:
+            if self.scopes.learned(place) == start:
+                # The figures of its alert may follow from what was learned.
+                self.stirred.add(campaign_of(self.scopes.key_at(place)))
+
+    def _learn_apart(self, window: ClosedWindow, error: Exception) -> None:
+        """Let halves of the scopes learn a window that all of them cannot, down to the one."""
+        places = window.places
+        if len(places) == 1:
+            place = int(places[0])
+            self._fail(self.scopes.key_at(place), place, error)
             return
-        if learned is not None:
-            self.scopes.pools.add(scope.app, learned)
-        scope.attempts = scope.hits = 0
-        if scope.episode:
-            # The figures of its alert may follow from what was learned.
-            self.stirred.add(campaign_of(scope.key))
-        is_live = self._detector.is_live(state)
-        self._set_live(scope.key, is_live)
-        if not is_live:
-            self.scopes.pack(scope)
+        half = len(places) // 2
+        for part in (slice(None, half), slice(half, None)):
+            counts = ClosedWindow(
+                window.start, places[part], window.attempts[part], window.hits[part]
+            )
+            try:
+                learned = self._states.learn(counts)
+            except Exception as again:  # noqa: BLE001 - one scope must not stop the others
+                self._learn_apart(counts, again)
+            else:
+                if learned is not None:
+                    self.scopes.pool(counts.places, learned)
 
     def forget(self, start: int, most: int) -> None:
         """Remove folds that are too old, and the oldest if there are more than `most`.
@@ -345,22 +317,28 @@ class RuleFold:
             start: no window that begins before it (s) is learned from here on.
             most: scopes that are kept; past that, a tenth of them goes.
         """
-        for scope in [each for each in self.scopes if self.scopes.is_old(each, start)]:
-            self._remove(scope)
+        oldest = self.scopes.oldest_first()
+        for key in oldest:
+            place = self.scopes.place_of(key)
+            if place is None or start - self.scopes.learned(place) <= self._lifetime:
+                break
+            self._remove(key)
         if len(self.scopes) > most:
-            oldest = sorted(self.scopes, key=lambda each: (each.learned, repr(each.key)))
-            for scope in oldest[: len(oldest) - most * 9 // 10]:
-                self._remove(scope)
+            for key in self.scopes.oldest_first()[: len(self.scopes) - most * 9 // 10]:
+                self._remove(key)
 
-    def _remove(self, scope: FoldedScope) -> None:
-        self._drop(scope.key)
-        self.scopes.remove(scope)
+    def _remove(self, key: ScopeKey) -> None:
+        self._drop(key)
+        self.scopes.remove(key)
 
     # Evaluations
 
     def breaching(self) -> set[str]:
         """Return the campaigns with a scope in an episode."""
-        return {campaign_of(key) for key in self._breaching}
+        return {campaign_of(key) for key in self._breaching()}
+
+    def _breaching(self) -> list[ScopeKey]:
+        return [self.scopes.key_at(place) for place in self.scopes.episodes]
 
     def pass_over(self, campaign_id: str) -> None:
         """Drop what was found in a campaign's scopes, as the rule is not about it, as things are.
@@ -375,7 +353,7 @@ class RuleFold:
     def scopes_to_follow(self, campaign_id: str) -> set[Scope]:
         """Return the scopes of a campaign that are in an episode, or were since evaluated."""
         keys = {
-            *self._of_campaign(self._breaching, campaign_id),
+            *self._of_campaign(self._breaching(), campaign_id),
             *self._of_campaign(self._ended, campaign_id),
         }
         return {scope_of(self.rule, key) for key in keys}
@@ -386,18 +364,20 @@ class RuleFold:
 
     def get(self, scope: Scope) -> Folded | None:
         """Return the fold of a scope as it is now; null if nothing is known."""
-        known = self.scopes.get(key_of(self.rule, scope))
-        return Folded(self.scopes.state(known), known.episode > 0) if known is not None else None
+        place = self.scopes.place_of(key_of(self.rule, scope))
+        if place is None:
+            return None
+        return Folded(self._states.figures(place), place in self.scopes.episodes)
 
     def take_episodes(self, scope: Scope) -> list[Episode]:
         """Return the scope's episodes since this was last called, and the one that goes on."""
         key = key_of(self.rule, scope)
         episodes = self._ended.pop(key, [])
-        known = self.scopes.get(key)
-        if known is not None and known.episode:
-            now = self._detector.figures(self.scopes.state(known))
+        place = self.scopes.place_of(key)
+        if place is not None and place in self.scopes.episodes:
+            now = self._states.figures(place)
             begin = self._began.pop(key, now)
-            episodes.append(Episode(known.episode, begin, None))
+            episodes.append(Episode(self.scopes.episodes[place], begin, None))
         return episodes
 
     # Read back
@@ -406,20 +386,32 @@ class RuleFold:
         """Take the folds of a group as they were written down.
 
         Raises:
-            FormatError: if the detector cannot read a state.
-            ValueError: if a scope is of another group than the key says.
+            FormatError: if the detector cannot read the states.
+            ValueError: if the scopes are not as many as the group can have.
         """
-        for scope, state in self.scopes.restore(key, written):
-            self._set_live(scope.key, self._detector.is_live(state))
-            if scope.episode:
-                self._breaching.add(scope.key)
+        for place in self.scopes.restore(key, written):
+            self._set_live(self.scopes.key_at(place), self._states.is_live(place))
 
-    def finish_restore(self) -> None:
+    def restored(self) -> None:
+        """Go on after all groups were restored."""
+        self.scopes.finish_restore()
+
+    def finish_replay(self) -> None:
         """Forget what was found while records were replayed: it was decided on before."""
         self._began.clear()
         self._ended.clear()
         self.stirred.clear()
         self.failures.clear()
+
+
+def _added_up(places: Integers, attempts: Integers, hits: Integers) -> tuple[Integers, ...]:
+    """Return counts with each place once, and without those of scopes that have none."""
+    kept, at = np.unique(places, return_inverse=True)
+    all_attempts, all_hits = np.zeros(len(kept), np.int64), np.zeros(len(kept), np.int64)
+    np.add.at(all_attempts, at, attempts)
+    np.add.at(all_hits, at, hits)
+    has_place = kept >= 0
+    return kept[has_place], all_attempts[has_place], all_hits[has_place]
 
 
 def _apps(counts: WindowCounts) -> Iterator[tuple[str, str | None]]:

@@ -1,7 +1,10 @@
 """Attempts and hits of a rule's scopes, added up from the columns of partial counts."""
 
-from collections.abc import Callable, Container, Iterable
-from typing import TypeAlias
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from streams.domain.counts import StatusGroups
 from streams.domain.partial_counts import Column, WindowCounts
@@ -13,6 +16,14 @@ ScopeKey: TypeAlias = str | tuple[str, Part]
 Sums: TypeAlias = dict[ScopeKey, int]
 
 _NO_ATTEMPT, _ATTEMPT, _HIT = range(3)
+
+
+class WindowSums(NamedTuple):
+    """Attempts, above 0, and hits in a window of each of these scopes, which are all different."""
+
+    keys: Sequence[ScopeKey]
+    attempts: NDArray[np.int64]
+    hits: NDArray[np.int64]
 
 
 def campaign_of(key: ScopeKey) -> str:
@@ -57,14 +68,56 @@ class ScopeSums:
                 self._add_some(column, counts.campaigns, positions, sums)
         return sums
 
-    def add_all(self, counts: WindowCounts, attempts: Sums | None, hits: Sums) -> None:
-        """Add the attempts of all scopes, unless these are known already, and their hits."""
+    def of_window(self, counts: Iterable[WindowCounts]) -> WindowSums:
+        """Return the attempts and hits of each scope that has attempts in a window.
+
+        Args:
+            counts: of the window, those of one campaign all in one.
+        """
+        add_up = self._by_campaign if self._scope == "campaign" else self._by_part
+        sums = [add_up(part) for part in counts]
+        if len(sums) == 1:
+            return sums[0]
+        return WindowSums(
+            [key for each in sums for key in each.keys],
+            np.concatenate([each.attempts for each in sums]),
+            np.concatenate([each.hits for each in sums]),
+        )
+
+    def _by_part(self, counts: WindowCounts) -> WindowSums:
+        attempts: Sums = {}
+        hits: Sums = {}
+        everywhere = range(len(counts.campaigns))
         for column in counts.columns:
             role = self._role_of(column)
-            if role != _NO_ATTEMPT and attempts is not None:
-                self._add(column, counts.campaigns, attempts)
+            if role != _NO_ATTEMPT:
+                self._add_some(column, counts.campaigns, everywhere, attempts)
             if role == _HIT:
-                self._add(column, counts.campaigns, hits)
+                self._add_some(column, counts.campaigns, everywhere, hits)
+        keys = list(attempts)
+        return WindowSums(
+            keys,
+            np.fromiter(attempts.values(), np.int64, len(keys)),
+            np.fromiter((hits.get(key, 0) for key in keys), np.int64, len(keys)),
+        )
+
+    def _by_campaign(self, counts: WindowCounts) -> WindowSums:
+        campaigns = counts.campaigns
+        attempts = np.zeros(len(campaigns), np.int64)
+        hits = np.zeros(len(campaigns), np.int64)
+        for column in counts.columns:
+            role = self._role_of(column)
+            if role == _NO_ATTEMPT:
+                continue
+            at, numbers = np.array(column.at, np.int64), np.array(column.counts, np.int64)
+            np.add.at(attempts, at, numbers)
+            if role == _HIT:
+                np.add.at(hits, at, numbers)
+        with_attempts = np.flatnonzero(attempts)
+        if len(with_attempts) == len(campaigns):
+            return WindowSums(campaigns, attempts, hits)
+        keys = [campaigns[at] for at in with_attempts.tolist()]
+        return WindowSums(keys, attempts[with_attempts], hits[with_attempts])
 
     def _role_of(self, column: Column) -> int:
         dimensions = column.dimensions

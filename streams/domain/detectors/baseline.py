@@ -1,25 +1,26 @@
-"""What is usual for a scope: its rate of hits and how much that rate varies, learned from windows.
+"""What is usual for scopes: their rates of hits and how much these vary, learned from windows.
 
 Attempts of one window have more in common than attempts at large: the window's rate is itself
 drawn from a distribution. The correlation of two attempts of a window is the dispersion rho; the
 hits of a window are beta-binomial, with the mean rate m and the weight s = 1 / rho - 1 of
 Beta(m s, (1-m) s).
+
+What is learned is learned for many scopes at once: arrays have a value, or a row, for each scope.
 """
 
-from math import exp, lgamma
-from typing import NamedTuple, Self
+from math import log, pi
+from typing import NamedTuple, Self, TypeAlias
 
-from msgspec import Struct
+import numpy as np
+from numpy.typing import NDArray
 
 PRIOR_HITS = 1.0
 PRIOR_ATTEMPTS = 20.0
 """Every scope begins as if it had been seen in so many attempts, with as many hits."""
 DISPERSIONS = (0.0005, 0.002, 0.006, 0.015, 0.03, 0.06, 0.12)
 """The values that the dispersion may have; what is learned is how likely each of them is."""
-PRIOR_LOG_CHANCES = (0, 0, 0, 0, -5_108, -12_040, -23_026)
-"""Of a newcomer, as `Baseline.log_chances`: 20, 20, 20, 20, 12, 6 and 2 per cent."""
-PRIOR_DISPERSION = 0.02288
-"""Of a newcomer, as `Baseline.dispersion`: 1.6 times the mean."""
+PRIOR_CHANCES = (0.2, 0.2, 0.2, 0.2, 0.12, 0.06, 0.02)
+"""Of a newcomer."""
 LEAST_DISPERSION, MOST_DISPERSION = 0.001, 0.2
 EARLY_DISPERSION, EARLY_WEIGHT = 0.022, 2_500.0
 """The null has at least this dispersion until the rate was learned from so many independent
@@ -33,107 +34,156 @@ UNCERTAINTY_WEIGHT = 11.0
 TOLERANCE = 1.3
 """Odds that rose by this factor are still usual: what is learned lags behind."""
 DECIMALS = 6
-"""Of numbers that are kept: what is written down, shown and reckoned with is the same."""
+"""Of numbers that an excursion keeps: what is written down, shown and reckoned with is the same."""
 
 _HALF_LIFE = 120.0
 """Windows of many attempts after which what was learned weighs half as much."""
 _MANY = 5.0
 """Independent attempts: a window of so many ages what was learned half as much as one of many."""
-_CAUTION = 1.6
+_CAUTION = 1.4
 """Times the mean dispersion: it varies, and too low a one costs more than too high."""
 _DOUBT = 0.02
 """Times the prior of the mean, where dispersion is learned."""
 _MEMORY = 0.998
 """What was learned of dispersion is multiplied by this with each window."""
-_UNIT = 10_000
-"""Chances are kept as whole numbers, in so many parts of a nat."""
-_LEAST_CHANCE = -1_000 * _UNIT
-"""Of one value of the dispersion, compared with the likeliest one."""
+_LEAST_CHANCE = -1_000.0
+"""Nats: of one value of the dispersion, compared with the likeliest one."""
+_SHIFT = 8
+"""Stirling's series has 10 digits from here on."""
+_HALF_LOG_2_PI = log(2.0 * pi) / 2.0
+
+Reals: TypeAlias = NDArray[np.float64]
+
+BASELINE = np.dtype(
+    [
+        ("hits", "<f4"),
+        ("misses", "<f4"),
+        ("dispersion", "<f4"),
+        ("log_chances", "<f4", (len(DISPERSIONS),)),
+    ]
+)
+"""The baseline of a scope.
+
+- hits: decayed sum of hits, each window weighted by its independent share.
+- misses: decayed sum of the other attempts.
+- dispersion: rho, with caution.
+- log_chances: how likely each of `DISPERSIONS` is compared with the likeliest one, in nats.
+"""
+
+_DISPERSIONS = np.array(DISPERSIONS)
+_PRIOR_LOG_CHANCES = np.log(PRIOR_CHANCES) - log(max(PRIOR_CHANCES))
 
 
-class Baseline(Struct, array_like=True, gc=False):
-    """The usual rate of one scope, and its spread.
+def newcomer(hits: float = 0.0, misses: float = 0.0) -> NDArray[np.void]:
+    """Return the baseline, an array of one, of a scope of which it is known what its likes have."""
+    baseline = np.zeros(1, BASELINE)
+    baseline["hits"], baseline["misses"] = hits, misses
+    baseline["log_chances"] = _PRIOR_LOG_CHANCES
+    baseline["dispersion"] = _dispersion(baseline["log_chances"].astype(np.float64))
+    return baseline
 
-    Attributes:
-        hits: decayed sum of hits, each window weighted by its independent share.
-        misses: decayed sum of the other attempts.
-        dispersion: rho, with caution.
-        log_chances: how likely each of `DISPERSIONS` is compared with the likeliest one, as
-            logarithms in ten-thousandths of a nat.
+
+class Null(NamedTuple):
+    """What is usual: the rate m, and the weight a + b of Beta(a, b), for each scope.
+
+    Two attempts of a beta-binomial count are correlated by 1 / (a + b + 1): by dispersion, and by
+    what is not known of the mean.
     """
 
-    hits: float = 0.0
-    misses: float = 0.0
-    dispersion: float = PRIOR_DISPERSION
-    log_chances: tuple[int, ...] = PRIOR_LOG_CHANCES
+    rate: Reals
+    weight: Reals
 
-    @property
-    def weight(self) -> float:
-        """Return how many independent attempts the rate was learned from."""
-        return self.hits + self.misses
-
-    @property
-    def rate(self) -> float:
-        """Return the usual share of hits, above 0 and below 1."""
-        return (PRIOR_HITS + self.hits) / (PRIOR_ATTEMPTS + self.hits + self.misses)
-
-    def null(self) -> tuple[float, float]:
-        """Return the usual rate and the weight of the null, a + b, as shown and reckoned with.
-
-        Two attempts of a beta-binomial count are correlated by 1 / (a + b + 1): by dispersion, and
-        by what is not known of the mean.
-        """
-        weight = self.hits + self.misses
-        rate = (PRIOR_HITS + self.hits) / (PRIOR_ATTEMPTS + weight)
-        least = EARLY_DISPERSION * min(1.0, EARLY_WEIGHT / (weight + 1.0))
-        correlation = max(self.dispersion, least) + 1.0 / (weight + UNCERTAINTY_WEIGHT)
-        return round(rate, DECIMALS), round(
-            1.0 / min(MOST_UNCERTAINTY, correlation) - 1.0, DECIMALS
+    @classmethod
+    def of(cls, baselines: NDArray[np.void]) -> Self:
+        """Return what follows from baselines, as shown and reckoned with."""
+        hits = baselines["hits"].astype(np.float64)
+        known = hits + baselines["misses"]
+        least = EARLY_DISPERSION * np.minimum(1.0, EARLY_WEIGHT / (known + 1.0))
+        correlation = np.maximum(baselines["dispersion"], least) + 1.0 / (
+            known + UNCERTAINTY_WEIGHT
+        )
+        return cls(
+            np.round((PRIOR_HITS + hits) / (PRIOR_ATTEMPTS + known), DECIMALS),
+            np.round(1.0 / np.minimum(MOST_UNCERTAINTY, correlation) - 1.0, DECIMALS),
         )
 
-    def learn(self, attempts: int, hits: int) -> None:
-        """Take in a window that has closed, by the attempts in it and the hits of these."""
-        if not attempts:
-            return
-        share = 1.0 / (1.0 + (attempts - 1) * self.dispersion)
-        if attempts > 1 and self.weight >= ENOUGH_FOR_DISPERSION:
-            self._learn_dispersion(attempts, hits)
-        independent = attempts * share
-        keep = 0.5 ** (independent / (independent + _MANY) / _HALF_LIFE)
-        self.hits = round(keep * self.hits + share * hits, DECIMALS)
-        self.misses = round(keep * self.misses + share * (attempts - hits), DECIMALS)
 
-    def _learn_dispersion(self, attempts: int, hits: int) -> None:
-        """Take in how likely the window's count is at each value of the dispersion.
+def learn(baselines: NDArray[np.void], attempts: Reals, hits: Reals) -> NDArray[np.void]:
+    """Return baselines that have taken in a window each.
 
-        The binomial coefficient is left out: it is the same for all. The prior of the mean counts
-        little here: a scope without hits would seem to have a high mean and much dispersion.
-        """
-        uncertainty = 1.0 / (self.weight + UNCERTAINTY_WEIGHT)
-        rate = (_DOUBT * PRIOR_HITS + self.hits) / (_DOUBT * PRIOR_ATTEMPTS + self.weight)
-        misses = attempts - hits
-        made = []
-        for before, prior, value in zip(
-            self.log_chances, PRIOR_LOG_CHANCES, DISPERSIONS, strict=True
-        ):
-            weight = 1.0 / min(MOST_UNCERTAINTY, value + uncertainty) - 1.0
-            a = rate * weight
-            b = weight - a
-            likely = lgamma(b + misses) - lgamma(b) - lgamma(weight + attempts) + lgamma(weight)
-            if hits:
-                likely += lgamma(a + hits) - lgamma(a)
-            made.append(_MEMORY * before + (1.0 - _MEMORY) * prior + _UNIT * likely)
-        most = max(made)
-        self.log_chances = tuple([max(_LEAST_CHANCE, round(each - most)) for each in made])
-        mean = _mean_dispersion(self.log_chances)
-        cautious = min(max(_CAUTION * mean, LEAST_DISPERSION), MOST_DISPERSION)
-        self.dispersion = round(cautious, DECIMALS)
+    Args:
+        baselines: with at least the fields of `BASELINE`; they are not changed.
+        attempts: in the window of each, above 0.
+        hits: of these.
+    """
+    learned = baselines.copy()
+    known_hits = baselines["hits"].astype(np.float64)
+    known_misses = baselines["misses"].astype(np.float64)
+    share = 1.0 / (1.0 + (attempts - 1.0) * baselines["dispersion"])
+    some = (attempts > 1.0) & (known_hits + known_misses >= ENOUGH_FOR_DISPERSION)
+    at = np.flatnonzero(some)
+    if len(at):
+        chances = _log_chances(baselines[at], attempts[at], hits[at])
+        learned["log_chances"][at] = chances
+        learned["dispersion"][at] = _dispersion(chances)
+    independent = attempts * share
+    keep = 0.5 ** (independent / (independent + _MANY) / _HALF_LIFE)
+    learned["hits"] = keep * known_hits + share * hits
+    learned["misses"] = keep * known_misses + share * (attempts - hits)
+    return learned
 
 
-def _mean_dispersion(log_chances: tuple[int, ...]) -> float:
-    chances = [exp(each / _UNIT) for each in log_chances]
-    weighted = [chance * value for chance, value in zip(chances, DISPERSIONS, strict=True)]
-    return sum(weighted) / sum(chances)
+def _log_chances(baselines: NDArray[np.void], attempts: Reals, hits: Reals) -> Reals:
+    """Take in how likely each window's count is at each value of the dispersion.
+
+    The binomial coefficient is left out: it is the same for all. The prior of the mean counts
+    little here: a scope without hits would seem to have a high mean and much dispersion.
+    """
+    known_hits = baselines["hits"].astype(np.float64)
+    known = known_hits + baselines["misses"]
+    rate = (_DOUBT * PRIOR_HITS + known_hits) / (_DOUBT * PRIOR_ATTEMPTS + known)
+    uncertainty = 1.0 / (known + UNCERTAINTY_WEIGHT)
+    correlation = np.minimum(MOST_UNCERTAINTY, _DISPERSIONS + uncertainty[:, np.newaxis])
+    weight = 1.0 / correlation - 1.0
+    a = rate[:, np.newaxis] * weight
+    misses = (attempts - hits)[:, np.newaxis]
+    likely = log_rising(weight - a, misses) - log_rising(weight, attempts[:, np.newaxis])
+    with_hits = np.flatnonzero(hits)
+    likely[with_hits] += log_rising(a[with_hits], hits[with_hits, np.newaxis])
+    chances: Reals = (
+        _MEMORY * baselines["log_chances"] + (1.0 - _MEMORY) * _PRIOR_LOG_CHANCES + likely
+    )
+    chances -= chances.max(axis=1, keepdims=True)
+    np.maximum(chances, _LEAST_CHANCE, out=chances)
+    return chances
+
+
+def _dispersion(log_chances: Reals) -> Reals:
+    chances = np.exp(log_chances)
+    mean = (chances * _DISPERSIONS).sum(axis=1) / chances.sum(axis=1)
+    dispersion: Reals = np.clip(_CAUTION * mean, LEAST_DISPERSION, MOST_DISPERSION)
+    return dispersion
+
+
+def log_rising(x: Reals, n: Reals) -> Reals:
+    """Return the logarithm of the rising factorial x (x+1) ... (x+n-1), for x above 0.
+
+    It is the difference of the log-gammas of x + n and x, whose digits are lost in it for large
+    ones: for up to a million attempts, the error is below 10^-8.
+    """
+    return _log_gamma(x + n) - _log_gamma(x)
+
+
+def _log_gamma(x: Reals) -> Reals:
+    """Return the log-gamma function of x above 0, by Stirling's series for x + `_SHIFT`."""
+    product = x * (x + 1.0)
+    for more in range(2, _SHIFT):
+        product *= x + more
+    y = x + _SHIFT
+    inverse = 1.0 / y
+    square = inverse * inverse
+    series = inverse * (1.0 / 12.0 - square * (1.0 / 360.0 - square / 1_260.0))
+    return (y - 0.5) * np.log(y) - y + _HALF_LOG_2_PI + series - np.log(product)
 
 
 class Rise(NamedTuple):

@@ -6,16 +6,19 @@ closes. So its states are a function of the log alone, whenever rules are evalua
 is restarted: `streams.domain.folds` drives it, and writes the states down.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
-from msgspec import Struct
+import numpy as np
+from numpy.typing import NDArray
 
 from streams.domain.detectors.detector import Detector, Evaluation, Figures, Reason
 from streams.domain.detectors.history import Observation, ScopeHistory, Stretch
 from streams.domain.hits import NewCounts
 from streams.domain.pools import Pooled
+
+Integers: TypeAlias = NDArray[np.int64]
 
 
 class FoldFigures(NamedTuple):
@@ -58,6 +61,22 @@ class Increment(NamedTuple):
     so_far: Callable[[], tuple[int, int]]
 
 
+class ClosedWindow(NamedTuple):
+    """The counts of a window that closes, one of each array for a scope.
+
+    Attributes:
+        start: of the window (s).
+        places: of the scopes; each is there once.
+        attempts: above 0.
+        hits: of these.
+    """
+
+    start: int
+    places: Integers
+    attempts: Integers
+    hits: Integers
+
+
 class Turn(NamedTuple):
     """A breach that begins or ends with counts just added, and the evidence at that moment."""
 
@@ -66,31 +85,79 @@ class Turn(NamedTuple):
 
 
 class Folded(NamedTuple):
-    """What evaluations see of the fold of one scope.
+    """What evaluations see of the fold of one scope: its evidence, and whether a breach goes on."""
 
-    Attributes:
-        state: of the detector's `state_type`.
-        is_breaching: whether a breach has begun and not ended.
-    """
-
-    state: Any
+    figures: FoldFigures
     is_breaching: bool
 
 
-class FoldingDetector(Detector):
-    """Decides on counts as they come, and learns from closed windows.
+class ScopeStates(ABC):
+    """What a folding detector knows of the scopes of one rule in one partition.
 
-    A state is a mutable `msgspec.Struct` with `array_like=True, gc=False`, of which only the
-    detector makes anything. Each method depends on its arguments alone.
+    Each scope has a place, a number from 0 on. Each method depends on what was called before and on
+    its arguments alone. One that raises has changed nothing.
     """
 
-    state_type: ClassVar[type[Struct]]
+    @abstractmethod
+    def begin(self, place: int, pooled: Pooled) -> None:
+        """Make the state at a place that of a scope of which nothing is known.
+
+        Args:
+            place: of the scope; it may have been that of another one.
+            pooled: what the scopes of its app have learned, and all scopes.
+        """
+
+    @abstractmethod
+    def add(self, place: int, new: Increment, hold: float) -> Turn | None:
+        """Add counts of one record; tell whether a breach begins or ends.
+
+        It is called for each record with hits and, while `is_live` says so, with attempts. Never
+        do two breaches begin without the end of the first.
+
+        Args:
+            place: of the scope.
+            new: the counts.
+            hold: for how long (s of event time) there has to be no reason for a breach any more
+                before it ends.
+        """
+
+    @abstractmethod
+    def is_live(self, place: int) -> bool:
+        """Tell whether attempts without hits have to be added."""
+
+    @abstractmethod
+    def learn(self, window: ClosedWindow) -> Integers | None:
+        """Learn the counts of a window that has closed, after all of them were added.
+
+        Returns:
+            What to add to the sums of each scope's app, a row of `pooled_sums` numbers for each
+            scope; null for nothing.
+        """
+
+    @abstractmethod
+    def figures(self, place: int) -> FoldFigures:
+        """Return the evidence in the present excursion; without one, in no counts."""
+
+    @abstractmethod
+    def write(self, places: Sequence[int]) -> bytes:
+        """Return the states at some places, to be written down."""
+
+    @abstractmethod
+    def read(self, places: Sequence[int], written: bytes) -> None:
+        """Take the states that `write` returned.
+
+        Raises:
+            ValueError: if they are no states of as many scopes.
+        """
+
+
+class FoldingDetector(Detector):
+    """Decides on counts as they come, and learns from closed windows."""
+
     state_lifetime: ClassVar[float] = 30 * 86_400.0
     """After so many seconds of event time without attempts, the state of a scope is forgotten."""
-    least_learned: ClassVar[int] = 1
-    """Closed windows with fewer attempts are learned together, when they have as many."""
     pooled_sums: ClassVar[int] = 0
-    """How many sums are kept of what the scopes of an app have learned; see `learn` and `begin`."""
+    """How many sums are kept of what the scopes of an app have learned."""
 
     @property
     def lookback(self) -> int:
@@ -98,58 +165,18 @@ class FoldingDetector(Detector):
         return 1
 
     @abstractmethod
-    def begin(self, pooled: Pooled) -> Any:
-        """Return the state of a scope of which nothing is known.
-
-        Args:
-            pooled: what the scopes of its app have learned, and all scopes.
-        """
-
-    @abstractmethod
-    def add(self, state: Any, new: Increment, hold: float) -> Turn | None:
-        """Add counts of one record to a state; tell whether a breach begins or ends.
-
-        It is called for each record with hits and, while `is_live` says so, with attempts. Never
-        do two breaches begin without the end of the first.
-
-        Args:
-            state: is changed.
-            new: the counts.
-            hold: for how long (s of event time) there has to be no reason for a breach any more
-                before it ends.
-        """
-
-    @abstractmethod
-    def is_live(self, state: Any) -> bool:
-        """Tell whether attempts without hits have to be added."""
-
-    @abstractmethod
-    def learn(self, state: Any, start: int, attempts: int, hits: int) -> Sequence[int] | None:
-        """Learn the counts of a window that has closed, after all of them were added.
-
-        Args:
-            state: is changed.
-            start: of the window (s); of the oldest one, if they are several.
-            attempts: in the window, above 0.
-            hits: of these.
-
-        Returns:
-            What to add to the sums of its app, as many numbers as `pooled_sums`; null for nothing.
-        """
-
-    @abstractmethod
-    def figures(self, state: Any) -> FoldFigures:
-        """Return the evidence in the present excursion; without one, in no counts."""
+    def new_states(self) -> ScopeStates:
+        """Return what is known of the scopes of a rule in a partition: nothing yet."""
 
     def triggers(self, counts: NewCounts) -> Collection[str]:  # noqa: ARG002 - it is not asked
         """Return no campaigns: they are evaluated when a breach begins or ends."""
         return ()
 
-    def evaluate(self, history: ScopeHistory, state: Folded | None) -> Evaluation:
+    def evaluate(self, history: ScopeHistory, state: Any) -> Evaluation:
         """Show what the fold has come to; the decision was made there."""
-        if state is None:
+        if not isinstance(state, Folded):
             return Evaluation(Reason.NOT_ENOUGH_ATTEMPTS, None, None, True)
-        figures = shown(self.figures(state.state), history)
+        figures = shown(state.figures, history)
         if not state.is_breaching:
             return Evaluation(Reason.BELOW_LEVEL, None, figures, True)
         return Evaluation(Reason.BREACHING, figures, figures, False, highest=figures.stretch)
