@@ -4,14 +4,14 @@ The changelog topic has scopes in groups, as one record for each would cost more
 The group of a scope follows from its place.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from streams.domain.detectors.folding import FoldingDetector, Integers
-from streams.domain.pools import Pooled, Pools, PoolsKey, PoolsRecord
+from streams.domain.pools import Pools, PoolsKey, PoolsRecord
 from streams.domain.rules import Rule, ScopeKind
 from streams.domain.scope_sums import Part, ScopeKey, campaign_of
 from streams.errors import FormatError
@@ -20,7 +20,7 @@ SCOPES_PER_GROUP = 24
 """As many with names of the greatest length fit into one record."""
 _GROWTH = 1.25
 """Room is made for so many times as many scopes as there are."""
-_SCOPE = np.dtype([("app", "<u2"), ("learned", "<u4")])
+_SCOPE = np.dtype([("app", "<u2"), ("learned", "<i8")])
 """The number of the app's pool, as known at the scope's first counts; and the start (s) of the
 newest window that was learned, or is before its first counts."""
 
@@ -106,30 +106,23 @@ class FoldedScopes:
         get = self._places.get
         return np.fromiter((get(key, -1) for key in keys), np.int64, len(keys))
 
-    def add(self, keys: Sequence[ScopeKey], apps: Iterable[str | None], learned: int) -> list[int]:
-        """Give places to scopes of which nothing is known but their apps; return the places.
+    def add(self, key: ScopeKey, app: str | None, learned: int) -> int:
+        """Give a place to a scope of which nothing is known but its app; return the place.
 
         Args:
-            keys: of the scopes.
-            apps: of each; null if it is not known.
-            learned: start (s) of a window before their first counts.
+            key: of the scope.
+            app: null if it is not known.
+            learned: start (s) of a window before its first counts.
         """
-        numbers = [self.pools.number_of(app) for app in apps]
-        pooled = {number: self.pools.of(number) for number in {*numbers}}
-        return [
-            self._add(key, number, learned, pooled[number])
-            for key, number in zip(keys, numbers, strict=True)
-        ]
-
-    def _add(self, key: ScopeKey, app: int, learned: int, pooled: Pooled) -> int:
         if self._free:
             place = self._free.pop()
         else:
             place = len(self._keys)
             self._make_room(place + 1)
+        number = self.pools.number_of(app)
         self._put(key, place)
-        self._scopes[place] = app, learned
-        self.states.begin(place, pooled)
+        self._scopes[place] = number, learned
+        self.states.begin(place, self.pools.of(number))
         self._dirty.add(place // SCOPES_PER_GROUP)
         return place
 

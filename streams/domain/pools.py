@@ -69,6 +69,9 @@ class Pools:
         self._sums = np.zeros((1, width), np.int64)
         """A row for each app."""
         self._fresh = np.zeros((1, width), np.int64)
+        self._fleet: Pool = ()
+        self._pooled: dict[int, Pooled] = {}
+        """By number, what newcomers start from, until the next window closes."""
         self.changed = False
 
     def number_of(self, app: str | None) -> int:
@@ -89,7 +92,13 @@ class Pools:
 
     def of(self, number: int) -> Pooled:
         """Return what newcomers of an app start from."""
-        return Pooled(tuple(self._sums[number].tolist()), tuple(self._sums.sum(axis=0).tolist()))
+        pooled = self._pooled.get(number)
+        if pooled is None:
+            if not self._pooled:
+                self._fleet = tuple(self._sums.sum(axis=0).tolist())
+            pooled = Pooled(tuple(self._sums[number].tolist()), self._fleet)
+            self._pooled[number] = pooled
+        return pooled
 
     def add(self, numbers: NDArray[np.int64], learned: NDArray[np.int64]) -> None:
         """Add what scopes have learned from a window, a row for each, by the numbers of apps."""
@@ -101,6 +110,7 @@ class Pools:
         if self._sums.any() or self._fresh.any():
             self._sums += self._fresh - self._sums // MEMORY
             self._fresh[:] = 0
+            self._pooled.clear()
             self.changed = True
 
     def record(self, kind: str) -> PoolsRecord:
@@ -122,3 +132,4 @@ class Pools:
         self._numbers = {app: number for number, app in enumerate(self._apps) if app is not None}
         self._sums = np.array([each.sums for each in pools], np.int64)
         self._fresh = np.array([each.fresh for each in pools], np.int64)
+        self._pooled.clear()

@@ -167,7 +167,7 @@ class RuleFold:
         place = self.scopes.place_of(key)
         before = record.closed_until - 1
         if place is None:
-            (place,) = self.scopes.add([key], [record.app_of(campaign_of(key))], before)
+            place = self.scopes.add(key, record.app_of(campaign_of(key)), before)
         elif record.start - self.scopes.learned(place) > self._lifetime:
             self._begin_anew(key, place, before)
         return place
@@ -266,7 +266,7 @@ class RuleFold:
                 key = self._part(*key)
             place = self.scopes.place_of(key)
             if place is None:
-                (place,) = self.scopes.add([key], [apps[campaign_id]], start - 1)
+                place = self.scopes.add(key, apps[campaign_id], start - 1)
             places[at] = place
 
     def _close(self, window: ClosedWindow) -> None:

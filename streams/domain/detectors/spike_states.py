@@ -87,6 +87,8 @@ POOLED_CAUTION = 50.0
 """Attempts of others that are worth one of its own."""
 FLEET_ATTEMPTS = 50.0
 """Attempts of all apps that count for each app."""
+MOST_BEGUN = 1_024
+"""States of newcomers that are kept; then all are dropped, and worked out again when needed."""
 _GROWTH = 1.25
 """Room is made for so many times as many scopes as there are."""
 _MANY_STARTS = 65_535
@@ -136,6 +138,13 @@ class Settings(NamedTuple):
     lost: float = 6.0
 
 
+class _Newcomer(NamedTuple):
+    """The row of a newcomer, and what follows from it."""
+
+    row: np.void
+    derived: tuple[float, float, float]
+
+
 class _Written(msgspec.Struct, array_like=True):
     """States, as they are written down: the rows, and by position what not all scopes have."""
 
@@ -166,6 +175,8 @@ class SpikeStates(ScopeStates):
         self._fired_until: dict[int, int] = {}
         """By place, the time (s) of the last record of what fired last, until it is learned that it
         is over."""
+        self._begun: dict[Pooled, _Newcomer] = {}
+        """The states of newcomers, by what others have learned."""
         self._slow_need = settings.sensitivity + SLOW_EXTRA
         self._rows = np.zeros(0, _ROW)
         # What follows from the rows: the null, and the evidence that an excursion needs.
@@ -174,15 +185,24 @@ class SpikeStates(ScopeStates):
     def begin(self, place: int, pooled: Pooled) -> None:
         """Make the state at a place that of a newcomer: its rate is that of its app, or of all."""
         self._make_room(place + 1)
-        row = self._rows[place : place + 1]
-        row[:] = np.zeros(1, _ROW)
+        begun = self._begun.get(pooled)
+        if begun is None:
+            if len(self._begun) >= MOST_BEGUN:
+                self._begun.clear()
+            begun = self._begun[pooled] = self._newcomer(pooled)
+        self._rows[place] = begun.row
+        self._rate[place], self._weight[place], self._need[place] = begun.derived
+        self._drop(place)
+        self._fired_until.pop(place, None)
+
+    def _newcomer(self, pooled: Pooled) -> _Newcomer:
+        row = np.zeros(1, _ROW)
         begun = newcomer(*_prior(pooled))
         for name in BASELINE.names or ():
             row[name] = begun[name]
         row["starts"] = STARTS
-        self._drop(place)
-        self._fired_until.pop(place, None)
-        self._derive(np.array([place]))
+        rate, weight, need = (values.item(0) for values in self._derived(row))
+        return _Newcomer(row[0], (rate, weight, need))
 
     def _make_room(self, places: int) -> None:
         more = max(16, int(places * _GROWTH)) - len(self._rows) if places > len(self._rows) else 0
@@ -195,12 +215,18 @@ class SpikeStates(ScopeStates):
 
     def _derive(self, places: Integers) -> None:
         """Work out what follows from the rows at some places."""
-        rows = self._rows[places]
-        self._rate[places], self._weight[places] = Null.of(rows)
-        # One false start of as many as there are in a day is to be rare enough.
+        derived = self._derived(self._rows[places])
+        self._rate[places], self._weight[places], self._need[places] = derived
+
+    def _derived(self, rows: NDArray[np.void]) -> tuple[Reals, Reals, Reals]:
+        """Return the null's rate and weight, and the evidence that an excursion needs.
+
+        One false start of as many as there are in a day is to be rare enough.
+        """
         least = self.settings.sensitivity
         starts = np.maximum(rows["starts"].astype(np.float64), 1e-6) * WINDOWS_A_DAY
-        self._need[places] = np.clip(np.log(starts / FALSE_A_DAY), least, least + MOST_EXTRA)
+        need = np.clip(np.log(starts / FALSE_A_DAY), least, least + MOST_EXTRA)
+        return *Null.of(rows), need
 
     def _null(self, place: int) -> tuple[float, float]:
         return self._rate.item(place), self._weight.item(place)
