@@ -4,7 +4,8 @@ The changelog topic has scopes in groups, as one record for each would cost more
 The group of a scope follows from its place.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 import msgspec
@@ -20,9 +21,6 @@ SCOPES_PER_GROUP = 24
 """As many with names of the greatest length fit into one record."""
 _GROWTH = 1.25
 """Room is made for so many times as many scopes as there are."""
-_SCOPE = np.dtype([("app", "<u2"), ("learned", "<i8")])
-"""The number of the app's pool, as known at the scope's first counts; and the start (s) of the
-newest window that was learned, or is before its first counts."""
 
 
 class FoldGroupKey(msgspec.Struct, frozen=True, array_like=True, tag="fold"):
@@ -39,7 +37,8 @@ class FoldGroup(msgspec.Struct, array_like=True):
         kind: of the detector.
         scope: of the rule.
         keys: the scope at each place of the group; null at those that are free.
-        scopes: their apps and times, as `_SCOPE`.
+        apps: the number of the pool of each one's app, as known at its first counts.
+        learned: start (s) of the newest window that it has learned, or is before its first counts.
         episodes: by position in the group, the number of the breach that goes on.
         states: as the detector wrote them, of the places that are not free.
     """
@@ -47,7 +46,8 @@ class FoldGroup(msgspec.Struct, array_like=True):
     kind: str
     scope: ScopeKind
     keys: list[ScopeKey | None]
-    scopes: bytes
+    apps: list[int]
+    learned: list[int]
     episodes: dict[int, int]
     states: bytes
 
@@ -81,7 +81,8 @@ class FoldedScopes:
         self._places: dict[ScopeKey, int] = {}
         self._keys: list[ScopeKey | None] = []
         self._free: list[int] = []
-        self._scopes = np.zeros(0, _SCOPE)
+        self._apps = np.zeros(0, np.int16)
+        self._learned = np.zeros(0, np.int64)
         self._dirty: set[int] = set()
         """Groups of which anything was changed since they were written."""
 
@@ -101,30 +102,32 @@ class FoldedScopes:
             raise KeyError(f"no scope of rule {self._rule.name} at place {place}")
         return key
 
-    def places_of(self, keys: Collection[ScopeKey]) -> Integers:
+    def places_of(self, keys: Sequence[ScopeKey]) -> Integers:
         """Return the place of each scope; -1 for one of which nothing is known."""
-        get = self._places.get
-        return np.fromiter((get(key, -1) for key in keys), np.int64, len(keys))
+        return np.fromiter(map(self._places.get, keys, repeat(-1)), np.int64, len(keys))
 
-    def add(self, key: ScopeKey, app: str | None, learned: int) -> int:
-        """Give a place to a scope of which nothing is known but its app; return the place.
+    def add(self, keys: Sequence[ScopeKey], apps: Iterable[str | None], learned: int) -> list[int]:
+        """Give places to scopes of which nothing is known but their apps; return the places.
 
         Args:
-            key: of the scope.
-            app: null if it is not known.
-            learned: start (s) of a window before its first counts.
+            keys: of the scopes, all different.
+            apps: of each; null if it is not known.
+            learned: start (s) of a window before their first counts.
         """
-        if self._free:
-            place = self._free.pop()
-        else:
-            place = len(self._keys)
-            self._make_room(place + 1)
-        number = self.pools.number_of(app)
-        self._put(key, place)
-        self._scopes[place] = number, learned
-        self.states.begin(place, self.pools.of(number))
-        self._dirty.add(place // SCOPES_PER_GROUP)
-        return place
+        used = len(self._keys)
+        places = [self._free.pop() for _ in range(min(len(keys), len(self._free)))]
+        places += range(used, used + len(keys) - len(places))
+        self._make_room(max(places) + 1)
+        by_number: dict[int, list[int]] = {}
+        for key, app, place in zip(keys, apps, places, strict=True):
+            self._put(key, place)
+            by_number.setdefault(self.pools.number_of(app), []).append(place)
+        self._learned[places] = learned
+        for number, of_app in by_number.items():
+            self._apps[of_app] = number
+            self.states.begin(of_app, self.pools.of(number))
+        self._dirty.update(place // SCOPES_PER_GROUP for place in places)
+        return places
 
     def _put(self, key: ScopeKey, place: int) -> None:
         self._places[key] = place
@@ -134,33 +137,38 @@ class FoldedScopes:
 
     def _make_room(self, places: int) -> None:
         self._keys += [None] * (places - len(self._keys))
-        if places > len(self._scopes):
-            more = max(SCOPES_PER_GROUP, int(places * _GROWTH)) - len(self._scopes)
-            self._scopes = np.concatenate((self._scopes, np.zeros(more, _SCOPE)))
+        if places > len(self._learned):
+            more = max(SCOPES_PER_GROUP, int(places * _GROWTH)) - len(self._learned)
+            self._learned = np.concatenate((self._learned, np.zeros(more, np.int64)))
+            self._apps = np.concatenate((self._apps, np.zeros(more, np.int16)))
 
     def begin_anew(self, place: int, learned: int) -> None:
         """Make the fold at a place that of a scope of which nothing is known but its app."""
-        self._scopes["learned"][place] = learned
-        self.states.begin(place, self.pools.of(int(self._scopes["app"][place])))
+        self._learned[place] = learned
+        self.states.begin([place], self.pools.of(self._apps.item(place)))
         self.episodes.pop(place, None)
-        self._dirty.add(place // SCOPES_PER_GROUP)
+        self.touch(place)
 
     def old(self, places: Integers, start: int) -> Integers:
         """Return those of the places that have to begin anew in the window from `start` (s) on."""
-        return places[start - self._scopes["learned"][places].astype(np.int64) > self._lifetime]
+        return places[start - self._learned[places] > self._lifetime]
+
+    def is_old(self, place: int, start: int) -> bool:
+        """Tell whether the scope at a place has to begin anew in the window from `start` (s) on."""
+        return start - self._learned.item(place) > self._lifetime
 
     def learned(self, place: int) -> int:
         """Return the start (s) of the newest window that was learned."""
-        return int(self._scopes["learned"][place])
+        return self._learned.item(place)
 
     def learn(self, places: Integers, start: int) -> None:
         """Note that the window that begins at `start` (s) is learned at these places."""
-        self._scopes["learned"][places] = start
+        self._learned[places] = start
         self._dirty.update(np.unique(places // SCOPES_PER_GROUP).tolist())
 
     def pool(self, places: Integers, learned: Integers) -> None:
         """Add what was learned to the sums of the apps."""
-        self.pools.add(self._scopes["app"][places].astype(np.int64), learned)
+        self.pools.add(self._apps[places].astype(np.int64), learned)
 
     def touch(self, place: int) -> None:
         """Note that the state at a place has changed."""
@@ -168,7 +176,7 @@ class FoldedScopes:
 
     def oldest_first(self) -> list[ScopeKey]:
         """Return all scopes, those without attempts for longest first."""
-        learned = self._scopes["learned"].tolist()
+        learned = self._learned.tolist()
         order = sorted(self._places.items(), key=lambda each: (learned[each[1]], repr(each[0])))
         return [key for key, _ in order]
 
@@ -204,9 +212,10 @@ class FoldedScopes:
         episodes: dict[int, int] = {}
         if self.episodes:
             episodes = {p - first: self.episodes[p] for p in places if p in self.episodes}
-        scopes = self._scopes[first : first + len(keys)].tobytes()
+        end = first + len(keys)
+        apps, learned = self._apps[first:end].tolist(), self._learned[first:end].tolist()
         states = self.states.write(places)
-        return FoldGroup(self._kind, self._rule.scope, keys, scopes, episodes, states)
+        return FoldGroup(self._kind, self._rule.scope, keys, apps, learned, episodes, states)
 
     def restore_pools(self, record: PoolsRecord) -> None:
         """Take the pools as they were written down.
@@ -229,10 +238,11 @@ class FoldedScopes:
             self._dirty.add(key.group)
             return []
         keys = written.keys
-        if len(keys) > SCOPES_PER_GROUP or len(written.scopes) != len(keys) * _SCOPE.itemsize:
+        if not len(written.apps) == len(written.learned) == len(keys) <= SCOPES_PER_GROUP:
             raise ValueError(f"no group of up to {SCOPES_PER_GROUP} scopes")
         self._make_room(first + len(keys))
-        self._scopes[first : first + len(keys)] = np.frombuffer(written.scopes, _SCOPE)
+        self._apps[first : first + len(keys)] = written.apps
+        self._learned[first : first + len(keys)] = written.learned
         places: list[int] = []
         for place, name in enumerate(keys, first):
             if name is not None:

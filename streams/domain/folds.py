@@ -25,6 +25,7 @@ from streams.domain.partition_settings import PartitionSettings
 from streams.domain.pools import PoolsKey
 from streams.domain.rule_folds import RecordContext, RuleFold
 from streams.domain.rules import Rule
+from streams.domain.scope_sums import RecordCounts
 from streams.domain.table import WindowTable
 from streams.domain.watermark import Watermark
 
@@ -90,6 +91,7 @@ class Folds:
             for rule in settings.rules
             if isinstance(rule.detector, FoldingDetector)
         }
+        self._groups = settings.groups
         self._policy = settings.windows
         self._most_scopes = 2 * limits.campaigns
         self._inputs = tuple(inputs)
@@ -133,8 +135,9 @@ class Folds:
         at = clock.newest
         for start, counts in record.on_time:
             if start >= self._closed_until:
+                seen = RecordCounts(counts, self._groups)
                 until = self._closed_until
-                context = RecordContext(record.offset, at, start, until, counts, table)
+                context = RecordContext(record.offset, at, start, until, seen, table)
                 for rule in self._rules.values():
                     rule.add(context)
         if clock.advance(self._arrived, 0):

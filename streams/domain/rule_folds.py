@@ -1,6 +1,6 @@
 """The fold of one rule: what records and closed windows do to its scopes."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from streams.domain.partial_counts import WindowCounts
 from streams.domain.rules import Rule, Scope
 from streams.domain.scope_sums import (
     Part,
+    RecordCounts,
     ScopeKey,
     ScopeSums,
     campaign_of,
@@ -47,10 +48,10 @@ class Episode(NamedTuple):
     end: FoldFigures | None
 
 
-class RecordContext:
+class RecordContext(NamedTuple):
     """Counts of one window in one record, and what is to be known of them.
 
-    Args:
+    Attributes:
         offset: of the record.
         at: event time (ms): the newest of the log so far.
         start: of the window (s).
@@ -59,30 +60,12 @@ class RecordContext:
         table: has these counts.
     """
 
-    __slots__ = ("_apps", "at", "closed_until", "counts", "offset", "start", "table")
-
-    def __init__(  # noqa: PLR0913, PLR0917 - what a record holds
-        self,
-        offset: int,
-        at: int,
-        start: int,
-        closed_until: int,
-        counts: WindowCounts,
-        table: WindowTable,
-    ) -> None:
-        self.offset = offset
-        self.at = at
-        self.start = start
-        self.closed_until = closed_until
-        self.counts = counts
-        self.table = table
-        self._apps: dict[str, str | None] = {}
-
-    def app_of(self, campaign_id: str) -> str | None:
-        """Return the app of one of the campaigns; null if the record does not say it."""
-        if not self._apps:
-            self._apps = dict(_apps(self.counts))
-        return self._apps[campaign_id]
+    offset: int
+    at: int
+    start: int
+    closed_until: int
+    counts: RecordCounts
+    table: WindowTable
 
 
 class RuleFold:
@@ -112,7 +95,6 @@ class RuleFold:
         self._sums = ScopeSums(rule, groups, self._part)
         self._groups = groups
         self._most_parts = most_parts
-        self._lifetime = rule.detector.state_lifetime
         self._matches = _matcher(rule)
         self._live: dict[ScopeKey, None] = {}
         """Scopes to which attempts without hits have to be added."""
@@ -125,52 +107,45 @@ class RuleFold:
 
     def add(self, record: RecordContext) -> None:
         """Add the counts of one window that a record has, and the window table too."""
-        counts = record.counts
-        hits = self._sums.hits(counts)
-        keys = {*hits, *self._live_in(counts.campaigns)}
-        if not keys:
-            return
+        so_far = partial(self._so_far, record)
         # In the order of the record: it decides which parts of a campaign are too many.
-        for key, attempts in self._sums.attempts(counts, keys).items():
-            if key in keys and self._matches(campaign_of(key)):
-                self._add(key, attempts, hits.get(key, 0), record)
+        for key, attempts, hits in self._sums.of_record(record.counts, self._live.keys()):
+            place = self.scopes.place_of(key)
+            if place is None or self.scopes.is_old(place, record.start):
+                place = self._newcomer(key, place, record)
+                if place is None:
+                    continue
+            self._add(key, place, Increment(record.at, attempts, hits, so_far), record.offset)
 
-    def _live_in(self, campaigns: list[str]) -> Iterable[ScopeKey]:
-        if self.rule.scope == "campaign":
-            live = self._live.keys()
-            return () if live.isdisjoint(campaigns) else live & campaigns
-        parts = self.scopes.parts
-        keys = [(name, part) for name in campaigns for part in parts.get(name, ())]
-        return self._live.keys() & keys
+    def _newcomer(self, key: ScopeKey, place: int | None, record: RecordContext) -> int | None:
+        """Return the place of a scope that is new, or so old that it begins anew.
 
-    def _add(self, key: ScopeKey, attempts: int, hits: int, record: RecordContext) -> None:
-        if not isinstance(key, str):
-            key = self._part(*key)
-        place = self._place(key, record)
-        so_far = partial(self._so_far, key, record)
-        new = Increment(record.at, attempts, hits, record.start, so_far)
+        It is null if the rule is not about the campaign.
+        """
+        before = record.closed_until - 1
+        if place is not None:
+            # As if it had been removed in time.
+            self._begin_anew(key, place, before)
+            return place
+        campaign_id = campaign_of(key)
+        if not self._matches(campaign_id):
+            return None
+        (place,) = self.scopes.add([key], [record.counts.apps[campaign_id]], before)
+        return place
+
+    def _add(self, key: ScopeKey, place: int, new: Increment, offset: int) -> None:
         self.scopes.touch(place)
         try:
             turn = self._states.add(place, new, self.rule.keep_firing_for)
         except Exception as error:  # noqa: BLE001 - one scope must not stop the others
             self._fail(key, place, error)
             return
-        self._set_live(key, self._states.is_live(place))
+        if self._states.is_live(place):
+            self._live[key] = None
+        else:
+            self._live.pop(key, None)
         if turn is not None:
-            self._turn(key, place, turn.figures, record.offset + 1 if turn.begins else 0)
-
-    def _place(self, key: ScopeKey, record: RecordContext) -> int:
-        """Return the place of a scope with attempts in a record; a newcomer is given one.
-
-        One that is too old begins anew, as if it had been removed in time.
-        """
-        place = self.scopes.place_of(key)
-        before = record.closed_until - 1
-        if place is None:
-            place = self.scopes.add(key, record.app_of(campaign_of(key)), before)
-        elif record.start - self.scopes.learned(place) > self._lifetime:
-            self._begin_anew(key, place, before)
-        return place
+            self._turn(key, place, turn.figures, offset + 1 if turn.begins else 0)
 
     def _begin_anew(self, key: ScopeKey, place: int, learned: int) -> None:
         self._drop(key)
@@ -189,8 +164,9 @@ class RuleFold:
             return campaign_id, OTHER
         return campaign_id, part
 
-    def _so_far(self, key: ScopeKey, record: RecordContext) -> tuple[int, int]:
+    def _so_far(self, record: RecordContext, place: int) -> tuple[int, int]:
         """Return attempts and hits of a scope in the window of a record."""
+        key = self.scopes.key_at(place)
         campaign_id = campaign_of(key)
         cell = record.table.cell(campaign_id, record.start)
         seen = self.rule.observe(campaign_id, cell, self._groups) if cell is not None else {}
@@ -207,12 +183,6 @@ class RuleFold:
             ended = Episode(episodes.pop(place), self._began.pop(key, None), figures)
             self._ended.setdefault(key, []).append(ended)
         self.stirred.add(campaign_of(key))
-
-    def _set_live(self, key: ScopeKey, is_live: bool) -> None:
-        if is_live:
-            self._live[key] = None
-        else:
-            self._live.pop(key, None)
 
     def _drop(self, key: ScopeKey) -> None:
         """Forget what is under way in a scope."""
@@ -251,22 +221,45 @@ class RuleFold:
     ) -> None:
         """Give places to scopes with their first attempts in the window that closes.
 
-        Those that the rule does not match get none. The order decides which parts of a campaign are
-        too many; it must not depend on that in the window.
+        Those that the rule is not about get none.
         """
-        apps = {name: app for part in counts for name, app in _apps(part)}
+        wanted = {campaign_of(keys[at]) for at in newcomers}
+        matched = {name for name in wanted if self._matches(name)}
+        apps = {
+            name: part.apps[app]
+            for part in counts
+            for name, app in zip(part.campaigns, part.at_app, strict=True)
+            if name in matched
+        }
         if self.rule.scope != "campaign":
-            newcomers = sorted(newcomers, key=lambda at: repr(keys[at]))
-        for at in newcomers:
+            self._admit_parts(start, newcomers, keys, apps, places)
+            return
+        admitted = [at for at in newcomers if keys[at] in matched]
+        names = [campaign_of(keys[at]) for at in admitted]
+        if names:
+            places[admitted] = self.scopes.add(names, map(apps.__getitem__, names), start - 1)
+
+    def _admit_parts(
+        self,
+        start: int,
+        newcomers: Iterable[int],
+        keys: Sequence[ScopeKey],
+        apps: Mapping[str, str | None],
+        places: Integers,
+    ) -> None:
+        """Give places to new parts of campaigns, whose apps are known.
+
+        The order decides which parts of a campaign are too many; it must not depend on that in the
+        window.
+        """
+        for at in sorted(newcomers, key=lambda at: repr(keys[at])):
             key = keys[at]
-            campaign_id = campaign_of(key)
-            if not self._matches(campaign_id):
+            if isinstance(key, str) or key[0] not in apps:
                 continue
-            if not isinstance(key, str):
-                key = self._part(*key)
+            key = self._part(*key)
             place = self.scopes.place_of(key)
             if place is None:
-                place = self.scopes.add(key, apps[campaign_id], start - 1)
+                (place,) = self.scopes.add([key], [apps[key[0]]], start - 1)
             places[at] = place
 
     def _close(self, window: ClosedWindow) -> None:
@@ -320,7 +313,7 @@ class RuleFold:
         oldest = self.scopes.oldest_first()
         for key in oldest:
             place = self.scopes.place_of(key)
-            if place is None or start - self.scopes.learned(place) <= self._lifetime:
+            if place is None or not self.scopes.is_old(place, start):
                 break
             self._remove(key)
         if len(self.scopes) > most:
@@ -390,7 +383,8 @@ class RuleFold:
             ValueError: if the scopes are not as many as the group can have.
         """
         for place in self.scopes.restore(key, written):
-            self._set_live(self.scopes.key_at(place), self._states.is_live(place))
+            if self._states.is_live(place):
+                self._live[self.scopes.key_at(place)] = None
 
     def restored(self) -> None:
         """Go on after all groups were restored."""
@@ -412,12 +406,6 @@ def _added_up(places: Integers, attempts: Integers, hits: Integers) -> tuple[Int
     np.add.at(all_hits, at, hits)
     has_place = kept >= 0
     return kept[has_place], all_attempts[has_place], all_hits[has_place]
-
-
-def _apps(counts: WindowCounts) -> Iterator[tuple[str, str | None]]:
-    """Yield the campaigns of counts with their apps."""
-    for name, at in zip(counts.campaigns, counts.at_app, strict=True):
-        yield name, counts.apps[at]
 
 
 def _matcher(rule: Rule) -> Callable[[str], bool]:

@@ -1,6 +1,7 @@
 """Attempts and hits of a rule's scopes, added up from the columns of partial counts."""
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, KeysView, Sequence
+from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -16,6 +17,62 @@ ScopeKey: TypeAlias = str | tuple[str, Part]
 Sums: TypeAlias = dict[ScopeKey, int]
 
 _NO_ATTEMPT, _ATTEMPT, _HIT = range(3)
+
+
+class Added(NamedTuple):
+    """Attempts, above 0, and hits among them, that a record adds to a scope."""
+
+    key: ScopeKey
+    attempts: int
+    hits: int
+
+
+class RecordCounts:
+    """Counts of one window in one record, and what all rules have in common of them.
+
+    Args:
+        counts: a campaign may be named more than once.
+        groups: which group each status is in.
+    """
+
+    def __init__(self, counts: WindowCounts, groups: StatusGroups) -> None:
+        self.counts = counts
+        self._groups = groups
+
+    @cached_property
+    def position_of(self) -> dict[str, int]:
+        """The first position of each campaign."""
+        campaigns = self.counts.campaigns
+        # The last one of several values of a key stays.
+        return dict(zip(reversed(campaigns), range(len(campaigns) - 1, -1, -1), strict=True))
+
+    @property
+    def names_any_twice(self) -> bool:
+        """Whether a campaign has several positions."""
+        return len(self.position_of) < len(self.counts.campaigns)
+
+    @cached_property
+    def attempts(self) -> list[int]:
+        """Attempts by the first position of each campaign."""
+        campaigns = self.counts.campaigns
+        sums = [0] * len(campaigns)
+        for column in self.counts.columns:
+            dimensions = column.dimensions
+            if not dimensions.engagement and self._groups.is_attempt(dimensions.outcome):
+                for at, count in zip(column.at, column.counts, strict=True):
+                    sums[at] += count
+        if self.names_any_twice:
+            for at, name in enumerate(campaigns):
+                first = self.position_of[name]
+                if first != at:
+                    sums[first] += sums[at]
+        return sums
+
+    @cached_property
+    def apps(self) -> dict[str, str | None]:
+        """The app of each campaign, as far as the record says it."""
+        counts = self.counts
+        return dict(zip(counts.campaigns, map(counts.apps.__getitem__, counts.at_app), strict=True))
 
 
 class WindowSums(NamedTuple):
@@ -50,23 +107,48 @@ class ScopeSums:
         }
         self._unknown = _HIT if rule.unrecognised else _ATTEMPT
 
-    def hits(self, counts: WindowCounts) -> Sums:
-        """Return the hits of each scope that has any."""
-        sums: Sums = {}
-        for column in counts.columns:
+    def of_record(self, record: RecordCounts, live: KeysView[ScopeKey]) -> list[Added]:
+        """Return what a record adds to each scope with hits, and to those of `live`."""
+        if self._scope == "campaign":
+            return self._by_position(record, live)
+        names = {campaign_of(key) for key in live}
+        wanted = {at for at, name in enumerate(record.counts.campaigns) if name in names}
+        hits: Sums = {}
+        for column in record.counts.columns:
             if self._role_of(column) == _HIT:
-                self._add(column, counts.campaigns, sums)
-        return sums
+                wanted.update(column.at)
+                self._add(column, record.counts.campaigns, wanted, hits)
+        attempts: Sums = {}
+        for column in record.counts.columns:
+            if self._role_of(column) != _NO_ATTEMPT and not wanted.isdisjoint(column.at):
+                self._add(column, record.counts.campaigns, wanted, attempts)
+        return [
+            Added(key, count, hits.get(key, 0))
+            for key, count in attempts.items()
+            if key in hits or key in live
+        ]
 
-    def attempts(self, counts: WindowCounts, keys: Iterable[ScopeKey]) -> Sums:
-        """Return the attempts of these scopes, and of others of the same campaigns."""
-        wanted = {campaign_of(key) for key in keys}
-        positions = {at for at, name in enumerate(counts.campaigns) if name in wanted}
-        sums: Sums = {}
-        for column in counts.columns:
-            if self._role_of(column) != _NO_ATTEMPT and not positions.isdisjoint(column.at):
-                self._add_some(column, counts.campaigns, positions, sums)
-        return sums
+    def _by_position(self, record: RecordCounts, live: KeysView[ScopeKey]) -> list[Added]:
+        hits: dict[int, int] = {}
+        for column in record.counts.columns:
+            if self._role_of(column) == _HIT:
+                for at, count in zip(column.at, column.counts, strict=True):
+                    hits[at] = hits.get(at, 0) + count
+        position_of = record.position_of
+        campaigns = record.counts.campaigns
+        if record.names_any_twice:
+            by_first: dict[int, int] = {}
+            for at, count in hits.items():
+                first = position_of[campaigns[at]]
+                by_first[first] = by_first.get(first, 0) + count
+            hits = by_first
+        attempts = record.attempts
+        added = [Added(campaigns[at], attempts[at], count) for at, count in hits.items()]
+        for name in position_of.keys() & live:
+            at = position_of[name]
+            if at not in hits and attempts[at]:
+                added.append(Added(campaigns[at], attempts[at], 0))
+        return added
 
     def of_window(self, counts: Iterable[WindowCounts]) -> WindowSums:
         """Return the attempts and hits of each scope that has attempts in a window.
@@ -91,9 +173,9 @@ class ScopeSums:
         for column in counts.columns:
             role = self._role_of(column)
             if role != _NO_ATTEMPT:
-                self._add_some(column, counts.campaigns, everywhere, attempts)
+                self._add(column, counts.campaigns, everywhere, attempts)
             if role == _HIT:
-                self._add_some(column, counts.campaigns, everywhere, hits)
+                self._add(column, counts.campaigns, everywhere, hits)
         keys = list(attempts)
         return WindowSums(
             keys,
@@ -125,26 +207,16 @@ class ScopeSums:
             return _NO_ATTEMPT
         return self._roles.get(dimensions.outcome, self._unknown)
 
-    def _add(self, column: Column, campaigns: list[str], sums: Sums) -> None:
-        """Add what a column has to sums by scope."""
-        if self._scope == "campaign":
-            for at, count in zip(column.at, column.counts, strict=True):
-                name = campaigns[at]
-                sums[name] = sums.get(name, 0) + count
-        else:
-            self._add_some(column, campaigns, range(len(campaigns)), sums)
-
-    def _add_some(
+    def _add(
         self, column: Column, campaigns: list[str], positions: Container[int], sums: Sums
     ) -> None:
-        """Add what a column has of the campaigns at some positions."""
+        """Add what a column has of parts of the campaigns at some positions."""
         dimensions = column.dimensions
         is_treatment = self._scope == "treatment"
         part = dimensions.treatment_id if is_treatment else dimensions.channel_type
         for at, count in zip(column.at, column.counts, strict=True):
             if at in positions:
-                name = campaigns[at]
-                key = name if self._scope == "campaign" else self._part(name, part)
+                key = self._part(campaigns[at], part)
                 sums[key] = sums.get(key, 0) + count
 
 

@@ -50,15 +50,14 @@ class Increment(NamedTuple):
         at: event time (ms): the newest of the log so far.
         attempts: above 0.
         hits: of these.
-        start: of the window that they are in (s).
-        so_far: reads attempts and hits in that window, these included. It costs some microseconds.
+        so_far: reads, for a place, attempts and hits in the window that they are in, these
+            included. It costs some microseconds.
     """
 
     at: int
     attempts: int
     hits: int
-    start: int
-    so_far: Callable[[], tuple[int, int]]
+    so_far: Callable[[int], tuple[int, int]]
 
 
 class ClosedWindow(NamedTuple):
@@ -99,12 +98,12 @@ class ScopeStates(ABC):
     """
 
     @abstractmethod
-    def begin(self, place: int, pooled: Pooled) -> None:
-        """Make the state at a place that of a scope of which nothing is known.
+    def begin(self, places: Sequence[int], pooled: Pooled) -> None:
+        """Make the states at some places those of scopes of which nothing is known.
 
         Args:
-            place: of the scope; it may have been that of another one.
-            pooled: what the scopes of its app have learned, and all scopes.
+            places: of scopes of one app; they may have been those of others.
+            pooled: what the scopes of that app have learned, and all scopes.
         """
 
     @abstractmethod

@@ -182,18 +182,20 @@ class SpikeStates(ScopeStates):
         # What follows from the rows: the null, and the evidence that an excursion needs.
         self._rate = self._weight = self._need = np.zeros(0)
 
-    def begin(self, place: int, pooled: Pooled) -> None:
-        """Make the state at a place that of a newcomer: its rate is that of its app, or of all."""
-        self._make_room(place + 1)
+    def begin(self, places: Sequence[int], pooled: Pooled) -> None:
+        """Make the states at some places those of newcomers: their rate is that of their app."""
+        self._make_room(max(places) + 1)
         begun = self._begun.get(pooled)
         if begun is None:
             if len(self._begun) >= MOST_BEGUN:
                 self._begun.clear()
             begun = self._begun[pooled] = self._newcomer(pooled)
-        self._rows[place] = begun.row
-        self._rate[place], self._weight[place], self._need[place] = begun.derived
-        self._drop(place)
-        self._fired_until.pop(place, None)
+        self._rows[places] = begun.row
+        self._rate[places], self._weight[places], self._need[places] = begun.derived
+        if self.excursions or self._fired_until:
+            for place in places:
+                self._drop(place)
+                self._fired_until.pop(place, None)
 
     def _newcomer(self, pooled: Pooled) -> _Newcomer:
         row = np.zeros(1, _ROW)
@@ -336,7 +338,7 @@ class SpikeStates(ScopeStates):
         row = self._rows[place]
         if row["slow_windows"] < SLOW_WINDOWS or at < self.settings.patience * 1_000:
             return False
-        more = self._shifted(place).log_ratio(*new.so_far())
+        more = self._shifted(place).log_ratio(*new.so_far(place))
         return more > 0.0 and float(row["slow"]) + more >= self._slow_need
 
     def _shifted(self, place: int) -> Shifted:
