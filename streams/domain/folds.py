@@ -136,8 +136,7 @@ class Folds:
         for start, counts in record.on_time:
             if start >= self._closed_until:
                 seen = RecordCounts(counts, self._groups)
-                until = self._closed_until
-                context = RecordContext(record.offset, at, start, until, seen, table)
+                context = RecordContext(record.offset, at, start, seen, table)
                 for rule in self._rules.values():
                     rule.add(context)
         if clock.advance(self._arrived, 0):

@@ -55,7 +55,6 @@ class RecordContext(NamedTuple):
         offset: of the record.
         at: event time (ms): the newest of the log so far.
         start: of the window (s).
-        closed_until: end (s) of the newest window that is closed.
         counts: under the campaigns that the window table counts them under.
         table: has these counts.
     """
@@ -63,7 +62,6 @@ class RecordContext(NamedTuple):
     offset: int
     at: int
     start: int
-    closed_until: int
     counts: RecordCounts
     table: WindowTable
 
@@ -122,7 +120,7 @@ class RuleFold:
 
         It is null if the rule is not about the campaign.
         """
-        before = record.closed_until - 1
+        before = record.start - 1
         if place is not None:
             # As if it had been removed in time.
             self._begin_anew(key, place, before)
