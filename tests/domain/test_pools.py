@@ -1,14 +1,19 @@
 """What scopes of an app have learned together."""
 
+import numpy as np
 import pytest
 
 from streams.domain.pools import MEMORY, MOST_APPS, Pooled, Pools
 
 
+def learn(pools: Pools, number: int, *learned: int) -> None:
+    pools.add(np.array([number]), np.array([learned]))
+
+
 def test_what_was_learned_counts_from_the_next_window_on() -> None:
     pools = Pools(2)
     number = pools.number_of("app")
-    pools.add(number, (10, 1))
+    learn(pools, number, 10, 1)
     assert pools.of(number) == Pooled((0, 0), (0, 0))
     pools.window_closes()
     assert pools.of(number) == Pooled((10, 1), (10, 1))
@@ -18,7 +23,7 @@ def test_what_was_learned_counts_from_the_next_window_on() -> None:
 def test_a_share_of_it_is_forgotten_with_each_window() -> None:
     pools = Pools(1)
     number = pools.number_of("app")
-    pools.add(number, (10 * MEMORY,))
+    learn(pools, number, 10 * MEMORY)
     pools.window_closes()
     pools.window_closes()
     assert pools.of(number).app == (10 * MEMORY - 10,)
@@ -30,16 +35,16 @@ def test_apps_past_the_bound_and_scopes_without_one_share_a_pool() -> None:
     assert len(numbers) == MOST_APPS
     assert pools.number_of("one more") == pools.number_of(None) == 0
     assert pools.number_of("7") in numbers
-    pools.add(0, (5,))
+    learn(pools, 0, 5)
     pools.window_closes()
     assert pools.of(0) == Pooled((5,), (5,))
 
 
 def test_they_are_read_back_as_they_were_written() -> None:
     pools = Pools(2)
-    pools.add(pools.number_of("a"), (3, 4))
+    learn(pools, pools.number_of("a"), 3, 4)
     pools.window_closes()
-    pools.add(pools.number_of("b"), (1, 1))
+    learn(pools, pools.number_of("b"), 1, 1)
     record = pools.record("cusum")
     again = Pools(2)
     again.restore(record)
@@ -58,5 +63,5 @@ def test_a_detector_that_pools_nothing_has_no_apps() -> None:
     pools.window_closes()
     assert not pools.changed
     other = Pools(1)
-    other.add(0, (1,))
+    learn(other, 0, 1)
     assert other.changed

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from streams.domain.detectors.spike_state import SpikeState
 
 from streams.domain.detectors.baseline import times_odds
 from streams.domain.detectors.evidence import AboveLimit
 from streams.domain.detectors.folding import FoldFigures, Increment, Turn
 from streams.domain.detectors.spike import POOLED_UNIT, Spike
-from streams.domain.detectors.spike_state import SpikeState
 from streams.domain.detectors.threshold import wilson_lower_bound
 from streams.domain.pools import Pooled
 

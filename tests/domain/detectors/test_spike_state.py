@@ -11,8 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
-
-from streams.domain.detectors.baseline import Baseline
 from streams.domain.detectors.spike_state import (
     MOST_SKIPPED,
     Excursion,
@@ -24,6 +22,8 @@ from streams.domain.detectors.spike_state import (
     pack,
     unpack,
 )
+
+from streams.domain.detectors.baseline import Baseline
 
 SIZE = 60
 START = 1_790_000_040.0
