@@ -233,6 +233,8 @@ class CampaignPartition:
         if waits or not windows.open:
             # Without counts in open windows there is nothing to evaluate, until there are new ones.
             self._queue.again_after(campaign_id, min(waits, default=1))
+        if windows.open:
+            self._queue.again_before(campaign_id, windows.open[-1][0])
 
     def _evaluate_windows(
         self, rule: Rule, windows: CampaignWindows, now: float, waits: list[int]

@@ -567,6 +567,24 @@ def test_hits_are_forgotten_with_their_windows() -> None:
     assert len(partition._queue._waiting) <= 33
 
 
+def test_an_older_window_that_opens_later_is_judged_with_those_before_it() -> None:
+    """A producer whose clock is an hour ahead must not hide the hits of late events."""
+    settings = replace(partition_settings(PATIENT[:1]), windows=WindowPolicy(60, 30, 600))
+    partition = CampaignPartition(0, settings, [0], 0.0)
+    sends: list[tuple[int, str, dict[str, int]]] = [
+        (60, "a", {"SUCCESS": 1}),
+        (0, "b", {"SUCCESS": 1, "FAILURE": 8}),
+        (3660, "b", {"SUCCESS": 1}),
+        (60, "b", {"SUCCESS": 1}),
+    ]
+    decided: list[object] = []
+    for start, name, counted in sends:
+        partition.apply(timeless(partial_counts(start, (name, counted))), 0, 90.0)
+        partition.table.observe(0, 90_000, 90.0)
+        decided += summaries(partition.advance(90.0, 0))
+    assert decided == [("b", "failing", "firing")]
+
+
 @settings(max_examples=300)
 @given(steps, st.sampled_from((60, 600)), st.sampled_from((1, 4, 7, 8, 9, 10, 14)))
 def test_looking_only_where_minds_can_change_misses_nothing(
