@@ -23,7 +23,7 @@ from streams.domain.changelog import (
 )
 from streams.domain.deliveries import DeliveryKey
 from streams.domain.detector_states import DetectorStateKey, DetectorStateRecord
-from streams.domain.folded_scopes import FoldedScope, FoldGroup, FoldGroupKey
+from streams.domain.folded_scopes import FoldGroup, FoldGroupKey
 from streams.domain.folds import FoldsKey, FoldsRecord
 from streams.domain.partition import CampaignPartition
 from streams.domain.pools import AppPool, PoolsKey, PoolsRecord
@@ -72,16 +72,14 @@ def test_keys_are_arrays_with_the_kind_first() -> None:
             FoldGroup(
                 "cusum",
                 "treatment",
-                [
-                    FoldedScope(("c", None), 3, 0, 60, 0, 60, 7, 1, b"\x90"),
-                    FoldedScope(("c", "1"), 3, 1, 0, 7, 0, 0, 0, b"\x91\x05"),
-                ],
+                [("c", None), None, ("c", "1")],
+                [0, 0, 1],
+                [60, 0, 0],
+                {2: 7},
+                b"\x92\x90\x90",
             ),
         ),
-        (
-            FoldGroupKey("rule", 4),
-            FoldGroup("cusum", "campaign", [FoldedScope("d", 4, 0, 60, 0, 0, 0, 0, b"\x90")]),
-        ),
+        (FoldGroupKey("rule", 4), FoldGroup("cusum", "campaign", ["d"], [0], [60], {}, b"\x90")),
         (ReceiverKey("ops"), ReceiverRecord("paused", "digest", 1.0, 2.0, "503")),
         (InputOffsetsKey(), [InputOffset("events", 1, 7, 5, UUID(int=1), 3)]),
         (InputOffsetsKey(), [InputOffset("events", 1, 7, 0, None, -1)]),

@@ -31,6 +31,7 @@ from streams.domain.partial_counts import (
 from streams.domain.partition import CampaignPartition
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.rules import Rule, Scope
+from streams.domain.scope_sums import key_of
 from streams.domain.transitions import AlertData, Links, Span, Transition
 from streams.domain.windows import WindowPolicy
 from tests.support.changelogs import restored
@@ -784,9 +785,11 @@ def folded(partition: CampaignPartition, rule: Rule, name: str) -> list[object]:
     fold = partition.folds.of(rule)
     if fold is None:
         return []
-    partition.folds.learn()
-    parts = (None, "0", "1", "EMAIL", "SMS", OTHER)
-    return [fold.get(Scope(name, part, part)) for part in parts]
+    scopes = [Scope(name, part, part) for part in (None, "0", "1", "EMAIL", "SMS", OTHER)]
+    places = [fold.scopes.place_of(key_of(rule, scope)) for scope in scopes]
+    write = fold.scopes.states.write
+    states = [write([place]) if place is not None else None for place in places]
+    return [*map(fold.get, scopes), *states]
 
 
 def _apart_from_ids(shown: AlertData) -> AlertData:
