@@ -40,8 +40,9 @@ _HALF_LIFE = 120.0
 """Windows of many attempts after which what was learned weighs half as much."""
 _MANY = 5.0
 """Independent attempts: a window of so many ages what was learned half as much as one of many."""
-_CAUTION = 1.4
-"""Times the mean dispersion: it varies, and too low a one costs more than too high."""
+_CAUTION, _DOUBT_OF_DISPERSION = 1.4, 0.5
+"""Times the mean dispersion, and times the standard deviation of what is known of it: too low a one
+costs more than too high a one."""
 _DOUBT = 0.02
 """Times the prior of the mean, where dispersion is learned."""
 _MEMORY = 0.998
@@ -97,33 +98,41 @@ class Null(NamedTuple):
     def of(cls, baselines: NDArray[np.void]) -> Self:
         """Return what follows from baselines, as shown and reckoned with."""
         hits = baselines["hits"].astype(np.float64)
-        known = hits + baselines["misses"]
-        least = EARLY_DISPERSION * np.minimum(1.0, EARLY_WEIGHT / (known + 1.0))
-        correlation = np.maximum(baselines["dispersion"], least) + 1.0 / (
-            known + UNCERTAINTY_WEIGHT
-        )
-        return cls(
-            np.round((PRIOR_HITS + hits) / (PRIOR_ATTEMPTS + known), DECIMALS),
-            np.round(1.0 / np.minimum(MOST_UNCERTAINTY, correlation) - 1.0, DECIMALS),
-        )
+        rate = (PRIOR_HITS + hits) / (PRIOR_ATTEMPTS + hits + baselines["misses"])
+        return cls(np.round(rate, DECIMALS), np.round(null_weight(baselines, 1.0), DECIMALS))
 
 
-def learn(baselines: NDArray[np.void], attempts: Reals, hits: Reals) -> NDArray[np.void]:
-    """Return baselines that have taken in a window each.
+def null_weight(baselines: NDArray[np.void], together: Reals | float) -> Reals:
+    """Return a + b of the null, for counts that are less correlated by a factor `together`."""
+    known = baselines["hits"].astype(np.float64) + baselines["misses"]
+    least = EARLY_DISPERSION * np.minimum(1.0, EARLY_WEIGHT / (known + 1.0))
+    dispersion = np.maximum(baselines["dispersion"], least)
+    correlation = together * dispersion + 1.0 / (known + UNCERTAINTY_WEIGHT)
+    weight: Reals = 1.0 / np.minimum(MOST_UNCERTAINTY, correlation) - 1.0
+    return weight
+
+
+def learn(
+    baselines: NDArray[np.void], attempts: Reals, hits: Reals, together: Reals
+) -> NDArray[np.void]:
+    """Return baselines that have taken in a window each, or a few windows together.
 
     Args:
         baselines: with at least the fields of `BASELINE`; they are not changed.
-        attempts: in the window of each, above 0.
+        attempts: of each, above 0.
         hits: of these.
+        together: the share of pairs of attempts that are of one window: 1 for one window. Attempts
+            of different windows are not correlated, so the sum of n_i attempts of some windows has
+            the variance of a beta-binomial count with this share of the dispersion.
     """
     learned = baselines.copy()
     known_hits = baselines["hits"].astype(np.float64)
     known_misses = baselines["misses"].astype(np.float64)
-    share = 1.0 / (1.0 + (attempts - 1.0) * baselines["dispersion"])
+    share = independent_share(baselines, attempts, together)
     some = (attempts > 1.0) & (known_hits + known_misses >= ENOUGH_FOR_DISPERSION)
     at = np.flatnonzero(some)
     if len(at):
-        chances = _log_chances(baselines[at], attempts[at], hits[at])
+        chances = _log_chances(baselines[at], attempts[at], hits[at], together[at])
         learned["log_chances"][at] = chances
         learned["dispersion"][at] = _dispersion(chances)
     independent = attempts * share
@@ -133,8 +142,16 @@ def learn(baselines: NDArray[np.void], attempts: Reals, hits: Reals) -> NDArray[
     return learned
 
 
-def _log_chances(baselines: NDArray[np.void], attempts: Reals, hits: Reals) -> Reals:
-    """Take in how likely each window's count is at each value of the dispersion.
+def independent_share(baselines: NDArray[np.void], attempts: Reals, together: Reals) -> Reals:
+    """Return how many independent attempts each attempt is worth; the arguments are `learn`'s."""
+    share: Reals = 1.0 / (1.0 + (attempts - 1.0) * together * baselines["dispersion"])
+    return share
+
+
+def _log_chances(
+    baselines: NDArray[np.void], attempts: Reals, hits: Reals, together: Reals
+) -> Reals:
+    """Take in how likely each count is at each value of the dispersion.
 
     The binomial coefficient is left out: it is the same for all. The prior of the mean counts
     little here: a scope without hits would seem to have a high mean and much dispersion.
@@ -143,8 +160,8 @@ def _log_chances(baselines: NDArray[np.void], attempts: Reals, hits: Reals) -> R
     known = known_hits + baselines["misses"]
     rate = (_DOUBT * PRIOR_HITS + known_hits) / (_DOUBT * PRIOR_ATTEMPTS + known)
     uncertainty = 1.0 / (known + UNCERTAINTY_WEIGHT)
-    correlation = np.minimum(MOST_UNCERTAINTY, _DISPERSIONS + uncertainty[:, np.newaxis])
-    weight = 1.0 / correlation - 1.0
+    correlation = together[:, np.newaxis] * _DISPERSIONS + uncertainty[:, np.newaxis]
+    weight = 1.0 / np.minimum(MOST_UNCERTAINTY, correlation) - 1.0
     a = rate[:, np.newaxis] * weight
     misses = (attempts - hits)[:, np.newaxis]
     likely = log_rising(weight - a, misses) - log_rising(weight, attempts[:, np.newaxis])
@@ -160,8 +177,11 @@ def _log_chances(baselines: NDArray[np.void], attempts: Reals, hits: Reals) -> R
 
 def _dispersion(log_chances: Reals) -> Reals:
     chances = np.exp(log_chances)
-    mean = (chances * _DISPERSIONS).sum(axis=1) / chances.sum(axis=1)
-    dispersion: Reals = np.clip(_CAUTION * mean, LEAST_DISPERSION, MOST_DISPERSION)
+    chances /= chances.sum(axis=1, keepdims=True)
+    mean = (chances * _DISPERSIONS).sum(axis=1)
+    variance = (chances * (_DISPERSIONS - mean[:, np.newaxis]) ** 2).sum(axis=1)
+    cautious = _CAUTION * mean + _DOUBT_OF_DISPERSION * np.sqrt(variance)
+    dispersion: Reals = np.clip(cautious, LEAST_DISPERSION, MOST_DISPERSION)
     return dispersion
 
 

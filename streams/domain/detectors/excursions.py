@@ -25,7 +25,7 @@ LEAST_OF_STRETCH = 10
 """Attempts that a long stretch needs to end."""
 CLUMP = 5_000
 """Milliseconds: hits that come together within this time may have one cause, which is over."""
-BESIDE_CLUMP = 3.5
+BESIDE_CLUMP = 3.2
 """Nats that there have to be without the largest clump."""
 CONFIDENCE = 0.95
 """Of the lower bound of the rate, which has to be above the limit."""

@@ -6,7 +6,7 @@ from streams.domain.detectors.spike import Spike
 from streams.domain.detectors.threshold import Threshold
 
 DETECTORS: tuple[type[Detector], ...] = (
-    Threshold,  # the rate is above a level, and not by chance; of a rule that does not say its kind
-    Spike,  # the rate has risen against the scope's own usual one, and not by chance
+    Spike,  # the rate has risen against the usual one of the scope; of a rule that says no kind
+    Threshold,  # the rate is above a level, and not by chance
     Count,  # more hits in a window than a number
 )

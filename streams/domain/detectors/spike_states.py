@@ -55,7 +55,7 @@ LATER_EXTRA = 0.0
 """Nats that it takes beyond `sensitivity` at least when stretches have been added up."""
 MOST_EXTRA = 3.0
 """Nats beyond `sensitivity` that it takes at most, of a scope in which excursions often begin."""
-FALSE_A_DAY = 0.01
+FALSE_A_DAY = 0.004
 """What is needed is made for so many false starts a day, within these bounds."""
 WINDOWS_A_DAY = 1_440.0
 STARTS, STARTS_MEMORY = 0.1, 60.0
@@ -100,6 +100,7 @@ _ROW = np.dtype(
         ("slow", "<f4"),
         ("waiting_attempts", "<u2"),
         ("waiting_hits", "<u2"),
+        ("waiting_pairs", "<u2"),
         ("started", "<u2"),
         ("skipped", "<u2"),
         ("waiting_windows", "u1"),
@@ -113,12 +114,22 @@ _ROW = np.dtype(
 - starts: excursions that begin in a window with attempts, on average.
 - slow: evidence of windows in a row, in nats.
 - waiting_attempts, waiting_hits: of windows that are to be learned together with the next one.
+- waiting_pairs: ordered pairs of these attempts, n (n-1) of each window.
 - started: excursions that began in these and since then.
 - skipped: windows in a row that were not learned.
 - waiting_windows: how many they are.
 - slow_windows: how many windows `slow` has been above 0, up to `SLOW_WINDOWS`.
 - is_doubtful: whether any of them may be part of an incident.
 """
+_UNTIL_LEARNED = (
+    "started",
+    "waiting_attempts",
+    "waiting_hits",
+    "waiting_pairs",
+    "waiting_windows",
+    "is_doubtful",
+)
+"""What begins anew when the windows that waited are learned."""
 
 
 class Settings(NamedTuple):
@@ -384,17 +395,21 @@ class SpikeStates(ScopeStates):
         rows = self._rows[places]
         attempts = window.attempts + rows["waiting_attempts"]
         hits = window.hits + rows["waiting_hits"]
+        pairs = window.attempts * (window.attempts - 1) + rows["waiting_pairs"]
         rows["is_doubtful"] |= self._fired_in(window)
         rows["waiting_windows"] += 1
         is_due = (attempts >= LEAST_LEARNED) | (rows["waiting_windows"] >= MOST_WAITING)
         waits = np.flatnonzero(~is_due)
         rows["waiting_attempts"][waits] = attempts[waits]
         rows["waiting_hits"][waits] = hits[waits]
+        rows["waiting_pairs"][waits] = pairs[waits]
         learned = np.zeros((len(places), 2), np.int64)
         at = np.flatnonzero(is_due)
         if len(at):
             due = ClosedWindow(window.start, places[at], attempts[at], hits[at])
-            rows[at], learned[at] = self._learned(due, rows[at])
+            together = pairs[at] / np.maximum(1.0, attempts[at] * (attempts[at] - 1.0))
+            together[attempts[at] == 1] = 1.0
+            rows[at], learned[at] = self._learned(due, rows[at], together)
         self._rows[places] = rows
         if len(at):
             self._derive(places[at])
@@ -416,7 +431,7 @@ class SpikeStates(ScopeStates):
         return fired
 
     def _learned(
-        self, due: ClosedWindow, before: NDArray[np.void]
+        self, due: ClosedWindow, before: NDArray[np.void], together: Reals
     ) -> tuple[NDArray[np.void], Integers]:
         """Return the rows of scopes after a window, or some that waited, and what others learn.
 
@@ -425,22 +440,23 @@ class SpikeStates(ScopeStates):
         Args:
             due: the counts, with those of windows that waited.
             before: the rows.
+            together: the share of pairs of attempts that are of one window.
         """
         rows = before.copy()
         attempts, hits = due.attempts.astype(np.float64), due.hits.astype(np.float64)
         null = Null(self._rate[due.places], self._weight[due.places])
         is_doubtful = self._is_doubtful(due, before, null)
-        self._add_slow(rows, attempts, hits, null)
+        weight = baseline.null_weight(before, together)
+        self._add_slow(rows, attempts, hits, Null(null.rate, weight))
         windows = before["waiting_windows"].astype(np.float64)
         rows["starts"] += (before["started"] - windows * before["starts"]) / STARTS_MEMORY
         is_learned = ~is_doubtful | (before["skipped"] >= MOST_SKIPPED)
         rows["skipped"] = np.where(is_learned, 0, before["skipped"] + 1)
         at = np.flatnonzero(is_learned)
-        rows[at] = baseline.learn(rows[at], attempts[at], hits[at])
-        for name in ("started", "waiting_attempts", "waiting_hits", "waiting_windows"):
+        rows[at] = baseline.learn(rows[at], attempts[at], hits[at], together[at])
+        for name in _UNTIL_LEARNED:
             rows[name] = 0
-        rows["is_doubtful"] = 0
-        share = 1.0 / (1.0 + (attempts - 1.0) * before["dispersion"])
+        share = baseline.independent_share(before, attempts, together)
         unit = is_learned * POOLED_UNIT * np.minimum(share, MOST_OF_WINDOW / attempts)
         pooled = np.rint(unit * np.stack((hits, attempts - hits))).astype(np.int64)
         return rows, pooled.T
