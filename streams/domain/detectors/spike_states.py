@@ -60,6 +60,12 @@ FALSE_A_DAY = 0.004
 WINDOWS_A_DAY = 1_440.0
 STARTS, STARTS_MEMORY = 0.1, 60.0
 """Excursions that begin in a window: of a newcomer; and how many windows their mean is of."""
+BURST_HITS = 30
+"""Hits of one clump that need no patience, if most of its attempts are hits, and if the scope is
+sent to in bursts: what is broken in a burst has no time to last,"""
+BURST_SHARE = 3
+"""which is to say that as many times the clump's attempts are no fewer than all in its window and
+in the one before. A steady stream that falters for some seconds has many more."""
 SLOW_EXTRA = 2.0
 """Nats that the slow path needs beyond `sensitivity`."""
 SLOW_WINDOWS = 3
@@ -92,12 +98,14 @@ MOST_BEGUN = 1_024
 _GROWTH = 1.25
 """Room is made for so many times as many scopes as there are."""
 _MANY_STARTS = 65_535
+_MOST_LAST = 2**32 - 1
 
 _ROW = np.dtype(
     [
         *((name, BASELINE[name]) for name in BASELINE.names or ()),
         ("starts", "<f4"),
         ("slow", "<f4"),
+        ("last_attempts", "<u4"),
         ("waiting_attempts", "<u2"),
         ("waiting_hits", "<u2"),
         ("waiting_pairs", "<u2"),
@@ -113,6 +121,7 @@ _ROW = np.dtype(
 - those of `BASELINE`: what is usual.
 - starts: excursions that begin in a window with attempts, on average.
 - slow: evidence of windows in a row, in nats.
+- last_attempts: in the newest closed window with any.
 - waiting_attempts, waiting_hits: of windows that are to be learned together with the next one.
 - waiting_pairs: ordered pairs of these attempts, n (n-1) of each window.
 - started: excursions that began in these and since then.
@@ -327,7 +336,7 @@ class SpikeStates(ScopeStates):
         """Let an excursion with new hits fire if it has to; tell whether it does."""
         at = new.at - excursion.since
         judge = self.judge(place, excursion)
-        is_slow = not self._is_fast_rise(place, excursion, judge, at)
+        is_slow = not self._is_fast_rise(place, excursion, judge, at, new)
         if is_slow and not self._is_slow_rise(place, at, new):
             return False
         if not judge.is_above_limit(excursion):
@@ -336,14 +345,28 @@ class SpikeStates(ScopeStates):
         self._fired_until.pop(place, None)
         return True
 
-    def _is_fast_rise(self, place: int, excursion: Excursion, judge: Judge, at: int) -> bool:
-        """Tell whether the evidence of an excursion is enough, not of one clump alone."""
+    def _is_fast_rise(
+        self, place: int, excursion: Excursion, judge: Judge, at: int, new: Increment
+    ) -> bool:
+        """Tell whether the evidence of an excursion is enough, not of one clump alone.
+
+        The clump of a scope that is sent to in bursts may be all that there is.
+        """
         if not judge.exceeds(excursion, self.needed(place, excursion)):
             return False
+        if self._is_broken_burst(place, excursion, new):
+            return True
         is_patient = at >= self.settings.patience * 1_000
         if not is_patient and excursion.lost_seconds(at) < self.settings.lost:
             return False
         return not judge.is_of_one_clump(excursion)
+
+    def _is_broken_burst(self, place: int, excursion: Excursion, new: Increment) -> bool:
+        attempts, hits = excursion.most_attempts, excursion.most_hits
+        if hits < BURST_HITS or 2 * hits < attempts:
+            return False
+        others = new.so_far(place)[0] + int(self._rows["last_attempts"][place])
+        return BURST_SHARE * attempts >= others
 
     def _is_slow_rise(self, place: int, at: int, new: Increment) -> bool:
         row = self._rows[place]
@@ -397,6 +420,7 @@ class SpikeStates(ScopeStates):
         hits = window.hits + rows["waiting_hits"]
         pairs = window.attempts * (window.attempts - 1) + rows["waiting_pairs"]
         rows["is_doubtful"] |= self._fired_in(window)
+        rows["last_attempts"] = np.minimum(window.attempts, _MOST_LAST)
         rows["waiting_windows"] += 1
         is_due = (attempts >= LEAST_LEARNED) | (rows["waiting_windows"] >= MOST_WAITING)
         waits = np.flatnonzero(~is_due)
