@@ -156,6 +156,11 @@ class EvaluationQueue:
         return due
 
     @property
+    def waiting(self) -> KeysView[str]:
+        """The campaigns of which any new counts may lead to an evaluation, until the next call."""
+        return self._waiting.keys()
+
+    @property
     def is_empty(self) -> bool:
         """Whether all that was due has been handed out."""
         return not self._due

@@ -1,0 +1,217 @@
+"""Lines of counts become partial counts, and these become transitions.
+
+The partial counts of one commit are as a worker's pre-aggregator hands them out: in columns, by
+window and count key. As there, an event time that is ahead of the present moves event time no
+further than the present; and what is too far ahead, or older than what is retained, is rejected.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+from streams.backtest.arrivals import Arrivals, BacktestSettings
+from streams.backtest.counted_lines import CountedLine, Lines
+from streams.backtest.task import Decided
+from streams.domain.deferrable import NOTHING, Deferrable
+from streams.domain.events import EARLIEST_MS, Reason
+from streams.domain.partial_counts import (
+    PARTIAL_COUNTS_VERSION,
+    Column,
+    Dimensions,
+    PartialCounts,
+    WindowCounts,
+)
+from streams.errors import UserError
+
+INPUT = 0
+"""The one source partition that all counts are from."""
+MOST_ROWS = 20_000
+"""Counts that are added at once, though they could be deferred for longer."""
+
+_Key: TypeAlias = tuple[str, str | None, str | None, str | None]
+_Growing: TypeAlias = tuple[Callable[[int], None], Callable[[int], None]]
+"""How to add a campaign's position, and its count, to a column."""
+
+
+class _Window:
+    """Counts of one window, in columns that grow."""
+
+    __slots__ = ("at_app", "columns", "growing", "positions")
+
+    def __init__(self) -> None:
+        self.positions: dict[str, int] = {}
+        self.at_app: list[int] = []
+        self.columns: list[Column] = []
+        self.growing: dict[_Key, _Growing] = {}
+
+    def add_column(self, key: _Key) -> _Growing:
+        """Add a column; an empty name stands for none, as in an event."""
+        outcome, treatment, delivery, channel = key
+        dimensions = Dimensions(outcome, treatment or None, delivery or None, channel or None)
+        column = Column(dimensions, [], [])
+        self.columns.append(column)
+        growing = self.growing[key] = column.at.append, column.counts.append
+        return growing
+
+
+class CountedArrivals(Arrivals[Lines]):
+    """Lines of counts, on their way through a task.
+
+    Args:
+        settings: of the backtest.
+    """
+
+    def __init__(self, settings: BacktestSettings) -> None:
+        super().__init__(settings)
+        self._windows: dict[int, _Window] = {}
+        """By start (s)."""
+        self._apps: dict[str | None, int] = {}
+        self._rows = 0
+        self._deferrable: Deferrable = NOTHING
+        self._is_deferrable = False
+        """Whether all that has arrived since the last commit is."""
+        self._event_time = 0
+        self._oldest, self._next_expiry = EARLIEST_MS, 0
+
+    def add(self, block: Lines) -> Iterator[Decided]:  # noqa: C901, PLR0912, PLR0915 - the hot loop: in parts, it would be calls per line
+        """Let lines arrive; yield what is decided before the last of them is committed.
+
+        Raises:
+            UserError: a line comes before the one ahead of it.
+        """
+        lines = block.lines
+        if not lines:
+            return
+        self._begin(lines[0].at)
+        seen = self.seen
+        size_ms = self.settings.ingest.windows.size * 1000
+        skew_ms = self.settings.ingest.max_future_skew_ms
+        until, last_at = self._until, seen.last_at
+        apps, event_time, rows = self._apps, self._event_time, 0
+        defers, watched = self._is_deferrable, self._deferrable.watched
+        # Event times from `first` up to `end` (ms) belong into `window`.
+        first = end = 0
+        window = _Window()
+        positions, growing, at_app = window.positions, window.growing, window.at_app
+
+        for line in lines:
+            at = line.at
+            if at > until:
+                self._event_time, self._is_deferrable = event_time, defers
+                self._rows += rows
+                rows = 0
+                yield from self._next_commit(at)
+                until, apps = self._until, self._apps
+                defers, watched = self._is_deferrable, self._deferrable.watched
+                if not self._windows:
+                    first = end = 0
+            elif at < last_at:
+                raise UserError(_disorder(block, line, last_at))
+            last_at = at
+            time = line.event_time
+            if time is None:
+                time = at
+            elif not self._oldest <= time <= until + skew_ms:
+                self._reject(block, line, time)
+                continue
+            if not first <= time < end:
+                first = time - time % size_ms
+                end = first + size_ms
+                window = self._window(first // 1000)
+                positions, growing, at_app = window.positions, window.growing, window.at_app
+                defers = defers and first // 1000 in self._deferrable.starts
+            name = line.campaign_id
+            position = -1
+            for counted in line.counts:
+                count = counted[4]
+                if not count:
+                    continue
+                key = counted[:4]
+                column = growing.get(key)
+                if column is None:
+                    column = window.add_column(key)
+                    defers = defers and self._is_no_hit(key[0])
+                if position < 0:
+                    position = positions.setdefault(name, len(positions))
+                    app = apps.setdefault(line.app_id, len(apps))
+                    if position == len(at_app):
+                        at_app.append(app)
+                    elif line.app_id is not None:
+                        at_app[position] = app
+                column[0](position)
+                column[1](count)
+                rows += 1
+            if position >= 0:
+                if time > event_time:
+                    event_time = min(time, until)
+                    if event_time >= self._next_expiry:
+                        self._follow(event_time)
+                if defers:
+                    defers = time < self._deferrable.before and not any(
+                        [name in campaigns for campaigns in watched]
+                    )
+
+        self._event_time, self._is_deferrable = event_time, defers
+        self._rows += rows
+        seen.last_at = last_at
+        seen.arrivals += len(lines)
+
+    def _window(self, start: int) -> _Window:
+        window = self._windows.get(start)
+        if window is None:
+            window = self._windows[start] = _Window()
+        return window
+
+    def _is_no_hit(self, status: str) -> bool:
+        return not any(status in hits for hits in self._deferrable.hits)
+
+    def _follow(self, event_time: int) -> None:
+        """Work out which event times have expired (ms), and when that changes."""
+        windows = self.settings.ingest.windows
+        oldest = windows.oldest_countable(event_time)
+        self._oldest = max(EARLIEST_MS, oldest)
+        self._next_expiry = windows.expires_at(oldest // 1000)
+
+    def _reject(self, block: Lines, line: CountedLine, time: int) -> None:
+        reason = Reason.EXPIRED if time < self._oldest else Reason.IMPOSSIBLE_TIME
+        sends = sum(counted[4] for counted in line.counts)
+        self.seen.reject(reason, sends, block.place_of(line))
+
+    # Committed
+
+    def _next_commit(self, at: int) -> Iterator[Decided]:
+        """Go on to the commit that has what arrives at `at` (ms)."""
+        task = self._begin(at)
+        until = task.commit_of(at)
+        may_wait = self._rows == 0 or (self._is_deferrable and self._rows < MOST_ROWS)
+        if not (may_wait and until < task.next_due):
+            yield from self._commit()
+            yield from task.pass_time(until)
+            self._deferrable = task.deferrable
+            self._is_deferrable = bool(task.deferrable.starts)
+        self._until = until
+
+    def _commit(self) -> Iterator[Decided]:
+        windows, self._windows = self._windows, {}
+        apps, self._apps = self._apps, {}
+        if self._rows:
+            self._rows = 0
+            made = [_window_counts(start, of_it, apps) for start, of_it in windows.items()]
+            counts = PartialCounts(
+                PARTIAL_COUNTS_VERSION,
+                {INPUT: self._event_time},
+                self._until,
+                [each for each in made if each.campaigns],
+            )
+            self._note_unrecognised(counts)
+            yield from self._begin(self._until).commit(self._until, counts)
+
+
+def _window_counts(start: int, window: _Window, apps: dict[str | None, int]) -> WindowCounts:
+    return WindowCounts(start, list(window.positions), list(apps), window.at_app, window.columns)
+
+
+def _disorder(block: Lines, line: CountedLine, last_at: int) -> str:
+    return (
+        f"{block.place_of(line)}: at is {line.at}: expected lines in the order of at, and the one "
+        f"before has {last_at}"
+    )
