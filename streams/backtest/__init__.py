@@ -3,6 +3,7 @@
 From arrivals to transitions:
 
 - `task`: one task as a worker has it, but for Kafka: it commits at every interval of its clock.
+- `arrivals`: what arrivals of any kind have in common on their way through it.
 - `counted_lines`: a file of counts, a JSON object a line.
 - `counted`: such lines become partial counts, and transitions.
 - `recorded`: recorded events, as `campaign-streams produce` reads them.

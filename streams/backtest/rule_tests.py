@@ -140,7 +140,12 @@ def read_rule_tests(file: Path) -> list[Case]:
     try:
         tests = RuleTests.model_validate(tree.values).tests
     except ValidationError as error:
-        problems += [_problem(tree, details) for details in error.errors()]
+        problems += [
+            _problem(tree, details)
+            for details in error.errors()
+            # A list with a wrong item is short of a right one.
+            if not (details["type"] == "too_short" and tree.get(details["loc"]))
+        ]
     if problems:
         raise ConfigurationError("\n".join(problems[:MOST_PROBLEMS]))
     return [Case(case, tree.origin(("tests", at)), file.parent) for at, case in enumerate(tests)]

@@ -35,16 +35,17 @@ class Input:
     Attributes:
         partition: the partition.
         end: the offset after the last record to read.
-        at: time (ms) of the newest record that was read.
+        since: the time (ms) of the first records to read.
         arrived: records that were read, and not taken.
         is_read: whether all were read.
     """
 
     partition: TopicPartition
     end: int
-    at: int
+    since: int
     arrived: deque[EventArrival] = field(default_factory=deque)
     is_read: bool = False
+    _at: int = 0
 
     @property
     def is_ahead(self) -> bool:
@@ -52,12 +53,15 @@ class Input:
         return bool(self.arrived) or self.is_read
 
     def add(self, record: Any) -> None:
-        """Take a record; it arrived no earlier than the one ahead of it."""
-        if record.offset < self.end:
-            self.at = max(self.at, record.timestamp)
+        """Take a record; it arrived no earlier than the one ahead of it.
+
+        Clocks of producers differ: after the first record to read there may be some of before.
+        """
+        if record.offset < self.end and not 0 <= record.timestamp < self.since:
+            self._at = max(self._at, self.since, record.timestamp)
             number = self.partition.partition
             place = f"{self.partition.topic}, partition {number}, offset {record.offset}"
-            self.arrived.append(EventArrival(self.at, record.value, number, place))
+            self.arrived.append(EventArrival(self._at, record.value, number, place))
 
 
 class SourceTopic:

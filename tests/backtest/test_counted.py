@@ -1,0 +1,140 @@
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from streams.backtest.arrivals import BacktestSettings
+from streams.backtest.counted import CountedArrivals
+from streams.backtest.counted_lines import CountedLine, Lines
+from streams.backtest.task import Decided
+from streams.configuration.load import read
+from streams.errors import UserError
+from tests.backtest import worlds
+from tests.backtest.naive import Naive, told
+from tests.backtest.worlds import START
+
+DEFAULTS = BacktestSettings.of(read(None, {}, {}).configuration)
+
+
+def decide(
+    settings: BacktestSettings, lines: Sequence[CountedLine], until: int = 0, at_once: int = 7
+) -> tuple[CountedArrivals, list[Decided]]:
+    arrivals = CountedArrivals(settings)
+    decided: list[Decided] = []
+    for first in range(0, len(lines), at_once):
+        decided += arrivals.add(Lines("file", first + 1, list(lines[first : first + at_once])))
+    decided += arrivals.finish(until)
+    return arrivals, decided
+
+
+@hypothesis_settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(worlds.settings(), worlds.lines(), st.sampled_from([0, 1_000, 70_000]))
+def test_decides_what_a_worker_decides_that_commits_every_time(
+    settings: BacktestSettings, lines: list[CountedLine], longer: int
+) -> None:
+    until = lines[-1].at + longer
+    naive = Naive(settings)
+    expected = naive.run(lines, until)
+    arrivals, decided = decide(settings, lines, until)
+
+    assert told(decided) == told(expected)
+    assert arrivals.seen.rejected.total() == naive.rejected
+
+
+def line(at: int, failed: int, sent: int = 10, campaign: str = "c") -> CountedLine:
+    counts = [("SUCCESS", None, None, "GCM", sent - failed), ("FAILURE", None, None, "GCM", failed)]
+    return CountedLine(START + at, campaign, counts, "app")
+
+
+def incident(campaign: str = "c") -> list[CountedLine]:
+    return [
+        line(second * 1000, 5 if 120 <= second < 180 else 0, campaign=campaign)
+        for second in range(600)
+    ]
+
+
+def test_an_incident_fires_and_resolves_at_the_time_of_its_arrivals() -> None:
+    _, decided = decide(DEFAULTS, incident())
+    assert [(each.at - START, each.transition.type) for each in decided] == [
+        (124_000, "campaign.alert.firing"),
+        (364_000, "campaign.alert.resolved"),
+    ]
+    assert decided[0].transition.data.evidence.hits == 25
+
+
+def test_ids_are_the_same_in_each_run_and_of_each_alert_its_own() -> None:
+    lines = [each for pair in zip(incident("c"), incident("d"), strict=True) for each in pair]
+    first, second = (decide(DEFAULTS, lines)[1] for _ in range(2))
+    ids = [each.transition.data.alert_id for each in first]
+    assert ids == [each.transition.data.alert_id for each in second]
+    assert len(set(ids)) == 2
+    assert ids[:2] == ids[2:]
+
+
+def test_leaves_out_commits_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    healthy = [line(100 * n, 0) for n in range(3_000)]
+    arrivals = CountedArrivals(DEFAULTS)
+    list(arrivals.add(Lines("file", 1, healthy[:1])))
+    task = arrivals._begin(START)
+    commits = []
+    commit = task.commit
+    monkeypatch.setattr(task, "commit", lambda *given: commits.append(given[0]) or commit(*given))
+    decided = list(arrivals.add(Lines("file", 2, healthy[1:])))
+    assert decided == []
+    assert 5 <= len(commits) < 100
+
+
+def test_a_day_of_silence_takes_few_commits() -> None:
+    arrivals = CountedArrivals(DEFAULTS)
+    decided = [
+        *arrivals.add(Lines("file", 1, incident()[:150])),
+        *arrivals.finish(START + 86_400_000),
+    ]
+    assert [each.transition.type for each in decided] == [
+        "campaign.alert.firing",
+        "campaign.alert.expired",
+    ]
+    # Nothing arrived after 149 s.
+    assert decided[1].at - START == pytest.approx(149_000 + 900_000, abs=200)
+
+
+def test_lines_out_of_order_are_refused_by_name() -> None:
+    with pytest.raises(UserError) as caught:
+        decide(DEFAULTS, [line(5, 0), line(4, 0)])
+    assert str(caught.value) == (
+        f"file, line 2: at is {START + 4}: expected lines in the order of at, and the one before "
+        f"has {START + 5}"
+    )
+
+
+def test_what_a_worker_does_not_count_is_told() -> None:
+    early, ahead = line(0, 0), line(1, 0)
+    early.event_time = START - 2 * 86_400_000
+    ahead.event_time = START + 400_000
+    arrivals, _ = decide(DEFAULTS, [line(0, 0), early, ahead])
+    assert arrivals.seen.rejected == {"expired": 10, "impossible-time": 10}
+    assert arrivals.seen.rejected_at == {
+        "expired": "file, line 2",
+        "impossible-time": "file, line 3",
+    }
+
+
+def test_campaign_days_are_days_of_windows_with_counts() -> None:
+    lines = [line(second * 1000, 0, campaign=name) for second in range(600) for name in "cde"]
+    arrivals, _ = decide(DEFAULTS, lines)
+    assert arrivals.campaign_days == pytest.approx(3 * 600 / 86_400)
+
+
+def test_statuses_in_no_group_are_named() -> None:
+    odd = CountedLine(START, "c", [("FAILUR", None, None, None, 3)])
+    arrivals, _ = decide(DEFAULTS, [odd])
+    assert arrivals.seen.unrecognised == {"FAILUR": 3}
+
+
+def test_counts_of_nothing_do_not_exist() -> None:
+    nothing = CountedLine(START + 5_000, "c", [("FAILURE", None, None, None, 0)])
+    arrivals, decided = decide(DEFAULTS, [nothing], START + 10_000)
+    assert decided == []
+    assert arrivals.campaign_days == 0
