@@ -123,6 +123,17 @@ class Arrivals(Generic[Block]):
         return task
 
     @property
+    def task(self) -> BacktestTask:
+        """The task, once anything has arrived.
+
+        Raises:
+            LookupError: nothing has.
+        """
+        if self._task_or_none is None:
+            raise LookupError("nothing has arrived")
+        return self._task_or_none
+
+    @property
     def campaign_days(self) -> float:
         """Days of windows in which campaigns had counts: a day of ten campaigns is ten."""
         task = self._task_or_none

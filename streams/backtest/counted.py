@@ -27,6 +27,9 @@ INPUT = 0
 MOST_ROWS = 20_000
 """Counts that are added at once, though they could be deferred for longer."""
 
+MOST_STATUSES = 10_000
+"""Statuses of which it is remembered whether they are hits."""
+
 _Key: TypeAlias = tuple[str, str | None, str | None, str | None]
 _Growing: TypeAlias = tuple[Callable[[int], None], Callable[[int], None]]
 """How to add a campaign's position, and its count, to a column."""
@@ -69,6 +72,8 @@ class CountedArrivals(Arrivals[Lines]):
         self._deferrable: Deferrable = NOTHING
         self._is_deferrable = False
         """Whether all that has arrived since the last commit is."""
+        self._hits: dict[str, bool] = {}
+        """Whether statuses are hits of any rule."""
         self._event_time = 0
         self._oldest, self._next_expiry = EARLIEST_MS, 0
 
@@ -82,12 +87,14 @@ class CountedArrivals(Arrivals[Lines]):
         if not lines:
             return
         self._begin(lines[0].at)
-        seen = self.seen
+        seen, step_ms = self.seen, self.task.interval_ms
         size_ms = self.settings.ingest.windows.size * 1000
         skew_ms = self.settings.ingest.max_future_skew_ms
         until, last_at = self._until, seen.last_at
-        apps, event_time, rows = self._apps, self._event_time, 0
-        defers, watched = self._is_deferrable, self._deferrable.watched
+        apps, event_time, rows = self._apps, self._event_time, self._rows
+        defers, deferrable = self._is_deferrable, self._deferrable
+        with_alerts, waiting = deferrable.watched
+        next_due, next_expiry = self.task.next_due, self._next_expiry
         # Event times from `first` up to `end` (ms) belong into `window`.
         first = end = 0
         window = _Window()
@@ -96,13 +103,16 @@ class CountedArrivals(Arrivals[Lines]):
         for line in lines:
             at = line.at
             if at > until:
-                self._event_time, self._is_deferrable = event_time, defers
-                self._rows += rows
-                rows = 0
-                yield from self._next_commit(at)
-                until, apps = self._until, self._apps
-                defers, watched = self._is_deferrable, self._deferrable.watched
-                if not self._windows:
+                commit_at = -(-at // step_ms) * step_ms
+                if commit_at < next_due and (not rows or (defers and rows < MOST_ROWS)):
+                    until = commit_at
+                else:
+                    self._until, self._event_time, self._rows = until, event_time, rows
+                    yield from self._next_commit(commit_at)
+                    until, apps, rows = self._until, self._apps, 0
+                    defers, deferrable = self._is_deferrable, self._deferrable
+                    with_alerts, waiting = deferrable.watched
+                    next_due = self.task.next_due
                     first = end = 0
             elif at < last_at:
                 raise UserError(_disorder(block, line, last_at))
@@ -118,7 +128,7 @@ class CountedArrivals(Arrivals[Lines]):
                 end = first + size_ms
                 window = self._window(first // 1000)
                 positions, growing, at_app = window.positions, window.growing, window.at_app
-                defers = defers and first // 1000 in self._deferrable.starts
+                defers = defers and first // 1000 in deferrable.starts
             name = line.campaign_id
             position = -1
             for counted in line.counts:
@@ -129,29 +139,29 @@ class CountedArrivals(Arrivals[Lines]):
                 column = growing.get(key)
                 if column is None:
                     column = window.add_column(key)
-                    defers = defers and self._is_no_hit(key[0])
+                    defers = defers and not self._is_hit(key[0])
                 if position < 0:
-                    position = positions.setdefault(name, len(positions))
-                    app = apps.setdefault(line.app_id, len(apps))
-                    if position == len(at_app):
-                        at_app.append(app)
-                    elif line.app_id is not None:
-                        at_app[position] = app
+                    known = positions.get(name)
+                    if known is None:
+                        position = positions[name] = len(at_app)
+                        at_app.append(apps.setdefault(line.app_id, len(apps)))
+                    else:
+                        position = known
+                        if line.app_id is not None:
+                            at_app[position] = apps.setdefault(line.app_id, len(apps))
                 column[0](position)
                 column[1](count)
                 rows += 1
             if position >= 0:
                 if time > event_time:
                     event_time = min(time, until)
-                    if event_time >= self._next_expiry:
-                        self._follow(event_time)
-                if defers:
-                    defers = time < self._deferrable.before and not any(
-                        [name in campaigns for campaigns in watched]
-                    )
+                    if event_time >= next_expiry:
+                        next_expiry = self._follow(event_time)
+                if defers and (time >= deferrable.before or name in with_alerts or name in waiting):
+                    defers = False
 
-        self._event_time, self._is_deferrable = event_time, defers
-        self._rows += rows
+        self._until, self._event_time, self._rows = until, event_time, rows
+        self._is_deferrable = defers
         seen.last_at = last_at
         seen.arrivals += len(lines)
 
@@ -161,15 +171,21 @@ class CountedArrivals(Arrivals[Lines]):
             window = self._windows[start] = _Window()
         return window
 
-    def _is_no_hit(self, status: str) -> bool:
-        return not any(status in hits for hits in self._deferrable.hits)
+    def _is_hit(self, status: str) -> bool:
+        known = self._hits.get(status)
+        if known is None:
+            known = any(status in hits for hits in self._deferrable.hits)
+            if len(self._hits) < MOST_STATUSES:
+                self._hits[status] = known
+        return known
 
-    def _follow(self, event_time: int) -> None:
-        """Work out which event times have expired (ms), and when that changes."""
+    def _follow(self, event_time: int) -> int:
+        """Work out which event times have expired (ms), and return when that changes."""
         windows = self.settings.ingest.windows
         oldest = windows.oldest_countable(event_time)
         self._oldest = max(EARLIEST_MS, oldest)
         self._next_expiry = windows.expires_at(oldest // 1000)
+        return self._next_expiry
 
     def _reject(self, block: Lines, line: CountedLine, time: int) -> None:
         reason = Reason.EXPIRED if time < self._oldest else Reason.IMPOSSIBLE_TIME
@@ -178,17 +194,13 @@ class CountedArrivals(Arrivals[Lines]):
 
     # Committed
 
-    def _next_commit(self, at: int) -> Iterator[Decided]:
-        """Go on to the commit that has what arrives at `at` (ms)."""
-        task = self._begin(at)
-        until = task.commit_of(at)
-        may_wait = self._rows == 0 or (self._is_deferrable and self._rows < MOST_ROWS)
-        if not (may_wait and until < task.next_due):
-            yield from self._commit()
-            yield from task.pass_time(until)
-            self._deferrable = task.deferrable
-            self._is_deferrable = bool(task.deferrable.starts)
-        self._until = until
+    def _next_commit(self, commit_at: int) -> Iterator[Decided]:
+        """Commit what has arrived, and go on to the commit at `commit_at` (ms)."""
+        yield from self._commit()
+        yield from self.task.pass_time(commit_at)
+        self._deferrable = self.task.deferrable
+        self._is_deferrable = bool(self._deferrable.starts)
+        self._until = commit_at
 
     def _commit(self) -> Iterator[Decided]:
         windows, self._windows = self._windows, {}
@@ -203,7 +215,7 @@ class CountedArrivals(Arrivals[Lines]):
                 [each for each in made if each.campaigns],
             )
             self._note_unrecognised(counts)
-            yield from self._begin(self._until).commit(self._until, counts)
+            yield from self.task.commit(self._until, counts)
 
 
 def _window_counts(start: int, window: _Window, apps: dict[str | None, int]) -> WindowCounts:

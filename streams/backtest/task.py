@@ -22,7 +22,7 @@ from streams.domain.partition import CampaignPartition
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.transitions import AlertData, Transition
 
-COMPACT_EVERY_MS = 1000
+COMPACT_EVERY_MS = 10_000
 """How often closed windows are packed, as writing them to the changelog topic does."""
 ROUNDING_S = 0.001
 """Seconds are doubles: a commit that is left out is this much earlier than anything is due."""
@@ -52,6 +52,7 @@ class BacktestTask:
             infinity for none.
         deferrable: which counts may be added with a later commit.
         committed_at: time (ms, UTC) of the last commit.
+        interval_ms: between two commits (ms).
     """
 
     def __init__(
@@ -65,8 +66,8 @@ class BacktestTask:
             emits_windows=False,
             new_id=lambda: str(next(ids)),
         )
-        self._interval = max(1, round(interval * 1000))
-        self.committed_at = self.commit_of(start) - self._interval
+        self.interval_ms = max(1, round(interval * 1000))
+        self.committed_at = self.commit_of(start) - self.interval_ms
         self._partition = CampaignPartition(0, self.settings, inputs, self.committed_at / 1000)
         self._offset = 0
         self._compacted_at = self.committed_at
@@ -79,7 +80,7 @@ class BacktestTask:
 
     def commit_of(self, at: int) -> int:
         """Return the time (ms) of the commit that has what arrives at `at` (ms)."""
-        return -(-at // self._interval) * self._interval
+        return -(-at // self.interval_ms) * self.interval_ms
 
     def pass_time(self, until: int) -> Iterator[Decided]:
         """Let time go on, without arrivals, through all commits before `until` (ms)."""
@@ -132,7 +133,7 @@ class BacktestTask:
         )
 
     def _look_ahead(self) -> None:
-        next_one = self.committed_at + self._interval
+        next_one = self.committed_at + self.interval_ms
         due = self._partition.unchanged_until(self.committed_at / 1000) - ROUNDING_S
         self.next_due = inf if due == inf else max(next_one, self.commit_of(int(due * 1000)))
         self.deferrable = self._partition.deferrable

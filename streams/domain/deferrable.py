@@ -24,15 +24,15 @@ class Deferrable(NamedTuple):
     Attributes:
         starts: starts (s) of the windows that they may be in.
         before: their event times (ms) are less than this.
-        watched: they are of none of these campaigns.
+        watched: they are of none of these campaigns: those with a live alert, and those that wait.
         hits: their statuses are in none of these.
     """
 
     starts: Collection[int]
     before: int
-    watched: tuple[Collection[str], ...]
+    watched: tuple[Collection[str], Collection[str]]
     hits: tuple[Container[str], ...]
 
 
-NOTHING = Deferrable((), 0, (), ())
+NOTHING = Deferrable((), 0, ((), ()), ())
 """No counts are."""

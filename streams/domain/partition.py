@@ -74,6 +74,8 @@ class CampaignPartition:
             ReceiverKey: self.receivers,
         }
         self._rules = {rule.name: rule for rule in settings.rules}
+        self._hits = tuple(Hits(rule, settings.groups) for rule in settings.rules)
+        self._hits_only = all(rule.detector.hits_only for rule in settings.rules)
         self._queue = EvaluationQueue(
             settings.rules, settings.groups, self.table, self.alerts.campaigns_with_live_alerts
         )
@@ -137,14 +139,14 @@ class CampaignPartition:
     @property
     def deferrable(self) -> Deferrable:
         """Which counts could as well be applied later, together with others."""
-        if not (self.is_evaluated and all(rule.detector.hits_only for rule in self.settings.rules)):
+        if not (self._hits_only and self.is_evaluated):
             return NOTHING
         next_window = self._newest_window() + self.settings.windows.size
         return Deferrable(
             starts=frozenset(self.table.open_starts()),
             before=min(next_window * 1000, self.table.next_boundary),
             watched=(self.alerts.campaigns_with_live_alerts, self._queue.waiting),
-            hits=tuple(Hits(rule, self.settings.groups) for rule in self.settings.rules),
+            hits=self._hits,
         )
 
     @property

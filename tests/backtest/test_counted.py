@@ -77,7 +77,7 @@ def test_leaves_out_commits_that_change_nothing(monkeypatch: pytest.MonkeyPatch)
     healthy = [line(100 * n, 0) for n in range(3_000)]
     arrivals = CountedArrivals(DEFAULTS)
     list(arrivals.add(Lines("file", 1, healthy[:1])))
-    task = arrivals._begin(START)
+    task = arrivals.task
     commits = []
     commit = task.commit
     monkeypatch.setattr(task, "commit", lambda *given: commits.append(given[0]) or commit(*given))

@@ -98,7 +98,7 @@ def test_event_time_waits_for_the_slowest_source_partition_until_it_is_idle() ->
     plan = make_plan(seed=1, start_ms=START, duration_ms=200_000, campaigns=1, rate=5.0)
     first = [EventArrival(at, value, 0, "") for at, value in events(plan)]
     assert list(arrivals.add(first[:200])) == []
-    task = arrivals._begin(START)
+    task = arrivals.task
     assert first[199].at - START < 60_000
     assert task._partition.table.event_time == 0
     list(arrivals.add(first[200:]))

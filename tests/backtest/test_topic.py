@@ -17,6 +17,7 @@ from streams.errors import TopicError
 from tests.support.brokers import RunningBroker
 from tests.traffic.topics import make_topic
 
+
 def record(offset: int, timestamp: int) -> Any:
     return SimpleNamespace(offset=offset, timestamp=timestamp, value=b"%d" % offset)
 
