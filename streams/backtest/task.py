@@ -87,20 +87,16 @@ class BacktestTask:
         while self.next_due < until:
             yield from self.commit(int(self.next_due))
 
-    def commit(
-        self, at: int, counts: PartialCounts | None = None, counted_at: int | None = None
-    ) -> Iterator[Decided]:
+    def commit(self, at: int, counts: PartialCounts | None = None) -> Iterator[Decided]:
         """Commit: add partial counts, evaluate the rules, close windows.
 
         Args:
             at: the time of the commit (ms), later than the last one.
             counts: what has arrived since then.
-            counted_at: the time (ms) of the last of the commits that they are of, if some were left
-                out; null for `at`.
         """
         partition, now = self._partition, at / 1000
         if counts is not None:
-            partition.apply(counts, self._offset, now if counted_at is None else counted_at / 1000)
+            partition.apply(counts, self._offset, now)
             self._offset += 1
         decided = partition.advance(now, self._offset)
         if not partition.is_evaluated:

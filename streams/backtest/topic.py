@@ -6,7 +6,7 @@ An event arrived at the time of its record. Nothing is written, and no group is 
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -90,7 +90,7 @@ class SourceTopic:
             async with self._reading() as consumer:
                 return len(await self._partitions(consumer))
 
-    async def read(self) -> AsyncIterator[Events]:
+    async def read(self) -> AsyncGenerator[Events, None]:
         """Yield the events, some at a time.
 
         Raises:

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from streams.backtest.arrivals import BacktestSettings
 from streams.backtest.counted import CountedArrivals
-from streams.backtest.counted_lines import CountedLine, Lines
+from streams.backtest.counted_lines import Counted, CountedLine, Lines
 from streams.backtest.task import Decided
 from streams.configuration.load import read
+from streams.domain.partial_counts import PartialCounts
 from streams.errors import UserError
 from tests.backtest import worlds
 from tests.backtest.naive import Naive, told
@@ -44,7 +45,10 @@ def test_decides_what_a_worker_decides_that_commits_every_time(
 
 
 def line(at: int, failed: int, sent: int = 10, campaign: str = "c") -> CountedLine:
-    counts = [("SUCCESS", None, None, "GCM", sent - failed), ("FAILURE", None, None, "GCM", failed)]
+    counts: list[Counted] = [
+        ("SUCCESS", None, None, "GCM", sent - failed),
+        ("FAILURE", None, None, "GCM", failed),
+    ]
     return CountedLine(START + at, campaign, counts, "app")
 
 
@@ -78,9 +82,14 @@ def test_leaves_out_commits_that_change_nothing(monkeypatch: pytest.MonkeyPatch)
     arrivals = CountedArrivals(DEFAULTS)
     list(arrivals.add(Lines("file", 1, healthy[:1])))
     task = arrivals.task
-    commits = []
+    commits: list[int] = []
     commit = task.commit
-    monkeypatch.setattr(task, "commit", lambda *given: commits.append(given[0]) or commit(*given))
+
+    def noted(at: int, counts: PartialCounts | None = None) -> Iterator[Decided]:
+        commits.append(at)
+        return commit(at, counts)
+
+    monkeypatch.setattr(task, "commit", noted)
     decided = list(arrivals.add(Lines("file", 2, healthy[1:])))
     assert decided == []
     assert 5 <= len(commits) < 100

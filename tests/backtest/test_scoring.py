@@ -1,10 +1,11 @@
 import pytest
 
+from streams.backtest.episodes import Episode
 from streams.backtest.labels import Label
 from streams.backtest.scoring import Score, Scorer
 from streams.domain.detectors.threshold import Threshold
 from streams.domain.rules import Rule
-from tests.backtest.test_episodes import Episode, episode
+from tests.backtest.test_episodes import episode
 from tests.support.partitions import STATUS_GROUPS
 
 RULES = (
