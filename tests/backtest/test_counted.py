@@ -1,4 +1,5 @@
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -10,11 +11,19 @@ from streams.backtest.counted import CountedArrivals
 from streams.backtest.counted_lines import Counted, CountedLine, Lines
 from streams.backtest.task import Decided
 from streams.configuration.load import read
+from streams.domain.detectors.count import Count
+from streams.domain.detectors.detector import Detector
+from streams.domain.detectors.threshold import Threshold
+from streams.domain.formats import pinpoint
 from streams.domain.partial_counts import PartialCounts
+from streams.domain.rules import Rule
+from streams.domain.sources import IngestSettings
+from streams.domain.windows import WindowPolicy
 from streams.errors import UserError
 from tests.backtest import worlds
 from tests.backtest.naive import Naive, told
 from tests.backtest.worlds import START
+from tests.support.partitions import PARTITION_SETTINGS
 
 DEFAULTS = BacktestSettings.of(read(None, {}, {}).configuration)
 
@@ -147,3 +156,65 @@ def test_counts_of_nothing_do_not_exist() -> None:
     arrivals, decided = decide(DEFAULTS, [nothing], START + 10_000)
     assert decided == []
     assert arrivals.campaign_days == 0
+
+
+def failures(at: int, count: int, *, of: int, event_time: int | None = None) -> CountedLine:
+    found = line(at, count, of)
+    found.event_time = None if event_time is None else START + event_time
+    return found
+
+
+@pytest.mark.parametrize(
+    ("detector", "lines", "kinds"),
+    [
+        pytest.param(
+            Count(4),
+            [
+                failures(0, 0, of=1),
+                failures(11_000, 0, of=1),
+                failures(14_000, 0, of=1),
+                # Event time closes the first window, before its failures come.
+                failures(15_500, 0, of=1),
+                failures(15_600, 9, of=9, event_time=5_000),
+            ],
+            [],
+            id="a window closes",
+        ),
+        pytest.param(
+            Threshold(0.1, min_attempts=12),
+            [
+                failures(0, 0, of=1),
+                failures(1_000, 6, of=6),
+                # Now there are enough attempts, and none of them is a failure.
+                failures(2_000, 0, of=6),
+                failures(3_000, 0, of=1),
+                failures(9_000, 1, of=1),
+            ],
+            [(2_000, "campaign.alert.firing")],
+            id="a campaign waits for attempts",
+        ),
+        pytest.param(
+            Threshold(0.1, min_attempts=5),
+            [
+                failures(0, 9, of=9),
+                # That the rate is low again is told by sends that succeed.
+                failures(11_000, 5, of=9),
+                failures(12_000, 0, of=200),
+                failures(13_000, 0, of=9),
+                failures(16_000, 0, of=9),
+            ],
+            [(0, "campaign.alert.firing"), (16_000, "campaign.alert.resolved")],
+            id="an alert is live",
+        ),
+    ],
+)
+def test_counts_without_hits_are_not_put_off_where_they_matter(
+    detector: Detector, lines: list[CountedLine], kinds: list[tuple[int, str]]
+) -> None:
+    rule = Rule("failing", frozenset({"FAILURE"}), detector, keep_firing_for=3.9)
+    windows = WindowPolicy(10, 5, 600)
+    partition = replace(PARTITION_SETTINGS, windows=windows, rules=(rule,))
+    settings = BacktestSettings(partition, IngestSettings(pinpoint.FORMAT, windows), 0.1)
+    _, decided = decide(settings, lines)
+    assert [(each.at - START, each.transition.type) for each in decided] == kinds
+    assert told(decided) == told(Naive(settings).run(lines))
