@@ -5,7 +5,8 @@ window and count key. As there, an event time that is ahead of the present moves
 further than the present; and what is too far ahead, or older than what is retained, is rejected.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import TypeAlias
 
 from streams.backtest.arrivals import Arrivals, BacktestSettings
@@ -27,6 +28,8 @@ INPUT = 0
 MOST_ROWS = 20_000
 """Counts that are added at once, though they could be deferred for longer."""
 
+AT_ONCE = 1_000
+"""Lines that are taken from an iterable at once."""
 MOST_STATUSES = 10_000
 """Statuses of which it is remembered whether they are hits."""
 
@@ -38,11 +41,12 @@ _Growing: TypeAlias = tuple[Callable[[int], None], Callable[[int], None]]
 class _Window:
     """Counts of one window, in columns that grow."""
 
-    __slots__ = ("at_app", "columns", "growing", "positions")
+    __slots__ = ("apps", "columns", "growing", "positions")
 
     def __init__(self) -> None:
         self.positions: dict[str, int] = {}
-        self.at_app: list[int] = []
+        self.apps: list[str | None] = []
+        """By the campaign's position, its app."""
         self.columns: list[Column] = []
         self.growing: dict[_Key, _Growing] = {}
 
@@ -54,6 +58,12 @@ class _Window:
         self.columns.append(column)
         growing = self.growing[key] = column.at.append, column.counts.append
         return growing
+
+    def counts(self, start: int) -> WindowCounts:
+        """Return the columns, as counts of the window that begins at `start` (s)."""
+        apps: dict[str | None, int] = {}
+        at_app = [apps.setdefault(app, len(apps)) for app in self.apps]
+        return WindowCounts(start, list(self.positions), list(apps), at_app, self.columns)
 
 
 class CountedArrivals(Arrivals[Lines]):
@@ -67,7 +77,6 @@ class CountedArrivals(Arrivals[Lines]):
         super().__init__(settings)
         self._windows: dict[int, _Window] = {}
         """By start (s)."""
-        self._apps: dict[str | None, int] = {}
         self._rows = 0
         self._deferrable: Deferrable = NOTHING
         self._is_deferrable = False
@@ -91,14 +100,14 @@ class CountedArrivals(Arrivals[Lines]):
         size_ms = self.settings.ingest.windows.size * 1000
         skew_ms = self.settings.ingest.max_future_skew_ms
         until, last_at = self._until, seen.last_at
-        apps, event_time, rows = self._apps, self._event_time, self._rows
+        event_time, rows = self._event_time, self._rows
         defers, deferrable = self._is_deferrable, self._deferrable
         with_alerts, waiting = deferrable.watched
         next_due, next_expiry = self.task.next_due, self._next_expiry
         # Event times from `first` up to `end` (ms) belong into `window`.
         first = end = 0
         window = _Window()
-        positions, growing, at_app = window.positions, window.growing, window.at_app
+        positions, growing, apps = window.positions, window.growing, window.apps
 
         for line in lines:
             at = line.at
@@ -109,7 +118,7 @@ class CountedArrivals(Arrivals[Lines]):
                 else:
                     self._until, self._event_time, self._rows = until, event_time, rows
                     yield from self._next_commit(commit_at)
-                    until, apps, rows = self._until, self._apps, 0
+                    until, rows = self._until, 0
                     defers, deferrable = self._is_deferrable, self._deferrable
                     with_alerts, waiting = deferrable.watched
                     next_due = self.task.next_due
@@ -127,9 +136,9 @@ class CountedArrivals(Arrivals[Lines]):
                 first = time - time % size_ms
                 end = first + size_ms
                 window = self._window(first // 1000)
-                positions, growing, at_app = window.positions, window.growing, window.at_app
+                positions, growing, apps = window.positions, window.growing, window.apps
                 defers = defers and first // 1000 in deferrable.starts
-            name = line.campaign_id
+            name, app = line.campaign_id, line.app_id
             position = -1
             for counted in line.counts:
                 count = counted[4]
@@ -141,20 +150,17 @@ class CountedArrivals(Arrivals[Lines]):
                     column = window.add_column(key)
                     defers = defers and not self._is_hit(key[0])
                 if position < 0:
-                    known = positions.get(name)
-                    if known is None:
-                        position = positions[name] = len(at_app)
-                        at_app.append(apps.setdefault(line.app_id, len(apps)))
-                    else:
-                        position = known
-                        if line.app_id is not None:
-                            at_app[position] = apps.setdefault(line.app_id, len(apps))
+                    position = positions.setdefault(name, len(apps))
+                    if position == len(apps):
+                        apps.append(app)
+                    elif app is not None:
+                        apps[position] = app
                 column[0](position)
                 column[1](count)
                 rows += 1
             if position >= 0:
                 if time > event_time:
-                    event_time = min(time, until)
+                    event_time = time if time <= until else until  # noqa: FURB136 - min is a call per line
                     if event_time >= next_expiry:
                         next_expiry = self._follow(event_time)
                 if defers and (time >= deferrable.before or name in with_alerts or name in waiting):
@@ -204,10 +210,9 @@ class CountedArrivals(Arrivals[Lines]):
 
     def _commit(self) -> Iterator[Decided]:
         windows, self._windows = self._windows, {}
-        apps, self._apps = self._apps, {}
         if self._rows:
             self._rows = 0
-            made = [_window_counts(start, of_it, apps) for start, of_it in windows.items()]
+            made = [of_it.counts(start) for start, of_it in windows.items()]
             counts = PartialCounts(
                 PARTIAL_COUNTS_VERSION,
                 {INPUT: self._event_time},
@@ -218,8 +223,32 @@ class CountedArrivals(Arrivals[Lines]):
             yield from self.task.commit(self._until, counts)
 
 
-def _window_counts(start: int, window: _Window, apps: dict[str | None, int]) -> WindowCounts:
-    return WindowCounts(start, list(window.positions), list(apps), window.at_app, window.columns)
+def transitions_of(
+    lines: Iterable[CountedLine],
+    settings: BacktestSettings,
+    *,
+    name: str = "counts",
+    until: int = 0,
+) -> Iterator[Decided]:
+    """Yield what rules say of counts, wherever these come from, and when it is decided.
+
+    Detectors that do not go by hits alone are given the counts of each commit as one record, as a
+    worker's source task makes it.
+
+    Args:
+        lines: in the order of `at`; any iterable: only some are held at once.
+        settings: of the backtest.
+        name: where the lines are from, for errors.
+        until: time goes on up to there (ms, UTC), without arrivals.
+
+    Raises:
+        UserError: a line comes before the one ahead of it.
+    """
+    arrivals, left, first = CountedArrivals(settings), iter(lines), 1
+    while block := list(islice(left, AT_ONCE)):
+        yield from arrivals.add(Lines(name, first, block))
+        first += len(block)
+    yield from arrivals.finish(until)
 
 
 def _disorder(block: Lines, line: CountedLine, last_at: int) -> str:

@@ -4,12 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import merge
-from itertools import islice
 from pathlib import Path
 
 from streams.backtest.arrivals import BacktestSettings
-from streams.backtest.counted import CountedArrivals
-from streams.backtest.counted_lines import CountedLine, Lines
+from streams.backtest.counted import transitions_of
+from streams.backtest.counted_lines import CountedLine
 from streams.backtest.events import EventArrivals
 from streams.backtest.recorded import RecordedEvents
 from streams.backtest.rule_tests import START, Case, ExpectedSettings, InputSettings
@@ -18,7 +17,6 @@ from streams.domain.formats.pinpoint import UNCLEAR_DELIVERIES
 from streams.errors import UserError
 from streams.settings import format_duration
 
-AT_ONCE = 1_000
 _PREFIX = "campaign.alert."
 
 
@@ -54,13 +52,8 @@ def _of_counts(case: Case, settings: BacktestSettings) -> tuple[int, list[Decide
     start = _start(case)
     if start is None:
         start = round(datetime.fromisoformat(START).replace(tzinfo=UTC).timestamp() * 1000)
-    arrivals = CountedArrivals(settings)
     lines = merge(*(_lines(each, start) for each in case.settings.input), key=lambda each: each.at)
-    decided: list[Decided] = []
-    while block := list(islice(lines, AT_ONCE)):
-        decided += arrivals.add(Lines(case.place, 1, block))
-    decided += arrivals.finish(start + _until(case))
-    return start, decided
+    return start, list(transitions_of(lines, settings, name=case.place, until=start + _until(case)))
 
 
 def _lines(series: InputSettings, start: int) -> Iterator[CountedLine]:

@@ -53,6 +53,8 @@ def print_summary(episodes: Episodes, arrivals: Arrivals[Any], *, err: bool) -> 
             "lasted: the median of the alerts that ended",
             err=err,
         )
+    else:
+        print_error("warning: nothing arrived, so the rules had nothing to say")
 
 
 def print_problems(recorded: RecordedEvents) -> None:

@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from streams.backtest.arrivals import BacktestSettings
-from streams.backtest.counted import CountedArrivals
+from streams.backtest.counted import CountedArrivals, transitions_of
 from streams.backtest.counted_lines import Counted, CountedLine, Lines
 from streams.backtest.task import Decided
 from streams.configuration.load import read
@@ -16,6 +17,7 @@ from streams.domain.detectors.detector import Detector
 from streams.domain.detectors.threshold import Threshold
 from streams.domain.formats import pinpoint
 from streams.domain.partial_counts import PartialCounts
+from streams.domain.partition import CampaignPartition
 from streams.domain.rules import Rule
 from streams.domain.sources import IngestSettings
 from streams.domain.windows import WindowPolicy
@@ -102,6 +104,43 @@ def test_leaves_out_commits_that_change_nothing(monkeypatch: pytest.MonkeyPatch)
     decided = list(arrivals.add(Lines("file", 2, healthy[1:])))
     assert decided == []
     assert 5 <= len(commits) < 100
+
+
+class _AnyCounts(Count):
+    """As a detector that is given all counts, record by record."""
+
+    hits_only = False
+
+
+def test_counts_of_each_commit_are_one_record_for_detectors_that_go_by_all_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rule = Rule("any", frozenset({"FAILURE"}), _AnyCounts(5))
+    settings = replace(DEFAULTS, partition=replace(DEFAULTS.partition, rules=(rule,)))
+    lines = [line(40 * n, n % 3 == 0, campaign=f"c{n % 4}") for n in range(500)]
+    applied: list[tuple[int, int]] = []
+    apply = CampaignPartition.apply
+
+    def noted(partition: CampaignPartition, counts: PartialCounts, offset: int, now: float) -> None:
+        applied.append((round(now * 1000), sum(each.events for each in counts.windows)))
+        assert counts.received_at == round(now * 1000)
+        apply(partition, counts, offset, now)
+
+    monkeypatch.setattr(CampaignPartition, "apply", noted)
+    list(transitions_of(lines, settings))
+    step = round(settings.interval * 1000)
+    expected = Counter[int]()
+    for each in lines:
+        expected[-(-each.at // step) * step] += 10
+    assert applied == list(expected.items())
+
+
+def test_lines_of_a_program_are_decided_as_those_of_a_file() -> None:
+    lines = [each for pair in zip(incident("c"), incident("d"), strict=True) for each in pair]
+    assert list(transitions_of(iter(lines), DEFAULTS)) == decide(DEFAULTS, lines)[1]
+    disordered = [*lines, line(0, 0)]
+    with pytest.raises(UserError, match=rf"^counts, line {len(disordered)}: at is {START}: "):
+        list(transitions_of(disordered, DEFAULTS))
 
 
 def test_a_day_of_silence_takes_few_commits() -> None:

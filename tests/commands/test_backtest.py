@@ -61,6 +61,31 @@ def test_prints_lines_and_a_summary_for_people(counts: str) -> None:
     assert rest[-1].startswith("600 arrivals from 2026-01-01T00:00:00Z to 2026-01-01T00:09:59Z")
 
 
+@pytest.mark.parametrize("content", [b"", gzip.compress(b""), b"\n\r\n  \n"])
+def test_a_file_without_counts_is_warned_of(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "counts.ndjson"
+    file.write_bytes(content)
+    done = run("backtest", "--counts", str(file), "--output", "ndjson")
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert done.stderr.decode().splitlines()[-1] == (
+        "campaign-streams: warning: nothing arrived, so the rules had nothing to say"
+    )
+
+
+def test_names_of_campaigns_cannot_steer_a_terminal(tmp_path: Path) -> None:
+    name = "\x1b[31mred\x07\u202e[bold]\n2026\u2028`"
+    file = tmp_path / "counts.ndjson"
+    file.write_bytes(b"\n".join(lines(campaign=name)))
+    done = run("backtest", "--counts", str(file))
+    assert done.returncode == 0, done.stderr
+    first, second, *_ = done.stdout.decode().splitlines()
+    assert "campaign \\x1b[31mred\\x07\\u202e[bold]\\n2026\\u2028`: 25 of 50" in first
+    assert "RESOLVED" in second
+    done = run("backtest", "--counts", str(file), "--output", "ndjson")
+    assert b"\x1b" not in done.stdout
+    assert ndjson(done.stdout)[0]["data"]["campaign_id"] == name
+
+
 def test_reads_standard_input(counts: str) -> None:
     given = Path(counts).read_bytes()
     done = run("backtest", "--counts", "-", "--output", "ndjson", given=given)
