@@ -5,8 +5,8 @@ From arrivals to transitions:
 - `task`: one task as a worker has it, but for Kafka: it commits at every interval of its clock.
 - `arrivals`: what arrivals of any kind have in common on their way through it.
 - `counted_lines`: a file of counts, a JSON object a line.
-- `counted`: such lines become partial counts, and transitions; `transitions_of` is the way in for
-  programs that have counts, but no file of them.
+- `counted`: such lines become partial counts, and transitions, also for a program that has no
+  file of them.
 - `recorded`: recorded events, as `campaign-streams produce` reads them.
 - `topic`: the events of the source topic, from a time on.
 - `events`: events become partial counts, and transitions.

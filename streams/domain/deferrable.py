@@ -4,6 +4,7 @@ A worker applies counts and then evaluates, many times a second. Whoever replays
 leave out an evaluation that would change nothing. That is so, at one commit, if all of its counts
 
 - are in windows that are open already: no window opens, and none of the counts is late;
+- are in no window that is older than those of an earlier evaluation: it would look back further;
 - leave event time before the next time at which a window closes, expires or is newer than all
   others: what is open stays so, and what detectors look back on;
 - are no hits, and all detectors go by hits alone: no campaign is triggered, and those that later

@@ -143,7 +143,9 @@ class CampaignPartition:
             return NOTHING
         next_window = self._newest_window() + self.settings.windows.size
         return Deferrable(
-            starts=frozenset(self.table.open_starts()),
+            starts=frozenset(
+                start for start in self.table.open_starts() if start >= self._queue.looked_back_from
+            ),
             before=min(next_window * 1000, self.table.next_boundary),
             watched=(self.alerts.campaigns_with_live_alerts, self._queue.waiting),
             hits=self._hits,

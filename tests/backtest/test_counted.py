@@ -245,6 +245,21 @@ def failures(at: int, count: int, *, of: int, event_time: int | None = None) -> 
             [(0, "campaign.alert.firing"), (16_000, "campaign.alert.resolved")],
             id="an alert is live",
         ),
+        pytest.param(
+            Threshold(0.1, min_attempts=12, lookback_windows=3),
+            [
+                line(11_000, 0, 1, campaign="a"),
+                failures(12_000, 8, of=9, event_time=5_000),
+                # A clock that is ahead: no window of it looks back on the failures.
+                failures(16_000, 0, of=1, event_time=100_000),
+                failures(17_000, 0, of=1, event_time=101_000),
+                # This one does.
+                failures(18_000, 0, of=3),
+                line(19_000, 0, 1, campaign="a"),
+            ],
+            [(18_000, "campaign.alert.firing")],
+            id="an older window looks back further",
+        ),
     ],
 )
 def test_counts_without_hits_are_not_put_off_where_they_matter(
