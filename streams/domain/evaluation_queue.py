@@ -73,6 +73,8 @@ class EvaluationQueue:
         self._looked_back_from: dict[str, int] = {}
         """By campaign, the oldest open window (start, s) that it was evaluated with: an older one
         would look back on windows that this one did not."""
+        self.looked_back_from = 0
+        """The newest of these windows so far (start, s)."""
         self._first = 0
         """Start (s) of the first window whose hits are counted."""
         self._open: list[int] = []
@@ -162,6 +164,11 @@ class EvaluationQueue:
         return due
 
     @property
+    def waiting(self) -> KeysView[str]:
+        """The campaigns of which any new counts may lead to an evaluation, until the next call."""
+        return self._waiting.keys()
+
+    @property
     def is_empty(self) -> bool:
         """Whether all that was due has been handed out."""
         return not self._due
@@ -176,6 +183,7 @@ class EvaluationQueue:
         It looks back on windows that no window from there on does.
         """
         self._looked_back_from[campaign_id] = start
+        self.looked_back_from = max(self.looked_back_from, start)
 
     def _triggered(self, start: int, counts: WindowCounts) -> set[str]:
         return set[str]().union(*[same.add(start, counts) for same in self._same_hits])
