@@ -170,6 +170,7 @@ class AlertBook:
             return None
         alert = self._open(rule, windows, shown(episode.begin, history), None, now)
         alert.episode = episode.number
+        alert.counted = _counted(windows)
         return alert
 
     def _finish(
@@ -202,7 +203,7 @@ class AlertBook:
         """Let an alert know what windows say: figures that can be worked out again from them."""
         self._unwritten.add(alert.alert_id)
         alert.close_all_but(windows.open.keys())
-        alert.counted = {start: (seen.attempts, seen.hits) for start, seen in windows.open.items()}
+        alert.counted = _counted(windows)
         if evaluation.figures is not None:
             self._set_evidence(alert, evaluation.figures)
         highest = evaluation.highest
@@ -555,7 +556,7 @@ class AlertBook:
             state = windows.folded or self.states.get(rule, windows.scope)
             self._refresh_figures(alert, windows, rule.detector.evaluate(history, state))
         else:
-            alert.counted = {at: (seen.attempts, seen.hits) for at, seen in windows.open.items()}
+            alert.counted = _counted(windows)
 
     def _resize(self, alert: Alert) -> None:
         """Forget the windows that were counted, but not what was in them: they are longer now."""
@@ -593,3 +594,8 @@ class AlertBook:
     def get(self, alert_id: str) -> Alert | None:
         """Return one alert."""
         return self._alerts.get(alert_id)
+
+
+def _counted(windows: ScopeWindows) -> dict[int, tuple[int, int]]:
+    """Return attempts and hits in each open window, by its start (s)."""
+    return {start: (seen.attempts, seen.hits) for start, seen in windows.open.items()}

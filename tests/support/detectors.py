@@ -93,7 +93,7 @@ class Sums(ScopeStates):
     def begin(self, places: Sequence[int], pooled: Pooled) -> None:
         attempts, hits = pooled.app if any(pooled.app) else pooled.fleet
         for place in places:
-            known = min(attempts, 10.0)
+            known = min(float(attempts), 10.0)
             self._sums[place] = Sum(known, known * hits / (attempts or 1))
 
     def add(self, place: int, new: Increment, hold: float) -> Turn | None:
