@@ -210,8 +210,9 @@ class SpikeStates(ScopeStates):
             if len(self._begun) >= MOST_BEGUN:
                 self._begun.clear()
             begun = self._begun[pooled] = self._newcomer(pooled)
-        self._rows[places] = begun.row
-        self._rate[places], self._weight[places], self._need[places] = begun.derived
+        at = np.array(places)
+        self._rows[at] = begun.row
+        self._rate[at], self._weight[at], self._need[at] = begun.derived
         if self.excursions or self._fired_until:
             for place in places:
                 self._drop(place)
@@ -620,11 +621,17 @@ class SpikeStates(ScopeStates):
             states = _decode(written)
         except msgspec.MsgspecError as error:
             raise ValueError(f"not states of spike: {error}") from error
-        if len(states.rows) != len(places) * _ROW.itemsize:
+        positions = range(len(places))
+        if len(states.rows) != len(places) * _ROW.itemsize or any(
+            position not in positions for position in (*states.excursions, *states.fired_until)
+        ):
             raise ValueError(f"not states of {len(places)} scopes")
         if not places:
             return
         self._make_room(max(places) + 1)
+        for place in places:
+            self._drop(place)
+            self._fired_until.pop(place, None)
         at = np.array(places)
         self._rows[at] = np.frombuffer(states.rows, _ROW)
         self._derive(at)
