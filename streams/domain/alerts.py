@@ -13,7 +13,7 @@ from typing import NamedTuple
 from streams.domain.alert_records import Alert, AlertKey, HighestCounts, State, Step
 from streams.domain.detector_states import DetectorStates
 from streams.domain.detectors.detector import Evaluation, Figures
-from streams.domain.detectors.history import Notified, ScopeHistory, Stretch
+from streams.domain.detectors.history import Closing, Notified, ScopeHistory, Stretch
 from streams.domain.evaluation import ScopeWindows
 from streams.domain.notification.stage import Suppressed
 from streams.domain.rendering import describe, evidence_of
@@ -92,7 +92,14 @@ class AlertBook:
         ended, self._without_alerts = self._without_alerts, set()
         return {name for name in ended if name not in self._of_campaign}
 
-    def evaluate(self, rule: Rule, windows: ScopeWindows, now: float, newest: int) -> Decision:
+    def evaluate(
+        self,
+        rule: Rule,
+        windows: ScopeWindows,
+        now: float,
+        newest: int,
+        closing: Closing | None = None,
+    ) -> Decision:
         """Decide what the windows of a scope mean for its alert.
 
         Args:
@@ -100,9 +107,10 @@ class AlertBook:
             windows: of the scope.
             now: wall-clock time (s, UTC).
             newest: start (s) of the window that event time is in.
+            closing: how far windows are closed, for a detector that is evaluated on closing.
         """
         alert = self._live.get((rule.name, windows.scope))
-        history = self._history_of(rule, windows, alert, newest)
+        history = self._history_of(rule, windows, alert, newest, closing)
         state = self.states.get(rule, windows.scope)
         evaluation = rule.detector.evaluate(history, state)
         self.states.put(rule, windows.scope, evaluation.state, now)
@@ -110,14 +118,19 @@ class AlertBook:
             if evaluation.breach is None:
                 return Decision(evaluation, None)
             alert = self._open(rule, windows, evaluation.breach, evaluation.first, now)
-        elif history.has_new_attempts:
+        elif history.has_new_attempts or (closing is not None and closing.is_new):
             alert.last_evaluated_at = now
         self._evaluated.add(alert.alert_id)
         self._refresh_figures(alert, windows, evaluation)
         return Decision(evaluation, self._step(alert, rule, evaluation, now))
 
     def _history_of(
-        self, rule: Rule, windows: ScopeWindows, alert: Alert | None, newest: int
+        self,
+        rule: Rule,
+        windows: ScopeWindows,
+        alert: Alert | None,
+        newest: int,
+        closing: Closing | None,
     ) -> ScopeHistory:
         ended = self._newest_ended.get((rule.name, windows.scope))
         return ScopeHistory(
@@ -129,6 +142,7 @@ class AlertBook:
             notified=Notified(ended.since, ended.breached, ended.closed_through, ended.counted)
             if ended is not None
             else None,
+            closing=closing,
         )
 
     def _refresh_figures(self, alert: Alert, windows: ScopeWindows, evaluation: Evaluation) -> None:
@@ -293,7 +307,7 @@ class AlertBook:
                 first.seen.attempts - sum(seen.attempts for seen in of_open.values()),
                 first.seen.hits - sum(seen.hits for seen in of_open.values()),
             ),
-            closed_through=min(of_open) - 1,
+            closed_through=min(of_open, default=first.last + 1) - 1,
         )
         self._enter(alert)
         self._schedule(alert)
@@ -446,6 +460,7 @@ class AlertBook:
         windows: ScopeWindows | None,
         open_starts: Collection[int],
         newest: int,
+        closing: Closing | None = None,
     ) -> None:
         """Give an alert that was read back the figures of its open windows.
 
@@ -455,32 +470,32 @@ class AlertBook:
             windows: of its scope; null if the rule has nothing to do with it.
             open_starts: of all open windows (s).
             newest: start (s) of the window that event time is in.
+            closing: how far windows are closed, for a detector that is evaluated on closing.
         """
         resized = alert.counted_size != self._window_size
         if resized:
             self._resize(alert)
         alert.close_all_but(frozenset(open_starts))
         if windows is not None:
-            self._refresh(alert, rule, windows, newest, resized=resized)
+            self._correct_closed(alert, windows, resized=resized)
+            if alert.is_live and rule is not None:
+                history = self._history_of(rule, windows, alert, newest, closing)
+                state = self.states.get(rule, windows.scope)
+                self._refresh_figures(alert, windows, rule.detector.evaluate(history, state))
+            else:
+                alert.counted = {at: (s.attempts, s.hits) for at, s in windows.open.items()}
         # What is open again is counted as such from here on.
         closed_through = min([alert.closed_through, *(start - 1 for start in open_starts)])
         if resized or closed_through != alert.closed_through:
             alert.closed_through = closed_through
             self._mark(alert)
 
-    def _refresh(
-        self, alert: Alert, rule: Rule | None, windows: ScopeWindows, newest: int, *, resized: bool
-    ) -> None:
+    def _correct_closed(self, alert: Alert, windows: ScopeWindows, *, resized: bool) -> None:
+        """Take the windows that are open again out of the counts of closed ones."""
         for start, seen in windows.open.items():
             was_closed = resized or start <= alert.closed_through
             if start >= alert.since and start not in alert.counted and was_closed:
                 alert.closed = alert.closed[0] - seen.attempts, alert.closed[1] - seen.hits
-        if alert.is_live and rule is not None:
-            history = self._history_of(rule, windows, alert, newest)
-            state = self.states.get(rule, windows.scope)
-            self._refresh_figures(alert, windows, rule.detector.evaluate(history, state))
-        else:
-            alert.counted = {at: (seen.attempts, seen.hits) for at, seen in windows.open.items()}
 
     def _resize(self, alert: Alert) -> None:
         """Forget the windows that were counted, but not what was in them: they are longer now."""

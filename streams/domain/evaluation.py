@@ -62,12 +62,36 @@ class ObservedCampaign:
 
     def scopes(self) -> Iterator[ScopeWindows]:
         """Yield what there is of each scope that has attempts in an open window."""
+        for scope, of_it in self._by_scope().items():
+            yield self._windows_of(scope, of_it)
+
+    def all_scopes(self, oldest: int, others: Iterable[Scope]) -> Iterator[ScopeWindows]:
+        """Yield what there is of each scope that has attempts in any window.
+
+        Args:
+            oldest: start (s) of the first closed window that counts.
+            others: scopes that are yielded though they have no attempts.
+        """
+        by_scope = self._by_scope()
+        for start, scopes in self._closed():
+            if start < oldest:
+                break
+            for scope in scopes:
+                by_scope.setdefault(scope, {})
+        for scope in others:
+            by_scope.setdefault(scope, {})
+        for scope, of_it in by_scope.items():
+            yield self._windows_of(scope, of_it)
+
+    def _by_scope(self) -> dict[Scope, dict[int, Observation]]:
         by_scope: dict[Scope, dict[int, Observation]] = {}
         for start, scopes in self._open:
             for scope, seen in scopes.items():
                 by_scope.setdefault(scope, {})[start] = seen
-        for scope, of_it in by_scope.items():
-            yield ScopeWindows(scope, self._app_id, of_it, partial(self._closed_of, scope))
+        return by_scope
+
+    def _windows_of(self, scope: Scope, of_it: Mapping[int, Observation]) -> ScopeWindows:
+        return ScopeWindows(scope, self._app_id, of_it, partial(self._closed_of, scope))
 
     def _closed_of(self, scope: Scope) -> Iterator[tuple[int, Observation]]:
         for start, scopes in self._closed():

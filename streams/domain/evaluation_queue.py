@@ -3,8 +3,9 @@
 An evaluation reads windows, and most campaigns are healthy: their new counts change nothing.
 """
 
-from collections.abc import Iterable, KeysView, Sequence
+from collections.abc import Callable, Iterable, KeysView, Sequence
 from itertools import islice
+from typing import TypeAlias
 
 from streams.domain.counts import StatusGroups
 from streams.domain.detectors.detector import Detector
@@ -12,6 +13,9 @@ from streams.domain.hits import NewCounts, RecentHits
 from streams.domain.partial_counts import WindowCounts
 from streams.domain.rules import Hits, Rule
 from streams.domain.table import WindowTable
+
+Events: TypeAlias = Callable[[str], int]
+"""Returns the number of a campaign's events, of all kinds."""
 
 
 class _SameHits:
@@ -22,17 +26,17 @@ class _SameHits:
         self.recent = RecentHits()
         self._hits = hits
 
-    def add(self, start: int, counts: WindowCounts) -> set[str]:
+    def add(self, start: int, counts: WindowCounts, events: Events) -> set[str]:
         """Add counts to a window (start, s); return the campaigns that a detector triggers on."""
         hits = list(counts.sends_with(self._hits))
         self.recent.add(start, hits)
-        return self._triggered(NewCounts(counts.campaigns, hits, self.recent))
+        return self._triggered(NewCounts(counts.campaigns, hits, self.recent, events))
 
-    def forget_before(self, first: int, waiting: Sequence[str]) -> set[str]:
+    def forget_before(self, first: int, waiting: Sequence[str], events: Events) -> set[str]:
         """Forget windows that begin before `first` (s); return who of `waiting` still triggers."""
         self.recent.drop_before(first)
         hits = [(name, 0) for name in waiting]
-        return self._triggered(NewCounts(waiting, hits, self.recent))
+        return self._triggered(NewCounts(waiting, hits, self.recent, events))
 
     def _triggered(self, new: NewCounts) -> set[str]:
         return set().union(*[detector.triggers(new) for detector in self.detectors])
@@ -115,7 +119,9 @@ class EvaluationQueue:
             return
         self._first = first
         names = [*self._waiting, *self._looked_back_from]
-        known = set[str]().union(*[same.forget_before(first, names) for same in self._same_hits])
+        known = set[str]().union(
+            *[same.forget_before(first, names, self._most_events) for same in self._same_hits]
+        )
         self._waiting = {name: events for name, events in self._waiting.items() if name in known}
         self._looked_back_from = {
             name: start for name, start in self._looked_back_from.items() if name in known
@@ -172,7 +178,14 @@ class EvaluationQueue:
         self._looked_back_from[campaign_id] = start
 
     def _triggered(self, start: int, counts: WindowCounts) -> set[str]:
-        return set[str]().union(*[same.add(start, counts) for same in self._same_hits])
+        def events(campaign_id: str) -> int:
+            return self._table.events(campaign_id, start) if self._table.is_open(start) else 0
+
+        return set[str]().union(*[same.add(start, counts, events) for same in self._same_hits])
+
+    def _most_events(self, campaign_id: str) -> int:
+        """Return how many events a campaign has in the open window in which it has most."""
+        return max([self._table.events(campaign_id, start) for start in self._open], default=0)
 
     def _events(self, campaign_id: str) -> int:
         return sum([self._table.events(campaign_id, start) for start in self._open])

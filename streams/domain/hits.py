@@ -4,7 +4,7 @@ A breach of most detectors needs a number of hits. Most campaigns have fewer, an
 an addition for each count of hits, while an evaluation reads windows.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 
@@ -52,13 +52,25 @@ class NewCounts(NamedTuple):
         campaigns: all that have new counts, of any kind.
         hits: the new hits by campaign; a campaign may be there several times.
         recent: hits in all windows that an evaluation may look at, with those that are new.
+        events: returns how many events of all kinds a campaign has in the window, with the new
+            ones; 0 if the window is closed.
     """
 
     campaigns: Sequence[str]
     hits: Sequence[tuple[str, int]]
     recent: RecentHits
+    events: Callable[[str], int]
 
     def with_hits(self, at_least: int) -> set[str]:
         """Return the campaigns with new hits and `at_least` hits or more in recent windows."""
         of = self.recent.of
         return {name for name, _ in self.hits if of(name) >= at_least}
+
+    def with_recent_hits(self, at_least: int) -> set[str]:
+        """Return the campaigns with any new counts and `at_least` hits or more in recent windows."""
+        of = self.recent.of
+        return {name for name in self.campaigns if of(name) >= at_least}
+
+    def with_events(self, at_least: int) -> set[str]:
+        """Return the campaigns with any new counts and `at_least` events or more in the window."""
+        return {name for name in self.campaigns if self.events(name) >= at_least}

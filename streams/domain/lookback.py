@@ -40,15 +40,14 @@ class ClosedWindows:
         """Starts (s) of the closed windows within reach, oldest first."""
         return self._starts
 
-    def update(self, open_starts: Sequence[int]) -> None:
-        """Follow the table after a window opened, closed or expired.
+    def update(self, oldest_open: int) -> None:
+        """Follow the table after a window opened, closed or expired, or event time went on.
 
         Args:
-            open_starts: of the open windows (s), newest first; nothing is done if there are none.
+            oldest_open: start (s) of the oldest window that event time leaves open.
         """
-        if not (self._reach and open_starts):
+        if not self._reach:
             return
-        oldest_open = open_starts[-1]
         first = oldest_open - self._reach
         known = set(self._starts)
         starts = [start for start in self._table.starts() if first <= start < oldest_open]
@@ -83,6 +82,10 @@ class ClosedWindows:
         for name in counts.campaigns:
             self._newest[name] = max(start, self._newest.get(name, start))
             self._cells.get(name, {}).pop(start, None)
+
+    def campaigns_since(self, first: int) -> set[str]:
+        """Return the campaigns that have counts in a closed window from `first` (s) on."""
+        return {name for name, newest in self._newest.items() if newest >= first}
 
     def __contains__(self, campaign_id: str) -> bool:
         """Tell whether a campaign has counts in any closed window within reach."""

@@ -4,6 +4,7 @@ This is what the counting agent drives, what the changelog topic holds, and what
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 from streams.domain import changelog
@@ -13,6 +14,7 @@ from streams.domain.commits import SuppressedTransition
 from streams.domain.counts import OTHER
 from streams.domain.deliveries import DeliveryKey, Outbox
 from streams.domain.detector_states import DetectorStateKey
+from streams.domain.detectors.history import Closing
 from streams.domain.emission import WindowResult
 from streams.domain.evaluation import CampaignWindows, ObservedCampaign, ScopeWindows
 from streams.domain.evaluation_queue import EvaluationQueue
@@ -54,8 +56,15 @@ class CampaignPartition:
         self.number = number
         self.settings = settings
         watermark = Watermark(inputs, settings.idle_timeout, now)
+        size = settings.windows.size
+        on_closing = [rule.detector for rule in settings.rules if rule.detector.on_closing]
+        reaches = [(detector.lookback - 1) * size for detector in on_closing]
         self.table = WindowTable(
-            settings.windows, watermark, settings.limits, emits=settings.emits_windows
+            settings.windows,
+            watermark,
+            settings.limits,
+            emits=settings.emits_windows,
+            observed_reach=max(reaches, default=None),
         )
         self.alerts = AlertBook(
             settings.rules,
@@ -77,10 +86,14 @@ class CampaignPartition:
             settings.rules, settings.groups, self.table, self.alerts.campaigns_with_live_alerts
         )
         lookback = max((rule.detector.lookback for rule in settings.rules), default=1)
-        self._reach = (lookback - 1) * settings.windows.size
-        self._closed = ClosedWindows(self.table, settings.windows.size, lookback)
-        self._seen_windows = -1, -1
-        """The table's generation, and the window that event time was in, at the last evaluation."""
+        self._reach = (lookback - 1) * size
+        self._closed = ClosedWindows(self.table, size, lookback)
+        self._closing_reach = max(reaches, default=None)
+        self._closing: set[str] = set()
+        """Campaigns to evaluate because event time has closed windows."""
+        self._seen_windows = -1, -1, 0
+        """The table's generation, the window that the newest event time was in, and the oldest
+        window that event time left open, at the last evaluation."""
         self._failures: list[EvaluationFailure] = []
         self._stages = pipeline.stages(settings, self.deliveries)
         self._suppressed: list[SuppressedTransition] = []
@@ -131,8 +144,7 @@ class CampaignPartition:
     @property
     def is_evaluated(self) -> bool:
         """Whether the rules were evaluated on all counts and on the windows that are open now."""
-        windows = self.table.generation, self._newest_window()
-        return not self.to_evaluate and windows == self._seen_windows
+        return not self.to_evaluate and self._windows_now() == self._seen_windows
 
     def evaluate(self, now: float, most: int | None = None) -> list[Transition]:
         """Evaluate the rules on the open windows of campaigns that changed, at `now` (s).
@@ -162,13 +174,23 @@ class CampaignPartition:
 
     def _follow_windows(self, open_starts: list[int]) -> None:
         """Take note of windows that opened or closed, given those that are open, newest first."""
-        seen = self.table.generation, self._newest_window()
+        seen = self._windows_now()
         if seen == self._seen_windows:
             return
+        oldest_open = seen[-1]
+        has_closed = oldest_open > self._seen_windows[-1]
         self._seen_windows = seen
-        self._closed.update(open_starts)
+        self._closed.update(oldest_open)
+        if self._closing_reach is not None and has_closed:
+            self._closing |= self._closed.campaigns_since(oldest_open - self._closing_reach)
+            self._closing |= self.alerts.campaigns_with_live_alerts
+            self._queue.evaluate_anyway(self._closing)
         self.alerts.roll(open_starts)
         self._queue.follow(open_starts)
+
+    def _windows_now(self) -> tuple[int, int, int]:
+        oldest_open = self.settings.windows.oldest_open(self.table.event_time)
+        return self.table.generation, self._newest_window(), oldest_open
 
     def _first_in_reach(self) -> int:
         """Return the start (s) of the first window that an open one, now or later, looks back on.
@@ -191,16 +213,20 @@ class CampaignPartition:
             # A rate over campaigns that have nothing in common is no campaign's.
             return
         windows = self._windows_of(campaign_id, starts)
+        has_closed = campaign_id in self._closing
+        self._closing.discard(campaign_id)
         newest, waits = self._newest_window(), []
         for rule in self.settings.rules:
             if not rule.matches_campaign(campaign_id):
                 continue
-            if not rule.matches_app(windows.app_id):
+            seen = self._seen_by(rule, windows)
+            if not rule.matches_app(seen.app_id):
                 # It may turn out to be another one.
                 waits.append(1)
                 continue
-            for scope_windows in self._scopes(rule, windows):
-                decision = self.alerts.evaluate(rule, scope_windows, now, newest)
+            closing = self._closing_for(rule, is_new=has_closed)
+            for scope_windows in self._scopes(rule, seen):
+                decision = self.alerts.evaluate(rule, scope_windows, now, newest, closing)
                 if decision.evaluation.again_after is not None:
                     waits.append(decision.evaluation.again_after)
                 if decision.transition is not None:
@@ -216,9 +242,38 @@ class CampaignPartition:
         app_id = next((cell.app_id for _, cell in cells if cell.app_id is not None), None)
         return CampaignWindows(campaign_id, app_id, cells, lambda: self._closed.cells(campaign_id))
 
+    def _seen_by(self, rule: Rule, windows: CampaignWindows) -> CampaignWindows:
+        """Return a campaign's windows as a rule sees them.
+
+        The app of a silent campaign is that of its closed windows, or else that of its alert.
+        """
+        if windows.app_id is not None or not rule.detector.on_closing:
+            return windows
+        apps = (cell.app_id for _, cell in windows.closed() if cell.app_id is not None)
+        alerts = self._live_alerts(rule, windows.campaign_id)
+        of_alerts = (alert.app_id for alert in alerts if alert.app_id is not None)
+        return windows._replace(app_id=next(chain(apps, of_alerts), None))
+
+    def _live_alerts(self, rule: Rule, campaign_id: str) -> list[Alert]:
+        return [each for each in self.alerts.live_of(campaign_id) if each.rule == rule.name]
+
+    def _closing_for(self, rule: Rule, *, is_new: bool) -> Closing | None:
+        """Return how far windows are closed, if the rule is evaluated on closing."""
+        if not rule.detector.on_closing:
+            return None
+        return Closing(self._seen_windows[-1] - self.settings.windows.size, self.table.observed, is_new)
+
     def _scopes(self, rule: Rule, windows: CampaignWindows) -> Iterator[ScopeWindows]:
         """Yield what a campaign's windows say to a rule, for each scope."""
-        return ObservedCampaign(rule, windows, self.settings.groups).scopes()
+        observed = ObservedCampaign(rule, windows, self.settings.groups)
+        if not rule.detector.on_closing:
+            return observed.scopes()
+        alerts: list[Alert] = []
+        if self.table.windows_with(windows.campaign_id):
+            alerts = self._live_alerts(rule, windows.campaign_id)
+        reach = (rule.detector.lookback - 1) * self.settings.windows.size
+        oldest = self._seen_windows[-1] - reach
+        return observed.all_scopes(oldest, [alert.scope for alert in alerts])
 
     def _notify(self, decided: Iterable[Transition], now: float) -> Iterator[Transition]:
         """Send each transition through the notification stages; yield it, whatever they decide."""
@@ -276,8 +331,8 @@ class CampaignPartition:
         """
         self.table.finish_restore(now, offset)
         starts = self.table.open_starts()[::-1]
-        self._closed.update(starts)
-        self._seen_windows = self.table.generation, self._newest_window()
+        self._seen_windows = self._windows_now()
+        self._closed.update(self._seen_windows[-1])
         self._queue.resume(starts)
         self._restore_hits()
         self.alerts.resume(now)
@@ -299,11 +354,15 @@ class CampaignPartition:
         """Give an alert the figures of its windows, which are not written while these are open."""
         rule = self._rules.get(alert.rule)
         windows = self._windows_of(alert.scope.campaign_id, open_starts)
-        of_scope = None
-        if rule is not None and rule.matches(windows.campaign_id, windows.app_id):
-            known = {each.scope: each for each in self._scopes(rule, windows)}
-            of_scope = known.get(alert.scope)
-        self.alerts.refresh(alert, rule, of_scope, open_starts, self._newest_window())
+        of_scope = closing = None
+        if rule is not None:
+            seen = self._seen_by(rule, windows)
+            if rule.matches(seen.campaign_id, seen.app_id):
+                known = {each.scope: each for each in self._scopes(rule, seen)}
+                of_scope = known.get(alert.scope)
+            closing = self._closing_for(rule, is_new=False)
+        newest = self._newest_window()
+        self.alerts.refresh(alert, rule, of_scope, open_starts, newest, closing)
 
     def prepare_handover(self) -> None:
         """Let the next `take_changes` keep nothing back that could be worked out again.

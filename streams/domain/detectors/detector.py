@@ -53,8 +53,8 @@ class Evaluation(NamedTuple):
     Attributes:
         reason: why.
         breach: the evidence of a breach; null if nothing breaches.
-        current: the figures of the newest windows, which say whether an alert is over; null if
-            they say too little.
+        current: the figures of the newest windows, which say whether a live alert is over; null
+            without one, or if they say too little.
         recovered: whether an alert is over; null if nothing new says so or otherwise.
         first: the oldest windows that breach: an episode is counted from their start. Null for the
             windows of `breach`.
@@ -100,6 +100,11 @@ class Detector(ABC):
     value is JSON in a record of the changelog topic."""
     state_lifetime: ClassVar[float] = 7 * 86_400.0
     """After so many seconds without an evaluation, the state of a scope is forgotten."""
+
+    on_closing: ClassVar[bool] = False
+    """Whether it is evaluated when event time closes windows, too: then it is shown every scope
+    that has attempts in any window of its lookback, and `ScopeHistory.closing`. An alert of such a
+    detector does not expire by silence while any window of its campaign is retained."""
 
     def __post_init__(self) -> None:
         """Derive the settings that were left out from others."""
