@@ -13,7 +13,7 @@ from typing import NamedTuple
 from streams.domain.alert_records import Alert, AlertKey, HighestCounts, State, Step
 from streams.domain.detector_states import DetectorStates
 from streams.domain.detectors.detector import Evaluation, Figures
-from streams.domain.detectors.history import Closing, Notified, ScopeHistory, Stretch
+from streams.domain.detectors.history import Notified, ScopeHistory, Stretch
 from streams.domain.evaluation import ScopeWindows
 from streams.domain.notification.stage import Suppressed
 from streams.domain.rendering import describe, evidence_of
@@ -92,14 +92,7 @@ class AlertBook:
         ended, self._without_alerts = self._without_alerts, set()
         return {name for name in ended if name not in self._of_campaign}
 
-    def evaluate(
-        self,
-        rule: Rule,
-        windows: ScopeWindows,
-        now: float,
-        newest: int,
-        closing: Closing | None = None,
-    ) -> Decision:
+    def evaluate(self, rule: Rule, windows: ScopeWindows, now: float, newest: int) -> Decision:
         """Decide what the windows of a scope mean for its alert.
 
         Args:
@@ -107,10 +100,9 @@ class AlertBook:
             windows: of the scope.
             now: wall-clock time (s, UTC).
             newest: start (s) of the window that event time is in.
-            closing: how far windows are closed, for a detector that is evaluated on closing.
         """
         alert = self._live.get((rule.name, windows.scope))
-        history = self._history_of(rule, windows, alert, newest, closing)
+        history = self._history_of(rule, windows, alert, newest)
         state = self.states.get(rule, windows.scope)
         evaluation = rule.detector.evaluate(history, state)
         self.states.put(rule, windows.scope, evaluation.state, now)
@@ -118,19 +110,17 @@ class AlertBook:
             if evaluation.breach is None:
                 return Decision(evaluation, None)
             alert = self._open(rule, windows, evaluation.breach, evaluation.first, now)
-        elif history.has_new_attempts or (closing is not None and closing.is_new):
+        elif history.has_new_attempts or (
+            history.has_new_closing and evaluation.recovered is False
+        ):
+            # That there are no attempts may be what it is about.
             alert.last_evaluated_at = now
         self._evaluated.add(alert.alert_id)
         self._refresh_figures(alert, windows, evaluation)
         return Decision(evaluation, self._step(alert, rule, evaluation, now))
 
     def _history_of(
-        self,
-        rule: Rule,
-        windows: ScopeWindows,
-        alert: Alert | None,
-        newest: int,
-        closing: Closing | None,
+        self, rule: Rule, windows: ScopeWindows, alert: Alert | None, newest: int
     ) -> ScopeHistory:
         ended = self._newest_ended.get((rule.name, windows.scope))
         return ScopeHistory(
@@ -142,7 +132,7 @@ class AlertBook:
             notified=Notified(ended.since, ended.breached, ended.closed_through, ended.counted)
             if ended is not None
             else None,
-            closing=closing,
+            closing=windows.closing,
         )
 
     def _refresh_figures(self, alert: Alert, windows: ScopeWindows, evaluation: Evaluation) -> None:
@@ -460,7 +450,6 @@ class AlertBook:
         windows: ScopeWindows | None,
         open_starts: Collection[int],
         newest: int,
-        closing: Closing | None = None,
     ) -> None:
         """Give an alert that was read back the figures of its open windows.
 
@@ -470,32 +459,32 @@ class AlertBook:
             windows: of its scope; null if the rule has nothing to do with it.
             open_starts: of all open windows (s).
             newest: start (s) of the window that event time is in.
-            closing: how far windows are closed, for a detector that is evaluated on closing.
         """
         resized = alert.counted_size != self._window_size
         if resized:
             self._resize(alert)
         alert.close_all_but(frozenset(open_starts))
         if windows is not None:
-            self._correct_closed(alert, windows, resized=resized)
-            if alert.is_live and rule is not None:
-                history = self._history_of(rule, windows, alert, newest, closing)
-                state = self.states.get(rule, windows.scope)
-                self._refresh_figures(alert, windows, rule.detector.evaluate(history, state))
-            else:
-                alert.counted = {at: (s.attempts, s.hits) for at, s in windows.open.items()}
+            self._refresh(alert, rule, windows, newest, resized=resized)
         # What is open again is counted as such from here on.
         closed_through = min([alert.closed_through, *(start - 1 for start in open_starts)])
         if resized or closed_through != alert.closed_through:
             alert.closed_through = closed_through
             self._mark(alert)
 
-    def _correct_closed(self, alert: Alert, windows: ScopeWindows, *, resized: bool) -> None:
-        """Take the windows that are open again out of the counts of closed ones."""
+    def _refresh(
+        self, alert: Alert, rule: Rule | None, windows: ScopeWindows, newest: int, *, resized: bool
+    ) -> None:
         for start, seen in windows.open.items():
             was_closed = resized or start <= alert.closed_through
             if start >= alert.since and start not in alert.counted and was_closed:
                 alert.closed = alert.closed[0] - seen.attempts, alert.closed[1] - seen.hits
+        if alert.is_live and rule is not None:
+            history = self._history_of(rule, windows, alert, newest)
+            state = self.states.get(rule, windows.scope)
+            self._refresh_figures(alert, windows, rule.detector.evaluate(history, state))
+        else:
+            alert.counted = {at: (seen.attempts, seen.hits) for at, seen in windows.open.items()}
 
     def _resize(self, alert: Alert) -> None:
         """Forget the windows that were counted, but not what was in them: they are longer now."""

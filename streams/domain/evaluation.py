@@ -5,7 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from streams.domain.counts import Cell, StatusGroups
-from streams.domain.detectors.history import Observation
+from streams.domain.detectors.history import Closing, Observation
 from streams.domain.rules import Rule, Scope
 
 
@@ -18,24 +18,28 @@ class ScopeWindows(NamedTuple):
         open: counts in each open window with any attempts, by its start (s), newest first.
         closed: reads the counts in closed windows with any attempts, with their starts (s), newest
             first. Only what is taken is read.
+        closing: how far windows are closed; null for a rule that is not evaluated on closing.
     """
 
     scope: Scope
     app_id: str | None
     open: Mapping[int, Observation]
     closed: Callable[[], Iterator[tuple[int, Observation]]]
+    closing: Closing | None = None
 
 
 class CampaignWindows(NamedTuple):
     """The counts of one campaign by their window's start (s), newest first.
 
-    `closed` reads the closed ones; only as many as are needed are taken.
+    `closed` reads the closed ones; only as many as are needed are taken. `closing` is how far
+    windows are closed, for a rule that is evaluated on closing.
     """
 
     campaign_id: str
     app_id: str | None
     open: list[tuple[int, Cell]]
     closed: Callable[[], Iterator[tuple[int, Cell]]]
+    closing: Closing | None = None
 
 
 class ObservedCampaign:
@@ -49,6 +53,7 @@ class ObservedCampaign:
 
     def __init__(self, rule: Rule, campaign: CampaignWindows, groups: StatusGroups) -> None:
         self._app_id = campaign.app_id
+        self._closing = campaign.closing
 
         def observe(
             cells: Iterable[tuple[int, Cell]],
@@ -91,7 +96,8 @@ class ObservedCampaign:
         return by_scope
 
     def _windows_of(self, scope: Scope, of_it: Mapping[int, Observation]) -> ScopeWindows:
-        return ScopeWindows(scope, self._app_id, of_it, partial(self._closed_of, scope))
+        closed = partial(self._closed_of, scope)
+        return ScopeWindows(scope, self._app_id, of_it, closed, self._closing)
 
     def _closed_of(self, scope: Scope) -> Iterator[tuple[int, Observation]]:
         for start, scopes in self._closed():

@@ -67,7 +67,7 @@ class NewCounts(NamedTuple):
         return {name for name, _ in self.hits if of(name) >= at_least}
 
     def with_recent_hits(self, at_least: int) -> set[str]:
-        """Return the campaigns with any new counts and `at_least` hits or more in recent windows."""
+        """Return the campaigns with new counts and `at_least` hits or more in recent windows."""
         of = self.recent.of
         return {name for name in self.campaigns if of(name) >= at_least}
 

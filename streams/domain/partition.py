@@ -219,14 +219,13 @@ class CampaignPartition:
         for rule in self.settings.rules:
             if not rule.matches_campaign(campaign_id):
                 continue
-            seen = self._seen_by(rule, windows)
+            seen = self._seen_by(rule, windows, has_closed=has_closed)
             if not rule.matches_app(seen.app_id):
                 # It may turn out to be another one.
                 waits.append(1)
                 continue
-            closing = self._closing_for(rule, is_new=has_closed)
             for scope_windows in self._scopes(rule, seen):
-                decision = self.alerts.evaluate(rule, scope_windows, now, newest, closing)
+                decision = self.alerts.evaluate(rule, scope_windows, now, newest)
                 if decision.evaluation.again_after is not None:
                     waits.append(decision.evaluation.again_after)
                 if decision.transition is not None:
@@ -242,26 +241,26 @@ class CampaignPartition:
         app_id = next((cell.app_id for _, cell in cells if cell.app_id is not None), None)
         return CampaignWindows(campaign_id, app_id, cells, lambda: self._closed.cells(campaign_id))
 
-    def _seen_by(self, rule: Rule, windows: CampaignWindows) -> CampaignWindows:
+    def _seen_by(
+        self, rule: Rule, windows: CampaignWindows, *, has_closed: bool
+    ) -> CampaignWindows:
         """Return a campaign's windows as a rule sees them.
 
-        The app of a silent campaign is that of its closed windows, or else that of its alert.
+        To a rule that is evaluated on closing, the app of a silent campaign is that of its closed
+        windows, or else that of its alert.
         """
-        if windows.app_id is not None or not rule.detector.on_closing:
+        if not rule.detector.on_closing:
             return windows
+        through = self._seen_windows[-1] - self.settings.windows.size
+        closing = Closing(through, self.table.observed, has_closed)
         apps = (cell.app_id for _, cell in windows.closed() if cell.app_id is not None)
         alerts = self._live_alerts(rule, windows.campaign_id)
         of_alerts = (alert.app_id for alert in alerts if alert.app_id is not None)
-        return windows._replace(app_id=next(chain(apps, of_alerts), None))
+        app_id = windows.app_id or next(chain(apps, of_alerts), None)
+        return windows._replace(app_id=app_id, closing=closing)
 
     def _live_alerts(self, rule: Rule, campaign_id: str) -> list[Alert]:
         return [each for each in self.alerts.live_of(campaign_id) if each.rule == rule.name]
-
-    def _closing_for(self, rule: Rule, *, is_new: bool) -> Closing | None:
-        """Return how far windows are closed, if the rule is evaluated on closing."""
-        if not rule.detector.on_closing:
-            return None
-        return Closing(self._seen_windows[-1] - self.settings.windows.size, self.table.observed, is_new)
 
     def _scopes(self, rule: Rule, windows: CampaignWindows) -> Iterator[ScopeWindows]:
         """Yield what a campaign's windows say to a rule, for each scope."""
@@ -354,15 +353,13 @@ class CampaignPartition:
         """Give an alert the figures of its windows, which are not written while these are open."""
         rule = self._rules.get(alert.rule)
         windows = self._windows_of(alert.scope.campaign_id, open_starts)
-        of_scope = closing = None
+        of_scope = None
         if rule is not None:
-            seen = self._seen_by(rule, windows)
+            seen = self._seen_by(rule, windows, has_closed=False)
             if rule.matches(seen.campaign_id, seen.app_id):
                 known = {each.scope: each for each in self._scopes(rule, seen)}
                 of_scope = known.get(alert.scope)
-            closing = self._closing_for(rule, is_new=False)
-        newest = self._newest_window()
-        self.alerts.refresh(alert, rule, of_scope, open_starts, newest, closing)
+        self.alerts.refresh(alert, rule, of_scope, open_starts, self._newest_window())
 
     def prepare_handover(self) -> None:
         """Let the next `take_changes` keep nothing back that could be worked out again.

@@ -40,7 +40,9 @@ from tests.support.partitions import PARTITION_SETTINGS, all_cells, counts, wind
 
 RULES = (
     Rule("failing", frozenset({"FAILURE"}), Threshold(0.2, 0.95, min_attempts=10), for_=0),
-    Rule("big", frozenset({"FAILURE"}), Threshold(0.3, 0.95, recovery_level=0.2), keep_firing_for=0),
+    Rule(
+        "big", frozenset({"FAILURE"}), Threshold(0.3, 0.95, recovery_level=0.2), keep_firing_for=0
+    ),
     Rule("one app", frozenset({"THROTTLED"}), Threshold(0.1, 0.95, min_attempts=5), apps=("app",)),
     Rule(
         "part",
@@ -662,7 +664,9 @@ PATIENT = tuple(
         replace(with_detector(RULES[0], lookback_windows=5), name="channel", scope="channel"),
         replace(RULES[0], name="strange", unrecognised=True, statuses=frozenset({"HOLDOUT"})),
         replace(RULES[0], name="slow", for_=45.0, campaigns=("a*", "b")),
-        replace(RULES[0], name="any", detector=Threshold(0.01, 0.95, recovery_level=0, min_attempts=1)),
+        replace(
+            RULES[0], name="any", detector=Threshold(0.01, 0.95, recovery_level=0, min_attempts=1)
+        ),
         replace(RULES[2], name="many", detector=Count(more_than=25)),
         replace(RULES[0], name="doubled", detector=Unforgetting()),
         replace(RULES[0], name="burning", detector=BURNING),

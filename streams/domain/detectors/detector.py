@@ -103,8 +103,9 @@ class Detector(ABC):
 
     on_closing: ClassVar[bool] = False
     """Whether it is evaluated when event time closes windows, too: then it is shown every scope
-    that has attempts in any window of its lookback, and `ScopeHistory.closing`. An alert of such a
-    detector does not expire by silence while any window of its campaign is retained."""
+    that has attempts in any window of its lookback, and `ScopeHistory.closing`. Its alerts are
+    evaluated then, too, as long as any window of the campaign is retained, and do not expire by
+    silence while the result says that they are not over."""
 
     def __post_init__(self) -> None:
         """Derive the settings that were left out from others."""

@@ -106,6 +106,11 @@ class ScopeHistory(NamedTuple):
         """Whether there are attempts in open windows that were not there at the last evaluation."""
         return any(self.has_more_attempts(start) for start in self.open)
 
+    @property
+    def has_new_closing(self) -> bool:
+        """Whether windows were closed since the last evaluation on closing."""
+        return self.closing is not None and self.closing.is_new
+
     def has_new_hits(self, start: int) -> bool:
         """Tell whether an open window has hits that were not there at the last evaluation."""
         return self.open[start].hits > self._evaluated(start)[1]

@@ -32,6 +32,11 @@ class _Sends(NamedTuple):
     closed: list[tuple[int, Observation]]
 
     @property
+    def are_recent(self) -> bool:
+        """Whether there are any in an open window or in the newest closed one."""
+        return bool(self.open) or self.of_newest_closed.attempts > 0
+
+    @property
     def of_newest_closed(self) -> Observation:
         """Counts in the newest closed window, which may be none."""
         start, seen = next(iter(self.closed), (-1, NOTHING))
@@ -51,6 +56,7 @@ class _Check(NamedTuple):
 NOTHING = Observation(0, 0, {})
 _UNKNOWN = _Check(None, None)
 _WELL = _Check(None, is_well=True)
+_GOES_ON = _Check(None, is_well=False)
 
 
 @dataclass(frozen=True)
@@ -212,7 +218,7 @@ class Volume(Detector):
     def _too_many(self, history: ScopeHistory, sends: _Sends) -> _Check:
         """Compare the attempts in open windows with `max_sends`."""
         newest = next((start for start, _ in sends.open), None)
-        breach, is_well = None, True
+        breach, is_well = None, True if sends.are_recent else None
         for start, seen in history.open.items():
             new = seen.attempts
             if start <= history.notified_through and history.notified is not None:
@@ -226,14 +232,15 @@ class Volume(Detector):
 
     def _stalled(self, history: ScopeHistory, sends: _Sends) -> _Check:
         """Count the windows since the newest one with sends."""
-        if sends.open:
+        if sends.are_recent:
             return _WELL
         if not sends.closed:
-            return _UNKNOWN
+            # It has been silent for longer than the lookback is.
+            return _GOES_ON if history.is_live else _UNKNOWN
         last, through = sends.closed[0][0], sends.closing.through
         silent = [start for start in sends.closing.observed if last < start <= through]
         if len(silent) < self.stalled_windows:
-            return _Check(None, is_well=None if silent else True)
+            return _UNKNOWN
         was_active = history.is_live or len(sends.closed) >= self.active_windows
         is_news = history.notified is None or last >= history.notified.since
         if not (was_active and is_news):
@@ -251,17 +258,18 @@ class Volume(Detector):
         seen = sends.of_newest_closed
         if seen.attempts >= self.min_sends:
             return _WELL
-        went_on = any(start < through for start, _ in sends.closed)
-        if not went_on or through <= history.notified_through:
+        if not any(start < through for start, _ in sends.closed):
+            return _GOES_ON if history.is_live else _UNKNOWN
+        if through <= history.notified_through:
             return _UNKNOWN
         others = {"min_sends": self.min_sends}
         return _Check(Figures(Stretch(through, through, seen), others=others), is_well=False)
 
     def _undelivered(self, history: ScopeHistory, sends: _Sends) -> _Check:
         """Judge the delivery rate in the newest closed windows, as `threshold` judges a rate."""
-        through, together = sends.closing.through, sends.of_newest_closed
-        if not together.attempts:
+        if not sends.of_newest_closed.attempts:
             return _UNKNOWN
+        through = sends.closing.through
         oldest = max(
             history.notified_through + 1, through - (self.lookback_windows - 1) * history.size
         )
@@ -309,7 +317,7 @@ class Volume(Detector):
         return None
 
 
-def _reason(history: ScopeHistory, breach: Figures | None, recovered: bool | None) -> Reason:  # noqa: FBT001 - as `Evaluation` has it
+def _reason(history: ScopeHistory, breach: Figures | None, recovered: bool | None) -> Reason:
     if history.is_live and recovered:
         return Reason.RECOVERED
     if breach is not None:
