@@ -163,6 +163,9 @@ class WindowTable:
 
     def observe(self, source: int, event_time: int, now: float) -> None:
         """Take note that a source partition reached an event time (ms) at wall-clock `now` (s)."""
+        if event_time > self._watermark.times.get(source, 0):
+            # It may come without any counts.
+            self._moved = True
         self._watermark.observe(source, event_time, now)
         self._note_event_time(self._policy.start_of(event_time))
 

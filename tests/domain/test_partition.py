@@ -658,7 +658,7 @@ STALLED = Volume(1, 1)
 
 # Rules without those ends that come of silence: a restart cannot know for how long there was any.
 PATIENT = tuple(
-    replace(each, no_data_after=1e9, keep_firing_for=20.0)
+    replace(each, no_data_after=1e9, keep_firing_for=min(each.keep_firing_for, 20.0))
     for each in (
         *RULES,
         replace(with_detector(RULES[0], lookback_windows=5), name="channel", scope="channel"),
@@ -670,8 +670,8 @@ PATIENT = tuple(
         replace(RULES[2], name="many", detector=Count(more_than=25)),
         replace(RULES[0], name="doubled", detector=Unforgetting()),
         replace(RULES[0], name="burning", detector=BURNING),
-        replace(RULES[0], name="volume", detector=VOLUME, statuses=frozenset({"SUCCESS"})),
-        replace(RULES[0], name="silent", detector=STALLED, scope="treatment", apps=("app",)),
+        Rule("volume", frozenset({"SUCCESS"}), VOLUME),
+        Rule("silent", frozenset(), STALLED, scope="treatment", apps=("app",), keep_firing_for=0),
     )
 )
 FEEDERS = 0, 1

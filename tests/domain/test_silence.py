@@ -98,11 +98,16 @@ def test_a_stall_is_told_once_and_its_end_once(restart_every: int, others: list[
     assert raised.evidence.figures == {"silent_windows": 3, "last_sends": 120}
     assert raised.window.start == "1970-01-01T00:03:00Z"
     assert raised.window.end == "1970-01-01T00:06:00Z"
+    assert raised.summary == "stalled firing in campaign c: no attempts since 1970-01-01T00:03:00Z"
     stream.send(30 * MINUTE, "c", *others)
     assert stream.decided[1:] == [(20 * MINUTE + 60, "c", "resolved")]
     ended = stream.found[1][1].data
     assert ended.evidence.attempts > 0
     assert ended.totals.since == "1970-01-01T00:03:00Z"
+    # Six steps and one.
+    assert ended.summary.endswith(
+        ": 12 of 18 attempts (66.7%) at the end; in all 14 of 21 in 14 min"
+    )
 
 
 @RESTARTS
