@@ -43,7 +43,7 @@ class BurnRate(WindowDetector):
         ),
     )
     long_factor: float = setting(
-        14.4, Setting("a burn rate above it in the long windows is a breach", above=0, most=1e6)
+        14.4, Setting("a burn rate above it in the long windows is a breach", above=0, most=1000)
     )
     short_windows: int = setting(
         5,
@@ -58,7 +58,7 @@ class BurnRate(WindowDetector):
         Setting(
             "a burn rate above it in the short windows is a breach",
             above=0,
-            most=1e6,
+            most=1000,
             derived=lambda known: known["long_factor"],
             default="`long_factor`",
         ),
@@ -68,7 +68,7 @@ class BurnRate(WindowDetector):
         Setting(
             "an alert is over at this burn rate or below in the short windows",
             least=0,
-            most=1e6,
+            most=1000,
             derived=lambda known: known["short_factor"] / 2,
             default="half of `short_factor`",
         ),

@@ -29,10 +29,11 @@ class Threshold(WindowDetector):
     confidence sequence, Robbins 1970). A window that says too little is judged together with the
     windows before it, back to those that together were at `recovery_level` or below.
 
-    With each window begins one series of attempts. As long as each attempt is a hit with a
-    probability of at most `level`, whatever came before it, no more than 1 - `confidence` of these
-    series ever raise an alert, however often they are looked at. Nothing is said of a rate that is
-    above the level now and then: where it is so for one minute, that minute is a breach.
+    What is proven: one series of attempts begins with each window, and no more than
+    1 - `confidence` of these series are ever a breach, however often they are looked at, as long as
+    each attempt is a hit with a probability of at most `level`, whatever came before it. What is
+    not: anything about a rate that is above the level for a minute now and then, as real rates may
+    be. The level has to be above that.
     """
 
     kind: ClassVar[str] = "threshold"
@@ -43,8 +44,8 @@ class Threshold(WindowDetector):
     confidence: float = setting(
         0.99,
         Setting(
-            "of the lower bound of the rate, which has to be above the level: of 100 windows of "
-            "traffic at the level, one raises a false alarm at 0.99",
+            "of the lower bound of the rate, which has to be above the level: at 0.99, traffic at "
+            "the level raises a false alarm in one of 100 windows at most",
             "share",
             least=0.5,
             below=1,
