@@ -161,11 +161,6 @@ class EvaluationQueue:
             self._looked_back_from.pop(campaign_id, None)
         return due
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether all that was due has been handed out."""
-        return not self._due
-
     def again_after(self, campaign_id: str, attempts: int) -> None:
         """Evaluate a campaign again when it has so many more attempts, hits among them or not."""
         self._waiting[campaign_id] = self._events(campaign_id) + attempts

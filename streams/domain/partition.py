@@ -3,8 +3,8 @@
 This is what the counting agent drives, what the changelog topic holds, and what the API reads.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from streams.domain import changelog
@@ -37,6 +37,20 @@ class EvaluationFailure(NamedTuple):
     error: Exception
 
 
+class _Due(NamedTuple):
+    """A campaign to evaluate.
+
+    Attributes:
+        campaign_id: its id.
+        rules: all of them; or those that are evaluated on closing, if that is why it is due.
+        has_closed: whether event time has closed windows since it was evaluated on closing.
+    """
+
+    campaign_id: str
+    rules: Sequence[Rule]
+    has_closed: bool
+
+
 class CampaignPartition:
     """The campaigns of one partition of the repartition topic.
 
@@ -57,8 +71,9 @@ class CampaignPartition:
         self.settings = settings
         watermark = Watermark(inputs, settings.idle_timeout, now)
         size = settings.windows.size
-        on_closing = [rule.detector for rule in settings.rules if rule.detector.on_closing]
-        reaches = [(detector.lookback - 1) * size for detector in on_closing]
+        self._rules = {rule.name: rule for rule in settings.rules}
+        self._on_closing = tuple(rule for rule in settings.rules if rule.detector.on_closing)
+        reaches = [(rule.detector.lookback - 1) * size for rule in self._on_closing]
         self.table = WindowTable(
             settings.windows,
             watermark,
@@ -81,7 +96,6 @@ class CampaignPartition:
             DeliveryKey: self.deliveries,
             ReceiverKey: self.receivers,
         }
-        self._rules = {rule.name: rule for rule in settings.rules}
         self._queue = EvaluationQueue(
             settings.rules, settings.groups, self.table, self.alerts.campaigns_with_live_alerts
         )
@@ -90,7 +104,7 @@ class CampaignPartition:
         self._closed = ClosedWindows(self.table, size, lookback)
         self._closing_reach = max(reaches, default=None)
         self._closing: set[str] = set()
-        """Campaigns to evaluate because event time has closed windows."""
+        """Campaigns to evaluate on closing: event time has closed windows since they were."""
         self._seen_windows = -1, -1, 0
         """The table's generation, the window that the newest event time was in, and the oldest
         window that event time left open, at the last evaluation."""
@@ -134,7 +148,7 @@ class CampaignPartition:
     @property
     def to_evaluate(self) -> int:
         """How many campaigns have changed since the rules were evaluated for them."""
-        return len(self._queue)
+        return len(self._queue) + len(self._closing)
 
     @property
     def has_changed_deliveries(self) -> bool:
@@ -156,21 +170,33 @@ class CampaignPartition:
         starts = self.table.open_starts()[::-1]
         self._follow_windows(starts)
         self._queue.evaluate_anyway(self.alerts.forget(now))
-        campaigns = self._queue.take(most)
+        due = self._take(most)
         decided: list[Transition] = []
-        for campaign_id in campaigns:
+        for each in due:
             try:
-                for transition in self._evaluate(campaign_id, starts, now):
+                for transition in self._evaluate(each, starts, now):
                     decided += self._notify([transition], now)
             except Exception as error:  # noqa: BLE001 - one campaign must not stop the others
-                self._failures.append(EvaluationFailure(campaign_id, error))
-        self.alerts.persist_stale_evidence(campaigns)
-        if self._queue.is_empty:
+                self._failures.append(EvaluationFailure(each.campaign_id, error))
+        self.alerts.persist_stale_evidence([each.campaign_id for each in due])
+        if not self.to_evaluate:
             decided += self._notify(self.alerts.tick(now), now)
         # The rate may be too high as before, where an alert expired.
         for campaign_id in self.alerts.take_without_live_alerts():
             self._queue.again_after(campaign_id, 1)
         return decided
+
+    def _take(self, most: int | None) -> list[_Due]:
+        """Hand out the campaigns to evaluate, no more than `most`; the others stay."""
+        due = self._queue.take(most)
+        left = most - len(due) if most is not None else None
+        silent = set(islice(self._closing - due, left))
+        closing = self._closing & due
+        self._closing -= due | silent
+        return [
+            *(_Due(name, self.settings.rules, has_closed=name in closing) for name in due),
+            *(_Due(name, self._on_closing, has_closed=True) for name in silent),
+        ]
 
     def _follow_windows(self, open_starts: list[int]) -> None:
         """Take note of windows that opened or closed, given those that are open, newest first."""
@@ -184,7 +210,6 @@ class CampaignPartition:
         if self._closing_reach is not None and has_closed:
             self._closing |= self._closed.campaigns_since(oldest_open - self._closing_reach)
             self._closing |= self.alerts.campaigns_with_live_alerts
-            self._queue.evaluate_anyway(self._closing)
         self.alerts.roll(open_starts)
         self._queue.follow(open_starts)
 
@@ -207,19 +232,18 @@ class CampaignPartition:
         """Return the start (s) of the window that the newest event time of all inputs is in."""
         return self.settings.windows.start_of(self.table.newest_event_time)
 
-    def _evaluate(self, campaign_id: str, starts: list[int], now: float) -> Iterator[Transition]:
+    def _evaluate(self, due: _Due, starts: list[int], now: float) -> Iterator[Transition]:
         """Evaluate the rules on a campaign's open windows, by their starts (s), newest first."""
+        campaign_id = due.campaign_id
         if campaign_id == OTHER:
             # A rate over campaigns that have nothing in common is no campaign's.
             return
         windows = self._windows_of(campaign_id, starts)
-        has_closed = campaign_id in self._closing
-        self._closing.discard(campaign_id)
         newest, waits = self._newest_window(), []
-        for rule in self.settings.rules:
+        for rule in due.rules:
             if not rule.matches_campaign(campaign_id):
                 continue
-            seen = self._seen_by(rule, windows, has_closed=has_closed)
+            seen = self._seen_by(rule, windows, has_closed=due.has_closed)
             if not rule.matches_app(seen.app_id):
                 # It may turn out to be another one.
                 waits.append(1)
@@ -230,7 +254,7 @@ class CampaignPartition:
                     waits.append(decision.evaluation.again_after)
                 if decision.transition is not None:
                     yield decision.transition
-        if waits or not windows.open:
+        if due.rules is self.settings.rules and (waits or not windows.open):
             # Without counts in open windows there is nothing to evaluate, until there are new ones.
             self._queue.again_after(campaign_id, min(waits, default=1))
         if windows.open:
