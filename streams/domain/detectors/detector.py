@@ -54,7 +54,7 @@ class Evaluation(NamedTuple):
         reason: why.
         breach: the evidence of a breach; null if nothing breaches.
         current: the figures of the newest windows, which say whether a live alert is over; null
-            without one, or if they say too little.
+            without one, if they say too little, or if something breaches and it is not over.
         recovered: whether an alert is over; null if nothing new says so or otherwise.
         first: the oldest windows that breach: an episode is counted from their start. Null for the
             windows of `breach`.

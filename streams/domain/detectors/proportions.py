@@ -19,7 +19,7 @@ from math import exp, inf, lgamma, log, log1p, sqrt
 _TINY = 1e-300
 _PRECISION = 1e-14
 _MOST_TERMS = 10_000
-_BOUND_PRECISION = 1e-8
+_LAST_EXCESS = 1e-3
 _MOST_STEPS = 100
 _LN_2 = log(2)
 
@@ -63,8 +63,9 @@ def lower_bound(hits: int, attempts: int, needed: float) -> float:
         else:
             high = at
         step = at - excess / slope if slope else low
-        before, at = at, step if low < step < high else (low + high) / 2
-        if abs(at - before) <= _BOUND_PRECISION * at:
+        at = step if low < step < high else (low + high) / 2
+        # The error after a step of Newton's is about the square of that before it.
+        if abs(excess) <= _LAST_EXCESS:
             break
     return at
 
@@ -101,7 +102,7 @@ def _log_beta(hits: int, others: int) -> float:
 def _log_share_above(hits: int, attempts: int, level: float) -> float:
     """Return ln P(Bin(n + 1, L) <= k), the part of the Beta(k + 1, n - k + 1) above L.
 
-    W. J. Lentz's continued fraction of the incomplete beta function, as in DLMF 8.17.22.
+    The incomplete beta function by its continued fraction, as in DLMF 8.17.22.
     """
     a, b = hits + 1.0, attempts - hits + 1.0
     ends = a * log(level) + b * log1p(-level) - _log_beta(hits, attempts - hits)
@@ -112,21 +113,27 @@ def _log_share_above(hits: int, attempts: int, level: float) -> float:
 
 
 def _continued_fraction(a: float, b: float, x: float) -> float:
-    """Return the continued fraction of I_x(a, b) * a * B(a, b) / (x^a * (1 - x)^b)."""
-    c, d = 1.0, 1 - (a + b) * x / (a + 1)
-    d = 1 / (d if abs(d) > _TINY else _TINY)
-    value = d
+    """Return the continued fraction of I_x(a, b) * a * B(a, b) / (x^a * (1 - x)^b).
+
+    By W. J. Lentz's method, two terms at a time.
+    """
+    c, d = 1.0, 1 / _apart_from_0(1 - (a + b) * x / (a + 1))
+    value, even = d, a
     for term in range(1, _MOST_TERMS):
-        even = a + 2 * term
-        for share in (
-            term * (b - term) * x / ((even - 1) * even),
-            -(a + term) * (a + b + term) * x / (even * (even + 1)),
-        ):
-            d = 1 + share * d
-            c = 1 + share / c
-            d = 1 / (d if abs(d) > _TINY else _TINY)
-            c = c if abs(c) > _TINY else _TINY
-            value *= d * c
-        if abs(d * c - 1) < _PRECISION:
+        even += 2
+        share = term * (b - term) * x / ((even - 1) * even)
+        d = 1 / _apart_from_0(1 + share * d)
+        c = _apart_from_0(1 + share / c)
+        value *= c * d
+        share = -(a + term) * (a + b + term) * x / (even * (even + 1))
+        d = 1 / _apart_from_0(1 + share * d)
+        c = _apart_from_0(1 + share / c)
+        change = c * d
+        value *= change
+        if -_PRECISION < change - 1 < _PRECISION:
             break
     return value
+
+
+def _apart_from_0(value: float) -> float:
+    return value or _TINY

@@ -85,11 +85,12 @@ class WindowDetector(Detector):
         current = next(iter(of_now or enough), None)
         recovered = self._recovered(history, current, breaches)
         waits = [each.again_after for each in judged.values() if each.again_after is not None]
+        # Figures cost more than the decision does, so there are none that nobody is shown.
+        is_shown = history.is_live and (recovered or not breaches)
         return Evaluation(
             reason=_reason(history, current, high, breaches, recovered),
             breach=self._figures(breaches[0], judged) if breaches else None,
-            # It costs more than the decision does, and is shown of live alerts alone.
-            current=self.figures(current) if current and history.is_live else None,
+            current=self.figures(current) if current and is_shown else None,
             recovered=recovered,
             first=min(breaches, key=lambda each: each.start, default=None),
             highest=max(
