@@ -289,11 +289,14 @@ class CampaignPartition:
     def _scopes(self, rule: Rule, windows: CampaignWindows) -> Iterator[ScopeWindows]:
         """Yield what a campaign's windows say to a rule, for each scope."""
         observed = ObservedCampaign(rule, windows, self.settings.groups)
-        if not rule.detector.on_closing:
+        if windows.closing is None:
             return observed.scopes()
-        alerts: list[Alert] = []
-        if self.table.windows_with(windows.campaign_id):
-            alerts = self._live_alerts(rule, windows.campaign_id)
+        alerts = self._live_alerts(rule, windows.campaign_id)
+        if not (windows.closing.is_new or alerts):
+            # What closed windows say has been decided on.
+            return observed.scopes()
+        if not self.table.windows_with(windows.campaign_id):
+            alerts = []
         reach = (rule.detector.lookback - 1) * self.settings.windows.size
         oldest = self._seen_windows[-1] - reach
         return observed.all_scopes(oldest, [alert.scope for alert in alerts])

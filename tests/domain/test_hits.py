@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.domain.hits import RecentHits
+from streams.domain.hits import NewCounts, RecentHits
 
 ADDED = st.lists(st.tuples(st.integers(0, 5), st.sampled_from("abc"), st.integers(1, 9)))
 
@@ -27,3 +27,13 @@ def test_a_campaign_without_hits_takes_no_room() -> None:
     hits.drop_before(60)
     assert not hits._totals
     assert not hits._by_window
+
+
+def test_which_campaigns_are_to_be_evaluated_for_what_is_new() -> None:
+    recent = RecentHits()
+    recent.add(0, [("a", 3), ("b", 3), ("c", 2), ("gone", 9)])
+    events = {"a": 5, "b": 4, "c": 9, "d": 1}
+    new = NewCounts(["a", "b", "c", "d"], [("a", 1), ("c", 1)], recent, events.__getitem__)
+    assert new.with_hits(3) == {"a"}
+    assert new.with_recent_hits(3) == {"a", "b"}
+    assert new.with_events(5) == {"a", "c"}

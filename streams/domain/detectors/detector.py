@@ -103,9 +103,10 @@ class Detector(ABC):
 
     on_closing: ClassVar[bool] = False
     """Whether it is evaluated when event time closes windows, too: then it is shown every scope
-    that has attempts in any window of its lookback, and `ScopeHistory.closing`. Its alerts are
-    evaluated then, too, as long as any window of the campaign is retained, and do not expire by
-    silence while the result says that they are not over."""
+    that has attempts in any window of its lookback, and `ScopeHistory.closing`. At other times it
+    is shown the scopes with attempts in an open window, or all if an alert of the rule is live.
+    Alerts are evaluated on closing as long as any window of the campaign is retained, and do not
+    expire by silence while the result says that they are not over."""
 
     def __post_init__(self) -> None:
         """Derive the settings that were left out from others."""

@@ -31,9 +31,9 @@ class Threshold(WindowDetector):
 
     What is proven: one series of attempts begins with each window, and no more than
     1 - `confidence` of these series are ever a breach, however often they are looked at, as long as
-    each attempt is a hit with a probability of at most `level`, whatever came before it. What is
-    not: anything about a rate that is above the level for a minute now and then, as real rates may
-    be. The level has to be above that.
+    each attempt is a hit with a probability of at most `level`, whatever came before it, and events
+    come in the order of their windows. What is not: anything about a rate that is above the level
+    for a minute now and then, as real rates may be. The level has to be above that.
     """
 
     kind: ClassVar[str] = "threshold"

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from math import ceil, log
 from typing import Any, ClassVar, NamedTuple
 
@@ -178,24 +179,20 @@ class Volume(Detector):
         closing = history.closing
         if closing is None:
             raise TypeError("history.closing: it is evaluated on closing")
-        sends = self._sends(history, closing)
+        of_now = [(at, seen) for at, seen in history.open.items() if at <= history.newest]
+        is_complete = history.is_live or closing.is_new
+        sends = _Sends(closing, of_now, self._closed(history, closing) if is_complete else [])
         checks = [self._too_many(history, sends)] if self.max_sends else []
-        if history.is_live or closing.is_new:
+        if is_complete:
             checks += self._on_closing(history, sends)
         breach = next((check.breach for check in checks if check.breach is not None), None)
         recovered = self._recovered(history, closing, checks)
         current = self._current(sends) if history.is_live else None
         return Evaluation(_reason(history, breach, recovered), breach, current, recovered)
 
-    def _sends(self, history: ScopeHistory, closing: Closing) -> _Sends:
+    def _closed(self, history: ScopeHistory, closing: Closing) -> list[tuple[int, Observation]]:
         oldest = closing.through - (self.lookback - 2) * history.size
-        closed = []
-        for start, seen in history.closed():
-            if start < oldest:
-                break
-            closed.append((start, seen))
-        of_now = [(at, seen) for at, seen in history.open.items() if at <= history.newest]
-        return _Sends(closing, of_now, closed)
+        return list(takewhile(lambda window: window[0] >= oldest, history.closed()))
 
     def _on_closing(self, history: ScopeHistory, sends: _Sends) -> Iterator[_Check]:
         if self.stalled_windows:

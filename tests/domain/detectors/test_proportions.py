@@ -1,7 +1,9 @@
 """Evidence for a share above a level: by its definition, at its ends, looked at all the time."""
 
+from collections.abc import Callable
 from fractions import Fraction
-from math import comb, exp, inf, isfinite, lgamma, log, log1p
+from math import comb, exp, inf, isfinite, lgamma, log, log1p, sqrt
+from statistics import NormalDist
 
 import pytest
 from hypothesis import given
@@ -65,9 +67,9 @@ def test_at_the_level_no_attempt_is_expected_to_change_it(
     assert high + log1p(exp(low - high)) == pytest.approx(now, abs=precision)
 
 
-def chance_to_reach(level: float, needed: float) -> float:
-    """How probable it is that a share at the level is ever taken to be above it, exactly."""
-    reached, going_on = 0.0, {0: 1.0}
+def chance_to_breach(level: float, is_breach: Callable[[int, int], bool]) -> float:
+    """How probable a breach is at any of the first looks, of hits as frequent as the level."""
+    breached, going_on = 0.0, {0: 1.0}
     for attempts in range(1, ALWAYS + 1):
         after: dict[int, float] = {}
         for hits, chance in going_on.items():
@@ -75,11 +77,11 @@ def chance_to_reach(level: float, needed: float) -> float:
                 after[hits + more] = after.get(hits + more, 0.0) + chance * of_it
         going_on = {}
         for hits, chance in after.items():
-            if is_above(hits, attempts, level, needed):
-                reached += chance
+            if is_breach(hits, attempts):
+                breached += chance
             else:
                 going_on[hits] = chance
-    return reached
+    return breached
 
 
 @pytest.mark.parametrize("level", [0.02, 0.1, 0.5])
@@ -87,8 +89,20 @@ def chance_to_reach(level: float, needed: float) -> float:
 def test_looked_at_after_each_attempt_it_errs_no_more_often_than_it_may(
     level: float, confidence: float
 ) -> None:
-    chance = chance_to_reach(level, -log(1 - confidence))
+    needed = -log(1 - confidence)
+    chance = chance_to_breach(level, lambda hits, number: is_above(hits, number, level, needed))
     assert (1 - confidence) / 10 < chance <= 1 - confidence
+
+
+def test_a_bound_that_is_made_for_one_look_errs_far_more_often() -> None:
+    """Wilson's, of 1927: the score test, which is what was used before."""
+    level, z = 0.1, NormalDist().inv_cdf(0.95)
+
+    def is_breach(hits: int, number: int) -> bool:
+        excess = hits - number * level
+        return number >= 50 and excess > z * sqrt(number * level * (1 - level))
+
+    assert chance_to_breach(level, is_breach) > 0.15
 
 
 @given(counts(), levels, needs)
