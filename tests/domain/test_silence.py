@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from streams.domain.detectors.threshold import Threshold
 from streams.domain.detectors.volume import Volume
 from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, Counts, PartialCounts
 from streams.domain.partition import CampaignPartition
-from streams.domain.rules import Rule, Scope
+from streams.domain.rules import Rule, Scope, ScopeKind
 from streams.domain.transitions import Transition
 from streams.domain.windows import WindowPolicy
 from tests.support.changelogs import restored
@@ -53,7 +55,7 @@ class Stream:
 
     def add(self, sends: Mapping[str, Counts], back: int = 0) -> None:
         """Count sends in this window or `back` windows ago, and go on."""
-        start = self.now - self.now % SIZE - back * SIZE
+        start = max(0, self.now - self.now % SIZE - back * SIZE)
         windows = [window_counts(start, sends, self._app)] if sends else []
         event_time = self.now * 1000
         added = PartialCounts(PARTIAL_COUNTS_VERSION, {0: event_time}, event_time, windows)
@@ -66,6 +68,10 @@ class Stream:
         while self.now < until:
             self._go_on()
 
+    def restart(self) -> None:
+        """Let another owner go on."""
+        self.partition = restored(self.settings, self._topic, self._log, self.now)
+
     def _go_on(self) -> None:
         decided = self.partition.advance(self.now, len(self._log))
         decided += self.partition.evaluate(self.now)
@@ -73,7 +79,15 @@ class Stream:
         self._topic.update(self.partition.take_changes(self.now))
         self.now += STEP
         if self._restart_every and self.now // STEP % self._restart_every == 0:
-            self.partition = restored(self.settings, self._topic, self._log, self.now)
+            self.restart()
+
+    @property
+    def by_rule(self) -> list[tuple[int, str, str, str | None, str]]:
+        """When (s), by which rule, of which campaign and treatment, and what."""
+        return [
+            (at, each.data.rule, each.data.campaign_id, each.data.treatment_id, each.type)
+            for at, each in self.found
+        ]
 
     @property
     def decided(self) -> list[tuple[int, str, str]]:
@@ -111,9 +125,9 @@ def test_a_stall_is_told_once_and_its_end_once(restart_every: int, others: list[
 @RESTARTS
 def test_each_stall_is_told(restart_every: int) -> None:
     stream = Stream(STALLED, restart_every=restart_every)
-    for hour in range(3):
-        stream.send(hour * 60 * MINUTE + 5 * MINUTE, "c", "other")
-        stream.send((hour + 1) * 60 * MINUTE, "other")
+    for began in range(0, 45, 15):
+        stream.send((began + 5) * MINUTE, "c", "other")
+        stream.send((began + 15) * MINUTE, "other")
     assert [kind for _, _, kind in stream.decided] == ["firing", "resolved"] * 2 + ["firing"]
 
 
@@ -218,3 +232,46 @@ def test_other_rules_are_not_affected() -> None:
     stream.send(60 * MINUTE)
     assert (stream.decided, list(stream.partition.table.observed)) == ([], [])
     assert Scope("c") not in {each.scope for each in stream.partition.alerts.live()}
+
+
+CHECKS = (
+    Volume(stalled_windows=1, active_windows=1),
+    Volume(0, min_sends=5),
+    Volume(0, max_sends=12),
+    Volume(0, min_delivery_rate=0.5, min_attempts=4, lookback_windows=3, confidence=0.8),
+    Volume(2, 1, min_sends=3, max_sends=20, min_delivery_rate=0.6, lookback_windows=4),
+)
+SENDS = st.dictionaries(
+    st.sampled_from("ab"),
+    st.dictionaries(st.sampled_from(("SUCCESS", "FAILURE")), st.integers(1, 9), min_size=1),
+)
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(
+        st.tuples(SENDS, st.sampled_from((0, 0, 0, 1, 2, 3)), st.integers(0, 9), st.booleans()),
+        max_size=60,
+    ),
+    st.sampled_from(("campaign", "treatment")),
+)
+def test_restarts_change_no_decision(
+    steps: list[tuple[dict[str, dict[str, int]], int, int, bool]], scope: ScopeKind
+) -> None:
+    """Sends, how many windows late they are, how long nothing comes after them, and restarts."""
+    rules = [
+        Rule(f"check-{number}", frozenset({"SUCCESS"}), check, scope=scope, keep_firing_for=0)
+        for number, check in enumerate(CHECKS)
+    ]
+    lived, restarted = Stream(*rules), Stream(*rules)
+    for sends, back, pause, is_restarted in steps:
+        for stream in (lived, restarted):
+            stream.add({name: counts(of_it, str(back)) for name, of_it in sends.items()}, back)
+            # Event time goes on, or nothing comes at all.
+            if pause % 2:
+                stream.send(stream.now + pause * STEP)
+            else:
+                stream.stand_still(stream.now + pause * STEP)
+        if is_restarted:
+            restarted.restart()
+    assert sorted(lived.by_rule) == sorted(restarted.by_rule)

@@ -120,7 +120,7 @@ def test_any_counts_matter_to_a_campaign_with_enough_hits() -> None:
     """When the oldest windows go, a burn rate may rise without a hit."""
     recent = RecentHits()
     recent.add(0, [("a", DETECTOR.least_hits), ("b", DETECTOR.least_hits - 1), ("c", 99)])
-    new = NewCounts(["a", "b"], [("b", 0)], recent, events={}.__getitem__)
+    new = NewCounts(["a", "b"], [("b", 0)], recent, events=dict[str, int]().__getitem__)
     assert set(DETECTOR.triggers(new)) == {"a"}
 
 
