@@ -37,6 +37,21 @@ class EvaluationFailure(NamedTuple):
     error: Exception
 
 
+class _SeenWindows(NamedTuple):
+    """The windows as they were at the last evaluation.
+
+    Attributes:
+        generation: of the table.
+        newest: start (s) of the window that the newest event time was in.
+        oldest_open: start (s) of the oldest window that event time left open; 0 if no rule is
+            evaluated on closing.
+    """
+
+    generation: int
+    newest: int
+    oldest_open: int
+
+
 class _Due(NamedTuple):
     """A campaign to evaluate.
 
@@ -105,9 +120,7 @@ class CampaignPartition:
         self._closing_reach = max(reaches, default=None)
         self._closing: set[str] = set()
         """Campaigns to evaluate on closing: event time has closed windows since they were."""
-        self._seen_windows = -1, -1, 0
-        """The table's generation, the window that the newest event time was in, and the oldest
-        window that event time left open, at the last evaluation."""
+        self._seen_windows = _SeenWindows(-1, -1, 0)
         self._failures: list[EvaluationFailure] = []
         self._stages = pipeline.stages(settings, self.deliveries)
         self._suppressed: list[SuppressedTransition] = []
@@ -203,19 +216,23 @@ class CampaignPartition:
         seen = self._windows_now()
         if seen == self._seen_windows:
             return
-        oldest_open = seen[-1]
-        has_closed = oldest_open > self._seen_windows[-1]
+        has_closed = seen.oldest_open > self._seen_windows.oldest_open
         self._seen_windows = seen
-        self._closed.update(oldest_open)
+        self._closed.update(self._oldest_open)
         if self._closing_reach is not None and has_closed:
-            self._closing |= self._closed.campaigns_since(oldest_open - self._closing_reach)
+            self._closing |= self._closed.campaigns_since(seen.oldest_open - self._closing_reach)
             self._closing |= self.alerts.campaigns_with_live_alerts
         self.alerts.roll(open_starts)
         self._queue.follow(open_starts)
 
-    def _windows_now(self) -> tuple[int, int, int]:
-        oldest_open = self.settings.windows.oldest_open(self.table.event_time)
-        return self.table.generation, self._newest_window(), oldest_open
+    def _windows_now(self) -> _SeenWindows:
+        oldest_open = self._oldest_open if self._closing_reach is not None else 0
+        return _SeenWindows(self.table.generation, self._newest_window(), oldest_open)
+
+    @property
+    def _oldest_open(self) -> int:
+        """Start (s) of the oldest window that event time leaves open, with or without counts."""
+        return self.settings.windows.oldest_open(self.table.event_time)
 
     def _first_in_reach(self) -> int:
         """Return the start (s) of the first window that an open one, now or later, looks back on.
@@ -223,8 +240,7 @@ class CampaignPartition:
         A window that is older than all open ones may still open, while event time allows it. One
         that has expired is not there any more.
         """
-        oldest_open = self.settings.windows.oldest_open(self.table.event_time)
-        oldest_kept = self.table.oldest_start
+        oldest_open, oldest_kept = self._oldest_open, self.table.oldest_start
         first = oldest_open if oldest_kept is None else min(oldest_kept, oldest_open)
         return max(oldest_open - self._reach, first)
 
@@ -275,7 +291,7 @@ class CampaignPartition:
         """
         if not rule.detector.on_closing:
             return windows
-        through = self._seen_windows[-1] - self.settings.windows.size
+        through = self._seen_windows.oldest_open - self.settings.windows.size
         closing = Closing(through, self.table.observed, has_closed)
         apps = (cell.app_id for _, cell in windows.closed() if cell.app_id is not None)
         alerts = self._live_alerts(rule, windows.campaign_id)
@@ -298,7 +314,7 @@ class CampaignPartition:
         if not self.table.windows_with(windows.campaign_id):
             alerts = []
         reach = (rule.detector.lookback - 1) * self.settings.windows.size
-        oldest = self._seen_windows[-1] - reach
+        oldest = self._seen_windows.oldest_open - reach
         return observed.all_scopes(oldest, [alert.scope for alert in alerts])
 
     def _notify(self, decided: Iterable[Transition], now: float) -> Iterator[Transition]:
@@ -358,7 +374,7 @@ class CampaignPartition:
         self.table.finish_restore(now, offset)
         starts = self.table.open_starts()[::-1]
         self._seen_windows = self._windows_now()
-        self._closed.update(self._seen_windows[-1])
+        self._closed.update(self._oldest_open)
         self._queue.resume(starts)
         self._restore_hits()
         self.alerts.resume(now)
