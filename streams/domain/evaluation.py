@@ -31,14 +31,14 @@ class ScopeWindows(NamedTuple):
 class CampaignWindows(NamedTuple):
     """The counts of one campaign by their window's start (s), newest first.
 
-    `closed` reads the closed ones; only as many as are needed are taken. `closing` is how far
-    windows are closed, for a rule that is evaluated on closing.
+    `closed` reads what a rule sees in the closed ones; only what is taken is read. `closing` is how
+    far windows are closed, for a rule that is evaluated on closing.
     """
 
     campaign_id: str
     app_id: str | None
     open: list[tuple[int, Cell]]
-    closed: Callable[[], Iterator[tuple[int, Cell]]]
+    closed: Callable[[Rule], Iterator[tuple[int, Mapping[Scope, Observation]]]]
     closing: Closing | None = None
 
 
@@ -55,15 +55,11 @@ class ObservedCampaign:
         self._app_id = campaign.app_id
         self._closing = campaign.closing
 
-        def observe(
-            cells: Iterable[tuple[int, Cell]],
-        ) -> Iterator[tuple[int, dict[Scope, Observation]]]:
-            for start, cell in cells:
-                yield start, rule.observe(campaign.campaign_id, cell, groups)
-
-        self._open = list(observe(campaign.open))
-        self._seen_closed: list[tuple[int, dict[Scope, Observation]]] = []
-        self._more_closed = observe(campaign.closed())
+        self._open = [
+            (start, rule.observe(campaign.campaign_id, cell, groups))
+            for start, cell in campaign.open
+        ]
+        self._closed = partial(campaign.closed, rule)
 
     def scopes(self) -> Iterator[ScopeWindows]:
         """Yield what there is of each scope that has attempts in an open window."""
@@ -103,14 +99,3 @@ class ObservedCampaign:
         for start, scopes in self._closed():
             if scope in scopes:
                 yield start, scopes[scope]
-
-    def _closed(self) -> Iterator[tuple[int, dict[Scope, Observation]]]:
-        at = 0
-        while True:
-            if at == len(self._seen_closed):
-                more = next(self._more_closed, None)
-                if more is None:
-                    return
-                self._seen_closed.append(more)
-            yield self._seen_closed[at]
-            at += 1

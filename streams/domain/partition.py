@@ -4,7 +4,7 @@ This is what the counting agent drives, what the changelog topic holds, and what
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, NamedTuple
 
 from streams.domain import changelog
@@ -14,10 +14,11 @@ from streams.domain.commits import SuppressedTransition
 from streams.domain.counts import OTHER
 from streams.domain.deliveries import DeliveryKey, Outbox
 from streams.domain.detector_states import DetectorStateKey
+from streams.domain.detectors.detector import Evaluation
 from streams.domain.detectors.history import Closing
 from streams.domain.emission import WindowResult
 from streams.domain.evaluation import CampaignWindows, ObservedCampaign, ScopeWindows
-from streams.domain.evaluation_queue import EvaluationQueue
+from streams.domain.evaluation_queue import ANY_HIT, EvaluationQueue, Lack
 from streams.domain.lookback import ClosedWindows
 from streams.domain.notification import pipeline
 from streams.domain.notification.stage import Notification, Suppressed
@@ -116,7 +117,7 @@ class CampaignPartition:
         )
         lookback = max((rule.detector.lookback for rule in settings.rules), default=1)
         self._reach = (lookback - 1) * size
-        self._closed = ClosedWindows(self.table, size, lookback)
+        self._closed = ClosedWindows(self.table, size, lookback, settings.rules, settings.groups)
         self._closing_reach = max(reaches, default=None)
         self._closing: set[str] = set()
         """Campaigns to evaluate on closing: event time has closed windows since they were."""
@@ -256,9 +257,11 @@ class CampaignPartition:
             return
         windows = self._windows_of(campaign_id, starts)
         newest, waits = self._newest_window(), []
+        lacks: dict[str, Lack] = {}
         for rule in due.rules:
             if not rule.matches_campaign(campaign_id):
                 continue
+            lacks[rule.name] = ANY_HIT
             seen = self._seen_by(rule, windows, has_closed=due.has_closed)
             if not rule.matches_app(seen.app_id):
                 # It may turn out to be another one.
@@ -268,9 +271,13 @@ class CampaignPartition:
                 decision = self.alerts.evaluate(rule, scope_windows, now, newest)
                 if decision.evaluation.again_after is not None:
                     waits.append(decision.evaluation.again_after)
+                lacks[rule.name] = _lack(rule, scope_windows, decision.evaluation)
                 if decision.transition is not None:
                     yield decision.transition
-        if due.rules is self.settings.rules and (waits or not windows.open):
+        self._queue.evaluated(campaign_id, lacks)
+        if due.rules is not self.settings.rules:
+            return
+        if waits or not windows.open:
             # Without counts in open windows there is nothing to evaluate, until there are new ones.
             self._queue.again_after(campaign_id, min(waits, default=1))
         if windows.open:
@@ -279,7 +286,9 @@ class CampaignPartition:
     def _windows_of(self, campaign_id: str, open_starts: list[int]) -> CampaignWindows:
         cells = list(self.table.cells(campaign_id, open_starts))
         app_id = next((cell.app_id for _, cell in cells if cell.app_id is not None), None)
-        return CampaignWindows(campaign_id, app_id, cells, lambda: self._closed.cells(campaign_id))
+        return CampaignWindows(
+            campaign_id, app_id, cells, lambda rule: self._closed.seen_by(rule, campaign_id)
+        )
 
     def _seen_by(
         self, rule: Rule, windows: CampaignWindows, *, has_closed: bool
@@ -293,11 +302,10 @@ class CampaignPartition:
             return windows
         through = self._seen_windows.oldest_open - self.settings.windows.size
         closing = Closing(through, self.table.observed, has_closed)
-        apps = (cell.app_id for _, cell in windows.closed() if cell.app_id is not None)
+        app_id = windows.app_id or self._closed.app_of(windows.campaign_id)
         alerts = self._live_alerts(rule, windows.campaign_id)
         of_alerts = (alert.app_id for alert in alerts if alert.app_id is not None)
-        app_id = windows.app_id or next(chain(apps, of_alerts), None)
-        return windows._replace(app_id=app_id, closing=closing)
+        return windows._replace(app_id=app_id or next(of_alerts, None), closing=closing)
 
     def _live_alerts(self, rule: Rule, campaign_id: str) -> list[Alert]:
         return [each for each in self.alerts.live_of(campaign_id) if each.rule == rule.name]
@@ -410,3 +418,13 @@ class CampaignPartition:
         What can depends on the settings, and those of the next owner may be others.
         """
         self.alerts.persist_evidence()
+
+
+def _lack(rule: Rule, windows: ScopeWindows, evaluation: Evaluation) -> Lack:
+    """Return how many hits a campaign lacks for a rule.
+
+    Of a rule's treatments and channels, those without attempts in open windows were not evaluated.
+    """
+    if rule.scope != "campaign" or evaluation.hits_left is None:
+        return ANY_HIT
+    return Lack(evaluation.hits_left, min(windows.open))

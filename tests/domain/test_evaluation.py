@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from streams.domain.counts import Cell
-from streams.domain.detectors.history import Notified, ScopeHistory
+from streams.domain.detectors.history import Notified, Observation, ScopeHistory
 from streams.domain.detectors.threshold import Threshold
 from streams.domain.detectors.windowed import Judgement
 from streams.domain.evaluation import CampaignWindows, ObservedCampaign
@@ -33,10 +33,18 @@ def cell(failures: int, others: int = 0) -> Cell:
     return Cell("app", counts({"FAILURE": failures, "SUCCESS": others}), {})
 
 
+def windows_of(open_cells: dict[int, Cell], closed: dict[int, Cell]) -> CampaignWindows:
+    def seen(rule: Rule) -> Iterator[tuple[int, dict[Scope, Observation]]]:
+        for start, counted in closed.items():
+            yield start, rule.observe("c", counted, STATUS_GROUPS)
+
+    return CampaignWindows("c", "app", list(open_cells.items()), seen)
+
+
 def judged(
     open_cells: dict[int, Cell], closed: dict[int, Cell], rule: Rule = RULE, told: int = -1
 ) -> list[Judgement]:
-    campaign = CampaignWindows("c", "app", list(open_cells.items()), lambda: iter(closed.items()))
+    campaign = windows_of(open_cells, closed)
     (windows,) = ObservedCampaign(rule, campaign, STATUS_GROUPS).scopes()
     notified = Notified(0, told, told, {})
     newest = max(open_cells)
@@ -88,7 +96,7 @@ def test_scopes_of_closed_windows_only_where_they_are_asked_for() -> None:
     rule = replace(RULE, scope="treatment")
     sends = {number: Cell("app", counts({"SUCCESS": 1}, number), {}) for number in "0123"}
     closed = {120: sends["1"], 60: sends["2"], 0: sends["3"]}
-    campaign = CampaignWindows("c", "app", [(180, sends["0"])], lambda: iter(closed.items()))
+    campaign = windows_of({180: sends["0"]}, closed)
     seen = ObservedCampaign(rule, campaign, STATUS_GROUPS)
 
     assert [each.scope.treatment_id for each in seen.scopes()] == ["0"]

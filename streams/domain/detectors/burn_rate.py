@@ -135,7 +135,7 @@ class BurnRate(WindowDetector):
             and self._is_fast(short.seen, self.short_factor)
         )
         others = {"short_burn_rate": short.seen.rate / self.objective}
-        return Judgement(long if breaches else None, short, None, others)
+        return Judgement(long if breaches else None, short, None, others=others)
 
     def _is_fast(self, seen: Observation, factor: float) -> bool:
         return seen.hits > seen.attempts * self.objective * factor

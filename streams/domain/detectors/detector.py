@@ -61,6 +61,9 @@ class Evaluation(NamedTuple):
         highest: the windows with the highest rate; null if they say too little.
         again_after: after how many more attempts, none of them a hit, another evaluation may come
             to another result; null if no number of them can.
+        hits_left: with fewer new hits than these, in windows from the oldest one of `open` on, no
+            evaluation can find a breach, however many other attempts come but for `again_after`,
+            and whichever windows open, close or expire; null if any hit may lead to one.
         state: what to remember of the scope, of the detector's `state_type`; null for nothing. It
             is written in the transaction of the counts that it follows from.
     """
@@ -72,6 +75,7 @@ class Evaluation(NamedTuple):
     first: Stretch | None = None
     highest: Stretch | None = None
     again_after: int | None = None
+    hits_left: int | None = None
     state: Any = None
 
     @property
@@ -125,9 +129,10 @@ class Detector(ABC):
     def triggers(self, counts: NewCounts) -> Collection[str]:
         """Return the campaigns whose evaluation may come to another result by new counts.
 
-        Others are not evaluated, but for those with a live alert, those for which the last
-        evaluation asked for more attempts (`Evaluation.again_after`), and those that have an alert
-        when a window opens or closes.
+        It need not be told of hits that the last evaluation said are too few
+        (`Evaluation.hits_left`). Others are not evaluated, but for those with a live alert, those
+        for which the last evaluation asked for more attempts (`Evaluation.again_after`), and those
+        that have an alert when a window opens or closes.
 
         Args:
             counts: what was added to one open window.

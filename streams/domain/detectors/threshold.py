@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil, log
+from math import ceil, floor, isqrt, log
 from typing import ClassVar
 
 from streams.domain.detectors.detector import Figures
@@ -16,6 +16,10 @@ MOST_LOOKBACK = 120
 """Windows: each of them is read when the newest ones say too little."""
 MOST_TO_RECOVER = 50
 """Attempts that always say whether an alert is over."""
+PRECISION_BITS = 8
+"""Binary digits of numbers of attempts for which the fewest hits of a breach are known."""
+ROUNDING = 1e-6
+"""Hits, more than what is lost of a number of them by rounding."""
 MOST_HITS = 2**31
 """Hits in a row, up to which the fewest of a breach are looked for."""
 
@@ -123,6 +127,47 @@ class Threshold(WindowDetector):
     def needed(self) -> float:
         """How much evidence is needed, as a natural logarithm."""
         return -log(1 - self.confidence)
+
+    def missing_hits(self, seen: Observation) -> int:
+        """Compare the hits with the fewest that are a breach, or with a little less."""
+        others = seen.attempts - seen.hits
+        missing = max(self.least_hits, self._fewest_hits(others)) - seen.hits
+        if missing > 0:
+            return missing
+        if seen.attempts < self.min_attempts:
+            return 0
+        return 0 if self.is_breach(seen) else 1
+
+    def _fewest_hits(self, others: int) -> int:
+        """Return how many hits a breach needs beside about as many other attempts.
+
+        It is worked out for the largest number that is no larger, with `PRECISION_BITS` binary
+        digits and zeros: so for a few thousand numbers at most, and no more hits than are needed.
+        """
+        rest = max(0, others.bit_length() - PRECISION_BITS)
+        others = others >> rest << rest
+        known = self._fewest.get(others)
+        if known is None:
+            known = self._fewest[others] = self._find_fewest(others)
+        return known
+
+    def _find_fewest(self, others: int) -> int:
+        low, step = floor(others * self.level / (1 - self.level)), 1 + isqrt(others)
+        while not self._is_above(low + step, low + step + others):
+            low, step = low + step, 2 * step
+        return bisect_left(
+            range(low + step), True, low, key=lambda hits: self._is_above(hits, hits + others)
+        )
+
+    @cached_property
+    def _fewest(self) -> dict[int, int]:
+        """What `_fewest_hits` found, by the number of others."""
+        return {}
+
+    def hits_to_rise(self, seen: Observation) -> int:
+        """Solve (hits + more) / (attempts + more) > `recovery_level`."""
+        more = (self.recovery_level * seen.attempts - seen.hits) / (1 - self.recovery_level)
+        return max(1, floor(more - ROUNDING) + 1)
 
     def is_low(self, seen: Observation) -> bool:
         """Compare the rate with the recovery level."""

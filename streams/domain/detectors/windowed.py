@@ -22,12 +22,14 @@ class Judgement(NamedTuple):
         breach: the fewest windows up to this one that are a breach together; null if none are.
         enough: the fewest of them that can tell whether an alert is over; null if none can.
         again_after: as in `Evaluation`.
+        hits_left: as in `Evaluation`.
         others: figures of the breach, beside those that `WindowDetector.figures` gives.
     """
 
     breach: Stretch | None
     enough: Stretch | None
     again_after: int | None
+    hits_left: int | None = None
     others: Mapping[str, float] = {}
 
 
@@ -70,6 +72,20 @@ class WindowDetector(Detector):
     def figures(self, stretch: Stretch) -> Figures:
         """Return the evidence in the counts of windows."""
 
+    def missing_hits(self, seen: Observation) -> int:
+        """Return a number of hits, such that fewer more of them make no breach of counts.
+
+        0 if they are a breach; or if attempts that are no hits can make them one, as there are
+        fewer than `least_attempts`.
+        """
+        if seen.attempts < self.least_attempts:
+            return max(0, self.least_hits - seen.hits)
+        return 0 if self.is_breach(seen) else 1
+
+    def hits_to_rise(self, seen: Observation) -> int:  # noqa: ARG002 - one may be enough
+        """Return a number of hits, such that counts that are low remain so with fewer more."""
+        return 1
+
     def triggers(self, counts: NewCounts) -> Collection[str]:
         """Return the campaigns with new hits that have enough of them in recent windows."""
         return counts.with_hits(self.least_hits)
@@ -97,7 +113,20 @@ class WindowDetector(Detector):
                 enough, key=lambda each: (each.seen.rate, each.seen.attempts), default=None
             ),
             again_after=min(waits, default=None),
+            hits_left=self._hits_left(history, judged.values()),
         )
+
+    def _hits_left(self, history: ScopeHistory, judged: Collection[Judgement]) -> int | None:
+        """Return the fewest that any open window may lack; null if that may change by itself.
+
+        Windows later than this one are judged together with those that are here, so they lack as
+        many. With an alert about them that has ended, there is more to a breach than counts.
+        """
+        oldest = min(history.open, default=0) - (self.lookback - 1) * history.size
+        if history.is_live or history.notified_through >= oldest:
+            return None
+        left = [each.hits_left for each in judged if each.hits_left is not None]
+        return min(left) if left and len(left) == len(judged) else None
 
     def _figures(self, breach: Stretch, judged: Mapping[int, Judgement]) -> Figures:
         figures = self.figures(breach)
@@ -106,6 +135,7 @@ class WindowDetector(Detector):
     def judge(self, history: ScopeHistory, last: int) -> Judgement:
         """Judge the open window that begins at `last` (s), with those before it."""
         breach = enough = again_after = None
+        hits_left = self.least_hits
         least, to_recover = self.least_attempts, self.attempts_to_recover
         parts: list[Observation] = []
         attempts = hits = 0
@@ -113,18 +143,24 @@ class WindowDetector(Detector):
             parts.append(part)
             attempts, hits = attempts + part.attempts, hits + part.hits
             seen = Observation(attempts, hits, {})
-            if attempts < least:
-                if hits:
+            if breach is None:
+                missing = self.missing_hits(seen)
+                if missing:
+                    hits_left = min(hits_left, missing)
+                elif attempts < least:
                     again_after = least - attempts
-            elif breach is None and self.is_breach(seen):
-                breach = together(start, last, parts)
+                else:
+                    breach = together(start, last, parts)
             if attempts >= to_recover:
                 enough = enough or together(start, last, parts)
-                if breach is not None or self.is_low(seen):
+                if breach is not None:
+                    break
+                if self.is_low(seen):
+                    hits_left = min(hits_left, self.hits_to_rise(seen))
                     break
         if last <= history.notified_through and history.open[last].hits:
             again_after = 1
-        return Judgement(breach, enough, again_after)
+        return Judgement(breach, enough, again_after, None if breach else hits_left)
 
     def windows(self, history: ScopeHistory, last: int) -> Iterator[tuple[int, Observation]]:
         """Yield the window `last` (s), and those before it, newest first."""
