@@ -138,9 +138,10 @@ class ClosedWindows:
         newest = self._newest.get(campaign_id)
         if newest is None:
             return
+        known = self._cells.get(campaign_id, {})
         for start in reversed(self._starts):
             if start <= newest:
-                cell = self._cell(campaign_id, start)
+                cell = known[start] if start in known else self._cell(campaign_id, start)
                 if cell is not None:
                     yield start, cell
 

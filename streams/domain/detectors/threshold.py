@@ -128,15 +128,14 @@ class Threshold(WindowDetector):
         """How much evidence is needed, as a natural logarithm."""
         return -log(1 - self.confidence)
 
-    def missing_hits(self, seen: Observation) -> int:
+    def missing_hits(self, attempts: int, hits: int) -> int:
         """Compare the hits with the fewest that are a breach, or with a little less."""
-        others = seen.attempts - seen.hits
-        missing = max(self.least_hits, self._fewest_hits(others)) - seen.hits
+        missing = max(self.least_hits, self._fewest_hits(attempts - hits)) - hits
         if missing > 0:
             return missing
-        if seen.attempts < self.min_attempts:
+        if attempts < self.min_attempts:
             return 0
-        return 0 if self.is_breach(seen) else 1
+        return 0 if self.is_breach(Observation(attempts, hits, {})) else 1
 
     def _fewest_hits(self, others: int) -> int:
         """Return how many hits a breach needs beside about as many other attempts.

@@ -72,15 +72,15 @@ class WindowDetector(Detector):
     def figures(self, stretch: Stretch) -> Figures:
         """Return the evidence in the counts of windows."""
 
-    def missing_hits(self, seen: Observation) -> int:
+    def missing_hits(self, attempts: int, hits: int) -> int:
         """Return a number of hits, such that fewer more of them make no breach of counts.
 
         0 if they are a breach; or if attempts that are no hits can make them one, as there are
         fewer than `least_attempts`.
         """
-        if seen.attempts < self.least_attempts:
-            return max(0, self.least_hits - seen.hits)
-        return 0 if self.is_breach(seen) else 1
+        if attempts < self.least_attempts:
+            return max(0, self.least_hits - hits)
+        return 0 if self.is_breach(Observation(attempts, hits, {})) else 1
 
     def hits_to_rise(self, seen: Observation) -> int:  # noqa: ARG002 - one may be enough
         """Return a number of hits, such that counts that are low remain so with fewer more."""
@@ -142,9 +142,8 @@ class WindowDetector(Detector):
         for start, part in self.windows(history, last):
             parts.append(part)
             attempts, hits = attempts + part.attempts, hits + part.hits
-            seen = Observation(attempts, hits, {})
             if breach is None:
-                missing = self.missing_hits(seen)
+                missing = self.missing_hits(attempts, hits)
                 if missing:
                     hits_left = min(hits_left, missing)
                 elif attempts < least:
@@ -155,6 +154,7 @@ class WindowDetector(Detector):
                 enough = enough or together(start, last, parts)
                 if breach is not None:
                     break
+                seen = Observation(attempts, hits, {})
                 if self.is_low(seen):
                     hits_left = min(hits_left, self.hits_to_rise(seen))
                     break

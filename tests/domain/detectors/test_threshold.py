@@ -147,3 +147,43 @@ def test_traffic_at_the_level_raises_no_more_false_alarms_than_the_confidence_al
     detector = Threshold(0.1, 0.9, min_attempts=1, lookback_windows=5)
     starts = breaching_starts(detector, windows=600, size=size, seed=13)
     assert 0 < len(starts) <= 0.1 * 600
+
+
+@given(observations(), levels, confidences, st.integers(1, 100))
+def test_fewer_hits_than_are_missing_make_no_breach(
+    counted: tuple[int, int], level: float, confidence: float, least: int
+) -> None:
+    hits, attempts = counted
+    detector = Threshold(level, confidence, min_attempts=least)
+    missing = detector.missing_hits(attempts, hits)
+    if not missing:
+        enough = max(attempts, least)
+        assert detector.is_breach(seen(hits, enough))
+    else:
+        more = missing - 1
+        enough = max(attempts + more, least)
+        assert not detector.is_breach(seen(hits + more, enough))
+
+
+def test_how_many_hits_are_missing_is_close_to_it() -> None:
+    detector = Threshold()
+    for attempts in (10, 50, 1_000, 100_000):
+        hits = attempts // 20
+        missing = detector.missing_hits(attempts, hits)
+        least = next(
+            more
+            for more in range(attempts)
+            if detector.is_breach(seen(hits + more, attempts + more))
+        )
+        assert 0.9 * least <= missing <= least
+
+
+@given(observations(), levels, st.floats(0, 1))
+def test_a_low_rate_stays_low_with_fewer_hits_than_it_takes_to_rise(
+    counted: tuple[int, int], level: float, share: float
+) -> None:
+    hits, attempts = counted
+    detector = Threshold(level, recovery_level=share * level)
+    if detector.is_low(seen(hits, attempts)):
+        more = detector.hits_to_rise(seen(hits, attempts)) - 1
+        assert detector.is_low(seen(hits + more, attempts + more))
