@@ -275,13 +275,16 @@ class CampaignPartition:
                 if decision.transition is not None:
                     yield decision.transition
         self._queue.evaluated(campaign_id, lacks)
-        if due.rules is not self.settings.rules:
-            return
+        if due.rules is self.settings.rules:
+            self._wait(windows, waits)
+
+    def _wait(self, windows: CampaignWindows, waits: Sequence[int]) -> None:
+        """Have a campaign evaluated again after as many attempts as any rule waits for."""
         if waits or not windows.open:
             # Without counts in open windows there is nothing to evaluate, until there are new ones.
-            self._queue.again_after(campaign_id, min(waits, default=1))
+            self._queue.again_after(windows.campaign_id, min(waits, default=1))
         if windows.open:
-            self._queue.again_before(campaign_id, windows.open[-1][0])
+            self._queue.again_before(windows.campaign_id, windows.open[-1][0])
 
     def _windows_of(self, campaign_id: str, open_starts: list[int]) -> CampaignWindows:
         cells = list(self.table.cells(campaign_id, open_starts))
