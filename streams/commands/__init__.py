@@ -4,9 +4,12 @@
 top whatever it needs. So `campaign-streams --help` imports neither pydantic nor aiokafka nor Faust,
 and `campaign-streams query` no Faust.
 
-- `worker`, `dev`, `produce`, `simulate`, `query`, `config`, `topics`, `dead_letter`: subcommands
+- `worker`, `dev`, `produce`, `simulate`, `backtest`, `query`, `config`, `topics`, `dead_letter`:
+  subcommands
 - `dead_letter_output`: dead letters as a table and as JSON
+- `backtest_output`: transitions, and what they come to, as tables and as JSON
 - `common`: the program's name, examples in the help, printing
+- `inputs`: the files that commands read; `times`: times as options have them
 - `configured`: the options --config and --set, and the configuration in effect
 - `progress`, `tables`: the progress bar and tables of the terminal
 - `running`: signals while a command runs
@@ -33,6 +36,7 @@ COMMANDS = {
     "dev": "Run the whole system on this machine, with traffic.",
     "produce": "Send recorded events to the source topic.",
     "simulate": "Make labelled traffic.",
+    "backtest": "Say what rules would have said of recorded events.",
     "query": "Ask the API about campaigns, windows and alerts.",
     "config": "Check and show the configuration.",
     "topics": "Make the topics.",

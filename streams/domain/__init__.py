@@ -15,7 +15,8 @@ In the order in which an event meets it:
 - `emission`: the results of closed windows, and what of them is still to be emitted.
 - `table`: every retained window of one partition, and what of it must be written down.
 - `counts`: the counts of one campaign and window as people ask for them, their groups and rates.
-- `hits`, `evaluation_queue`: which campaigns the rules have to be evaluated for.
+- `hits`, `evaluation_queue`: which campaigns the rules have to be evaluated for;
+  `deferrable`: which counts lead to no evaluation, and may be added later.
 - `rules`, `detectors`: which counts are a reason to raise an alert, and when that is over.
 - `lookback`, `evaluation`: what a campaign's windows say to a rule, closed ones included;
   `detector_states`: what detectors remember beyond that.

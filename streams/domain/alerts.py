@@ -217,6 +217,13 @@ class AlertBook:
                 beside.add(alert.scope.campaign_id)
         return beside
 
+    @property
+    def next_due_at(self) -> float:
+        """When (s, UTC) `forget` or `tick` has something to do at the earliest; infinity: never."""
+        due = self._due[0][0] if self._due else inf
+        forgotten = self._ended[0][0] + self._history if self._ended else inf
+        return min(due, forgotten, self.states.next_forgotten_at)
+
     def tick(self, now: float) -> list[Transition]:
         """Let time (s, UTC) do its part: reminders, and alerts without data.
 

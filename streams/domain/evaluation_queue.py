@@ -113,6 +113,8 @@ class EvaluationQueue:
         self._looked_back_from: dict[str, int] = {}
         """By campaign, the oldest open window (start, s) that it was evaluated with: an older one
         would look back on windows that this one did not."""
+        self.looked_back_from = 0
+        """The newest of these windows so far (start, s)."""
         self._first = 0
         """Start (s) of the first window whose hits are counted."""
         self._open: list[int] = []
@@ -197,6 +199,11 @@ class EvaluationQueue:
             self._looked_back_from.pop(campaign_id, None)
         return due
 
+    @property
+    def waiting(self) -> KeysView[str]:
+        """The campaigns of which any new counts may lead to an evaluation, until the next call."""
+        return self._waiting.keys()
+
     def again_after(self, campaign_id: str, attempts: int) -> None:
         """Evaluate a campaign again when it has so many more attempts, hits among them or not."""
         self._waiting[campaign_id] = self._events(campaign_id) + attempts
@@ -207,6 +214,7 @@ class EvaluationQueue:
         It looks back on windows that no window from there on does.
         """
         self._looked_back_from[campaign_id] = start
+        self.looked_back_from = max(self.looked_back_from, start)
 
     def evaluated(self, campaign_id: str, lacks: Mapping[str, Lack]) -> None:
         """Take note of how many hits an evaluation found a campaign to lack, by rule.

@@ -12,6 +12,7 @@ from streams.domain.alert_records import Alert, AlertKey
 from streams.domain.alerts import AlertBook
 from streams.domain.commits import SuppressedTransition
 from streams.domain.counts import OTHER
+from streams.domain.deferrable import NOTHING, Deferrable
 from streams.domain.deliveries import DeliveryKey, Outbox
 from streams.domain.detector_states import DetectorStateKey
 from streams.domain.detectors.detector import Evaluation
@@ -25,7 +26,7 @@ from streams.domain.notification.stage import Notification, Suppressed
 from streams.domain.partial_counts import PartialCounts
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.receivers import ReceiverBook, ReceiverKey
-from streams.domain.rules import Rule
+from streams.domain.rules import Hits, Rule
 from streams.domain.table import CheckpointKey, WindowTable
 from streams.domain.transitions import Transition
 from streams.domain.watermark import Watermark
@@ -112,6 +113,8 @@ class CampaignPartition:
             DeliveryKey: self.deliveries,
             ReceiverKey: self.receivers,
         }
+        self._hits = tuple(Hits(rule, settings.groups) for rule in settings.rules)
+        self._hits_only = all(rule.detector.hits_only for rule in settings.rules)
         self._queue = EvaluationQueue(
             settings.rules, settings.groups, self.table, self.alerts.campaigns_with_live_alerts
         )
@@ -163,6 +166,31 @@ class CampaignPartition:
     def to_evaluate(self) -> int:
         """How many campaigns have changed since the rules were evaluated for them."""
         return len(self._queue) + len(self._closing)
+
+    def unchanged_until(self, now: float) -> float:
+        """Return the wall-clock time (s, UTC) before which `advance` decides and closes nothing.
+
+        That is, if nothing is applied until then, and `is_evaluated` was true at `now`. It may be
+        `now` or before; infinity for never.
+        """
+        if not self.is_evaluated:
+            return now
+        return min(self.alerts.next_due_at, self.table.unchanged_until(now))
+
+    @property
+    def deferrable(self) -> Deferrable:
+        """Which counts could as well be applied later, together with others."""
+        if not (self._hits_only and self.is_evaluated):
+            return NOTHING
+        next_window = self._newest_window() + self.settings.windows.size
+        return Deferrable(
+            starts=frozenset(
+                start for start in self.table.open_starts() if start >= self._queue.looked_back_from
+            ),
+            before=min(next_window * 1000, self.table.next_boundary),
+            watched=(self.alerts.campaigns_with_live_alerts, self._queue.waiting),
+            hits=self._hits,
+        )
 
     @property
     def has_changed_deliveries(self) -> bool:

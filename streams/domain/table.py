@@ -12,6 +12,7 @@ since they were last written. The checkpoint says which windows are dirty, and f
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
+from math import inf
 from operator import attrgetter
 from typing import Annotated, NamedTuple
 
@@ -251,6 +252,29 @@ class WindowTable:
             self._close_and_expire(offset)
         elif self._is_expiring:
             self._expire()
+
+    @property
+    def next_boundary(self) -> int:
+        """The next event time (ms) at which a window closes or expires, if there is one by then.
+
+        Until then detectors look back on the same windows, and counts are late or expired as now.
+        """
+        next_close = self._policy.closes_at(self._policy.oldest_open(self.event_time))
+        if not self._windows:
+            return next_close
+        return min(next_close, self._policy.expires_at(min(self._windows)))
+
+    def unchanged_until(self, now: float) -> float:
+        """Return the wall-clock time (s, UTC) before which no window closes or expires.
+
+        That is, if nothing is added until then. It may be `now` or before; infinity for never.
+        """
+        idle_at = self._watermark.next_idle_at(now)
+        if idle_at != inf:
+            return idle_at
+        boundary = self.next_boundary
+        last_close = self._policy.closes_at(max(self._windows, default=0))
+        return boundary / 1000 if boundary <= last_close else inf
 
     def _close_and_expire(self, offset: int) -> None:
         for start in sorted(self._open):
@@ -516,6 +540,11 @@ class WindowTable:
     def campaigns_in(self, start: int) -> Iterator[str]:
         """Yield the campaigns that have counts in a window."""
         return (name for name, _ in self._windows[start].campaigns())
+
+    def campaigns_with_counts(self, start: int) -> int:
+        """Return how many campaigns have counts in a window; 0 for one that is not retained."""
+        window = self._windows.get(start)
+        return len(window) if window is not None else 0
 
     def counts(self, start: int) -> Iterator[WindowCounts]:
         """Yield the counts of one window, in parts of some campaigns each."""

@@ -30,6 +30,7 @@ class BurnRate(WindowDetector):
     """
 
     kind: ClassVar[str] = "burn-rate"
+    hits_only: ClassVar[bool] = False
 
     objective: float = setting(
         0.01, Setting("the share of hits that is allowed", "share", above=0, below=1)
