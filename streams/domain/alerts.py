@@ -112,7 +112,10 @@ class AlertBook:
             if evaluation.breach is None:
                 return Decision(evaluation, None)
             alert = self._open(rule, windows, evaluation.breach, evaluation.first, now)
-        elif history.has_new_attempts:
+        elif history.has_new_attempts or (
+            history.has_new_closing and evaluation.recovered is False
+        ):
+            # That there are no attempts may be what it is about.
             alert.last_evaluated_at = now
         self._evaluated.add(alert.alert_id)
         self._refresh_figures(alert, windows, evaluation)
@@ -197,6 +200,7 @@ class AlertBook:
             notified=Notified(ended.since, ended.breached, ended.closed_through, ended.counted)
             if ended is not None
             else None,
+            closing=windows.closing,
         )
 
     def _refresh_figures(self, alert: Alert, windows: ScopeWindows, evaluation: Evaluation) -> None:
@@ -369,7 +373,7 @@ class AlertBook:
                 max(0, first.seen.attempts - sum(seen.attempts for seen in of_open.values())),
                 max(0, first.seen.hits - sum(seen.hits for seen in of_open.values())),
             ),
-            closed_through=min(of_open, default=first.start) - 1,
+            closed_through=min(of_open, default=first.last + 1) - 1,
         )
         self._enter(alert)
         self._schedule(alert)

@@ -73,10 +73,10 @@ def incident(campaign: str = "c") -> list[CountedLine]:
 def test_an_incident_fires_and_resolves_at_the_time_of_its_arrivals() -> None:
     _, decided = decide(DEFAULTS, incident())
     assert [(each.at - START, each.transition.type) for each in decided] == [
-        (124_000, "campaign.alert.firing"),
-        (364_000, "campaign.alert.resolved"),
+        (121_000, "campaign.alert.firing"),
+        (361_000, "campaign.alert.resolved"),
     ]
-    assert decided[0].transition.data.evidence.hits == 25
+    assert decided[0].transition.data.evidence.hits == 10
 
 
 def test_ids_are_the_same_in_each_run_and_of_each_alert_its_own() -> None:

@@ -13,9 +13,9 @@ from math import log
 
 from msgspec import Struct
 
+from streams.domain.detectors import wilson
 from streams.domain.detectors.baseline import DECIMALS, Hypotheses, Rise, times_odds
 from streams.domain.detectors.evidence import AboveLimit
-from streams.domain.detectors.threshold import wilson_lower_bound
 
 GAP = 900_000
 """Milliseconds without attempts, or without hits, that end an excursion."""
@@ -210,4 +210,4 @@ class Judge:
 
 def lower_bound(excursion: Excursion) -> float:
     """Return the lower bound of the rate since an excursion began: Wilson's, of `CONFIDENCE`."""
-    return wilson_lower_bound(excursion.hits, excursion.attempts, CONFIDENCE)
+    return wilson.lower_bound(excursion.hits, excursion.attempts, CONFIDENCE)

@@ -9,14 +9,13 @@ Windows of few attempts say next to nothing of a rate, and are learned together.
 """
 
 from collections.abc import Iterable, Sequence
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.domain.detectors import baseline
+from streams.domain.detectors import baseline, wilson
 from streams.domain.detectors.baseline import (
     BASELINE,
     DECIMALS,
@@ -523,7 +522,7 @@ class SpikeStates(ScopeStates):
     ) -> NDArray[np.bool_]:
         """Tell for each scope whether the counts may be part of an incident, and not to learn."""
         is_doubtful: NDArray[np.bool_] = rows["is_doubtful"] > 0
-        lowest = lower_bounds(due.hits, due.attempts, SURE_CONFIDENCE)
+        lowest = wilson.lower_bounds(due.hits, due.attempts, SURE_CONFIDENCE)
         known = rows["hits"].astype(np.float64) + rows["misses"]
         is_doubtful |= (known < SURE_BASELINE) & (lowest > NEWCOMER_LIMIT)
         limit = self._levels(null.rate)[1]
@@ -658,13 +657,3 @@ def _prior(pooled: Pooled) -> tuple[float, float]:
 def times_odds_of(rate: Reals, factor: float) -> Reals:
     """Return what `times_odds` does, for each rate."""
     return factor * rate / (1.0 + (factor - 1.0) * rate)
-
-
-def lower_bounds(hits: Integers, attempts: Integers, confidence: float) -> Reals:
-    """Return what `wilson_lower_bound` does, for each of several counts of at least 1 attempt."""
-    z = NormalDist().inv_cdf(confidence)
-    n = attempts.astype(np.float64)
-    rate = hits / n
-    spread = z * np.sqrt(rate * (1.0 - rate) / n + z * z / (4.0 * n * n))
-    bounds: Reals = np.maximum(0.0, (rate + z * z / (2.0 * n) - spread) / (1.0 + z * z / n))
-    return bounds

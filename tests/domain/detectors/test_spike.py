@@ -2,14 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from streams.domain.detectors.spike_state import SpikeState
 
+from streams.domain.detectors import wilson
 from streams.domain.detectors.baseline import times_odds
 from streams.domain.detectors.evidence import AboveLimit
-from streams.domain.detectors.folding import FoldFigures, Increment, Turn
-from streams.domain.detectors.spike import POOLED_UNIT, Spike
-from streams.domain.detectors.threshold import wilson_lower_bound
+from streams.domain.detectors.folding import ClosedWindow, FoldFigures, Increment, Turn
+from streams.domain.detectors.spike import Spike
+from streams.domain.detectors.spike_states import POOLED_UNIT
 from streams.domain.pools import Pooled
 
 NOBODY = Pooled((0, 0), (0, 0))
@@ -21,8 +22,8 @@ class Scope:
     """A scope that is sent to, second by second."""
 
     def __init__(self, detector: Spike = SPIKE, pooled: Pooled = NOBODY) -> None:
-        self.detector = detector
-        self.state: SpikeState = detector.begin(pooled)
+        self.states = detector.new_states()
+        self.states.begin([0], pooled)
         self.now = START
         self.window = START, 0, 0
 
@@ -33,14 +34,22 @@ class Scope:
         known, had, failed = self.window
         if start > known:
             if had:
-                self.detector.learn(self.state, known, had, failed)
+                self.learn(known, had, failed)
             had = failed = 0
         so_far = had + attempts, failed + hits
         self.window = start, *so_far
-        if not hits and not self.detector.is_live(self.state):
+        if not hits and not self.states.is_live(0):
             return None
-        new = Increment(self.now * 1000, attempts, hits, start, lambda: so_far)
-        return self.detector.add(self.state, new, 30.0)
+        return self.states.add(
+            0, Increment(self.now * 1000, attempts, hits, lambda _: so_far), 30.0
+        )
+
+    def learn(self, start: int, attempts: int, hits: int) -> tuple[int, int]:
+        """Learn a window; return the hits and misses that others learn."""
+        counts = np.array([attempts]), np.array([hits])
+        learned = self.states.learn(ClosedWindow(start, np.array([0]), *counts))
+        found_hits, found_misses = learned[0].tolist()
+        return found_hits, found_misses
 
     def usual(self, minutes: int) -> None:
         """Send 60 a minute, of which one in a hundred fails."""
@@ -82,7 +91,7 @@ def test_the_decision_can_be_worked_out_again_from_its_figures() -> None:
     assert evidence == pytest.approx(others["evidence"], abs=1e-4)
     assert 10 <= others["evidence_needed"] <= 13
     assert evidence >= others["evidence_needed"]
-    bound = wilson_lower_bound(figures.hits, figures.attempts, 0.95)
+    bound = wilson.lower_bound(figures.hits, figures.attempts, 0.95)
     assert figures.lower_bound == bound > others["limit_rate"]
     spans = figures.attempts / (figures.attempts - 1)
     lost = (figures.hits / figures.attempts - usual) * others["seconds"] * spans
@@ -136,10 +145,64 @@ def test_a_newcomer_is_judged_by_what_is_usual_in_its_app() -> None:
 def test_windows_of_an_incident_teach_the_app_nothing() -> None:
     scope = Scope()
     scope.usual(20)
-    learned = SPIKE.learn(scope.state, scope.now, 60, 1)
-    assert learned is not None
-    hits, misses = learned
+    hits, misses = scope.learn(scope.now, 60, 1)
     assert misses > hits > 0
     assert hits + misses <= 30 * POOLED_UNIT + 1
     scope.until(1, 60)
-    assert SPIKE.learn(scope.state, scope.now, 60, 60) is None
+    assert scope.learn(scope.now, 60, 60) == (0, 0)
+
+
+def test_a_broken_burst_is_told_at_once() -> None:
+    scope = Scope()
+    for _ in range(20):
+        assert scope.send(100, 1, pause(scope)) is None
+    turn = scope.send(100, 80, pause(scope))
+    assert turn is not None
+    assert turn.begins
+    assert (turn.figures.attempts, turn.figures.hits) == (100, 80)
+
+
+@pytest.mark.parametrize(("attempts", "hits"), [(29, 29), (100, 49)])
+def test_a_burst_with_few_hits_or_less_than_half_is_not_told_at_once(
+    attempts: int, hits: int
+) -> None:
+    scope = Scope()
+    for _ in range(20):
+        assert scope.send(attempts, 0, pause(scope)) is None
+    assert scope.send(attempts, hits, pause(scope)) is None
+
+
+def test_a_steady_stream_that_falters_for_a_moment_is_no_burst() -> None:
+    scope = Scope()
+    for second in range(1_200):
+        assert scope.send(30, second % 4 == 0) is None
+    assert scope.send(40, 40) is None
+    for second in range(300):
+        assert scope.send(30, second % 4 == 0) is None
+
+
+def pause(scope: Scope) -> int:
+    """Seconds until the next window has begun for a second."""
+    return 61 - scope.now % 60
+
+
+def test_needed_evidence_follows_from_the_sensitivity() -> None:
+    for sensitivity, least in ((0.0, 14.0), (0.5, 10.0), (1.0, 6.0)):
+        scope = Scope(Spike(sensitivity=sensitivity))
+        scope.usual(20)
+        _, figures = scope.until(1, 120)
+        assert least <= figures.others["evidence_needed"] <= least + 3
+
+
+def test_a_breach_ends_when_the_rate_is_usual_again_for_a_while() -> None:
+    scope = Scope()
+    scope.usual(20)
+    scope.until(1, 60)
+    sent, figures = scope.until(0, 600)
+    assert 30 <= sent <= 120
+    assert figures.attempts >= sent
+    assert figures.hits < figures.attempts
+
+
+def test_rules_hold_a_breach_for_a_minute_unless_they_say_otherwise() -> None:
+    assert Spike.keep_firing_for == 60.0
