@@ -25,6 +25,9 @@ LEAST_DISPERSION, MOST_DISPERSION = 0.001, 0.2
 EARLY_DISPERSION, EARLY_WEIGHT = 0.022, 2_500.0
 """The null has at least this dispersion until the rate was learned from so many independent
 attempts, and less of it from then on, as a quotient of the two."""
+TELLING_RATE = 0.001
+"""A scope with a lower rate has too few hits to say how much it varies: it counts as varying less,
+or its dispersion would stay what is taken of newcomers for ever."""
 ENOUGH_FOR_DISPERSION = 50.0
 """Independent attempts: dispersion is learned from then on."""
 MOST_UNCERTAINTY = 0.3
@@ -97,17 +100,22 @@ class Null(NamedTuple):
     @classmethod
     def of(cls, baselines: NDArray[np.void]) -> Self:
         """Return what follows from baselines, as shown and reckoned with."""
-        hits = baselines["hits"].astype(np.float64)
-        rate = (PRIOR_HITS + hits) / (PRIOR_ATTEMPTS + hits + baselines["misses"])
-        return cls(np.round(rate, DECIMALS), np.round(null_weight(baselines, 1.0), DECIMALS))
+        rate, weight = _rate(baselines), null_weight(baselines, 1.0)
+        return cls(np.round(rate, DECIMALS), np.round(weight, DECIMALS))
+
+
+def _rate(baselines: NDArray[np.void]) -> Reals:
+    hits = baselines["hits"].astype(np.float64)
+    rate: Reals = (PRIOR_HITS + hits) / (PRIOR_ATTEMPTS + hits + baselines["misses"])
+    return rate
 
 
 def null_weight(baselines: NDArray[np.void], together: Reals | float) -> Reals:
     """Return a + b of the null, for counts that are less correlated by a factor `together`."""
     known = baselines["hits"].astype(np.float64) + baselines["misses"]
+    learned = baselines["dispersion"] * np.minimum(1.0, _rate(baselines) / TELLING_RATE)
     least = EARLY_DISPERSION * np.minimum(1.0, EARLY_WEIGHT / (known + 1.0))
-    dispersion = np.maximum(baselines["dispersion"], least)
-    correlation = together * dispersion + 1.0 / (known + UNCERTAINTY_WEIGHT)
+    correlation = together * np.maximum(learned, least) + 1.0 / (known + UNCERTAINTY_WEIGHT)
     weight: Reals = 1.0 / np.minimum(MOST_UNCERTAINTY, correlation) - 1.0
     return weight
 
