@@ -7,7 +7,9 @@ In the order in which an event meets it:
 - `formats`: one module for each event format: bytes become an event.
 - `campaigns`, `sources`, `pre_aggregator`: the records of a source partition become counts.
 - `partial_counts`: pre-aggregated counts on their way to the partition of their campaign.
-- `watermark`: the event time of a partition, from those of its inputs.
+- `heartbeats`: event times for partitions whose campaigns are all silent.
+- `watermark`: the event time of a partition, from those of its inputs; `event_time_log`: the
+  windows that it was in.
 - `limits`, `roster`: how many names and campaigns are kept apart; the others are `__other__`.
 - `cells`, `buckets`: the counts of one window while they change, and clean.
 - `emission`: the results of closed windows, and what of them is still to be emitted.

@@ -110,7 +110,10 @@ class AlertBook:
             if evaluation.breach is None:
                 return Decision(evaluation, None)
             alert = self._open(rule, windows, evaluation.breach, evaluation.first, now)
-        elif history.has_new_attempts:
+        elif history.has_new_attempts or (
+            history.has_new_closing and evaluation.recovered is False
+        ):
+            # That there are no attempts may be what it is about.
             alert.last_evaluated_at = now
         self._evaluated.add(alert.alert_id)
         self._refresh_figures(alert, windows, evaluation)
@@ -129,6 +132,7 @@ class AlertBook:
             notified=Notified(ended.since, ended.breached, ended.closed_through, ended.counted)
             if ended is not None
             else None,
+            closing=windows.closing,
         )
 
     def _refresh_figures(self, alert: Alert, windows: ScopeWindows, evaluation: Evaluation) -> None:
@@ -300,7 +304,7 @@ class AlertBook:
                 first.seen.attempts - sum(seen.attempts for seen in of_open.values()),
                 first.seen.hits - sum(seen.hits for seen in of_open.values()),
             ),
-            closed_through=min(of_open) - 1,
+            closed_through=min(of_open, default=first.last + 1) - 1,
         )
         self._enter(alert)
         self._schedule(alert)

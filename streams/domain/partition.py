@@ -3,7 +3,8 @@
 This is what the counting agent drives, what the changelog topic holds, and what the API reads.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from streams.domain import changelog
@@ -14,9 +15,11 @@ from streams.domain.counts import OTHER
 from streams.domain.deferrable import NOTHING, Deferrable
 from streams.domain.deliveries import DeliveryKey, Outbox
 from streams.domain.detector_states import DetectorStateKey
+from streams.domain.detectors.detector import Evaluation
+from streams.domain.detectors.history import Closing
 from streams.domain.emission import WindowResult
 from streams.domain.evaluation import CampaignWindows, ObservedCampaign, ScopeWindows
-from streams.domain.evaluation_queue import EvaluationQueue
+from streams.domain.evaluation_queue import ANY_HIT, EvaluationQueue, Lack
 from streams.domain.lookback import ClosedWindows
 from streams.domain.notification import pipeline
 from streams.domain.notification.stage import Notification, Suppressed
@@ -34,6 +37,35 @@ class EvaluationFailure(NamedTuple):
 
     campaign_id: str
     error: Exception
+
+
+class _SeenWindows(NamedTuple):
+    """The windows as they were at the last evaluation.
+
+    Attributes:
+        generation: of the table.
+        newest: start (s) of the window that the newest event time was in.
+        oldest_open: start (s) of the oldest window that event time left open; 0 if no rule is
+            evaluated on closing.
+    """
+
+    generation: int
+    newest: int
+    oldest_open: int
+
+
+class _Due(NamedTuple):
+    """A campaign to evaluate.
+
+    Attributes:
+        campaign_id: its id.
+        rules: all of them; or those that are evaluated on closing, if that is why it is due.
+        has_closed: whether event time has closed windows since it was evaluated on closing.
+    """
+
+    campaign_id: str
+    rules: Sequence[Rule]
+    has_closed: bool
 
 
 class CampaignPartition:
@@ -55,8 +87,16 @@ class CampaignPartition:
         self.number = number
         self.settings = settings
         watermark = Watermark(inputs, settings.idle_timeout, now)
+        size = settings.windows.size
+        self._rules = {rule.name: rule for rule in settings.rules}
+        self._on_closing = tuple(rule for rule in settings.rules if rule.detector.on_closing)
+        reaches = [(rule.detector.lookback - 1) * size for rule in self._on_closing]
         self.table = WindowTable(
-            settings.windows, watermark, settings.limits, emits=settings.emits_windows
+            settings.windows,
+            watermark,
+            settings.limits,
+            emits=settings.emits_windows,
+            observed_reach=max(reaches, default=None),
         )
         self.alerts = AlertBook(
             settings.rules,
@@ -73,17 +113,18 @@ class CampaignPartition:
             DeliveryKey: self.deliveries,
             ReceiverKey: self.receivers,
         }
-        self._rules = {rule.name: rule for rule in settings.rules}
         self._hits = tuple(Hits(rule, settings.groups) for rule in settings.rules)
         self._hits_only = all(rule.detector.hits_only for rule in settings.rules)
         self._queue = EvaluationQueue(
             settings.rules, settings.groups, self.table, self.alerts.campaigns_with_live_alerts
         )
         lookback = max((rule.detector.lookback for rule in settings.rules), default=1)
-        self._reach = (lookback - 1) * settings.windows.size
-        self._closed = ClosedWindows(self.table, settings.windows.size, lookback)
-        self._seen_windows = -1, -1
-        """The table's generation, and the window that event time was in, at the last evaluation."""
+        self._reach = (lookback - 1) * size
+        self._closed = ClosedWindows(self.table, size, lookback, settings.rules, settings.groups)
+        self._closing_reach = max(reaches, default=None)
+        self._closing: set[str] = set()
+        """Campaigns to evaluate on closing: event time has closed windows since they were."""
+        self._seen_windows = _SeenWindows(-1, -1, 0)
         self._failures: list[EvaluationFailure] = []
         self._stages = pipeline.stages(settings, self.deliveries)
         self._suppressed: list[SuppressedTransition] = []
@@ -124,7 +165,7 @@ class CampaignPartition:
     @property
     def to_evaluate(self) -> int:
         """How many campaigns have changed since the rules were evaluated for them."""
-        return len(self._queue)
+        return len(self._queue) + len(self._closing)
 
     def unchanged_until(self, now: float) -> float:
         """Return the wall-clock time (s, UTC) before which `advance` decides and closes nothing.
@@ -159,8 +200,7 @@ class CampaignPartition:
     @property
     def is_evaluated(self) -> bool:
         """Whether the rules were evaluated on all counts and on the windows that are open now."""
-        windows = self.table.generation, self._newest_window()
-        return not self.to_evaluate and windows == self._seen_windows
+        return not self.to_evaluate and self._windows_now() == self._seen_windows
 
     def evaluate(self, now: float, most: int | None = None) -> list[Transition]:
         """Evaluate the rules on the open windows of campaigns that changed, at `now` (s).
@@ -172,31 +212,56 @@ class CampaignPartition:
         starts = self.table.open_starts()[::-1]
         self._follow_windows(starts)
         self._queue.evaluate_anyway(self.alerts.forget(now))
-        campaigns = self._queue.take(most)
+        due = self._take(most)
         decided: list[Transition] = []
-        for campaign_id in campaigns:
+        for each in due:
             try:
-                for transition in self._evaluate(campaign_id, starts, now):
+                for transition in self._evaluate(each, starts, now):
                     decided += self._notify([transition], now)
             except Exception as error:  # noqa: BLE001 - one campaign must not stop the others
-                self._failures.append(EvaluationFailure(campaign_id, error))
-        self.alerts.persist_stale_evidence(campaigns)
-        if self._queue.is_empty:
+                self._failures.append(EvaluationFailure(each.campaign_id, error))
+        self.alerts.persist_stale_evidence([each.campaign_id for each in due])
+        if not self.to_evaluate:
             decided += self._notify(self.alerts.tick(now), now)
         # The rate may be too high as before, where an alert expired.
         for campaign_id in self.alerts.take_without_live_alerts():
             self._queue.again_after(campaign_id, 1)
         return decided
 
+    def _take(self, most: int | None) -> list[_Due]:
+        """Hand out the campaigns to evaluate, no more than `most`; the others stay."""
+        due = self._queue.take(most)
+        left = most - len(due) if most is not None else None
+        silent = set(islice(self._closing - due, left))
+        closing = self._closing & due
+        self._closing -= due | silent
+        return [
+            *(_Due(name, self.settings.rules, has_closed=name in closing) for name in due),
+            *(_Due(name, self._on_closing, has_closed=True) for name in silent),
+        ]
+
     def _follow_windows(self, open_starts: list[int]) -> None:
         """Take note of windows that opened or closed, given those that are open, newest first."""
-        seen = self.table.generation, self._newest_window()
+        seen = self._windows_now()
         if seen == self._seen_windows:
             return
+        has_closed = seen.oldest_open > self._seen_windows.oldest_open
         self._seen_windows = seen
-        self._closed.update(open_starts)
+        self._closed.update(self._oldest_open)
+        if self._closing_reach is not None and has_closed:
+            self._closing |= self._closed.campaigns_since(seen.oldest_open - self._closing_reach)
+            self._closing |= self.alerts.campaigns_with_live_alerts
         self.alerts.roll(open_starts)
         self._queue.follow(open_starts)
+
+    def _windows_now(self) -> _SeenWindows:
+        oldest_open = self._oldest_open if self._closing_reach is not None else 0
+        return _SeenWindows(self.table.generation, self._newest_window(), oldest_open)
+
+    @property
+    def _oldest_open(self) -> int:
+        """Start (s) of the oldest window that event time leaves open, with or without counts."""
+        return self.settings.windows.oldest_open(self.table.event_time)
 
     def _first_in_reach(self) -> int:
         """Return the start (s) of the first window that an open one, now or later, looks back on.
@@ -204,8 +269,7 @@ class CampaignPartition:
         A window that is older than all open ones may still open, while event time allows it. One
         that has expired is not there any more.
         """
-        oldest_open = self.settings.windows.oldest_open(self.table.event_time)
-        oldest_kept = self.table.oldest_start
+        oldest_open, oldest_kept = self._oldest_open, self.table.oldest_start
         first = oldest_open if oldest_kept is None else min(oldest_kept, oldest_open)
         return max(oldest_open - self._reach, first)
 
@@ -213,40 +277,84 @@ class CampaignPartition:
         """Return the start (s) of the window that the newest event time of all inputs is in."""
         return self.settings.windows.start_of(self.table.newest_event_time)
 
-    def _evaluate(self, campaign_id: str, starts: list[int], now: float) -> Iterator[Transition]:
+    def _evaluate(self, due: _Due, starts: list[int], now: float) -> Iterator[Transition]:
         """Evaluate the rules on a campaign's open windows, by their starts (s), newest first."""
+        campaign_id = due.campaign_id
         if campaign_id == OTHER:
             # A rate over campaigns that have nothing in common is no campaign's.
             return
         windows = self._windows_of(campaign_id, starts)
         newest, waits = self._newest_window(), []
-        for rule in self.settings.rules:
+        lacks: dict[str, Lack] = {}
+        for rule in due.rules:
             if not rule.matches_campaign(campaign_id):
                 continue
-            if not rule.matches_app(windows.app_id):
+            lacks[rule.name] = ANY_HIT
+            seen = self._seen_by(rule, windows, has_closed=due.has_closed)
+            if not rule.matches_app(seen.app_id):
                 # It may turn out to be another one.
                 waits.append(1)
                 continue
-            for scope_windows in self._scopes(rule, windows):
+            for scope_windows in self._scopes(rule, seen):
                 decision = self.alerts.evaluate(rule, scope_windows, now, newest)
                 if decision.evaluation.again_after is not None:
                     waits.append(decision.evaluation.again_after)
+                lacks[rule.name] = _lack(rule, scope_windows, decision.evaluation)
                 if decision.transition is not None:
                     yield decision.transition
+        self._queue.evaluated(campaign_id, lacks)
+        if due.rules is self.settings.rules:
+            self._wait(windows, waits)
+
+    def _wait(self, windows: CampaignWindows, waits: Sequence[int]) -> None:
+        """Have a campaign evaluated again after as many attempts as any rule waits for."""
         if waits or not windows.open:
             # Without counts in open windows there is nothing to evaluate, until there are new ones.
-            self._queue.again_after(campaign_id, min(waits, default=1))
+            self._queue.again_after(windows.campaign_id, min(waits, default=1))
         if windows.open:
-            self._queue.again_before(campaign_id, windows.open[-1][0])
+            self._queue.again_before(windows.campaign_id, windows.open[-1][0])
 
     def _windows_of(self, campaign_id: str, open_starts: list[int]) -> CampaignWindows:
         cells = list(self.table.cells(campaign_id, open_starts))
         app_id = next((cell.app_id for _, cell in cells if cell.app_id is not None), None)
-        return CampaignWindows(campaign_id, app_id, cells, lambda: self._closed.cells(campaign_id))
+        return CampaignWindows(
+            campaign_id, app_id, cells, lambda rule: self._closed.seen_by(rule, campaign_id)
+        )
+
+    def _seen_by(
+        self, rule: Rule, windows: CampaignWindows, *, has_closed: bool
+    ) -> CampaignWindows:
+        """Return a campaign's windows as a rule sees them.
+
+        To a rule that is evaluated on closing, the app of a silent campaign is that of its closed
+        windows, or else that of its alert.
+        """
+        if not rule.detector.on_closing:
+            return windows
+        through = self._seen_windows.oldest_open - self.settings.windows.size
+        closing = Closing(through, self.table.observed, has_closed)
+        app_id = windows.app_id or self._closed.app_of(windows.campaign_id)
+        alerts = self._live_alerts(rule, windows.campaign_id)
+        of_alerts = (alert.app_id for alert in alerts if alert.app_id is not None)
+        return windows._replace(app_id=app_id or next(of_alerts, None), closing=closing)
+
+    def _live_alerts(self, rule: Rule, campaign_id: str) -> list[Alert]:
+        return [each for each in self.alerts.live_of(campaign_id) if each.rule == rule.name]
 
     def _scopes(self, rule: Rule, windows: CampaignWindows) -> Iterator[ScopeWindows]:
         """Yield what a campaign's windows say to a rule, for each scope."""
-        return ObservedCampaign(rule, windows, self.settings.groups).scopes()
+        observed = ObservedCampaign(rule, windows, self.settings.groups)
+        if windows.closing is None:
+            return observed.scopes()
+        alerts = self._live_alerts(rule, windows.campaign_id)
+        if not (windows.closing.is_new or alerts):
+            # What closed windows say has been decided on.
+            return observed.scopes()
+        if not self.table.windows_with(windows.campaign_id):
+            alerts = []
+        reach = (rule.detector.lookback - 1) * self.settings.windows.size
+        oldest = self._seen_windows.oldest_open - reach
+        return observed.all_scopes(oldest, [alert.scope for alert in alerts])
 
     def _notify(self, decided: Iterable[Transition], now: float) -> Iterator[Transition]:
         """Send each transition through the notification stages; yield it, whatever they decide."""
@@ -304,8 +412,8 @@ class CampaignPartition:
         """
         self.table.finish_restore(now, offset)
         starts = self.table.open_starts()[::-1]
-        self._closed.update(starts)
-        self._seen_windows = self.table.generation, self._newest_window()
+        self._seen_windows = self._windows_now()
+        self._closed.update(self._oldest_open)
         self._queue.resume(starts)
         self._restore_hits()
         self.alerts.resume(now)
@@ -328,9 +436,11 @@ class CampaignPartition:
         rule = self._rules.get(alert.rule)
         windows = self._windows_of(alert.scope.campaign_id, open_starts)
         of_scope = None
-        if rule is not None and rule.matches(windows.campaign_id, windows.app_id):
-            known = {each.scope: each for each in self._scopes(rule, windows)}
-            of_scope = known.get(alert.scope)
+        if rule is not None:
+            seen = self._seen_by(rule, windows, has_closed=False)
+            if rule.matches(seen.campaign_id, seen.app_id):
+                known = {each.scope: each for each in self._scopes(rule, seen)}
+                of_scope = known.get(alert.scope)
         self.alerts.refresh(alert, rule, of_scope, open_starts, self._newest_window())
 
     def prepare_handover(self) -> None:
@@ -339,3 +449,13 @@ class CampaignPartition:
         What can depends on the settings, and those of the next owner may be others.
         """
         self.alerts.persist_evidence()
+
+
+def _lack(rule: Rule, windows: ScopeWindows, evaluation: Evaluation) -> Lack:
+    """Return how many hits a campaign lacks for a rule.
+
+    Of a rule's treatments and channels, those without attempts in open windows were not evaluated.
+    """
+    if rule.scope != "campaign" or evaluation.hits_left is None:
+        return ANY_HIT
+    return Lack(evaluation.hits_left, min(windows.open))

@@ -9,7 +9,7 @@ To restore: the buckets, then from the repartition topic the partial counts that
 since they were last written. The checkpoint says which windows are dirty, and from which offset.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from math import inf
@@ -21,6 +21,7 @@ import msgspec
 from streams.domain.buckets import Bucket, BucketKey, Snapshot, Window
 from streams.domain.counts import OTHER, Cell
 from streams.domain.emission import Emission, WindowResult
+from streams.domain.event_time_log import EventTimeLog, Ranges
 from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.partial_counts import PartialCounts, WindowCounts
 from streams.domain.roster import Roster
@@ -67,12 +68,14 @@ class Checkpoint(msgspec.Struct):
         event_time: the watermark (ms).
         inputs: the largest event time (ms) of each source partition, by its number.
         dirty: the dirty windows, by their start (s).
+        observed: the windows that event time was in, if any rule has to know them.
     """
 
     window_size: Annotated[int, msgspec.Meta(gt=0)]
     event_time: int
     inputs: dict[int, int]
     dirty: dict[int, DirtyWindow]
+    observed: Ranges = []
 
 
 class Folded(NamedTuple):
@@ -90,6 +93,7 @@ class WindowTable:
         watermark: the partition's event time.
         limits: how many names and campaigns are kept apart.
         emits: whether results of closed windows are emitted.
+        observed_reach: how far back (s) the windows that event time was in are kept; null for none.
 
     Attributes:
         late_events: events that corrected a closed window.
@@ -106,8 +110,10 @@ class WindowTable:
         limits: Limits = DEFAULT_LIMITS,
         *,
         emits: bool = False,
+        observed_reach: int | None = None,
     ) -> None:
         self._policy = policy
+        self._event_time_log = EventTimeLog(policy.size, observed_reach)
         self._emits = emits
         self._results: list[WindowResult] = []
         """What the last changes emitted, until it is taken."""
@@ -158,7 +164,20 @@ class WindowTable:
 
     def observe(self, source: int, event_time: int, now: float) -> None:
         """Take note that a source partition reached an event time (ms) at wall-clock `now` (s)."""
+        if event_time > self._watermark.times.get(source, 0):
+            # It may come without any counts.
+            self._moved = True
         self._watermark.observe(source, event_time, now)
+        self._note_event_time(self._policy.start_of(event_time))
+
+    def _note_event_time(self, start: int) -> None:
+        if self._event_time_log.add(start, self._policy.oldest_open(self.event_time)):
+            self._moved = True
+
+    @property
+    def observed(self) -> Collection[int]:
+        """Starts (s) of the windows that event time was in, as far back as they are kept."""
+        return self._event_time_log.starts
 
     def add_inputs(self, sources: Iterable[int], now: float) -> None:
         """Wait for the event time of these source partitions too, from wall-clock `now` (s) on."""
@@ -194,6 +213,7 @@ class WindowTable:
         late = window.closed_at_offset is not None
         if late:
             self.late_events += counts.events
+        self._note_event_time(start)
         return self._change(window, counts, offset, now, late=late)
 
     def _new_window(self, start: int, restored: Iterable[Sequence[Bucket]] = ()) -> Window:
@@ -228,6 +248,7 @@ class WindowTable:
         last_close = self._policy.closes_at(max(self._windows, default=0))
         if self._watermark.advance(now, last_close):
             self._moved = True
+            self._event_time_log.forget(self._policy.oldest_open(self.event_time))
             self._close_and_expire(offset)
         elif self._is_expiring:
             self._expire()
@@ -372,7 +393,8 @@ class WindowTable:
             if window.replay_from_offset is not None
         }
         inputs = dict(self.input_event_times)
-        return Checkpoint(self._policy.size, self.event_time, inputs, dirty)
+        observed = self._event_time_log.ranges()
+        return Checkpoint(self._policy.size, self.event_time, inputs, dirty, observed)
 
     # Restored: `streams.domain.restorer` calls these, in this order
 
@@ -395,6 +417,7 @@ class WindowTable:
             )
         self.has_checkpoint = True
         self._watermark.restore(checkpoint.inputs, checkpoint.event_time)
+        self._event_time_log.restore(checkpoint.observed, checkpoint.window_size)
         for start, keys in groupby(sorted(buckets), key=attrgetter("start")):
             window = self._new_window(start, _in_order({key: buckets[key] for key in keys}))
             self._roster.restore(window.campaigns())

@@ -6,6 +6,7 @@ configuration, the API and the documents take its settings from there.
 - `history`: what a detector is shown, the counts of a scope in its windows.
 - `detector`: what a detector is asked and answers.
 - `settings`: the settings of a detector, from which its section of the configuration is made.
+- `proportions`: whether a share is above a level, however often that is asked.
 - `windowed`: what detectors that judge window by window have in common.
 - `registry`: the kinds there are, a module each.
 """

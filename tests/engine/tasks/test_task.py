@@ -15,6 +15,7 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.domain import changelog, partial_counts, transitions
 from streams.domain.changelog import FORMAT
+from streams.domain.detectors.volume import Volume
 from streams.domain.partial_counts import partition_of
 from streams.engine.consume.positions import (
     Position,
@@ -33,6 +34,7 @@ from streams.engine.tasks.state import TaskState
 from streams.engine.tasks.task import CATCH_UP_INTERVAL
 from streams.errors import FormatError
 from tests.support.mixture import send_event
+from tests.support.partitions import FAILURE_SPIKE, PARTITION_SETTINGS
 from tests.support.tasks import (
     CHANGELOG,
     NOW,
@@ -77,6 +79,30 @@ async def test_source_records_become_partial_counts_and_offsets_in_one_write() -
     assert writes.offsets == {SOURCE: as_committed(Position(3, MS))}
     assert harness.task.committed == {SOURCE: 3, REPARTITION: 0}
     assert harness.metrics.events == 3
+
+
+@pytest.mark.parametrize("on_closing", [False, True])
+async def test_where_a_rule_asks_for_it_partitions_without_counts_get_event_times(
+    *, on_closing: bool
+) -> None:
+    rules = (replace(FAILURE_SPIKE, detector=Volume()),) if on_closing else (FAILURE_SPIKE,)
+    harness = TaskHarness(replace(PARTITION_SETTINGS, rules=rules))
+    await harness.take(SOURCE, send(THERE))
+    await harness.task.commit_for_handover()
+    writes = harness.writer.take()
+    heartbeats = writes.records.get(REPARTITION, [])
+    assert len(heartbeats) == on_closing
+    for heartbeat in heartbeats:
+        added = partial_counts.decode(heartbeat.value or b"")
+        assert (added.event_times, added.windows) == ({1: MS}, [])
+        await harness.take(REPARTITION, heartbeat.value)
+        assert harness.task.partition.table.input_event_times == {1: MS}
+        await harness.task.commit_for_handover()
+        state = state_of(harness.writer.take().records[CHANGELOG])
+        written = orjson.loads(state["checkpoint"] or b"")
+        assert written["inputs"] == {"1": MS}
+        start = harness.task.partition.settings.windows.start_of(MS)
+        assert written["observed"] == [[start, start]]
 
 
 async def test_partial_counts_become_windows_that_are_recovered_from_the_log() -> None:
