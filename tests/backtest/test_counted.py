@@ -223,7 +223,7 @@ def failures(at: int, count: int, *, of: int, event_time: int | None = None) -> 
             Threshold(0.1, min_attempts=12),
             [
                 failures(0, 0, of=1),
-                failures(1_000, 6, of=6),
+                failures(1_000, 7, of=7),
                 # Now there are enough attempts, and none of them is a failure.
                 failures(2_000, 0, of=6),
                 failures(3_000, 0, of=1),
