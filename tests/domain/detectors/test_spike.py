@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from streams.domain.detectors import wilson
 from streams.domain.detectors.baseline import times_odds
 from streams.domain.detectors.evidence import AboveLimit
 from streams.domain.detectors.folding import ClosedWindow, FoldFigures, Increment, Turn
@@ -91,8 +91,10 @@ def test_the_decision_can_be_worked_out_again_from_its_figures() -> None:
     assert evidence == pytest.approx(others["evidence"], abs=1e-4)
     assert 10 <= others["evidence_needed"] <= 13
     assert evidence >= others["evidence_needed"]
-    bound = wilson.lower_bound(figures.hits, figures.attempts, 0.95)
-    assert figures.lower_bound == bound > others["limit_rate"]
+    # One-sided, 95 %.
+    interval = stats.binomtest(figures.hits, figures.attempts).proportion_ci(0.9, "wilson")
+    assert figures.lower_bound == pytest.approx(interval.low)
+    assert interval.low > others["limit_rate"]
     spans = figures.attempts / (figures.attempts - 1)
     lost = (figures.hits / figures.attempts - usual) * others["seconds"] * spans
     assert lost == pytest.approx(others["seconds_lost"], abs=1e-4)
