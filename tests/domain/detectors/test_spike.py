@@ -40,9 +40,10 @@ class Scope:
         self.window = start, *so_far
         if not hits and not self.states.is_live(0):
             return None
-        return self.states.add(
+        turns = self.states.add(
             0, Increment(self.now * 1000, attempts, hits, lambda _: so_far), 30.0
         )
+        return turns[-1] if turns else None
 
     def learn(self, start: int, attempts: int, hits: int) -> tuple[int, int]:
         """Learn a window; return the hits and misses that others learn."""

@@ -74,21 +74,22 @@ def window_of(start: int, counts: dict[int, tuple[int, int]]) -> ClosedWindow:
     return ClosedWindow(start, np.array(list(counts), np.int64), attempts, hits)
 
 
-def add(states: SpikeStates, step: Step) -> Turn | None:
+def add(states: SpikeStates, step: Step) -> tuple[Turn, ...]:
     """Add a record if it is one of those that states are given."""
     place, attempts, hits = step.record.place, step.record.attempts, step.record.hits
     if not hits and not states.is_live(place):
-        return None
+        return ()
     return states.add(place, Increment(step.at, attempts, hits, lambda _: step.so_far), HOLD)
 
 
 def run(states: SpikeStates, records: Iterable[Record]) -> Iterator[tuple[Record, Turn | None]]:
-    """Add records and learn windows; yield each record and what turned with it."""
+    """Add records and learn windows; yield each record with what turned, for each turn if any."""
     for each in log_of(records):
         if isinstance(each, ClosedWindow):
             states.learn(each)
         else:
-            yield each.record, add(states, each)
+            for turn in add(states, each) or (None,):
+                yield each.record, turn
 
 
 def fired_at(states: SpikeStates, records: Iterable[Record]) -> float | None:
@@ -236,11 +237,11 @@ class OnPaper:
         mean = odds_times(limit, 1.5)
         return log_beta_binomial(n, k, mean, s) - log_beta_binomial(n, k, m0, s)
 
-    def add(self, n: int, k: int, at: float, so_far: tuple[int, int]) -> bool | None:
-        """Return whether a breach begins or ends; null if neither."""
-        turn = None
+    def add(self, n: int, k: int, at: float, so_far: tuple[int, int]) -> list[bool]:
+        """Return for each breach that turns, in order, whether it begins."""
+        turns: list[bool] = []
         if self.alive and round(at - self.last, 3) > 900:
-            turn = self.end()
+            turns = self.end()
         if self.live:
             self.last = self.live_until = at
             return self.follow(n, k, at)
@@ -266,13 +267,12 @@ class OnPaper:
             # A clump may have had more weight for its hits before than when it was complete.
             self.worst = max(self.worst, (clump_k + k, -clump_n - n))
             sure = lower_bound(self.all_k, self.all_n, 0.95) > self.limit
-            # A breach that begins with the record that ends another one is told with the next.
-            if sure and turn is None and (self.is_fast(at, so_far) or self.is_slow(at, so_far)):
+            if sure and (self.is_fast(at, so_far) or self.is_slow(at, so_far)):
                 self.live, self.live_until = True, at
                 self.live_since = round(at * 1_000)
                 self.run, self.run_n, self.run_k = at, 0, 0
-                return True
-        return turn
+                turns.append(True)
+        return turns
 
     def begin(self, at: float) -> None:
         self.alive, self.since, self.all_n, self.all_k, self.sigma = True, at, 0, 0, 0.0
@@ -280,12 +280,12 @@ class OnPaper:
         self.clumps, self.worst = [(at, 0, 0)], (0, 0)
         self.begin_stretch(at)
 
-    def end(self) -> bool | None:
+    def end(self) -> list[bool]:
         was_live = self.live
         if was_live:
             self.row["slow"], self.slow_windows = 0.0, 0
         self.alive = self.live = False
-        return False if was_live else None
+        return [False] if was_live else []
 
     def needed(self) -> float:
         least = self.settings.sensitivity
@@ -310,7 +310,7 @@ class OnPaper:
         late = round(at - self.since, 3) >= self.settings.patience
         return late and self.slow_windows >= 3 and more > 0 and self.row["slow"] + more >= need
 
-    def follow(self, n: int, k: int, at: float) -> bool | None:
+    def follow(self, n: int, k: int, at: float) -> list[bool]:
         self.run_n, self.run_k = self.run_n + n, self.run_k + k
         most = max(0.5, odds_times(self.limit, 1.5))
         rate = min(max((self.all_k + 0.5) / (self.all_n + 1), self.limit), most)
@@ -321,7 +321,7 @@ class OnPaper:
             self.run_n, self.run_k, self.run = 0, 0, at
         elif nats >= 7 and round(at - self.run, 3) >= HOLD:
             return self.end()
-        return None
+        return []
 
     def close(self, start: int, n: int, k: int) -> tuple[dict[str, Any], tuple[int, int]]:
         """Return the row that follows, and the hits and misses that others learn."""
@@ -453,9 +453,9 @@ def test_lazy_looks_decide_as_looks_at_every_record(
                 papers[place].row = states.row(place)
             continue
         record, paper = each.record, papers[each.record.place]
-        turn = add(states, each)
-        expected_turn = paper.add(record.attempts, record.hits, START + record.at, each.so_far)
-        assert (turn.begins if turn is not None else None) == expected_turn
+        turns = add(states, each)
+        expected_turns = paper.add(record.attempts, record.hits, START + record.at, each.so_far)
+        assert [turn.begins for turn in turns] == expected_turns
         check_excursion(states, record.place, paper)
 
 
