@@ -18,6 +18,7 @@ In the order in which an event meets it:
 - `hits`, `evaluation_queue`: which campaigns the rules have to be evaluated for;
   `deferrable`: which counts lead to no evaluation, and may be added later.
 - `rules`, `detectors`: which counts are a reason to raise an alert, and when that is over.
+- `slices`, `explaining`: which part of a campaign explains an alert, and which statuses.
 - `lookback`, `evaluation`: what a campaign's windows say to a rule, closed ones included;
   `detector_states`: what detectors remember beyond that.
 - `alerts`: the life of an alert; `alert_records`: its record on the changelog topic.

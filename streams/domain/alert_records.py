@@ -7,7 +7,7 @@ import msgspec
 
 from streams.domain.notification.stage import Suppressed
 from streams.domain.rules import Scope
-from streams.domain.transitions import Evidence, TransitionType
+from streams.domain.transitions import Evidence, Explanation, TransitionType
 
 State: TypeAlias = Literal["pending", "firing", "resolved", "expired"]
 LIVE: frozenset[State] = frozenset({"pending", "firing"})
@@ -68,6 +68,7 @@ class Alert(msgspec.Struct):
         peak: the highest figures of closed windows, and of those at a transition.
         now: the highest figures of open windows.
         steps: transitions, as many as are remembered.
+        explanation: what explains it, as of `explained_at`; null if nothing could be said.
     """
 
     alert_id: str
@@ -97,6 +98,8 @@ class Alert(msgspec.Struct):
     recovering_since: float | None = None
     notified_at: float | None = None
     sequence: int = 0
+    explanation: Explanation | None = None
+    explained_at: float | None = None
 
     @property
     def is_live(self) -> bool:

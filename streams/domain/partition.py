@@ -20,6 +20,7 @@ from streams.domain.detectors.history import Closing
 from streams.domain.emission import WindowResult
 from streams.domain.evaluation import CampaignWindows, ObservedCampaign, ScopeWindows
 from streams.domain.evaluation_queue import ANY_HIT, EvaluationQueue, Lack
+from streams.domain.explaining import Explainer
 from streams.domain.lookback import ClosedWindows
 from streams.domain.notification import pipeline
 from streams.domain.notification.stage import Notification, Suppressed
@@ -28,7 +29,7 @@ from streams.domain.partition_settings import PartitionSettings
 from streams.domain.receivers import ReceiverBook, ReceiverKey
 from streams.domain.rules import Hits, Rule
 from streams.domain.table import CheckpointKey, WindowTable
-from streams.domain.transitions import Transition
+from streams.domain.transitions import Explanation, Transition
 from streams.domain.watermark import Watermark
 
 
@@ -98,12 +99,14 @@ class CampaignPartition:
             emits=settings.emits_windows,
             observed_reach=max(reaches, default=None),
         )
+        self._explainer = Explainer(self.table, settings.windows, settings.groups)
         self.alerts = AlertBook(
             settings.rules,
             settings.windows.size,
             settings.windows.retention,
             settings.new_id,
             settings.base_url,
+            explain=self._explain,
         )
         self.deliveries = Outbox()
         self.receivers = ReceiverBook()
@@ -210,6 +213,7 @@ class CampaignPartition:
         what they led to, so whoever reads them back does not evaluate them again.
         """
         starts = self.table.open_starts()[::-1]
+        self._explainer.begin()
         self._follow_windows(starts)
         self._queue.evaluate_anyway(self.alerts.forget(now))
         due = self._take(most)
@@ -305,6 +309,7 @@ class CampaignPartition:
         self._queue.evaluated(campaign_id, lacks)
         if due.rules is self.settings.rules:
             self._wait(windows, waits)
+        self.alerts.explain_again(campaign_id, now)
 
     def _wait(self, windows: CampaignWindows, waits: Sequence[int]) -> None:
         """Have a campaign evaluated again after as many attempts as any rule waits for."""
@@ -313,6 +318,14 @@ class CampaignPartition:
             self._queue.again_after(windows.campaign_id, min(waits, default=1))
         if windows.open:
             self._queue.again_before(windows.campaign_id, windows.open[-1][0])
+
+    def _explain(self, rule: Rule, alert: Alert, before: Alert | None) -> Explanation | None:
+        """Return what explains an alert; null if nothing can be said."""
+        try:
+            return self._explainer.explain(rule, alert, before)
+        except Exception as error:  # noqa: BLE001 - the alert matters more than what explains it
+            self._failures.append(EvaluationFailure(alert.scope.campaign_id, error))
+            return None
 
     def _windows_of(self, campaign_id: str, open_starts: list[int]) -> CampaignWindows:
         cells = list(self.table.cells(campaign_id, open_starts))
