@@ -30,12 +30,14 @@ USUAL_ATTEMPTS = 3_000
 """As many attempts say what is usual: no older windows are read."""
 MOST_WINDOWS = 60
 """Windows of an episode that are read: the newest."""
-READS_AT_ONCE = 4_000
-"""Windows of campaigns that are read for the alerts of one evaluation, in some 200 ms; one with
-many counts is several."""
+READS_AT_ONCE = 2_000
+"""Windows of campaigns that are read for the alerts of one evaluation. Other work is counted as the
+reads that take as long."""
 COUNTS_PER_READ = 50
+CELLS_PER_READ = 2
 FEW_WINDOWS = 3
-"""Windows on each side that are read for an alert past `READS_AT_ONCE`."""
+"""Windows on each side that are read for an alert past `READS_AT_ONCE`. Past twice as many, alerts
+are not explained at once, but when they are explained again."""
 STATUSES = 5
 STATUS_BYTES = 2_048
 """How many statuses are listed, and how long their names may be together."""
@@ -60,8 +62,15 @@ class Explainer:
         """Begin another evaluation."""
         self._reads_left = READS_AT_ONCE
 
+    @property
+    def has_time(self) -> bool:
+        """Whether there is time left, in this evaluation, for what can wait."""
+        return self._reads_left > 0
+
     def explain(self, rule: Rule, alert: Alert, before: Alert | None) -> Explanation | None:
-        """Return what explains an alert; null if its windows are not retained any more.
+        """Return what explains an alert.
+
+        Null if its windows are not retained any more, or if too many alerts have to be explained.
 
         Args:
             rule: its rule.
@@ -69,10 +78,13 @@ class Explainer:
             before: the alert before it that its rule had in its scope, if any is remembered. What
                 was counted then is not usual.
         """
+        if self._reads_left <= -READS_AT_ONCE:
+            return None
         seen = self._count(rule, alert.scope, self._starts_of(alert), None)
         if seen.first is None or seen.last is None:
             return None
         usual = self._count(rule, alert.scope, self._usual_starts(alert, before), USUAL_ATTEMPTS)
+        self._reads_left -= len(seen.cells) // CELLS_PER_READ
         found = explain(seen.cells, usual.cells)
         whole = found.whole
         return Explanation(
@@ -108,7 +120,7 @@ class Explainer:
 
     @property
     def _most(self) -> int:
-        return MOST_WINDOWS if self._reads_left > 0 else FEW_WINDOWS
+        return MOST_WINDOWS if self.has_time else FEW_WINDOWS
 
     def _count(
         self, rule: Rule, scope: Scope, starts: Iterable[int], enough: int | None

@@ -28,6 +28,7 @@ from streams.domain.partial_counts import PartialCounts
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.receivers import ReceiverBook, ReceiverKey
 from streams.domain.rules import Hits, Rule
+from streams.domain.sample_book import SampleBook
 from streams.domain.table import CheckpointKey, WindowTable
 from streams.domain.transitions import Explanation, Transition
 from streams.domain.watermark import Watermark
@@ -80,6 +81,7 @@ class CampaignPartition:
 
     Attributes:
         stores: what keeps records of the changelog topic beside the windows, by the type of key.
+        samples: of events that alerts may be about.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class CampaignPartition:
             settings.base_url,
             explain=self._explain,
         )
+        self.samples = SampleBook(settings.windows, settings.groups)
         self.deliveries = Outbox()
         self.receivers = ReceiverBook()
         self.stores: Mapping[type[changelog.Key], changelog.Store] = {
@@ -150,6 +153,7 @@ class CampaignPartition:
             else:
                 self._closed.corrected(start, added)
                 self._queue.correct(start, added)
+        self.samples.add(partial_counts.samples)
         for source, event_time in partial_counts.event_times.items():
             self.table.observe(source, event_time, now)
 
@@ -309,7 +313,8 @@ class CampaignPartition:
         self._queue.evaluated(campaign_id, lacks)
         if due.rules is self.settings.rules:
             self._wait(windows, waits)
-        self.alerts.explain_again(campaign_id, now)
+        if self._explainer.has_time:
+            self.alerts.explain_again(campaign_id, now)
 
     def _wait(self, windows: CampaignWindows, waits: Sequence[int]) -> None:
         """Have a campaign evaluated again after as many attempts as any rule waits for."""
@@ -322,10 +327,13 @@ class CampaignPartition:
     def _explain(self, rule: Rule, alert: Alert, before: Alert | None) -> Explanation | None:
         """Return what explains an alert; null if nothing can be said."""
         try:
-            return self._explainer.explain(rule, alert, before)
+            found = self._explainer.explain(rule, alert, before)
+            if found is not None:
+                found.samples = self.samples.of(rule, alert, found)
         except Exception as error:  # noqa: BLE001 - the alert matters more than what explains it
             self._failures.append(EvaluationFailure(alert.scope.campaign_id, error))
             return None
+        return found
 
     def _windows_of(self, campaign_id: str, open_starts: list[int]) -> CampaignWindows:
         cells = list(self.table.cells(campaign_id, open_starts))

@@ -32,7 +32,7 @@ PRIOR_ATTEMPTS = 20.0
 of its own. The campaign's own usual rate has one hit in as many added to it."""
 PENALTY = 1.0
 """Evidence that a dimension costs, beside the logarithm of the number of its values."""
-MOST_CELLS = 1_000
+MOST_CELLS = 500
 """Cells that slices are made of: those with the largest excess. All count for the whole."""
 SHARES_LOST = (
     *(0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.3),

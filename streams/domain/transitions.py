@@ -101,7 +101,8 @@ class Explanation(msgspec.Struct):
     `expected_hits` would be usual of as many attempts, and `usual_rate` is their share. `usual` is
     null for sends without an earlier window; one hit in twenty is taken to be usual then. `slice`
     is null if no part of the sends explains the excess better than all of them. `statuses` has the
-    largest.
+    largest. `samples` has up to three events, only with the fields that tell nothing of a person,
+    by their paths in the event.
     """
 
     window: Span
@@ -113,6 +114,7 @@ class Explanation(msgspec.Struct):
     usual: UsualCounts | None
     slice: SliceExcess | None
     statuses: list[StatusExcess]
+    samples: list[dict[str, str | int]] = []
 
 
 class Links(msgspec.Struct):

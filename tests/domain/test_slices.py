@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-
 from streams.domain.slices import MOST_CELLS, CellKey, Tally, excess_by_status, explain
 
 CELLS: list[CellKey] = [

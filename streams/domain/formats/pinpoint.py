@@ -12,7 +12,8 @@ from streams.domain.events import Event, ForeignError
 from streams.domain.formats import json_text
 from streams.domain.formats.event_format import EventFormat, Spellings, Statuses
 from streams.domain.formats.json_text import DEEPEST, member, needed, needed_text, text
-from streams.domain.partial_counts import Dimensions
+from streams.domain.partial_counts import Dimensions, SampleFields
+from streams.domain.redaction import redacted, without_emails
 
 SEND = "_campaign.send"
 CAMPAIGN_PREFIX = "_campaign."
@@ -192,6 +193,64 @@ def app_of(value: bytes) -> str | None:
     return application.app_id if application is not None else None
 
 
+SHOWN_IDS = (
+    "event_type",
+    "event_version",
+    "application.app_id",
+    "attributes.campaign_id",
+    "attributes.campaign_activity_id",
+    "attributes.campaign_type",
+    "attributes.treatment_id",
+    "attributes.delivery_type",
+    "attributes.campaign_send_status",
+)
+SHOWN_TEXTS = (
+    "application.sdk.name",
+    "application.sdk.version",
+    "device.platform.name",
+    "device.platform.version",
+    "attributes.campaign_send_status_message",
+    "attributes.status_message",
+    "attributes.reason",
+    "attributes.failure_reason",
+    "attributes.error",
+    "attributes.error_code",
+    "attributes.error_message",
+)
+SHOWN_TIMES = ("event_timestamp", "arrival_timestamp")
+"""The only fields of an event that a sample may have. None is of an endpoint or a user, and none is
+an attribute that an app makes up: a field that is not listed here is never shown."""
+CHANNEL = "endpoint.ChannelType"
+LONGEST_SHOWN = 256
+"""Characters of a value that are shown."""
+LONGEST_READ = 4_096
+"""Characters of a value; a longer one is left out."""
+LARGEST_SHOWN = 2**53
+"""Larger numbers are no times, and not every reader of JSON can read them."""
+
+
+def sample_of(value: bytes) -> SampleFields:
+    """Return the fields of an event that may be shown, cut to `LONGEST_SHOWN`.
+
+    They are cut when they are clean: half of an address does not look like one.
+    """
+    data = json_text.parse_if_json(value)
+    fields: SampleFields = {}
+    for paths, clean in ((SHOWN_IDS, without_emails), (SHOWN_TEXTS, redacted)):
+        for path in paths:
+            found = text(member(data, *path.split(".")))
+            if found is not None and len(found) <= LONGEST_READ:
+                fields[path] = clean(found)[:LONGEST_SHOWN]
+    for path in SHOWN_TIMES:
+        time = member(data, path)
+        if isinstance(time, int) and not isinstance(time, bool) and abs(time) < LARGEST_SHOWN:
+            fields[path] = time
+    channel = endpoint_channel(value)
+    if channel is not None:
+        fields[CHANNEL] = without_emails(channel)[:LONGEST_SHOWN]
+    return fields
+
+
 FORMAT = EventFormat(
     name="pinpoint",
     decode=msgspec.json.Decoder(PinpointEvent).decode,
@@ -211,4 +270,5 @@ FORMAT = EventFormat(
     app_of=app_of,
     version_prefix="3.",
     statuses=STATUSES,
+    sample_of=sample_of,
 )
