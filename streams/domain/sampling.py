@@ -17,12 +17,13 @@ SampleOf: TypeAlias = Callable[[bytes], SampleFields]
 
 MOST_AT_ONCE = 16
 """Samples that the allowance can grow to."""
-EVENTS_PER_SAMPLE = 400
-SECONDS_PER_SAMPLE = 2.0
-"""The allowance is one more sample after so many events, and after so many seconds."""
+EVENTS_PER_SAMPLE = 4_000
+SECONDS_PER_SAMPLE = 0.5
+"""The allowance is one more sample after so many events, and after so many seconds; time gives no
+more than one a batch, as it passes quickly while a task is catching up."""
 PAUSE_S = 10.0
 """No other sample of the same campaign and status is taken for so long (s)."""
-OFFERED_AT_ONCE = 32
+OFFERED_AT_ONCE = 16
 """Events of a batch that are looked at."""
 MOST_REMEMBERED = 4_096
 """Campaigns and statuses of which it is known when the last sample was taken."""
@@ -52,9 +53,9 @@ class Sampler:
 
     def begin(self, events: int, now: float) -> None:
         """Begin a batch of so many events, at the broker's time (s, UTC)."""
-        passed = min(max(0.0, now - self._now), 60.0) if self._now else 0.0
+        passed = min(1.0, max(0.0, now - self._now) / SECONDS_PER_SAMPLE)
         self._now = now
-        grown = self._allowance + events / EVENTS_PER_SAMPLE + passed / SECONDS_PER_SAMPLE
+        grown = self._allowance + events / EVENTS_PER_SAMPLE + passed
         self._allowance = min(MOST_AT_ONCE, grown)
         self._offers = OFFERED_AT_ONCE if self._allowance >= 1 else 0
         self._offered.clear()
@@ -74,8 +75,13 @@ class Sampler:
         return self._offers > 0
 
     def take(self, values: Sequence[bytes | None]) -> Iterator[tuple[Campaign, Sample]]:
-        """Read what was offered of a batch, as far as the allowance goes."""
-        for (campaign, status), (position, counted_as) in self._offered.items():
+        """Read what was offered of a batch, as far as the allowance goes.
+
+        Campaigns that have had no sample for the longest time come first, so those that always have
+        a few hits leave room for one that begins to have any.
+        """
+        order = sorted(self._offered.items(), key=self._taken_at)
+        for (campaign, status), (position, counted_as) in order:
             if self._allowance < 1:
                 break
             self._allowance -= 1
@@ -85,6 +91,10 @@ class Sampler:
             sample = self._sample(campaign, values[position] or b"", counted_as)
             if sample is not None:
                 yield campaign, sample
+
+    def _taken_at(self, offered: tuple[tuple[Campaign, str], object]) -> float:
+        campaign, status = offered[0]
+        return self._taken.get((campaign.name, status), 0.0)
 
     def _sample(self, campaign: Campaign, value: bytes, counted_as: "CountedAs") -> Sample | None:
         start, dimensions = counted_as

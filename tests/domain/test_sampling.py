@@ -213,8 +213,18 @@ def test_a_flood_of_failing_campaigns_has_an_allowance() -> None:
     first = line.count(flood)
     assert len(first.samples) == min(MOST_SAMPLES, MOST_AT_ONCE, OFFERED_AT_ONCE)
     again = line.count([record("FAILURE", campaign=f"d{n}") for n in range(400)])
-    assert len(again.samples) == 1
-    assert sum(counts.events for each in line.log for counts in each.windows) == 800
+    assert again.samples == []
+    later = line.count([record("FAILURE", campaign=f"e{n}") for n in range(400)], T0 + 40)
+    assert len(later.samples) == 1
+    assert sum(counts.events for each in line.log for counts in each.windows) == 1_200
+
+
+def test_a_campaign_that_begins_to_fail_comes_before_those_that_always_do() -> None:
+    line = Line()
+    always = [record("FAILURE", campaign=f"c{n}") for n in range(MOST_AT_ONCE)]
+    line.count(always)
+    counts = line.count([*always, record("FAILURE", campaign="new")], T0 + 30 + PAUSE_S)
+    assert [each.campaign_id for each in counts.samples] == ["new"]
 
 
 def test_a_small_campaign_among_many_gets_a_sample() -> None:

@@ -4,6 +4,7 @@ Source of the format: "Campaign events" in the Amazon Pinpoint developer guide. 
 `delivery_type` now and then, and bring fields that the guide does not name.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -101,6 +102,7 @@ class _WithEndpoint(msgspec.Struct, gc=False):
 _decode_application = msgspec.json.Decoder(_WithApplication).decode
 _decode_with_endpoint = msgspec.json.Decoder(_WithEndpoint).decode
 _decode_endpoint = msgspec.json.Decoder(_Endpoint).decode
+_decode_any = msgspec.json.Decoder().decode
 
 
 def classify(value: bytes) -> Event:
@@ -221,6 +223,8 @@ SHOWN_TIMES = ("event_timestamp", "arrival_timestamp")
 """The only fields of an event that a sample may have. None is of an endpoint or a user, and none is
 an attribute that an app makes up: a field that is not listed here is never shown."""
 CHANNEL = "endpoint.ChannelType"
+_ID_PATHS = [(path, path.split(".")) for path in SHOWN_IDS]
+_TEXT_PATHS = [(path, path.split(".")) for path in SHOWN_TEXTS]
 LONGEST_SHOWN = 256
 """Characters of a value that are shown."""
 LONGEST_READ = 4_096
@@ -234,21 +238,34 @@ def sample_of(value: bytes) -> SampleFields:
 
     They are cut when they are clean: half of an address does not look like one.
     """
-    data = json_text.parse_if_json(value)
+    try:
+        data = _decode_any(value)
+    except ValueError:
+        data = json_text.parse_if_json(value)
     fields: SampleFields = {}
-    for paths, clean in ((SHOWN_IDS, without_emails), (SHOWN_TEXTS, redacted)):
-        for path in paths:
-            found = text(member(data, *path.split(".")))
+    for paths, clean in ((_ID_PATHS, without_emails), (_TEXT_PATHS, redacted)):
+        for path, names in paths:
+            found = text(_at(data, names))
             if found is not None and len(found) <= LONGEST_READ:
                 fields[path] = clean(found)[:LONGEST_SHOWN]
     for path in SHOWN_TIMES:
-        time = member(data, path)
+        time = _at(data, (path,))
         if isinstance(time, int) and not isinstance(time, bool) and abs(time) < LARGEST_SHOWN:
             fields[path] = time
-    channel = endpoint_channel(value)
+    inner, outer = _at(data, ("client_context", "custom", "endpoint")), _at(data, ("endpoint",))
+    channel = _channel_of(inner) or _channel_of(outer)
     if channel is not None:
         fields[CHANNEL] = without_emails(channel)[:LONGEST_SHOWN]
     return fields
+
+
+def _at(data: object, path: Sequence[str]) -> object:
+    """Return what is at a path; null where there is nothing."""
+    for name in path:
+        if not isinstance(data, dict):
+            return None
+        data = data.get(name)
+    return data
 
 
 FORMAT = EventFormat(
