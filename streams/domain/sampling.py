@@ -17,8 +17,8 @@ SampleOf: TypeAlias = Callable[[bytes], SampleFields]
 
 MOST_AT_ONCE = 16
 """Samples that the allowance can grow to."""
-EVENTS_PER_SAMPLE = 4_000
-SECONDS_PER_SAMPLE = 0.5
+EVENTS_PER_SAMPLE = 10_000
+SECONDS_PER_SAMPLE = 1.0
 """The allowance is one more sample after so many events, and after so many seconds; time gives no
 more than one a batch, as it passes quickly while a task is catching up."""
 PAUSE_S = 10.0
