@@ -148,7 +148,7 @@ def test_up_to_three_samples_of_the_slice_and_status_that_explain_it_come_first(
     line = Line()
     for at in range(0, 60, 12):
         healthy = [record("SUCCESS", T0 + at, delivery_type=name) for name in ("GCM", "SMS")] * 40
-        failing = [record("ODD", T0 + at, delivery_type="SMS")] * (20 if at >= 24 else 0)
+        failing = [record("ODD", T0 + at, delivery_type="SMS")] * (60 if at >= 24 else 0)
         failure = [record("FAILURE", T0 + at)]
         line.count(healthy + failing + failure, T0 + at)
     (told,) = line.told
