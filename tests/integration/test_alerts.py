@@ -64,7 +64,7 @@ async def going_on(address: str, topic: str, *traffic: Traffic) -> AsyncIterator
         await asyncio.gather(running, return_exceptions=True)
 
 
-THRESHOLD = {"level": 0.2, "recovery_level": 0.1, "min_attempts": 30}
+THRESHOLD = {"kind": "threshold", "level": 0.2, "recovery_level": 0.1, "min_attempts": 30}
 
 
 def settings_of(
