@@ -13,6 +13,7 @@ replayed from then on. Restoring takes the states, and folds again the records f
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -133,7 +134,8 @@ class Folds:
             self._move_to(start + self._policy.size)
         clock = self._observe(record.partial_counts)
         at = clock.newest
-        for start, counts in record.on_time:
+        # A task writes the windows of a commit in any order.
+        for start, counts in sorted(record.on_time, key=itemgetter(0)):
             if start >= self._closed_until:
                 seen = RecordCounts(counts, self._groups)
                 context = RecordContext(record.offset, at, start, seen, table)

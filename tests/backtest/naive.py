@@ -72,11 +72,15 @@ class Naive:
         offset = 0
         while left or at <= until:
             now = at / 1000
+            arrived: dict[int, WindowCounts] = {}
             while left and left[-1].at <= at:
-                counts = self._counts(left.pop(), at)
-                if counts is not None:
-                    partition.apply(counts, offset, now)
-                    offset += 1
+                self._count(left.pop(), at, arrived)
+            if arrived:
+                counts = PartialCounts(
+                    PARTIAL_COUNTS_VERSION, {0: self.event_time}, at, list(arrived.values())
+                )
+                partition.apply(counts, offset, now)
+                offset += 1
             transitions = partition.advance(now, offset)
             if not partition.is_evaluated:
                 transitions += partition.evaluate(now)
@@ -86,23 +90,29 @@ class Naive:
             at += step
         return decided
 
-    def _counts(self, line: CountedLine, commit_at: int) -> PartialCounts | None:
+    def _count(self, line: CountedLine, commit_at: int, arrived: dict[int, WindowCounts]) -> None:
+        """Add a line to what has arrived, by window: its campaign may be there before."""
         time = line.at if line.event_time is None else line.event_time
         ingest = self.settings.ingest
         if not any(counted[4] for counted in line.counts):
-            return None
+            return
         expired = time < max(EARLIEST_MS, ingest.windows.oldest_countable(self.event_time))
         if expired or time > commit_at + ingest.max_future_skew_ms:
             self.rejected += sum(counted[4] for counted in line.counts)
-            return None
+            return
         self.event_time = max(self.event_time, min(time, commit_at))
-        columns = [
+        start = ingest.windows.start_of(time)
+        window = arrived.setdefault(start, WindowCounts(start, [], [], [], []))
+        position = len(window.campaigns)
+        window.campaigns.append(line.campaign_id)
+        window.at_app.append(len(window.apps))
+        window.apps.append(line.app_id)
+        window.columns += [
             Column(
-                Dimensions(status, treatment or None, delivery or None, channel or None), [0], [n]
+                Dimensions(status, treatment or None, delivery or None, channel or None),
+                [position],
+                [n],
             )
             for status, treatment, delivery, channel, n in line.counts
             if n
         ]
-        start = ingest.windows.start_of(time)
-        window = WindowCounts(start, [line.campaign_id], [line.app_id], [0], columns)
-        return PartialCounts(PARTIAL_COUNTS_VERSION, {0: self.event_time}, commit_at, [window])

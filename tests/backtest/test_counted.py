@@ -11,7 +11,7 @@ from streams.backtest.arrivals import BacktestSettings
 from streams.backtest.counted import CountedArrivals, transitions_of
 from streams.backtest.counted_lines import Counted, CountedLine, Lines
 from streams.backtest.task import Decided
-from streams.configuration.load import read
+from streams.configuration.models import Configuration
 from streams.domain.detectors.count import Count
 from streams.domain.detectors.detector import Detector
 from streams.domain.detectors.threshold import Threshold
@@ -26,8 +26,9 @@ from tests.backtest import worlds
 from tests.backtest.naive import Naive, told
 from tests.backtest.worlds import START
 from tests.support.partitions import PARTITION_SETTINGS
+from tests.support.workers import RULES
 
-DEFAULTS = BacktestSettings.of(read(None, {}, {}).configuration)
+DEFAULTS = BacktestSettings.of(Configuration.model_validate({"rules": RULES}))
 
 
 def decide(

@@ -8,6 +8,7 @@ from streams.backtest.arrivals import BacktestSettings
 from streams.backtest.counted_lines import CountedLine
 from streams.domain.detectors.count import Count
 from streams.domain.detectors.detector import Detector
+from streams.domain.detectors.spike import Spike
 from streams.domain.detectors.threshold import Threshold
 from streams.domain.formats import pinpoint
 from streams.domain.rules import Rule
@@ -25,6 +26,7 @@ DETECTORS: st.SearchStrategy[Detector] = st.one_of(
         lookback_windows=st.integers(1, 4),
     ),
     st.builds(Count, more_than=st.integers(0, 12)),
+    st.builds(Spike, sensitivity=st.just(1.0), patience=st.sampled_from([0.0, 5.0])),
 )
 SECONDS = st.sampled_from([0.0, 0.3, 1.0, 4.0, 30.0])
 RULES = st.lists(

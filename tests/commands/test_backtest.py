@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.commands.test_produce import run, settings
+from tests.support.detectors import THRESHOLD_RULES
 from tests.traffic.topics import make_topic
 
 START = 1_767_225_600_000
@@ -21,6 +22,12 @@ def lines(failed: int = 5, campaign: str = "c") -> list[bytes]:
         line = {"at": START + second * 1000, "campaign_id": campaign, "counts": counts}
         found.append(json.dumps(line).encode())
     return found
+
+
+@pytest.fixture(autouse=True)
+def _default_rules_of_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in THRESHOLD_RULES.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ _HALF_LIFE = 120.0
 """Windows of many attempts after which what was learned weighs half as much."""
 _MANY = 5.0
 """Independent attempts: a window of so many ages what was learned half as much as one of many."""
-_CAUTION, _DOUBT_OF_DISPERSION = 1.4, 0.5
+_CAUTION, _DOUBT_OF_DISPERSION = 1.4, 0.6
 """Times the mean dispersion, and times the standard deviation of what is known of it: too low a one
 costs more than too high a one."""
 _DOUBT = 0.02

@@ -55,7 +55,7 @@ LATER_EXTRA = 0.0
 """Nats that it takes beyond `sensitivity` at least when stretches have been added up."""
 MOST_EXTRA = 3.0
 """Nats beyond `sensitivity` that it takes at most, of a scope in which excursions often begin."""
-FALSE_A_DAY = 0.004
+FALSE_A_DAY = 0.005
 """What is needed is made for so many false starts a day, within these bounds."""
 WINDOWS_A_DAY = 1_440.0
 STARTS, STARTS_MEMORY = 0.1, 60.0

@@ -94,7 +94,7 @@ def test_a_newcomer_is_taken_for_one_who_fails_a_twentieth_of_the_time() -> None
     assert rate_of(newcomer()) == 0.05
     chances = np.exp(newcomer()["log_chances"][0].astype(float))
     assert chances / chances.sum() == pytest.approx([0.2, 0.2, 0.2, 0.2, 0.12, 0.06, 0.02])
-    assert value(newcomer(), "dispersion") == pytest.approx(0.0307503)
+    assert value(newcomer(), "dispersion") == pytest.approx(0.0328964)
 
 
 def test_a_newcomer_begins_with_what_its_likes_have() -> None:
@@ -207,7 +207,7 @@ def dispersion_of(chances: list[mp.mpf]) -> mp.mpf:
     weights = [mp.exp(each) for each in chances]
     mean = sum(map(mul, weights, DISPERSIONS)) / sum(weights)
     square = sum(map(mul, weights, (each**2 for each in DISPERSIONS))) / sum(weights)
-    found = mp.mpf("1.4") * mean + mp.mpf("0.5") * mp.sqrt(max(0, square - mean**2))
+    found = mp.mpf("1.4") * mean + mp.mpf("0.6") * mp.sqrt(max(0, square - mean**2))
     return min(max(found, 0.001), 0.2)
 
 

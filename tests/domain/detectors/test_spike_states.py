@@ -290,7 +290,7 @@ class OnPaper:
     def needed(self) -> float:
         least = self.settings.sensitivity
         starts = max(self.row["starts"], 1e-6)
-        return min(max(math.log(1_440 * starts / 0.004), least), least + 3)
+        return min(max(math.log(1_440 * starts / 0.005), least), least + 3)
 
     def is_fast(self, at: float, so_far: tuple[int, int]) -> bool:
         age, n = round(at - self.since, 3), self.all_n
