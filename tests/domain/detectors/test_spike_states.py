@@ -384,7 +384,7 @@ class OnPaper:
             q = np.exp(row["log_chances"]) / np.exp(row["log_chances"]).sum()
             average = float(q @ DISPERSIONS)
             deviation = max(0.0, float(q @ np.square(DISPERSIONS)) - average**2) ** 0.5
-            row["dispersion"] = min(max(1.4 * average + 0.5 * deviation, 0.001), 0.2)
+            row["dispersion"] = min(max(1.4 * average + 0.6 * deviation, 0.001), 0.2)
         keep = 0.5 ** (n * share / (n * share + 5) / 120)
         row["hits"], row["misses"] = keep * a + share * k, keep * b + share * (n - k)
         unit = 1_000 * min(share, 30 / n)
