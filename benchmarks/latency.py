@@ -4,8 +4,8 @@
 
 One campaign after the other starts to fail: some healthy sends, and a moment later a burst of
 failures. The time runs from just before the burst is handed to the producer until the receiver has
-the first `campaign.alert.firing` of that campaign. Rules, flush and delivery are as shipped; other
-processes make the load.
+the first `campaign.alert.firing` of that campaign. Rules, commit interval and delivery are as
+shipped; other processes make the load.
 """
 
 import argparse
@@ -36,7 +36,7 @@ HEALTHY, FAILING = 60, 120
 PAUSE_S = 1.0
 WARM_UP_S = 5.0
 BETWEEN_S = (0.1, 0.4)
-"""Between incidents, at random, so that they do not keep step with the flushes."""
+"""Between incidents, at random, so that they do not keep step with the commits."""
 PATIENCE_S = 60.0
 BUCKETS_MS = (50, 100, 150, 200, 250, 300, 400, 500, 750, 1000, 2000, 5000, 60_000)
 HEAD = ("load, events/s", "sent, events/s", "incidents", "p50 ms", "p90 ms", "p99 ms", "max ms")
@@ -51,10 +51,10 @@ class Measured(NamedTuple):
 
 
 @contextmanager
-def loaded(feed: Feed, rate: int, said: list[float]) -> Iterator[None]:
-    """Keep a load going; afterwards `said` has its real rate (events/s)."""
+def loaded(feed: Feed, rate: int, rates: list[float]) -> Iterator[None]:
+    """Keep a load going; afterwards `rates` has its real rate (events/s)."""
     if not rate:
-        said.append(0.0)
+        rates.append(0.0)
         yield
         return
     module = [sys.executable, "-m", "benchmarks.load", f"--rate={rate}"]
@@ -70,7 +70,7 @@ def loaded(feed: Feed, rate: int, said: list[float]) -> Iterator[None]:
             process.terminate()
             output, _ = process.communicate()
         sent, seconds = output.split()
-        said.append(int(sent) / float(seconds))
+        rates.append(int(sent) / float(seconds))
 
 
 class Incidents:
@@ -125,7 +125,7 @@ def _fires(arrival: Arrival) -> str | None:
 async def measure(broker: KafkaBroker, load: int, incidents: int, directory: Path) -> Measured:
     """Measure at one load, with a fresh worker and topic."""
     feed = await fill(broker.address, f"latency-{load}", (), keyed=False)
-    said: list[float] = []
+    rates: list[float] = []
     async with Collector() as receiver:
         settings = settings_of(
             feed,
@@ -135,11 +135,11 @@ async def measure(broker: KafkaBroker, load: int, incidents: int, directory: Pat
         )
         with WorkerProcess(settings, directory, f"latency-{load}") as worker:
             await worker.ready()
-            with loaded(feed, load, said):
+            with loaded(feed, load, rates):
                 await asyncio.sleep(WARM_UP_S)
                 times = await Incidents(feed, receiver, load).run(incidents)
             worker.stop()
-    return Measured(load, said[0], times)
+    return Measured(load, rates[0], times)
 
 
 def _row(measured: Measured) -> list[str]:

@@ -2,9 +2,9 @@
 
     python -m benchmarks.stages --events 400000
 
-The stages are those of tasks with the keying hop: records are counted into a pre_aggregator, a full
-pre_aggregator becomes blocks, these are written, read and added to windows, and once a second time
-goes on. What aiokafka, Faust and the requests to the broker take comes on top.
+The stages are those of tasks with repartitioning: a pre-aggregator counts records, its partial
+counts are encoded, decoded and added to windows, and once a second rules are evaluated and windows
+closed. The cost of aiokafka, Faust and the requests to the broker comes on top.
 """
 
 import argparse
@@ -25,10 +25,10 @@ from streams.domain.sources import SourcePartition
 from streams.engine.consume.transport import RECORDS_AT_ONCE
 from streams.engine.tasks.output_buffer import FULL_COUNTS
 
-LANES = 4
+TASKS = 4
 EVENTS_A_SECOND = 100_000
 """How fast the clock of the tasks goes."""
-EVENTS_A_FLUSH = 30_000
+EVENTS_A_COMMIT = 30_000
 """Of one task: a tick comes before it is full, with few campaigns."""
 STAGES = (
     "count",
@@ -46,25 +46,25 @@ class Tasks:
 
     Attributes:
         seconds: CPU time by stage.
-        rows: how many counts were in blocks.
+        rows: the number of partial counts.
     """
 
     def __init__(self) -> None:
         configuration = read(None, {}, {}).configuration
-        watch, ingest_settings = (
+        settings, ingest_settings = (
             partition_settings_of(configuration, "http://localhost:8080"),
             ingest_settings_of(configuration),
         )
-        campaigns = Campaigns(LANES)
+        campaigns = Campaigns(TASKS)
         self.now = time.time()
         self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
         self.rows = 0
-        self._sources = [SourcePartition(n, ingest_settings, campaigns) for n in range(LANES)]
+        self._sources = [SourcePartition(n, ingest_settings, campaigns) for n in range(TASKS)]
         self._partitions = [
-            CampaignPartition(n, watch, range(LANES), self.now) for n in range(LANES)
+            CampaignPartition(n, settings, range(TASKS), self.now) for n in range(TASKS)
         ]
-        self._tallies = [PreAggregator() for _ in range(LANES)]
-        self._log_ends = [0] * LANES
+        self._pre_aggregators = [PreAggregator() for _ in range(TASKS)]
+        self._log_ends = [0] * TASKS
 
     @property
     def cells(self) -> int:
@@ -72,22 +72,25 @@ class Tasks:
         return sum(len(partition.table) for partition in self._partitions)
 
     def count(self, number: int, values: list[bytes]) -> None:
-        """Count a batch; flush if it is time."""
-        pre_aggregator = self._tallies[number]
+        """Count a batch; commit if it is time."""
+        pre_aggregator = self._pre_aggregators[number]
         with self._stage("count"):
             self._sources[number].count(values, int(self.now * 1000), pre_aggregator)
-        if len(pre_aggregator) > FULL_COUNTS or pre_aggregator.counted >= EVENTS_A_FLUSH:
-            self.flush(number)
+        if len(pre_aggregator) > FULL_COUNTS or pre_aggregator.counted >= EVENTS_A_COMMIT:
+            self.commit(number)
 
-    def flush(self, number: int) -> None:
+    def commit(self, number: int) -> None:
         """Hand over what a task has counted."""
-        pre_aggregator, self._tallies[number] = self._tallies[number], PreAggregator()
+        pre_aggregator, self._pre_aggregators[number] = (
+            self._pre_aggregators[number],
+            PreAggregator(),
+        )
         self.rows += len(pre_aggregator)
         with self._stage("partial counts"):
             made = pre_aggregator.partial_counts()
-        for to, block in made.items():
+        for to, counts in made.items():
             with self._stage("encode"):
-                records = list(partial_counts.encode_records(block))
+                records = list(partial_counts.encode_records(counts))
             for record in records:
                 with self._stage("decode"):
                     read_back = partial_counts.decode(record)
@@ -119,14 +122,14 @@ def measure(traffic: Traffic) -> list[str]:
     tasks = Tasks()
     gc.collect()
     gc.freeze()
-    step = LANES * RECORDS_AT_ONCE
+    step = TASKS * RECORDS_AT_ONCE
     for at in range(0, len(values), step):
-        for number in range(LANES):
-            tasks.count(number, values[at + number : at + step : LANES])
+        for number in range(TASKS):
+            tasks.count(number, values[at + number : at + step : TASKS])
         if at % EVENTS_A_SECOND < step:
             tasks.tick(1.0)
-    for number in range(LANES):
-        tasks.flush(number)
+    for number in range(TASKS):
+        tasks.commit(number)
     tasks.tick(10.0)
     costs = [tasks.seconds[stage] / traffic.count * 1e6 for stage in STAGES]
     return [

@@ -80,10 +80,10 @@ async def start_up_cost(worker: WorkerProcess) -> float:
 
 
 async def catch_up(worker: WorkerProcess, expected: int, start_up: float) -> CatchUp:
-    """PartitionSettings a worker, just started, until it has counted everything; leave it running.
+    """Watch a worker, just started, until it has counted everything; leave it running.
 
     The time runs from the worker's being ready. The CPU time is all that the process has used,
-    less `start_up` (s): what is read before the first flush does not show in its metrics.
+    less `start_up` (s): what is read before the first commit does not show in its metrics.
 
     Raises:
         SystemExit: if it counts more.

@@ -24,7 +24,7 @@ from tests.support.brokers import KafkaBroker
 from tests.support.waiting import until
 from tests.support.workers import WorkerProcess
 
-LANES = 4
+TASKS = 4
 LANE_METRIC = "campaign_streams_window_cells{"
 SESSION = "5m"
 """Workers that are frozen must stay in their group."""
@@ -62,7 +62,7 @@ async def _shared_out(workers: Sequence[WorkerProcess]) -> None:
 
     async def all_have() -> bool:
         tasks = [_tasks(await worker.metrics()) for worker in workers]
-        return all(number == LANES // len(workers) for number in tasks)
+        return all(number == TASKS // len(workers) for number in tasks)
 
     await until(all_have)
 

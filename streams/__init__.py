@@ -13,6 +13,7 @@ The way of an event, top to bottom:
 
 Around it: `streams.outputs` (the topics, and what others read there), `streams.configuration` and
 `streams.settings` (the kinds of value that its keys have), `streams.commands` (one file a command),
-`streams.traffic` (recorded and simulated events), `streams.demo` (the whole system on one machine),
+`streams.traffic` (recorded and simulated events), `streams.backtest` (what rules would have said of
+recorded ones), `streams.demo` (the whole system on one machine),
 `streams.observability`. `streams.worker` is the one place that puts the parts together.
 """

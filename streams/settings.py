@@ -23,7 +23,6 @@ from pydantic import (
     PlainValidator,
     SecretStr,
     StrictBool,
-    StrictFloat,
     StrictInt,
     StringConstraints,
 )
@@ -194,7 +193,6 @@ Secret = Annotated[SecretStr, PlainSerializer(lambda _: HIDDEN, return_type=str,
 Flag = StrictBool
 Count = Annotated[StrictInt, Field(ge=1, le=2**31 - 1)]
 Port = Annotated[StrictInt, Field(ge=0, le=_HIGHEST_PORT)]
-Share = Annotated[StrictFloat, Field(gt=0, lt=1)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 Url = Annotated[Text, AfterValidator(_parse_url)]
 Server = Annotated[str, AfterValidator(_parse_server)]

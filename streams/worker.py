@@ -99,7 +99,7 @@ class Worker:
             suspend_timeout=kafka.session_timeout / 2,
             rebalanced=metrics.rebalanced,
             crashed=partial(_fail, self._crash),
-            lost=metrics.task_lost,
+            task_lost=metrics.task_lost,
         )
         self._app = build_app(configuration, client, self._assignor, self._tasks, consumer)
         self._surroundings = Surroundings(
@@ -116,14 +116,14 @@ class Worker:
             configuration.http,
             listener,
             self._tasks,
-            context.watch,
+            context.settings,
             self.health,
             metrics=lambda accept: metrics.page(self._tasks.ready(), accept),
             located=context.repartitions,
             now=context.now,
         )
         self._dispatcher = _dispatcher(configuration, self._tasks, metrics, version)
-        events.on_commit(partial(metrics.committed, groups=context.watch.groups))
+        events.on_commit(partial(metrics.committed, groups=context.settings.groups))
         events.on_commit(self._dispatcher.on_commit)
         events.on_change(self._dispatcher.wake)
         events.on_restored(metrics.recovered)
@@ -197,7 +197,7 @@ def _context(  # noqa: PLR0913, PLR0917 - what it joins
         topics=Topics.of(topics, counts),
         repartitions=repartitions,
         ingest_settings=ingest_settings_of(configuration),
-        watch=partition_settings_of(configuration, listener.url),
+        settings=partition_settings_of(configuration, listener.url),
         now=clock.now,
         clock=clock,
         instruments=metrics,

@@ -27,9 +27,9 @@ from tests.support.fuzzing import UNTIL, records
 from tests.support.oracle import Oracle
 from tests.support.partitions import all_cells
 
-LANES = 3
-FLUSH_AT = 10_000
-"""Records of a pre_aggregator."""
+TASKS = 3
+COMMIT_AT = 10_000
+"""Records that a pre-aggregator counts between two commits."""
 
 
 class Pipeline:
@@ -37,38 +37,38 @@ class Pipeline:
 
     def __init__(self) -> None:
         configuration = read(None, {}, {}).configuration
-        ingest_settings, campaigns = ingest_settings_of(configuration), Campaigns(LANES)
-        watch = partition_settings_of(configuration, None)
+        ingest_settings, campaigns = ingest_settings_of(configuration), Campaigns(TASKS)
+        settings = partition_settings_of(configuration, None)
         self.rejected: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self.counted = self.transitions = 0
-        self._sources = [SourcePartition(n, ingest_settings, campaigns) for n in range(LANES)]
+        self._sources = [SourcePartition(n, ingest_settings, campaigns) for n in range(TASKS)]
         now = UNTIL / 1000
-        self.partitions = [CampaignPartition(n, watch, range(LANES), now) for n in range(LANES)]
-        self._changelogs: list[dict[bytes, bytes | None]] = [{} for _ in range(LANES)]
+        self.partitions = [CampaignPartition(n, settings, range(TASKS), now) for n in range(TASKS)]
+        self._changelogs: list[dict[bytes, bytes | None]] = [{} for _ in range(TASKS)]
         self._repartition: list[tuple[int, bytes]] = []
         """The partition and the value of each record, by offset."""
-        self._flushes = 0
-        self._tally = PreAggregator()
+        self._commits = 0
+        self._pre_aggregator = PreAggregator()
         self._taken = 0
 
     def take(self, source: int, values: list[bytes | None]) -> dict[int, str]:
         """Count a batch; return the reason of each record that was rejected, by position."""
-        rejected = self._sources[source].count(values, UNTIL, self._tally)
+        rejected = self._sources[source].count(values, UNTIL, self._pre_aggregator)
         assert all(each.detail for each in rejected)
         self.rejected.update(each.reason.value for each in rejected)
         self._taken += len(values)
-        if self._taken >= FLUSH_AT:
-            self.flush()
+        if self._taken >= COMMIT_AT:
+            self.commit()
         return {each.position: each.reason.value for each in rejected}
 
-    def flush(self) -> None:
+    def commit(self) -> None:
         """Send what was counted to its partitions, and evaluate the rules."""
-        pre_aggregator, self._tally, self._taken = self._tally, PreAggregator(), 0
+        pre_aggregator, self._pre_aggregator, self._taken = self._pre_aggregator, PreAggregator(), 0
         self.counted += pre_aggregator.counted
         self.skipped += pre_aggregator.skipped
-        for number, block in pre_aggregator.partial_counts().items():
-            for record in partial_counts.encode_records(block):
+        for number, counts in pre_aggregator.partial_counts().items():
+            for record in partial_counts.encode_records(counts):
                 self.partitions[number].apply(
                     partial_counts.decode(record), len(self._repartition), UNTIL / 1000
                 )
@@ -76,13 +76,13 @@ class Pipeline:
         for number, partition in enumerate(self.partitions):
             self.transitions += len(partition.advance(UNTIL / 1000, len(self._repartition)))
             self._changelogs[number].update(partition.take_changes(UNTIL / 1000))
-        self._hand_over(self._flushes % LANES)
-        self._flushes += 1
+        self._hand_over(self._commits % TASKS)
+        self._commits += 1
 
     def _hand_over(self, number: int) -> None:
         """Let the next owner of a partition restore it."""
         now = UNTIL / 1000
-        restorer = PartitionRestorer(number, self.partitions[number].watch, range(LANES), now)
+        restorer = PartitionRestorer(number, self.partitions[number].settings, range(TASKS), now)
         for offset, (key, value) in enumerate(self._changelogs[number].items()):
             restorer.add(key, value, offset)
         replay = restorer.restore()
@@ -108,10 +108,10 @@ def run(count: int, seed: int) -> tuple[Pipeline, list[str]]:
     """Take records through the counting; return where they are, and what went wrong."""
     pipeline, oracle = Pipeline(), Oracle()
     chance = random.Random(seed)  # noqa: S311 - repeatable
-    given, wrong, offsets = 0, [], [0] * LANES
+    given, wrong, offsets = 0, [], [0] * TASKS
     stream = records(seed)
     while batch := list(islice(stream, min(chance.randrange(1, 501), count - given))):
-        source = chance.randrange(LANES)
+        source = chance.randrange(TASKS)
         reasons = pipeline.take(source, batch)
         for position, value in enumerate(batch):
             at = source, offsets[source] + position
@@ -120,7 +120,7 @@ def run(count: int, seed: int) -> tuple[Pipeline, list[str]]:
                 wrong.append(f"{reasons.get(position)}, not {oracle.refused.get(at)}: {value!r}")
         offsets[source] += len(batch)
         given += len(batch)
-    pipeline.flush()
+    pipeline.commit()
     rejected, skipped = pipeline.rejected.total(), pipeline.skipped.total()
     if pipeline.counted + skipped + rejected != given:
         wrong.append(f"{pipeline.counted} + {skipped} + {rejected} is not {given}")

@@ -32,7 +32,7 @@ from tests.support.waiting import until
 from tests.support.workers import WorkerProcess, settings_for
 
 NAME = "fuzz"
-PARTITIONS, LANES = 6, 4
+PARTITIONS, TASKS = 6, 4
 AT_ONCE = 5_000
 AGE_S = 1200
 """How old the newest usual event is: whether one is ahead of the broker's time must not depend on
@@ -68,7 +68,7 @@ class Fuzzing:
 
     async def arrived(self) -> None:
         """Wait until the worker has committed all of the source and of the repartition topic."""
-        for role, partitions in (("events", PARTITIONS), ("repartition", LANES)):
+        for role, partitions in (("events", PARTITIONS), ("repartition", TASKS)):
             topic, ends = f"{NAME}-{role}", dict[int, int]()
             # Behind the last record come the markers of transactions, which nobody commits.
             async for record in Follower(self._broker.address, topic, partitions).read():
@@ -88,7 +88,7 @@ class Fuzzing:
         await compare_answers(asker, retained, set(truth.cells), truth.size, difference)
         letters = DeadLetters()
         self.reasons.clear()
-        async for record in Follower(self._broker.address, f"{NAME}-dead", LANES).read():
+        async for record in Follower(self._broker.address, f"{NAME}-dead", TASKS).read():
             letters.take(record)
             self.reasons[dict(record.headers)["reason"].decode()] += 1
         total, expected = await asker.total(), sum(sum(each.values()) for each in retained.values())

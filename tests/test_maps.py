@@ -12,7 +12,7 @@ import streams
 
 PACKAGE = Path(streams.__file__).parent
 MAPPED = (
-    "commands",
+    *("backtest", "commands"),
     *("api", "domain", "domain/detectors", "domain/formats", "domain/notification"),
     *("engine", "engine/cluster", "engine/consume"),
     *("engine/dead_letters", "engine/produce", "engine/tasks", "engine/transactions"),

@@ -110,7 +110,7 @@ async def rules(context: Context, _: Ask) -> answers.Rules:
                 labels=dict(rule.labels),
                 receivers=list(rule.receivers),
             )
-            for rule in context.watch.rules
+            for rule in context.settings.rules
         ]
     )
 

@@ -222,7 +222,7 @@ class Rules(Struct):
 
 
 class Delivery(Struct, kw_only=True):
-    """One transition of an alert, owed to one receiver.
+    """One transition of an alert, to be delivered to one receiver.
 
     `next_attempt_at` is null for one that was given up.
     """
@@ -241,7 +241,7 @@ class Delivery(Struct, kw_only=True):
 
 
 class Deliveries(Answer, kw_only=True):
-    """What is owed to receivers, newest first.
+    """Deliveries to receivers, newest first.
 
     `next_cursor` asks for those that follow; null if there are none.
     """
@@ -257,7 +257,7 @@ class OneDelivery(Answer, kw_only=True):
 
 
 class Receiver(Struct, kw_only=True):
-    """Somebody who hears of alerts.
+    """A receiver of alerts.
 
     A `disabled` one answered 410 Gone and gets nothing; a `paused` one asked for nothing before
     `until`. `since` says from when on its state holds, null if it was always so; `reason` is what

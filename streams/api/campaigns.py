@@ -63,7 +63,7 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
     app_id = ask.get(APP_ID, None)
     recent = ask.get(RECENT, 0)
     limit = ask.get(LIMIT, DEFAULT_LIMIT)
-    size = context.watch.windows.size
+    size = context.settings.windows.size
 
     def position(row: CampaignRow) -> Position:
         return Position(_value(row, sort_by), row.campaign_id)
@@ -89,7 +89,7 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
     gathered = await context.cluster.gather(ask, everywhere, Campaigns, local)
     # Each worker may have read its part some seconds ago.
     as_of, since = _oldest(gathered.parts) or (context.now(), context.now() - span.within)
-    rows = add_rows((part.campaigns for part in gathered.parts), context.watch.groups)
+    rows = add_rows((part.campaigns for part in gathered.parts), context.settings.groups)
     more = any(part.next_cursor for part in gathered.parts)
     pager: Pager[CampaignRow] = Pager(sort, sort.startswith("-"), position, limit, cursor, since)
     page, next_cursor = await pager.cut(rows, more=more)
@@ -132,7 +132,7 @@ async def one_campaign(context: Context, ask: Ask) -> Campaign:
     homes = context.cluster.homes_of(campaign_id)
     unknown = unknown_campaign(campaign_id)
     gathered = await context.cluster.require(ask, homes, Campaign, local, unknown)
-    answer = _add_descriptions(gathered.parts, context.watch.groups)
+    answer = _add_descriptions(gathered.parts, context.settings.groups)
     return context.stamp(answer, gathered.missing)
 
 
@@ -156,10 +156,10 @@ async def _describe(
         as_of="",
         campaign_id=campaign_id,
         app_id=total.app_id,
-        window_seconds=context.watch.windows.size,
+        window_seconds=context.settings.windows.size,
         first_window=rfc3339(min(starts)),
         last_window=rfc3339(max(starts)),
-        totals=totals(total, context.watch.groups),
+        totals=totals(total, context.settings.groups),
         current_window=_current_window(partitions, campaign_id),
         alerts=[
             show(partition.alerts, alert)
@@ -179,9 +179,9 @@ def _current_window(partitions: Sequence[CampaignPartition], campaign_id: str) -
             include(current.setdefault(start, empty()), cell)
     if not current:
         return None
-    newest, watch = max(current), partitions[0].watch
-    span = (newest, newest + watch.windows.size)
-    return window(span, current[newest], (), watch.groups, is_open=True)
+    newest, settings = max(current), partitions[0].settings
+    span = (newest, newest + settings.windows.size)
+    return window(span, current[newest], (), settings.groups, is_open=True)
 
 
 def _add_descriptions(parts: list[Campaign], groups: StatusGroups) -> Campaign:

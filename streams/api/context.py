@@ -30,7 +30,7 @@ class Context:
     """What the answers are made from.
 
     Args:
-        watch: what is counted and watched for.
+        settings: what is counted, which rules are evaluated and who is notified.
         cluster: the partitions, here and at other workers.
         rows: reads the campaign list.
         health: of this worker.
@@ -40,7 +40,7 @@ class Context:
         assets: the files of the pages, by name.
     """
 
-    watch: PartitionSettings
+    settings: PartitionSettings
     cluster: Cluster
     rows: RowReader
     health: Health

@@ -1,4 +1,4 @@
-"""What is still owed to receivers, and what was given up."""
+"""Deliveries to receivers: those that are pending, and those that were given up."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -17,7 +17,7 @@ from streams.domain.receivers import ReceiverBook, standing
 from streams.domain.transitions import rfc3339
 
 STATE = choice("state", ("pending", "given-up"), "Only deliveries in this state.")
-RECEIVER = text("receiver", "Only what is owed to this receiver.")
+RECEIVER = text("receiver", "Only deliveries to this receiver.")
 ALERT = text("alert_id", "Only what is about this alert.")
 DELIVERY_ID = text("delivery_id", "The delivery's id.")
 

@@ -1,4 +1,4 @@
-"""Who hears of alerts, and who of them asked for peace or wants nothing any more."""
+"""The receivers of alerts: which of them are active, paused or disabled."""
 
 from collections.abc import Iterable, Sequence
 
@@ -46,7 +46,7 @@ def _gravest(told: Iterable[answers.Receiver]) -> answers.Receiver:
 
 async def receivers(context: Context, ask: Ask) -> answers.Receivers:
     """Answer with all receivers of the configuration."""
-    names = context.watch.receivers
+    names = context.settings.receivers
 
     async def local(partitions: Sequence[CampaignPartition]) -> answers.Receivers:
         return answers.Receivers(as_of="", receivers=_known(context, names, partitions))
@@ -65,7 +65,7 @@ async def enable(context: Context, ask: Ask) -> answers.OneReceiver:
     """Have a receiver sent to again, whatever it answered before."""
     name = ask.path["name"]
     nobody = not_found(f"there is no receiver {name} in the configuration: see /v1/receivers")
-    if name not in context.watch.receivers:
+    if name not in context.settings.receivers:
         raise nobody
 
     async def local(partitions: Sequence[CampaignPartition]) -> answers.OneReceiver:
@@ -87,7 +87,7 @@ ROUTES = (
     Route(
         "/v1/receivers",
         receivers,
-        "Who hears of alerts, and who of them is paused or disabled",
+        "The receivers of alerts, and which of them are paused or disabled",
         answers.Receivers,
     ),
     Route(

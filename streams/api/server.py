@@ -51,10 +51,10 @@ class ApiServer:
     """Answers over HTTP what this worker and the others hold.
 
     Args:
-        settings: who may ask.
+        http: who may ask.
         listener: where it listens; closed when the server stops.
         holder: holds partitions, and knows who holds the others.
-        watch: what is counted and watched for.
+        settings: what is counted, which rules are evaluated and who is notified.
         health: of this worker.
         metrics: writes the metrics in the format that `Accept` asks for, and says its content type.
         located: whether a campaign is in the partition that its id tells; with
@@ -64,10 +64,10 @@ class ApiServer:
 
     def __init__(  # noqa: PLR0913 - what it joins
         self,
-        settings: HttpSettings,
+        http: HttpSettings,
         listener: Listener,
         holder: PartitionHost,
-        watch: PartitionSettings,
+        settings: PartitionSettings,
         health: Health,
         *,
         metrics: Callable[[str], tuple[bytes, str]],
@@ -75,19 +75,19 @@ class ApiServer:
         now: Callable[[], float],
     ) -> None:
         self._listener = listener
-        self._peers = Peers(settings, listener.url, now)
+        self._peers = Peers(http, listener.url, now)
         self._cluster = Cluster(holder, self._peers, located=located)
         self._context = Context(
-            watch,
+            settings,
             self._cluster,
-            RowReader(watch.groups, watch.windows, now),
+            RowReader(settings.groups, settings.windows, now),
             health,
             metrics,
             now,
             document(ROUTES),
             load_assets(),
         )
-        self._gate = Gate(settings, loopback_only=listener.loopback_only)
+        self._gate = Gate(http, loopback_only=listener.loopback_only)
         self._runner: web.ServerRunner | None = None
 
     async def start(self) -> None:

@@ -44,7 +44,7 @@ class _Wanted(NamedTuple):
 async def windows(context: Context, ask: Ask) -> Windows:
     """Answer with a campaign's windows in a range."""
     campaign_id = ask.path["campaign_id"]
-    size = context.watch.windows.size
+    size = context.settings.windows.size
     step = ask.get(STEP, size)
     if step % size:
         near = max(size, round(step / size) * size)
@@ -61,7 +61,7 @@ async def windows(context: Context, ask: Ask) -> Windows:
     unknown = unknown_campaign(campaign_id)
     gathered = await context.cluster.require(ask, homes, Windows, local, unknown)
     answer = gathered.parts[0]
-    answer.windows = add_windows((p.windows for p in gathered.parts), context.watch.groups)
+    answer.windows = add_windows((p.windows for p in gathered.parts), context.settings.groups)
     return context.stamp(answer, gathered.missing)
 
 
@@ -107,7 +107,7 @@ async def _merge(
             include(total, cell)
         await breath()
     is_open = any(partition.table.is_open(part) for partition, part in parts)
-    groups = parts[0][0].watch.groups
+    groups = parts[0][0].settings.groups
     span = (start, start + wanted.step)
     return window(span, total, wanted.by, groups, is_open=is_open)
 
@@ -115,7 +115,7 @@ async def _merge(
 async def one_window(context: Context, ask: Ask) -> OneWindow:
     """Answer with one window of a campaign."""
     campaign_id = ask.path["campaign_id"]
-    size = context.watch.windows.size
+    size = context.settings.windows.size
     start = _start(ask.path["start"], size)
     wanted = _Wanted(campaign_id, start, start + size, size, ask.get(BY, ()))
 
@@ -132,7 +132,7 @@ async def one_window(context: Context, ask: Ask) -> OneWindow:
     )
     gathered = await context.cluster.require(ask, homes, OneWindow, local, nothing)
     answer = gathered.parts[0]
-    (answer.window,) = add_windows(([p.window] for p in gathered.parts), context.watch.groups)
+    (answer.window,) = add_windows(([p.window] for p in gathered.parts), context.settings.groups)
     return context.stamp(answer, gathered.missing)
 
 

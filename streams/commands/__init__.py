@@ -4,9 +4,12 @@
 top whatever it needs. So `campaign-streams --help` imports neither pydantic nor aiokafka nor Faust,
 and `campaign-streams query` no Faust.
 
-- `worker`, `dev`, `produce`, `simulate`, `query`, `config`, `topics`, `dead_letter`: subcommands
+- `worker`, `dev`, `produce`, `simulate`, `backtest`, `query`, `config`, `topics`, `dead_letter`:
+  subcommands
 - `dead_letter_output`: dead letters as a table and as JSON
+- `backtest_output`: transitions, and what they come to, as tables and as JSON
 - `common`: the program's name, examples in the help, printing
+- `inputs`: the files that commands read; `times`: times as options have them
 - `configured`: the options --config and --set, and the configuration in effect
 - `progress`, `tables`: the progress bar and tables of the terminal
 - `running`: signals while a command runs
@@ -22,7 +25,7 @@ from typing import Any, NoReturn
 
 import click
 
-from streams.commands.common import PROGRAM, complain, examples
+from streams.commands.common import PROGRAM, examples, print_error
 from streams.commands.running import Interrupted, output_is_gone
 from streams.errors import UserError
 
@@ -33,10 +36,11 @@ COMMANDS = {
     "dev": "Run the whole system on this machine, with traffic.",
     "produce": "Send recorded events to the source topic.",
     "simulate": "Make labelled traffic.",
+    "backtest": "Say what rules would have said of recorded events.",
     "query": "Ask the API about campaigns, windows and alerts.",
     "config": "Check and show the configuration.",
     "topics": "Make the topics.",
-    "dead-letter": "Look at what was put aside and why, and send it again.",
+    "dead-letter": "List dead letters and why they were rejected, and replay them.",
 }
 
 
@@ -117,7 +121,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except OSError as error:
         if error.errno not in OUTPUT_FAILS or error.filename is not None:
             raise
-        complain(f"the output cannot be written: {error.strerror}")
+        print_error(f"the output cannot be written: {error.strerror}")
         status = 1
     _close_output()
     sys.exit(status)
@@ -130,10 +134,10 @@ def _run(arguments: list[str] | None) -> int:
         error.show()
         return error.exit_code
     except click.ClickException as error:
-        complain(_one_line(error))
+        print_error(_one_line(error))
         return error.exit_code
     except UserError as error:
-        complain(str(error))
+        print_error(str(error))
         return error.exit_code
     except Interrupted as interrupted:
         return interrupted.status
@@ -143,7 +147,7 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _close_output() -> None:
-    """Keep Python from complaining, at its end, of output that nobody reads."""
+    """Keep Python from reporting, at its end, output that nobody reads."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

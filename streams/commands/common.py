@@ -37,8 +37,8 @@ def examples(*lines: str) -> str:
     return "\n".join(["\b", title, *(f"  {line}" for line in lines)])
 
 
-def complain(message: str) -> None:
-    """Say on standard error what is wrong, each line with the program's name."""
+def print_error(message: str) -> None:
+    """Print an error on standard error, each line after the program's name."""
     for line in message.strip("\n").split("\n"):
         say(f"{PROGRAM}: {line}", err=True)
 

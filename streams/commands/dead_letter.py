@@ -1,9 +1,7 @@
-"""`campaign-streams dead-letter`: what was put aside, and sending it through again."""
+"""`campaign-streams dead-letter`: dead letters are listed and replayed."""
 
 import logging
 import sys
-import time
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -12,37 +10,12 @@ from streams.commands import dead_letter_output as output
 from streams.commands import running
 from streams.commands.common import PROGRAM, examples, print_json, say
 from streams.commands.configured import with_configuration
+from streams.commands.times import Since
 from streams.configuration.models import Configuration
 from streams.domain.events import Reason
 from streams.engine.cluster.client import check_broker
 from streams.engine.dead_letters.listing import Listing, Place, Selection
 from streams.engine.dead_letters.replay import DeadLetterTopic, Replayed
-from streams.settings import parse_duration
-
-
-class Since(click.ParamType):
-    """A time, or how long ago: seconds since the epoch."""
-
-    name = "since"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Read RFC 3339 (UTC if it does not say) or a duration."""
-        try:
-            return time.time() - parse_duration(value)
-        except ValueError:
-            pass
-        try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(
-                f"{value!r}: expected a time such as 2026-11-23T10:00:00Z, or a duration "
-                "such as 30m, 24h or 7d",
-                param,
-                ctx,
-            )
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 class At(click.ParamType):
@@ -76,7 +49,7 @@ _reason = click.option(
     "reasons",
     multiple=True,
     type=click.Choice([reason.value for reason in Reason]),
-    help="Only those put aside for this reason. Can be repeated.",
+    help="Only those rejected for this reason. Can be repeated.",
 )
 
 
@@ -92,7 +65,7 @@ _reason = click.option(
     "--since",
     type=Since(),
     metavar="TIME|DURATION",
-    help="Only those put aside since: 2026-11-23T10:00:00Z, or 24h for the last 24 hours.",
+    help="Only those dead-lettered since: 2026-11-23T10:00:00Z, or 24h for the last 24 hours.",
 )
 @click.option(
     "--limit",
@@ -189,7 +162,7 @@ def replay(
         if not click.confirm("Replay?"):
             say("nothing was replayed")
             return 1
-        # What has come in since is not what was agreed to.
+        # The user agreed to the listed dead letters, not to those that came since.
         selection = Selection(places=chosen)
     done = running.run(_replay(configuration, selection))
     left_out = _left_out(before + done.before, truncated + done.truncated)

@@ -3,25 +3,20 @@
 import asyncio
 import contextlib
 import logging
-import os
-import shutil
-import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import FileIO
-from pathlib import Path
 
 import click
 
 from streams.commands import running
 from streams.commands.common import PROGRAM, EventRate, examples, say
 from streams.commands.configured import with_configuration
+from streams.commands.inputs import input_name, opened, position_of, size_of
 from streams.commands.progress import progress
 from streams.configuration.models import Configuration
 from streams.engine.cluster.client import check_broker, connection
-from streams.errors import UserError
 from streams.traffic.files import batches, read_ahead
 from streams.traffic.pacing import Pace
 from streams.traffic.recorded import Recorded, read_events
@@ -32,7 +27,6 @@ BATCH = 500
 BATCHES_PER_SECOND = 20
 NOT_AHEAD_MS = 365 * 86_400_000
 """A recorded time that is so far in the future is a mistake; simulated ones may be ahead."""
-STDIN = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +90,7 @@ async def send_files(
 ) -> Account:
     """Send the events of files, `-` for standard input; say at the end what became of them."""
     with contextlib.ExitStack() as stack:
-        streams = [(_name(file), _opened(file, stack, again=options.now)) for file in files]
+        streams = [(input_name(file), opened(file, stack, again=options.now)) for file in files]
         return await _produce(configuration, streams, options)
 
 
@@ -131,7 +125,7 @@ async def _send_all(
     if options.rate:
         size = max(1, min(BATCH, int(options.rate / BATCHES_PER_SECOND)))
         pace = Pace(options.rate, time.monotonic, asyncio.sleep)
-    sizes = [_size(stream) for _, stream in streams]
+    sizes = [size_of(stream) for _, stream in streams]
     with progress(sum(sizes) or None, in_bytes=True) as advance:
         for n, (name, stream) in enumerate(streams):
             async for batch in read_ahead(batches(name, stream, size)):
@@ -142,7 +136,7 @@ async def _send_all(
                         await pace.wait(len(batch.events))
                     events = [shift(event) for event in batch.events] if shift else batch.events
                     await sender.send(events, batch.place)
-                advance(len(batch.events), sum(sizes[:n]) + _position(stream))
+                advance(len(batch.events), sum(sizes[:n]) + position_of(stream))
 
 
 def _shift(streams: list[tuple[str, FileIO]]) -> Callable[[bytes], bytes] | None:
@@ -159,40 +153,3 @@ def _shift(streams: list[tuple[str, FileIO]]) -> Callable[[bytes], bytes] | None
         return None
     by_ms = now - latest
     return lambda event: shifted(event, by_ms)
-
-
-def _name(file: str) -> str:
-    return "standard input" if file == STDIN else file
-
-
-def _opened(file: str, stack: contextlib.ExitStack, *, again: bool) -> FileIO:
-    """Open a file; standard input is put aside first if it has to be read again.
-
-    Nothing is buffered here: Python cannot end while a thread waits in a buffer's lock.
-    """
-    if file != STDIN:
-        try:
-            return stack.enter_context(Path(file).open("rb", buffering=0))
-        except OSError as error:
-            raise UserError(f"cannot read {file}: {error.strerror}") from error
-    stdin = stack.enter_context(open(0, "rb", buffering=0, closefd=False))  # noqa: SIM115 - the stack does
-    if not again:
-        return stdin
-    # On POSIX a temporary file is the plain file itself.
-    copy = stack.enter_context(tempfile.TemporaryFile(buffering=0))  # noqa: SIM115 - the stack does
-    shutil.copyfileobj(stdin, copy)
-    copy.seek(0)
-    return copy
-
-
-def _size(stream: FileIO) -> int:
-    """Return the bytes of a file, and 0 for a pipe."""
-    try:
-        status = os.fstat(stream.fileno())
-    except OSError:
-        return 0
-    return status.st_size if stat.S_ISREG(status.st_mode) else 0
-
-
-def _position(stream: FileIO) -> int:
-    return stream.tell() if stream.seekable() else 0

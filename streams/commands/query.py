@@ -198,7 +198,7 @@ def rules(api: ApiClient) -> tuple[Item, list[Item], Columns]:
 
 @command.command(epilog=examples(f"{PROGRAM} query deliveries --state given-up"))
 @click.option("--state", help="pending or given-up.")
-@click.option("--receiver", help="Only what is owed to this receiver.")
+@click.option("--receiver", help="Only deliveries to this receiver.")
 @_limit
 @_asking
 def deliveries(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns]:

@@ -8,7 +8,7 @@ import click
 import uvloop
 
 from streams.commands import running
-from streams.commands.common import PROGRAM, complain, examples
+from streams.commands.common import PROGRAM, examples, print_error
 from streams.commands.configured import log_doubts, with_configuration
 from streams.configuration.models import Configuration
 from streams.errors import UserError
@@ -59,7 +59,7 @@ async def _run(worker: Worker, stop: asyncio.Event) -> None:
         status = 0
     except UserError as error:
         # Now, as the end may take a while, and be broken off.
-        complain(str(error))
+        print_error(str(error))
         raise click.exceptions.Exit(error.exit_code) from error
     finally:
         running.end_within(END_WITHIN, status)

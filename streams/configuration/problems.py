@@ -71,9 +71,14 @@ def _lines(details: ErrorDetails, tree: Tree) -> Iterator[str]:
     elif details["type"] == "missing":
         yield f"{tree.origin(keys)}: {_key(keys)} is missing"
     else:
-        message = str(cause or _EXPECTED.get(details["type"], details["msg"]))
-        message = message.replace("Input should be", "expected")
-        yield _line(tree, keys, details["input"], message)
+        yield _line(tree, keys, details["input"], expectation(details))
+
+
+def expectation(details: ErrorDetails) -> str:
+    """Say what is expected of a value that a check of its own refused."""
+    cause = details.get("ctx", {}).get("error")
+    message = str(cause or _EXPECTED.get(details["type"], details["msg"]))
+    return message.replace("Input should be", "expected")
 
 
 def _line(tree: Tree, keys: Keys, value: Any, message: str) -> str:

@@ -13,7 +13,8 @@ In the order in which an event meets it:
 - `emission`: the results of closed windows, and what of them is still to be emitted.
 - `table`: every retained window of one partition, and what of it must be written down.
 - `counts`: the counts of one campaign and window as people ask for them, their groups and rates.
-- `hits`, `evaluation_queue`: which campaigns the rules have to be evaluated for.
+- `hits`, `evaluation_queue`: which campaigns the rules have to be evaluated for;
+  `deferrable`: which counts lead to no evaluation, and may be added later.
 - `rules`, `detectors`: which counts are a reason to raise an alert, and when that is over.
 - `lookback`, `evaluation`: what a campaign's windows say to a rule, closed ones included;
   `detector_states`: what detectors remember beyond that.
@@ -21,7 +22,7 @@ In the order in which an event meets it:
 - `transitions`, `rendering`: what receivers are shown of it.
 - `notification`: the stages between a transition and the deliveries.
 - `deliveries`, `receivers`: what is to be sent to whom, and who wants nothing at present.
-- `commits`: what one committed transaction held, for those who hear of it.
+- `commits`: what one committed transaction held, for those who are notified of it.
 - `changelog`: every record of the changelog topic, its key and value, and their format.
 - `partition`: all of that for one partition of campaigns, by its `partition_settings`;
   `partition_host`: who holds partitions; `restorer`: restores one from the changelog topic.

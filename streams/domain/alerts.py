@@ -197,15 +197,35 @@ class AlertBook:
             alert.peak, alert.now = alert.highest, None
             self._mark(alert)
 
+    def forget(self, now: float) -> set[str]:
+        """Forget episodes and states of detectors that are too old at wall-clock `now` (s, UTC).
+
+        Returns:
+            The campaigns with a live alert that was evaluated beside a forgotten one. What it was
+            about is news again, as it is to whoever reads the live alert back.
+        """
+        self.states.forget(now)
+        beside = set()
+        while self._ended and now - self._ended[0][0] >= self._history:
+            alert = self._alerts[heappop(self._ended)[1]]
+            self._forget(alert)
+            if (alert.rule, alert.scope) in self._live:
+                beside.add(alert.scope.campaign_id)
+        return beside
+
+    @property
+    def next_due_at(self) -> float:
+        """When (s, UTC) `forget` or `tick` has something to do at the earliest; infinity: never."""
+        due = self._due[0][0] if self._due else inf
+        forgotten = self._ended[0][0] + self._history if self._ended else inf
+        return min(due, forgotten, self.states.next_forgotten_at)
+
     def tick(self, now: float) -> list[Transition]:
-        """Let time (s, UTC) do its part: reminders, alerts without data, forgotten episodes.
+        """Let time (s, UTC) do its part: reminders, and alerts without data.
 
         What is not due costs nothing.
         """
         transitions: list[Transition] = []
-        self.states.forget(now)
-        while self._ended and now - self._ended[0][0] >= self._history:
-            self._forget(self._alerts[heappop(self._ended)[1]])
         while self._due and self._due[0][0] <= now:
             at, alert_id = heappop(self._due)
             if self._due_at.get(alert_id) == at:

@@ -166,11 +166,14 @@ class Cells:
     def _positions_of(self, counts: WindowCounts) -> list[int]:
         """Return where the campaigns are here; new ones are added, and what their apps are."""
         positions = self._positions
-        found = [positions.setdefault(name, len(positions)) for name in counts.campaigns]
         at_app = self._at_app
-        added = len(positions) - len(at_app)
-        at_app.extend(repeat(_NO_APP, added))
-        self._events.extend(repeat(0, added))
+        try:
+            found = [positions[name] for name in counts.campaigns]
+        except KeyError:
+            found = [positions.setdefault(name, len(positions)) for name in counts.campaigns]
+            added = len(positions) - len(at_app)
+            at_app.extend(repeat(_NO_APP, added))
+            self._events.extend(repeat(0, added))
         apps = [self._app(app) for app in counts.apps]
         for position, at in zip(found, counts.at_app, strict=True):
             app = apps[at]

@@ -1,7 +1,7 @@
-"""What one committed transaction of a task held: the event that others hear of a task's work."""
+"""What one committed transaction of a task held: the event by which others follow its work."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -32,21 +32,9 @@ class SuppressedTransition(NamedTuple):
     why: Suppressed
 
 
-class ChangedCampaigns(NamedTuple):
-    """Campaigns to whose counts something was added.
-
-    Attributes:
-        start: of the partial counts that were added (s); the window is the one that holds it.
-        campaigns: their ids.
-    """
-
-    start: int
-    campaigns: Sequence[str]
-
-
 @dataclass(slots=True)
 class Commit:
-    """What one transaction of a task held. All of it is committed, and told once.
+    """What one committed transaction of a task held. Subscribers are notified of each commit once.
 
     Attributes:
         partition: the task's number, which is that of its partition of campaigns.
@@ -57,8 +45,8 @@ class Commit:
         unknown_versions: events that were counted, by their unknown `event_version`.
         unrecognised: sends that were counted, by their status that is in no group.
         rejected: records that became dead letters.
-        changed: what was added to the windows, in that order.
         late: events that corrected closed windows.
+        expired: events that were added to no window, as theirs had expired at the task.
         folded: events that were counted under `__other__`.
         decisions: transitions of alerts, in the order in which they were decided.
         suppressed: those of these transitions of which nobody is notified.
@@ -74,8 +62,8 @@ class Commit:
     unknown_versions: Counter[str] = field(default_factory=Counter)
     unrecognised: Counter[str] = field(default_factory=Counter)
     rejected: list[Rejected] = field(default_factory=list)
-    changed: list[ChangedCampaigns] = field(default_factory=list)
     late: int = 0
+    expired: int = 0
     folded: Folded = field(default_factory=Folded)
     decisions: list[Decision] = field(default_factory=list)
     suppressed: list[SuppressedTransition] = field(default_factory=list)

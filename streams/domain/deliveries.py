@@ -79,7 +79,7 @@ class Outbox:
         self._handed_out: set[_OrderingKey] = set()
         self._polled_at = 0.0
         self._uncommitted: set[str] = set()
-        self._in_flush: set[str] = set()
+        self._in_commit: set[str] = set()
         self._changed: dict[str, str] = {}
 
     def add(self, delivery: Delivery) -> None:
@@ -196,7 +196,7 @@ class Outbox:
 
     def _committed(self, delivery: Delivery) -> bool:
         key = delivery.delivery_id
-        return key not in self._uncommitted and key not in self._in_flush
+        return key not in self._uncommitted and key not in self._in_commit
 
     def _take_back(self, delivery: Delivery) -> bool:
         """Free the delivery's ordering key; tell whether it is still pending in this outbox."""
@@ -226,14 +226,14 @@ class Outbox:
     def take_changes(self) -> Iterator[tuple[DeliveryKey, Delivery | None]]:
         """Hand out what changed since the last call; null for deliveries that are gone."""
         changed, self._changed = self._changed, {}
-        self._in_flush |= self._uncommitted
+        self._in_commit |= self._uncommitted
         self._uncommitted = set()
         for delivery_id, campaign_id in changed.items():
             yield DeliveryKey(campaign_id, delivery_id), self._deliveries.get(delivery_id)
 
-    def flush_committed(self) -> None:
+    def mark_committed(self) -> None:
         """Take note that what the last `take_changes` handed out is committed."""
-        committed, self._in_flush = self._in_flush, set()
+        committed, self._in_commit = self._in_commit, set()
         for delivery_id in committed:
             if delivery_id in self._deliveries:
                 self._set_timer(self._deliveries[delivery_id])

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from math import inf
 from typing import Any
 
 import msgspec
@@ -76,6 +77,18 @@ class DetectorStates:
             while of_rule and next(iter(of_rule.values()))[0] < oldest:
                 scope, _ = of_rule.popitem(last=False)
                 self._changed[_key(rule, scope)] = None
+
+    @property
+    def next_forgotten_at(self) -> float:
+        """When (s, UTC) `forget` has something to do at the earliest; infinity for never."""
+        return min(
+            (
+                next(iter(of_rule.values()))[0] + self._detectors[rule].state_lifetime
+                for rule, of_rule in self._states.items()
+                if of_rule
+            ),
+            default=inf,
+        )
 
     def take_changes(self) -> Iterator[tuple[DetectorStateKey, DetectorStateRecord | None]]:
         """Hand out the keys whose states changed since the last call, with the states."""

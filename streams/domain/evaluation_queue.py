@@ -70,6 +70,11 @@ class EvaluationQueue:
         self._waiting: dict[str, int] = {}
         """Campaigns to evaluate again though no trigger names them, as soon as they have as many
         events, of all kinds, in all open windows together."""
+        self._looked_back_from: dict[str, int] = {}
+        """By campaign, the oldest open window (start, s) that it was evaluated with: an older one
+        would look back on windows that this one did not."""
+        self.looked_back_from = 0
+        """The newest of these windows so far (start, s)."""
         self._first = 0
         """Start (s) of the first window whose hits are counted."""
         self._open: list[int] = []
@@ -84,6 +89,10 @@ class EvaluationQueue:
         self._due.update(self._triggered(start, counts))
         self._growing.update(self._waiting.keys() & counts.campaigns)
         self._due.update(self._with_alerts & counts.campaigns)
+        looked_back_from = self._looked_back_from
+        if looked_back_from:
+            known = looked_back_from.keys() & counts.campaigns
+            self._due.update(name for name in known if start < looked_back_from[name])
 
     def correct(self, start: int, counts: WindowCounts) -> None:
         """Take note of late counts: they raise nothing, but change the figures of an alert.
@@ -107,9 +116,12 @@ class EvaluationQueue:
         if first == self._first:
             return
         self._first = first
-        waiting = list(self._waiting)
-        known = set[str]().union(*[same.forget_before(first, waiting) for same in self._same_hits])
+        names = [*self._waiting, *self._looked_back_from]
+        known = set[str]().union(*[same.forget_before(first, names) for same in self._same_hits])
         self._waiting = {name: events for name, events in self._waiting.items() if name in known}
+        self._looked_back_from = {
+            name: start for name, start in self._looked_back_from.items() if name in known
+        }
 
     def follow(self, open_starts: list[int]) -> None:
         """Follow the table after a window opened or closed; these (s), newest first, are open."""
@@ -123,6 +135,10 @@ class EvaluationQueue:
     def resume(self, open_starts: list[int]) -> None:
         """Go on after a restart, with these open windows (starts, s, newest first)."""
         self._open = open_starts
+
+    def evaluate_anyway(self, campaigns: Iterable[str]) -> None:
+        """Hand out these campaigns too, whether or not they have new counts."""
+        self._due.update(campaigns)
 
     def take(self, most: int | None) -> set[str]:
         """Hand out the campaigns to evaluate, no more than `most`; the others stay."""
@@ -138,7 +154,13 @@ class EvaluationQueue:
             self._due -= due
         for campaign_id in due:
             self._waiting.pop(campaign_id, None)
+            self._looked_back_from.pop(campaign_id, None)
         return due
+
+    @property
+    def waiting(self) -> KeysView[str]:
+        """The campaigns of which any new counts may lead to an evaluation, until the next call."""
+        return self._waiting.keys()
 
     @property
     def is_empty(self) -> bool:
@@ -148,6 +170,14 @@ class EvaluationQueue:
     def again_after(self, campaign_id: str, attempts: int) -> None:
         """Evaluate a campaign again when it has so many more attempts, hits among them or not."""
         self._waiting[campaign_id] = self._events(campaign_id) + attempts
+
+    def again_before(self, campaign_id: str, start: int) -> None:
+        """Evaluate a campaign again when an open window that begins before `start` (s) has counts.
+
+        It looks back on windows that no window from there on does.
+        """
+        self._looked_back_from[campaign_id] = start
+        self.looked_back_from = max(self.looked_back_from, start)
 
     def _triggered(self, start: int, counts: WindowCounts) -> set[str]:
         return set[str]().union(*[same.add(start, counts) for same in self._same_hits])

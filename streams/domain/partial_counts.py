@@ -1,6 +1,6 @@
-"""Partial counts: what one flush of the first phase of counting hands to the second.
+"""Partial counts: what one commit of the first phase of counting hands to the second.
 
-Events are not forwarded to the partition of their campaign. The counts of one flush go to each
+Events are not forwarded to the partition of their campaign. The counts of one commit go to each
 partition of the repartition topic as one record: the counts by window, campaign and dimensions, and
 the event times of the source partitions that they are from. The record is a fraction of the events'
 size, and the second phase costs next to nothing per event. On the changelog topic a window's counts
@@ -160,7 +160,7 @@ def split(counts: WindowCounts, buckets: int) -> list[WindowCounts]:
 
 
 class PartialCounts(msgspec.Struct, array_like=True, gc=False):
-    """One record of the repartition topic: counts of one flush for one partition.
+    """One record of the repartition topic: counts of one commit for one partition.
 
     `event_times` has, by source partition that the counts are from, the largest event time (ms).
     `received_at` is the wall-clock time (ms) at which the oldest of the events was taken in.

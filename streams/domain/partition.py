@@ -11,6 +11,7 @@ from streams.domain.alert_records import Alert, AlertKey
 from streams.domain.alerts import AlertBook
 from streams.domain.commits import SuppressedTransition
 from streams.domain.counts import OTHER
+from streams.domain.deferrable import NOTHING, Deferrable
 from streams.domain.deliveries import DeliveryKey, Outbox
 from streams.domain.detector_states import DetectorStateKey
 from streams.domain.emission import WindowResult
@@ -22,7 +23,7 @@ from streams.domain.notification.stage import Notification, Suppressed
 from streams.domain.partial_counts import PartialCounts
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.receivers import ReceiverBook, ReceiverKey
-from streams.domain.rules import Rule
+from streams.domain.rules import Hits, Rule
 from streams.domain.table import CheckpointKey, WindowTable
 from streams.domain.transitions import Transition
 from streams.domain.watermark import Watermark
@@ -40,7 +41,7 @@ class CampaignPartition:
 
     Args:
         number: the partition.
-        watch: the settings.
+        settings: what all partitions of the worker have in common.
         inputs: the source partitions that feed this one.
         now: wall-clock time (s, UTC).
 
@@ -49,14 +50,20 @@ class CampaignPartition:
     """
 
     def __init__(
-        self, number: int, watch: PartitionSettings, inputs: Iterable[int], now: float
+        self, number: int, settings: PartitionSettings, inputs: Iterable[int], now: float
     ) -> None:
         self.number = number
-        self.watch = watch
-        watermark = Watermark(inputs, watch.idle_timeout, now)
-        self.table = WindowTable(watch.windows, watermark, watch.limits, emits=watch.emits_windows)
+        self.settings = settings
+        watermark = Watermark(inputs, settings.idle_timeout, now)
+        self.table = WindowTable(
+            settings.windows, watermark, settings.limits, emits=settings.emits_windows
+        )
         self.alerts = AlertBook(
-            watch.rules, watch.windows.size, watch.windows.retention, watch.new_id, watch.base_url
+            settings.rules,
+            settings.windows.size,
+            settings.windows.retention,
+            settings.new_id,
+            settings.base_url,
         )
         self.deliveries = Outbox()
         self.receivers = ReceiverBook()
@@ -66,17 +73,19 @@ class CampaignPartition:
             DeliveryKey: self.deliveries,
             ReceiverKey: self.receivers,
         }
-        self._rules = {rule.name: rule for rule in watch.rules}
+        self._rules = {rule.name: rule for rule in settings.rules}
+        self._hits = tuple(Hits(rule, settings.groups) for rule in settings.rules)
+        self._hits_only = all(rule.detector.hits_only for rule in settings.rules)
         self._queue = EvaluationQueue(
-            watch.rules, watch.groups, self.table, self.alerts.campaigns_with_live_alerts
+            settings.rules, settings.groups, self.table, self.alerts.campaigns_with_live_alerts
         )
-        lookback = max((rule.detector.lookback for rule in watch.rules), default=1)
-        self._reach = (lookback - 1) * watch.windows.size
-        self._closed = ClosedWindows(self.table, watch.windows.size, lookback)
+        lookback = max((rule.detector.lookback for rule in settings.rules), default=1)
+        self._reach = (lookback - 1) * settings.windows.size
+        self._closed = ClosedWindows(self.table, settings.windows.size, lookback)
         self._seen_windows = -1, -1
         """The table's generation, and the window that event time was in, at the last evaluation."""
         self._failures: list[EvaluationFailure] = []
-        self._stages = pipeline.stages(watch, self.deliveries)
+        self._stages = pipeline.stages(settings, self.deliveries)
         self._suppressed: list[SuppressedTransition] = []
 
     def apply(self, partial_counts: PartialCounts, offset: int, now: float) -> None:
@@ -88,7 +97,7 @@ class CampaignPartition:
             now: wall-clock time (s, UTC).
         """
         for counts in partial_counts.windows:
-            start = self.watch.windows.start_of(counts.start * 1000)
+            start = self.settings.windows.start_of(counts.start * 1000)
             added = self.table.add(counts, offset, now)
             if added is None:
                 continue
@@ -117,6 +126,31 @@ class CampaignPartition:
         """How many campaigns have changed since the rules were evaluated for them."""
         return len(self._queue)
 
+    def unchanged_until(self, now: float) -> float:
+        """Return the wall-clock time (s, UTC) before which `advance` decides and closes nothing.
+
+        That is, if nothing is applied until then, and `is_evaluated` was true at `now`. It may be
+        `now` or before; infinity for never.
+        """
+        if not self.is_evaluated:
+            return now
+        return min(self.alerts.next_due_at, self.table.unchanged_until(now))
+
+    @property
+    def deferrable(self) -> Deferrable:
+        """Which counts could as well be applied later, together with others."""
+        if not (self._hits_only and self.is_evaluated):
+            return NOTHING
+        next_window = self._newest_window() + self.settings.windows.size
+        return Deferrable(
+            starts=frozenset(
+                start for start in self.table.open_starts() if start >= self._queue.looked_back_from
+            ),
+            before=min(next_window * 1000, self.table.next_boundary),
+            watched=(self.alerts.campaigns_with_live_alerts, self._queue.waiting),
+            hits=self._hits,
+        )
+
     @property
     def has_changed_deliveries(self) -> bool:
         """Whether the next `take_changes` has any of deliveries or of receivers."""
@@ -137,6 +171,7 @@ class CampaignPartition:
         """
         starts = self.table.open_starts()[::-1]
         self._follow_windows(starts)
+        self._queue.evaluate_anyway(self.alerts.forget(now))
         campaigns = self._queue.take(most)
         decided: list[Transition] = []
         for campaign_id in campaigns:
@@ -169,13 +204,14 @@ class CampaignPartition:
         A window that is older than all open ones may still open, while event time allows it. One
         that has expired is not there any more.
         """
-        oldest_open = self.watch.windows.oldest_open(self.table.event_time)
-        oldest_kept = min(self.table.starts(), default=oldest_open)
-        return max(oldest_open - self._reach, min(oldest_kept, oldest_open))
+        oldest_open = self.settings.windows.oldest_open(self.table.event_time)
+        oldest_kept = self.table.oldest_start
+        first = oldest_open if oldest_kept is None else min(oldest_kept, oldest_open)
+        return max(oldest_open - self._reach, first)
 
     def _newest_window(self) -> int:
         """Return the start (s) of the window that the newest event time of all inputs is in."""
-        return self.watch.windows.start_of(self.table.newest_event_time)
+        return self.settings.windows.start_of(self.table.newest_event_time)
 
     def _evaluate(self, campaign_id: str, starts: list[int], now: float) -> Iterator[Transition]:
         """Evaluate the rules on a campaign's open windows, by their starts (s), newest first."""
@@ -184,7 +220,7 @@ class CampaignPartition:
             return
         windows = self._windows_of(campaign_id, starts)
         newest, waits = self._newest_window(), []
-        for rule in self.watch.rules:
+        for rule in self.settings.rules:
             if not rule.matches_campaign(campaign_id):
                 continue
             if not rule.matches_app(windows.app_id):
@@ -197,9 +233,11 @@ class CampaignPartition:
                     waits.append(decision.evaluation.again_after)
                 if decision.transition is not None:
                     yield decision.transition
-        if waits or not starts:
-            # Without open windows there is nothing to evaluate, until there are new counts.
+        if waits or not windows.open:
+            # Without counts in open windows there is nothing to evaluate, until there are new ones.
             self._queue.again_after(campaign_id, min(waits, default=1))
+        if windows.open:
+            self._queue.again_before(campaign_id, windows.open[-1][0])
 
     def _windows_of(self, campaign_id: str, open_starts: list[int]) -> CampaignWindows:
         cells = list(self.table.cells(campaign_id, open_starts))
@@ -208,7 +246,7 @@ class CampaignPartition:
 
     def _scopes(self, rule: Rule, windows: CampaignWindows) -> Iterator[ScopeWindows]:
         """Yield what a campaign's windows say to a rule, for each scope."""
-        return ObservedCampaign(rule, windows, self.watch.groups).scopes()
+        return ObservedCampaign(rule, windows, self.settings.groups).scopes()
 
     def _notify(self, decided: Iterable[Transition], now: float) -> Iterator[Transition]:
         """Send each transition through the notification stages; yield it, whatever they decide."""

@@ -12,6 +12,7 @@ since they were last written. The checkpoint says which windows are dirty, and f
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
+from math import inf
 from operator import attrgetter
 from typing import Annotated, NamedTuple
 
@@ -91,7 +92,8 @@ class WindowTable:
         emits: whether results of closed windows are emitted.
 
     Attributes:
-        late_events: that were counted after their window was closed, or were too late for that.
+        late_events: events that corrected a closed window.
+        expired_events: events that were added nowhere, as their window had expired.
         folded: events that were counted under `OTHER`.
         generation: goes up whenever a window opens, closes or expires.
         has_checkpoint: whether a checkpoint was restored or handed out, ever.
@@ -132,6 +134,7 @@ class WindowTable:
         self._written_policy = policy
         """With the size that the restored windows had when they were written."""
         self.late_events = 0
+        self.expired_events = 0
         self.folded = Folded()
         self.generation = 0
         self.has_checkpoint = False
@@ -167,7 +170,7 @@ class WindowTable:
         """Add counts to a window.
 
         Counts for a closed window correct it, and are marked as late; for one that has expired
-        they are too late.
+        they are added nowhere.
 
         Args:
             counts: of one window.
@@ -180,7 +183,7 @@ class WindowTable:
         start = self._policy.start_of(counts.start * 1000)
         self._moved = True
         if self._policy.is_expired(start, self._watermark.event_time):
-            self.late_events += counts.events
+            self.expired_events += counts.events
             return None
         window = self._windows.get(start)
         if window is None:
@@ -228,6 +231,29 @@ class WindowTable:
             self._close_and_expire(offset)
         elif self._is_expiring:
             self._expire()
+
+    @property
+    def next_boundary(self) -> int:
+        """The next event time (ms) at which a window closes or expires, if there is one by then.
+
+        Until then detectors look back on the same windows, and counts are late or expired as now.
+        """
+        next_close = self._policy.closes_at(self._policy.oldest_open(self.event_time))
+        if not self._windows:
+            return next_close
+        return min(next_close, self._policy.expires_at(min(self._windows)))
+
+    def unchanged_until(self, now: float) -> float:
+        """Return the wall-clock time (s, UTC) before which no window closes or expires.
+
+        That is, if nothing is added until then. It may be `now` or before; infinity for never.
+        """
+        idle_at = self._watermark.next_idle_at(now)
+        if idle_at != inf:
+            return idle_at
+        boundary = self.next_boundary
+        last_close = self._policy.closes_at(max(self._windows, default=0))
+        return boundary / 1000 if boundary <= last_close else inf
 
     def _close_and_expire(self, offset: int) -> None:
         for start in sorted(self._open):
@@ -444,6 +470,11 @@ class WindowTable:
         """Return the starts (s) of all retained windows, oldest first."""
         return sorted(self._windows)
 
+    @property
+    def oldest_start(self) -> int | None:
+        """Start (s) of the oldest retained window; null if there is none."""
+        return min(self._windows, default=None)
+
     def is_open(self, start: int) -> bool:
         """Tell whether a window is still open."""
         return not self._policy.is_closed(start, self._watermark.event_time)
@@ -486,6 +517,11 @@ class WindowTable:
     def campaigns_in(self, start: int) -> Iterator[str]:
         """Yield the campaigns that have counts in a window."""
         return (name for name, _ in self._windows[start].campaigns())
+
+    def campaigns_with_counts(self, start: int) -> int:
+        """Return how many campaigns have counts in a window; 0 for one that is not retained."""
+        window = self._windows.get(start)
+        return len(window) if window is not None else 0
 
     def counts(self, start: int) -> Iterator[WindowCounts]:
         """Yield the counts of one window, in parts of some campaigns each."""

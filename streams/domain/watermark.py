@@ -8,6 +8,7 @@ window open.
 """
 
 from collections.abc import Iterable
+from math import inf
 
 
 class Watermark:
@@ -53,6 +54,18 @@ class Watermark:
         self._observed_at[source] = now
         if event_time > self._times.get(source, -1):
             self._times[source] = event_time
+
+    def next_idle_at(self, now: float) -> float:
+        """Return when (s, UTC) the next input is idle, if none has events until then.
+
+        Args:
+            now: wall-clock time (s, UTC).
+
+        Returns:
+            The time; infinity if all inputs are idle at `now`.
+        """
+        active = [at for at in self._observed_at.values() if now - at < self._idle_timeout]
+        return min(active, default=inf) + self._idle_timeout
 
     def advance(self, now: float, last_close: int) -> bool:
         """Move the event time as far as the inputs allow.

@@ -9,10 +9,16 @@ from aiokafka import AIOKafkaConsumer
 from faust.app.base import BootStrategy
 from faust.types import StreamT
 
+from streams.configuration.kafka import KafkaSettings
 from streams.configuration.models import Configuration
 from streams.engine.consume.fetching import WholeBatchConsumer
 from streams.engine.consume.group import GroupConsumer
-from streams.engine.consume.transport import FAUST_LOG, BatchTransport, Seams, as_topic_partition
+from streams.engine.consume.transport import (
+    FAUST_LOG,
+    BatchTransport,
+    TransportHooks,
+    as_topic_partition,
+)
 from streams.engine.tasks.assignor import TaskAssignor
 from streams.engine.tasks.manager import TaskManager
 
@@ -26,6 +32,16 @@ class _Boot(BootStrategy):
 
     enable_kafka_producer = False
     enable_web = False
+
+
+BEYOND_REBALANCE = 10.0
+"""Seconds beyond the time for a rebalance, in which a broker has to answer that a member joined. A
+group coordinator that is reloaded may forget to."""
+
+
+def _request_timeout(kafka: KafkaSettings) -> float:
+    """Return how long (s) a request may take: no other takes as long as joining a group."""
+    return kafka.session_timeout + BEYOND_REBALANCE
 
 
 class _App(faust.App):
@@ -51,7 +67,7 @@ def build_app(
         autodiscover=False,
         consumer_auto_offset_reset="earliest",
         broker_session_timeout=kafka.session_timeout,
-        broker_request_timeout=max(40.0, kafka.session_timeout + 1),
+        broker_request_timeout=_request_timeout(kafka),
         topic_disable_leader=True,
         topic_allow_declare=False,
         stream_wait_empty=False,
@@ -60,7 +76,7 @@ def build_app(
         store="memory://",
     )
     transport = BatchTransport(app.conf.broker, app, loop=app.loop)
-    transport.seams = Seams(
+    transport.hooks = TransportHooks(
         _consumer_factory(configuration, connection, assignor), tasks.positions, tasks.on_seek
     )
     app.transport = transport
@@ -124,6 +140,7 @@ def _consumer_factory(
             heartbeat_interval_ms=int(kafka.session_timeout * 1000 / 5),
             # Tasks need half a session to write everything down; who is dead is not waited for.
             rebalance_timeout_ms=int(kafka.session_timeout * 1000),
+            request_timeout_ms=int(_request_timeout(kafka) * 1000),
             # Faust asks when it can take more; it may be long.
             max_poll_interval_ms=24 * 3600 * 1000,
             metadata_max_age_ms=5_000,

@@ -1,4 +1,4 @@
-"""Whether a worker does its work, and whether it makes progress."""
+"""Health of a worker: readiness (it does its work) and liveness (it makes progress)."""
 
 import time
 from collections.abc import Callable

@@ -44,9 +44,10 @@ class Metrics:
         self._unrecognised = self._counter(
             "unrecognised_attempts", "Counted sends with a status that is in no group"
         )
-        self._late = self._counter(
-            "late_events",
-            "Events after the close of their window, corrections or too late for one",
+        self._late = self._counter("late_events", "Events that corrected a closed window")
+        self._expired = self._counter(
+            "expired_events",
+            "Counted events that came into no window, as theirs had expired before they reached it",
         )
         self._other = self._counter(
             "other_events", "Events counted under __other__, past a bound of limits", "kind"
@@ -64,7 +65,7 @@ class Metrics:
         self._decide = self._histogram(
             "event_to_alert_seconds", "From an event's arrival to the decision it led to"
         )
-        self._flush = self._histogram("flush_seconds", "Duration of a commit")
+        self._commit_seconds = self._histogram("flush_seconds", "Duration of a commit")
         self._attempts = self._counter(
             "webhook_attempts", "Attempts to deliver a webhook", "kind", "result"
         )
@@ -81,7 +82,7 @@ class Metrics:
         self._bytes = self._gauge("window_table_bytes", "Packed size of windows", "partition")
         self._alerts = self._gauge("alerts", "Alerts by rule and state", "rule", "state")
         self._outbox = self._gauge("outbox_deliveries", "Deliveries by state", "state")
-        self._lost = self._counter(
+        self._lost_records = self._counter(
             "lost_records",
             "Records that were deleted or cut off before they were read, as far as is known",
             "topic",
@@ -93,7 +94,7 @@ class Metrics:
         )
         self._clock = self._gauge("clock_offset_seconds", "The broker's time less the worker's")
         self._rebalances = self._counter("rebalances", "Rebalances of the consumer group")
-        self._losses = self._counter(
+        self._task_losses = self._counter(
             "task_losses",
             "Times a task was lost and reopened",
             "cause",
@@ -119,7 +120,7 @@ class Metrics:
 
     def committed(self, commit: Commit, groups: StatusGroups) -> None:
         """A task's transaction was committed; `groups` are those of the send statuses."""
-        self._flush.observe(commit.seconds)
+        self._commit_seconds.observe(commit.seconds)
         self._events.labels("send", "counted").inc(commit.counted - commit.engagement)
         self._events.labels("engagement", "counted").inc(commit.engagement)
         for kind, count in commit.skipped.items():
@@ -133,6 +134,7 @@ class Metrics:
             self._dead.labels(reason).inc(count)
             self._events.labels("any", "dead_letter").inc(count)
         self._late.inc(commit.late)
+        self._expired.inc(commit.expired)
         if any(commit.folded):
             self._other.labels("names").inc(commit.folded.names)
             self._other.labels("campaigns").inc(commit.folded.campaigns)
@@ -184,9 +186,9 @@ class Metrics:
                     exc_info=error,
                 )
 
-    def lost(self, partition: TopicPartition, cause: str, records: int) -> None:
+    def records_lost(self, partition: TopicPartition, cause: str, records: int) -> None:
         """Records, as far as is known, cannot be read any more, and were not."""
-        self._lost.labels(partition.topic, str(partition.partition), cause).inc(records)
+        self._lost_records.labels(partition.topic, str(partition.partition), cause).inc(records)
 
     def recovered(self, partition: int, reached: int, end: int) -> None:
         """A partition's state was read back, up to an offset."""
@@ -202,7 +204,7 @@ class Metrics:
 
     def task_lost(self, cause: str) -> None:
         """A task was lost: `input` or `kafka` is the cause."""
-        self._losses.labels(cause).inc()
+        self._task_losses.labels(cause).inc()
 
     # Told by others
 

@@ -127,7 +127,7 @@ class _Reader:
         """Guess where the object at `at` ends; each byte is searched once, whatever is guessed."""
         if self._guess <= self._at:
             found = LIKELY_END.search(self._data, self._at)
-            self._guess = found.start() + 1 if found else len(self._data)
+            self._guess = found.start() + 1 if found else len(self._data.rstrip(b" \t\r\n"))
         return self._guess
 
     def _taken(self, value: bytes) -> Recorded:

@@ -116,7 +116,7 @@ class Sender:
             "request_timeout_ms": GIVE_UP_MS,
         }
         self._underway: set[asyncio.Future[Any]] = set()
-        self._lost: BaseException | None = None
+        self._disconnected_by: BaseException | None = None
 
     async def __aenter__(self) -> Self:
         self._producer = AIOKafkaProducer(**self._settings)
@@ -212,10 +212,10 @@ class Sender:
         await self._submit(batch, partition, place)
 
     async def _submit(self, batch: BatchBuilder, partition: int, place: str) -> None:
-        if self._lost:
+        if self._disconnected_by:
             raise BrokerUnavailableError(
                 f"Kafka at {self._servers} has stopped answering: start again from {place}"
-            ) from self._lost
+            ) from self._disconnected_by
         count = batch.record_count()
         try:
             future = await self._producer.send_batch(batch, self._topic, partition=partition)
@@ -237,7 +237,7 @@ class Sender:
         # Has been tried again until now, so the next batch would fare no better; unless it is this
         # one that the broker does not like.
         if not isinstance(error, _ABOUT_ONE_BATCH):
-            self._lost = error
+            self._disconnected_by = error
         words = _words(error)
         if isinstance(error, TopicAuthorizationFailedError):
             words = (

@@ -12,7 +12,7 @@ from streams.api.server import ApiServer
 from streams.configuration.http import HttpSettings
 from streams.domain.partition_settings import PartitionSettings
 from tests.support.http import HttpAnswer, request
-from tests.support.partitions import WATCH, MemoryHolder
+from tests.support.partitions import PARTITION_SETTINGS, MemoryHolder
 
 NOW = 1_795_428_000.0  # 2026-11-23T10:00:00Z
 
@@ -64,9 +64,9 @@ class StartApi(Protocol):
     async def __call__(
         self,
         holder: MemoryHolder,
-        settings: HttpSettings | None = None,
+        http: HttpSettings | None = None,
         *,
-        watch: PartitionSettings = WATCH,
+        settings: PartitionSettings = PARTITION_SETTINGS,
         located: bool = True,
         now: Callable[[], float] = lambda: NOW,
     ) -> RunningApi: ...
@@ -75,20 +75,20 @@ class StartApi(Protocol):
 @asynccontextmanager
 async def running(
     holder: MemoryHolder,
-    settings: HttpSettings | None = None,
+    http: HttpSettings | None = None,
     *,
-    watch: PartitionSettings = WATCH,
+    settings: PartitionSettings = PARTITION_SETTINGS,
     located: bool = True,
     now: Callable[[], float] = lambda: NOW,
 ) -> AsyncIterator[RunningApi]:
     health = SettableHealth()
-    settings = settings or HttpSettings(port=0)
-    listener = await listen(settings)
+    http = http or HttpSettings(port=0)
+    listener = await listen(http)
     server = ApiServer(
-        settings,
+        http,
         listener,
         holder,
-        watch,
+        settings,
         health,
         metrics=lambda accept: (b"made_up 1.0\n", f"text/plain; asked={accept}"),
         located=located,
@@ -97,7 +97,7 @@ async def running(
     await server.start()
     try:
         url = server.url or f"http://127.0.0.1:{server.port}"
-        host = "::1" if ":" in settings.host else "127.0.0.1"
+        host = "::1" if ":" in http.host else "127.0.0.1"
         yield RunningApi(server.port, holder, health, url, host)
     finally:
         await server.stop()

@@ -9,7 +9,7 @@ from streams.domain.alerts import AlertBook
 from streams.domain.rules import ScopeKind
 from streams.domain.transitions import AlertData, rfc3339
 from tests.api.conftest import NOW, StartApi
-from tests.support.partitions import FAILURE_SPIKE, MemoryHolder, counts, holder, watch
+from tests.support.partitions import FAILURE_SPIKE, MemoryHolder, counts, holder, partition_settings
 
 T0 = int(NOW) - 60
 SCOPES: tuple[ScopeKind, ...] = ("campaign", "treatment", "channel")
@@ -85,7 +85,7 @@ async def test_filters(start: StartApi) -> None:
 
 async def test_filters_by_scope(start: StartApi) -> None:
     rules = tuple(replace(FAILURE_SPIKE, name=scope, scope=scope) for scope in SCOPES)
-    held = holder(what=watch(rules=rules))
+    held = holder(settings=partition_settings(rules=rules))
     held.add("c", T0, counts({"FAILURE": 60}, "1", None, "SMS"))
     for partition in held.here.values():
         partition.evaluate(NOW)

@@ -89,8 +89,8 @@ async def test_other_campaigns_stand_where_their_sum_belongs(
 
 @pytest.mark.parametrize("cluster_secrets", [(), ("0" * 32,)])
 async def test_both_answer_the_same(start: StartApi, cluster_secrets: tuple[str, ...]) -> None:
-    settings = HttpSettings.model_validate({"port": 0, "cluster_secrets": cluster_secrets})
-    one, other = await two_workers(start, settings=settings)
+    http = HttpSettings.model_validate({"port": 0, "cluster_secrets": cluster_secrets})
+    one, other = await two_workers(start, http=http)
     fill(one.holder, other.holder)
     ids = [alert["alert_id"] for alert in (await one.get("/v1/alerts"))["alerts"]]
     assert len(ids) == len(NAMES)
@@ -115,7 +115,7 @@ async def test_both_answer_the_same(start: StartApi, cluster_secrets: tuple[str,
 
 
 async def test_workers_on_an_ipv6_address_ask_each_other(start: StartApi) -> None:
-    one, other = await two_workers(start, settings=HttpSettings(host="::1", port=0))
+    one, other = await two_workers(start, http=HttpSettings(host="::1", port=0))
     fill(one.holder, other.holder)
     assert one.url.startswith("http://[::1]:")
     for worker in (one, other):

@@ -63,7 +63,7 @@ async def test_replay_makes_it_due_at_once_and_to_be_written_down(start: StartAp
     api = await start(held)
     (partition,) = [p for p in held.here.values() if p.deliveries.deliveries()]
     partition.take_changes(0.0)
-    partition.deliveries.flush_committed()
+    partition.deliveries.mark_committed()
     (given_up,) = (await api.get("/v1/deliveries"))["deliveries"]
     target = f"/v1/deliveries/{given_up['delivery_id']}/replay"
     answer = await api.ask(target, method="POST")

@@ -11,13 +11,13 @@ from jsonschema import Draft202012Validator
 from streams.api.routes import ROUTES
 from streams.domain.partition_settings import PartitionSettings
 from tests.api.conftest import NOW, RunningApi, StartApi
-from tests.support.partitions import WATCH, MemoryHolder, counts, holder
+from tests.support.partitions import PARTITION_SETTINGS, MemoryHolder, counts, holder
 
 T0 = int(NOW) - 60
 
 
-def held(what: PartitionSettings = WATCH) -> MemoryHolder:
-    made = holder(what=what)
+def held(settings: PartitionSettings = PARTITION_SETTINGS) -> MemoryHolder:
+    made = holder(settings=settings)
     made.add("a/b", T0, counts({"SUCCESS": 60, "FAILURE": 40, "NEW": 1}, "0"))
     made.add("held back", T0, counts({"QUIET_TIME": 1}), counts({"opened_notification": 1}))
     for partition in made.here.values():
@@ -111,9 +111,9 @@ def validator(described: dict[str, Any], schema: dict[str, Any]) -> Draft202012V
 async def test_the_schema_of_transitions_fits_transitions(
     start: StartApi, base_url: str | None
 ) -> None:
-    what = replace(WATCH, base_url=base_url)
-    made = held(what)
-    api = await start(made, watch=what)
+    settings = replace(PARTITION_SETTINGS, base_url=base_url)
+    made = held(settings)
+    api = await start(made, settings=settings)
     schema = await api.get("/v1/schemas/alert-transition")
     decided = [
         delivery.transition for p in made.here.values() for delivery in p.deliveries.deliveries()

@@ -8,17 +8,17 @@ from streams.domain.receivers import ReceiverRecord
 from streams.domain.transitions import rfc3339
 from tests.api.conftest import NOW, StartApi
 from tests.api.test_deliveries import owing
-from tests.support.partitions import WATCH, holder
+from tests.support.partitions import PARTITION_SETTINGS, holder
 
 GONE = ReceiverRecord("disabled", "t", NOW - 60, reason="HTTP status 410")
 PAUSED = ReceiverRecord("paused", "t", NOW - 60, NOW + 30, "HTTP status 503")
-WITH_BOTH = replace(WATCH, receivers=("ops", "others"))
+WITH_BOTH = replace(PARTITION_SETTINGS, receivers=("ops", "others"))
 ENABLED = {"state": "enabled", "since": None, "until": None, "reason": None}
 
 
 async def test_what_holds_of_all_that_the_partitions_know(start: StartApi) -> None:
     held = holder()
-    api = await start(held, watch=WITH_BOTH)
+    api = await start(held, settings=WITH_BOTH)
     assert (await api.get("/v1/receivers"))["receivers"] == [
         {"name": "ops", **ENABLED},
         {"name": "others", **ENABLED},

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.api.conftest import NOW, StartApi, running
-from tests.support.partitions import STATUS_GROUPS, counts, holder, watch
+from tests.support.partitions import STATUS_GROUPS, counts, holder, partition_settings
 
 T0 = int(NOW) - 3600  # 2026-11-23T09:00:00Z
 
@@ -281,11 +281,11 @@ async def test_a_window_beyond_the_calendar_is_refused(start: StartApi, time: st
 
 
 async def test_too_many_windows_are_refused_with_a_way_out(start: StartApi) -> None:
-    small = watch(size=1)
-    held = holder(what=small)
+    small = partition_settings(size=1)
+    held = holder(settings=small)
     for second in range(10_001):
         held.add("c", T0 + second, counts({"SUCCESS": 1}))
-    api = await start(held, watch=small)
+    api = await start(held, settings=small)
     assert "step=2 or more" in await api.refused("/v1/campaigns/c/windows", 400)
     answer = await api.get("/v1/campaigns/c/windows?step=2")
     assert sum(window["attempts"] for window in answer["windows"]) == 10_001

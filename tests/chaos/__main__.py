@@ -37,8 +37,6 @@ from tests.chaos.traffic import Traffic
 from tests.support.brokers import KafkaStartError
 from tests.support.kafka_jars import KafkaUnavailableError
 
-PROGRAMS = ("campaign-streams", "faust")
-
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(

@@ -26,7 +26,7 @@ class DeadLetters:
     def problems(self, truth: Mapping[tuple[int, int], Refused]) -> list[str]:
         """Compare all of them; return what is wrong, each dead letter once."""
         missing = [f"dead letter of {at} is missing" for at in truth.keys() - self._seen.keys()]
-        extra = [f"{at} was counted and put aside" for at in self._seen.keys() - truth.keys()]
+        extra = [f"{at} was counted and dead-lettered" for at in self._seen.keys() - truth.keys()]
         other = [
             f"dead letter of {at} is not what it should be: {self._seen[at]}, not {truth[at]}"
             for at in truth.keys() & self._seen.keys()

@@ -17,7 +17,7 @@ from aiokafka.structs import TopicPartition
 from tests.chaos.link import Link
 from tests.support.brokers import KafkaBroker
 from tests.support.ports import LOOPBACK, free_port
-from tests.support.waiting import until
+from tests.support.topics import delete_topic
 
 OUT_OF_SYNC = "is out of sync with the underlying log"
 """Kafka's words when the coordinator has read only a part of `__consumer_offsets` after a kill -9.
@@ -168,17 +168,7 @@ class Cluster:
         self, name: str, partitions: int, settings: dict[str, str], away: float
     ) -> None:
         """Delete a topic, and make it anew when it was away for so many seconds."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.address)
-        await admin.start()
-        try:
-            await admin.delete_topics([name])
-
-            async def gone() -> bool:
-                return name not in await admin.list_topics()
-
-            await until(gone)
-        finally:
-            await admin.close()
+        await delete_topic(self.address, name)
         await asyncio.sleep(away)
         await self.create_topic(name, partitions, settings)
 

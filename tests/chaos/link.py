@@ -21,6 +21,7 @@ DIRECTIONS: tuple[Direction, Direction] = ("to the broker", "to the worker")
 CHUNK = 64 * 1024
 
 PRODUCE = 0
+JOIN_GROUP = 11
 INIT_PRODUCER_ID = 22
 ADD_PARTITIONS_TO_TXN = 24
 END_TXN = 26
@@ -63,6 +64,9 @@ class Link:
         self.delay = 0.0
         """Seconds that every piece of data takes longer."""
         self.refusing = False
+        self.unanswered: set[int] = set()
+        """Kinds of requests of which the next one is never answered, nor any after it on the same
+        connection."""
         self._flowing = {direction: asyncio.Event() for direction in DIRECTIONS}
         self._writers: set[asyncio.StreamWriter] = set()
         self._watchers: list[Callable[[int], bool]] = []
@@ -166,9 +170,10 @@ class Link:
             return
         both = {writer, far_writer}
         self._writers |= both
+        silent = asyncio.Event()
         ways = [
-            asyncio.create_task(self._pump(reader, far_writer, "to the broker")),
-            asyncio.create_task(self._pump(far_reader, writer, "to the worker")),
+            asyncio.create_task(self._pump(reader, far_writer, "to the broker", silent)),
+            asyncio.create_task(self._pump(far_reader, writer, "to the worker", silent)),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -181,14 +186,25 @@ class Link:
                 each.close()
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        direction: Direction,
+        silent: asyncio.Event,
     ) -> None:
         requests = Requests()
         flowing = self._flowing[direction]
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
-                if direction == "to the broker" and self._swallows(requests.keys(data)):
-                    return
+                if direction == "to the broker":
+                    keys = requests.keys(data)
+                    if self._swallows(keys):
+                        return
+                    if not self.unanswered.isdisjoint(keys):
+                        self.unanswered.difference_update(keys)
+                        silent.set()
+                elif silent.is_set():
+                    continue
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 await flowing.wait()

@@ -28,7 +28,7 @@ USUAL = 2
 SESSION_S = 4.0
 WINDOW_S, GRACE_S, RETENTION_S = 5, 5, 86_400
 """At first; `System.change_windows` changes them."""
-LANES = 4
+TASKS = 4
 READY_WITHIN_S = 90.0
 SMALL = {"retention.ms": "600000", "segment.bytes": f"{64 * 1024 * 1024}"}
 """Settings of the source topic."""
@@ -160,7 +160,7 @@ class System:
     @property
     def tasks(self) -> int:
         """How many tasks the work is parted into."""
-        return PARTITIONS if self.keyed else LANES
+        return PARTITIONS if self.keyed else TASKS
 
     @property
     def window_s(self) -> int:

@@ -50,7 +50,7 @@ def without_names(what: What) -> What:
 
 
 class Refused(NamedTuple):
-    """A record that has to be put aside: why, and what it was."""
+    """A record that has to become a dead letter: its reason, and what it was."""
 
     reason: str
     digest: bytes

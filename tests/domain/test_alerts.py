@@ -92,7 +92,7 @@ def kind(transition: Transition) -> str:
     return transition.type.removeprefix("campaign.alert.")
 
 
-def kinds(found: list[Transition]) -> list[str]:
+def types_of(found: list[Transition]) -> list[str]:
     return [kind(transition) for transition in found]
 
 
@@ -239,7 +239,7 @@ def test_reminders() -> None:
     found = []
     for minute in range(1, 181):
         show(alerts, HIGH, T0 + 60 * minute)
-        found += [(minute, *kinds([told])) for told in alerts.tick(T0 + 60 * minute)]
+        found += [(minute, *types_of([told])) for told in alerts.tick(T0 + 60 * minute)]
 
     assert found == [(60, "reminder"), (120, "reminder"), (180, "reminder")]
 
@@ -250,7 +250,7 @@ def test_no_data_does_not_resolve_but_expires() -> None:
     show(alerts, LOW, T0 + 10)
 
     assert alerts.tick(T0 + 909.9) == []
-    assert kinds(alerts.tick(T0 + 910)) == ["expired"]
+    assert types_of(alerts.tick(T0 + 910)) == ["expired"]
     (alert,) = alerts.alerts()
     assert (alert.state, alert.ends_at) == ("expired", T0 + 910)
     assert alerts.tick(T0 + 911) == []
@@ -271,7 +271,7 @@ def test_an_alert_whose_rule_is_gone_expires() -> None:
     again = restarted(alerts, replace(RULE, name="another"))
     again.resume(T0 + 1)
 
-    assert kinds(again.tick(T0 + 1)) == ["expired"]
+    assert types_of(again.tick(T0 + 1)) == ["expired"]
 
 
 def test_time_is_let_pass_only_for_alerts_that_are_due(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,7 +305,7 @@ def test_a_reminder_may_be_due_before_the_alert_would_expire() -> None:
     assert show(alerts, HIGH, T0, often) is None
     assert show(alerts, HIGH, T0 + 10, often) == "firing"
 
-    found = [(s, *kinds([told])) for s in range(120) for told in alerts.tick(T0 + s)]
+    found = [(s, *types_of([told])) for s in range(120) for told in alerts.tick(T0 + s)]
     assert found == [(s, "reminder") for s in range(30, 120, 20)]
 
 
@@ -315,9 +315,9 @@ def test_an_ended_alert_is_remembered_for_a_while() -> None:
     alerts.tick(T0 + 900)
     list(alerts.take_changes())
 
-    alerts.tick(T0 + 900 + HISTORY - 1)
+    alerts.forget(T0 + 900 + HISTORY - 1)
     assert alerts.get("alert-1") is not None
-    alerts.tick(T0 + 900 + HISTORY)
+    alerts.forget(T0 + 900 + HISTORY)
     assert alerts.get("alert-1") is None
     assert [value for _, value in alerts.take_changes()] == [None]
 
@@ -356,9 +356,9 @@ def test_a_pause_of_the_worker_is_not_silence_of_the_campaign() -> None:
     again = restarted(alerts)
     again.resume(T0 + 10_000)
 
-    assert kinds(again.tick(T0 + 10_000)) == ["reminder"]
+    assert types_of(again.tick(T0 + 10_000)) == ["reminder"]
     assert again.tick(T0 + 10_899) == []
-    assert kinds(again.tick(T0 + 10_900)) == ["expired"]
+    assert types_of(again.tick(T0 + 10_900)) == ["expired"]
 
 
 def test_keys_say_whose_alert_it_is() -> None:
@@ -534,6 +534,7 @@ class Book(RuleBasedStateMachine):
 
     @rule()
     def tick(self) -> None:
+        self.alerts.forget(self.now)
         found = self.alerts.tick(self.now)
         self.note(found)
 
@@ -544,7 +545,7 @@ class Book(RuleBasedStateMachine):
         elif self.firing and self.now - self.notified_at >= 3600:
             expected = ["reminder"]
             self.notified_at = self.now
-        assert kinds(found) == expected
+        assert types_of(found) == expected
 
     @rule()
     def move(self) -> None:
@@ -562,7 +563,7 @@ class Book(RuleBasedStateMachine):
     @invariant()
     def each_alert_is_told_from_beginning_to_end(self) -> None:
         for alert_id, story in self.told.items():
-            words = kinds(story)
+            words = types_of(story)
             assert [t.data.sequence for t in story] == list(range(1, len(story) + 1))
             assert words[0] == "firing"
             assert set(words[1:-1]) <= {"reminder"}

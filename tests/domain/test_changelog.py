@@ -29,7 +29,7 @@ from streams.domain.restorer import PartitionRestorer
 from streams.domain.table import Checkpoint, CheckpointKey, DirtyWindow
 from streams.errors import FormatError
 from tests.support.changelogs import FOLDER, ShortLife
-from tests.support.partitions import WATCH
+from tests.support.partitions import PARTITION_SETTINGS
 
 KEYS = {
     CheckpointKey(): b'["checkpoint"]',
@@ -146,9 +146,9 @@ def test_a_further_kind_of_record(monkeypatch: pytest.MonkeyPatch) -> None:
 
     original = CampaignPartition.__init__
     monkeypatch.setattr(CampaignPartition, "__init__", with_notes)
-    before = CampaignPartition(0, WATCH, [0], 0.0)
+    before = CampaignPartition(0, PARTITION_SETTINGS, [0], 0.0)
     made[0].notes["spring"] = "as it was"
-    restorer = PartitionRestorer(0, WATCH, [0], 0.0)
+    restorer = PartitionRestorer(0, PARTITION_SETTINGS, [0], 0.0)
     for offset, (key, value) in enumerate(before.take_changes(0.0)):
         restorer.add(key, value, offset)
     restorer.restore().finish(0.0, 0)

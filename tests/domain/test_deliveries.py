@@ -32,7 +32,7 @@ def make(alert: str = "a", sequence: int = 1, receiver: str = "ops", at: float =
 
 def commit(queue: Outbox) -> dict[bytes, bytes | None]:
     records = written(queue.take_changes())
-    queue.flush_committed()
+    queue.mark_committed()
     return records
 
 
@@ -53,14 +53,14 @@ def read_back(records: dict[bytes, bytes | None]) -> Outbox:
 # When a delivery is due
 
 
-def test_due_only_once_its_flush_is_committed() -> None:
+def test_due_only_once_it_is_committed() -> None:
     queue = Outbox()
     queue.add(make())
     assert queue.due(NOW) == []
     list(queue.take_changes())
     assert queue.due(NOW) == []
     queue.add(make("b"))
-    queue.flush_committed()
+    queue.mark_committed()
 
     assert [d.alert_id for d in queue.due(NOW)] == ["a"]
     commit(queue)
@@ -333,9 +333,9 @@ class Queue(RuleBasedStateMachine):
         self.model: dict[str, Delivery] = {}
         self.under_way: dict[str, Delivery] = {}
         self.uncommitted: set[str] = set()
-        self.in_flush: set[str] = set()
+        self.in_commit: set[str] = set()
         self.topic: dict[bytes, bytes | None] = {}
-        self.flushing: dict[bytes, bytes | None] = {}
+        self.committing: dict[bytes, bytes | None] = {}
 
     @rule(alert=alerts)
     def decide(self, alert: str) -> None:
@@ -348,16 +348,16 @@ class Queue(RuleBasedStateMachine):
 
     @rule()
     def take_changes(self) -> None:
-        self.flushing |= written(self.queue.take_changes())
-        self.in_flush |= self.uncommitted
+        self.committing |= written(self.queue.take_changes())
+        self.in_commit |= self.uncommitted
         self.uncommitted.clear()
 
     @rule()
-    def flush_committed(self) -> None:
-        self.queue.flush_committed()
-        self.topic.update(self.flushing)
-        self.flushing.clear()
-        self.in_flush.clear()
+    def mark_committed(self) -> None:
+        self.queue.mark_committed()
+        self.topic.update(self.committing)
+        self.committing.clear()
+        self.in_commit.clear()
 
     @rule(seconds=st.sampled_from([0.5, 30.0, GIVEN_UP_KEPT_S]))
     def wait(self, seconds: float) -> None:
@@ -382,7 +382,7 @@ class Queue(RuleBasedStateMachine):
         for line in lines.values():
             head = min(line, key=lambda delivery: delivery.sequence)
             is_free = not any(d.delivery_id in self.under_way for d in line)
-            is_committed = head.delivery_id not in self.uncommitted | self.in_flush
+            is_committed = head.delivery_id not in self.uncommitted | self.in_commit
             if is_free and is_committed and head.next_attempt_at <= self.now:
                 yield head.delivery_id
 
@@ -430,9 +430,9 @@ class Queue(RuleBasedStateMachine):
     def crash(self) -> None:
         """Go on from what is committed, as another worker would."""
         self.queue = read_back(self.topic)
-        self.flushing.clear()
+        self.committing.clear()
         self.uncommitted.clear()
-        self.in_flush.clear()
+        self.in_commit.clear()
         self.under_way.clear()
         self.model = {
             orjson.loads(key)[2]: msgspec.json.decode(value, type=Delivery)

@@ -22,7 +22,7 @@ from streams.domain.partial_counts import (
 from streams.domain.partition import CampaignPartition
 from streams.domain.windows import WindowPolicy
 from tests.support.changelogs import restored
-from tests.support.partitions import WATCH, window_counts
+from tests.support.partitions import PARTITION_SETTINGS, window_counts
 
 POLICY = WindowPolicy(size=10, grace=5, retention=60)
 SUCCESS, FAILURE = (Dimensions(outcome, "0", "SMS", "SMS") for outcome in ("SUCCESS", "FAILURE"))
@@ -39,7 +39,9 @@ class Owners:
     def __init__(
         self, policy: WindowPolicy = POLICY, limits: Limits = DEFAULT_LIMITS, *, emits: bool = True
     ) -> None:
-        self.settings = replace(WATCH, windows=policy, limits=limits, rules=(), emits_windows=emits)
+        self.settings = replace(
+            PARTITION_SETTINGS, windows=policy, limits=limits, rules=(), emits_windows=emits
+        )
         self.changelog: dict[bytes, bytes] = {}
         self.log: list[PartialCounts] = []
         self.committed = 0
@@ -64,7 +66,7 @@ class Owners:
             self.partition.apply(self.log[self.read], self.read, self.now)
             self.read += 1
 
-    def flush(self, *, after: float = 0.0) -> list[WindowResult]:
+    def commit(self, *, after: float = 0.0) -> list[WindowResult]:
         """Commit; return what was emitted."""
         self.now += after
         self.partition.advance(self.now, self.read)
@@ -88,7 +90,10 @@ class Owners:
     def finish(self) -> None:
         """Commit until nothing is left to emit."""
         for _ in range(100):
-            if not self.flush(after=under_test.UNQUIET_S + 1) and not self.partition.table._to_emit:
+            if (
+                not self.commit(after=under_test.UNQUIET_S + 1)
+                and not self.partition.table._to_emit
+            ):
                 return
         raise AssertionError("it does not end")
 
@@ -103,23 +108,23 @@ def shown(results: list[WindowResult]) -> list[tuple[int, str, int, int]]:
 def test_an_open_window_has_no_result() -> None:
     owners = Owners()
     owners.add(counts(0, 2, "a"), time=14_999)
-    assert owners.flush(after=50.0) == []
+    assert owners.commit(after=50.0) == []
 
 
 def test_a_window_that_closes_has_one_result_a_campaign() -> None:
     owners = Owners()
     owners.add(counts(0, 2, "a", "b"), counts(10, 9, "a"), time=14_999)
-    owners.flush(after=5.0)
+    owners.commit(after=5.0)
     owners.add(time=15_000)
-    assert shown(owners.flush()) == [(0, "a", 1, 2), (0, "b", 1, 2)]
-    assert owners.flush(after=50.0) == []
+    assert shown(owners.commit()) == [(0, "a", 1, 2), (0, "b", 1, 2)]
+    assert owners.commit(after=50.0) == []
 
 
 def test_a_result_has_all_counts() -> None:
     owners = Owners()
     cell = {SUCCESS: 3, FAILURE: 1, OPENED: 2}
     owners.add(window_counts(0, {"a": cell}, "my-app"), time=15_000)
-    (result,) = owners.flush(after=5.0)
+    (result,) = owners.commit(after=5.0)
     assert result.cell.app_id == "my-app"
     assert (result.cell.sends, result.cell.engagement) == ({SUCCESS: 3, FAILURE: 1}, {OPENED: 2})
     assert result.cell.late_events == 0
@@ -128,16 +133,16 @@ def test_a_result_has_all_counts() -> None:
 def test_late_events_are_one_correction_once_they_are_quiet() -> None:
     owners = Owners()
     owners.add(counts(0, 2, "a", "b"), time=15_000)
-    owners.flush(after=5.0)
+    owners.commit(after=5.0)
     owners.add(counts(0, 1, "a"))
-    assert owners.flush(after=1.0) == []
+    assert owners.commit(after=1.0) == []
     owners.add(counts(0, 1, "a", "new"))
-    assert owners.flush(after=1.0) == []
-    emitted = owners.flush(after=under_test.QUIET_S)
+    assert owners.commit(after=1.0) == []
+    emitted = owners.commit(after=under_test.QUIET_S)
     assert shown(emitted) == [(0, "a", 2, 4), (0, "new", 1, 1)]
     assert {each.campaign_id: each.cell.late_events for each in emitted} == {"a": 2, "new": 1}
     owners.add(counts(0, 1, "new"))
-    assert shown(owners.flush(after=5.0)) == [(0, "new", 2, 2)]
+    assert shown(owners.commit(after=5.0)) == [(0, "new", 2, 2)]
 
 
 def test_late_events_that_never_pause_do_not_delay_results_for_good() -> None:
@@ -146,29 +151,29 @@ def test_late_events_that_never_pause_do_not_delay_results_for_good() -> None:
     waited, emitted = 0.0, list[WindowResult]()
     while not emitted:
         owners.add(counts(0, 1, "a"))
-        emitted = owners.flush(after=0.5)
+        emitted = owners.commit(after=0.5)
         waited += 0.5
         assert waited <= under_test.UNQUIET_S + 1
     assert waited >= under_test.QUIET_S
 
 
-@pytest.mark.parametrize("flushed", [False, True])
-def test_the_next_owner_emits_what_the_one_before_did_not(flushed: bool) -> None:
+@pytest.mark.parametrize("committed", [False, True])
+def test_the_next_owner_emits_what_the_one_before_did_not(committed: bool) -> None:
     owners = Owners()
     owners.add(counts(0, 2, "a", "b"), time=14_000)
-    owners.flush()
+    owners.commit()
     owners.add(time=15_000)
-    if flushed:
-        owners.flush(after=1.0)
+    if committed:
+        owners.commit(after=1.0)
         assert owners.results == [], "it is not quiet"
     owners.lose()
-    assert shown(owners.flush(after=5.0)) == [(0, "a", 1, 2), (0, "b", 1, 2)]
+    assert shown(owners.commit(after=5.0)) == [(0, "a", 1, 2), (0, "b", 1, 2)]
     owners.lose()
-    assert owners.flush(after=5.0) == []
+    assert owners.commit(after=5.0) == []
     owners.add(counts(0, 1, "b"))
-    owners.flush()
+    owners.commit()
     owners.lose()
-    assert shown(owners.flush(after=5.0)) == [(0, "b", 2, 3)]
+    assert shown(owners.commit(after=5.0)) == [(0, "b", 2, 3)]
 
 
 @contextmanager
@@ -188,7 +193,7 @@ def test_very_many_campaigns_are_emitted_by_several_commits(
     commits = 0
     with few_at_once(monkeypatch, 200):
         while len(owners.results) < 500:
-            assert 0 < len(owners.flush(after=5.0)) <= 200
+            assert 0 < len(owners.commit(after=5.0)) <= 200
             commits += 1
             if commits == 2:
                 late = [each.campaign_id for each in owners.results][:3]
@@ -210,13 +215,13 @@ def test_counts_that_are_written_while_their_window_is_open(
     monkeypatch.setattr(under_test, "MOST_REPLAYED", 0)
     owners = Owners()
     owners.add(counts(0, 2, "a", "b"))
-    owners.flush()
+    owners.commit()
     owners.add(counts(0, 1, "b", "c"))
-    owners.flush()
+    owners.commit()
     assert owners.results == []
     owners.lose()
     owners.add(counts(0, 1, "c"), time=15_000)
-    owners.flush()
+    owners.commit()
     owners.lose()
     owners.finish()
     assert shown(owners.results) == [(0, "a", 1, 2), (0, "b", 1, 3), (0, "c", 1, 2)]
@@ -228,15 +233,15 @@ def test_a_window_does_not_expire_before_its_results_are_emitted(
     names = [f"c{n}" for n in range(300)]
     owners = Owners()
     owners.add(counts(0, 2, *names))
-    owners.flush()
+    owners.commit()
     with few_at_once(monkeypatch, 200):
         owners.add(time=10_000_000)
-        owners.flush()
+        owners.commit()
         assert 0 < len(owners.results) < 300
         owners.lose()
         owners.finish()
-    owners.flush()
-    owners.flush()
+    owners.commit()
+    owners.commit()
     assert shown(owners.results) == sorted((0, name, 1, 2) for name in names)
     assert owners.partition.table.starts() == []
     assert [key for key in owners.changelog if b"bucket" in key] == []
@@ -270,7 +275,7 @@ def test_a_window_that_opens_again_is_emitted_again_when_it_closes() -> None:
     owners.finish()
     owners.lose(windows=replace(POLICY, grace=20))
     owners.add(counts(0, 1, "a"))
-    owners.flush(after=20.0)
+    owners.commit(after=20.0)
     assert len(owners.results) == 2
     owners.lose()
     owners.add(time=30_000)
@@ -281,9 +286,9 @@ def test_a_window_that_opens_again_is_emitted_again_when_it_closes() -> None:
 def test_nothing_is_emitted_unless_it_is_wanted() -> None:
     owners = Owners(emits=False)
     owners.add(counts(0, 1, "a"), time=15_000)
-    owners.flush(after=5.0)
+    owners.commit(after=5.0)
     owners.lose(emits_windows=True)
-    owners.flush(after=5.0)
+    owners.commit(after=5.0)
     assert owners.results == [], "it closed before"
     owners.add(counts(10, 1, "a"), time=25_000)
     owners.finish()
@@ -316,7 +321,7 @@ def test_every_window_and_correction_once(
                 case 2:
                     owners.add(time=owners.time + chance.randrange(12_000))
                 case 3 | 4:
-                    owners.flush(after=chance.choice((0.1, 3.0)))
+                    owners.commit(after=chance.choice((0.1, 3.0)))
                 case 5:
                     owners.lose()
         owners.finish()

@@ -16,7 +16,13 @@ from streams.domain.rules import Rule, Scope
 from streams.domain.transitions import Transition
 from streams.domain.windows import WindowPolicy
 from tests.support.changelogs import restored
-from tests.support.partitions import FAILURE_SPIKE, STATUS_GROUPS, WATCH, counts, window_counts
+from tests.support.partitions import (
+    FAILURE_SPIKE,
+    PARTITION_SETTINGS,
+    STATUS_GROUPS,
+    counts,
+    window_counts,
+)
 
 SIZE = 60
 
@@ -79,8 +85,10 @@ class Life:
 
     def __init__(self, rule: Rule = FAILURE_SPIKE) -> None:
         windows = WindowPolicy(SIZE, 30, 86_400)
-        self.watch = replace(WATCH, rules=(rule,), windows=windows, idle_timeout=1e9)
-        self.partition = CampaignPartition(0, self.watch, [0], 0.0)
+        self.settings = replace(
+            PARTITION_SETTINGS, rules=(rule,), windows=windows, idle_timeout=1e9
+        )
+        self.partition = CampaignPartition(0, self.settings, [0], 0.0)
         self.topic: dict[bytes, bytes | None] = {}
         self.log: list[PartialCounts] = []
         self.found: list[Transition] = []
@@ -89,18 +97,18 @@ class Life:
         """Count sends by their window (s); event time is now, as of a topic with one partition."""
         parts = [window_counts(start, {"c": of_it}) for start, of_it in sends.items()]
         reached = int((now if event_time is None else event_time) * 1000)
-        block = PartialCounts(PARTIAL_COUNTS_VERSION, {0: reached}, reached, parts)
-        self.partition.apply(block, len(self.log), now)
-        self.log.append(block)
+        added = PartialCounts(PARTIAL_COUNTS_VERSION, {0: reached}, reached, parts)
+        self.partition.apply(added, len(self.log), now)
+        self.log.append(added)
         self.found += self.partition.advance(now, len(self.log))
         self.found += self.partition.evaluate(now)
         self.topic.update(self.partition.take_changes(now))
 
-    def begin_anew(self, now: float) -> None:
-        self.partition = restored(self.watch, self.topic, self.log, now)
+    def restart(self, now: float) -> None:
+        self.partition = restored(self.settings, self.topic, self.log, now)
 
     @property
-    def kinds(self) -> list[str]:
+    def decisions(self) -> list[str]:
         return [each.type.removeprefix("campaign.alert.") for each in self.found]
 
 
@@ -119,7 +127,7 @@ RESTARTS = pytest.mark.parametrize("restart_every", [0, 37])
 
 def live(life: Life, now: int, restart_every: int) -> None:
     if restart_every and now % restart_every == 0:
-        life.begin_anew(now)
+        life.restart(now)
 
 
 @RESTARTS
@@ -132,7 +140,7 @@ def test_failures_behind_a_newer_healthy_window(restart_every: int) -> None:
             life.at(now, {window(now): SENT, window(now) - SIZE: late})
         live(life, now, restart_every)
 
-    assert life.kinds == ["firing", "resolved"]
+    assert life.decisions == ["firing", "resolved"]
     ended = life.found[-1].data
     assert ended.peak.rate >= 0.5
     assert ended.totals.hits == 5 * 5 * 29
@@ -146,7 +154,7 @@ def test_a_healthy_producer_whose_clock_is_ahead(restart_every: int) -> None:
         life.at(now, {window(now) + 4 * SIZE: SENT, window(now): in_time})
         live(life, now, restart_every)
 
-    assert life.kinds == ["firing", "resolved"]
+    assert life.decisions == ["firing", "resolved"]
     assert life.found[-1].data.totals.hits == 5 * 6 * SIZE
 
 
@@ -159,7 +167,7 @@ def test_few_attempts_a_minute(restart_every: int) -> None:
         life.at(now, {window(now): sends if now % SIZE < 49 else {}})
         live(life, now, restart_every)
 
-    assert life.kinds == ["firing", "resolved"]
+    assert life.decisions == ["firing", "resolved"]
     assert life.found[0].data.evidence.hits == 50
     assert life.found[-1].data.totals.hits == 49 * 30
 
@@ -180,9 +188,9 @@ def test_attempts_that_are_too_few_keep_an_alert_from_expiring() -> None:
         life.at(now, {window(now): FAILED})
     for now in seconds(1, 30):
         life.at(now, {window(now): counts({"FAILURE": 1}) if now % SIZE < 10 else {}})
-    assert life.kinds == ["firing"]
+    assert life.decisions == ["firing"]
     life.at(30 * SIZE + 300, {})
-    assert life.kinds == ["firing", "expired"]
+    assert life.decisions == ["firing", "expired"]
     assert life.found[-1].data.totals.hits == 5 * 60 + 10 * 29
 
 
@@ -194,7 +202,7 @@ def test_every_other_minute(restart_every: int) -> None:
         life.at(now, {window(now): FAILED if bad else SENT})
         live(life, now, restart_every)
 
-    assert life.kinds == ["firing", "resolved"]
+    assert life.decisions == ["firing", "resolved"]
     assert life.found[-1].data.peak.hits == life.found[-1].data.peak.attempts == 300
     assert life.found[-1].data.totals.hits == 30 * 300
 
@@ -204,7 +212,7 @@ def test_a_recovery_level_of_nothing() -> None:
     for now in seconds(0, 10):
         life.at(now, {window(now): FAILED if now < SIZE else SENT})
 
-    assert life.kinds == ["firing", "resolved"]
+    assert life.decisions == ["firing", "resolved"]
 
 
 def test_what_was_told_of_a_window_is_not_told_again() -> None:
@@ -213,25 +221,25 @@ def test_what_was_told_of_a_window_is_not_told_again() -> None:
     life.at(50, {0: counts({"FAILURE": 200})})
     life.at(61, {60: counts({"SUCCESS": 180})})
     life.at(62, {60: counts({"SUCCESS": 1})})
-    life.begin_anew(62.5)
+    life.restart(62.5)
     life.at(63, {0: counts({"FAILURE": 10})})
-    assert life.kinds == ["firing", "resolved"]
+    assert life.decisions == ["firing", "resolved"]
     ended = life.found[-1].data
     assert (ended.evidence.hits, ended.evidence.attempts) == (0, 180)
     assert (ended.peak.hits, ended.peak.attempts) == (200, 200)
     assert "0 of 180 attempts (0.0%) at the end; peak 200 of 200 (100.0%)" in ended.summary
     # So many more are another incident.
     life.at(64, {0: counts({"FAILURE": 50})})
-    assert life.kinds == ["firing", "resolved", "firing"]
+    assert life.decisions == ["firing", "resolved", "firing"]
 
 
 def test_a_status_that_is_in_no_group() -> None:
     rule = replace(FAILURE_SPIKE, statuses=frozenset(), unrecognised=True)
     life = Life(rule)
     life.at(1, {0: counts({"SUCCESS": 60, "FAILURE": 60})})
-    assert life.kinds == []
+    assert life.decisions == []
     life.at(2, {0: counts({"failed": 60})})
-    assert life.kinds == ["firing"]
+    assert life.decisions == ["firing"]
     assert life.found[0].data.evidence.hits == 60
 
 
@@ -247,12 +255,12 @@ def test_late_counts_of_a_closed_window_are_part_of_what_is_looked_back_on() -> 
     life = Life()
     life.at(1, {0: counts({"FAILURE": 20})})
     life.at(120, {120: counts({"FAILURE": 20})})
-    assert life.kinds == []
+    assert life.decisions == []
     # Late: it raises nothing by itself.
     life.at(121, {0: counts({"FAILURE": 9})})
-    assert life.kinds == []
-    life.begin_anew(121.5)
+    assert life.decisions == []
+    life.restart(121.5)
     life.at(122, {120: counts({"SUCCESS": 1})})
-    assert life.kinds == ["firing"]
+    assert life.decisions == ["firing"]
     assert life.found[0].data.evidence.counts == {"FAILURE": 49, "SUCCESS": 1}
     assert life.found[0].data.window.start == "1970-01-01T00:00:00Z"

@@ -30,7 +30,7 @@ from tests.support.changelogs import (
     written,
 )
 from tests.support.detectors import Most
-from tests.support.partitions import WATCH, all_cells
+from tests.support.partitions import PARTITION_SETTINGS, all_cells
 
 Change = Callable[[dict[bytes, bytes]], object]
 
@@ -107,11 +107,11 @@ def test_the_format_before_is_refused_with_one_line_that_says_what_to_do() -> No
     stored = StoredChangelog.load("format-4.json")
     with pytest.raises(FormatError) as raised:
         restorer_of(stored.records).restore()
-    said = str(raised.value)
-    assert said.startswith("state-3, offset 0, key b'[\"clock\"]': ")
-    assert f"has format 4, and this version of the program reads format {FORMAT}" in said
-    assert "start the version that wrote it, or count anew, as docs/operations.md says" in said
-    assert "\n" not in said
+    message = str(raised.value)
+    assert message.startswith("state-3, offset 0, key b'[\"clock\"]': ")
+    assert f"has format 4, and this version of the program reads format {FORMAT}" in message
+    assert "start the version that wrote it, or count anew, as docs/operations.md says" in message
+    assert "\n" not in message
 
 
 def test_the_checkpoint_is_read_before_all_others() -> None:
@@ -189,7 +189,7 @@ def test_others_have_a_turn_while_records_are_restored() -> None:
 
 def test_longer_windows_are_made_of_those_that_were_restored() -> None:
     stored = StoredChangelog.load(f"format-{FORMAT}.json")
-    longer = replace(WATCH, windows=WindowPolicy(300, 30, 86_400))
+    longer = replace(PARTITION_SETTINGS, windows=WindowPolicy(300, 30, 86_400))
     restorer = PartitionRestorer(0, longer, [0], LIFE_ENDS_AT)
     for key, value in stored.records.items():
         restorer.add(key, value, 0)

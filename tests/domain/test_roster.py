@@ -87,11 +87,11 @@ def test_nothing_is_lost(campaigns: list[tuple[int, str | None]]) -> None:
     st.lists(st.lists(st.tuples(st.integers(0, 9), st.sampled_from("ab")), max_size=6), max_size=8),
 )
 def test_places_are_given_one_after_the_other(
-    room: int, blocks: list[list[tuple[int, str]]]
+    room: int, batches: list[list[tuple[int, str]]]
 ) -> None:
     together, apart = Roster(room), Roster(room)
-    for block in blocks:
-        names = [f"{app}-{number}" for number, app in block]
+    for batch in batches:
+        names = [f"{app}-{number}" for number, app in batch]
         counts = of(list(dict.fromkeys(names)))
         counts.apps = ["a", "b"]
         counts.at_app = ["ab".index(name[0]) for name in counts.campaigns]

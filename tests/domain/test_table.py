@@ -91,7 +91,7 @@ def test_events_for_a_window_that_has_expired_leave_nothing() -> None:
     table = table_of()
     move_to(table, 100_000)
     assert not table.add(counts(0, 3, "a"), 0, 0.0)
-    assert (table.starts(), table.late_events) == ([], 3)
+    assert (table.starts(), table.late_events, table.expired_events) == ([], 0, 3)
 
 
 def test_a_window_is_written_once_when_it_is_closed_and_quiet() -> None:
@@ -125,7 +125,7 @@ def test_a_correction_writes_its_own_page_only() -> None:
     assert {cell.sends[SUCCESS] for _, cell in all_cells(table, 0)} == {2, 3}
 
 
-def test_many_campaigns_are_settled_in_several_flushes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_campaigns_are_settled_in_several_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(under_test, "CAMPAIGNS_WRITTEN_AT_ONCE", 3)
     life = Life()
     for start in (0, 10, 20, 30):
@@ -137,7 +137,7 @@ def test_many_campaigns_are_settled_in_several_flushes(monkeypatch: pytest.Monke
         changes = written(life.table.take_changes(life.now))
         life.topic.update(changes)
         windows.append([orjson.loads(key)[1] for key in changes if key != CHECKPOINT_KEY])
-        life.begin_anew()
+        life.restart()
         assert len(life.table) == 8
         life.now += 100.0
     assert windows == [[0, 10], [20, 30], []]
@@ -166,7 +166,7 @@ def test_a_page_is_as_many_records_as_its_names_need() -> None:
     pages_written = {key: value for key, value in life.topic.items() if key != CHECKPOINT_KEY}
     assert len(pages_written) > 3
     assert max(len(value or b"") for value in pages_written.values()) <= RECORD_BYTES
-    life.begin_anew()
+    life.restart()
     cell = life.table.cell("a", 0)
     assert cell is not None
     assert {each.outcome: count for each, count in cell.sends.items()} == {
@@ -207,7 +207,7 @@ def test_floods_are_counted_as_other_and_read_back_alike() -> None:
             {f"status-{n}": 1 for n in range(10)} | {OTHER: 590}
         )
         life.write()
-        life.begin_anew()
+        life.restart()
         life.move_to(16_000)
         life.now += 100.0
     assert life.table.folded == (0, 0)
@@ -240,7 +240,7 @@ def test_a_page_that_needs_fewer_records_leaves_null_behind(
     life.now = 200.0
     life.write()
     assert {key for key, value in life.topic.items() if value} == {bucket_key(0, 0), CHECKPOINT_KEY}
-    life.begin_anew()
+    life.restart()
     assert {cell.sends[SUCCESS] for _, cell in all_cells(life.table, 0)} == {2}
 
 
@@ -289,19 +289,19 @@ def test_what_expires_leaves_null_behind_and_nothing_in_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"format": 7}, r"format 7.*reads format 5"),
         ({"window_size": 4}, r"windows\.size: 10 s.*windows of 4 s"),
         ({"window_size": 20}, r"windows\.size: 10 s.*windows of 20 s"),
     ],
 )
-def test_what_others_wrote_is_not_guessed_at(change: dict[str, Any], said: str) -> None:
+def test_what_others_wrote_is_not_guessed_at(change: dict[str, Any], message: str) -> None:
     table = table_of()
     table.add(counts(0, 2, "a"), 0, 0.0)
     ((key, checkpoint),) = written(table.take_changes(0.0)).items()
     again = table_of()
-    with pytest.raises(FormatError, match=said):
+    with pytest.raises(FormatError, match=message):
         restore(again, {key: orjson.dumps({**orjson.loads(checkpoint or b""), **change})})
 
 
@@ -339,7 +339,7 @@ class Life:
     def write(self) -> None:
         self.topic.update(written(self.table.take_changes(self.now)))
 
-    def begin_anew(self, policy: WindowPolicy = POLICY) -> None:
+    def restart(self, policy: WindowPolicy = POLICY) -> None:
         """Compaction may or may not have removed what is null."""
         table = table_of(policy, self.now, self.limits)
         begin = restore(table, self.topic)
@@ -359,7 +359,7 @@ def test_windows_become_longer_ones_where_they_fit() -> None:
     life.write()
     longer = replace(POLICY, size=20)
     for _ in range(2):
-        life.begin_anew(longer)
+        life.restart(longer)
         assert life.table.starts() == [0, 20]
         assert life.table.cell("a", 0) == Cell("app", {SUCCESS: 4}, {}, 1)
         assert life.table.cell("b", 0) == Cell("app", {SUCCESS: 1}, {})
@@ -375,7 +375,7 @@ def test_windows_become_longer_ones_where_they_fit() -> None:
     life.add(counts(30, 8, "a"))
     assert life.table.cell("a", 20) == Cell("app", {SUCCESS: 12}, {})
     life.write()
-    life.begin_anew(longer)
+    life.restart(longer)
     assert life.table.cell("a", 20) == Cell("app", {SUCCESS: 12}, {})
 
 
@@ -390,7 +390,7 @@ def test_windows_that_become_longer_may_expire_at_once() -> None:
     life.move_to(45_000)
     life.write()
     for _ in range(2):
-        life.begin_anew(WindowPolicy(size=20, grace=5, retention=10))
+        life.restart(WindowPolicy(size=20, grace=5, retention=10))
         assert life.table.starts() == [40]
         life.write()
     assert life.topic[bucket_key(0, 0)] is None
@@ -408,7 +408,7 @@ def test_the_app_of_the_newest_window_is_that_of_a_longer_one() -> None:
     life.write()
     # As the topic is after compaction: what was written last comes last.
     life.topic[bucket_key(0, 0)] = life.topic.pop(bucket_key(0, 0))
-    life.begin_anew(replace(POLICY, size=20))
+    life.restart(replace(POLICY, size=20))
     assert life.table.cell("a", 0) == Cell("new", {SUCCESS: 3}, {}, 1)
 
 
@@ -419,13 +419,13 @@ def test_a_window_that_is_open_again_keeps_its_late_counts() -> None:
     life.add(counts(0, 3, "a"))
     life.write()
     longer = replace(POLICY, grace=15)
-    life.begin_anew(longer)
+    life.restart(longer)
     assert life.table.open_starts() == [0]
     assert life.add(counts(0, 1, "a")) == [True]
     for _ in range(2):
         assert life.table.cell("a", 0) == Cell("app", {SUCCESS: 6}, {}, 3)
         life.write()
-        life.begin_anew(longer)
+        life.restart(longer)
 
 
 def test_a_window_that_is_closed_by_a_shorter_grace_is_corrected_late() -> None:
@@ -434,13 +434,13 @@ def test_a_window_that_is_closed_by_a_shorter_grace_is_corrected_late() -> None:
     life.move_to(12_000)
     life.write()
     shorter = replace(POLICY, grace=0)
-    life.begin_anew(shorter)
+    life.restart(shorter)
     assert (life.table.is_open(0), life.table.open_starts()) == (False, [])
     assert life.add(counts(0, 3, "a")) == [False]
     for _ in range(2):
         assert life.table.cell("a", 0) == Cell("app", {SUCCESS: 5}, {}, 3)
         life.write()
-        life.begin_anew(shorter)
+        life.restart(shorter)
 
 
 def test_what_a_shorter_retention_lets_expire_stays_away() -> None:
@@ -450,7 +450,7 @@ def test_what_a_shorter_retention_lets_expire_stays_away() -> None:
     life.write()
     shorter = replace(POLICY, retention=0)
     for policy in (shorter, shorter, POLICY):
-        life.begin_anew(policy)
+        life.restart(policy)
         assert life.table.starts() == []
         if policy is shorter:
             life.add(counts(0, 3, "a"))
@@ -468,7 +468,7 @@ def test_event_time_that_goes_on_without_a_silent_feeder_does_not_go_back() -> N
     life.table.advance(life.now, len(life.log))
     assert (life.table.event_time, life.table.open_starts()) == (30_000, [20])
     life.write()
-    life.begin_anew()
+    life.restart()
     assert life.table.event_time == 30_000
 
 
@@ -488,7 +488,7 @@ def test_event_time_that_goes_on_without_a_silent_feeder_does_not_go_back() -> N
 def test_no_count_is_lost_while_windows_become_longer(steps: list[tuple[str, int]]) -> None:
     """Blocks may come from a worker that has shorter windows, and may be read again."""
     life, policy = Life(), replace(POLICY, retention=10_000)
-    life.begin_anew(policy)
+    life.restart(policy)
     expected: Counter[int] = Counter()
     for number, (step, how) in enumerate(steps):
         match step:
@@ -503,7 +503,7 @@ def test_no_count_is_lost_while_windows_become_longer(steps: list[tuple[str, int
             case "begin":
                 life.write()
                 policy = replace(policy, size=policy.size * how)
-                life.begin_anew(policy)
+                life.restart(policy)
         wanted: Counter[int] = Counter()
         for start, count in expected.items():
             wanted[policy.start_of(start * 1000)] += count
@@ -566,11 +566,11 @@ class Lives(RuleBasedStateMachine):
         self.written = True
 
     @rule()
-    def begin_anew(self) -> None:
+    def restart(self) -> None:
         if not self.written:
             self.life.write()
         event_time = self.life.table.event_time
-        self.life.begin_anew()
+        self.life.restart()
         assert self.life.table.event_time == event_time
 
     @invariant()
@@ -594,7 +594,7 @@ def _cells(table: WindowTable) -> Iterable[tuple[tuple[str, int], Cell]]:
 
 @pytest.fixture(autouse=True)
 def small_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where lives are lived at random, pages are small and the log is short."""
+    """Where lives are lived at random, buckets are small and the log is short."""
     if request.cls is not None:
         monkeypatch.setattr(buckets, "CAMPAIGNS_PER_BUCKET", 3)
         monkeypatch.setattr(buckets, "BUCKET_RECORD_BYTES", 60)

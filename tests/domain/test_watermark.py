@@ -1,4 +1,5 @@
 from collections.abc import Iterable
+from math import inf
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,3 +98,13 @@ def test_time_never_goes_back_nor_past_the_slowest_active_input(
         slowest = min(reached[f] for f in range(4) if now - observed_at[f] < IDLE)
         assert clock.event_time == max(last_time, slowest)
         last_time = clock.event_time
+
+
+def test_the_next_input_to_be_idle_is_the_one_that_was_observed_first() -> None:
+    clock = clock_of([0, 1], 5.0)
+    assert clock.next_idle_at(5.0) == 5.0 + IDLE
+    clock.observe(0, 1_000, 7.0)
+    clock.observe(1, 1_000, 9.0)
+    assert clock.next_idle_at(10.0) == 7.0 + IDLE
+    assert clock.next_idle_at(7.0 + IDLE) == 9.0 + IDLE
+    assert clock.next_idle_at(9.0 + IDLE) == inf

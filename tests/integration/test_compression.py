@@ -27,7 +27,7 @@ from tests.support.workers import Settings, settings_for
 
 CODECS = ("gzip", "snappy", "lz4", "zstd")
 LZ4, ZSTD = 3, 4
-LANES = 3
+TASKS = 3
 
 
 def now_ms() -> int:
@@ -61,7 +61,7 @@ async def make_topics(address: str, settings: Settings, codec: str) -> None:
     configuration = read(None, {}, topics).configuration
     for topic, topic_name in configuration.topics.named():
         made = {name.replace(".", "_"): value for name, value in topic.settings.items()}
-        await create_topic(address, topic_name, LANES, **made, compression_type=codec)
+        await create_topic(address, topic_name, TASKS, **made, compression_type=codec)
 
 
 @pytest.mark.kafka
@@ -73,9 +73,9 @@ async def test_topics_of_every_codec(
     windows = {"size": 5, "grace": 1, "retention": 7_200}
     broker = RunningBroker("kafka", kafka.address)
     settings = settings_for(broker, unique, windows=windows)
-    settings["topics"]["partitions"] = LANES
+    settings["topics"]["partitions"] = TASKS
     await make_topics(kafka.address, settings, codec)
-    records = Mixture(20_000, until=now_ms(), partitions=LANES).records()
+    records = Mixture(20_000, until=now_ms(), partitions=TASKS).records()
     worker = new_worker(settings)
     async with Sender(kafka.address, settings["topics"]["source"]) as sender:
         for _ in range(2):

@@ -29,7 +29,7 @@ from tests.support.workers import Settings, WorkerProcess, settings_for
 
 pytestmark = pytest.mark.kafka
 
-SOURCES = LANES = 2
+SOURCES = TASKS = 2
 HONEST = {"good-a": 900, "good-b": 700, "good-c": 500}
 STATUSES = 900
 NAMES = 4_300
@@ -60,8 +60,8 @@ async def make_topics(address: str, settings: Settings) -> None:
     """Make them with the brokers' defaults, but for what a worker insists on."""
     topics = settings["topics"]
     await create_topic(address, topics["source"], SOURCES)
-    await create_topic(address, topics["repartition"], LANES)
-    await create_topic(address, topics["changelog"], LANES, cleanup_policy="compact")
+    await create_topic(address, topics["repartition"], TASKS)
+    await create_topic(address, topics["changelog"], TASKS, cleanup_policy="compact")
     await create_topic(address, topics["alerts"], 1)
     await create_topic(address, topics["dead_letter"], 1)
 
@@ -74,7 +74,7 @@ def settings_of(broker: RunningBroker, prefix: str) -> Settings:
         "detector": {"level": 0.2, "min_attempts": 30},
     }
     windows = {"size": 3600, "grace": 30, "retention": 86_400}
-    return settings_for(broker, prefix, topics={"partitions": LANES}, windows=windows, rules=[rule])
+    return settings_for(broker, prefix, topics={"partitions": TASKS}, windows=windows, rules=[rule])
 
 
 async def counts_of(worker: WorkerProcess, campaign_id: str) -> int:

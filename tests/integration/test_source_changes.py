@@ -13,7 +13,7 @@ from tests.integration.conftest import NewWorker
 from tests.support.brokers import KafkaBroker, RunningBroker
 from tests.support.comparing import counted, total_of
 from tests.support.mixture import SourceRecord
-from tests.support.topics import Sender, create_topic
+from tests.support.topics import Sender, create_topic, delete_topic
 from tests.support.waiting import until
 from tests.support.workers import Settings, WorkerProcess, settings_for
 
@@ -47,21 +47,6 @@ def events(count: int, partitions: Iterable[int] = range(PARTITIONS)) -> Iterato
 async def send(address: str, settings: Settings, count: int, *partitions: int) -> None:
     async with Sender(address, settings["topics"]["source"]) as sender:
         await sender.send(events(count, partitions or range(PARTITIONS)))
-
-
-async def delete_topic(address: str, name: str) -> None:
-    """Delete a topic; return when it is gone."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=address)
-    await admin.start()
-    try:
-        await admin.delete_topics([name])
-
-        async def gone() -> bool:
-            return name not in await admin.list_topics()
-
-        await until(gone)
-    finally:
-        await admin.close()
 
 
 async def recreate(address: str, name: str, partitions: int = PARTITIONS) -> None:

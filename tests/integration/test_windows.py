@@ -93,6 +93,48 @@ async def test_late_events_correct_a_closed_window(
     assert window["late_events"] == 3 * SOURCES
 
 
+async def test_late_and_expired_events_are_told_apart(
+    broker: RunningBroker, unique: str, new_worker: NewWorker
+) -> None:
+    windows = {"size": 1, "grace": 1, "retention": 60, "idle_timeout": 2}
+    settings = settings_for(broker, unique, windows=windows)
+    topic = settings["topics"]["source"]
+    await create_topic(broker.address, topic, SOURCES)
+    now = int(time.time())
+    worker = await new_worker(settings).ready()
+
+    def sends_in(
+        partition: int, campaign_id: str, seconds: float, times: int
+    ) -> list[SourceRecord]:
+        every = sends(campaign_id, seconds, times)
+        return [record for record in every if record.partition == partition]
+
+    async def sample(name: str) -> float:
+        return (await worker.metrics()).get(f"campaign_streams_{name}", 0.0)
+
+    async def all_are_told() -> bool:
+        return await sample("expired_events_total") + await sample("late_events_total") == 3 + 4
+
+    async with Sender(broker.address, topic) as sender:
+        # Source partition 1 is silent, so event time is that of partition 0.
+        await sender.send(sends_in(0, "late", now - 100, 2))
+        for n in range(20):
+            await sender.send(sends_in(0, f"other-{n}", now - 90, 1))
+        await states_are(worker, "late", ["closed"])
+        await sender.send(sends_in(0, "late", now - 100, 3))
+        for n in range(20):
+            await sender.send(sends_in(0, f"other-{n}", now - 10, 1))
+        await states_are(worker, "late", [])
+        # Older than what is retained: at its own source partition, and at the task alone.
+        await sender.send(sends_in(0, "late", now - 100, 1))
+        await sender.send(sends_in(1, "late", now - 100, 4))
+    await until(all_are_told)
+    assert await sample("late_events_total") == 3
+    assert await sample("expired_events_total") == 4
+    assert await sample('dead_letters_total{reason="expired"}') == 1
+    assert await sample('events_total{kind="send",outcome="counted"}') == 2 + 20 + 3 + 20 + 4
+
+
 async def last_values(broker: RunningBroker, settings: Settings) -> dict[bytes, bytes | None]:
     """The last value of each key of the changelog topic."""
     committed = broker.guarantee == "exactly-once"
@@ -138,7 +180,7 @@ async def test_expired_window_is_gone(
         for n in range(20):
             await sender.send(sends(f"other-{n}", now - 10))
         await states_are(worker, "brief", [])
-        # Older than what is retained: put aside.
+        # Older than what is retained: a dead letter.
         await sender.send(sends("brief", now - 90))
     oracle = await count_topic(broker.address, settings)
     assert sorted(oracle.refused.values()) == ["expired"] * SOURCES

@@ -1,13 +1,18 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from typing import Literal
 
 import pytest
 import structlog
 
-from streams.observability.logs import REPEAT_AFTER, Sparing, configure
+from streams.domain.deliveries import Delivery
+from streams.observability.logs import REPEAT_AFTER, Sparing, configure, secret_settings
+from streams.receivers.receiver import Receiver, Request
+from streams.receivers.registry import KINDS
+from streams.settings import HIDDEN, Secret
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +93,41 @@ def test_secrets_are_hidden(form: str, capsys: pytest.CaptureFixture[str]) -> No
     assert "ValueError" in text
     # The traceback quotes the line above, which has it in the clear: as code, not as data.
     assert "hunter2" not in text.replace('int("Bearer hunter2")', "")
+
+
+class PagingReceiver(Receiver):
+    """A kind whose secret has a name that no other kind's has."""
+
+    kind: Literal["paging"] = "paging"
+    routing_key: Secret
+
+    def render(self, delivery: Delivery, now: float) -> Request:
+        key = self.routing_key.get_secret_value()
+        return Request("POST", self.url, {"x-key": key}, f"{delivery.webhook_id} {now}".encode())
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_secret_settings_of_every_kind_of_receiver_are_hidden(
+    form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def logged(kinds: Iterable[type[Receiver]]) -> str:
+        configure("info", form, kinds)
+        log = structlog.get_logger("a")
+        log.info("x", routing_key="hunter2", receiver={"Routing-Key": ["hunter2"], "url": "here"})
+        log.info("sent {'routing_key': 'hunter2', 'summary': 'shown'}")
+        log.info("PagingReceiver(routing_key=hunter2, timeout=10)", error=ValueError("a key=b"))
+        return "\n".join(lines(capsys))
+
+    assert logged(KINDS).count("hunter2") == 4
+    text = logged([*KINDS, PagingReceiver])
+    assert "hunter2" not in text
+    assert text.count(HIDDEN) == 4
+    for shown in ("here", "shown", "timeout=10", "a key=b"):
+        assert shown in text
+
+
+def test_kinds_of_the_registry_have_their_secrets_hidden() -> None:
+    assert secret_settings(KINDS) >= {"secrets", "token"}
 
 
 def test_numbers_beside_the_word_token_stay(capsys: pytest.CaptureFixture[str]) -> None:

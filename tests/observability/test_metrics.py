@@ -45,6 +45,7 @@ def test_what_a_commit_held_is_counted() -> None:
         skipped=Counter({"other": 3}),
         rejected=[Rejected(0, Reason.NOT_JSON, "")] * 4,
         late=5,
+        expired=9,
         folded=Folded(6, 8),
         suppressed=[SuppressedTransition(firing(), Suppressed("no-receiver", "nobody"))],
     )
@@ -58,6 +59,7 @@ def test_what_a_commit_held_is_counted() -> None:
         'events_total{kind="any",outcome="dead_letter"} 8.0',
         'dead_letters_total{reason="not-json"} 8.0',
         "late_events_total 10.0",
+        "expired_events_total 18.0",
         'other_events_total{kind="names"} 12.0',
         'notifications_suppressed_total{reason="no-receiver"} 2.0',
         'other_events_total{kind="campaigns"} 16.0',

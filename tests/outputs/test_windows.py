@@ -13,14 +13,14 @@ from streams.domain.partial_counts import Dimensions
 from streams.engine.cluster.message_limits import LEAST_BYTES
 from streams.outputs.output import Changes
 from streams.outputs.windows import WINDOWS, json_schema
-from tests.support.partitions import WATCH, counts
+from tests.support.partitions import PARTITION_SETTINGS, counts
 
 START = 1_790_000_040
 
 
 def record(cell: Cell, *, campaign_id: str = "c", revision: int = 1, limit: int = 10**6) -> bytes:
     result = WindowResult(START, campaign_id, cell, revision)
-    ((key, value),) = WINDOWS.records(Changes(3, results=[result]), WATCH, limit)
+    ((key, value),) = WINDOWS.records(Changes(3, results=[result]), PARTITION_SETTINGS, limit)
     assert key == campaign_id.encode()
     jsonschema.validate(orjson.loads(value), json_schema())
     return value
@@ -55,7 +55,7 @@ def test_without_attempts_rates_are_null() -> None:
 
 
 def test_statuses_follow_the_configured_groups() -> None:
-    settings = replace(WATCH, groups=StatusGroups.of({"failure": ["SUCCESS"]}))
+    settings = replace(PARTITION_SETTINGS, groups=StatusGroups.of({"failure": ["SUCCESS"]}))
     result = WindowResult(START, "c", Cell(None, counts({"SUCCESS": 2}), {}, 0), 1)
     ((_, value),) = WINDOWS.records(Changes(0, results=[result]), settings, 10**6)
     assert orjson.loads(value)["rates"]["failure"] == 1.0

@@ -23,11 +23,11 @@ from streams.domain.receivers import ReceiverRecord
 from streams.domain.restorer import PartitionRestorer
 from streams.domain.rules import Rule
 from tests.support.detectors import Doubled
-from tests.support.partitions import WATCH, counts, window_counts
+from tests.support.partitions import PARTITION_SETTINGS, counts, window_counts
 
 FOLDER = Path(__file__).parents[1] / "domain" / "changelogs"
 REMEMBERING = Rule("doubled", frozenset({"FAILURE"}), Doubled(factor=1_000))
-SETTINGS = replace(WATCH, rules=(*WATCH.rules, REMEMBERING))
+SETTINGS = replace(PARTITION_SETTINGS, rules=(*PARTITION_SETTINGS.rules, REMEMBERING))
 LIFE_ENDS_AT = 300.0
 """When the last record of the short life is written; s."""
 INPUT_OFFSETS = [
@@ -107,16 +107,16 @@ class ShortLife:
         """Count sends of campaigns in one window (s); event time is `now` (s)."""
         event_time = int(now * 1000)
         windows = [window_counts(start, {name: counts(of) for name, of in sends.items()})]
-        block = PartialCounts(PARTIAL_COUNTS_VERSION, {0: event_time}, event_time, windows)
-        self.partition.apply(block, len(self.repartition), now)
-        self.repartition += partial_counts.encode_records(block)
+        added = PartialCounts(PARTIAL_COUNTS_VERSION, {0: event_time}, event_time, windows)
+        self.partition.apply(added, len(self.repartition), now)
+        self.repartition += partial_counts.encode_records(added)
         self.partition.advance(now, len(self.repartition))
 
     def commit(self, now: float) -> None:
         """Write down what changed."""
         self.partition.evaluate(now)
         self.records.update(self.partition.take_changes(now))
-        self.partition.deliveries.flush_committed()
+        self.partition.deliveries.mark_committed()
 
     def run(self) -> StoredChangelog:
         """Run to the end; the last two windows are still open then."""

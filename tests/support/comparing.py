@@ -1,4 +1,4 @@
-"""What a system of workers counted and put aside, against the independent count."""
+"""What a system of workers counted and dead-lettered, against the independent count."""
 
 import asyncio
 import time
@@ -147,7 +147,7 @@ async def assert_put_aside(address: str, settings: Settings, oracle: Oracle) -> 
     found = await dead_letter(address, settings, len(oracle.refused))
     source = {(r.partition, r.offset): r for r in await _source(address, settings)}
     seen = Counter(_coordinates(record) for record in found)
-    assert [at for at, times in seen.items() if times > 1] == [], "put aside more than once"
+    assert [at for at, times in seen.items() if times > 1] == [], "dead-lettered more than once"
     assert {_coordinates(r): _header(r, "reason") for r in found} == oracle.refused
     for record in found:
         came = source[_coordinates(record)]

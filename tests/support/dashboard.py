@@ -14,7 +14,7 @@ from streams.api.listening import listen
 from streams.api.server import ApiServer
 from streams.configuration.http import HttpSettings
 from streams.domain.partial_counts import Counts, partition_of
-from tests.support.partitions import WATCH, MemoryHolder, counts, holder
+from tests.support.partitions import PARTITION_SETTINGS, MemoryHolder, counts, holder
 
 CAMPAIGNS = [
     "spring-sale",
@@ -81,7 +81,7 @@ async def serve(options: argparse.Namespace) -> None:
         settings,
         await listen(settings),
         held,
-        WATCH,
+        PARTITION_SETTINGS,
         WellHealth(),
         metrics=lambda _: (b"", "text/plain"),
         located=True,

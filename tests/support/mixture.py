@@ -35,7 +35,7 @@ YEAR_1970_MS = 86_400_000
 
 
 class SourceRecord(NamedTuple):
-    """A record for the source topic. `expected` is the reason it will be put aside for, if any."""
+    """A record for the source topic. `expected` is its reason as a dead letter, if any."""
 
     partition: int
     key: bytes | None
@@ -101,7 +101,7 @@ class Mixture:
 
     def _bad(self, ids: tuple[str, ...], time: int) -> SourceRecord:
         reason, spoil = self.chance.choice(SPOILS)
-        # What is put aside for another reason must not also be out of time.
+        # A dead letter for another reason must not also be out of time.
         event = send_event(self.chance.choice(ids), time, "SUCCESS", delivery_type="EMAIL")
         value = spoil(event, self.until)
         record = self._addressed(self.chance.choice(ids), value)
@@ -289,4 +289,4 @@ SPOILS: tuple[tuple[str, Spoil], ...] = (
     ("too-large", _bytes(lambda value: value + b" " * 262_144)),
     ("expired", _at(lambda until: until - 50 * HOUR_MS)),
 )
-"""Every way to be put aside, with the reason for it."""
+"""Every way to become a dead letter, with the reason for it."""

@@ -1,4 +1,4 @@
-"""An independent count: what the API must answer and what must be put aside.
+"""An independent count: what the API must answer and what must be dead-lettered.
 
 Written after the description of the events, windows and dead letters, with plain JSON and
 dictionaries, one record at a time, and nothing of the program's own code.

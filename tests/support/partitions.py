@@ -30,7 +30,7 @@ STATUS_GROUPS = StatusGroups.of(pinpoint.STATUSES._asdict())
 _ids = itertools.count(1)
 _offsets = itertools.count()
 
-WATCH = PartitionSettings(
+PARTITION_SETTINGS = PartitionSettings(
     windows=WindowPolicy(size=60, grace=30, retention=86_400),
     groups=STATUS_GROUPS,
     rules=(FAILURE_SPIKE,),
@@ -51,9 +51,11 @@ class Row(NamedTuple):
     dimensions: Dimensions
 
 
-def watch(*, size: int = 60, rules: tuple[Rule, ...] = (FAILURE_SPIKE,)) -> PartitionSettings:
-    """What is watched for, with other windows or rules."""
-    return replace(WATCH, windows=WindowPolicy(size, 30, 86_400), rules=rules)
+def partition_settings(
+    *, size: int = 60, rules: tuple[Rule, ...] = (FAILURE_SPIKE,)
+) -> PartitionSettings:
+    """Return the settings of a test partition, with other windows or rules."""
+    return replace(PARTITION_SETTINGS, windows=WindowPolicy(size, 30, 86_400), rules=rules)
 
 
 def counts(
@@ -111,7 +113,7 @@ class MemoryHolder:
     def peers(self) -> Mapping[int, str]:
         return self.others
 
-    def add(  # noqa: PLR0913 - what a block holds
+    def add(  # noqa: PLR0913 - what partial counts hold
         self,
         campaign_id: str,
         start: int,
@@ -128,8 +130,8 @@ class MemoryHolder:
             each._replace(engagement=True): count for each, count in (engagement or {}).items()
         }
         counted = window_counts(start, {campaign_id: {**sends, **engaged}}, app_id)
-        block = PartialCounts(PARTIAL_COUNTS_VERSION, {0: event_time}, event_time, [counted])
-        self.here[number].apply(block, next(_offsets), now=start + 59)
+        added = PartialCounts(PARTIAL_COUNTS_VERSION, {0: event_time}, event_time, [counted])
+        self.here[number].apply(added, next(_offsets), now=start + 59)
 
     def advance(self, now: float) -> None:
         """Let event time go on in all partitions."""
@@ -140,12 +142,12 @@ class MemoryHolder:
 def holder(
     count: int = 4,
     numbers: Iterable[int] | None = None,
-    what: PartitionSettings = WATCH,
+    settings: PartitionSettings = PARTITION_SETTINGS,
     now: float = 0,
 ) -> MemoryHolder:
     """A holder of some of `count` partitions, by default of all of them; nothing is counted yet."""
     here = range(count) if numbers is None else numbers
-    return MemoryHolder({n: CampaignPartition(n, what, [0], now) for n in here}, count)
+    return MemoryHolder({n: CampaignPartition(n, settings, [0], now) for n in here}, count)
 
 
 def all_cells(table: WindowTable, start: int) -> Iterator[tuple[str, Cell]]:

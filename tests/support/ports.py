@@ -3,11 +3,14 @@
 import random
 import socket
 import struct
+from collections import deque
 
 LOOPBACK = "127.0.0.1"
 # Below the ports that systems hand to outgoing connections (from 32768): a client that tries again
 # and again while its broker is down could otherwise be given the broker's own port.
 FIRST, LAST = 20000, 32000
+CLAIMS = 256
+_claims: deque[socket.socket] = deque()
 
 
 def is_free(port: int) -> bool:
@@ -22,13 +25,31 @@ def is_free(port: int) -> bool:
 
 
 def free_port() -> int:
-    """A port nobody listens on; chosen at random, so that sessions side by side seldom meet."""
+    """A port nobody listens on, and that the next `CLAIMS` calls do not return, here or elsewhere.
+
+    A server often begins to listen long after its port was chosen. The port is therefore claimed by
+    a UDP socket of the same number, which no TCP server minds and no other process can have. The
+    oldest claims are given up, as a process may have few open files.
+    """
     chooser = random.SystemRandom()
     for _ in range(100):
         port = chooser.randint(FIRST, LAST)
-        if is_free(port):
+        if _claimed(port) and is_free(port):
             return port
     raise RuntimeError(f"No free port on {LOOPBACK} between {FIRST} and {LAST}")
+
+
+def _claimed(port: int) -> bool:
+    claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        claim.bind((LOOPBACK, port))
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim)
+    if len(_claims) > CLAIMS:
+        _claims.popleft().close()
+    return True
 
 
 def answers(port: int) -> bool:

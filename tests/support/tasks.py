@@ -26,11 +26,11 @@ from streams.engine.consume.transport import Batch, SeekPosition
 from streams.engine.produce.writer import Record, TransactionBatch, WriteError
 from streams.engine.tasks.context import Output, TaskContext, Topics
 from streams.engine.tasks.events import TaskEvents
-from streams.engine.tasks.isolation import Isolation
 from streams.engine.tasks.offsets import TaskOffsets
+from streams.engine.tasks.poison_pills import PoisonPills
 from streams.engine.tasks.task import StreamTask
 from streams.outputs.alerts import ALERTS
-from tests.support.partitions import WATCH
+from tests.support.partitions import PARTITION_SETTINGS
 
 TOPICS = Topics("events", "repartition", "changelog", "dead", 1, (Output(ALERTS, "alerts", 3),))
 NOW = 1_790_000_000.0
@@ -77,17 +77,17 @@ class FakeWriter:
     def _check_positions(self, writes: TransactionBatch) -> None:
         """Whatever moves an offset says so in the state as well: take that record away."""
         self.positions.update({each: from_committed(at) for each, at in writes.offsets.items()})
-        said = [
+        in_changelog = [
             from_input_offsets(changelog.decode(record.key, record.value or b"")[1])
             for records in writes.records.values()
             for record in records
             if record.key == OFFSETS_KEY
         ]
         if writes.offsets:
-            (positions,) = said
+            (positions,) = in_changelog
             assert {**positions, **self.positions} == positions
         else:
-            assert not said
+            assert not in_changelog
         for partition, records in list(writes.records.items()):
             writes.records[partition] = [each for each in records if each.key != OFFSETS_KEY]
             if not writes.records[partition]:
@@ -114,7 +114,6 @@ class FakeMetrics:
     rejections: list[Rejected] = field(default_factory=list)
     late_events: int = 0
     unrecognised_events: Counter[str] = field(default_factory=Counter)
-    other_events: int = 0
     transitions: list[Transition] = field(default_factory=list)
     failures: list[EvaluationFailure] = field(default_factory=list)
     commits: list[Commit] = field(default_factory=list)
@@ -127,14 +126,13 @@ class FakeMetrics:
         self.rejections += commit.rejected
         self.late_events += commit.late
         self.unrecognised_events.update(commit.unrecognised)
-        self.other_events += sum(commit.folded)
         assert all(each.event_age >= 0 for each in commit.decisions)
         self.transitions += commit.transitions
 
     def evaluation_failed(self, failures: Iterable[EvaluationFailure]) -> None:
         self.failures += failures
 
-    def lost(self, partition: TopicPartition, cause: str, records: int) -> None:
+    def records_lost(self, partition: TopicPartition, cause: str, records: int) -> None:
         self.losses.append((partition, cause, records))
 
 
@@ -150,33 +148,37 @@ def opened_before(
 
 
 class TaskHarness:
-    """StreamTask 1 of two, on the bench: `now` is its clock (s). It was opened before any event."""
+    """StreamTask 1 of two, opened before any event, with a fake writer and metrics.
+
+    Attributes:
+        now: its clock (s, UTC).
+    """
 
     def __init__(
         self,
-        watch: PartitionSettings = WATCH,
+        settings: PartitionSettings = PARTITION_SETTINGS,
         *,
         repartitions: bool = True,
         topics: Topics = TOPICS,
-        isolation: Isolation | None = None,
+        poison_pills: PoisonPills | None = None,
         start: bool = True,
     ) -> None:
         self.now = NOW
         self.writer = FakeWriter()
-        self.gauges = FakeMetrics()
+        self.metrics = FakeMetrics()
         self.limits = MessageLimits({}, ())
         self.writer.own |= set() if repartitions else {REPARTITION}
         events = TaskEvents()
-        events.on_commit(self.gauges.committed)
-        ingest_settings = IngestSettings(pinpoint.FORMAT, watch.windows, max_record_bytes=2000)
+        events.on_commit(self.metrics.committed)
+        ingest_settings = IngestSettings(pinpoint.FORMAT, settings.windows, max_record_bytes=2000)
         campaigns = Campaigns(2 if repartitions else 1)
         self.context = context = TaskContext(
             topics,
             repartitions,
             ingest_settings,
-            watch,
+            settings,
             lambda: self.now,
-            self.gauges,
+            self.metrics,
             events,
             campaigns,
             self.limits,
@@ -187,10 +189,12 @@ class TaskHarness:
             CHANGELOG, REPARTITION, dict.fromkeys(read, Position(0)), owned_log_ends
         )
         inputs = [0, 1] if repartitions else [1]
-        partition = opened_before(1, watch, inputs, NOW)
+        partition = opened_before(1, settings, inputs, NOW)
         sources = {1: SourcePartition(1, ingest_settings, campaigns)}
-        self.isolation = isolation or Isolation()
-        self.task = StreamTask(context, self.writer, partition, progress, sources, self.isolation)
+        self.poison_pills = poison_pills or PoisonPills()
+        self.task = StreamTask(
+            context, self.writer, partition, progress, sources, self.poison_pills
+        )
         if start:
             self.task._to_position.clear()  # as `move` does, for each
             self.task.start()
@@ -224,7 +228,7 @@ class TaskHarness:
         return Batch(partition, seek_epoch, begin, records)
 
     async def settle(self) -> None:
-        """Flush, and take back in what comes out at task 1's end of the repartition topic."""
+        """Commit, and take back in what comes out at task 1's end of the repartition topic."""
         await self.task.commit_for_handover()
         for writes in list(self.writer.written):
             for each in writes.records.get(REPARTITION, []):

@@ -10,6 +10,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from streams.engine.transactions.admin import TransactionAdmin
 from tests.support.mixture import SourceRecord
+from tests.support.waiting import until
 
 READ_WITHIN_S = 60.0
 GROUP_OFFSETS = "__consumer_offsets"
@@ -27,6 +28,21 @@ async def create_topic(address: str, name: str, partitions: int, **settings: str
         topic = NewTopic(name, partitions, 1, topic_configs=configs)
         response = await admin.create_topics([topic])
         assert all(code == 0 for _, code, *_ in response.topic_errors), response
+    finally:
+        await admin.close()
+
+
+async def delete_topic(address: str, name: str) -> None:
+    """Delete a topic; return when it is gone."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    try:
+        await admin.delete_topics([name])
+
+        async def gone() -> bool:
+            return name not in await admin.list_topics()
+
+        await until(gone)
     finally:
         await admin.close()
 

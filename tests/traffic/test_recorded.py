@@ -139,6 +139,10 @@ def test_any_bytes_are_read_to_the_end_the_same_way_in_any_blocks(content: bytes
     assert read(content, 5) == whole
 
 
+def test_blanks_at_the_end_are_no_part_of_the_last_event() -> None:
+    assert read(b'{"n":1} ') == ([b'{"n":1}'], [])
+
+
 @pytest.mark.parametrize("cut", [5, 12, 40])
 def test_gzip_that_ends_early_gives_what_it_has_and_says_so(cut: int) -> None:
     lines = b"".join(b'{"n":%d}\n' % n for n in range(2000))

@@ -83,8 +83,8 @@ class HeldBack:
 
 
 def partition(number: int = 0) -> CampaignPartition:
-    watch = PartitionSettings(WindowPolicy(), STATUS_GROUPS, (), (), 60.0, "", lambda: "")
-    return CampaignPartition(number, watch, [], 0.0)
+    settings = PartitionSettings(WindowPolicy(), STATUS_GROUPS, (), (), 60.0, "", lambda: "")
+    return CampaignPartition(number, settings, [], 0.0)
 
 
 def make(alert: str, sequence: int = 1, receiver: str = "ops") -> Delivery:
@@ -96,13 +96,13 @@ def enqueue(queue: Outbox, alert: str, sequence: int = 1, receiver: str = "ops")
     delivery = make(alert, sequence, receiver)
     queue.add(delivery)
     list(queue.take_changes())
-    queue.flush_committed()
+    queue.mark_committed()
     return delivery
 
 
 def read_back(before: CampaignPartition) -> CampaignPartition:
     """Return the partition as its next owner reads it from the changelog topic."""
-    restorer = PartitionRestorer(before.number, before.watch, [0], 0.0)
+    restorer = PartitionRestorer(before.number, before.settings, [0], 0.0)
     for offset, (key, value) in enumerate(before.take_changes(0.0)):
         restorer.add(key, value, offset)
     return restorer.restore().finish(0.0, 0)
@@ -268,7 +268,7 @@ async def test_nothing_is_sent_before_its_commit() -> None:
         await asyncio.sleep(0.02)
         assert sender.asked == []
 
-        queue.flush_committed()
+        queue.mark_committed()
         dispatcher.wake()
         await until(lambda: len(sender.asked) == 1)
 

@@ -95,6 +95,9 @@ class Detector(ABC):
 
     kind: ClassVar[str]
     """The name in the configuration, `detector.kind`."""
+    hits_only: ClassVar[bool] = False
+    """Whether `triggers` goes by hits alone: counts without any trigger nothing, and change nothing
+    about what later ones trigger."""
     state_type: ClassVar[type[Struct] | None] = None
     """What is remembered of a scope, a `msgspec.Struct`; null for a detector without memory. A
     value is JSON in a record of the changelog topic."""

@@ -8,7 +8,7 @@ open window that breaches is a breach; whether it is over is told by the newest 
 from abc import abstractmethod
 from collections.abc import Collection
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from streams.domain.detectors.detector import Detector, Evaluation, Figures, Reason
 from streams.domain.detectors.history import Observation, ScopeHistory, Stretch
@@ -33,6 +33,8 @@ class WindowDetector(Detector):
 
     A subclass says how many attempts are enough, when counts breach, and when they are low.
     """
+
+    hits_only: ClassVar[bool] = True
 
     @property
     @abstractmethod

@@ -1,6 +1,6 @@
 """A connection that broke a moment ago, under uvloop.
 
-Between the end of a connection and the moment in which aiokafka hears of it, aiokafka may write to
+Between the end of a connection and the moment in which aiokafka notices it, aiokafka may write to
 it. asyncio then raises nothing, or an OSError; uvloop (0.23, `UVHandle._ensure_alive`) raises
 RuntimeError. aiokafka 0.14 (`AIOKafkaConnection.send`) expects an OSError, so that the error goes
 through and ends, unseen, the task that keeps a client's metadata up to date

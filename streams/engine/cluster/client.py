@@ -1,4 +1,4 @@
-"""How every Kafka client of ours connects, and whether it can."""
+"""Connection settings of all Kafka clients, and a check that they connect."""
 
 import asyncio
 import os
@@ -57,7 +57,7 @@ def connection(kafka: KafkaSettings) -> dict[str, Any]:
 
 
 async def check_broker(kafka: KafkaSettings) -> None:
-    """Ask the cluster who it is, and connect to one of the brokers that it names.
+    """Ask a server for the cluster's brokers, and connect to one of them.
 
     Raises:
         BrokerUnavailableError: within about 5 s; says which servers were tried and why it failed.
@@ -88,7 +88,7 @@ async def check_broker(kafka: KafkaSettings) -> None:
 
 
 def translate(error: BaseException, kafka: KafkaSettings) -> UserError | None:
-    """What a person can do about a client's error; None if it is not about who we are.
+    """Return an error with a hint for an error of TLS or SASL; None for any other.
 
     Looks at the causes of the error too.
     """

@@ -1,4 +1,4 @@
-"""How far behind a worker is, asked of the broker: it shows when the worker itself is stuck."""
+"""Consumer lag, as the broker has it: it shows also when the worker itself is stuck."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -22,14 +22,14 @@ async def watch_lag(
     committed: Callable[[], Mapping[TopicPartition, int | None]],
     tell: Callable[[Mapping[TopicPartition, int]], None],
 ) -> None:
-    """Tell, again and again, how many records wait in each partition. Never returns.
+    """Report the consumer lag of each partition, every few seconds. Never returns.
 
     Args:
         connection: keyword arguments for aiokafka clients.
         group_id: the consumer group.
         committed: returns the committed offsets of the partitions that this worker reads; null
             where the worker knows none, as their task was not opened yet: then the group is asked.
-        tell: is given the number of records not yet committed.
+        tell: is notified of the consumer lag: records that are not committed yet, by partition.
     """
     while True:
         try:

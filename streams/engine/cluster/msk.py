@@ -1,4 +1,4 @@
-"""Who we are to AWS MSK: tokens signed with an IAM identity."""
+"""Authentication to AWS MSK: tokens signed with an IAM identity."""
 
 import asyncio
 import importlib

@@ -1,4 +1,4 @@
-"""Reading a task's state back."""
+"""Reads a task's state: partitions, and committed offsets, outside any group."""
 
 import asyncio
 import contextlib
@@ -140,7 +140,7 @@ async def committed_offsets(
         Those of the partitions for which any was committed.
 
     Raises:
-        KafkaError: if the coordinator does not say.
+        KafkaError: if the coordinator does not answer.
     """
     asked = list(partitions)
     admin = AIOKafkaAdminClient(**connection)

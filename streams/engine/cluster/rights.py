@@ -1,9 +1,9 @@
 """Which rights (ACLs) a worker needs on Kafka, and which of them it lacks.
 
 A broker says of topics and of groups what the client that asks may do with them (KIP-430); a
-cluster without an authorizer grants everything. Of transactional ids it says nothing, but refuses
-what is not allowed before it looks at anything else: so it is asked to end a transaction that is
-none.
+cluster without an authorizer grants everything. It describes no transactional
+ids that way, but checks rights before anything else: so it is asked to end a transaction that does
+not exist.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from aiokafka.errors import (
     for_code,
 )
 from aiokafka.protocol.admin import DescribeGroupsResponse_v3
-from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.transaction import EndTxnRequest
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from streams.cancelling import close
 from streams.configuration.models import Configuration
+from streams.engine.protocol import SingleVersionRequest
 from streams.engine.transactions.admin import NOT_NOW, UNSUPPORTED
 from streams.errors import BrokerUnavailableError, RightsError
 
@@ -42,7 +42,7 @@ OPERATIONS = {
 """The bits in which a broker says what is allowed (`AclOperation` in Apache Kafka)."""
 NOT_SAID = -(2**31)
 ANSWER_WITHIN = 5.0
-"""Seconds for one question."""
+"""Seconds for one request."""
 TRIES = 3
 COORDINATOR_PAUSES = (0.1, 0.3, 0.5, 1.0, 1.0, 1.0)
 """Seconds between attempts to find a group's coordinator."""
@@ -57,7 +57,7 @@ REFUSALS = (
 
 
 class Right(NamedTuple):
-    """What somebody may do with a resource.
+    """An operation that a client may be allowed on a resource.
 
     Args:
         operation: as Kafka names it, such as READ.
@@ -98,14 +98,14 @@ def transactional_id(group_id: str, task: int) -> str:
 async def check_rights(
     connection: Mapping[str, Any], configuration: Configuration, tasks: Sequence[int]
 ) -> None:
-    """See that a worker may do what it has to.
+    """Check that a worker has the rights that it needs.
 
     Topics that do not exist yet are passed over.
 
     Raises:
         RightsError: names the rights that are missing, and the command that grants the first.
-        BrokerUnavailableError: the brokers have no transactions, and these are wanted.
-        KafkaError: the brokers do not say.
+        BrokerUnavailableError: the brokers have no transactions, and `exactly-once` needs them.
+        KafkaError: the brokers do not answer.
     """
     missing = await missing_rights(connection, needed_rights(configuration, tasks))
     if missing:
@@ -113,7 +113,7 @@ async def check_rights(
 
 
 def describe_missing(missing: Sequence[Right], user: str | None) -> str:
-    """Say in one line which rights somebody lacks, and how the first of them is granted."""
+    """Return one line: the rights that a client lacks, and the command that grants the first."""
     first = missing[0]
     ids = [each for each in missing if each.kind == "transactional-id"]
     others = [each for each in missing if each.kind != "transactional-id"]
@@ -182,7 +182,7 @@ async def _missing_on_groups(client: AIOKafkaClient, rights: Sequence[Right]) ->
     except GroupAuthorizationFailedError:
         return list(rights)
     except (*UNSUPPORTED, *NOT_NOW):
-        # It cannot be asked, or not now: then others will say so.
+        # It cannot be asked, or not now: opening a task will fail with the reason.
         return []
     return [
         right
@@ -238,12 +238,24 @@ async def _may_write(client: AIOKafkaClient, transactional_id: str) -> bool:
     raise AssertionError
 
 
-class TopicRightsResponse(Response):  # type: ignore[misc] # aiokafka has no types
-    """`MetadataResponse.json` of Apache Kafka, version 8."""
+class TopicRights(SingleVersionRequest):
+    """Asks what may be done with topics; makes none.
+
+    The schemas are version 8 of `MetadataRequest.json` and `MetadataResponse.json` in Apache Kafka.
+
+    Args:
+        names: of the topics.
+    """
 
     API_KEY = 3
     API_VERSION = 8
     SCHEMA = Schema(
+        ("topics", Array(String("utf-8"))),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+    )
+    RESPONSE_SCHEMA = Schema(
         ("throttle_time_ms", Int32),
         (
             "brokers",
@@ -280,65 +292,27 @@ class TopicRightsResponse(Response):  # type: ignore[misc] # aiokafka has no typ
         ("authorized_operations", Int32),
     )
 
-
-class TopicRightsRequest(RequestStruct):  # type: ignore[misc] # aiokafka has no types
-    """`MetadataRequest.json` of Apache Kafka, version 8."""
-
-    API_KEY = 3
-    API_VERSION = 8
-    RESPONSE_TYPE = TopicRightsResponse
-    SCHEMA = Schema(
-        ("topics", Array(String("utf-8"))),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_cluster_authorized_operations", Boolean),
-        ("include_topic_authorized_operations", Boolean),
-    )
-
-
-class TopicRights(Request[TopicRightsRequest]):  # type: ignore[misc] # aiokafka has no types
-    """Asks what may be done with topics; makes none.
-
-    Args:
-        names: of the topics.
-    """
-
-    API_KEY = 3
-
     def __init__(self, names: Sequence[str]) -> None:
-        self._names = list(names)
-
-    def build(self, request_struct_class: type[TopicRightsRequest]) -> TopicRightsRequest:
-        """Put the request together."""
-        return request_struct_class(self._names, False, False, True)
+        super().__init__(list(names), False, False, True)
 
 
-class GroupRightsRequest(RequestStruct):  # type: ignore[misc] # aiokafka has no types
-    """`DescribeGroupsRequest.json` of Apache Kafka, version 3.
-
-    aiokafka 0.14 has it with the response of version 2, which leaves out what is allowed.
-    """
-
-    API_KEY = 15
-    API_VERSION = 3
-    RESPONSE_TYPE = DescribeGroupsResponse_v3
-    SCHEMA = Schema(
-        ("groups", Array(String("utf-8"))),
-        ("include_authorized_operations", Boolean),
-    )
-
-
-class GroupRights(Request[GroupRightsRequest]):  # type: ignore[misc] # aiokafka has no types
+class GroupRights(SingleVersionRequest):
     """Asks the coordinator of a consumer group what may be done with it.
+
+    The schema is version 3 of `DescribeGroupsRequest.json` in Apache Kafka: aiokafka 0.14 has that
+    request with the response of version 2, which leaves out what is allowed.
 
     Args:
         group: the group.
     """
 
     API_KEY = 15
+    API_VERSION = 3
+    SCHEMA = Schema(
+        ("groups", Array(String("utf-8"))),
+        ("include_authorized_operations", Boolean),
+    )
+    RESPONSE_SCHEMA = DescribeGroupsResponse_v3.SCHEMA
 
     def __init__(self, group: str) -> None:
-        self._group = group
-
-    def build(self, request_struct_class: type[GroupRightsRequest]) -> GroupRightsRequest:
-        """Put the request together."""
-        return request_struct_class([self._group], True)
+        super().__init__([group], True)

@@ -17,7 +17,7 @@ from streams.errors import UserError
 _log = structlog.get_logger(__name__)
 
 LOOK_EVERY = 3.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 USUAL = 10.0
 """Seconds that a worker may need to join its group and to read its state back, without a word."""
 REPEAT_AFTER = 60.0
@@ -25,7 +25,7 @@ REPEAT_AFTER = 60.0
 ANNOUNCE_AFTER = 5.0
 """Seconds after which something that takes long is logged, and again and again."""
 LOOK_WITHIN = 15.0
-"""Seconds that a look may take."""
+"""Seconds that a check may take."""
 
 
 @contextlib.asynccontextmanager
@@ -46,7 +46,7 @@ async def announced(what: str) -> AsyncIterator[None]:
 
 
 class Surroundings:
-    """Looks, as long as a worker is not ready, at what keeps it from its work.
+    """Checks, as long as a worker is not ready, what keeps it from its work.
 
     Args:
         connection: keyword arguments for aiokafka clients.
@@ -76,7 +76,7 @@ class Surroundings:
         self._logged_at = 0.0
 
     async def watch(self) -> None:
-        """Look again and again; never returns."""
+        """Check every few seconds. Never returns."""
         since = time.monotonic()
         while True:
             await asyncio.sleep(LOOK_EVERY)
@@ -105,7 +105,7 @@ class Surroundings:
             self.broker_answers = True
 
     def _log(self, waiting: list[str]) -> None:
-        """Log what is waited for, when it changes and now and then."""
+        """Log what is waited for: when it changes, and again after a while."""
         now = time.monotonic()
         if waiting != self._logged or now - self._logged_at > REPEAT_AFTER:
             _log.warning("waiting", waiting_for="; ".join(waiting))

@@ -127,7 +127,7 @@ class TopicAdmin:
         self._check_source(counts[self._configuration.topics.source], expected)
 
     def _check_source(self, sources: int, tasks: int) -> None:
-        """See that how far the source was read fits into records of the changelog topic."""
+        """Check that the positions of the source topic fit into a record of the changelog."""
         topic = self._configuration.topics.source
         of_task = partial_counts.RECORD_BYTES // (len(topic) + POSITION_BYTES)
         if -(-sources // tasks) > of_task:
@@ -155,7 +155,7 @@ class TopicAdmin:
                 raise TopicError(self._unfit((topic, name), *found, topic.unfit))
 
     def _check_sizes(self, settings: Mapping[str, Mapping[str, str]]) -> None:
-        """See that every topic that is written to takes what is written to it."""
+        """Check that every topic takes records as large as those that are written to it."""
         topics = self._configuration.topics
         for topic, name in self._named:
             found = settings.get(name, {})
@@ -227,7 +227,7 @@ async def _partition_counts(admin: AIOKafkaAdminClient, names: list[str]) -> dic
 
 
 async def _appeared(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, int]:
-    """Wait for topics: what was made is not known to every broker at once."""
+    """Wait for topics: a new topic is not known to every broker at once."""
     for _ in range(APPEAR_TRIES):
         counts = await _partition_counts(admin, names)
         if len(counts) == len(names):

@@ -33,7 +33,7 @@ room for millions of empty ones in a megabyte."""
 
 
 class SourceRecord(Protocol):
-    """What is used of a record."""
+    """The fields of a record that are used."""
 
     @property
     def offset(self) -> int:
@@ -67,7 +67,7 @@ class SourceRecord(Protocol):
 
 
 class Records(list[SourceRecord]):
-    """The records of one batch; in the eyes of aiokafka, the last one of them."""
+    """The records of one batch, which aiokafka takes for one record: the last of them."""
 
     @property
     def offset(self) -> int:
@@ -77,7 +77,7 @@ class Records(list[SourceRecord]):
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRecords:
-    """What stands for the records of a batch that cannot be read."""
+    """Stands for the records of a batch that cannot be read."""
 
     offset: int
     timestamp: int
@@ -90,7 +90,7 @@ class UnreadableRecords:
 class _WholeBatch:
     """A batch that iterates as if it had one record.
 
-    Whatever else aiokafka asks of a batch (transaction, markers) it is told by the batch.
+    All other attributes (transaction, markers) are those of aiokafka's batch.
     """
 
     def __init__(self, batch: Any, data: memoryview, *, intact: bool, again: bool) -> None:
@@ -112,7 +112,7 @@ class _WholeBatch:
         return offset
 
     def validate_crc(self) -> bool:
-        """Let aiokafka not raise: what is damaged is told by its record."""
+        """Keep aiokafka from raising: a damaged batch becomes an `UnreadableRecords`."""
         return True
 
     def __iter__(self) -> Iterator[Records]:

@@ -9,7 +9,7 @@ from streams.engine.consume.transport import BatchConsumer
 
 
 class GroupConsumer:
-    """The consumer of the group, for those who are made before Faust makes it.
+    """The consumer of the group, for objects that are made before Faust makes it.
 
     Faust makes the consumer when it starts; partitions are assigned later, so whoever reads them
     finds it here. Before that nothing is read or committed.

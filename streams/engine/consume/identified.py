@@ -4,8 +4,8 @@ aiokafka asks for records by the topic's name and an offset. If the topic was de
 or its log cut off by an unclean leader election, there may be other records at that offset, or none
 yet: then it waits for the log to grow past it, or begins anew at any end. Here the broker is given
 the topic's id (KIP-516) and the leader epoch of the last record that was read (KIP-320), and
-refuses if its log is another one. What it refuses is not asked for again until somebody says where
-to go on.
+refuses if its log is another one. A partition whose fetch was refused is not fetched again before
+`read` is called with a new position.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition
 
-from streams.engine.consume.log_requests import NO_EPOCH, FetchById, FetchByIdRequest, Wanted
+from streams.engine.consume.log_requests import NO_EPOCH, FetchById, Wanted
 from streams.engine.consume.pacing import Pacing
 
 UNKNOWN_TOPIC_ID = 100
@@ -40,10 +40,10 @@ _REFUSED = {
 _DIVERGING_EPOCH = 0
 """Tag of a partition in the answer."""
 _NOTHING_TO_FETCH = 0.1
-"""Seconds until it is looked again whether there is anything to ask for."""
+"""Seconds to wait when no partition may be fetched."""
 REPORT_EVERY = 1.0
-"""Seconds between two reports of a refusal, until somebody says where to go on: on its way to the
-task a report can be lost in a rebalance."""
+"""Seconds between two reports of a refusal, until the partition is read on. A report on its way to
+the task can be lost in a rebalance."""
 _BATCH_HEAD = struct.Struct(">qiib")
 """Base offset, length of what comes after the length, leader epoch, and format, of a batch."""
 _BEFORE_LENGTH_COUNTS = 12
@@ -132,7 +132,7 @@ class IdentifiedFetches:
         return self._logs.get(partition)
 
     def take_refused(self) -> list[tuple[TopicPartition, Log]]:
-        """Return, now and then, the logs that a broker refused to read on."""
+        """Return the logs that a broker refused to read on, each once in `REPORT_EVERY`."""
         now = time.monotonic()
         refused = [(partition, log) for partition, log in self._logs.items() if log.refused]
         taken = [each for each in refused if now - each[1].reported_at >= REPORT_EVERY]
@@ -174,8 +174,8 @@ class IdentifiedFetches:
             # Asked by name after all, it could answer with the records of another log.
             raise NodeNotReadyError(f"node {node} cannot be reached")
         versions = connection._versions  # noqa: SLF001
-        least, most = versions.get(FetchByIdRequest.API_KEY, (0, 0))
-        return bool(least <= FetchByIdRequest.API_VERSION <= most)
+        least, most = versions.get(FetchById.API_KEY, (0, 0))
+        return bool(least <= FetchById.API_VERSION <= most)
 
     async def _fetch_by_id(
         self, node: Any, request: Any, logs: Mapping[TopicPartition, Log]

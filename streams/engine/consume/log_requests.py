@@ -12,7 +12,6 @@ from typing import NamedTuple
 from uuid import UUID
 
 from aiokafka.protocol.abstract import AbstractType
-from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     Array,
     Boolean,
@@ -28,78 +27,61 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
-_NO_TAGS: dict[int, bytes] = {}
+from streams.engine.protocol import NO_TAGS, SingleVersionRequest
+
 NO_ID = UUID(int=0)
-"""What a broker without topic ids says."""
+"""The topic id in answers of a broker without topic ids."""
 NO_EPOCH = -1
-"""What stands for an epoch that is not known."""
+"""The leader epoch of a record or log whose epoch is not known."""
 
 
 class Uuid(AbstractType[UUID]):  # type: ignore[misc] # aiokafka has no types
-    """16 bytes."""
+    """A field of 16 bytes."""
 
     @classmethod
     def encode(cls, value: UUID) -> bytes:
-        """Write it."""
+        """Return the bytes of a value."""
         return value.bytes
 
     @classmethod
     def decode(cls, data: BytesIO) -> UUID:
-        """Read it."""
+        """Read a value."""
         return UUID(bytes=data.read(16))
 
 
-class FetchByIdResponse(Response):  # type: ignore[misc] # aiokafka has no types
-    """Records, by topic id.
+class Wanted(NamedTuple):
+    """One partition in a fetch.
 
-    Tag 0 of a partition says where its log diverges from what the client has read.
+    Args:
+        partition: its number.
+        offset: of the first record to fetch.
+        epoch: the leader epoch of the record before that offset; `NO_EPOCH` if it is not known.
+        max_bytes: the most bytes of records to fetch.
+    """
+
+    partition: int
+    offset: int
+    epoch: int
+    max_bytes: int
+
+
+class FetchById(SingleVersionRequest):
+    """Fetches records of topics by their ids.
+
+    Tag 0 of a partition in the response says where its log diverges from what the client has read.
+
+    Args:
+        max_wait_ms: the most milliseconds that the broker waits for `min_bytes`.
+        min_bytes: the fewest bytes of records that the broker answers with before `max_wait_ms`.
+        max_bytes: the most bytes of records in the answer, of all partitions together.
+        isolation_level: 1 to read committed records alone, 0 to read all.
+        topics: pairs of a topic's id and the partitions to fetch of that topic.
+        rack_id: the client's rack.
     """
 
     API_KEY = 1
     API_VERSION = 13
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        ("error_code", Int16),
-        ("session_id", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("topic_id", Uuid),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition", Int32),
-                        ("error_code", Int16),
-                        ("highwater_offset", Int64),
-                        ("last_stable_offset", Int64),
-                        ("log_start_offset", Int64),
-                        (
-                            "aborted_transactions",
-                            CompactArray(
-                                ("producer_id", Int64),
-                                ("first_offset", Int64),
-                                ("tags", TaggedFields),
-                            ),
-                        ),
-                        ("preferred_read_replica", Int32),
-                        ("message_set", CompactBytes),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("tags", TaggedFields),
-    )
-
-
-class FetchByIdRequest(RequestStruct):  # type: ignore[misc] # aiokafka has no types
-    """As it is sent."""
-
-    FLEXIBLE_VERSION = True
-    API_KEY = 1
-    API_VERSION = 13
-    RESPONSE_TYPE = FetchByIdResponse
+    FLEXIBLE = True
     SCHEMA = Schema(
         ("replica_id", Int32),
         ("max_wait_time", Int32),
@@ -136,37 +118,40 @@ class FetchByIdRequest(RequestStruct):  # type: ignore[misc] # aiokafka has no t
         ("rack_id", CompactString("utf-8")),
         ("tags", TaggedFields),
     )
-
-
-class Wanted(NamedTuple):
-    """What is asked of one partition.
-
-    Args:
-        partition: its number.
-        offset: the first that is wanted.
-        epoch: the leader epoch of the record before it; -1 if it is not known.
-        max_bytes: the most that is wanted.
-    """
-
-    partition: int
-    offset: int
-    epoch: int
-    max_bytes: int
-
-
-class FetchById(Request[FetchByIdRequest]):  # type: ignore[misc] # aiokafka has no types
-    """Fetches records of topics by their ids.
-
-    Args:
-        max_wait_ms: how long the broker may wait for the first byte.
-        min_bytes: how many bytes are worth an answer.
-        max_bytes: the most that is wanted altogether.
-        isolation_level: 1 to read what is committed, else 0.
-        topics: what is wanted of each, by id.
-        rack_id: where the client is.
-    """
-
-    API_KEY = 1
+    RESPONSE_SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("error_code", Int16),
+        ("session_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("topic_id", Uuid),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("error_code", Int16),
+                        ("highwater_offset", Int64),
+                        ("last_stable_offset", Int64),
+                        ("log_start_offset", Int64),
+                        (
+                            "aborted_transactions",
+                            CompactArray(
+                                ("producer_id", Int64),
+                                ("first_offset", Int64),
+                                ("tags", TaggedFields),
+                            ),
+                        ),
+                        ("preferred_read_replica", Int32),
+                        ("message_set", CompactBytes),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
 
     def __init__(  # noqa: PLR0913, PLR0917 - the fields of the request
         self,
@@ -177,31 +162,43 @@ class FetchById(Request[FetchByIdRequest]):  # type: ignore[misc] # aiokafka has
         topics: Iterable[tuple[UUID, Sequence[Wanted]]],
         rack_id: str,
     ) -> None:
-        self._head = (-1, max_wait_ms, min_bytes, max_bytes, isolation_level, 0, -1)
-        self._topics = [
+        head = (-1, max_wait_ms, min_bytes, max_bytes, isolation_level, 0, -1)
+        by_id = [
             (
                 topic_id,
                 [
-                    (number, NO_EPOCH, offset, epoch, -1, most, _NO_TAGS)
+                    (number, NO_EPOCH, offset, epoch, -1, most, NO_TAGS)
                     for number, offset, epoch, most in wanted
                 ],
-                _NO_TAGS,
+                NO_TAGS,
             )
             for topic_id, wanted in topics
         ]
-        self._rack_id = rack_id
-
-    def build(self, request_struct_class: type[FetchByIdRequest]) -> FetchByIdRequest:
-        """Put the request together."""
-        return request_struct_class(*self._head, self._topics, [], self._rack_id, _NO_TAGS)
+        super().__init__(*head, by_id, [], rack_id, NO_TAGS)
 
 
-class DescribeTopicsResponse(Response):  # type: ignore[misc] # aiokafka has no types
-    """For each topic its id and partitions."""
+class DescribeTopics(SingleVersionRequest):
+    """Asks any broker for the ids and leaders of topics, without making those that are missing.
+
+    Args:
+        names: the topics.
+    """
 
     API_KEY = 3
     API_VERSION = 12
+    FLEXIBLE = True
     SCHEMA = Schema(
+        (
+            "topics",
+            CompactArray(
+                ("topic_id", Uuid), ("name", CompactString("utf-8")), ("tags", TaggedFields)
+            ),
+        ),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_authorized_operations", Boolean),
+        ("tags", TaggedFields),
+    )
+    RESPONSE_SCHEMA = Schema(
         ("throttle_time_ms", Int32),
         (
             "brokers",
@@ -242,50 +239,40 @@ class DescribeTopicsResponse(Response):  # type: ignore[misc] # aiokafka has no 
         ("tags", TaggedFields),
     )
 
-
-class DescribeTopicsRequest(RequestStruct):  # type: ignore[misc] # aiokafka has no types
-    """As it is sent."""
-
-    FLEXIBLE_VERSION = True
-    API_KEY = 3
-    API_VERSION = 12
-    RESPONSE_TYPE = DescribeTopicsResponse
-    SCHEMA = Schema(
-        (
-            "topics",
-            CompactArray(
-                ("topic_id", Uuid), ("name", CompactString("utf-8")), ("tags", TaggedFields)
-            ),
-        ),
-        ("allow_auto_topic_creation", Boolean),
-        ("include_authorized_operations", Boolean),
-        ("tags", TaggedFields),
-    )
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__([(NO_ID, name, NO_TAGS) for name in names], False, False, NO_TAGS)
 
 
-class DescribeTopics(Request[DescribeTopicsRequest]):  # type: ignore[misc] # aiokafka has no types
-    """Asks any broker for the ids and leaders of topics, without making those that are missing.
+class EpochEnds(SingleVersionRequest):
+    """Asks the leader of partitions where leader epochs end in its logs.
+
+    The response has, for each partition, the last epoch up to the given one, and the offset at its
+    end.
 
     Args:
-        names: the topics.
+        topics: pairs of a partition and an epoch, by topic; the broker leads all of them.
     """
-
-    API_KEY = 3
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self._topics = [(NO_ID, name, _NO_TAGS) for name in names]
-
-    def build(self, request_struct_class: type[DescribeTopicsRequest]) -> DescribeTopicsRequest:
-        """Put the request together."""
-        return request_struct_class(self._topics, False, False, _NO_TAGS)
-
-
-class EpochEndsResponse(Response):  # type: ignore[misc] # aiokafka has no types
-    """For each partition, the last epoch up to the given one, and the offset at its end."""
 
     API_KEY = 23
     API_VERSION = 3
     SCHEMA = Schema(
+        ("replica_id", Int32),
+        (
+            "topics",
+            Array(
+                ("name", String("utf-8")),
+                (
+                    "partitions",
+                    Array(
+                        ("partition", Int32),
+                        ("current_leader_epoch", Int32),
+                        ("leader_epoch", Int32),
+                    ),
+                ),
+            ),
+        ),
+    )
+    RESPONSE_SCHEMA = Schema(
         ("throttle_time_ms", Int32),
         (
             "topics",
@@ -304,47 +291,9 @@ class EpochEndsResponse(Response):  # type: ignore[misc] # aiokafka has no types
         ),
     )
 
-
-class EpochEndsRequest(RequestStruct):  # type: ignore[misc] # aiokafka has no types
-    """As it is sent."""
-
-    API_KEY = 23
-    API_VERSION = 3
-    RESPONSE_TYPE = EpochEndsResponse
-    SCHEMA = Schema(
-        ("replica_id", Int32),
-        (
-            "topics",
-            Array(
-                ("name", String("utf-8")),
-                (
-                    "partitions",
-                    Array(
-                        ("partition", Int32),
-                        ("current_leader_epoch", Int32),
-                        ("leader_epoch", Int32),
-                    ),
-                ),
-            ),
-        ),
-    )
-
-
-class EpochEnds(Request[EpochEndsRequest]):  # type: ignore[misc] # aiokafka has no types
-    """Asks the leader of partitions where leader epochs end in its logs.
-
-    Args:
-        topics: pairs of a partition and an epoch, by topic; the broker leads all of them.
-    """
-
-    API_KEY = 23
-
     def __init__(self, topics: Iterable[tuple[str, Iterable[tuple[int, int]]]]) -> None:
-        self._topics = [
+        asked = [
             (name, [(partition, NO_EPOCH, epoch) for partition, epoch in epochs])
             for name, epochs in topics
         ]
-
-    def build(self, request_struct_class: type[EpochEndsRequest]) -> EpochEndsRequest:
-        """Put the request together."""
-        return request_struct_class(-1, self._topics)
+        super().__init__(-1, asked)

@@ -81,8 +81,8 @@ class SeekPosition(NamedTuple):
     offset: int
 
 
-class Seams:
-    """Where the transport meets the engine.
+class TransportHooks:
+    """The callbacks through which the transport reaches the engine, set after Faust is made.
 
     Args:
         new_consumer: makes the aiokafka consumer of the group.
@@ -115,7 +115,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         self._seek_positions: dict[TopicPartition, SeekPosition] = {}
 
     def _create_consumer(self, loop: Any) -> Any:  # noqa: ARG002 - Faust's signature
-        return cast("BatchTransport", self.transport).seams.new_consumer()
+        return cast("BatchTransport", self.transport).hooks.new_consumer()
 
     async def _fetch_records(
         self,
@@ -250,14 +250,14 @@ class BatchConsumer(driver.Consumer):
 
     async def perform_seek(self) -> None:
         """Fetch from the positions of the tasks, not from the offsets Faust takes for committed."""
-        positions = cast("BatchTransport", self.transport).seams.positions()
+        positions = cast("BatchTransport", self.transport).hooks.positions()
         await self._thread.leave_others(positions)
         await self.seek_to(positions)
 
     async def seek_to(self, positions: Positions) -> None:
         """Fetch partitions from other positions, and tell the tasks the new seek positions."""
         sought = await self._thread.seek_to(positions)
-        cast("BatchTransport", self.transport).seams.on_seek(sought)
+        cast("BatchTransport", self.transport).hooks.on_seek(sought)
 
     async def commit_group_offsets(
         self, offsets: Mapping[TopicPartition, OffsetAndMetadata]
@@ -267,7 +267,7 @@ class BatchConsumer(driver.Consumer):
 
     def resume_partitions(self, tps: Iterable[Any]) -> None:
         """Fetch from partitions again, of those whose task is open."""
-        positions = cast("BatchTransport", self.transport).seams.positions()
+        positions = cast("BatchTransport", self.transport).hooks.positions()
         super().resume_partitions(
             {ensure_TP(tp) for tp in tps if as_topic_partition(tp) in positions}
         )
@@ -314,7 +314,7 @@ class BatchTransport(driver.Transport):
     """Faust's aiokafka transport with the consumer above."""
 
     Consumer = BatchConsumer
-    seams: Seams
+    hooks: TransportHooks
 
 
 def as_topic_partition(partition: Any) -> TopicPartition:

@@ -1,6 +1,6 @@
 """Dead letters: records that could not be counted, with the reason.
 
-- `letter`: the form of one.
-- `listing`: what is in the topic, and why.
-- `replay`: sent through again.
+- `letter`: a rejected record as a record of the dead-letter topic.
+- `listing`: which dead letters the topic holds, and which of them a replay sends.
+- `replay`: sends them to their source topics again, each at most once.
 """

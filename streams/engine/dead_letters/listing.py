@@ -42,7 +42,7 @@ class Place(NamedTuple):
         """Read `partition:offset`.
 
         Raises:
-            ValueError: it is not that.
+            ValueError: the text has another form.
         """
         partition, colon, offset = text.partition(":")
         if not (colon and _is_number(partition) and _is_number(offset)):
@@ -52,10 +52,10 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that was put aside.
+    """A record of the dead-letter topic.
 
-    `key`, `value` and `headers` are its own. `failed_at` is in s, UTC. What another program wrote
-    to the topic may lack any of the rest.
+    `key`, `value` and `headers` are those of the rejected record, `failed_at` is in s, UTC.
+    A record that another program wrote to the topic may lack any of the other fields.
     """
 
     place: Place
@@ -216,7 +216,7 @@ class Plan:
     replayed: set[Place] = field(default_factory=set)
     truncated: dict[Place, DeadLetter] = field(default_factory=dict)
     """Those that are left out, as they are not whole; without key, value and headers."""
-    _lost: dict[Place, str] = field(default_factory=dict)
+    _orphaned: dict[Place, str] = field(default_factory=dict)
 
     def add(self, entry: DeadLetter | Marker) -> None:
         """Take in what the topic holds."""
@@ -231,7 +231,7 @@ class Plan:
             if isinstance(target, TopicPartition):
                 self.targets[entry.place] = target
             else:
-                self._lost[entry.place] = target
+                self._orphaned[entry.place] = target
 
     def close(self) -> None:
         """Leave out what was replayed already: a marker comes after its dead letter.
@@ -240,7 +240,7 @@ class Plan:
             TopicError: a place that was asked for holds no dead letter, or one that was cut off, or
                 the topic or partition that a dead letter came from is not there.
         """
-        found = self.targets.keys() | self._lost.keys() | self.truncated.keys()
+        found = self.targets.keys() | self._orphaned.keys() | self.truncated.keys()
         missing = sorted((self.selection.places or frozenset()) - found)
         if missing:
             raise TopicError(
@@ -258,8 +258,8 @@ class Plan:
         self.replayed &= found
         for place in self.replayed:
             self.targets.pop(place, None)
-            self._lost.pop(place, None)
-        for place, origin in sorted(self._lost.items()):
+            self._orphaned.pop(place, None)
+        for place, origin in sorted(self._orphaned.items()):
             raise TopicError(
                 f"dead letter {place} came from {origin}, which is not there: nothing is replayed, "
                 "make it or choose other dead letters with --reason or --at"

@@ -44,7 +44,7 @@ Consumer: TypeAlias = "AIOKafkaConsumer[bytes, bytes | None]"
 
 
 class ReplayError(UserError):
-    """A replay that did not get to its end."""
+    """A replay that failed before its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class DeadLetterTopic:
         sent = 0
         try:
             with _explained():
-                # First of all: from here on nobody else adds a marker.
+                # Before reading: this fences earlier replays, which add no marker from here on.
                 async with self._producing() as producer:
                     plan = await self.plan(selection)
                     async with contextlib.aclosing(self._chunks(plan)) as chunks:
@@ -210,7 +210,7 @@ class DeadLetterTopic:
     ) -> AsyncIterator[Read]:
         """Yield the records with these offsets, those of a partition in order.
 
-        There may be some more: the embedded broker places an end into the last batch, not behind.
+        There may be some more: the end offset of the embedded broker is within its last batch.
         """
         todo = {partition: offsets for partition, offsets in ranges.items() if offsets}
         consumer.assign(list(todo))
@@ -224,7 +224,7 @@ class DeadLetterTopic:
                 for record in records:
                     yield record
             for partition in list(todo):
-                # Ends of transactions have offsets too, but are no records.
+                # Transaction markers have offsets too, but are no records.
                 if await consumer.position(partition) >= todo[partition].stop:
                     del todo[partition]
                     consumer.pause(partition)

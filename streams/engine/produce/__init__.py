@@ -1,5 +1,5 @@
-"""From what a task has to write to a commit.
+"""Commits the results of a task.
 
-- `writer`: one transaction for all that a task writes, and the offsets of what it read.
+- `writer`: one transaction for the records that a task writes and the offsets of its input.
 - `broker_clock`: the broker's time, from the answers to writes.
 """

@@ -2,7 +2,7 @@
 
 Brokers say what time it is in one place: where a topic has `message.timestamp.type=LogAppendTime`,
 they answer a write with the time at which it was appended. The changelog topic is made so, and
-every lane writes to it. A write is appended between being sent and being acknowledged; so each
+every task writes to it. A write is appended between being sent and being acknowledged; so each
 answer says between which bounds the broker's clock differs from this worker's.
 """
 
@@ -30,7 +30,7 @@ class BrokerClock:
 
     Args:
         wall: this worker's own clock (s, UTC).
-        told: is called with the offset whenever it changed.
+        told: is notified of the offset (s) whenever it changed.
 
     Attributes:
         offset: the broker's time less this worker's (s); 0 as long as nothing says otherwise.
@@ -142,7 +142,7 @@ class BrokerClock:
 
 
 def known_clock(now: Callable[[], float] = time.time) -> BrokerClock:
-    """Return a clock that nobody has to be asked about."""
+    """Return a clock that is this worker's own and needs no broker."""
     clock = BrokerClock(now)
     clock._answered.set()  # noqa: SLF001 - its own
     return clock

@@ -1,4 +1,4 @@
-"""Writing down, at once, what became of the records that were read.
+"""Writes results of a task and the offsets of their input, together.
 
 `TransactionalWriter` is for Kafka: one transaction holds the records and the offsets.
 `NonTransactionalWriter` is for brokers without transactions: records first, then offsets, so that a
@@ -36,9 +36,9 @@ that have to be found first: up to 8 s where every answer takes more than one. A
 not answer at all is as good as gone, and the task better off reopened.
 """
 CLOSE_WITHIN = 5.0
-"""Seconds that anybody waits for a producer to end."""
+"""Seconds that closing a writer waits for its producer to stop."""
 CLOSE_FAILED_WITHIN = 1.0
-"""The same for one that has failed: it may take for good, and its task waits to be reopened."""
+"""The same after a failure: stopping may never end, and the task waits to be reopened."""
 
 
 class Record(NamedTuple):
@@ -51,10 +51,11 @@ class Record(NamedTuple):
 
 @dataclass(slots=True)
 class TransactionBatch:
-    """What belongs together: all of it is written, or nothing.
+    """The records and offsets of one transaction.
 
-    `begin` says for partitions that only this task writes to where its records have to begin, as
-    everything before that was read or written by itself. Without transactions it is not heeded.
+    `begin` is, for partitions that only this task writes to, the offset that its first record must
+    get: the task has read or written everything before. Another offset means that somebody else
+    wrote there, and the commit is refused. A writer without transactions ignores it.
     """
 
     records: dict[TopicPartition, list[Record]] = field(default_factory=dict)
@@ -106,13 +107,13 @@ class RefusedError(WriteError):
 
 
 class Writer(Protocol):
-    """Writes what one task has to write, with the offsets of what the task read."""
+    """Writes the records of one task, with the offsets of its input."""
 
     async def open(self) -> None:
-        """Get ready, and shut out every earlier writer of the task.
+        """Connect, and fence every earlier writer of the task.
 
         Raises:
-            WriteError: if that cannot be had now.
+            WriteError: if the brokers are away or refuse.
         """
         ...
 
@@ -130,7 +131,7 @@ class Writer(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connection to the broker."""
         ...
 
 
@@ -139,23 +140,23 @@ class TransactionalWriter:
 
     Args:
         connection: keyword arguments for aiokafka clients.
-        ends: of the task's own transactional id: opening that anywhere fences all who opened it
-            before.
+        hanging: the hanging transactions of the task's own transactional id. Opening a producer
+            with that id, on any worker, fences all earlier ones.
         timeout: seconds after which the broker aborts a transaction that nobody ends.
-        clock: is told what the broker says of its time.
+        clock: is notified of the time at which the broker appended records.
     """
 
     def __init__(
         self,
         connection: Mapping[str, Any],
-        ends: HangingTransactions,
+        hanging: HangingTransactions,
         timeout: float,
         clock: BrokerClock | None = None,
     ) -> None:
         treat_as_broken()
         self._producer = AIOKafkaProducer(
             **connection,
-            transactional_id=ends.transactional_id,
+            transactional_id=hanging.transactional_id,
             transaction_timeout_ms=int(timeout * 1000),
             # No request is sent again because its answer is late: should the first one come after
             # the second, it could end the next transaction. The writer gives up before that.
@@ -164,7 +165,7 @@ class TransactionalWriter:
             # A transaction often meets the end of the one before it, for a few milliseconds.
             retry_backoff_ms=20,
         )
-        self._ends = ends
+        self._hanging = hanging
         self._timeout = timeout
         self._clock = clock or known_clock()
         self._failed = False
@@ -173,9 +174,9 @@ class TransactionalWriter:
         """Fence earlier writers; their unfinished transaction is aborted, wherever it wrote to."""
         try:
             async with asyncio.timeout(self._timeout):
-                await self._ends.inspect()
+                await self._hanging.inspect()
                 await self._producer.start()
-                await self._ends.resolve(self._known_as())
+                await self._hanging.resolve(self._known_as())
         except (KafkaError, TimeoutError, AssertionError) as error:
             # A broker that stops may say that there are no brokers, and aiokafka asserts that.
             raise WriteError(f"the transactional producer cannot start: {error!r}") from error
@@ -199,7 +200,7 @@ class TransactionalWriter:
             self._failed = True
             raise WriteError(f"the transaction failed: {error!r}") from error
         except (IllegalOperation, AssertionError) as error:
-            # How a producer that was fenced a moment ago answers whatever it is told next.
+            # aiokafka raises these at any use of a producer that was fenced a moment ago.
             self._failed = True
             raise WriteError(f"the transaction was broken off: {error!r}") from error
 
@@ -207,14 +208,14 @@ class TransactionalWriter:
         self, writes: TransactionBatch, moved: Callable[[], None]
     ) -> Mapping[TopicPartition, int]:
         producer = self._producer
-        await self._ends.ensure_marker_written(producer.client, self._known_as())
+        await self._hanging.ensure_marker_written(producer.client, self._known_as())
         moved()
         await producer.begin_transaction()
         began = self._clock.wall()
         sent = await send_records(producer, writes.records, moved)
         steps: list[asyncio.Future[Any]] = [each.acknowledged for each in sent]
         if writes.offsets:
-            offsets = producer.send_offsets_to_transaction(writes.offsets, self._ends.group_id)
+            offsets = producer.send_offsets_to_transaction(writes.offsets, self._hanging.group_id)
             steps.append(_quiet(asyncio.ensure_future(offsets)))
         try:
             for step in asyncio.as_completed(steps):
@@ -227,12 +228,12 @@ class TransactionalWriter:
         _check_begin(spans, writes.begin)
         _look_at_clock(sent, self._clock, began)
         await producer.commit_transaction()
-        # The end of the transaction takes an offset as well.
+        # The marker of the transaction takes an offset as well.
         return {partition: span.stop + 1 for partition, span in spans.items()}
 
     async def close(self) -> None:
         """Close the producer; a transaction under way is left for the next owner to abort."""
-        await self._ends.wait_resolved(CLOSE_FAILED_WITHIN)
+        await self._hanging.wait_resolved(CLOSE_FAILED_WITHIN)
         await _stop(self._producer, CLOSE_FAILED_WITHIN if self._failed else CLOSE_WITHIN)
 
 
@@ -260,7 +261,7 @@ class NonTransactionalWriter:
         self._turn = turn
 
     async def open(self) -> None:
-        """Start the producer. Earlier writers are not shut out: there must be only one worker."""
+        """Start the producer. Earlier writers are not fenced: there must be only one worker."""
         try:
             await self._producer.start()
         except KafkaError as error:
@@ -354,7 +355,7 @@ def _spans(sent: list[Sent]) -> dict[TopicPartition, range]:
 
 
 def _look_at_clock(sent: list[Sent], clock: BrokerClock, began: float) -> None:
-    """Tell a clock what the broker says of when it appended what was sent since `began` (s)."""
+    """Notify the clock of when the broker appended what was sent since `began` (s)."""
     acknowledged = clock.wall()
     told = False
     for each in sent:
@@ -372,7 +373,7 @@ def _check_begin(
 ) -> None:
     """See that nothing was in a partition that its only writer does not know of.
 
-    Such as a transaction that hung while the partition was read, and would be committed now.
+    Such as a hanging transaction that was not read, and would be committed now.
 
     Raises:
         WriteError: if there was something.
@@ -393,7 +394,7 @@ def _append(batch: Any, record: Record) -> bool:
 
 
 def _quiet(future: asyncio.Future[Any]) -> asyncio.Future[Any]:
-    """Let nobody complain of an error that nobody waits for: who gave up before has said why."""
+    """Keep asyncio from logging an error that nobody awaits: the first one was raised."""
     future.add_done_callback(lambda done: done.cancelled() or done.exception())
     return future
 

@@ -2,11 +2,11 @@
 
 - `assignor`: gives whole tasks to workers.
 - `manager`, `restore`: the tasks of a worker, through rebalances and failures.
-- `logs`: where a partition is read on when its log is another one, or not what it was.
+- `logs`: where to read on when a topic was recreated, or its log was truncated or expired.
 - `state`: the states of a task, and which may follow which.
-- `task`, `context`: what one task does with what it reads, and what every task does alike.
+- `task`, `context`: what one task does with what it reads, and what all tasks share.
 - `offsets`, `output_buffer`: how far it is, and what it has yet to write.
 - `writers`: the writer of each task.
-- `events`: what others are told: each commit, and which tasks come and go.
-- `isolation`: input that cannot be processed is found, and kept apart from the rest.
+- `events`: notifies others of each commit, and of tasks that come and go.
+- `poison_pills`: records that make processing fail are found, and dead-lettered.
 """

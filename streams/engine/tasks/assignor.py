@@ -1,9 +1,9 @@
-"""Who gets which tasks.
+"""Assigns tasks to the members of the group.
 
 A task is a partition of the repartition topic with its state, and the source partitions that are
 read with it. All of a task goes to one worker, always, so one transactional id fences all of it.
-The members tell the leader which tasks they hold and where they can be asked; the leader tells all
-of them who holds what.
+The members send the leader which tasks they hold and the URL of their API; the leader sends all of
+them which member holds which task.
 """
 
 from collections.abc import Iterable, Mapping
@@ -58,7 +58,7 @@ class TaskAssignor:
         self.source = source
         self._repartition = repartition
         self.url: str | None = None
-        """Where this member's API can be asked."""
+        """The URL of this member's API."""
         self.held: set[int] = set()
         self.peers: dict[int, str] = {}
         self.sources = 0
@@ -69,10 +69,10 @@ class TaskAssignor:
         return sorted(p for p in partitions if p % self.tasks == task)
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
-        """Say to the leader what this member holds, and where it can be asked.
+        """Return the metadata for the leader: the tasks that this member holds, the URL of its API.
 
-        And how many source partitions it knows of: to a member that says the same as before, the
-        embedded broker gives the assignment that it had, whatever the leader says.
+        The number of source partitions is part of it: to a member whose metadata is the same as
+        before, the embedded broker gives its last assignment, whatever the leader assigns.
         """
         said = {"tasks": sorted(self.held), "url": self.url, "sources": self.sources}
         return ConsumerProtocolMemberMetadata(self.version, sorted(topics), orjson.dumps(said))
@@ -89,7 +89,7 @@ class TaskAssignor:
             str(task): said[member]["url"]
             for member, tasks in shares.items()
             for task in tasks
-            # Whoever joins the group can say anything.
+            # Any client may join the group, with any metadata.
             if isinstance(said[member]["url"], str) and said[member]["url"]
         }
         sources = cluster.partitions_for_topic(self.source) or set()
@@ -112,7 +112,7 @@ class TaskAssignor:
         return topics
 
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
-        """Take note of who holds what."""
+        """Take note of which member holds which task."""
         said = orjson.loads(assignment.user_data)
         self.peers = {int(task): url for task, url in said["urls"].items() if isinstance(url, str)}
         self.sources = said["sources"]

@@ -1,4 +1,4 @@
-"""What all tasks of a worker share: topics, settings, clock, and who is told of their work."""
+"""What all tasks of a worker share: topics, settings, clock, and who is notified of their work."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -69,12 +69,12 @@ class Topics:
 
 
 class Instruments(Protocol):
-    """What is told of a task's work beside its commits."""
+    """Is notified of what happens in a task beside its commits."""
 
     def evaluation_failed(self, failures: Iterable[EvaluationFailure]) -> None:
         """Rules could not be evaluated for campaigns, whether or not anything is committed."""
 
-    def lost(self, partition: TopicPartition, cause: str, records: int) -> None:
+    def records_lost(self, partition: TopicPartition, cause: str, records: int) -> None:
         """Records, as far as is known, cannot be read any more, and were not."""
 
 
@@ -87,9 +87,9 @@ class TaskContext:
         repartitions: whether partial counts go to the tasks of their campaigns; otherwise the
             source topic is keyed by campaign, and each task keeps its own.
         ingest_settings: how records of the source topic are read.
-        watch: what is counted and watched for.
+        settings: what is counted, which rules are evaluated and who is notified.
         now: the broker's time (s, UTC), as far as it is known.
-        instruments: are told of what happens beside commits.
+        instruments: are notified of what happens beside commits.
         events: passes each commit on.
         campaigns: the campaigns that any task has counted.
         limits: the largest record that each topic takes.
@@ -99,7 +99,7 @@ class TaskContext:
     topics: Topics
     repartitions: bool
     ingest_settings: IngestSettings
-    watch: PartitionSettings
+    settings: PartitionSettings
     now: Callable[[], float]
     instruments: Instruments
     events: TaskEvents

@@ -1,4 +1,4 @@
-"""What the tasks of a worker tell others of their work."""
+"""Events of the tasks of a worker, and their subscribers."""
 
 from collections.abc import Callable
 
@@ -12,9 +12,9 @@ _log = structlog.get_logger(__name__)
 class TaskEvents:
     """Passes events on to those who subscribed, at once and in that order.
 
-    The parts of a worker are put together in one direction: whoever hears of tasks is made after
-    them, and subscribes here. A subscriber that raises is logged, and neither the task nor the
-    others are affected.
+    The parts of a worker are put together in one direction: a part that is notified of events is
+    made after the tasks, and subscribes here. A subscriber that raises is logged, and neither the
+    task nor the others are affected.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class TaskEvents:
         self._on_restored.append(subscriber)
 
     def committed(self, commit: Commit) -> None:
-        """Tell of a transaction that was committed."""
+        """Notify subscribers of a committed transaction."""
         for subscriber in self._on_commit:
             try:
                 subscriber(commit)
@@ -43,7 +43,7 @@ class TaskEvents:
                 _log.exception("on_commit failed", task=commit.partition)
 
     def changed(self) -> None:
-        """Tell that a task has been opened or closed."""
+        """Notify subscribers that a task has been opened or closed."""
         for subscriber in self._on_change:
             try:
                 subscriber()
@@ -51,6 +51,6 @@ class TaskEvents:
                 _log.exception("on_change failed")
 
     def restored(self, task: int, reached: int, end: int) -> None:
-        """Tell that a task's changelog was read up to offset `reached`; its end is `end`."""
+        """Notify subscribers that a task's changelog was read up to offset `reached` of `end`."""
         for subscriber in self._on_restored:
             subscriber(task, reached, end)

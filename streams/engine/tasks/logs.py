@@ -2,7 +2,7 @@
 
 A topic can be deleted and made anew, its log can be cut off by an unclean leader election, and
 records that were not read yet can be deleted by retention. Each of these leaves a position that
-stands for something else than it did, or for nothing.
+is of other records than before, or of none.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from streams.engine.tasks.context import Topics
 from streams.engine.transactions.admin import UNSUPPORTED
 
 FIND_WITHIN = 10.0
-"""Seconds for all questions about some logs."""
+"""Seconds for all requests about the logs of one call."""
 LOOKS, LOOK_AGAIN_AFTER = 5, 0.2
 """How often, and how many seconds apart, to look for a topic: what was just made is not known to
 every broker at once."""
@@ -56,7 +56,8 @@ class Found(NamedTuple):
         topic_id: of its topic; None if the broker knows no ids.
         begin: the offset of its first record.
         end: the offset behind its last one.
-        diverges: where it leaves what was read, if that is known and before the position.
+        diverges: the offset from which it differs from the log that was read, if that is known and
+            before the position.
     """
 
     topic_id: UUID | None
@@ -65,13 +66,13 @@ class Found(NamedTuple):
     diverges: int | None = None
 
 
-class Loss(NamedTuple):
-    """What cannot be read any more.
+class LostRecords(NamedTuple):
+    """Records that cannot be read any more.
 
     Args:
         cause: why.
         records: how many offsets are known to be lost without having been read; there may be more.
-        counted: how many offsets had been read of what is not there any more.
+        counted: how many offsets that were read are not in the log any more.
     """
 
     cause: Cause
@@ -81,8 +82,8 @@ class Loss(NamedTuple):
 
 def resume(
     position: Position, found: Found, end_seen: int | None = None
-) -> tuple[Position, Loss | None]:
-    """Return where to read on, and what is lost.
+) -> tuple[Position, LostRecords | None]:
+    """Return where to read on, and which records are lost; null if none are.
 
     Args:
         position: how far the partition was read.
@@ -96,7 +97,7 @@ def resume(
         return begin, None
     unread = max(0, (end_seen or 0) - offset)
     if topic_id is not None and found.topic_id is not None and topic_id != found.topic_id:
-        return begin, Loss(Cause.RECREATED, unread + found.begin, offset)
+        return begin, LostRecords(Cause.RECREATED, unread + found.begin, offset)
     end = offset if found.diverges is None else found.diverges
     if end_seen is not None:
         # Unasked, an end is not trusted: the embedded broker's leaves out most of its last batch.
@@ -104,9 +105,9 @@ def resume(
     if end < offset:
         there = max(end, found.begin)
         moved = Position(there, time, found.topic_id)
-        return moved, Loss(Cause.TRUNCATED, unread + there - end, offset - end)
+        return moved, LostRecords(Cause.TRUNCATED, unread + there - end, offset - end)
     if found.begin > offset:
-        return begin, Loss(Cause.EXPIRED, found.begin - offset)
+        return begin, LostRecords(Cause.EXPIRED, found.begin - offset)
     return Position(offset, time, found.topic_id or topic_id, epoch), None
 
 
@@ -118,7 +119,7 @@ class _Topic(NamedTuple):
 
 
 class LogFinder:
-    """Asks the brokers what logs are like now.
+    """Asks the brokers for the present logs of partitions.
 
     Args:
         connection: keyword arguments for aiokafka clients.
@@ -136,7 +137,7 @@ class LogFinder:
         self._connecting = asyncio.Lock()
 
     async def missing(self) -> str | None:
-        """Say which of the topics that a task needs, apart from the source, are not as they were.
+        """Say which topics that a task needs, apart from the source, are missing or changed.
 
         Raises:
             KafkaError, OSError: if the brokers do not say.
@@ -241,7 +242,7 @@ class LogFinder:
 async def _describe(
     client: AIOKafkaClient, names: Iterable[str], node: int | None = None
 ) -> dict[str, _Topic]:
-    """Return those of the topics that exist, in the eyes of a broker, or of any one."""
+    """Return those of the topics that exist, as one broker, or any one, describes them."""
     node = client.get_random_node() if node is None else node
     if node is None:
         raise LeaderNotAvailableError("no broker is known")
@@ -274,13 +275,13 @@ async def _check_ids(
     led: Mapping[int, list[TopicPartition]],
     topics: Mapping[str, _Topic],
 ) -> None:
-    """See that leaders told of the logs of the topics that are meant.
+    """Check that leaders answered about the topics with these ids.
 
-    They were asked by name; and who described the topics may have heard later than they, or
-    earlier, that one was made anew.
+    The leaders were asked by name; and the broker that described the topics may have learned
+    earlier or later than they that one was recreated.
 
     Raises:
-        StaleMetadata: if one has another topic of that name.
+        StaleMetadata: if a leader has another topic of that name.
     """
     for leader, partitions in led.items():
         names = {each.topic for each in partitions}
@@ -326,7 +327,7 @@ async def _diverging(
     """Ask leaders whether their logs go up to positions in the epochs in which these were read.
 
     Returns:
-        For each partition whose log does not, where it leaves what was read.
+        For each partition whose log does not, the offset from which it differs.
     """
     found = {}
     for leader, partitions in led.items():

@@ -24,7 +24,7 @@ from streams.engine.consume.transport import Batch, SeekPosition
 from streams.engine.produce.writer import RefusedError, TaskLostError
 from streams.engine.tasks.assignor import TaskAssignor
 from streams.engine.tasks.events import TaskEvents
-from streams.engine.tasks.isolation import Isolation, UnprocessableError, as_loss
+from streams.engine.tasks.poison_pills import PoisonPills, UnprocessableError, as_task_lost
 from streams.engine.tasks.restore import TaskRestorer
 from streams.engine.tasks.state import TaskState
 from streams.engine.tasks.task import StreamTask
@@ -60,16 +60,16 @@ class TaskManager:
     """Holds the tasks that the group has given to this worker.
 
     Args:
-        assignor: knows how the tasks are assigned.
+        assignor: the assignor of this member of the group.
         restorer: opens tasks.
         consumer: reads their inputs.
-        events: is told when a task has been opened or closed; tells while one is restored.
+        events: is notified when a task was opened or closed, and notifies while one is restored.
         interval: seconds from the beginning of a task's commit to that of the next.
         suspend_timeout: seconds that tasks have for their commit for handover before a rebalance.
         rebalanced: is called at the beginning of a rebalance.
-        crashed: is called with an error that nobody can go on with.
-        lost: is called when a task is lost, with `input` if the cause is what was read, otherwise
-            `kafka`.
+        crashed: is called with an error that ends the worker.
+        task_lost: is called when a task is lost, with the cause: `input` for records that cannot be
+            processed or dead-lettered, `kafka` for anything else.
     """
 
     def __init__(  # noqa: PLR0913 - the parts are joined in one place
@@ -83,7 +83,7 @@ class TaskManager:
         suspend_timeout: float,
         rebalanced: Callable[[], None],
         crashed: Callable[[BaseException], None],
-        lost: Callable[[str], None],
+        task_lost: Callable[[str], None],
     ) -> None:
         self._assignor = assignor
         self._restorer = restorer
@@ -93,9 +93,9 @@ class TaskManager:
         self._suspend_timeout = suspend_timeout
         self._rebalanced = rebalanced
         self._crashed = crashed
-        self._lost = lost
+        self._task_lost = task_lost
         events.on_restored(lambda task, _reached, _end: self._moved(task))
-        self._isolations: dict[int, Isolation] = {}
+        self._poison_pills: dict[int, PoisonPills] = {}
         self._troubles: dict[int, _Trouble] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._tasks: dict[int, StreamTask] = {}
@@ -107,7 +107,7 @@ class TaskManager:
         self._moved_at = time.monotonic()
         self._task_moved_at: dict[int, float] = {}
 
-    # Asked
+    # Queries
 
     @property
     def joined(self) -> bool:
@@ -115,9 +115,9 @@ class TaskManager:
         return self._generation >= 0
 
     def moved_at(self) -> float:
-        """Return when (s, monotonic) the task that has stood longest moved on, or else the group.
+        """Return when (s, monotonic) the task without progress for longest made some, or the group.
 
-        A task moves when it is driven, and when an attempt to open it ends.
+        A task makes progress when it is driven, and when an attempt to open it ends.
         """
         if self.joined and not self._assigned:
             # There are more workers than tasks: nothing has to move.
@@ -165,7 +165,7 @@ class TaskManager:
         return [*self.waiting(), *self.unreadable()]
 
     def waiting(self) -> list[str]:
-        """Say which tasks are not there, and what they wait for.
+        """Say which tasks are not open, and what they wait for.
 
         A task that was open and is lost is reopened at once, as a rule; it is not named before
         `REOPENED_WITHIN` has passed.
@@ -201,12 +201,12 @@ class TaskManager:
         }
 
     def on_seek(self, sought: Mapping[TopicPartition, SeekPosition]) -> None:
-        """Tell the tasks the seek positions of their inputs."""
+        """Notify the tasks of the seek positions of their inputs."""
         for task in self._tasks.values():
             task.on_seek(sought)
 
     async def take(self, batch: Batch) -> None:
-        """Give a batch to its task."""
+        """Hand a batch to its task."""
         number = batch.partition.partition % self._assignor.tasks
         task = self._tasks.get(number)
         if task is not None:
@@ -288,25 +288,27 @@ class TaskManager:
             except FormatError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the task is reopened
-                loss = as_loss("it went on", error)
-                task.lose(loss)
+                lost = as_task_lost("it went on", error)
+                task.lose(lost)
                 attempts_without_commit = 0 if task.has_committed else attempts_without_commit + 1
-                self._note_loss(number, loss, attempts_without_commit)
+                self._note_task_lost(number, lost, attempts_without_commit)
             if task.state is not TaskState.LOST or self._rebalancing:
-                # Whoever suspended or closed it sees to it.
+                # The caller that suspended or closed the task goes on with it.
                 return
             await self._drop(number)
             task = None
             if attempts_without_commit:
                 await asyncio.sleep(_pause(attempts_without_commit - 1))
 
-    def _note_loss(self, number: int, error: TaskLostError, attempts_without_commit: int) -> None:
-        self._isolation(number).learn(error, self._restorer.context)
+    def _note_task_lost(
+        self, number: int, error: TaskLostError, attempts_without_commit: int
+    ) -> None:
+        self._poison_pills_of(number).note_failure(error, self._restorer.context)
         dead_letter = self._restorer.context.topics.dead_letter
         of_input = isinstance(error, UnprocessableError) or (
             isinstance(error, RefusedError) and error.topic == dead_letter
         )
-        self._lost("input" if of_input else "kafka")
+        self._task_lost("input" if of_input else "kafka")
         now = asyncio.get_running_loop().time()
         since = self._troubles[number].since if number in self._troubles else now
         self._troubles[number] = _Trouble(since, True, str(error), attempts_without_commit)
@@ -317,8 +319,8 @@ class TaskManager:
             attempts_without_commit=attempts_without_commit,
         )
 
-    def _isolation(self, number: int) -> Isolation:
-        return self._isolations.setdefault(number, Isolation())
+    def _poison_pills_of(self, number: int) -> PoisonPills:
+        return self._poison_pills.setdefault(number, PoisonPills())
 
     async def _drive(self, number: int, task: StreamTask) -> None:
         clock = asyncio.get_running_loop().time
@@ -361,7 +363,7 @@ class TaskManager:
                     number,
                     self._assigned[number],
                     self._assignor.sources,
-                    self._isolation(number),
+                    self._poison_pills_of(number),
                 )
                 await self._start_restored(task)
                 break
@@ -370,7 +372,7 @@ class TaskManager:
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
                 self._moved(number)
                 wait = _pause(attempt)
-                self._note_failure(number, as_loss("it was opened", error), wait)
+                self._note_failure(number, as_task_lost("it was opened", error), wait)
                 await asyncio.sleep(wait)
         self._tasks[number] = task
         self._events.changed()
@@ -381,7 +383,7 @@ class TaskManager:
 
     def _note_failure(self, number: int, error: TaskLostError, again_in: float) -> None:
         if isinstance(error, UnprocessableError) and error.log_offset is not None:
-            self._isolation(number).learn(error, self._restorer.context)
+            self._poison_pills_of(number).note_failure(error, self._restorer.context)
         now = asyncio.get_running_loop().time()
         before = self._troubles.get(number, _Trouble(now, False, ""))
         self._troubles[number] = before._replace(reason=f"it cannot be opened: {error}")

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from zlib import crc32
 
-from streams.domain.commits import ChangedCampaigns, Commit, Decision, SuppressedTransition
+from streams.domain.commits import Commit, Decision, SuppressedTransition
 from streams.domain.counts import StatusGroups
 from streams.domain.emission import WindowResult
 from streams.domain.events import Rejected
@@ -16,7 +16,7 @@ from streams.engine.consume.transport import Batch
 from streams.engine.dead_letters.letter import dead_letter, size_of
 from streams.engine.produce.writer import Record, TransactionBatch
 from streams.engine.tasks.context import TaskContext
-from streams.engine.tasks.isolation import Isolation
+from streams.engine.tasks.poison_pills import PoisonPills
 from streams.outputs.output import Changes
 
 FULL_COUNTS = 25_000
@@ -31,20 +31,20 @@ class OutputBuffer:
 
     Args:
         task: its number.
-        context: what every task does alike.
-        isolation: what is known of input that cannot be processed.
+        context: what all tasks of the worker share.
+        poison_pills: records of the task known to make processing fail.
 
     Attributes:
         pre_aggregator: counts the events of the source topic.
-        next_commit: what the next commit will tell.
+        next_commit: what the next commit holds so far.
     """
 
-    def __init__(self, task: int, context: TaskContext, isolation: Isolation) -> None:
+    def __init__(self, task: int, context: TaskContext, poison_pills: PoisonPills) -> None:
         self.pre_aggregator = PreAggregator()
         self.next_commit = Commit(task)
         self._task = task
         self._context = context
-        self._isolation = isolation
+        self._poison_pills = poison_pills
         self._dead: list[Record] = []
         self._dead_bytes = 0
         self._received_at = 0
@@ -59,7 +59,7 @@ class OutputBuffer:
         self.next_commit.rejected += rejected
         failed_at = rfc3339(self._context.now()).encode()
         limit = self._context.limits.record_bytes(self._context.topics.dead_letter)
-        if self._isolation.bare:
+        if self._poison_pills.headers_only:
             limit = 0
         for each in rejected:
             record = batch.records[each.position]
@@ -67,16 +67,19 @@ class OutputBuffer:
             self._dead.append(letter)
             self._dead_bytes += size_of(letter)
 
-    def added(self, counts: PartialCounts, late: int, folded: Folded) -> None:
+    def added(self, counts: PartialCounts, late: int, expired: int, folded: Folded) -> None:
         """Take note of partial counts that were added to the windows.
 
-        `late` and `folded` are the events among them that corrected closed windows, and those that
-        were counted under `__other__`.
+        Args:
+            counts: which were added.
+            late: how many of their events corrected closed windows.
+            expired: how many of their events were added nowhere, as their window had expired.
+            folded: how many of their events were counted under `__other__`.
         """
         self._received_at = self._received_at or counts.received_at
         commit, before = self.next_commit, self.next_commit.folded
-        commit.changed += [ChangedCampaigns(each.start, each.campaigns) for each in counts.windows]
         commit.late += late
+        commit.expired += expired
         commit.folded = Folded(before.names + folded.names, before.campaigns + folded.campaigns)
 
     def decide(
@@ -103,12 +106,12 @@ class OutputBuffer:
         pre_aggregator, self.pre_aggregator = self.pre_aggregator, PreAggregator()
         self.next_commit.add_counted(pre_aggregator)
         counts = pre_aggregator.partial_counts()
-        unrecognised = _unrecognised(counts.values(), self._context.watch.groups)
+        unrecognised = _unrecognised(counts.values(), self._context.settings.groups)
         self.next_commit.unrecognised.update(unrecognised)
         return counts
 
     def take_commit(self, records: int, *, has_deliveries: bool) -> Commit:
-        """Hand out what the commit that was collected just now will tell."""
+        """Return the commit that was collected just now, and begin the next one."""
         commit, self.next_commit = self.next_commit, Commit(self._task)
         commit.records, commit.has_deliveries = records, has_deliveries
         return commit
@@ -119,7 +122,7 @@ class OutputBuffer:
         changes = Changes(self._task, list(self.next_commit.transitions), results)
         for output in topics.outputs if changes else ():
             limit = self._context.limits.record_bytes(output.name)
-            for key, value in output.kind.records(changes, self._context.watch, limit):
+            for key, value in output.kind.records(changes, self._context.settings, limit):
                 number = crc32(key) % output.partitions
                 writes.add(output.name, number, Record(key, value))
         dead, self._dead, self._dead_bytes = self._dead, [], 0

@@ -1,4 +1,4 @@
-"""Opens a task: shuts out earlier owners, then restores what they wrote."""
+"""Opens a task: fences its earlier owners, then restores the state that they wrote."""
 
 import asyncio
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -22,13 +22,13 @@ from streams.engine.consume.positions import (
 )
 from streams.engine.produce.writer import TaskLostError, Writer
 from streams.engine.tasks.context import TaskContext
-from streams.engine.tasks.isolation import (
-    Isolation,
+from streams.engine.tasks.logs import Cause, LogFinder, LostRecords, resume
+from streams.engine.tasks.offsets import TaskOffsets
+from streams.engine.tasks.poison_pills import (
+    PoisonPills,
     Trial,
     UnprocessableError,
 )
-from streams.engine.tasks.logs import Cause, LogFinder, Loss, resume
-from streams.engine.tasks.offsets import TaskOffsets
 from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 RECORDS_AT_A_TIME = 500
-"""Records of the changelog topic that are restored before others may work."""
+"""Records of the changelog topic that are restored between two yields."""
 WHAT_HAPPENED = {
     Cause.RECREATED: "topic was deleted and made anew: it is read from its beginning",
     Cause.TRUNCATED: "log was cut off: it is read from there",
@@ -49,13 +49,13 @@ class TaskRestorer:
     """Opens tasks.
 
     Args:
-        context: what every task does alike.
+        context: what all tasks of the worker share.
         connection: keyword arguments for aiokafka clients.
-        logs: asks what the logs of partitions are like.
+        logs: looks up the logs of partitions.
         group_id: the consumer group.
         new_writer: makes a task's writer.
         exactly_once: whether the writers use transactions.
-        progress: is told, for a task, the offset reached in its state and the end of it.
+        progress: is notified, per task, of the offset reached in its changelog and of its end.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts are joined in one place
@@ -81,18 +81,18 @@ class TaskRestorer:
         number: int,
         partitions: Iterable[TopicPartition],
         sources: int,
-        isolation: Isolation,
+        poison_pills: PoisonPills,
     ) -> StreamTask:
-        """Open a task that reads `partitions`, of a source topic with so many partitions.
+        """Open a task that reads `partitions`, of a source topic with `sources` partitions.
 
-        `isolation` is what is known of input of the task that cannot be processed.
+        `poison_pills` are the records of the task known to make processing fail.
 
         The order matters. Once the writer is open no earlier owner can commit anything, so the
         offsets and the state that are read after it are final, and belong together.
 
         Raises:
-            TaskLostError, KafkaError: if the brokers, or what they should have, cannot be had now.
-            FormatError: if what is read back was written by a version that does not fit.
+            TaskLostError, KafkaError: if the brokers are away, or lack a topic or records.
+            FormatError: if the state was written by a version with another format.
         """
         await self.context.limits.refresh()
         missing = await self._logs.missing()
@@ -102,7 +102,7 @@ class TaskRestorer:
         try:
             await writer.open()
             inputs = range(sources) if self.context.repartitions else (number,)
-            restored = await self._restore(number, set(partitions), inputs, isolation)
+            restored = await self._restore(number, set(partitions), inputs, poison_pills)
         except BaseException:
             await writer.close()
             raise
@@ -113,7 +113,7 @@ class TaskRestorer:
             for source, event_time in offsets.event_times(context.topics.source).items()
         }
         task = StreamTask(
-            context, writer, partition, offsets, read, isolation, replay_filter.skipped
+            context, writer, partition, offsets, read, poison_pills, replay_filter.skipped
         )
         task.dead_letter_replayed(
             TopicPartition(context.topics.repartition, number), replay_filter.unprocessable
@@ -136,13 +136,13 @@ class TaskRestorer:
         logs, why_not = await self._logs.find(before)
         found = {}
         for partition, log in logs.items():
-            position, loss = resume(before[partition], log, task.to_position[partition])
-            if loss is not None and partition.topic != self.context.topics.source:
-                _check_only_expired(partition, loss)
-            if await task.move(partition, position, loss):
+            position, lost = resume(before[partition], log, task.to_position[partition])
+            if lost is not None and partition.topic != self.context.topics.source:
+                _check_only_expired(partition, lost)
+            if await task.move(partition, position, lost):
                 found[partition] = position
-                if loss is not None:
-                    _report(partition, loss, before[partition], position)
+                if lost is not None:
+                    _report(partition, lost, before[partition], position)
         return found, why_not
 
     async def _restore(
@@ -150,12 +150,12 @@ class TaskRestorer:
         number: int,
         partitions: set[TopicPartition],
         inputs: Iterable[int],
-        isolation: Isolation,
+        poison_pills: PoisonPills,
     ) -> "_Restored":
-        """Restore a task's campaigns, and find out from where to go on."""
+        """Restore a task's campaigns and the positions of its inputs."""
         context, now = self.context, self.context.now()
         topics = context.topics
-        restorer = PartitionRestorer(number, context.watch, inputs, now, topic=topics.changelog)
+        restorer = PartitionRestorer(number, context.settings, inputs, now, topic=topics.changelog)
         log = TopicPartition(topics.repartition, number)
         changelog = TopicPartition(topics.changelog, number)
         async with reading(self._connection, committed=self._exactly_once) as consumer:
@@ -179,7 +179,9 @@ class TaskRestorer:
                 if each.topic == topics.source and each not in read
             }
             offsets = TaskOffsets(changelog, log, read, owned_log_ends, kept)
-            replay_filter = _ReplayFilter(replay.unprocessable, isolation, Trial(context, number))
+            replay_filter = _ReplayFilter(
+                replay.unprocessable, poison_pills, Trial(context, number)
+            )
             replayed = await self._replay(consumer, replay, log, offsets.next_in_log, replay_filter)
         partition = replay.finish(context.now(), offsets.next_in_log)
         _log.info(
@@ -211,7 +213,7 @@ class TaskRestorer:
         end: int,
         replay_filter: "_ReplayFilter",
     ) -> int:
-        """Add again what dirty windows got; return how many records were read for that."""
+        """Replay the partial counts of dirty windows; return how many records were read."""
         begin = replay.replay_from_offset
         if self._exactly_once:
             await _require(consumer, log, end if begin is None else max(begin + 1, end))
@@ -308,17 +310,17 @@ class _ReplayFilter:
 
     Args:
         skipped: the offsets of those of which a part is a dead letter already.
-        isolation: what is known of input that cannot be processed.
+        poison_pills: records of the task known to make processing fail.
         trial: finds the part.
 
     Attributes:
         unprocessable: offset, part, and what it raised, of those that have to become dead letters.
     """
 
-    def __init__(self, skipped: Iterable[int], isolation: Isolation, trial: Trial) -> None:
+    def __init__(self, skipped: Iterable[int], poison_pills: PoisonPills, trial: Trial) -> None:
         self.skipped = frozenset(skipped)
         self.unprocessable: list[tuple[int, PartialCounts, str]] = []
-        self._known = isolation.failed_counts
+        self._known = poison_pills.failed_counts
         self._trial = trial
 
     def part_to_add(self, offset: int, counts: PartialCounts) -> PartialCounts | None:
@@ -333,7 +335,7 @@ class _ReplayFilter:
 
 
 async def _in_turns(steps: Generator[None, None, T]) -> T:
-    """Run a generator to its end, with a turn for others at each step; return what it returns."""
+    """Run a generator to its end, with a yield to the event loop at each step; return its value."""
     while True:
         try:
             next(steps)
@@ -355,23 +357,25 @@ async def _require(
         )
 
 
-def _check_only_expired(partition: TopicPartition, loss: Loss) -> None:
+def _check_only_expired(partition: TopicPartition, lost: LostRecords) -> None:
     """See that partial counts were not lost but by retention, before they were read."""
-    if loss.cause is not Cause.EXPIRED:
+    if lost.cause is not Cause.EXPIRED:
         raise TaskLostError(
-            f"{partition.topic}-{partition.partition} is not the log that was read ({loss.cause}): "
+            f"{partition.topic}-{partition.partition} is not the log that was read ({lost.cause}): "
             "restore the topic, or count anew as docs/operations.md says"
         )
 
 
-def _report(partition: TopicPartition, loss: Loss, before: Position, position: Position) -> None:
+def _report(
+    partition: TopicPartition, lost: LostRecords, before: Position, position: Position
+) -> None:
     _log.error(
-        WHAT_HAPPENED[loss.cause],
+        WHAT_HAPPENED[lost.cause],
         topic=partition.topic,
         partition=partition.partition,
-        cause=loss.cause,
+        cause=lost.cause,
         was_at=before.offset,
         reads_from=position.offset,
-        lost_at_least=loss.records,
-        counted_and_gone=loss.counted,
+        lost_at_least=lost.records,
+        counted_and_gone=lost.counted,
     )

@@ -37,16 +37,16 @@ from streams.engine.produce.writer import (
     Writer,
 )
 from streams.engine.tasks.context import TaskContext
-from streams.engine.tasks.isolation import (
-    Isolation,
-    PartialCountsRecord,
-    Trial,
-    UnprocessableError,
-    as_loss,
-)
-from streams.engine.tasks.logs import Loss
+from streams.engine.tasks.logs import LostRecords
 from streams.engine.tasks.offsets import TaskOffsets
 from streams.engine.tasks.output_buffer import OutputBuffer
+from streams.engine.tasks.poison_pills import (
+    PartialCountsRecord,
+    PoisonPills,
+    Trial,
+    UnprocessableError,
+    as_task_lost,
+)
 from streams.engine.tasks.state import TaskState
 from streams.errors import FormatError
 
@@ -67,12 +67,12 @@ class StreamTask:
     """A stream task from the moment its state is read back.
 
     Args:
-        context: what every task does alike.
-        writer: the task's own, open: it has fenced all earlier ones.
+        context: what all tasks of the worker share.
+        writer: the task's own writer, open: it has fenced all earlier ones.
         partition: the campaigns, restored.
         offsets: the offsets of its inputs and of the logs it owns.
         sources: the source partitions that the task reads, by number.
-        isolation: what is known of input that cannot be processed.
+        poison_pills: records of the task known to make processing fail.
         skipped: the offsets of partial counts that became dead letters.
     """
 
@@ -83,22 +83,22 @@ class StreamTask:
         partition: CampaignPartition,
         offsets: TaskOffsets,
         sources: Mapping[int, SourcePartition],
-        isolation: Isolation,
+        poison_pills: PoisonPills,
         skipped: Iterable[int] = (),
     ) -> None:
         self.partition = partition
         self._state = TaskState.RESTORING
-        self._loss: TaskLostError | FormatError | None = None
+        self._lost_by: TaskLostError | FormatError | None = None
         self._context = context
         self._writer = writer
         self._sources = sources
         self._offsets = offsets
         self._to_position: dict[TopicPartition, int | None] = dict.fromkeys(offsets.positions)
-        self._isolation = isolation
+        self._poison_pills = poison_pills
         self._trial = Trial(context, partition.number)
         self._skipped = sorted(skipped)
         self._has_skipped = False
-        self._output = OutputBuffer(partition.number, context, isolation)
+        self._output = OutputBuffer(partition.number, context, poison_pills)
         self._added: list[bytes] = []
         """Without repartitioning: records of partial counts that were added to the windows and have
         yet to be written."""
@@ -147,10 +147,10 @@ class StreamTask:
 
     def lose(self, error: TaskLostError | FormatError) -> None:
         """Never commit again: memory and what is committed may differ. The first reason is kept."""
-        if self._loss is None and self._state is not TaskState.CLOSED:
+        if self._lost_by is None and self._state is not TaskState.CLOSED:
             self._state = self._state.to(TaskState.LOST)
             # Without traceback and cause: these hold on to the task, and the collector runs seldom.
-            self._loss = copy(error)
+            self._lost_by = copy(error)
 
     async def close(self) -> None:
         """Close the producer, after a commit that is under way."""
@@ -165,8 +165,8 @@ class StreamTask:
         return self._state is TaskState.RUNNING
 
     def _check(self) -> None:
-        if self._loss is not None:
-            raise copy(self._loss)
+        if self._lost_by is not None:
+            raise copy(self._lost_by)
 
     def _check_clock(self) -> None:
         """Lose the task if the broker's clock is not where it was when the task was opened.
@@ -212,8 +212,10 @@ class StreamTask:
         """Take batches of the new seek epochs from here on."""
         self._offsets.on_seek(sought)
 
-    async def move(self, partition: TopicPartition, position: Position, loss: Loss | None) -> bool:
-        """Read an input on from `position`; `loss` says which records cannot be read any more.
+    async def move(
+        self, partition: TopicPartition, position: Position, lost: LostRecords | None
+    ) -> bool:
+        """Read an input on from `position`; `lost` says which records cannot be read any more.
 
         If any are lost, what was counted before is committed together with the new position.
 
@@ -229,9 +231,9 @@ class StreamTask:
             if self._state not in {TaskState.RESTORING, TaskState.RUNNING}:
                 return False
             self._offsets.move(partition, position)
-            if loss is not None:
+            if lost is not None:
                 await self._commit()
-                self._context.instruments.lost(partition, loss.cause, loss.records)
+                self._context.instruments.records_lost(partition, lost.cause, lost.records)
         self._to_position.pop(partition, None)
         return True
 
@@ -255,7 +257,7 @@ class StreamTask:
             self._take(batch)
         except (TaskLostError, FormatError) as error:
             self.lose(error)
-        except Exception as error:  # noqa: BLE001 - isolated when it comes again
+        except Exception as error:  # noqa: BLE001 - a poison pill is found when it comes again
             # Half of the batch may be counted.
             _log.exception("batch not counted", partition=str(batch.partition))
             self.lose(UnprocessableError.of(f"a batch of {batch.partition}", error))
@@ -297,12 +299,12 @@ class StreamTask:
 
     def _processable(self, source: SourcePartition, batch: Batch) -> Batch:
         """Return the records of a batch that can be processed; the others become dead letters."""
-        if not self._isolation.is_careful(self._context.now()):
+        if not self._poison_pills.needs_trial(self._context.now()):
             return batch
         found = self._trial.of_records(source, batch, self._count_into)
         if not found:
             return batch
-        self._isolation.failed(self._context.now())
+        self._poison_pills.start_trials(self._context.now())
         self._output.dead_letter(batch, found)
         _log.error(
             "records cannot be processed",
@@ -342,11 +344,11 @@ class StreamTask:
     ) -> None:
         """Add partial counts, or that part of them that can be processed, to the windows."""
         now = self._context.now()
-        known = self._isolation.failed_counts.get(offset)
-        if known is not None or self._isolation.is_careful(now):
+        known = self._poison_pills.failed_counts.get(offset)
+        if known is not None or self._poison_pills.needs_trial(now):
             good, bad, raised = self._trial.of_counts(counts, known)
             if bad is not None:
-                self._isolation.failed(now)
+                self._poison_pills.start_trials(now)
                 self._skip(log, offset, bad, raised)
             if good is None:
                 return
@@ -360,12 +362,13 @@ class StreamTask:
 
     def _add(self, counts: partial_counts.PartialCounts, offset: int) -> None:
         table = self.partition.table
-        late, folded = table.late_events, table.folded
+        late, expired, folded = table.late_events, table.expired_events, table.folded
         self.partition.apply(counts, offset, self._context.now())
         names, campaigns = table.folded
         self._output.added(
             counts,
             table.late_events - late,
+            table.expired_events - expired,
             Folded(names - folded.names, campaigns - folded.campaigns),
         )
 
@@ -472,7 +475,7 @@ class StreamTask:
         except (TaskLostError, FormatError):
             raise
         except Exception as error:
-            lost = as_loss("the rules were evaluated", error)
+            lost = as_task_lost("the rules were evaluated", error)
             self.lose(lost)
             raise lost from error
         finally:
@@ -499,20 +502,20 @@ class StreamTask:
             self.lose(error)
             raise
         except Exception as error:
-            lost = as_loss("the commit did not end", error)
+            lost = as_task_lost("the commit did not end", error)
             self.lose(lost)
             raise lost from error
         except BaseException as error:
             self.lose(WriteError(f"the commit did not end: {error!r}"))
             raise
         self._commits += 1
-        self._isolation.forget_failed(before=self._offsets.committed_in_log)
-        self.partition.deliveries.flush_committed()
+        self._poison_pills.forget_failed(before=self._offsets.committed_in_log)
+        self.partition.deliveries.mark_committed()
         commit.seconds = self._context.clock.wall() - began
         self._context.events.committed(commit)
 
     def _collect(self, *, for_handover: bool) -> tuple[bool, TransactionBatch]:
-        """Take everything out of memory that is to be written, in one step without a yield.
+        """Collect everything that is to be written, in one step without a yield.
 
         Returns:
             Whether deliveries or receivers changed, and the writes.
@@ -526,7 +529,7 @@ class StreamTask:
         if for_handover:
             self.partition.prepare_handover()
         has_deliveries = self.partition.has_changed_deliveries
-        # The answer to a task's first write says what time it is.
+        # The response to a task's first write has the broker's time.
         always = not self._context.clock.is_known
         others = self._has_skipped or always or bool(self._offsets.moved)
         records = self.partition.take_changes(now, others=others)

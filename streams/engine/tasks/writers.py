@@ -18,7 +18,7 @@ class TaskWriters:
     Args:
         settings: of Kafka.
         connection: keyword arguments for aiokafka clients.
-        context: what every task does alike.
+        context: what all tasks of the worker share.
         tasks: the number of tasks.
         consumer: commits offsets, for brokers without transactions.
     """

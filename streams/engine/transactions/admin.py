@@ -1,4 +1,4 @@
-"""What brokers say of the transactions of one transactional id, and what they can be told."""
+"""Inspects the transactions of one transactional id, and writes missing transaction markers."""
 
 import asyncio
 import contextlib
@@ -50,7 +50,7 @@ NOT_NOW = (
 UNSUPPORTED = (IncompatibleBrokerVersion, NotImplementedError)
 """By brokers that are too old (before Apache Kafka 3.0) or too new to be asked."""
 AGAIN_AFTER = 0.02
-"""Seconds. The end of a transaction is written a few milliseconds after it was decided on."""
+"""Seconds. Markers are written a few milliseconds after the coordinator has decided."""
 AT_LAST = 0.5
 """Seconds between attempts while brokers stay away."""
 
@@ -66,20 +66,21 @@ class Producer(NamedTuple):
     epoch: int
 
     def follows(self, other: "Producer | None") -> bool:
-        """Tell whether it was opened after another one, and no transaction was aborted for that.
+        """Tell whether it was opened right after `other`, and opening it aborted no transaction.
 
-        Opening adds one to the epoch, and more if it has to abort; also if it was tried before.
+        Opening a producer adds one to the epoch, and more if a transaction has to be aborted or an
+        earlier attempt had failed.
         """
         return other is not None and self == (other.id, other.epoch + 1)
 
 
 class Described(NamedTuple):
-    """What a coordinator says of a transactional id.
+    """The last transaction of a transactional id, as its coordinator describes it.
 
     Args:
-        state: of the last transaction: "Empty", "Ongoing", "PrepareCommit", "CompleteCommit", ….
-        producer: whose it is.
-        partitions: that it writes to, until it has ended.
+        state: "Empty", "Ongoing", "PrepareCommit", "CompleteCommit", …, as Kafka names them.
+        producer: the producer of the transaction.
+        partitions: the partitions that it writes to; empty once it has ended.
     """
 
     state: str
@@ -88,13 +89,12 @@ class Described(NamedTuple):
 
 
 class TransactionAdmin:
-    """Asks about the transactions of an id, and ends some.
+    """Inspects the transactions of one transactional id, and resolves those that hang.
 
-    Waits for brokers that are not there yet, or do not know yet: without end, so whoever calls has
-    to set one.
+    Waits without a limit for brokers that are away or still loading: the caller sets a time-out.
 
     Args:
-        client: connected.
+        client: a connected client.
         transactional_id: the id.
     """
 
@@ -107,7 +107,7 @@ class TransactionAdmin:
     async def connected(
         cls, connection: Mapping[str, Any], transactional_id: str
     ) -> AsyncIterator["TransactionAdmin"]:
-        """Lend one with a client of its own, of such keyword arguments."""
+        """Lend one with a client of its own, made of the keyword arguments `connection`."""
         client = AIOKafkaClient(**connection)
         try:
             await client.bootstrap()
@@ -116,10 +116,10 @@ class TransactionAdmin:
             await close(client.close())
 
     async def describe(self) -> Described | None:
-        """Ask the coordinator for the last transaction; there may have been none.
+        """Ask the coordinator for the last transaction; None if there was none.
 
         Raises:
-            KafkaError: if it does not say.
+            KafkaError: if the coordinator refuses to answer.
         """
         return await _persist(self._describe)
 
@@ -136,7 +136,7 @@ class TransactionAdmin:
         """Ask the leaders of partitions in which of them a transaction of the producer is open.
 
         Raises:
-            KafkaError: if one does not say.
+            KafkaError: if a leader refuses to answer.
         """
         return await _persist(partial(self._open_in, partitions, producer))
 
@@ -153,11 +153,11 @@ class TransactionAdmin:
             raise
 
     async def left_open(self, partitions: Collection[TopicPartition], producer: Producer) -> Starts:
-        """Wait for the end of the producer's last transaction; return where it will not come to.
+        """Wait for the markers of the producer's last transaction; return where it hangs.
 
         Raises:
-            ProducerFenced: if another one was opened meanwhile.
-            KafkaError: if brokers do not say.
+            ProducerFenced: if another producer was opened meanwhile.
+            KafkaError: if brokers refuse to answer.
         """
         while left := await self.open_in(partitions, producer):
             last = await self.describe()
@@ -176,16 +176,16 @@ class TransactionAdmin:
         *,
         committed: bool,
     ) -> None:
-        """Make transactions of nothing but an end until what is open in partitions has ended.
+        """Write markers into `partitions`, by empty transactions, until none is open there.
 
         Args:
-            producer: the one that is open now.
-            partitions: where something is open.
-            group_id: whose offsets end too. Whether they have to is not asked.
-            committed: how it ends.
+            producer: the producer that is open now.
+            partitions: the partitions where a transaction is open.
+            group_id: the consumer group whose offsets get a marker as well, needed or not.
+            committed: whether the markers commit or abort.
 
         Raises:
-            KafkaError: if it cannot; a transaction may be begun then.
+            KafkaError: if a request is refused; an empty transaction may be open then.
         """
         who = (self._id, *producer)
         while partitions:
@@ -196,12 +196,12 @@ class TransactionAdmin:
                 EndTxnRequest(*who, committed),
             ):
                 await _persist(partial(self._tell_coordinator, request))
-            # The end of this one may be left out just as well.
+            # The markers of this transaction may be left out just as well.
             partitions = await self.left_open(partitions, producer)
             await asyncio.sleep(AGAIN_AFTER)
 
     async def _tell_coordinator(self, request: Any) -> None:
-        """Do something that does no harm when it is done once more."""
+        """Send a request that may be repeated: doing it twice changes nothing."""
         answer = await self._ask_coordinator(request)
         for code in _codes(answer):
             _check(code)
@@ -213,7 +213,7 @@ class TransactionAdmin:
     async def _inspect(
         self, partitions: Iterable[TopicPartition]
     ) -> list[tuple[TopicPartition, int, list[tuple[Any, ...]]]]:
-        """Return for each partition what its leader says: an error code, and who wrote to it."""
+        """Return for each partition its error code and its producers, as its leader knows them."""
         client = self._client
         led: dict[int, set[TopicPartition]] = defaultdict(set)
         for each in partitions:
@@ -223,7 +223,7 @@ class TransactionAdmin:
                 raise LeaderNotAvailableError(f"{each} has no leader")
             led[leader].add(each)
         asked = (client.send(who, DescribeProducers(_by_topic(each))) for who, each in led.items())
-        # All of them, also after an error: or the next attempt would come on top.
+        # All answers are awaited, also after an error: the next attempt would run beside them.
         answers: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException):
@@ -249,7 +249,7 @@ async def _persist(attempt: Callable[[], Awaitable[T]]) -> T:
 
 def _starts(code: int, producers: Iterable[tuple[Any, ...]], producer_id: int) -> list[int]:
     if code == TopicAuthorizationFailedError.errno:
-        # Who may only write to a topic may not look into it.
+        # A client that may only write to a topic may not describe its producers.
         return []
     _check(code)
     return [start for each, *_, start, _ in producers if each == producer_id and start >= 0]

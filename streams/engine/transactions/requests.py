@@ -6,7 +6,6 @@ of their responses, in Apache Kafka (KIP-664).
 
 from collections.abc import Iterable, Sequence
 
-from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     CompactArray,
     CompactString,
@@ -17,7 +16,8 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
-_NO_TAGS: dict[int, bytes] = {}
+from streams.engine.protocol import NO_TAGS, SingleVersionRequest
+
 _PARTITIONS_BY_TOPIC = CompactArray(
     ("topic", CompactString("utf-8")),
     ("partitions", CompactArray(Int32)),
@@ -25,12 +25,20 @@ _PARTITIONS_BY_TOPIC = CompactArray(
 )
 
 
-class DescribeProducersResponse(Response):  # type: ignore[misc] # aiokafka has no types
-    """For each partition, its error code and the producers that wrote to it of late."""
+class DescribeProducers(SingleVersionRequest):
+    """Asks the leader of partitions who writes to them, and since which offset in a transaction.
+
+    The response has, for each partition, an error code and the producers that wrote to it of late.
+
+    Args:
+        topics: the partitions, by topic; the broker that is asked leads all of them.
+    """
 
     API_KEY = 61
     API_VERSION = 0
-    SCHEMA = Schema(
+    FLEXIBLE = True
+    SCHEMA = Schema(("topics", _PARTITIONS_BY_TOPIC), ("tags", TaggedFields))
+    RESPONSE_SCHEMA = Schema(
         ("throttle_time_ms", Int32),
         (
             "topics",
@@ -63,42 +71,27 @@ class DescribeProducersResponse(Response):  # type: ignore[misc] # aiokafka has 
         ("tags", TaggedFields),
     )
 
-
-class DescribeProducersRequest(RequestStruct):  # type: ignore[misc] # aiokafka has no types
-    """As it is sent."""
-
-    FLEXIBLE_VERSION = True
-    API_KEY = 61
-    API_VERSION = 0
-    RESPONSE_TYPE = DescribeProducersResponse
-    SCHEMA = Schema(("topics", _PARTITIONS_BY_TOPIC), ("tags", TaggedFields))
+    def __init__(self, topics: Iterable[tuple[str, Sequence[int]]]) -> None:
+        super().__init__([(name, partitions, NO_TAGS) for name, partitions in topics], NO_TAGS)
 
 
-class DescribeProducers(Request[DescribeProducersRequest]):  # type: ignore[misc] # aiokafka has no types
-    """Asks the leader of partitions who writes to them, and since which offset in a transaction.
+class DescribeTransactions(SingleVersionRequest):
+    """Asks the coordinator of transactional ids how their last transactions stand.
+
+    The response has, for each transactional id, an error code, its state and its producer.
 
     Args:
-        topics: the partitions, by topic; the broker that is asked leads all of them.
+        transactional_ids: the ids; the broker that is asked coordinates all of them.
     """
-
-    API_KEY = 61
-
-    def __init__(self, topics: Iterable[tuple[str, Sequence[int]]]) -> None:
-        self._topics = [(name, partitions, _NO_TAGS) for name, partitions in topics]
-
-    def build(
-        self, request_struct_class: type[DescribeProducersRequest]
-    ) -> DescribeProducersRequest:
-        """Put the request together."""
-        return request_struct_class(self._topics, _NO_TAGS)
-
-
-class DescribeTransactionsResponse(Response):  # type: ignore[misc] # aiokafka has no types
-    """For each transactional id, its error code, state and producer."""
 
     API_KEY = 65
     API_VERSION = 0
+    FLEXIBLE = True
     SCHEMA = Schema(
+        ("transactional_ids", CompactArray(CompactString("utf-8"))),
+        ("tags", TaggedFields),
+    )
+    RESPONSE_SCHEMA = Schema(
         ("throttle_time_ms", Int32),
         (
             "transactions",
@@ -117,34 +110,5 @@ class DescribeTransactionsResponse(Response):  # type: ignore[misc] # aiokafka h
         ("tags", TaggedFields),
     )
 
-
-class DescribeTransactionsRequest(RequestStruct):  # type: ignore[misc] # aiokafka has no types
-    """As it is sent."""
-
-    FLEXIBLE_VERSION = True
-    API_KEY = 65
-    API_VERSION = 0
-    RESPONSE_TYPE = DescribeTransactionsResponse
-    SCHEMA = Schema(
-        ("transactional_ids", CompactArray(CompactString("utf-8"))),
-        ("tags", TaggedFields),
-    )
-
-
-class DescribeTransactions(Request[DescribeTransactionsRequest]):  # type: ignore[misc] # aiokafka has no types
-    """Asks the coordinator of transactional ids how their last transactions stand.
-
-    Args:
-        transactional_ids: the ids; the broker that is asked coordinates all of them.
-    """
-
-    API_KEY = 65
-
     def __init__(self, transactional_ids: Iterable[str]) -> None:
-        self._transactional_ids = list(transactional_ids)
-
-    def build(
-        self, request_struct_class: type[DescribeTransactionsRequest]
-    ) -> DescribeTransactionsRequest:
-        """Put the request together."""
-        return request_struct_class(self._transactional_ids, _NO_TAGS)
+        super().__init__(list(transactional_ids), NO_TAGS)

@@ -3,7 +3,7 @@ from dataclasses import replace
 from streams.domain.deliveries import Outbox
 from streams.domain.notification import pipeline
 from streams.domain.notification.stage import Notification, Stage, Suppressed
-from tests.support.partitions import WATCH
+from tests.support.partitions import PARTITION_SETTINGS
 from tests.support.transitions import firing
 
 NOTIFICATION = Notification(firing(), ("*",))
@@ -35,13 +35,13 @@ def test_each_stage_gets_what_the_one_before_it_let_pass() -> None:
 
 def test_the_stages_route_and_enqueue() -> None:
     outbox = Outbox()
-    through = pipeline.stages(replace(WATCH, receivers=("ops", "dev")), outbox)
+    through = pipeline.stages(replace(PARTITION_SETTINGS, receivers=("ops", "dev")), outbox)
     assert pipeline.run(through, NOTIFICATION, 5.0) == NOTIFICATION._replace(
         receivers=("ops", "dev")
     )
     assert [each.receiver for each in outbox.deliveries()] == ["ops", "dev"]
 
-    through = pipeline.stages(replace(WATCH, receivers=()), outbox)
+    through = pipeline.stages(replace(PARTITION_SETTINGS, receivers=()), outbox)
     assert pipeline.run(through, NOTIFICATION, 5.0) == Suppressed(
         "no-receiver", "no receiver is configured"
     )

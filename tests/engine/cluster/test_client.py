@@ -104,10 +104,10 @@ async def test_a_server_that_hangs_up() -> None:
 def test_a_refusal_names_the_user_and_not_the_password() -> None:
     error = KafkaError("while connecting")
     error.__cause__ = SaslAuthenticationFailed("no")
-    said = translate(error, KafkaSettings(sasl=SASL))
-    assert isinstance(said, BrokerUnavailableError)
-    assert str(said).startswith("Kafka refuses user bob (SCRAM-SHA-512): check kafka.sasl.")
-    assert "hunter2" not in str(said)
+    translated = translate(error, KafkaSettings(sasl=SASL))
+    assert isinstance(translated, BrokerUnavailableError)
+    assert str(translated).startswith("Kafka refuses user bob (SCRAM-SHA-512): check kafka.sasl.")
+    assert "hunter2" not in str(translated)
 
 
 def test_other_errors_are_not_about_who_we_are() -> None:

@@ -205,9 +205,11 @@ async def test_a_topic_that_takes_too_small_records_is_named_with_what_to_do(
     assert f"topics.{role}" in message
 
 
-@pytest.mark.parametrize(("sources", "said"), [(9_999, "raise topics.partitions"), (6_001, "6000")])
+@pytest.mark.parametrize(
+    ("sources", "message"), [(9_999, "raise topics.partitions"), (6_001, "6000")]
+)
 def test_a_source_topic_may_not_have_more_partitions_than_the_state_has_room_for(
-    sources: int, said: str
+    sources: int, message: str
 ) -> None:
     tasks = 1 if sources == 9_999 else 3
     topics = {"partitions": tasks}
@@ -215,7 +217,7 @@ def test_a_source_topic_may_not_have_more_partitions_than_the_state_has_room_for
     admin = TopicAdmin({}, configuration)
     counts = dict.fromkeys((name for _, name in configuration.topics.named()), tasks)
     admin._check(counts)
-    with pytest.raises(TopicError, match=said):
+    with pytest.raises(TopicError, match=message):
         admin._check({**counts, configuration.topics.source: sources})
 
 

@@ -12,7 +12,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.engine.consume import identified
 from streams.engine.consume.identified import UNKNOWN_TOPIC_ID, IdentifiedFetches
-from streams.engine.consume.log_requests import FetchById, FetchByIdRequest, FetchByIdResponse
+from streams.engine.consume.log_requests import FetchById
 
 ONE, TWO = TopicPartition("events", 0), TopicPartition("events", 1)
 ID = UUID(int=7)
@@ -38,7 +38,6 @@ class Client:
         self.connection: Connection | None = Connection({1: (0, newest)})
         self.asked: list[Any] = []
         self.answer: Any = None
-        self.updates = 0
 
     async def _get_conn(self, _: int) -> Connection | None:
         return self.connection
@@ -48,7 +47,7 @@ class Client:
         return self.answer
 
     def force_metadata_update(self) -> None:
-        self.updates += 1
+        """Nothing to do."""
 
     def answers(self, *partitions: tuple[Any, ...], topic_id: UUID = ID) -> None:
         """Answer about partitions: number, error, records, tags."""
@@ -56,9 +55,10 @@ class Client:
             (number, code, 50, 50, 0, [(3, 4, {})], -1, records, tags)
             for number, code, records, tags in partitions
         ]
-        encoded = FetchByIdResponse(0, 0, 0, [(topic_id, rows, {})], {}).encode()
+        response = FetchById.REQUEST.RESPONSE_TYPE
+        encoded = response(0, 0, 0, [(topic_id, rows, {})], {}).encode()
         # Tags are not read here, but aiokafka cannot write them.
-        self.answer = FetchByIdResponse.decode(encoded)
+        self.answer = response.decode(encoded)
 
 
 def of(answer: Any) -> dict[int, tuple[Any, ...]]:
@@ -73,7 +73,7 @@ async def test_records_are_asked_for_by_id_and_epoch() -> None:
     client.answers((0, 0, batch(10, 3), {}), (1, 0, None, {}))
     answer = await fetches.send(1, REQUEST)
     (asked,) = client.asked
-    sent = cast("FetchById", asked).build(FetchByIdRequest)
+    sent = cast("FetchById", asked).build(FetchById.REQUEST)
     ((topic_id, partitions, _),) = sent.topics
     assert topic_id == ID
     assert [(n, at, epoch) for n, _, at, epoch, *_ in partitions] == [(0, 10, 3), (1, 20, -1)]
@@ -125,7 +125,7 @@ async def test_a_refusal_is_reported_now_and_then_and_the_partition_left_alone(
             assert fetches.take_refused() == [(partition, log)]
         client.answers((1, 0, None, {}))
         await fetches.send(1, REQUEST)
-        sent = cast("FetchById", client.asked[-1]).build(FetchByIdRequest)
+        sent = cast("FetchById", client.asked[-1]).build(FetchById.REQUEST)
         assert [row[0] for row in sent.topics[0][1]] == [1]
         fetches.read(ONE, ID, 3)
         client.answers((0, 0, None, {}), (1, 0, None, {}))

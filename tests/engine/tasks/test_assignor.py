@@ -69,8 +69,10 @@ def assignor_of(
 
 def test_whole_tasks_are_assigned_and_everybody_learns_where_they_are() -> None:
     workers = {"m1": assignor_of("http://one", {0, 2}), "m2": assignor_of("http://two", set())}
-    said = {name: each.metadata({"events", "repartition"}) for name, each in workers.items()}
-    assigned = workers["m2"].assign(Cluster("events", 7), said)
+    subscriptions = {
+        name: each.metadata({"events", "repartition"}) for name, each in workers.items()
+    }
+    assigned = workers["m2"].assign(Cluster("events", 7), subscriptions)
     shares = {name: dict(each.assignment) for name, each in assigned.items()}
     assert shares == {
         "m1": {"events": [0, 2, 3, 5, 6], "repartition": [0, 2]},

@@ -12,7 +12,7 @@ from aiokafka.structs import TopicPartition
 
 from streams.engine.consume.log_requests import DescribeTopics
 from streams.engine.consume.positions import Position
-from streams.engine.tasks.logs import Cause, Found, LogFinder, Loss, resume
+from streams.engine.tasks.logs import Cause, Found, LogFinder, LostRecords, resume
 from tests.support.tasks import TOPICS
 
 OLD, NEW = UUID(int=1), UUID(int=2)
@@ -39,26 +39,26 @@ def test_without_ids_the_offset_is_what_there_is() -> None:
 
 @pytest.mark.parametrize("end", [0, 100, 5_000])
 def test_a_topic_made_anew_is_read_from_its_beginning(end: int) -> None:
-    position, loss = resume(AT_100, Found(NEW, 0, end))
+    position, lost = resume(AT_100, Found(NEW, 0, end))
     assert position == Position(0, TIME, NEW), "event time does not go back"
-    assert loss == Loss(Cause.RECREATED, 0, 100)
+    assert lost == LostRecords(Cause.RECREATED, 0, 100)
 
 
 def test_what_was_not_read_of_the_old_topic_and_is_deleted_in_the_new_one_is_lost() -> None:
-    _, loss = resume(AT_100, Found(NEW, 20, 5_000), end_seen=140)
-    assert loss == Loss(Cause.RECREATED, 40 + 20, 100)
+    _, lost = resume(AT_100, Found(NEW, 20, 5_000), end_seen=140)
+    assert lost == LostRecords(Cause.RECREATED, 40 + 20, 100)
 
 
 def test_a_log_that_was_cut_off_is_read_from_there_even_if_it_has_grown_since() -> None:
-    position, loss = resume(AT_100, Found(OLD, 0, 5_000, diverges=80), end_seen=130)
+    position, lost = resume(AT_100, Found(OLD, 0, 5_000, diverges=80), end_seen=130)
     assert position == Position(80, TIME, OLD)
-    assert loss == Loss(Cause.TRUNCATED, 30, 20)
+    assert lost == LostRecords(Cause.TRUNCATED, 30, 20)
 
 
 def test_an_end_is_believed_when_a_broker_refused_to_read_on() -> None:
     assert resume(AT_100, Found(OLD, 0, 60), end_seen=100) == (
         Position(60, TIME, OLD),
-        Loss(Cause.TRUNCATED, 0, 40),
+        LostRecords(Cause.TRUNCATED, 0, 40),
     )
     assert resume(AT_100, Found(OLD, 0, 60)) == (AT_100, None), "an embedded broker's is too small"
 
@@ -66,14 +66,14 @@ def test_an_end_is_believed_when_a_broker_refused_to_read_on() -> None:
 def test_what_was_deleted_before_it_was_read_is_lost() -> None:
     assert resume(AT_100, Found(OLD, 150, 500)) == (
         Position(150, TIME, OLD),
-        Loss(Cause.EXPIRED, 50),
+        LostRecords(Cause.EXPIRED, 50),
     )
 
 
 def test_a_log_cut_off_and_deleted_further_is_read_from_what_there_is() -> None:
-    position, loss = resume(AT_100, Found(OLD, 90, 500, diverges=80))
+    position, lost = resume(AT_100, Found(OLD, 90, 500, diverges=80))
     assert position.offset == 90
-    assert loss == Loss(Cause.TRUNCATED, 10, 20)
+    assert lost == LostRecords(Cause.TRUNCATED, 10, 20)
 
 
 class Brokers:

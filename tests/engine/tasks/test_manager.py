@@ -23,8 +23,8 @@ from streams.engine.produce.writer import RefusedError, TaskLostError, Transacti
 from streams.engine.tasks import manager as under_test
 from streams.engine.tasks.assignor import TaskAssignor
 from streams.engine.tasks.events import TaskEvents
-from streams.engine.tasks.isolation import Isolation
 from streams.engine.tasks.manager import TaskManager
+from streams.engine.tasks.poison_pills import PoisonPills
 from streams.engine.tasks.restore import TaskRestorer
 from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
@@ -37,10 +37,10 @@ SHARE = {SOURCE, REPARTITION}
 
 
 class HarnessRestorer:
-    """Opens task 1 on the bench."""
+    """Opens task 1 on the harness."""
 
     def __init__(self) -> None:
-        self.benches: list[TaskHarness] = []
+        self.harnesses: list[TaskHarness] = []
         self.failures: list[Exception] = []
         self.context = TaskHarness().context
         self.why_not: dict[TopicPartition, str] = {}
@@ -50,14 +50,14 @@ class HarnessRestorer:
         number: int,
         partitions: Iterable[TopicPartition],
         sources: int,
-        isolation: Isolation,
+        poison_pills: PoisonPills,
     ) -> StreamTask:
         assert (number, set(partitions), sources) == (1, SHARE, 2)
         if self.failures:
             raise self.failures.pop()
-        self.benches.append(TaskHarness(isolation=isolation, start=False))
-        self.context = self.benches[-1].context
-        return self.benches[-1].task
+        self.harnesses.append(TaskHarness(poison_pills=poison_pills, start=False))
+        self.context = self.harnesses[-1].context
+        return self.harnesses[-1].task
 
     async def find_positions(
         self, task: StreamTask
@@ -115,7 +115,7 @@ class ManagerHarness:
             suspend_timeout=1.0,
             crashed=self.crashes.append,
             rebalanced=self._rebalanced,
-            lost=self.losses.append,
+            task_lost=self.losses.append,
         )
         self.consumer.on_seek = self.tasks.on_seek
 
@@ -123,15 +123,15 @@ class ManagerHarness:
         self.rebalances += 1
 
     @property
-    def bench(self) -> TaskHarness:
+    def harness(self) -> TaskHarness:
         """The task that was opened last."""
-        return self.opening.benches[-1]
+        return self.opening.harnesses[-1]
 
     async def opened(self, times: int) -> None:
         """Wait until the task was opened so many times and is ready."""
 
         async def are() -> bool:
-            return len(self.opening.benches) == times and 1 in self.tasks.ready()
+            return len(self.opening.harnesses) == times and 1 in self.tasks.ready()
 
         await until(are)
 
@@ -139,8 +139,8 @@ class ManagerHarness:
         """Wait until the task that was opened last has written something, and all it was given."""
 
         async def has() -> bool:
-            task = self.bench.task
-            return bool(self.bench.writer.written) and task.committed == {
+            task = self.harness.task
+            return bool(self.harness.writer.written) and task.committed == {
                 each: at.offset for each, at in task.positions.items()
             }
 
@@ -148,7 +148,7 @@ class ManagerHarness:
 
 
 @asynccontextmanager
-async def rig() -> AsyncIterator[ManagerHarness]:
+async def manager_harness() -> AsyncIterator[ManagerHarness]:
     made = ManagerHarness()
     yield made
     await made.tasks.stop()
@@ -156,7 +156,7 @@ async def rig() -> AsyncIterator[ManagerHarness]:
 
 
 async def test_what_the_group_gives_is_opened_and_read_from_where_it_stands() -> None:
-    async with rig() as made:
+    async with manager_harness() as made:
         joined = [made.tasks.joined]
         await made.tasks.assign(SHARE, 1)
         assert [*joined, made.tasks.joined] == [False, True]
@@ -171,15 +171,15 @@ async def test_what_the_group_gives_is_opened_and_read_from_where_it_stands() ->
 
 
 async def test_a_task_that_is_lost_is_opened_anew() -> None:
-    async with rig() as made:
+    async with manager_harness() as made:
         await made.tasks.assign(SHARE, 1)
         for times in (1, 2, 3):
             await made.opened(times)
-            bench = made.bench
-            bench.writer.fail()
-            await bench.take(SOURCE, b"nonsense")
+            harness = made.harness
+            harness.writer.fail()
+            await harness.take(SOURCE, b"nonsense")
             await made.opened(times + 1)
-            assert bench.writer.closed
+            assert harness.writer.closed
         assert made.consumer.sought[-1] == {SOURCE: Position(0), REPARTITION: Position(0)}
 
 
@@ -201,25 +201,25 @@ async def test_a_task_that_never_gets_to_write_is_opened_ever_more_rarely(
         return pauses[min(attempt, 2)]
 
     monkeypatch.setattr("streams.engine.tasks.manager._pause", pause)
-    async with rig() as made:
+    async with manager_harness() as made:
         await made.tasks.assign(SHARE, 1)
         for times in (1, 2, 3):
             await made.opened(times)
-            made.bench.writer.fail()
-            await made.bench.take(SOURCE, b"nonsense")
+            made.harness.writer.fail()
+            await made.harness.take(SOURCE, b"nonsense")
         await made.opened(4)
         assert waited == [0, 1, 2]
-        await made.bench.take(SOURCE, b"nonsense")
-        await until(_async(lambda: made.bench.task.has_committed))
-        made.bench.writer.fail()
-        await made.bench.take(SOURCE, b"nonsense")
+        await made.harness.take(SOURCE, b"nonsense")
+        await until(_async(lambda: made.harness.task.has_committed))
+        made.harness.writer.fail()
+        await made.harness.take(SOURCE, b"nonsense")
         await made.opened(5)
         assert waited == [0, 1, 2], "it had written: that was no attempt in vain"
 
 
 async def test_opening_is_tried_until_it_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.engine.tasks.manager.RETRY_AFTER", (0.0,))
-    async with rig() as made:
+    async with manager_harness() as made:
         made.opening.failures = [TaskLostError("no"), KafkaConnectionError("no"), OSError("no")]
         await made.tasks.assign(SHARE, 1)
         await made.opened(1)
@@ -227,30 +227,30 @@ async def test_opening_is_tried_until_it_succeeds(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_task_that_stays_is_kept() -> None:
-    async with rig() as made:
+    async with manager_harness() as made:
         await made.tasks.assign(SHARE, 1)
         await made.opened(1)
-        await made.bench.take(SOURCE, b"nonsense")
+        await made.harness.take(SOURCE, b"nonsense")
         await made.tasks.revoked()
         assert made.rebalances == 1
-        await made.bench.take(SOURCE, b"left out")
-        assert made.bench.writer.take().offsets[SOURCE].offset == 1
+        await made.harness.take(SOURCE, b"left out")
+        assert made.harness.writer.take().offsets[SOURCE].offset == 1
         await made.tasks.assign(SHARE, 2)
-        await made.bench.take(SOURCE, b"nonsense")
+        await made.harness.take(SOURCE, b"nonsense")
 
         async def written() -> bool:
-            return bool(made.bench.writer.written)
+            return bool(made.harness.writer.written)
 
         await until(written)
-        assert len(made.opening.benches) == 1
+        assert len(made.opening.harnesses) == 1
 
 
 async def test_a_task_that_is_kept_waits_for_source_partitions_that_are_new() -> None:
-    async with rig() as made:
+    async with manager_harness() as made:
         await made.tasks.assign(SHARE, 1)
         await made.opened(1)
         await made.tasks.revoked()
-        table, now = made.bench.task.partition.table, made.bench.now
+        table, now = made.harness.task.partition.table, made.harness.now
         for source in range(2):
             table.observe(source, 5_000, now)
         made.assignor.sources = 3
@@ -263,7 +263,7 @@ async def test_a_task_that_is_kept_waits_for_source_partitions_that_are_new() ->
 
 
 async def test_tasks_that_come_and_go_are_told() -> None:
-    async with rig() as made:
+    async with manager_harness() as made:
         told: list[list[int]] = []
         made.events.on_change(lambda: told.append(sorted(made.tasks.ready())))
         await made.tasks.assign(SHARE, 1)
@@ -274,33 +274,33 @@ async def test_tasks_that_come_and_go_are_told() -> None:
 
 
 async def test_a_task_that_others_may_have_had_is_opened_anew() -> None:
-    async with rig() as made:
+    async with manager_harness() as made:
         await made.tasks.assign(SHARE, 1)
         await made.opened(1)
         await made.tasks.revoked()
         await made.tasks.assign(SHARE, 3)
         await made.opened(2)
-        assert made.opening.benches[0].writer.closed
+        assert made.opening.harnesses[0].writer.closed
 
 
 async def test_a_task_that_goes_to_others_is_let_go() -> None:
-    async with rig() as made:
+    async with manager_harness() as made:
         await made.tasks.assign(SHARE, 1)
         await made.opened(1)
         await made.tasks.revoked()
         await made.tasks.assign([], 2)
-        assert made.bench.writer.closed
+        assert made.harness.writer.closed
         assert made.tasks.ready() == {}
         assert made.assignor.held == set()
 
 
-async def test_a_task_that_cannot_be_flushed_is_not_kept() -> None:
-    async with rig() as made:
+async def test_a_task_that_cannot_be_committed_is_not_kept() -> None:
+    async with manager_harness() as made:
         await made.tasks.assign(SHARE, 1)
         await made.opened(1)
-        await made.bench.take(SOURCE, b"nonsense")
-        made.bench.task.suspend()  # before its own task can flush
-        made.bench.writer.fail()
+        await made.harness.take(SOURCE, b"nonsense")
+        made.harness.task.suspend()  # before its own task can commit
+        made.harness.writer.fail()
         await made.tasks.revoked()
         assert made.tasks.ready() == {}
         await made.tasks.assign(SHARE, 2)
@@ -308,7 +308,7 @@ async def test_a_task_that_cannot_be_flushed_is_not_kept() -> None:
 
 
 async def test_a_rebalance_waits_for_no_task_that_is_being_opened() -> None:
-    async with rig() as made:
+    async with manager_harness() as made:
         made.opening.failures = [OSError("no")] * 1000
         await made.tasks.assign(SHARE, 1)
         await asyncio.wait_for(made.tasks.revoked(), 10)
@@ -345,7 +345,7 @@ async def test_a_rebalance_waits_for_all_that_are_being_opened_at_once(
 async def test_a_cancellation_that_aiokafka_swallows_ends_an_opening_all_the_same(
     monkeypatch: pytest.MonkeyPatch, then: str
 ) -> None:
-    """Two workers that have the same lane would fence each other for ever."""
+    """Two workers that have the same task would fence each other for ever."""
     made = ManagerHarness()
     opening = asyncio.Event()
     opened = made.opening.open
@@ -365,42 +365,42 @@ async def test_a_cancellation_that_aiokafka_swallows_ends_an_opening_all_the_sam
     await asyncio.wait_for(made.tasks.revoked(), 10)
     await asyncio.sleep(0.05)
     assert not made.tasks.ready()
-    assert all(bench.writer.closed for bench in made.opening.benches)
-    assert len(made.opening.benches) == (then == "it is opened")
+    assert all(harness.writer.closed for harness in made.opening.harnesses)
+    assert len(made.opening.harnesses) == (then == "it is opened")
 
 
 async def test_batches_of_others_are_left_out() -> None:
-    async with rig() as made:
+    async with manager_harness() as made:
         await made.tasks.assign(SHARE, 1)
         await made.opened(1)
         foreign = SOURCE._replace(partition=0)
-        await made.tasks.take(made.bench.batch(foreign, b"x"))
-        await made.tasks.take(made.bench.batch(SOURCE._replace(partition=3), b"x"))
-        await made.tasks.take(made.bench.batch(SOURCE, b"nonsense"))
+        await made.tasks.take(made.harness.batch(foreign, b"x"))
+        await made.tasks.take(made.harness.batch(SOURCE._replace(partition=3), b"x"))
+        await made.tasks.take(made.harness.batch(SOURCE, b"nonsense"))
         assert made.tasks.positions()[SOURCE].offset == 1
 
 
 async def test_stopping_writes_everything_down_and_lets_go() -> None:
-    async with rig() as made:
+    async with manager_harness() as made:
         await made.tasks.assign(SHARE, 1)
         await made.opened(1)
-        made.bench.writer.written.clear()
-        await made.bench.take(SOURCE, b"nonsense")
+        made.harness.writer.written.clear()
+        await made.harness.take(SOURCE, b"nonsense")
         await made.tasks.stop()
-        assert made.bench.writer.take().offsets[SOURCE].offset == 1
-        assert made.bench.writer.closed
+        assert made.harness.writer.take().offsets[SOURCE].offset == 1
+        assert made.harness.writer.closed
         assert made.tasks.ready() == {}
 
 
 async def test_after_an_error_that_nobody_expected_the_task_is_opened_anew() -> None:
-    async with rig() as made:
+    async with manager_harness() as made:
         await made.tasks.assign(SHARE, 1)
         await made.opened(1)
-        made.bench.writer.failure = RuntimeError("out of the blue")
-        await made.bench.take(SOURCE, b"nonsense")
+        made.harness.writer.failure = RuntimeError("out of the blue")
+        await made.harness.take(SOURCE, b"nonsense")
         await made.opened(2)
         assert made.losses == ["input"]
-        await made.bench.take(SOURCE, b"nonsense")
+        await made.harness.take(SOURCE, b"nonsense")
         await made.written()
 
 
@@ -451,23 +451,23 @@ def dead(writes: TransactionBatch) -> list[tuple[bytes | None, bytes, bytes]]:
 @pytest.mark.usefixtures("poison")
 async def test_a_record_that_cannot_be_processed_costs_one_opening() -> None:
     values = [send_event_of("a", n) for n in range(7)] + [POISON] + [send_event_of("a", 8)]
-    async with rig() as made:
+    async with manager_harness() as made:
         await made.tasks.assign(SHARE, 1)
         await made.opened(1)
-        await made.bench.take(SOURCE, *values)
+        await made.harness.take(SOURCE, *values)
         await made.opened(2)
         assert made.losses == ["input"]
-        assert made.opening.benches[0].writer.written == []
+        assert made.opening.harnesses[0].writer.written == []
         # The same again, as it was not committed; and more of it.
-        await made.bench.take(SOURCE, *values)
-        await made.bench.take(SOURCE, POISON, *values[:2], POISON)
+        await made.harness.take(SOURCE, *values)
+        await made.harness.take(SOURCE, POISON, *values[:2], POISON)
         await made.written()
         assert made.losses == ["input"]
-        written = made.bench.writer.written
+        written = made.harness.writer.written
         assert [each for writes in written for each in dead(writes)] == [
             (POISON, b"unprocessable", at) for at in (b"7", b"9", b"12")
         ]
-        assert made.bench.gauges.events == 10
+        assert made.harness.metrics.events == 10
         assert written[-1].offsets[SOURCE].offset == 13
 
 
@@ -476,11 +476,11 @@ async def test_a_block_that_cannot_be_processed_costs_one_opening(
 ) -> None:
     apply = CampaignPartition.apply
 
-    def fail(self: CampaignPartition, block: PartialCounts, offset: int, now: float) -> None:
+    def fail(self: CampaignPartition, added: PartialCounts, offset: int, now: float) -> None:
         if offset == 1:
             # A trial does not show it: there the offset is another one.
             raise OverflowError("poison")
-        apply(self, block, offset, now)
+        apply(self, added, offset, now)
 
     monkeypatch.setattr(CampaignPartition, "apply", fail)
     value = encode(
@@ -488,17 +488,17 @@ async def test_a_block_that_cannot_be_processed_costs_one_opening(
             PARTIAL_COUNTS_VERSION, {0: 1}, 1, [window_counts(0, {"a": counts({"SENT": 1})})]
         )
     )
-    async with rig() as made:
+    async with manager_harness() as made:
         await made.tasks.assign(SHARE, 1)
         await made.opened(1)
-        await made.bench.take(REPARTITION, value, value, value)
+        await made.harness.take(REPARTITION, value, value, value)
         await made.opened(2)
-        await made.bench.take(REPARTITION, value, value, value)
+        await made.harness.take(REPARTITION, value, value, value)
         await made.written()
         assert made.losses == ["input"]
-        (writes,) = made.bench.writer.written
+        (writes,) = made.harness.writer.written
         assert dead(writes) == [(value, b"unprocessable", b"1")]
-        (cell,) = [cell for _, cell in all_cells(made.bench.task.partition.table, 0)]
+        (cell,) = [cell for _, cell in all_cells(made.harness.task.partition.table, 0)]
         assert sum(cell.sends.values()) == 2
         state = state_of(writes.records[CHANGELOG])
         assert state["unprocessable"] == b"[1]"
@@ -509,28 +509,28 @@ async def test_of_a_block_only_what_fails_becomes_a_dead_letter(
 ) -> None:
     apply = CampaignPartition.apply
 
-    def fail(self: CampaignPartition, block: PartialCounts, offset: int, now: float) -> None:
-        if any("poison" in window.campaigns for window in block.windows):
+    def fail(self: CampaignPartition, added: PartialCounts, offset: int, now: float) -> None:
+        if any("poison" in window.campaigns for window in added.windows):
             raise OverflowError("poison")
-        apply(self, block, offset, now)
+        apply(self, added, offset, now)
 
     monkeypatch.setattr(CampaignPartition, "apply", fail)
     campaigns = {name: counts({"SENT": 2, "LOST": 1}) for name in ("a", "poison", "b")}
     mixed = [window_counts(0, campaigns), window_counts(60, campaigns)]
     value = encode(PartialCounts(PARTIAL_COUNTS_VERSION, {0: 1}, 1, mixed))
-    async with rig() as made:
+    async with manager_harness() as made:
         await made.tasks.assign(SHARE, 1)
         await made.opened(1)
-        await made.bench.take(REPARTITION, value)
+        await made.harness.take(REPARTITION, value)
         await made.opened(2)
-        await made.bench.take(REPARTITION, value, value)
+        await made.harness.take(REPARTITION, value, value)
         await made.written()
         assert made.losses == ["input"]
-        table = made.bench.task.partition.table
+        table = made.harness.task.partition.table
         for start in (0, 60):
             counted = {name: sum(cell.sends.values()) for name, cell in all_cells(table, start)}
             assert counted == {"a": 6, "b": 6}
-        letters = [each for writes in made.bench.writer.written for each in dead(writes)]
+        letters = [each for writes in made.harness.writer.written for each in dead(writes)]
         assert [(reason, at) for _, reason, at in letters] == [
             (b"unprocessable", b"0"),
             (b"unprocessable", b"1"),
@@ -540,42 +540,42 @@ async def test_of_a_block_only_what_fails_becomes_a_dead_letter(
 
 
 async def test_dead_letters_that_are_refused_twice_are_bare() -> None:
-    async with rig() as made:
+    async with manager_harness() as made:
         await made.tasks.assign(SHARE, 1)
         for times in (1, 2):
             await made.opened(times)
             dead_letters = TopicPartition("dead", 0)
-            made.bench.writer.failure = RefusedError.of(dead_letters, MessageSizeTooLargeError())
-            await made.bench.take(SOURCE, b"nonsense")
+            made.harness.writer.failure = RefusedError.of(dead_letters, MessageSizeTooLargeError())
+            await made.harness.take(SOURCE, b"nonsense")
         await made.opened(3)
         assert made.losses == ["input", "input"]
-        assert made.opening.benches[0].context.limits.outdated
-        await made.bench.take(SOURCE, b"nonsense")
+        assert made.opening.harnesses[0].context.limits.outdated
+        await made.harness.take(SOURCE, b"nonsense")
         await made.written()
-        (writes,) = made.bench.writer.written
+        (writes,) = made.harness.writer.written
         assert dead(writes) == [(b"", b"not-json", b"0")]
 
 
 async def test_a_lost_task_stays_visible_and_is_named_when_it_stays_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with rig() as made:
+    async with manager_harness() as made:
         await made.tasks.assign(SHARE, 1)
         assert made.tasks.committed() == dict.fromkeys(SHARE)
         assert made.tasks.waiting() == ["reading back the state of partition 1"]
         await made.opened(1)
-        await made.bench.take(SOURCE, b"nonsense")
+        await made.harness.take(SOURCE, b"nonsense")
         await made.written()
         assert (made.tasks.waiting(), made.tasks.committed()) == ([], {SOURCE: 1, REPARTITION: 0})
         made.opening.failures = [KafkaConnectionError("broker 3 is away")] * 99
-        made.bench.writer.fail()
-        await made.bench.take(SOURCE, b"nonsense")
+        made.harness.writer.fail()
+        await made.harness.take(SOURCE, b"nonsense")
         await until(_async(lambda: not made.tasks.ready()))
         assert (made.tasks.waiting(), made.tasks.committed()) == ([], {SOURCE: 1, REPARTITION: 0})
         monkeypatch.setattr(under_test, "REOPENED_WITHIN", 0.0)
         await until(_async(lambda: "broker 3 is away" in "".join(made.tasks.waiting())))
-        (said,) = made.tasks.waiting()
-        assert said.startswith("partition 1 waits: it cannot be opened")
+        (reason,) = made.tasks.waiting()
+        assert reason.startswith("partition 1 waits: it cannot be opened")
         made.opening.failures = []
         await made.opened(2)
         await until(_async(lambda: not made.tasks.waiting()))
@@ -587,12 +587,12 @@ async def test_what_cannot_be_read_is_said_and_read_as_soon_as_it_can_be(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("streams.engine.tasks.manager.LOOK_EVERY", 0.01)
-    async with rig() as made:
+    async with manager_harness() as made:
         await made.tasks.assign(SHARE, 1)
         await made.opened(1)
         assert made.tasks.unreadable() == []
         made.opening.why_not = {SOURCE: "topic events does not exist"}
-        await made.bench.task.take(Batch(SOURCE, 0, 0, (), end_seen=7))
+        await made.harness.task.take(Batch(SOURCE, 0, 0, (), end_seen=7))
 
         async def is_said() -> bool:
             return made.tasks.unreadable() == ["topic events does not exist"]
@@ -611,7 +611,7 @@ async def test_what_cannot_be_read_is_said_and_read_as_soon_as_it_can_be(
 
 
 async def test_a_group_that_gets_no_source_says_so() -> None:
-    async with rig() as made:
+    async with manager_harness() as made:
         made.assignor.sources = 0
         assert made.tasks.unreadable() == []
         await made.tasks.assign(set(), 1)

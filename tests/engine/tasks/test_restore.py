@@ -12,7 +12,7 @@ import msgspec
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import GroupCoordinatorNotAvailableError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, GroupLoadInProgressError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.domain import changelog
@@ -27,18 +27,18 @@ from streams.engine.consume.positions import Position, as_committed
 from streams.engine.produce.writer import TaskLostError, Writer
 from streams.engine.tasks.context import Output, TaskContext, Topics
 from streams.engine.tasks.events import TaskEvents
-from streams.engine.tasks.isolation import Isolation
 from streams.engine.tasks.logs import LogFinder
+from streams.engine.tasks.poison_pills import PoisonPills
 from streams.engine.tasks.restore import TaskRestorer
 from streams.engine.tasks.task import StreamTask
 from streams.errors import FormatError
 from streams.outputs.alerts import ALERTS
 from tests.support.brokers import KafkaBroker, RunningBroker
-from tests.support.partitions import WATCH, counts, window_counts
+from tests.support.partitions import PARTITION_SETTINGS, counts, window_counts
 from tests.support.tasks import FakeMetrics, FakeWriter
 from tests.support.topics import create_topic
 
-LANE = 1
+TASK = 1
 WITHIN_S = 30.0
 CHECKPOINT = {"format": FORMAT, "window_size": 60, "event_time": 5, "inputs": {"0": 5}, "dirty": {}}
 
@@ -88,7 +88,7 @@ class State:
             await create_topic(self.broker.address, f"{self.prefix}-{role}", partitions)
         async with AIOKafkaProducer(bootstrap_servers=self.broker.address) as producer:
             for key, value in records:
-                await producer.send_and_wait(f"{self.prefix}-changelog", value, key, LANE)
+                await producer.send_and_wait(f"{self.prefix}-changelog", value, key, TASK)
 
     async def open(self) -> StreamTask:
         prefix = self.prefix
@@ -96,12 +96,14 @@ class State:
         source, keyed, state, alerts, dead = (f"{prefix}-{role}" for role in roles)
         topics = Topics(source, keyed, state, dead, 1, (Output(ALERTS, alerts, 1),))
         logs = LogFinder({"bootstrap_servers": self.broker.address}, topics)
-        ingest_settings = IngestSettings(pinpoint.FORMAT, WATCH.windows, max_record_bytes=2000)
+        ingest_settings = IngestSettings(
+            pinpoint.FORMAT, PARTITION_SETTINGS.windows, max_record_bytes=2000
+        )
         context = TaskContext(
             topics,
             True,
             ingest_settings,
-            WATCH,
+            PARTITION_SETTINGS,
             time.time,
             FakeMetrics(),
             TaskEvents(),
@@ -117,13 +119,16 @@ class State:
             exactly_once=False,
             progress=lambda task, at, end: None,  # noqa: ARG005 - nobody asks
         )
-        read = [TopicPartition(f"{self.prefix}-{role}", LANE) for role in ("events", "repartition")]
+        read = [TopicPartition(f"{self.prefix}-{role}", TASK) for role in ("events", "repartition")]
         try:
             async with asyncio.timeout(WITHIN_S):
                 while True:
-                    # A new broker has no coordinator for groups yet; tasks are opened again then.
-                    with contextlib.suppress(GroupCoordinatorNotAvailableError):
-                        return await opening.open(LANE, read, 2, Isolation())
+                    # A new broker has no coordinator for groups yet, or one that is loading; tasks
+                    # are opened again then.
+                    with contextlib.suppress(
+                        GroupCoordinatorNotAvailableError, GroupLoadInProgressError
+                    ):
+                        return await opening.open(TASK, read, 2, PoisonPills())
                     await asyncio.sleep(0.1)
         finally:
             await logs.close()
@@ -169,9 +174,9 @@ async def test_a_broken_record_is_named(state: State, key: bytes, value: bytes) 
     with pytest.raises(FormatError) as raised:
         await state.open()
 
-    said = str(raised.value)
-    assert said.startswith(f"{state.prefix}-changelog-{LANE}, offset 1, key {key!r}: ")
-    assert re.search(r"docs/operations\.md", said)
+    message = str(raised.value)
+    assert message.startswith(f"{state.prefix}-changelog-{TASK}, offset 1, key {key!r}: ")
+    assert re.search(r"docs/operations\.md", message)
 
 
 async def test_a_record_that_was_replaced_may_be_broken(state: State) -> None:
@@ -197,7 +202,7 @@ async def test_a_record_that_was_replaced_may_be_broken(state: State) -> None:
 async def test_state_that_is_gone_is_named(kafka: KafkaBroker, unique: str) -> None:
     state = State(RunningBroker("kafka", kafka.address), unique)
     await state.write()
-    source = TopicPartition(f"{state.prefix}-events", LANE)
+    source = TopicPartition(f"{state.prefix}-events", TASK)
     consumer = AIOKafkaConsumer(
         bootstrap_servers=state.broker.address, group_id=state.prefix, enable_auto_commit=False
     )

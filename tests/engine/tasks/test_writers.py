@@ -24,7 +24,7 @@ async def test_each_opening_of_a_task_gets_a_writer_that_remembers_what_hung() -
     assert first is not again
     for each in (first, again, other):
         assert isinstance(each, TransactionalWriter)
-    hanging = [vars(each)["_ends"] for each in (first, again, other)]
+    hanging = [vars(each)["_hanging"] for each in (first, again, other)]
     assert hanging[0] is hanging[1]
     assert hanging[0].transactional_id != hanging[2].transactional_id
     await asyncio.gather(*(each.close() for each in (first, again, other)))

@@ -1,4 +1,4 @@
-"""What hangs of a transaction is ended as the transaction was, before anything is read."""
+"""Hanging transactions are resolved as their coordinator decided, before anything is read."""
 
 import asyncio
 import contextlib
@@ -155,97 +155,97 @@ def leave_out(producer: AIOKafkaProducer, partition: TopicPartition) -> None:
 
 
 @pytest.fixture
-async def bench(kafka: KafkaBroker, unique: str) -> AsyncIterator[TaskHarness]:
+async def harness(kafka: KafkaBroker, unique: str) -> AsyncIterator[TaskHarness]:
     await create_topic(kafka.address, unique, 3)
     async with trusting(kafka.address):
         yield TaskHarness(kafka.address, unique)
 
 
 @pytest.mark.parametrize("committed", [True, False])
-async def test_it_ends_as_the_transaction_did(bench: TaskHarness, committed: bool) -> None:
-    await bench.leave_hanging(committed=committed)
+async def test_it_ends_as_the_transaction_did(harness: TaskHarness, committed: bool) -> None:
+    await harness.leave_hanging(committed=committed)
     hangs = [b"hangs"] if committed else []
-    assert await bench.values() == [hangs, [], []]
-    async with bench.writer() as writer:
-        assert await bench.values() == [hangs, hangs, hangs]
-        writes = bench.writes(1)
-        # The record that hung, and its end.
-        writes.begin[TopicPartition(bench.topic, 1)] = 2
+    assert await harness.values() == [hangs, [], []]
+    async with harness.writer() as writer:
+        assert await harness.values() == [hangs, hangs, hangs]
+        writes = harness.writes(1)
+        # The record of the hanging transaction, and its marker.
+        writes.begin[TopicPartition(harness.topic, 1)] = 2
         await writer.write(writes)
-        assert await bench.values() == [hangs, [*hangs, b"next"], hangs]
+        assert await harness.values() == [hangs, [*hangs, b"next"], hangs]
 
 
-async def test_without_it_the_next_transaction_decides(bench: TaskHarness) -> None:
+async def test_without_it_the_next_transaction_decides(harness: TaskHarness) -> None:
     """Which is why it is done: this one was aborted, and can be read."""
-    await bench.leave_hanging(committed=False)
-    async with bench.producer() as producer, producer.transaction():
-        await bench.write(producer, b"next", 1)
-    assert await bench.values() == [[], [b"hangs", b"next"], []]
+    await harness.leave_hanging(committed=False)
+    async with harness.producer() as producer, producer.transaction():
+        await harness.write(producer, b"next", 1)
+    assert await harness.values() == [[], [b"hangs", b"next"], []]
 
 
-async def test_nothing_is_written_where_nothing_hangs(bench: TaskHarness) -> None:
+async def test_nothing_is_written_where_nothing_hangs(harness: TaskHarness) -> None:
     for _ in range(2):
-        async with bench.writer() as writer:
-            await writer.write(bench.writes(0))
-    async with bench.writer() as writer:
-        writes = bench.writes(0, 1)
-        writes.begin |= {TopicPartition(bench.topic, 0): 4, TopicPartition(bench.topic, 1): 0}
+        async with harness.writer() as writer:
+            await writer.write(harness.writes(0))
+    async with harness.writer() as writer:
+        writes = harness.writes(0, 1)
+        writes.begin |= {TopicPartition(harness.topic, 0): 4, TopicPartition(harness.topic, 1): 0}
         await writer.write(writes)
 
 
 async def test_no_transaction_begins_before_the_one_before_has_ended(
-    bench: TaskHarness, monkeypatch: pytest.MonkeyPatch
+    harness: TaskHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with bench.writer() as writer:
+    async with harness.writer() as writer:
         begin = writer._producer.begin_transaction
 
         async def begin_and_leave_out() -> None:
             await begin()
-            leave_out(writer._producer, TopicPartition(bench.topic, CHANGELOG))
+            leave_out(writer._producer, TopicPartition(harness.topic, CHANGELOG))
 
         monkeypatch.setattr(writer._producer, "begin_transaction", begin_and_leave_out)
-        await writer.write(bench.writes(0, 1, value=b"first"))
-        assert await bench.values() == [[], [b"first"], []]
-        with pytest.raises(WriteError, match="a transaction hangs in"):
-            await writer.write(bench.writes(0, 1))
-    async with bench.writer():
-        assert await bench.values() == [[b"first"], [b"first"], []]
+        await writer.write(harness.writes(0, 1, value=b"first"))
+        assert await harness.values() == [[], [b"first"], []]
+        with pytest.raises(WriteError, match="hanging transaction in"):
+            await writer.write(harness.writes(0, 1))
+    async with harness.writer():
+        assert await harness.values() == [[b"first"], [b"first"], []]
 
 
-async def test_how_it_ended_is_kept_in_mind_when_opening_fails(bench: TaskHarness) -> None:
-    await bench.leave_hanging(committed=True)
-    await bench.ends.inspect()
+async def test_how_it_ended_is_kept_in_mind_when_opening_fails(harness: TaskHarness) -> None:
+    await harness.leave_hanging(committed=True)
+    await harness.ends.inspect()
     # The coordinator does not know any more.
-    await bench.open_in_vain()
-    async with bench.writer():
-        assert await bench.values() == [[b"hangs"]] * 3
+    await harness.open_in_vain()
+    async with harness.writer():
+        assert await harness.values() == [[b"hangs"]] * 3
 
 
-async def test_what_nobody_knows_of_is_taken_back(bench: TaskHarness) -> None:
-    await bench.leave_hanging(committed=True)
-    await bench.open_in_vain()
-    async with bench.writer():
-        assert await bench.values() == [[b"hangs"], [], []]
+async def test_what_nobody_knows_of_is_taken_back(harness: TaskHarness) -> None:
+    await harness.leave_hanging(committed=True)
+    await harness.open_in_vain()
+    async with harness.writer():
+        assert await harness.values() == [[b"hangs"], [], []]
 
 
-async def test_what_hung_before_the_last_transaction_is_committed(bench: TaskHarness) -> None:
-    async with bench.producer() as producer:
+async def test_what_hung_before_the_last_transaction_is_committed(harness: TaskHarness) -> None:
+    async with harness.producer() as producer:
         await producer.begin_transaction()
-        await bench.write(producer, b"first", 0, hangs=(1,))
+        await harness.write(producer, b"first", 0, hangs=(1,))
         await producer.commit_transaction()
         await producer.begin_transaction()
-        await bench.write(producer, b"cut off", 0)
-        async with bench.writer():
-            assert await bench.values() == [[b"first"], [b"first"], []]
+        await harness.write(producer, b"cut off", 0)
+        async with harness.writer():
+            assert await harness.values() == [[b"first"], [b"first"], []]
 
 
-def name_all(bench: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def name_all(harness: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the coordinator name partition 1 too, as it does when it was told of it."""
     describe = TransactionAdmin.describe
 
     async def describe_all(admin: TransactionAdmin) -> Described | None:
         last = await describe(admin)
-        there = {TopicPartition(bench.topic, 1)}
+        there = {TopicPartition(harness.topic, 1)}
         return last and last._replace(partitions=last.partitions | there)
 
     monkeypatch.setattr(TransactionAdmin, "describe", describe_all)
@@ -253,14 +253,14 @@ def name_all(bench: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("under_way", [True, False])
 async def test_one_that_is_committed_after_the_look_is_committed(
-    bench: TaskHarness, monkeypatch: pytest.MonkeyPatch, under_way: bool
+    harness: TaskHarness, monkeypatch: pytest.MonkeyPatch, under_way: bool
 ) -> None:
-    look = bench.ends.inspect
-    async with bench.producer() as zombie:
+    look = harness.ends.inspect
+    async with harness.producer() as zombie:
 
         async def begin() -> None:
             await zombie.begin_transaction()
-            await bench.write(zombie, b"late", 0, hangs=(1,))
+            await harness.write(zombie, b"late", 0, hangs=(1,))
 
         async def look_too_early() -> None:
             await look()
@@ -270,24 +270,24 @@ async def test_one_that_is_committed_after_the_look_is_committed(
 
         if under_way:
             await begin()
-            name_all(bench, monkeypatch)
-        monkeypatch.setattr(bench.ends, "inspect", look_too_early)
-        async with bench.writer():
-            assert await bench.values() == [[b"late"], [b"late"], []]
+            name_all(harness, monkeypatch)
+        monkeypatch.setattr(harness.ends, "inspect", look_too_early)
+        async with harness.writer():
+            assert await harness.values() == [[b"late"], [b"late"], []]
 
 
 @pytest.mark.parametrize("under_way", [True, False])
 async def test_one_that_is_cut_off_by_the_opening_is_aborted(
-    bench: TaskHarness, monkeypatch: pytest.MonkeyPatch, under_way: bool
+    harness: TaskHarness, monkeypatch: pytest.MonkeyPatch, under_way: bool
 ) -> None:
-    look = bench.ends.inspect
-    async with bench.producer() as zombie:
+    look = harness.ends.inspect
+    async with harness.producer() as zombie:
         async with zombie.transaction():
-            await bench.write(zombie, b"before", 0)
+            await harness.write(zombie, b"before", 0)
 
         async def begin() -> None:
             await zombie.begin_transaction()
-            await bench.write(zombie, b"cut off", 0, hangs=(1,))
+            await harness.write(zombie, b"cut off", 0, hangs=(1,))
 
         async def look_too_early() -> None:
             await look()
@@ -296,27 +296,27 @@ async def test_one_that_is_cut_off_by_the_opening_is_aborted(
 
         if under_way:
             await begin()
-            name_all(bench, monkeypatch)
-        monkeypatch.setattr(bench.ends, "inspect", look_too_early)
-        async with bench.writer():
-            assert await bench.values() == [[b"before"], [], []]
+            name_all(harness, monkeypatch)
+        monkeypatch.setattr(harness.ends, "inspect", look_too_early)
+        async with harness.writer():
+            assert await harness.values() == [[b"before"], [], []]
 
 
 async def test_two_that_open_at_once_know_the_same(
-    bench: TaskHarness, monkeypatch: pytest.MonkeyPatch
+    harness: TaskHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await bench.leave_hanging(committed=True)
-    look = bench.ends.inspect
+    await harness.leave_hanging(committed=True)
+    look = harness.ends.inspect
 
     async def look_and_be_overtaken() -> None:
         await look()
-        await bench.other_ends().inspect()
+        await harness.other_ends().inspect()
         # Shut out before it could end anything.
-        await bench.open_in_vain()
+        await harness.open_in_vain()
 
-    monkeypatch.setattr(bench.ends, "inspect", look_and_be_overtaken)
-    async with bench.writer():
-        assert await bench.values() == [[b"hangs"]] * 3
+    monkeypatch.setattr(harness.ends, "inspect", look_and_be_overtaken)
+    async with harness.writer():
+        assert await harness.values() == [[b"hangs"]] * 3
 
 
 async def test_an_answer_that_is_lost_changes_nothing(unique: str) -> None:
@@ -324,18 +324,18 @@ async def test_an_answer_that_is_lost_changes_nothing(unique: str) -> None:
     async with linked_kafka() as (kafka, link):
         await create_topic(kafka.address, unique, 3)
         async with trusting(kafka.address):
-            bench = TaskHarness(kafka.address, unique)
-            await bench.leave_hanging(committed=True)
+            harness = TaskHarness(kafka.address, unique)
+            await harness.leave_hanging(committed=True)
             # Before that a coordinator gives no id, but says that it is to be asked again.
-            await until(bench.is_complete)
-            bench.connection["bootstrap_servers"] = link.addresses
-            writer = TransactionalWriter(bench.connection, bench.other_ends(), 20.0)
+            await until(harness.is_complete)
+            harness.connection["bootstrap_servers"] = link.addresses
+            writer = TransactionalWriter(harness.connection, harness.other_ends(), 20.0)
             opening = asyncio.create_task(writer.open())
             try:
                 hold = lambda: link.hold("to the worker")  # noqa: E731 - short, and only here
                 await link.meet(INIT_PRODUCER_ID, hold, swallow=False, within=10)
                 # Its answer is held: only the coordinator can say that it has given the id.
-                await until(bench.is_opened_again)
+                await until(harness.is_opened_again)
                 link.reset()
                 link.heal()
                 await opening
@@ -345,53 +345,53 @@ async def test_an_answer_that_is_lost_changes_nothing(unique: str) -> None:
                 opening.cancel()
                 await asyncio.gather(opening, return_exceptions=True)
                 await writer.close()
-            assert await bench.values() == [[b"hangs"]] * 3
+            assert await harness.values() == [[b"hangs"]] * 3
 
 
 async def test_it_is_ended_when_the_coordinator_does_not_answer_at_once(
-    bench: TaskHarness, monkeypatch: pytest.MonkeyPatch
+    harness: TaskHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await bench.leave_hanging(committed=True)
+    await harness.leave_hanging(committed=True)
     ask, asked = TransactionAdmin._ask_coordinator, set()
 
     async def fail_once(admin: TransactionAdmin, request: Any) -> Any:
         answer = await ask(admin, request)
         if type(request) not in asked:
             asked.add(type(request))
-            raise KafkaConnectionError("the answer is lost")
+            raise KafkaConnectionError("disconnected")
         return answer
 
     monkeypatch.setattr(TransactionAdmin, "_ask_coordinator", fail_once)
-    async with bench.writer():
-        assert await bench.values() == [[b"hangs"]] * 3
+    async with harness.writer():
+        assert await harness.values() == [[b"hangs"]] * 3
     assert len(asked) == 4
 
 
 async def test_an_end_that_is_left_out_again_is_sent_again(
-    bench: TaskHarness, monkeypatch: pytest.MonkeyPatch
+    harness: TaskHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await bench.leave_hanging(committed=True)
+    await harness.leave_hanging(committed=True)
     tell = TransactionAdmin._tell_coordinator
     told: list[list[int]] = []
 
     async def leave_out_first(admin: TransactionAdmin, request: Any) -> None:
         if isinstance(request, AddPartitionsToTxnRequest):
             if not told:
-                request._topics = [(bench.topic, [1])]
+                request._topics = [(harness.topic, [1])]
             told.append(sorted(request._topics[0][1]))
         await tell(admin, request)
 
     monkeypatch.setattr(TransactionAdmin, "_tell_coordinator", leave_out_first)
-    async with bench.writer():
-        assert await bench.values() == [[b"hangs"]] * 3
+    async with harness.writer():
+        assert await harness.values() == [[b"hangs"]] * 3
     assert told == [[1], [2]]
 
 
 async def test_it_is_ended_also_when_nobody_waits_for_it(
-    bench: TaskHarness, monkeypatch: pytest.MonkeyPatch
+    harness: TaskHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Begun and not ended, it would be aborted by the next opening."""
-    await bench.leave_hanging(committed=True)
+    await harness.leave_hanging(committed=True)
     tell = TransactionAdmin._tell_coordinator
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -401,36 +401,36 @@ async def test_it_is_ended_also_when_nobody_waits_for_it(
         await go_on.wait()
 
     monkeypatch.setattr(TransactionAdmin, "_tell_coordinator", wait)
-    writer = TransactionalWriter(bench.connection, bench.ends, 20.0)
+    writer = TransactionalWriter(harness.connection, harness.ends, 20.0)
     opening = asyncio.create_task(writer.open())
     await begun.wait()
     opening.cancel()
     await asyncio.gather(opening, return_exceptions=True)
     await writer.close()
     asyncio.get_running_loop().call_later(0.2, go_on.set)
-    async with bench.writer():
-        assert await bench.values() == [[b"hangs"]] * 3
+    async with harness.writer():
+        assert await harness.values() == [[b"hangs"]] * 3
 
 
-async def test_offsets_stay_where_they_were(bench: TaskHarness) -> None:
-    async with bench.writer() as writer:
-        writes = bench.writes(0)
-        writes.offsets[TopicPartition(bench.topic, 0)] = OffsetAndMetadata(7, "")
+async def test_offsets_stay_where_they_were(harness: TaskHarness) -> None:
+    async with harness.writer() as writer:
+        writes = harness.writes(0)
+        writes.offsets[TopicPartition(harness.topic, 0)] = OffsetAndMetadata(7, "")
         await writer.write(writes)
-    await bench.leave_hanging(committed=True)
-    async with bench.writer():
-        offsets = await committed_offsets(bench.address, bench.topic, bench.topic)
+    await harness.leave_hanging(committed=True)
+    async with harness.writer():
+        offsets = await committed_offsets(harness.address, harness.topic, harness.topic)
         assert offsets == {0: 7}
 
 
 async def test_what_hangs_of_an_exhausted_producer_is_told(
-    bench: TaskHarness, capsys: pytest.CaptureFixture[str]
+    harness: TaskHarness, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await bench.leave_hanging(committed=True)
-    async with bench.producer() as producer:
+    await harness.leave_hanging(committed=True)
+    async with harness.producer() as producer:
         known = producer._txn_manager.producer_id
-    await bench.ends.inspect()
-    await bench.ends.resolve(Producer(known + 1_000, 0))
+    await harness.ends.inspect()
+    await harness.ends.resolve(Producer(known + 1_000, 0))
     assert "only an operator can abort it" in capsys.readouterr().out
 
 

@@ -1,12 +1,13 @@
-"""Input that cannot be processed: found, and kept apart from the rest.
+"""Poison pills: records that make processing fail. They are found, and dead-lettered.
 
-Processing a batch may raise what nobody expected. By then half of it may be counted, so the task is
-lost: it is reopened from what was committed, and gets the same input again. What is known of it
-outlives the task: for ten minutes the task is careful. It tries each batch before, on counts of
-which nothing is kept, and halves one that fails down to the records that make it fail. These become
-dead letters with the reason `unprocessable`, and everything else is counted as always. A record of
-the repartition topic that failed is known by its offset; of its partial counts only those that make
-it fail become a dead letter, or all of them where a trial does not fail.
+Processing a batch may raise an unexpected error. By then half of the batch may be counted, so the
+task is closed dirty: it is reopened from what was committed, and gets the same input again. What is
+known of its poison pills outlives the task: for ten minutes after a failure the task tries each
+batch before counting it, on counts of which nothing is kept, and halves a batch that fails down to
+the records that make it fail. These become dead letters with the reason `unprocessable`, and
+everything else is counted as always. A record of the repartition topic that failed is known by its
+offset; of its partial counts only those that make processing fail become a dead letter, or all of
+them where a trial does not fail.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,8 +28,8 @@ from streams.engine.tasks.context import TaskContext
 
 _log = structlog.get_logger(__name__)
 
-CAREFUL_FOR = 600.0
-"""Seconds since the last failure; where one such record came, more may follow."""
+TRIAL_PERIOD = 600.0
+"""Seconds after a failure in which each batch is tried first: more poison pills may follow one."""
 LONGEST_DESCRIPTION = 300
 """Characters."""
 
@@ -54,7 +55,7 @@ class UnprocessableError(TaskLostError):
         return made
 
 
-def as_loss(doing: str, error: Exception) -> TaskLostError:
+def as_task_lost(doing: str, error: Exception) -> TaskLostError:
     """Return why a task is lost, given any error: if it is none of Kafka, its input may be."""
     if isinstance(error, TaskLostError):
         return error
@@ -69,40 +70,40 @@ def describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:LONGEST_DESCRIPTION].replace("\n", " ")
 
 
-class Isolation:
-    """What a worker remembers of one task's input, from one opening of the task to the next.
+class PoisonPills:
+    """What a worker remembers of one task's poison pills, from one opening of the task to the next.
 
     Attributes:
         failed_counts: the error, in one line, that adding partial counts raised, by their offset in
             the repartition topic.
-        bare: whether the dead-letter topic refuses what dead letters hold, so that they get no more
-            than their headers.
+        headers_only: whether the dead-letter topic refuses the values of dead letters, so that they
+            are written with their headers alone.
     """
 
     def __init__(self) -> None:
         self.failed_counts: dict[int, str] = {}
-        self.bare = False
-        self._careful_until = float("-inf")
+        self.headers_only = False
+        self._trials_until = float("-inf")
         self._refused: set[str] = set()
 
-    def is_careful(self, now: float) -> bool:
-        """Tell whether to try input first, at wall-clock `now` (s)."""
-        return now < self._careful_until
+    def needs_trial(self, now: float) -> bool:
+        """Tell whether to try input before it is counted, at wall-clock `now` (s)."""
+        return now < self._trials_until
 
-    def failed(self, now: float) -> None:
-        """Be careful from wall-clock `now` (s) on."""
-        self._careful_until = now + CAREFUL_FOR
+    def start_trials(self, now: float) -> None:
+        """Try input before it is counted, for `TRIAL_PERIOD` from wall-clock `now` (s) on."""
+        self._trials_until = now + TRIAL_PERIOD
 
-    def learn(self, error: Exception, context: TaskContext) -> None:
-        """Take note of why the task was lost, if its input may be the reason."""
+    def note_failure(self, error: Exception, context: TaskContext) -> None:
+        """Take note of the error that closed the task, if its input may be the reason."""
         if isinstance(error, UnprocessableError):
-            self.failed(context.now())
+            self.start_trials(context.now())
             if error.log_offset is not None:
                 self.failed_counts[error.log_offset] = error.what
         elif isinstance(error, RefusedError):
             # The first time the topic may have got other settings, which will be heeded.
             context.limits.outdated = True
-            self.bare = self.bare or (
+            self.headers_only = self.headers_only or (
                 error.topic in self._refused and error.topic == context.topics.dead_letter
             )
             self._refused.add(error.topic)
@@ -135,7 +136,7 @@ class Trial:
     """Processes input for trial, on counts of its own.
 
     Args:
-        context: what every task does alike.
+        context: what all tasks of the worker share.
         task: its number.
     """
 
@@ -213,7 +214,7 @@ class Trial:
     def _apply(self, counts: PartialCounts) -> None:
         now = self._context.now()
         inputs = counts.event_times or {self._task: 0}
-        partition = CampaignPartition(self._task, self._context.watch, inputs, now)
+        partition = CampaignPartition(self._task, self._context.settings, inputs, now)
         partition.apply(counts, 0, now)
         partition.advance(now, 1)
         partition.prepare_handover()

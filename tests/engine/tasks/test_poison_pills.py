@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from streams.domain.events import Reason
 from streams.engine.produce.writer import RefusedError, TaskLostError, WriteError
-from streams.engine.tasks.isolation import (
-    CAREFUL_FOR,
-    Isolation,
+from streams.engine.tasks.poison_pills import (
+    TRIAL_PERIOD,
+    PoisonPills,
     UnprocessableError,
-    as_loss,
+    as_task_lost,
     unprocessable,
 )
 from tests.support.tasks import TaskHarness
@@ -58,31 +58,33 @@ def test_what_is_left_out_is_what_fails_and_no_more(
     ],
 )
 def test_only_what_is_none_of_kafkas_may_be_of_the_input(error: Exception, of_input: bool) -> None:
-    loss = as_loss("a batch", error)
-    assert isinstance(loss, TaskLostError)
-    isolation, bench = Isolation(), TaskHarness()
-    isolation.learn(loss, bench.context)
-    assert isolation.is_careful(bench.now) == of_input
+    lost = as_task_lost("a batch", error)
+    assert isinstance(lost, TaskLostError)
+    poison_pills, harness = PoisonPills(), TaskHarness()
+    poison_pills.note_failure(lost, harness.context)
+    assert poison_pills.needs_trial(harness.now) == of_input
 
 
 def test_care_ends_and_begins_anew() -> None:
-    isolation, bench = Isolation(), TaskHarness()
-    isolation.learn(UnprocessableError.of("a block", ValueError("x"), 7), bench.context)
-    assert isolation.failed_counts == {7: "ValueError: x"}
-    assert isolation.is_careful(bench.now + CAREFUL_FOR - 1)
-    assert not isolation.is_careful(bench.now + CAREFUL_FOR)
-    isolation.forget_failed(before=7)
-    assert isolation.failed_counts
-    isolation.forget_failed(before=8)
-    assert not isolation.failed_counts
+    poison_pills, harness = PoisonPills(), TaskHarness()
+    poison_pills.note_failure(
+        UnprocessableError.of("partial counts", ValueError("x"), 7), harness.context
+    )
+    assert poison_pills.failed_counts == {7: "ValueError: x"}
+    assert poison_pills.needs_trial(harness.now + TRIAL_PERIOD - 1)
+    assert not poison_pills.needs_trial(harness.now + TRIAL_PERIOD)
+    poison_pills.forget_failed(before=7)
+    assert poison_pills.failed_counts
+    poison_pills.forget_failed(before=8)
+    assert not poison_pills.failed_counts
 
 
 @pytest.mark.parametrize("topic", ["dead", "changelog"])
 def test_only_dead_letters_become_bare(topic: str) -> None:
-    isolation, bench = Isolation(), TaskHarness()
+    poison_pills, harness = PoisonPills(), TaskHarness()
     refused = RefusedError.of(TopicPartition(topic, 0), MessageSizeTooLargeError())
-    isolation.learn(refused, bench.context)
-    assert (isolation.bare, bench.context.limits.outdated) == (False, True)
-    isolation.learn(refused, bench.context)
-    assert isolation.bare == (topic == "dead")
-    assert not isolation.is_careful(bench.now)
+    poison_pills.note_failure(refused, harness.context)
+    assert (poison_pills.headers_only, harness.context.limits.outdated) == (False, True)
+    poison_pills.note_failure(refused, harness.context)
+    assert poison_pills.headers_only == (topic == "dead")
+    assert not poison_pills.needs_trial(harness.now)

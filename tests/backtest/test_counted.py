@@ -1,0 +1,274 @@
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from streams.backtest.arrivals import BacktestSettings
+from streams.backtest.counted import CountedArrivals, transitions_of
+from streams.backtest.counted_lines import Counted, CountedLine, Lines
+from streams.backtest.task import Decided
+from streams.configuration.load import read
+from streams.domain.detectors.count import Count
+from streams.domain.detectors.detector import Detector
+from streams.domain.detectors.threshold import Threshold
+from streams.domain.formats import pinpoint
+from streams.domain.partial_counts import PartialCounts
+from streams.domain.partition import CampaignPartition
+from streams.domain.rules import Rule
+from streams.domain.sources import IngestSettings
+from streams.domain.windows import WindowPolicy
+from streams.errors import UserError
+from tests.backtest import worlds
+from tests.backtest.naive import Naive, told
+from tests.backtest.worlds import START
+from tests.support.partitions import PARTITION_SETTINGS
+
+DEFAULTS = BacktestSettings.of(read(None, {}, {}).configuration)
+
+
+def decide(
+    settings: BacktestSettings, lines: Sequence[CountedLine], until: int = 0, at_once: int = 7
+) -> tuple[CountedArrivals, list[Decided]]:
+    arrivals = CountedArrivals(settings)
+    decided: list[Decided] = []
+    for first in range(0, len(lines), at_once):
+        decided += arrivals.add(Lines("file", first + 1, list(lines[first : first + at_once])))
+    decided += arrivals.finish(until)
+    return arrivals, decided
+
+
+@hypothesis_settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(worlds.settings(), worlds.lines(), st.sampled_from([0, 1_000, 70_000]))
+def test_decides_what_a_worker_decides_that_commits_every_time(
+    settings: BacktestSettings, lines: list[CountedLine], longer: int
+) -> None:
+    until = lines[-1].at + longer
+    naive = Naive(settings)
+    expected = naive.run(lines, until)
+    arrivals, decided = decide(settings, lines, until)
+
+    assert told(decided) == told(expected)
+    assert arrivals.seen.rejected.total() == naive.rejected
+
+
+def line(at: int, failed: int, sent: int = 10, campaign: str = "c") -> CountedLine:
+    counts: list[Counted] = [
+        ("SUCCESS", None, None, "GCM", sent - failed),
+        ("FAILURE", None, None, "GCM", failed),
+    ]
+    return CountedLine(START + at, campaign, counts, "app")
+
+
+def incident(campaign: str = "c") -> list[CountedLine]:
+    return [
+        line(second * 1000, 5 if 120 <= second < 180 else 0, campaign=campaign)
+        for second in range(600)
+    ]
+
+
+def test_an_incident_fires_and_resolves_at_the_time_of_its_arrivals() -> None:
+    _, decided = decide(DEFAULTS, incident())
+    assert [(each.at - START, each.transition.type) for each in decided] == [
+        (124_000, "campaign.alert.firing"),
+        (364_000, "campaign.alert.resolved"),
+    ]
+    assert decided[0].transition.data.evidence.hits == 25
+
+
+def test_ids_are_the_same_in_each_run_and_of_each_alert_its_own() -> None:
+    lines = [each for pair in zip(incident("c"), incident("d"), strict=True) for each in pair]
+    first, second = (decide(DEFAULTS, lines)[1] for _ in range(2))
+    ids = [each.transition.data.alert_id for each in first]
+    assert ids == [each.transition.data.alert_id for each in second]
+    assert len(set(ids)) == 2
+    assert ids[:2] == ids[2:]
+
+
+def test_leaves_out_commits_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    healthy = [line(100 * n, 0) for n in range(3_000)]
+    arrivals = CountedArrivals(DEFAULTS)
+    list(arrivals.add(Lines("file", 1, healthy[:1])))
+    task = arrivals.task
+    commits: list[int] = []
+    commit = task.commit
+
+    def noted(at: int, counts: PartialCounts | None = None) -> Iterator[Decided]:
+        commits.append(at)
+        return commit(at, counts)
+
+    monkeypatch.setattr(task, "commit", noted)
+    decided = list(arrivals.add(Lines("file", 2, healthy[1:])))
+    assert decided == []
+    assert 5 <= len(commits) < 100
+
+
+class _AnyCounts(Count):
+    """As a detector that is given all counts, record by record."""
+
+    hits_only = False
+
+
+def test_counts_of_each_commit_are_one_record_for_detectors_that_go_by_all_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rule = Rule("any", frozenset({"FAILURE"}), _AnyCounts(5))
+    settings = replace(DEFAULTS, partition=replace(DEFAULTS.partition, rules=(rule,)))
+    lines = [line(40 * n, n % 3 == 0, campaign=f"c{n % 4}") for n in range(500)]
+    applied: list[tuple[int, int]] = []
+    apply = CampaignPartition.apply
+
+    def noted(partition: CampaignPartition, counts: PartialCounts, offset: int, now: float) -> None:
+        applied.append((round(now * 1000), sum(each.events for each in counts.windows)))
+        assert counts.received_at == round(now * 1000)
+        apply(partition, counts, offset, now)
+
+    monkeypatch.setattr(CampaignPartition, "apply", noted)
+    list(transitions_of(lines, settings))
+    step = round(settings.interval * 1000)
+    expected = Counter[int]()
+    for each in lines:
+        expected[-(-each.at // step) * step] += 10
+    assert applied == list(expected.items())
+
+
+def test_lines_of_a_program_are_decided_as_those_of_a_file() -> None:
+    lines = [each for pair in zip(incident("c"), incident("d"), strict=True) for each in pair]
+    assert list(transitions_of(iter(lines), DEFAULTS)) == decide(DEFAULTS, lines)[1]
+    disordered = [*lines, line(0, 0)]
+    with pytest.raises(UserError, match=rf"^counts, line {len(disordered)}: at is {START}: "):
+        list(transitions_of(disordered, DEFAULTS))
+
+
+def test_a_day_of_silence_takes_few_commits() -> None:
+    arrivals = CountedArrivals(DEFAULTS)
+    decided = [
+        *arrivals.add(Lines("file", 1, incident()[:150])),
+        *arrivals.finish(START + 86_400_000),
+    ]
+    assert [each.transition.type for each in decided] == [
+        "campaign.alert.firing",
+        "campaign.alert.expired",
+    ]
+    # Nothing arrived after 149 s.
+    assert decided[1].at - START == pytest.approx(149_000 + 900_000, abs=200)
+
+
+def test_lines_out_of_order_are_refused_by_name() -> None:
+    with pytest.raises(UserError) as caught:
+        decide(DEFAULTS, [line(5, 0), line(4, 0)])
+    assert str(caught.value) == (
+        f"file, line 2: at is {START + 4}: expected lines in the order of at, and the one before "
+        f"has {START + 5}"
+    )
+
+
+def test_what_a_worker_does_not_count_is_told() -> None:
+    early, ahead = line(0, 0), line(1, 0)
+    early.event_time = START - 2 * 86_400_000
+    ahead.event_time = START + 400_000
+    arrivals, _ = decide(DEFAULTS, [line(0, 0), early, ahead])
+    assert arrivals.seen.rejected == {"expired": 10, "impossible-time": 10}
+    assert arrivals.seen.rejected_at == {
+        "expired": "file, line 2",
+        "impossible-time": "file, line 3",
+    }
+
+
+def test_campaign_days_are_days_of_windows_with_counts() -> None:
+    lines = [line(second * 1000, 0, campaign=name) for second in range(600) for name in "cde"]
+    arrivals, _ = decide(DEFAULTS, lines)
+    assert arrivals.campaign_days == pytest.approx(3 * 600 / 86_400)
+
+
+def test_statuses_in_no_group_are_named() -> None:
+    odd = CountedLine(START, "c", [("FAILUR", None, None, None, 3)])
+    arrivals, _ = decide(DEFAULTS, [odd])
+    assert arrivals.seen.unrecognised == {"FAILUR": 3}
+
+
+def test_counts_of_nothing_do_not_exist() -> None:
+    nothing = CountedLine(START + 5_000, "c", [("FAILURE", None, None, None, 0)])
+    arrivals, decided = decide(DEFAULTS, [nothing], START + 10_000)
+    assert decided == []
+    assert arrivals.campaign_days == 0
+
+
+def failures(at: int, count: int, *, of: int, event_time: int | None = None) -> CountedLine:
+    found = line(at, count, of)
+    found.event_time = None if event_time is None else START + event_time
+    return found
+
+
+@pytest.mark.parametrize(
+    ("detector", "lines", "kinds"),
+    [
+        pytest.param(
+            Count(4),
+            [
+                failures(0, 0, of=1),
+                failures(11_000, 0, of=1),
+                failures(14_000, 0, of=1),
+                # Event time closes the first window, before its failures come.
+                failures(15_500, 0, of=1),
+                failures(15_600, 9, of=9, event_time=5_000),
+            ],
+            [],
+            id="a window closes",
+        ),
+        pytest.param(
+            Threshold(0.1, min_attempts=12),
+            [
+                failures(0, 0, of=1),
+                failures(1_000, 6, of=6),
+                # Now there are enough attempts, and none of them is a failure.
+                failures(2_000, 0, of=6),
+                failures(3_000, 0, of=1),
+                failures(9_000, 1, of=1),
+            ],
+            [(2_000, "campaign.alert.firing")],
+            id="a campaign waits for attempts",
+        ),
+        pytest.param(
+            Threshold(0.1, min_attempts=5),
+            [
+                failures(0, 9, of=9),
+                # That the rate is low again is told by sends that succeed.
+                failures(11_000, 5, of=9),
+                failures(12_000, 0, of=200),
+                failures(13_000, 0, of=9),
+                failures(16_000, 0, of=9),
+            ],
+            [(0, "campaign.alert.firing"), (16_000, "campaign.alert.resolved")],
+            id="an alert is live",
+        ),
+        pytest.param(
+            Threshold(0.1, min_attempts=12, lookback_windows=3),
+            [
+                line(11_000, 0, 1, campaign="a"),
+                failures(12_000, 8, of=9, event_time=5_000),
+                # A clock that is ahead: no window of it looks back on the failures.
+                failures(16_000, 0, of=1, event_time=100_000),
+                failures(17_000, 0, of=1, event_time=101_000),
+                # This one does.
+                failures(18_000, 0, of=3),
+                line(19_000, 0, 1, campaign="a"),
+            ],
+            [(18_000, "campaign.alert.firing")],
+            id="an older window looks back further",
+        ),
+    ],
+)
+def test_counts_without_hits_are_not_put_off_where_they_matter(
+    detector: Detector, lines: list[CountedLine], kinds: list[tuple[int, str]]
+) -> None:
+    rule = Rule("failing", frozenset({"FAILURE"}), detector, keep_firing_for=3.9)
+    windows = WindowPolicy(10, 5, 600)
+    partition = replace(PARTITION_SETTINGS, windows=windows, rules=(rule,))
+    settings = BacktestSettings(partition, IngestSettings(pinpoint.FORMAT, windows), 0.1)
+    _, decided = decide(settings, lines)
+    assert [(each.at - START, each.transition.type) for each in decided] == kinds
+    assert told(decided) == told(Naive(settings).run(lines))
