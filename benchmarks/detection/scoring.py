@@ -1,6 +1,6 @@
 """Alerts held against the labels of the traffic that they are about."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, lgamma, log, sqrt
 from typing import NamedTuple
@@ -80,7 +80,7 @@ class Scores:
     false: list[FalseAlert] = field(default_factory=list)
     days: list[tuple[Campaign, float, int]] = field(default_factory=list)
 
-    def add(self, run: Run, alerts: dict[Hit, Sequence[Alert]]) -> None:
+    def add(self, run: Run, alerts: Mapping[Hit, Sequence[Alert]]) -> None:
         """Score a run, with the alerts of each kind of hit in order of time."""
         found = 0
         for hit, fired in alerts.items():
@@ -92,6 +92,12 @@ class Scores:
             self.false += [FalseAlert(run.campaign, hit, each.fired) for each in false]
             found += len(false)
         self.days.append((run.campaign, run.seconds / DAY, found))
+
+    def extend(self, more: "Scores") -> None:
+        """Add the scores of further runs."""
+        self.outcomes += more.outcomes
+        self.false += more.false
+        self.days += more.days
 
     def where(self, chosen: Callable[[Campaign], bool]) -> "Scores":
         """Return the scores of some campaigns."""

@@ -1,0 +1,203 @@
+"""How well the product spots incidents, held against the usual detectors, on labelled traffic.
+
+python -m benchmarks.detection
+python -m benchmarks.detection --split train --first 0 --campaigns 40 --processes 1
+"""
+
+import argparse
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from benchmarks import table
+from benchmarks.detection import cases, tables, traffic
+from benchmarks.detection.product import Product
+from benchmarks.detection.scoring import Scores
+from benchmarks.detection.traffic import Hit, Run, Split
+from benchmarks.detection.usual import USUAL, Seconds
+from streams.configuration.load import load
+
+OURS = "campaign-streams"
+BATCH = 40
+"""Numbers in a row whose campaigns share a task."""
+Setting: TypeAlias = tuple[str, float]
+"""A usual detector by its name, with its setting."""
+
+
+class Job(NamedTuple):
+    """Campaigns whose traffic one process makes and scores.
+
+    Attributes:
+        split: of the traffic.
+        numbers: of the campaigns.
+        configuration: the file; null for rules as shipped.
+        usual: whether the usual detectors are scored too.
+    """
+
+    split: Split
+    numbers: range
+    configuration: Path | None
+    usual: bool
+
+
+class Found(NamedTuple):
+    """What came of a job."""
+
+    ours: Scores
+    usual: dict[Setting, Scores]
+
+
+def main() -> None:
+    """Make traffic, run it through the product and the usual detectors, print and keep tables."""
+    options = _options()
+    began = time.monotonic()
+    ours, usual = Scores(), dict[Setting, Scores]()
+    for found in _done(_jobs(options), options.processes):
+        ours.extend(found.ours)
+        for setting, scores in found.usual.items():
+            usual.setdefault(setting, Scores()).extend(scores)
+        _say(f"{time.monotonic() - began:.0f} s: {sum(each[1] for each in ours.days):,.0f} days")
+    made = list(_tables(ours, usual))
+    if options.cases:
+        product = _product(options.config)
+        made.append(_broken(product, options.cases))
+        made.append(_handfuls(product, options.cases))
+    page = ""
+    for title, head, rows in made:
+        _say(f"\n{title}\n\n{table.text(head, rows)}")
+        page += f"### {title}\n\n{table.markdown(head, rows)}\n"
+    parameters = {name: str(value) for name, value in vars(options).items()}
+    figures = [[title, head, rows] for title, head, rows in made]
+    path = table.keep("detection", parameters, page, figures)
+    _say(f"{path} (and .md), {time.monotonic() - began:.0f} s")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m benchmarks.detection", description=__doc__)
+    parser.add_argument("--split", type=Split, default=Split.TEST, help="train or test")
+    parser.add_argument("--first", type=int, default=0, help="number of the first campaign")
+    parser.add_argument("--campaigns", type=int, default=1_000, help="how many campaigns")
+    parser.add_argument("--config", type=Path, help="rules; the default is as shipped")
+    parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--only-ours", action="store_true", help="without the usual detectors")
+    parser.add_argument("--cases", type=int, default=200, help="campaigns of each single case")
+    return parser.parse_args()
+
+
+def _jobs(options: argparse.Namespace) -> Iterator[Job]:
+    end = options.first + options.campaigns
+    for start in range(options.first, end, BATCH):
+        numbers = range(start, min(start + BATCH, end))
+        yield Job(options.split, numbers, options.config, not options.only_ours)
+
+
+def _done(jobs: Iterator[Job], processes: int) -> Iterator[Found]:
+    """Yield what came of jobs, in their order."""
+    if processes == 1:
+        yield from map(_do, jobs)
+        return
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        yield from pool.imap(_do, jobs)
+
+
+def _do(job: Job) -> Found:
+    runs = [traffic.run(job.split, number) for number in job.numbers]
+    ours = Scores()
+    for run, alerts in zip(runs, _product(job.configuration).alerts(runs), strict=True):
+        ours.add(run, alerts)
+    return Found(ours, _usual(runs) if job.usual else {})
+
+
+def _product(file: Path | None) -> Product:
+    return Product(load(file, {}, {}) if file is not None else None)
+
+
+def _usual(runs: Sequence[Run]) -> dict[Setting, Scores]:
+    """Return the scores of the usual detectors, for each of their settings."""
+    scores = {(each.name, setting): Scores() for each in USUAL for setting in each.settings}
+    for run in runs:
+        seconds = {hit: Seconds(run.attempts, run.hits(hit)) for hit in Hit}
+        for each in USUAL:
+            for setting in each.settings:
+                alerts = {hit: each.alerts(counts, setting) for hit, counts in seconds.items()}
+                scores[each.name, setting].add(run, alerts)
+    return scores
+
+
+# Tables
+
+
+def _tables(ours: Scores, usual: dict[Setting, Scores]) -> Iterator[table.Results]:
+    days = sum(each[1] for each in ours.days)
+    title = f"{days:,.0f} campaign-days, {len(ours.outcomes):,} incidents, both rules"
+    yield table.Results(title, tables.HEAD, list(_detectors(ours, usual)))
+    head = tables.GROUP_HEAD
+    yield table.Results(
+        "By dispersion", head, tables.by_band(ours, tables.RHOS, lambda each: each.rho)
+    )
+    yield table.Results(
+        "By usual failure rate", head, tables.by_band(ours, tables.USUAL, lambda each: each.usual)
+    )
+    yield table.Results(
+        "By volume", head, tables.by_band(ours, tables.VOLUMES, lambda each: each.volume)
+    )
+    yield table.Results("By kind of incident", head, tables.by_kind(ours))
+
+
+def _detectors(ours: Scores, usual: dict[Setting, Scores]) -> Iterator[Sequence[str]]:
+    """Yield a row for ours, and two for each usual one: as is common, and with few false alarms.
+
+    Which setting that is, is looked up in the very figures shown: in favour of the usual ones.
+    """
+    yield tables.row(OURS, ours)
+    for each in USUAL if usual else ():
+        yield tables.row(f"{each.name} {each.shown:g}", usual[each.name, each.shown])
+        yield tables.row(*_equal(each.name, ours, usual))
+
+
+def _equal(name: str, ours: Scores, usual: dict[Setting, Scores]) -> tuple[str, Scores]:
+    """Return the setting with most recall among those with no more false alarms than ours.
+
+    Without any, it is the one with fewest.
+    """
+    mine = {setting: scores for (other, setting), scores in usual.items() if other == name}
+    false = {setting: len(scores.false) for setting, scores in mine.items()}
+    few = [setting for setting in mine if false[setting] <= len(ours.false)]
+    chosen = (
+        max(few, key=lambda setting: mine[setting].recall.value)
+        if few
+        else min(mine, key=lambda setting: false[setting])
+    )
+    return f"{name} {chosen:g}, {'tuned' if few else 'fewest false'}", mine[chosen]
+
+
+def _broken(product: Product, campaigns: int) -> table.Results:
+    found = cases.all_times(product, campaigns, seed=1)
+    title = (
+        "Everything fails, after two hours as usual: seconds from the first failure to the alert"
+    )
+    return table.Results(title, cases.head(), [cases.row(each) for each in found])
+
+
+def _handfuls(product: Product, campaigns: int) -> table.Results:
+    rows = []
+    for case in cases.HANDFULS:
+        alarmed = tables.of_interval(cases.alarms(product, case, campaigns, seed=1))
+        before = f"{case.volume:g} a minute" if case.volume else "a new campaign"
+        after = "goes on" if case.goes_on else "nothing"
+        rows.append([f"{case.failures} of {case.attempts}", before, after, alarmed])
+    title = f"A handful within {cases.WITHIN} s: share of campaigns with an alert"
+    return table.Results(title, ("failures", "before", "after", "alert"), rows)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
