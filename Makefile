@@ -23,7 +23,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 .PHONY: help demo test coverage mutate test-long test-kafka chaos fuzz fuzz-worker schemathesis \
 	test-all check format documents kafka kafka-stop lock clean \
 	bench bench-flat bench-latency bench-queries bench-memory bench-workers bench-hostile \
-	bench-receivers bench-stages evaluate
+	bench-receivers bench-stages bench-spike evaluate plots
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench: $(INSTALLED) ## what an event costs, side by side with its peers (needs J
 evaluate: $(INSTALLED) ## how well incidents are spotted, on labelled traffic, against the usual detectors
 	$(BIN)/python -m benchmarks.detection $(ARGS)
 
+plots: $(INSTALLED) ## single incidents drawn, with what each detector said when; CAMPAIGNS="37 8" ARGS="--split train"
+	$(BIN)/python -m benchmarks.detection.plots $(or $(CAMPAIGNS),8 18 37) $(ARGS)
+
 bench-flat: $(INSTALLED) ## an event's cost against campaigns, partitions and retained windows
 	$(BIN)/python -m benchmarks.flat $(ARGS)
 
@@ -84,6 +87,9 @@ bench-receivers: $(INSTALLED) ## hostile receivers beside a good one: what these
 
 bench-stages: $(INSTALLED) ## where an event's cost goes in the domain, without a broker
 	$(BIN)/python -m benchmarks.stages $(ARGS)
+
+bench-spike: $(INSTALLED) ## what a look of the detector spike costs, and its state, without a broker
+	$(BIN)/python -m benchmarks.spike $(ARGS)
 
 fuzz: $(INSTALLED) ## mutated records through the counting, without a broker; RECORDS=1000000 SEED=1
 	$(BIN)/python -m tests.fuzz --records $(or $(RECORDS),1000000) --seed $(or $(SEED),1) $(ARGS)

@@ -11,6 +11,7 @@
 - `environment`: what contenders need beside our own dependencies, made once into `.cache/`
 - `table`: figures over rounds, as text, Markdown and JSON
 
-Beside it, each a small command: `flat`, `latency` (with `load`), `queries`, `memory`, `workers`.
+Beside it, each a small command: `flat`, `latency` (with `load`), `queries`, `memory`, `workers`,
+`spike`.
 docs/benchmarks.md has the method and how to read the tables.
 """

@@ -12,6 +12,7 @@ import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from benchmarks import table
 from benchmarks.events import Traffic
@@ -19,6 +20,8 @@ from streams.configuration.load import read
 from streams.configuration.translation import ingest_settings_of, partition_settings_of
 from streams.domain import partial_counts
 from streams.domain.campaigns import Campaigns
+from streams.domain.detectors.detector import Detector
+from streams.domain.detectors.registry import DETECTORS
 from streams.domain.partition import CampaignPartition
 from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.sources import SourcePartition
@@ -44,17 +47,22 @@ STAGES = (
 class Tasks:
     """Source partitions and partitions of campaigns, with nothing between them but calls.
 
+    Args:
+        detector: of the default rules.
+
     Attributes:
         seconds: CPU time by stage.
         rows: the number of partial counts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, detector: Detector) -> None:
         configuration = read(None, {}, {}).configuration
         settings, ingest_settings = (
             partition_settings_of(configuration, "http://localhost:8080"),
             ingest_settings_of(configuration),
         )
+        rules = tuple(replace(rule, detector=detector) for rule in settings.rules)
+        settings = replace(settings, rules=rules)
         campaigns = Campaigns(TASKS)
         self.now = time.time()
         self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
@@ -116,10 +124,10 @@ class Tasks:
         self.seconds[name] += time.thread_time() - began
 
 
-def measure(traffic: Traffic) -> list[str]:
-    """Count events; return the row of the table."""
+def measure(traffic: Traffic, detector: Detector) -> list[str]:
+    """Count events, with a detector for the default rules; return the row of the table."""
     values = [event.value for event in traffic]
-    tasks = Tasks()
+    tasks = Tasks(detector)
     gc.collect()
     gc.freeze()
     step = TASKS * RECORDS_AT_ONCE
@@ -145,12 +153,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stages", description="Stages.")
     parser.add_argument("--events", type=int, default=400_000)
     parser.add_argument("--span", type=int, default=600, help="seconds of event time")
+    kinds = {detector.kind: detector for detector in DETECTORS}
+    parser.add_argument("--detector", choices=kinds, default=DETECTORS[0].kind)
     options = parser.parse_args()
     made = [
-        measure(Traffic(options.events, campaigns, options.span))
+        measure(Traffic(options.events, campaigns, options.span), kinds[options.detector]())
         for campaigns in (100, 1_000, 20_000, 100_000)
     ]
-    title = f"CPU µs per event in the domain, {options.events:,} events"
+    title = f"CPU µs per event in the domain, {options.events:,} events, {options.detector}"
     head = ("campaigns", *STAGES, "in all", "counts/event", "cells")
     table.publish("stages", table.Results(title, head, made), **vars(options))
 

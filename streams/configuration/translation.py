@@ -66,12 +66,15 @@ def ingest_settings_of(configuration: Configuration) -> IngestSettings:
 
 def _rule(settings: RuleSettings, groups: dict[str, tuple[str, ...]], window: int) -> Rule:
     statuses = settings.statuses or groups.get(settings.group or "", ())
+    detector = settings.detector.detector()
     keep = settings.keep_firing_for
+    if keep is None:
+        keep = detector.keep_firing_for
     return Rule(
         name=settings.name,
         statuses=frozenset(statuses),
         unrecognised=settings.group == "unrecognised",
-        detector=settings.detector.detector(),
+        detector=detector,
         scope=settings.scope,
         campaigns=tuple(settings.match.campaigns),
         apps=tuple(settings.match.apps),

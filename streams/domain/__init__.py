@@ -7,7 +7,9 @@ In the order in which an event meets it:
 - `formats`: one module for each event format: bytes become an event.
 - `campaigns`, `sources`, `pre_aggregator`: the records of a source partition become counts.
 - `partial_counts`: pre-aggregated counts on their way to the partition of their campaign.
-- `watermark`: the event time of a partition, from those of its inputs.
+- `heartbeats`: event times for partitions whose campaigns are all silent.
+- `watermark`: the event time of a partition, from those of its inputs; `event_time_log`: the
+  windows that it was in.
 - `limits`, `roster`: how many names and campaigns are kept apart; the others are `__other__`.
 - `cells`, `buckets`: the counts of one window while they change, and clean.
 - `emission`: the results of closed windows, and what of them is still to be emitted.
@@ -18,6 +20,8 @@ In the order in which an event meets it:
 - `rules`, `detectors`: which counts are a reason to raise an alert, and when that is over.
 - `lookback`, `evaluation`: what a campaign's windows say to a rule, closed ones included;
   `detector_states`: what detectors remember beyond that.
+- `folds`, `rule_folds`, `scope_sums`, `folded_scopes`: what folding detectors know of scopes, as a
+  function of the log; `pools`: what the scopes of an app have learned together.
 - `alerts`: the life of an alert; `alert_records`: its record on the changelog topic.
 - `transitions`, `rendering`: what receivers are shown of it.
 - `notification`: the stages between a transition and the deliveries.

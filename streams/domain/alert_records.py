@@ -68,6 +68,7 @@ class Alert(msgspec.Struct):
         peak: the highest figures of closed windows, and of those at a transition.
         now: the highest figures of open windows.
         steps: transitions, as many as are remembered.
+        episode: the number of the breach that it is about, of a detector that folds; otherwise 0.
     """
 
     alert_id: str
@@ -97,6 +98,7 @@ class Alert(msgspec.Struct):
     recovering_since: float | None = None
     notified_at: float | None = None
     sequence: int = 0
+    episode: int = 0
 
     @property
     def is_live(self) -> bool:

@@ -12,11 +12,13 @@ from typing import NamedTuple
 
 from streams.domain.alert_records import Alert, AlertKey, HighestCounts, State, Step
 from streams.domain.detector_states import DetectorStates
-from streams.domain.detectors.detector import Evaluation, Figures
+from streams.domain.detectors.detector import Evaluation, Figures, Reason
+from streams.domain.detectors.folding import shown
 from streams.domain.detectors.history import Notified, ScopeHistory, Stretch
 from streams.domain.evaluation import ScopeWindows
 from streams.domain.notification.stage import Suppressed
 from streams.domain.rendering import describe, evidence_of
+from streams.domain.rule_folds import Episode, RuleFold
 from streams.domain.rules import Rule, Scope
 from streams.domain.transitions import AlertData, Transition, TransitionType, rfc3339
 
@@ -110,11 +112,80 @@ class AlertBook:
             if evaluation.breach is None:
                 return Decision(evaluation, None)
             alert = self._open(rule, windows, evaluation.breach, evaluation.first, now)
-        elif history.has_new_attempts:
+        elif history.has_new_attempts or (
+            history.has_new_closing and evaluation.recovered is False
+        ):
+            # That there are no attempts may be what it is about.
             alert.last_evaluated_at = now
         self._evaluated.add(alert.alert_id)
         self._refresh_figures(alert, windows, evaluation)
         return Decision(evaluation, self._step(alert, rule, evaluation, now))
+
+    def follow(
+        self, rule: Rule, windows: ScopeWindows, fold: RuleFold, now: float, newest: int
+    ) -> Iterator[Transition]:
+        """Follow what a folding detector has found in a scope since the last call.
+
+        Args:
+            rule: is about the scope.
+            windows: of the scope.
+            fold: of the rule.
+            now: wall-clock time (s, UTC).
+            newest: start (s) of the window that event time is in.
+        """
+        key = rule.name, windows.scope
+        alert = self._live.get(key)
+        episodes = fold.take_episodes(windows.scope)
+        if alert is not None and alert.episode not in {each.number for each in episodes}:
+            # Nothing is known any more of the breach that it is about.
+            yield from self._finish(alert, windows, None, now)
+        for episode in episodes:
+            alert = self._live.get(key)
+            history = self._history_of(rule, windows, alert, newest)
+            if alert is None:
+                alert = self._open_episode(rule, windows, history, episode, now)
+            elif history.has_new_attempts:
+                alert.last_evaluated_at = now
+            if alert is None:
+                continue
+            self._evaluated.add(alert.alert_id)
+            if alert.state == "pending" and now - alert.pending_since >= rule.for_:
+                alert.state = "firing"
+                alert.starts_at = alert.pending_since
+                yield self._notify(alert, "campaign.alert.firing", now)
+            if episode.end is not None:
+                yield from self._finish(alert, windows, shown(episode.end, history), now)
+            else:
+                evaluation = rule.detector.evaluate(history, windows.folded)
+                self._refresh_figures(alert, windows, evaluation)
+
+    def _open_episode(
+        self,
+        rule: Rule,
+        windows: ScopeWindows,
+        history: ScopeHistory,
+        episode: Episode,
+        now: float,
+    ) -> Alert | None:
+        """Raise an alert about a breach; null if an alert that has ended was about it."""
+        ended = self._newest_ended.get((rule.name, windows.scope))
+        if episode.begin is None or (ended is not None and episode.number <= ended.episode):
+            return None
+        alert = self._open(rule, windows, shown(episode.begin, history), None, now)
+        alert.episode = episode.number
+        alert.counted = _counted(windows)
+        return alert
+
+    def _finish(
+        self, alert: Alert, windows: ScopeWindows, figures: Figures | None, now: float
+    ) -> Iterator[Transition]:
+        """End an alert, as the breach that it is about has ended with these figures."""
+        if alert.state == "pending":
+            self._drop(alert)
+            return
+        evaluation = Evaluation(Reason.RECOVERED, None, figures, True)
+        self._refresh_figures(alert, windows, evaluation)
+        yield self._end(alert, "resolved", now)
 
     def _history_of(
         self, rule: Rule, windows: ScopeWindows, alert: Alert | None, newest: int
@@ -129,13 +200,14 @@ class AlertBook:
             notified=Notified(ended.since, ended.breached, ended.closed_through, ended.counted)
             if ended is not None
             else None,
+            closing=windows.closing,
         )
 
     def _refresh_figures(self, alert: Alert, windows: ScopeWindows, evaluation: Evaluation) -> None:
         """Let an alert know what windows say: figures that can be worked out again from them."""
         self._unwritten.add(alert.alert_id)
         alert.close_all_but(windows.open.keys())
-        alert.counted = {start: (seen.attempts, seen.hits) for start, seen in windows.open.items()}
+        alert.counted = _counted(windows)
         if evaluation.figures is not None:
             self._set_evidence(alert, evaluation.figures)
         highest = evaluation.highest
@@ -297,10 +369,11 @@ class AlertBook:
             counted={},
             counted_size=self._window_size,
             closed=(
-                first.seen.attempts - sum(seen.attempts for seen in of_open.values()),
-                first.seen.hits - sum(seen.hits for seen in of_open.values()),
+                # A breach that folds may begin in the middle of an open window.
+                max(0, first.seen.attempts - sum(seen.attempts for seen in of_open.values())),
+                max(0, first.seen.hits - sum(seen.hits for seen in of_open.values())),
             ),
-            closed_through=min(of_open) - 1,
+            closed_through=min(of_open, default=first.last + 1) - 1,
         )
         self._enter(alert)
         self._schedule(alert)
@@ -484,10 +557,10 @@ class AlertBook:
                 alert.closed = alert.closed[0] - seen.attempts, alert.closed[1] - seen.hits
         if alert.is_live and rule is not None:
             history = self._history_of(rule, windows, alert, newest)
-            state = self.states.get(rule, windows.scope)
+            state = windows.folded or self.states.get(rule, windows.scope)
             self._refresh_figures(alert, windows, rule.detector.evaluate(history, state))
         else:
-            alert.counted = {at: (seen.attempts, seen.hits) for at, seen in windows.open.items()}
+            alert.counted = _counted(windows)
 
     def _resize(self, alert: Alert) -> None:
         """Forget the windows that were counted, but not what was in them: they are longer now."""
@@ -509,6 +582,11 @@ class AlertBook:
         """Return the alerts whose episodes go on."""
         return list(self._live.values())
 
+    def scopes_with_live_alerts(self, rule: Rule, campaign_id: str) -> set[Scope]:
+        """Return the scopes of a campaign that a rule has a live alert about."""
+        alerts = self._of_campaign.get(campaign_id, {}).values()
+        return {alert.scope for alert in alerts if alert.rule == rule.name}
+
     def live_of(self, campaign_id: str) -> list[Alert]:
         """Return those of one campaign."""
         return list(self._of_campaign.get(campaign_id, {}).values())
@@ -520,3 +598,8 @@ class AlertBook:
     def get(self, alert_id: str) -> Alert | None:
         """Return one alert."""
         return self._alerts.get(alert_id)
+
+
+def _counted(windows: ScopeWindows) -> dict[int, tuple[int, int]]:
+    """Return attempts and hits in each open window, by its start (s)."""
+    return {start: (seen.attempts, seen.hits) for start, seen in windows.open.items()}

@@ -45,7 +45,7 @@ class Campaigns:
     def __init__(self, partitions: int) -> None:
         self.known: dict[str, Campaign] = {}
         self._without_app: dict[str, Campaign] = {}
-        self._partitions = partitions
+        self.partitions = partitions
 
     def register(self, name: str, app_id: str | None) -> Campaign:
         """Return the campaign of a name that is not in `known`.
@@ -58,7 +58,7 @@ class Campaigns:
         self._make_room()
         campaign = self._without_app.get(name)
         if campaign is None:
-            campaign = Campaign(name, partition_of(name, self._partitions))
+            campaign = Campaign(name, partition_of(name, self.partitions))
         if not app_id or len(app_id) > LONGEST_APP:
             self._without_app[name] = campaign
         else:

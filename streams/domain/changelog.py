@@ -20,6 +20,12 @@ A key is a JSON array, the kind of the record first. Values are JSON but for buc
     ["detector", campaign id, rule, treatment, channel]
                                      DetectorStateRecord DetectorStates
     a rule was evaluated, and its detector remembers something else; null: it is forgotten
+    ["folds"]                        FoldsRecord    Folds: how far the written states are
+    the states are written; the first partial counts after that were folded
+    ["fold", rule, group]            FoldGroup      FoldedScopes of a rule
+    a window is written or has expired, and any of them changed; null: none is left. MessagePack
+    ["pools", rule]                  PoolsRecord    FoldedScopes: Pools of a rule, by app
+    states are written, and any sum changed
     ["receiver", name]               ReceiverRecord ReceiverBook
     a receiver is paused, gone or enabled
     ["offsets"]                      [InputOffset]  TaskOffsets
@@ -43,16 +49,19 @@ from uuid import UUID
 
 import msgspec
 
-from streams.domain import alert_records
+from streams.domain import alert_records, folded_scopes
 from streams.domain.alert_records import AlertKey
 from streams.domain.buckets import BucketKey, read_bucket
 from streams.domain.deliveries import Delivery, DeliveryKey
 from streams.domain.detector_states import DetectorStateKey, DetectorStateRecord
+from streams.domain.folded_scopes import FoldGroupKey
+from streams.domain.folds import FoldsKey, FoldsRecord
+from streams.domain.pools import PoolsKey, PoolsRecord
 from streams.domain.receivers import ReceiverKey, ReceiverRecord
 from streams.domain.table import Checkpoint, CheckpointKey
 from streams.errors import FormatError
 
-FORMAT = 5
+FORMAT = 6
 """Version of all keys and values that are written. The checkpoint says it, and is there if any
 record is."""
 OLDEST_FORMAT = 5
@@ -153,6 +162,9 @@ KINDS = (
     Kind(AlertKey, alert_records.encode, alert_records.decode),
     _json(DeliveryKey, Delivery),
     _json(DetectorStateKey, DetectorStateRecord),
+    _json(FoldsKey, FoldsRecord),
+    _json(PoolsKey, PoolsRecord),
+    Kind(FoldGroupKey, folded_scopes.encode, folded_scopes.decode),
     _json(ReceiverKey, ReceiverRecord),
     _json(InputOffsetsKey, list[InputOffset]),
     _json(UnprocessableKey, list[int]),

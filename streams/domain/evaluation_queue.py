@@ -3,46 +3,87 @@
 An evaluation reads windows, and most campaigns are healthy: their new counts change nothing.
 """
 
-from collections.abc import Iterable, KeysView, Sequence
+from collections.abc import Callable, Collection, Iterable, KeysView, Mapping, Sequence
 from itertools import islice
+from typing import NamedTuple, TypeAlias
 
 from streams.domain.counts import StatusGroups
 from streams.domain.detectors.detector import Detector
-from streams.domain.hits import NewCounts, RecentHits
+from streams.domain.hits import Countdown, NewCounts, RecentHits
 from streams.domain.partial_counts import WindowCounts
 from streams.domain.rules import Hits, Rule
 from streams.domain.table import WindowTable
+
+Events: TypeAlias = Callable[[str], int]
+"""Returns the number of a campaign's events, of all kinds."""
+
+
+class Lack(NamedTuple):
+    """How many hits the scopes of a campaign lack until a rule can find a breach.
+
+    Attributes:
+        hits: fewer of them change nothing.
+        oldest: start (s) of the first window whose counts that goes for.
+    """
+
+    hits: int
+    oldest: int
+
+
+ANY_HIT = Lack(1, 0)
 
 
 class _SameHits:
     """The detectors of rules that have the same hits, and the recent hits."""
 
     def __init__(self, hits: Hits) -> None:
-        self.detectors: set[Detector] = set()
+        self._countdowns: dict[Detector, Countdown] = {}
+        self._rules: dict[str, Detector] = {}
+        """Detectors of the rules, by name."""
         self.recent = RecentHits()
         self._hits = hits
 
-    def add(self, start: int, counts: WindowCounts) -> set[str]:
+    def watch(self, rule: Rule) -> None:
+        """Ask the detector of a rule, too."""
+        self._rules[rule.name] = rule.detector
+        self._countdowns.setdefault(rule.detector, Countdown())
+
+    def evaluated(self, campaign_id: str, lacks: Mapping[str, Lack]) -> None:
+        """Take note of what a campaign lacks, by rule; of rules that are not about it, nothing."""
+        least: dict[Detector, Lack] = {}
+        for rule in lacks.keys() & self._rules.keys():
+            lack, known = lacks[rule], least.get(self._rules[rule], lacks[rule])
+            hits, oldest = min(lack.hits, known.hits), max(lack.oldest, known.oldest)
+            least[self._rules[rule]] = Lack(hits, oldest)
+        for detector, lack in least.items():
+            self._countdowns[detector].begin(campaign_id, *lack)
+
+    def add(self, start: int, counts: WindowCounts, events: Events) -> set[str]:
         """Add counts to a window (start, s); return the campaigns that a detector triggers on."""
         hits = list(counts.sends_with(self._hits))
         self.recent.add(start, hits)
-        return self._triggered(NewCounts(counts.campaigns, hits, self.recent))
+        triggered = set[str]()
+        for detector, countdown in self._countdowns.items():
+            news = countdown.news(start, hits)
+            triggered.update(
+                detector.triggers(NewCounts(counts.campaigns, news, self.recent, events))
+            )
+        return triggered
 
-    def forget_before(self, first: int, waiting: Sequence[str]) -> set[str]:
+    def forget_before(self, first: int, waiting: Sequence[str], events: Events) -> set[str]:
         """Forget windows that begin before `first` (s); return who of `waiting` still triggers."""
         self.recent.drop_before(first)
-        hits = [(name, 0) for name in waiting]
-        return self._triggered(NewCounts(waiting, hits, self.recent))
-
-    def _triggered(self, new: NewCounts) -> set[str]:
-        return set().union(*[detector.triggers(new) for detector in self.detectors])
+        for countdown in self._countdowns.values():
+            countdown.drop_all_but(self.recent)
+        new = NewCounts(waiting, [(name, 0) for name in waiting], self.recent, events)
+        return set().union(*[detector.triggers(new) for detector in self._countdowns])
 
 
 class EvaluationQueue:
     """The campaigns of a partition that rules have to be evaluated for.
 
     Args:
-        rules: all rules.
+        rules: all rules whose detectors judge windows; the others know themselves what changed.
         groups: which group each status is in.
         table: the windows.
         with_alerts: the campaigns with a live alert; it changes with the alerts. Any new counts of
@@ -59,8 +100,7 @@ class EvaluationQueue:
         same_hits: dict[tuple[frozenset[str], bool], _SameHits] = {}
         for rule in rules:
             key = rule.statuses, rule.unrecognised
-            same = same_hits.setdefault(key, _SameHits(Hits(rule, groups)))
-            same.detectors.add(rule.detector)
+            same_hits.setdefault(key, _SameHits(Hits(rule, groups))).watch(rule)
         self._same_hits = list(same_hits.values())
         self._table = table
         self._with_alerts = with_alerts
@@ -108,16 +148,23 @@ class EvaluationQueue:
         """Take note of counts that were in the window before a restart: rules were evaluated."""
         self._waiting.update(dict.fromkeys(self._triggered(start, counts), 0))
 
-    def forget_before(self, first: int) -> None:
+    def wait(self, campaigns: Iterable[str]) -> None:
+        """Evaluate these campaigns with their next counts, after a restart."""
+        self._waiting.update(dict.fromkeys(campaigns, 0))
+
+    def forget_before(self, first: int, waiting_anyway: Collection[str] = ()) -> None:
         """Forget the windows that begin before `first` (s), and who waits because of them.
 
-        A restart does not know them either, and evaluates the same campaigns only if so.
+        A restart does not know them either, and evaluates the same campaigns only if so. Those of
+        `waiting_anyway` wait for another reason.
         """
         if first == self._first:
             return
         self._first = first
         names = [*self._waiting, *self._looked_back_from]
-        known = set[str]().union(*[same.forget_before(first, names) for same in self._same_hits])
+        known = set(waiting_anyway)
+        for same in self._same_hits:
+            known |= same.forget_before(first, names, self._most_events)
         self._waiting = {name: events for name, events in self._waiting.items() if name in known}
         self._looked_back_from = {
             name: start for name, start in self._looked_back_from.items() if name in known
@@ -162,11 +209,6 @@ class EvaluationQueue:
         """The campaigns of which any new counts may lead to an evaluation, until the next call."""
         return self._waiting.keys()
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether all that was due has been handed out."""
-        return not self._due
-
     def again_after(self, campaign_id: str, attempts: int) -> None:
         """Evaluate a campaign again when it has so many more attempts, hits among them or not."""
         self._waiting[campaign_id] = self._events(campaign_id) + attempts
@@ -179,8 +221,23 @@ class EvaluationQueue:
         self._looked_back_from[campaign_id] = start
         self.looked_back_from = max(self.looked_back_from, start)
 
+    def evaluated(self, campaign_id: str, lacks: Mapping[str, Lack]) -> None:
+        """Take note of how many hits an evaluation found a campaign to lack, by rule.
+
+        Fewer do not make it due. Rules that are not about the campaign are left out.
+        """
+        for same in self._same_hits:
+            same.evaluated(campaign_id, lacks)
+
     def _triggered(self, start: int, counts: WindowCounts) -> set[str]:
-        return set[str]().union(*[same.add(start, counts) for same in self._same_hits])
+        def events(campaign_id: str) -> int:
+            return self._table.events(campaign_id, start) if self._table.is_open(start) else 0
+
+        return set[str]().union(*[same.add(start, counts, events) for same in self._same_hits])
+
+    def _most_events(self, campaign_id: str) -> int:
+        """Return how many events a campaign has in the open window in which it has most."""
+        return max([self._table.events(campaign_id, start) for start in self._open], default=0)
 
     def _events(self, campaign_id: str) -> int:
         return sum([self._table.events(campaign_id, start) for start in self._open])

@@ -3,28 +3,36 @@
 This is what the counting agent drives, what the changelog topic holds, and what the API reads.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from streams.domain import changelog
 from streams.domain.alert_records import Alert, AlertKey
 from streams.domain.alerts import AlertBook
+from streams.domain.buckets import Bucket, BucketKey
 from streams.domain.commits import SuppressedTransition
 from streams.domain.counts import OTHER
 from streams.domain.deferrable import NOTHING, Deferrable
 from streams.domain.deliveries import DeliveryKey, Outbox
 from streams.domain.detector_states import DetectorStateKey
+from streams.domain.detectors.detector import Evaluation
+from streams.domain.detectors.history import Closing
 from streams.domain.emission import WindowResult
 from streams.domain.evaluation import CampaignWindows, ObservedCampaign, ScopeWindows
-from streams.domain.evaluation_queue import EvaluationQueue
+from streams.domain.evaluation_queue import ANY_HIT, EvaluationQueue, Lack
+from streams.domain.folded_scopes import FoldGroupKey
+from streams.domain.folds import AddedRecord, Folds, FoldsKey
 from streams.domain.lookback import ClosedWindows
 from streams.domain.notification import pipeline
 from streams.domain.notification.stage import Notification, Suppressed
 from streams.domain.partial_counts import PartialCounts
 from streams.domain.partition_settings import PartitionSettings
+from streams.domain.pools import PoolsKey
 from streams.domain.receivers import ReceiverBook, ReceiverKey
-from streams.domain.rules import Hits, Rule
-from streams.domain.table import CheckpointKey, WindowTable
+from streams.domain.rule_folds import RuleFold
+from streams.domain.rules import Hits, Rule, Scope
+from streams.domain.table import Checkpoint, CheckpointKey, WindowTable
 from streams.domain.transitions import Transition
 from streams.domain.watermark import Watermark
 
@@ -34,6 +42,35 @@ class EvaluationFailure(NamedTuple):
 
     campaign_id: str
     error: Exception
+
+
+class _SeenWindows(NamedTuple):
+    """The windows as they were at the last evaluation.
+
+    Attributes:
+        generation: of the table.
+        newest: start (s) of the window that the newest event time was in.
+        oldest_open: start (s) of the oldest window that event time left open; 0 if no rule is
+            evaluated on closing.
+    """
+
+    generation: int
+    newest: int
+    oldest_open: int
+
+
+class _Due(NamedTuple):
+    """A campaign to evaluate.
+
+    Attributes:
+        campaign_id: its id.
+        rules: all of them; or those that are evaluated on closing, if that is why it is due.
+        has_closed: whether event time has closed windows since it was evaluated on closing.
+    """
+
+    campaign_id: str
+    rules: Sequence[Rule]
+    has_closed: bool
 
 
 class CampaignPartition:
@@ -54,9 +91,20 @@ class CampaignPartition:
     ) -> None:
         self.number = number
         self.settings = settings
+        inputs = tuple(inputs)
         watermark = Watermark(inputs, settings.idle_timeout, now)
+        self.folds = Folds(settings, inputs)
+        size = settings.windows.size
+        self._rules = {rule.name: rule for rule in settings.rules}
+        self._on_closing = tuple(rule for rule in settings.rules if rule.detector.on_closing)
+        reaches = [(rule.detector.lookback - 1) * size for rule in self._on_closing]
         self.table = WindowTable(
-            settings.windows, watermark, settings.limits, emits=settings.emits_windows
+            settings.windows,
+            watermark,
+            settings.limits,
+            emits=settings.emits_windows,
+            on_close=self.folds.window_closes,
+            observed_reach=max(reaches, default=None),
         )
         self.alerts = AlertBook(
             settings.rules,
@@ -70,20 +118,29 @@ class CampaignPartition:
         self.stores: Mapping[type[changelog.Key], changelog.Store] = {
             AlertKey: self.alerts,
             DetectorStateKey: self.alerts.states,
+            FoldsKey: self.folds,
+            FoldGroupKey: self.folds,
+            PoolsKey: self.folds,
             DeliveryKey: self.deliveries,
             ReceiverKey: self.receivers,
         }
-        self._rules = {rule.name: rule for rule in settings.rules}
+        by_windows = [rule for rule in settings.rules if self.folds.of(rule) is None]
         self._hits = tuple(Hits(rule, settings.groups) for rule in settings.rules)
         self._hits_only = all(rule.detector.hits_only for rule in settings.rules)
         self._queue = EvaluationQueue(
-            settings.rules, settings.groups, self.table, self.alerts.campaigns_with_live_alerts
+            by_windows, settings.groups, self.table, self.alerts.campaigns_with_live_alerts
         )
         lookback = max((rule.detector.lookback for rule in settings.rules), default=1)
-        self._reach = (lookback - 1) * settings.windows.size
-        self._closed = ClosedWindows(self.table, settings.windows.size, lookback)
-        self._seen_windows = -1, -1
-        """The table's generation, and the window that event time was in, at the last evaluation."""
+        self._reach = (lookback - 1) * size
+        self._closed = ClosedWindows(self.table, size, lookback, settings.rules, settings.groups)
+        self._closing_reach = max(reaches, default=None)
+        self._closing: set[str] = set()
+        """Campaigns to evaluate on closing: event time has closed windows since they were."""
+        self._table_closed: list[tuple[int, int]] = []
+        """During a replay: the offsets at which windows closed, and their starts (s), in order."""
+        self._seen_writes = 0
+        """The table's writes when the folds were last written."""
+        self._seen_windows = _SeenWindows(-1, -1, 0)
         self._failures: list[EvaluationFailure] = []
         self._stages = pipeline.stages(settings, self.deliveries)
         self._suppressed: list[SuppressedTransition] = []
@@ -96,16 +153,21 @@ class CampaignPartition:
             offset: where they are, or will be, in the repartition topic.
             now: wall-clock time (s, UTC).
         """
+        record = AddedRecord(offset, partial_counts, [], [])
         for counts in partial_counts.windows:
             start = self.settings.windows.start_of(counts.start * 1000)
             added = self.table.add(counts, offset, now)
             if added is None:
-                continue
-            if self.table.is_open(start):
+                record.late.append(start)
+            elif self.table.is_open(start):
                 self._queue.add(start, added)
+                record.on_time.append((start, added))
             else:
                 self._closed.corrected(start, added)
                 self._queue.correct(start, added)
+                record.late.append(start)
+        if self.folds:
+            self.folds.fold(record, self.table)
         for source, event_time in partial_counts.event_times.items():
             self.table.observe(source, event_time, now)
 
@@ -118,13 +180,13 @@ class CampaignPartition:
         """
         decided = self.evaluate(now)
         self.table.advance(now, offset)
-        self._queue.forget_before(self._first_in_reach())
+        self._queue.forget_before(self._first_in_reach(), self.folds.breaching())
         return decided
 
     @property
     def to_evaluate(self) -> int:
         """How many campaigns have changed since the rules were evaluated for them."""
-        return len(self._queue)
+        return len(self._queue) + len(self._closing) + self.folds.stirred
 
     def unchanged_until(self, now: float) -> float:
         """Return the wall-clock time (s, UTC) before which `advance` decides and closes nothing.
@@ -159,8 +221,7 @@ class CampaignPartition:
     @property
     def is_evaluated(self) -> bool:
         """Whether the rules were evaluated on all counts and on the windows that are open now."""
-        windows = self.table.generation, self._newest_window()
-        return not self.to_evaluate and windows == self._seen_windows
+        return not self.to_evaluate and self._windows_now() == self._seen_windows
 
     def evaluate(self, now: float, most: int | None = None) -> list[Transition]:
         """Evaluate the rules on the open windows of campaigns that changed, at `now` (s).
@@ -172,31 +233,57 @@ class CampaignPartition:
         starts = self.table.open_starts()[::-1]
         self._follow_windows(starts)
         self._queue.evaluate_anyway(self.alerts.forget(now))
-        campaigns = self._queue.take(most)
+        self._queue.evaluate_anyway(self.folds.take_stirred())
+        due = self._take(most)
         decided: list[Transition] = []
-        for campaign_id in campaigns:
+        for each in due:
             try:
-                for transition in self._evaluate(campaign_id, starts, now):
+                for transition in self._evaluate(each, starts, now):
                     decided += self._notify([transition], now)
             except Exception as error:  # noqa: BLE001 - one campaign must not stop the others
-                self._failures.append(EvaluationFailure(campaign_id, error))
-        self.alerts.persist_stale_evidence(campaigns)
-        if self._queue.is_empty:
+                self._failures.append(EvaluationFailure(each.campaign_id, error))
+        self.alerts.persist_stale_evidence([each.campaign_id for each in due])
+        if not self.to_evaluate:
             decided += self._notify(self.alerts.tick(now), now)
         # The rate may be too high as before, where an alert expired.
         for campaign_id in self.alerts.take_without_live_alerts():
             self._queue.again_after(campaign_id, 1)
         return decided
 
+    def _take(self, most: int | None) -> list[_Due]:
+        """Hand out the campaigns to evaluate, no more than `most`; the others stay."""
+        due = self._queue.take(most)
+        left = most - len(due) if most is not None else None
+        silent = set(islice(self._closing - due, left))
+        closing = self._closing & due
+        self._closing -= due | silent
+        return [
+            *(_Due(name, self.settings.rules, has_closed=name in closing) for name in due),
+            *(_Due(name, self._on_closing, has_closed=True) for name in silent),
+        ]
+
     def _follow_windows(self, open_starts: list[int]) -> None:
         """Take note of windows that opened or closed, given those that are open, newest first."""
-        seen = self.table.generation, self._newest_window()
+        seen = self._windows_now()
         if seen == self._seen_windows:
             return
+        has_closed = seen.oldest_open > self._seen_windows.oldest_open
         self._seen_windows = seen
-        self._closed.update(open_starts)
+        self._closed.update(self._oldest_open)
+        if self._closing_reach is not None and has_closed:
+            self._closing |= self._closed.campaigns_since(seen.oldest_open - self._closing_reach)
+            self._closing |= self.alerts.campaigns_with_live_alerts
         self.alerts.roll(open_starts)
         self._queue.follow(open_starts)
+
+    def _windows_now(self) -> _SeenWindows:
+        oldest_open = self._oldest_open if self._closing_reach is not None else 0
+        return _SeenWindows(self.table.generation, self._newest_window(), oldest_open)
+
+    @property
+    def _oldest_open(self) -> int:
+        """Start (s) of the oldest window that event time leaves open, with or without counts."""
+        return self.settings.windows.oldest_open(self.table.event_time)
 
     def _first_in_reach(self) -> int:
         """Return the start (s) of the first window that an open one, now or later, looks back on.
@@ -204,8 +291,7 @@ class CampaignPartition:
         A window that is older than all open ones may still open, while event time allows it. One
         that has expired is not there any more.
         """
-        oldest_open = self.settings.windows.oldest_open(self.table.event_time)
-        oldest_kept = self.table.oldest_start
+        oldest_open, oldest_kept = self._oldest_open, self.table.oldest_start
         first = oldest_open if oldest_kept is None else min(oldest_kept, oldest_open)
         return max(oldest_open - self._reach, first)
 
@@ -213,40 +299,123 @@ class CampaignPartition:
         """Return the start (s) of the window that the newest event time of all inputs is in."""
         return self.settings.windows.start_of(self.table.newest_event_time)
 
-    def _evaluate(self, campaign_id: str, starts: list[int], now: float) -> Iterator[Transition]:
+    def _evaluate(self, due: _Due, starts: list[int], now: float) -> Iterator[Transition]:
         """Evaluate the rules on a campaign's open windows, by their starts (s), newest first."""
+        campaign_id = due.campaign_id
         if campaign_id == OTHER:
             # A rate over campaigns that have nothing in common is no campaign's.
             return
         windows = self._windows_of(campaign_id, starts)
-        newest, waits = self._newest_window(), []
-        for rule in self.settings.rules:
+        waits: list[int] = []
+        lacks: dict[str, Lack] = {}
+        for rule in due.rules:
             if not rule.matches_campaign(campaign_id):
                 continue
-            if not rule.matches_app(windows.app_id):
+            lacks[rule.name] = ANY_HIT
+            fold = self.folds.of(rule)
+            seen = self._seen_by(rule, windows, has_closed=due.has_closed)
+            if not rule.matches_app(seen.app_id):
                 # It may turn out to be another one.
                 waits.append(1)
-                continue
-            for scope_windows in self._scopes(rule, windows):
-                decision = self.alerts.evaluate(rule, scope_windows, now, newest)
-                if decision.evaluation.again_after is not None:
-                    waits.append(decision.evaluation.again_after)
-                if decision.transition is not None:
-                    yield decision.transition
+                if fold is not None:
+                    fold.pass_over(campaign_id)
+            elif fold is not None:
+                yield from self._follow(rule, fold, seen, now)
+            else:
+                yield from self._evaluate_windows(rule, seen, now, waits, lacks)
+        self._queue.evaluated(campaign_id, lacks)
+        if due.rules is self.settings.rules:
+            self._wait(windows, waits)
+
+    def _wait(self, windows: CampaignWindows, waits: Sequence[int]) -> None:
+        """Have a campaign evaluated again after as many attempts as any rule waits for."""
         if waits or not windows.open:
             # Without counts in open windows there is nothing to evaluate, until there are new ones.
-            self._queue.again_after(campaign_id, min(waits, default=1))
+            self._queue.again_after(windows.campaign_id, min(waits, default=1))
         if windows.open:
-            self._queue.again_before(campaign_id, windows.open[-1][0])
+            self._queue.again_before(windows.campaign_id, windows.open[-1][0])
+
+    def _evaluate_windows(
+        self,
+        rule: Rule,
+        windows: CampaignWindows,
+        now: float,
+        waits: list[int],
+        lacks: dict[str, Lack],
+    ) -> Iterator[Transition]:
+        """Evaluate a rule on a campaign's windows.
+
+        Args:
+            rule: is about the campaign.
+            windows: as the rule sees them.
+            now: wall-clock time (s, UTC).
+            waits: after how many more attempts it has to be done again is added.
+            lacks: gets how many hits the campaign lacks for the rule.
+        """
+        newest = self._newest_window()
+        for scope_windows in self._scopes(rule, windows):
+            decision = self.alerts.evaluate(rule, scope_windows, now, newest)
+            if decision.evaluation.again_after is not None:
+                waits.append(decision.evaluation.again_after)
+            lacks[rule.name] = _lack(rule, scope_windows, decision.evaluation)
+            if decision.transition is not None:
+                yield decision.transition
+
+    def _follow(
+        self, rule: Rule, fold: RuleFold, windows: CampaignWindows, now: float
+    ) -> Iterator[Transition]:
+        """Follow what a rule's fold has found in the scopes of a campaign."""
+        campaign_id = windows.campaign_id
+        scopes = fold.scopes_to_follow(campaign_id)
+        scopes |= self.alerts.scopes_with_live_alerts(rule, campaign_id)
+        if not scopes:
+            return
+        known = {each.scope: each for each in self._scopes(rule, windows)}
+        for scope in scopes:
+            of_scope = _with_fold(known.get(scope), scope, fold)
+            yield from self.alerts.follow(rule, of_scope, fold, now, self._newest_window())
 
     def _windows_of(self, campaign_id: str, open_starts: list[int]) -> CampaignWindows:
         cells = list(self.table.cells(campaign_id, open_starts))
         app_id = next((cell.app_id for _, cell in cells if cell.app_id is not None), None)
-        return CampaignWindows(campaign_id, app_id, cells, lambda: self._closed.cells(campaign_id))
+        return CampaignWindows(
+            campaign_id, app_id, cells, lambda rule: self._closed.seen_by(rule, campaign_id)
+        )
+
+    def _seen_by(
+        self, rule: Rule, windows: CampaignWindows, *, has_closed: bool
+    ) -> CampaignWindows:
+        """Return a campaign's windows as a rule sees them.
+
+        To a rule that is evaluated on closing, the app of a silent campaign is that of its closed
+        windows, or else that of its alert.
+        """
+        if not rule.detector.on_closing:
+            return windows
+        through = self._seen_windows.oldest_open - self.settings.windows.size
+        closing = Closing(through, self.table.observed, has_closed)
+        app_id = windows.app_id or self._closed.app_of(windows.campaign_id)
+        alerts = self._live_alerts(rule, windows.campaign_id)
+        of_alerts = (alert.app_id for alert in alerts if alert.app_id is not None)
+        return windows._replace(app_id=app_id or next(of_alerts, None), closing=closing)
+
+    def _live_alerts(self, rule: Rule, campaign_id: str) -> list[Alert]:
+        return [each for each in self.alerts.live_of(campaign_id) if each.rule == rule.name]
 
     def _scopes(self, rule: Rule, windows: CampaignWindows) -> Iterator[ScopeWindows]:
         """Yield what a campaign's windows say to a rule, for each scope."""
-        return ObservedCampaign(rule, windows, self.settings.groups).scopes()
+        observed = ObservedCampaign(rule, windows, self.settings.groups)
+        if windows.closing is None:
+            return observed.scopes()
+        alerts = self._live_alerts(rule, windows.campaign_id)
+        if not (windows.closing.is_new or alerts):
+            # What closed windows say has been decided on.
+            return observed.scopes()
+        if not self.table.windows_with(windows.campaign_id):
+            alerts = []
+        reach = (rule.detector.lookback - 1) * self.settings.windows.size
+        oldest = self._seen_windows.oldest_open - reach
+        return observed.all_scopes(oldest, [alert.scope for alert in alerts])
 
     def _notify(self, decided: Iterable[Transition], now: float) -> Iterator[Transition]:
         """Send each transition through the notification stages; yield it, whatever they decide."""
@@ -267,7 +436,7 @@ class CampaignPartition:
     def take_failures(self) -> list[EvaluationFailure]:
         """Return the campaigns whose evaluation failed since the last call."""
         failures, self._failures = self._failures, []
-        return failures
+        return failures + [EvaluationFailure(*each) for each in self.folds.take_failures()]
 
     def take_changes(self, now: float, *, others: bool = False) -> list[changelog.Record]:
         """Hand out the records that have to be written to the changelog topic.
@@ -281,6 +450,9 @@ class CampaignPartition:
             others: whether the task writes records of its own to the changelog topic.
         """
         changes: list[tuple[changelog.Key, Any]] = [*self.table.take_changes(now)]
+        if self.table.writes != self._seen_writes:
+            self._seen_writes = self.table.writes
+            self.folds.write()
         for store in self.stores.values():
             changes += store.take_changes()
         if (changes or others) and not self.table.has_checkpoint:
@@ -293,7 +465,50 @@ class CampaignPartition:
 
     def add_inputs(self, sources: Iterable[int], now: float) -> None:
         """Wait for the event time of these source partitions too, from wall-clock `now` (s) on."""
+        sources = tuple(sources)
         self.table.add_inputs(sources, now)
+        self.folds.add_inputs(sources)
+
+    def begin_replay(
+        self, checkpoint: Checkpoint, buckets: Mapping[BucketKey, Bucket]
+    ) -> int | None:
+        """Go on from what was written down, as far as that is: `streams.domain.restorer` calls it.
+
+        Returns:
+            The offset in the repartition topic from which partial counts have to be replayed; null
+            if there are none.
+
+        Raises:
+            FormatError: if the windows do not fit the settings, or one of them lacks a bucket.
+        """
+        self.folds.restored()
+        offsets = self.table.restore(checkpoint, buckets), self.folds.replay_from_offset
+        self._table_closed = self.table.closed_at_offsets()
+        return min((each for each in offsets if each is not None), default=None)
+
+    def replay(self, partial_counts: PartialCounts, offset: int, now: float) -> None:
+        """Add partial counts again, as far as they are not in what was written.
+
+        Args:
+            partial_counts: the counts.
+            offset: where in the repartition topic they are.
+            now: wall-clock time (s, UTC).
+        """
+        self._follow_table(offset)
+        record = AddedRecord(offset, partial_counts, [], [])
+        for start, counts, is_late in self.table.replay(partial_counts, offset, now):
+            if is_late or counts is None:
+                record.late.append(start)
+            else:
+                record.on_time.append((start, counts))
+        if self.folds:
+            self.folds.replay(record, self.table)
+
+    def _follow_table(self, offset: int) -> None:
+        """Let the folds learn the windows that had closed before the record at an offset."""
+        closed = self._table_closed
+        while closed and closed[0][0] <= offset:
+            self.folds.table_closed(closed.pop(0)[1], self.table)
 
     def finish_restore(self, now: float, offset: int) -> None:
         """Go on after everything was restored and replayed: `streams.domain.restorer` calls it.
@@ -302,12 +517,15 @@ class CampaignPartition:
             now: wall-clock time (s, UTC).
             offset: of the repartition topic, where reading goes on.
         """
+        self._follow_table(offset)
         self.table.finish_restore(now, offset)
+        self.folds.finish_replay()
         starts = self.table.open_starts()[::-1]
-        self._closed.update(starts)
-        self._seen_windows = self.table.generation, self._newest_window()
+        self._seen_windows = self._windows_now()
+        self._closed.update(self._oldest_open)
         self._queue.resume(starts)
         self._restore_hits()
+        self._queue.wait(self.folds.breaching())
         self.alerts.resume(now)
         for alert in self.alerts.of_open_windows():
             try:
@@ -328,9 +546,14 @@ class CampaignPartition:
         rule = self._rules.get(alert.rule)
         windows = self._windows_of(alert.scope.campaign_id, open_starts)
         of_scope = None
-        if rule is not None and rule.matches(windows.campaign_id, windows.app_id):
-            known = {each.scope: each for each in self._scopes(rule, windows)}
-            of_scope = known.get(alert.scope)
+        if rule is not None:
+            seen = self._seen_by(rule, windows, has_closed=False)
+            if rule.matches(seen.campaign_id, seen.app_id):
+                known = {each.scope: each for each in self._scopes(rule, seen)}
+                of_scope = known.get(alert.scope)
+                fold = self.folds.of(rule)
+                if fold is not None:
+                    of_scope = _with_fold(of_scope, alert.scope, fold)
         self.alerts.refresh(alert, rule, of_scope, open_starts, self._newest_window())
 
     def prepare_handover(self) -> None:
@@ -339,3 +562,21 @@ class CampaignPartition:
         What can depends on the settings, and those of the next owner may be others.
         """
         self.alerts.persist_evidence()
+        self.folds.write()
+
+
+def _with_fold(windows: ScopeWindows | None, scope: Scope, fold: RuleFold) -> ScopeWindows:
+    """Return what open windows, if any has counts of it, and a rule's fold say of a scope."""
+    if windows is None:
+        windows = ScopeWindows(scope, None, {}, lambda: iter(()))
+    return windows._replace(folded=fold.get(scope))
+
+
+def _lack(rule: Rule, windows: ScopeWindows, evaluation: Evaluation) -> Lack:
+    """Return how many hits a campaign lacks for a rule.
+
+    Of a rule's treatments and channels, those without attempts in open windows were not evaluated.
+    """
+    if rule.scope != "campaign" or evaluation.hits_left is None:
+        return ANY_HIT
+    return Lack(evaluation.hits_left, min(windows.open))

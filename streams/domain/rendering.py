@@ -98,16 +98,18 @@ def _summary(alert: Alert) -> str:
         )
         if value is not None
     )
-    text = (
-        f"{alert.rule} {alert.state} in campaign {alert.scope.campaign_id}{where}: "
-        f"{seen.hits:,} of {seen.attempts:,} attempts ({seen.rate:.1%})"
-    )
+    text = f"{alert.rule} {alert.state} in campaign {alert.scope.campaign_id}{where}: "
+    if seen.attempts:
+        text += f"{seen.hits:,} of {seen.attempts:,} attempts ({seen.rate:.1%})"
+    else:
+        text += f"no attempts since {rfc3339(alert.window_start)}"
     if alert.ends_at is None:
         return text
     highest, (attempts, hits) = alert.highest, alert.totals
     began = alert.starts_at if alert.starts_at is not None else alert.pending_since
+    peak = f"{highest.hits:,} of {highest.attempts:,} ({highest.rate:.1%})"
     return (
-        f"{text} at the end; peak {highest.hits:,} of {highest.attempts:,} ({highest.rate:.1%}), "
+        f"{text} at the end; {f'peak {peak}, ' if highest.attempts else ''}"
         f"in all {hits:,} of {attempts:,} in {_duration(alert.ends_at - began)}"
     )
 

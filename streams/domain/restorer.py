@@ -64,7 +64,7 @@ class Replay:
             offset: where in the repartition topic they are.
             now: wall-clock time (s, UTC).
         """
-        self._partition.table.replay(partial_counts, offset, now)
+        self._partition.replay(partial_counts, offset, now)
 
     def finish(self, now: float, offset: int) -> CampaignPartition:
         """Return the partition, as it was, and from here on as its settings want it.
@@ -148,7 +148,7 @@ class PartitionRestorer:
                 "them: count anew, as docs/operations.md says"
             )
         try:
-            return self._partition.table.restore(self._checkpoint, self._buckets)
+            return self._partition.begin_replay(self._checkpoint, self._buckets)
         except FormatError as error:
             raise FormatError(f"{self._place}: {error}") from error
 

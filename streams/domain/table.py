@@ -9,7 +9,7 @@ To restore: the buckets, then from the repartition topic the partial counts that
 since they were last written. The checkpoint says which windows are dirty, and from which offset.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from math import inf
@@ -21,6 +21,7 @@ import msgspec
 from streams.domain.buckets import Bucket, BucketKey, Snapshot, Window
 from streams.domain.counts import OTHER, Cell
 from streams.domain.emission import Emission, WindowResult
+from streams.domain.event_time_log import EventTimeLog, Ranges
 from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.partial_counts import PartialCounts, WindowCounts
 from streams.domain.roster import Roster
@@ -67,12 +68,14 @@ class Checkpoint(msgspec.Struct):
         event_time: the watermark (ms).
         inputs: the largest event time (ms) of each source partition, by its number.
         dirty: the dirty windows, by their start (s).
+        observed: the windows that event time was in, if any rule has to know them.
     """
 
     window_size: Annotated[int, msgspec.Meta(gt=0)]
     event_time: int
     inputs: dict[int, int]
     dirty: dict[int, DirtyWindow]
+    observed: Ranges = []
 
 
 class Folded(NamedTuple):
@@ -80,6 +83,17 @@ class Folded(NamedTuple):
 
     names: int = 0
     campaigns: int = 0
+
+
+class Replayed(NamedTuple):
+    """Counts that were added again to the window that begins at `start` (s).
+
+    `counts` are those under the campaigns that they were added to; null if the window has expired.
+    """
+
+    start: int
+    counts: WindowCounts | None
+    late: bool
 
 
 class WindowTable:
@@ -90,24 +104,32 @@ class WindowTable:
         watermark: the partition's event time.
         limits: how many names and campaigns are kept apart.
         emits: whether results of closed windows are emitted.
+        on_close: is called with each window that closes, before it may expire.
+        observed_reach: how far back (s) the windows that event time was in are kept; null for none.
 
     Attributes:
         late_events: events that corrected a closed window.
         expired_events: events that were added nowhere, as their window had expired.
         folded: events that were counted under `OTHER`.
         generation: goes up whenever a window opens, closes or expires.
+        writes: goes up whenever partial counts need not be replayed any more, as a window was
+            written or has expired.
         has_checkpoint: whether a checkpoint was restored or handed out, ever.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the windows of a partition have in common
         self,
         policy: WindowPolicy,
         watermark: Watermark,
         limits: Limits = DEFAULT_LIMITS,
         *,
         emits: bool = False,
+        on_close: Callable[[Window], None] = lambda _: None,
+        observed_reach: int | None = None,
     ) -> None:
         self._policy = policy
+        self._on_close = on_close
+        self._event_time_log = EventTimeLog(policy.size, observed_reach)
         self._emits = emits
         self._results: list[WindowResult] = []
         """What the last changes emitted, until it is taken."""
@@ -137,6 +159,7 @@ class WindowTable:
         self.expired_events = 0
         self.folded = Folded()
         self.generation = 0
+        self.writes = 0
         self.has_checkpoint = False
 
     # Event time
@@ -158,7 +181,20 @@ class WindowTable:
 
     def observe(self, source: int, event_time: int, now: float) -> None:
         """Take note that a source partition reached an event time (ms) at wall-clock `now` (s)."""
+        if event_time > self._watermark.times.get(source, 0):
+            # It may come without any counts.
+            self._moved = True
         self._watermark.observe(source, event_time, now)
+        self._note_event_time(self._policy.start_of(event_time))
+
+    def _note_event_time(self, start: int) -> None:
+        if self._event_time_log.add(start, self._policy.oldest_open(self.event_time)):
+            self._moved = True
+
+    @property
+    def observed(self) -> Collection[int]:
+        """Starts (s) of the windows that event time was in, as far back as they are kept."""
+        return self._event_time_log.starts
 
     def add_inputs(self, sources: Iterable[int], now: float) -> None:
         """Wait for the event time of these source partitions too, from wall-clock `now` (s) on."""
@@ -194,6 +230,7 @@ class WindowTable:
         late = window.closed_at_offset is not None
         if late:
             self.late_events += counts.events
+        self._note_event_time(start)
         return self._change(window, counts, offset, now, late=late)
 
     def _new_window(self, start: int, restored: Iterable[Sequence[Bucket]] = ()) -> Window:
@@ -228,6 +265,7 @@ class WindowTable:
         last_close = self._policy.closes_at(max(self._windows, default=0))
         if self._watermark.advance(now, last_close):
             self._moved = True
+            self._event_time_log.forget(self._policy.oldest_open(self.event_time))
             self._close_and_expire(offset)
         elif self._is_expiring:
             self._expire()
@@ -273,6 +311,7 @@ class WindowTable:
             window = self._windows.pop(start)
             self._roster.leave(name for name, _ in window.campaigns())
             self.generation += 1
+            self.writes += 1
             self._expired |= window.written
             self._write_anyway.discard(start)
             self._to_emit.discard(start)
@@ -281,6 +320,7 @@ class WindowTable:
     def _close_if_over(self, window: Window, offset: int) -> None:
         if self._policy.is_closed(window.start, self._watermark.event_time):
             window.closed_at_offset = offset
+            self._on_close(window)
             self._open.discard(window.start)
             self._to_emit.add(window.start)
             self.generation += 1
@@ -305,6 +345,7 @@ class WindowTable:
         emission = Emission()
         for start in sorted(self._due(now)):
             self._moved = True
+            self.writes += 1
             closed = self._emits and start not in self._open
             if closed:
                 self._to_emit.add(start)
@@ -372,7 +413,8 @@ class WindowTable:
             if window.replay_from_offset is not None
         }
         inputs = dict(self.input_event_times)
-        return Checkpoint(self._policy.size, self.event_time, inputs, dirty)
+        observed = self._event_time_log.ranges()
+        return Checkpoint(self._policy.size, self.event_time, inputs, dirty, observed)
 
     # Restored: `streams.domain.restorer` calls these, in this order
 
@@ -395,6 +437,7 @@ class WindowTable:
             )
         self.has_checkpoint = True
         self._watermark.restore(checkpoint.inputs, checkpoint.event_time)
+        self._event_time_log.restore(checkpoint.observed, checkpoint.window_size)
         for start, keys in groupby(sorted(buckets), key=attrgetter("start")):
             window = self._new_window(start, _in_order({key: buckets[key] for key in keys}))
             self._roster.restore(window.campaigns())
@@ -407,17 +450,33 @@ class WindowTable:
         self._written_policy = replace(self._policy, size=checkpoint.window_size)
         return min((each.replay_from_offset for each in checkpoint.dirty.values()), default=None)
 
-    def replay(self, partial_counts: PartialCounts, offset: int, now: float) -> None:
-        """Add partial counts again, as far as they are in no bucket that was written."""
+    def closed_at_offsets(self) -> list[tuple[int, int]]:
+        """Return the offset at which each dirty window closed, and its start (s), in order."""
+        return sorted(
+            (window.closed_at_offset, start)
+            for start, window in self._windows.items()
+            if window.replay_from_offset is not None and window.closed_at_offset is not None
+        )
+
+    def replay(self, partial_counts: PartialCounts, offset: int, now: float) -> list[Replayed]:
+        """Add partial counts again, as far as they are in no bucket that was written.
+
+        Returns:
+            What was added, and the windows for which counts were too late.
+        """
+        replayed: list[Replayed] = []
         for counts in partial_counts.windows:
             # There may be counts of shorter windows than those that were written since.
-            window = self._windows.get(self._written_policy.start_of(counts.start * 1000))
-            if window is None or window.replay_from_offset is None:
-                continue
-            if offset >= window.replay_from_offset:
+            start = self._written_policy.start_of(counts.start * 1000)
+            window = self._windows.get(start)
+            if window is None:
+                replayed.append(Replayed(start, None, late=True))
+            elif window.replay_from_offset is not None and offset >= window.replay_from_offset:
                 closed_at = window.closed_at_offset
                 late = closed_at is not None and offset >= closed_at
-                self._change(window, counts, offset, now, late=late)
+                added = self._change(window, counts, offset, now, late=late)
+                replayed.append(Replayed(start, added, late=late))
+        return replayed
 
     def finish_restore(self, now: float, offset: int) -> None:
         """Go on as this table's policy wants it, after everything before `offset` was replayed.

@@ -21,11 +21,12 @@ class Watermark:
 
     Attributes:
         event_time: the watermark (ms); 0 before the first event.
+        observed_at: by input, when (s) it last had an event, or was added.
     """
 
     def __init__(self, inputs: Iterable[int], idle_timeout: float, now: float) -> None:
         self._idle_timeout = idle_timeout
-        self._observed_at = dict.fromkeys(inputs, now)
+        self.observed_at = dict.fromkeys(inputs, now)
         self._times: dict[int, int] = {}
         self.event_time = 0
 
@@ -47,11 +48,11 @@ class Watermark:
     def add_inputs(self, inputs: Iterable[int], now: float) -> None:
         """Wait for further inputs, from wall-clock `now` (s) on."""
         for source in inputs:
-            self._observed_at.setdefault(source, now)
+            self.observed_at.setdefault(source, now)
 
     def observe(self, source: int, event_time: int, now: float) -> None:
         """Note that an input has reached an event time (ms), at wall-clock `now` (s)."""
-        self._observed_at[source] = now
+        self.observed_at[source] = now
         if event_time > self._times.get(source, -1):
             self._times[source] = event_time
 
@@ -64,7 +65,7 @@ class Watermark:
         Returns:
             The time; infinity if all inputs are idle at `now`.
         """
-        active = [at for at in self._observed_at.values() if now - at < self._idle_timeout]
+        active = [at for at in self.observed_at.values() if now - at < self._idle_timeout]
         return min(active, default=inf) + self._idle_timeout
 
     def advance(self, now: float, last_close: int) -> bool:
@@ -79,7 +80,7 @@ class Watermark:
             Whether the event time moved.
         """
         active = [
-            source for source, at in self._observed_at.items() if now - at < self._idle_timeout
+            source for source, at in self.observed_at.items() if now - at < self._idle_timeout
         ]
         if active:
             reached = min(self._times.get(source, 0) for source in active)

@@ -148,9 +148,9 @@ async def test_rules(start: StartApi) -> None:
         "detector": {
             "kind": "threshold",
             "level": 0.1,
-            "confidence": 0.95,
+            "confidence": 0.99,
             "recovery_level": 0.05,
-            "min_attempts": 50,
+            "min_attempts": 10,
             "lookback_windows": 30,
         },
         "for": 0.0,

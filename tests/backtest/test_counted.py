@@ -73,10 +73,10 @@ def incident(campaign: str = "c") -> list[CountedLine]:
 def test_an_incident_fires_and_resolves_at_the_time_of_its_arrivals() -> None:
     _, decided = decide(DEFAULTS, incident())
     assert [(each.at - START, each.transition.type) for each in decided] == [
-        (124_000, "campaign.alert.firing"),
-        (364_000, "campaign.alert.resolved"),
+        (121_000, "campaign.alert.firing"),
+        (361_000, "campaign.alert.resolved"),
     ]
-    assert decided[0].transition.data.evidence.hits == 25
+    assert decided[0].transition.data.evidence.hits == 10
 
 
 def test_ids_are_the_same_in_each_run_and_of_each_alert_its_own() -> None:
@@ -223,7 +223,7 @@ def failures(at: int, count: int, *, of: int, event_time: int | None = None) -> 
             Threshold(0.1, min_attempts=12),
             [
                 failures(0, 0, of=1),
-                failures(1_000, 6, of=6),
+                failures(1_000, 7, of=7),
                 # Now there are enough attempts, and none of them is a failure.
                 failures(2_000, 0, of=6),
                 failures(3_000, 0, of=1),

@@ -1,5 +1,6 @@
 """Alert transitions: each decided once, and none missing."""
 
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import orjson
@@ -15,9 +16,14 @@ SOUND_ROUNDS = 2
 
 
 class AlertLedger:
-    """The transitions on the alerts topic, in order, and what is wrong with them."""
+    """The transitions on the alerts topic, in order, and what is wrong with them.
 
-    def __init__(self) -> None:
+    Args:
+        rules: the names of all rules; each has an alert of what is broken.
+    """
+
+    def __init__(self, rules: Iterable[str]) -> None:
+        self._rules = tuple(rules)
         self.transitions = 0
         self._sequences: dict[str, int] = {}
         self._live: dict[Scope, str] = {}
@@ -71,10 +77,15 @@ class AlertLedger:
             broken: campaigns that failed all through this round.
             sound: campaigns that have not failed for long.
         """
-        campaigns = {scope[1] for scope in self._live}
+        live = {(scope[0], scope[1]) for scope in self._live}
+        alerts = [(rule, each) for rule in self._rules for each in sorted(broken | sound)]
         found, self._problems = self._problems, []
         found += [f"{each} fires on the topic, not in the API" for each in self.live - firing]
         found += [f"{each} fires in the API, not on the topic" for each in firing - self.live]
-        found += [f"no alert of {each}, which is broken" for each in sorted(broken - campaigns)]
-        found += [f"an alert of {each}, which is sound" for each in sorted(sound & campaigns)]
+        for rule, each in alerts:
+            is_live = (rule, each) in live
+            if each in broken and not is_live:
+                found.append(f"no alert {rule} of {each}, which is broken")
+            if each in sound and is_live:
+                found.append(f"an alert {rule} of {each}, which is sound")
         return found

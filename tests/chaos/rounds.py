@@ -20,7 +20,7 @@ from tests.chaos.faults import FAULTS, OF_SEVERAL, Account, Scene
 from tests.chaos.following import Follower
 from tests.chaos.plan import Together
 from tests.chaos.results import compare_results
-from tests.chaos.system import GRACE_S, RETENTION_S, SMALL, WINDOW_S, System
+from tests.chaos.system import GRACE_S, RETENTION_S, RULES, SMALL, WINDOW_S, System
 from tests.chaos.traffic import PARTITIONS, Traffic
 from tests.chaos.truth import FLOOD, CellName, Truth
 from tests.support.brokers import KafkaStartError
@@ -96,7 +96,7 @@ class Rounds:
         self._dead = Follower(address, topic("dead_letter"), system.tasks)
         self._windows = Follower(address, topic("windows"), system.tasks)
         self._truth = Truth(WINDOW_S, GRACE_S, RETENTION_S)
-        self._ledger = AlertLedger()
+        self._ledger = AlertLedger(str(rule["name"]) for rule in RULES)
         self._results = WindowLedger()
         self._letters = DeadLetters()
         self._hop_ends: dict[int, int] = {}

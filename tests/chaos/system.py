@@ -37,12 +37,25 @@ STARTS_AGAIN_AFTER_S = 0.5
 LIMITS = {"names": 200, "values": 40, "campaigns": 80}
 """Far above what the campaigns that are watched have, so that a flood soon meets them."""
 
-RULE = {
-    "name": "failure-spike",
-    "group": "failure",
-    "detector": {"level": 0.25, "recovery_level": 0.2, "min_attempts": 30},
-    "keep_firing_for": "1s",
-}
+RULES = [
+    {
+        "name": "threshold",
+        "group": "failure",
+        "detector": {
+            "kind": "threshold",
+            "level": 0.25,
+            "recovery_level": 0.2,
+            "min_attempts": 30,
+        },
+        "keep_firing_for": "1s",
+    },
+    {
+        "name": "spike",
+        "group": "failure",
+        "detector": {"kind": "spike", "patience": "2s"},
+        "keep_firing_for": "1s",
+    },
+]
 
 
 class Worker(Protocol):
@@ -129,7 +142,7 @@ class System:
             },
             limits=LIMITS,
             windows={"size": WINDOW_S, "grace": GRACE_S, "retention": RETENTION_S},
-            rules=[RULE],
+            rules=RULES,
         )
         self.settings["kafka"]["session_timeout"] = SESSION_S
         await self.kafka.create_topic(self.topic("source"), PARTITIONS, SMALL)

@@ -149,14 +149,14 @@ FIRED, ENDED = transition("firing", "1", 1), transition("resolved", "1", 2)
     ],
 )
 def test_transitions(transitions: list[Read], firing: set[str], problems: int) -> None:
-    ledger = AlertLedger()
+    ledger = AlertLedger(["r"])
     for each in transitions:
         ledger.take(each)
     assert len(ledger.problems(firing, NOBODY, NOBODY)) == problems
 
 
 def test_an_alert_that_did_not_come_or_does_not_end() -> None:
-    ledger = AlertLedger()
+    ledger = AlertLedger(["r"])
     assert len(ledger.problems(set(), frozenset({"c"}), NOBODY)) == 1
     ledger.take(FIRED)
     assert ledger.problems({"1"}, frozenset({"c"}), NOBODY) == []

@@ -23,7 +23,10 @@ AT_ONCE = 1_000
 POOL = 60
 """Different events of a campaign: so many, and their times."""
 FAILING = 4
-"""Of these, sends that fail; of a broken campaign's, as many fail as there are others."""
+"""Of these, sends that fail."""
+BROKEN = 0.9
+"""Share of a broken campaign's events that are sends that fail, more than those: so many that also
+a campaign of which nothing is known is told to be broken within seconds."""
 BAD = 0.01
 LATE = 0.002
 LATE_BY_MS = 600 * MS
@@ -185,7 +188,7 @@ class Traffic:
     def _good(self, campaign_id: str, now: int) -> bytes:
         draw = self._chance.random
         patterns = self._sound[campaign_id]
-        if campaign_id in self.broken and draw() < 0.5:
+        if campaign_id in self.broken and draw() < BROKEN:
             patterns = self._failing[campaign_id]
         head, tail = patterns[int(draw() * len(patterns))]
         at = self._late_from + now % 20_000 if draw() < LATE else now - int(draw() * DISORDER_MS)

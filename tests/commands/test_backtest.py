@@ -39,9 +39,9 @@ def test_prints_each_transition_as_json(counts: str) -> None:
     assert done.returncode == 0, done.stderr
     firing, resolved = ndjson(done.stdout)
     assert firing.keys() == {"at", "type", "data"}
-    assert (firing["at"], firing["type"]) == (START + 124_000, "campaign.alert.firing")
-    assert (resolved["at"], resolved["type"]) == (START + 364_000, "campaign.alert.resolved")
-    assert firing["data"]["evidence"]["attempts"] == 50
+    assert (firing["at"], firing["type"]) == (START + 121_000, "campaign.alert.firing")
+    assert (resolved["at"], resolved["type"]) == (START + 361_000, "campaign.alert.resolved")
+    assert firing["data"]["evidence"]["attempts"] == 20
     assert firing["data"]["alert_id"] == resolved["data"]["alert_id"]
     assert run("backtest", "--counts", counts, "--output", "ndjson").stdout == done.stdout
     assert b"failure-spike" in done.stderr
@@ -52,10 +52,10 @@ def test_prints_lines_and_a_summary_for_people(counts: str) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     first, second, *rest = done.stdout.decode().splitlines()
     assert first == (
-        "2026-01-01T00:02:04Z  FIRING    critical  failure-spike firing in campaign c: 25 of 50 "
+        "2026-01-01T00:02:01Z  FIRING    critical  failure-spike firing in campaign c: 10 of 20 "
         "attempts (50.0%)"
     )
-    assert second.startswith("2026-01-01T00:06:04Z  RESOLVED  critical  failure-spike resolved")
+    assert second.startswith("2026-01-01T00:06:01Z  RESOLVED  critical  failure-spike resolved")
     summary = [line.split() for line in rest if line.strip().startswith("failure-spike")]
     assert summary == [["failure-spike", "1", "1", "1", "0", "0", "4m"]]
     assert rest[-1].startswith("600 arrivals from 2026-01-01T00:00:00Z to 2026-01-01T00:09:59Z")
@@ -79,7 +79,7 @@ def test_names_of_campaigns_cannot_steer_a_terminal(tmp_path: Path) -> None:
     done = run("backtest", "--counts", str(file))
     assert done.returncode == 0, done.stderr
     first, second, *_ = done.stdout.decode().splitlines()
-    assert "campaign \\x1b[31mred\\x07\\u202e[bold]\\n2026\\u2028`: 25 of 50" in first
+    assert "campaign \\x1b[31mred\\x07\\u202e[bold]\\n2026\\u2028`: 10 of 20" in first
     assert "RESOLVED" in second
     done = run("backtest", "--counts", str(file), "--output", "ndjson")
     assert b"\x1b" not in done.stdout
@@ -106,7 +106,7 @@ def test_prints_what_another_configuration_would_change(counts: str, tmp_path: P
     done = run(*arguments)
     assert done.returncode == 0, done.stderr
     gone, new, told, *_ = done.stdout.decode().splitlines()
-    assert gone.startswith("2026-01-01T00:02:04Z  GONE  critical  failure-spike firing")
+    assert gone.startswith("2026-01-01T00:02:01Z  GONE  critical  failure-spike firing")
     assert new.startswith("2026-01-01T00:02:40Z  NEW   critical  any firing")
     assert told == f"against {base}: 1 alert would be gone, 1 new, 0 stay (0 earlier, 0 later)"
     done = run(*arguments, "--output", "ndjson")
@@ -132,7 +132,7 @@ def test_scores_against_labels(counts: str, tmp_path: Path) -> None:
     done = run("backtest", "--counts", counts, "--labels", str(labels))
     assert done.returncode == 0, done.stderr
     output = done.stdout.decode()
-    assert ["step", "1", "1", "0", "4.0", "s", "4.0", "s"] in [
+    assert ["step", "1", "1", "0", "1.0", "s", "1.0", "s"] in [
         line.split() for line in output.splitlines()
     ]
     assert "recall 1.000; precision 1.000; 0 false alarms, 0.000 per campaign and day" in output

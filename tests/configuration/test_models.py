@@ -34,9 +34,9 @@ def test_the_two_default_rules() -> None:
         assert rule.detector.model_dump() == {
             "kind": "threshold",
             "level": 0.10,
-            "confidence": 0.95,
+            "confidence": 0.99,
             "recovery_level": 0.05,
-            "min_attempts": 50,
+            "min_attempts": 10,
             "lookback_windows": 30,
         }
         assert (rule.for_, rule.receivers) == (0.0, ("*",))

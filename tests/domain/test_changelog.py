@@ -23,7 +23,10 @@ from streams.domain.changelog import (
 )
 from streams.domain.deliveries import DeliveryKey
 from streams.domain.detector_states import DetectorStateKey, DetectorStateRecord
+from streams.domain.folded_scopes import FoldGroup, FoldGroupKey
+from streams.domain.folds import FoldsKey, FoldsRecord
 from streams.domain.partition import CampaignPartition
+from streams.domain.pools import AppPool, PoolsKey, PoolsRecord
 from streams.domain.receivers import ReceiverKey, ReceiverRecord
 from streams.domain.restorer import PartitionRestorer
 from streams.domain.table import Checkpoint, CheckpointKey, DirtyWindow
@@ -37,6 +40,9 @@ KEYS = {
     AlertKey("a/b", "id"): b'["alert","a/b","id"]',
     DeliveryKey("ü", "id.1.ops"): '["delivery","ü","id.1.ops"]'.encode(),
     DetectorStateKey("c", "rule", None, "GCM"): b'["detector","c","rule",null,"GCM"]',
+    FoldsKey(): b'["folds"]',
+    FoldGroupKey("rule", 3): b'["fold","rule",3]',
+    PoolsKey("rule"): b'["pools","rule"]',
     ReceiverKey("ops"): b'["receiver","ops"]',
     InputOffsetsKey(): b'["offsets"]',
     UnprocessableKey(): b'["unprocessable"]',
@@ -56,6 +62,24 @@ def test_keys_are_arrays_with_the_kind_first() -> None:
             DetectorStateKey("c", "rule", "1", None),
             DetectorStateRecord("doubled", msgspec.Raw(b"[7]")),
         ),
+        (FoldsKey(), FoldsRecord(7, True, 120, 150_000, {0: 150_000}, {0: 9.5, 1: 3.0}, 9.5)),
+        (
+            PoolsKey("rule"),
+            PoolsRecord("cusum", [AppPool(None, [0, 0], [3, 1]), AppPool("app", [7, 0], [0, 0])]),
+        ),
+        (
+            FoldGroupKey("rule", 3),
+            FoldGroup(
+                "cusum",
+                "treatment",
+                [("c", None), None, ("c", "1")],
+                [0, 0, 1],
+                [60, 0, 0],
+                {2: 7},
+                b"\x92\x90\x90",
+            ),
+        ),
+        (FoldGroupKey("rule", 4), FoldGroup("cusum", "campaign", ["d"], [0], [60], {}, b"\x90")),
         (ReceiverKey("ops"), ReceiverRecord("paused", "digest", 1.0, 2.0, "503")),
         (InputOffsetsKey(), [InputOffset("events", 1, 7, 5, UUID(int=1), 3)]),
         (InputOffsetsKey(), [InputOffset("events", 1, 7, 0, None, -1)]),
@@ -109,7 +133,10 @@ def test_a_key_of_nobody_is_named(key: bytes) -> None:
 @pytest.mark.parametrize("key", ['["checkpoint"]', '["clock"]'])
 def test_another_format_is_named_with_what_to_do(key: str) -> None:
     """Also where the checkpoint had another key: up to format 4."""
-    with pytest.raises(FormatError, match=rf"format 3.*reads format {FORMAT}.*docs/operations\.md"):
+    with pytest.raises(
+        FormatError,
+        match=rf"format 3.*reads formats {OLDEST_FORMAT} to {FORMAT}.*docs/operations\.md",
+    ):
         changelog.decode(key.encode(), b'{"format":3,"anything":[]}')
 
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from streams.domain.counts import Cell
-from streams.domain.detectors.history import Notified, ScopeHistory
+from streams.domain.detectors.history import Notified, Observation, ScopeHistory
 from streams.domain.detectors.threshold import Threshold
-from streams.domain.detectors.windowed import Stretches
+from streams.domain.detectors.windowed import Judgement
 from streams.domain.evaluation import CampaignWindows, ObservedCampaign
 from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, Counts, PartialCounts
 from streams.domain.partition import CampaignPartition
@@ -25,65 +25,96 @@ from tests.support.partitions import (
 )
 
 SIZE = 60
+DETECTOR = Threshold(0.1, 0.95, min_attempts=50)
+RULE = replace(FAILURE_SPIKE, detector=DETECTOR)
 
 
 def cell(failures: int, others: int = 0) -> Cell:
     return Cell("app", counts({"FAILURE": failures, "SUCCESS": others}), {})
 
 
-def history(
-    open_cells: dict[int, Cell], closed: dict[int, Cell], rule: Rule, told: int = -1
-) -> Stretches:
-    campaign = CampaignWindows("c", "app", list(open_cells.items()), lambda: iter(closed.items()))
+def windows_of(open_cells: dict[int, Cell], closed: dict[int, Cell]) -> CampaignWindows:
+    def seen(rule: Rule) -> Iterator[tuple[int, dict[Scope, Observation]]]:
+        for start, counted in closed.items():
+            yield start, rule.observe("c", counted, STATUS_GROUPS)
+
+    return CampaignWindows("c", "app", list(open_cells.items()), seen)
+
+
+def judged(
+    open_cells: dict[int, Cell], closed: dict[int, Cell], rule: Rule = RULE, told: int = -1
+) -> list[Judgement]:
+    campaign = windows_of(open_cells, closed)
     (windows,) = ObservedCampaign(rule, campaign, STATUS_GROUPS).scopes()
     notified = Notified(0, told, told, {})
     newest = max(open_cells)
     history = ScopeHistory(windows.open, windows.closed, newest, SIZE, None, notified)
     assert isinstance(rule.detector, Threshold)
-    return rule.detector.stretches(history)
+    return [rule.detector.judge(history, last) for last in open_cells]
 
 
-def stretches(found: Stretches) -> list[tuple[int, int, int, int]]:
-    return [(s.start, s.last, s.seen.hits, s.seen.attempts) for s in found.enough]
+def breaches(found: list[Judgement]) -> list[tuple[int, int, int, int] | None]:
+    return [
+        (s.start, s.last, s.seen.hits, s.seen.attempts) if (s := each.breach) else None
+        for each in found
+    ]
 
 
-def test_a_window_with_enough_attempts_is_by_itself() -> None:
-    found = history({120: cell(20, 30), 60: cell(50)}, {0: cell(50)}, FAILURE_SPIKE)
+def test_a_window_that_says_enough_is_by_itself() -> None:
+    found = judged({120: cell(20, 30), 60: cell(50)}, {0: cell(50)})
 
-    assert stretches(found) == [(120, 120, 20, 50), (60, 60, 50, 50)]
-    assert found.again_after is None
+    assert breaches(found) == [(120, 120, 20, 50), (60, 60, 50, 50)]
+    assert [each.again_after for each in found] == [None, None]
 
 
-def test_windows_before_it_are_added_until_there_are_enough() -> None:
-    found = history(
-        {240: cell(10), 180: cell(10)}, {120: cell(25), 60: cell(0, 20), 0: cell(9)}, FAILURE_SPIKE
-    )
+def test_windows_before_it_are_added_until_they_say_enough() -> None:
+    found = judged({240: cell(10), 180: cell(10)}, {120: cell(25), 60: cell(0, 20), 0: cell(9)})
 
-    assert stretches(found) == [(60, 240, 45, 65), (60, 180, 35, 55)]
-    assert found.enough[0].seen.counts == {"FAILURE": 45, "SUCCESS": 20}
+    assert breaches(found) == [(60, 240, 45, 65), (60, 180, 35, 55)]
+    assert found[0].breach is not None
+    assert found[0].breach.seen.counts == {"FAILURE": 45, "SUCCESS": 20}
     # With five more attempts, 120 to 240 are enough by themselves.
-    assert found.again_after == 5
+    assert [each.again_after for each in found] == [5, 15]
 
 
 def test_how_far_back() -> None:
-    rule = replace(FAILURE_SPIKE, detector=Threshold(0.1, lookback_windows=3))
+    rule = replace(RULE, detector=replace(DETECTOR, lookback_windows=3))
     closed = {120: cell(20), 60: cell(9), 0: cell(50)}
-    found = history({180: cell(20)}, closed, rule)
+    found = judged({180: cell(20)}, closed, rule)
 
-    assert stretches(found) == []
-    assert found.again_after == 1
-    assert stretches(history({180: cell(20)}, closed, FAILURE_SPIKE)) == [(0, 180, 99, 99)]
-    assert stretches(history({180: cell(20)}, closed, FAILURE_SPIKE, told=60)) == []
+    assert breaches(found) == [None]
+    assert found[0].again_after == 1
+    assert breaches(judged({180: cell(20)}, closed)) == [(0, 180, 99, 99)]
+    assert breaches(judged({180: cell(20)}, closed, told=60)) == [None]
 
 
 def test_without_hits_nobody_waits() -> None:
-    assert history({60: cell(0, 20)}, {0: cell(0, 10)}, FAILURE_SPIKE).again_after is None
+    assert judged({60: cell(0, 20)}, {0: cell(0, 10)})[0].again_after is None
+
+
+def test_scopes_of_closed_windows_only_where_they_are_asked_for() -> None:
+    rule = replace(RULE, scope="treatment")
+    sends = {number: Cell("app", counts({"SUCCESS": 1}, number), {}) for number in "0123"}
+    closed = {120: sends["1"], 60: sends["2"], 0: sends["3"]}
+    campaign = windows_of({180: sends["0"]}, closed)
+    seen = ObservedCampaign(rule, campaign, STATUS_GROUPS)
+
+    assert [each.scope.treatment_id for each in seen.scopes()] == ["0"]
+    silent = Scope("c", "silent")
+    found = {each.scope.treatment_id: each for each in seen.all_scopes(60, [silent])}
+    assert list(found) == ["0", "1", "2", "silent"]
+    assert [(not each.open, len(list(each.closed()))) for each in found.values()] == [
+        (False, 0),
+        (True, 1),
+        (True, 1),
+        (True, 0),
+    ]
 
 
 class Life:
     """A partition that is given counts at moments, and now and then begins anew."""
 
-    def __init__(self, rule: Rule = FAILURE_SPIKE) -> None:
+    def __init__(self, rule: Rule = RULE) -> None:
         windows = WindowPolicy(SIZE, 30, 86_400)
         self.settings = replace(
             PARTITION_SETTINGS, rules=(rule,), windows=windows, idle_timeout=1e9
@@ -181,9 +212,7 @@ def test_the_totals_begin_with_the_first_window_that_breached() -> None:
 
 
 def test_attempts_that_are_too_few_keep_an_alert_from_expiring() -> None:
-    life = Life(
-        replace(FAILURE_SPIKE, no_data_after=300.0, detector=Threshold(0.1, lookback_windows=1))
-    )
+    life = Life(replace(RULE, no_data_after=300.0, detector=replace(DETECTOR, lookback_windows=1)))
     for now in seconds(0, 1):
         life.at(now, {window(now): FAILED})
     for now in seconds(1, 30):
@@ -208,7 +237,7 @@ def test_every_other_minute(restart_every: int) -> None:
 
 
 def test_a_recovery_level_of_nothing() -> None:
-    life = Life(replace(FAILURE_SPIKE, detector=Threshold(0.1, recovery_level=0.0)))
+    life = Life(replace(RULE, detector=replace(DETECTOR, recovery_level=0.0)))
     for now in seconds(0, 10):
         life.at(now, {window(now): FAILED if now < SIZE else SENT})
 
@@ -217,7 +246,7 @@ def test_a_recovery_level_of_nothing() -> None:
 
 def test_what_was_told_of_a_window_is_not_told_again() -> None:
     """The alert ends while the window it was about is open."""
-    life = Life(replace(FAILURE_SPIKE, keep_firing_for=0.0))
+    life = Life(replace(RULE, keep_firing_for=0.0))
     life.at(50, {0: counts({"FAILURE": 200})})
     life.at(61, {60: counts({"SUCCESS": 180})})
     life.at(62, {60: counts({"SUCCESS": 1})})
@@ -234,7 +263,7 @@ def test_what_was_told_of_a_window_is_not_told_again() -> None:
 
 
 def test_a_status_that_is_in_no_group() -> None:
-    rule = replace(FAILURE_SPIKE, statuses=frozenset(), unrecognised=True)
+    rule = replace(RULE, statuses=frozenset(), unrecognised=True)
     life = Life(rule)
     life.at(1, {0: counts({"SUCCESS": 60, "FAILURE": 60})})
     assert life.decisions == []
@@ -244,7 +273,7 @@ def test_a_status_that_is_in_no_group() -> None:
 
 
 def test_an_alert_of_a_treatment_that_is_null() -> None:
-    life = Life(replace(FAILURE_SPIKE, scope="treatment"))
+    life = Life(replace(RULE, scope="treatment"))
     life.at(1, {0: {**counts({"FAILURE": 60}, None), **counts({"SUCCESS": 600}, "1")}})
     (raised,) = life.found
     assert (raised.data.treatment_id, raised.data.evidence.attempts) == (None, 60)

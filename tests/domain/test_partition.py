@@ -15,9 +15,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from streams.domain import alert_records, transitions
 from streams.domain.campaigns import LONGEST_APP
 from streams.domain.counts import OTHER
+from streams.domain.detectors.burn_rate import BurnRate
 from streams.domain.detectors.count import Count
 from streams.domain.detectors.history import Observation
+from streams.domain.detectors.spike import Spike
 from streams.domain.detectors.threshold import Threshold
+from streams.domain.detectors.volume import Volume
 from streams.domain.events import LONGEST_NAMES
 from streams.domain.limits import Limits
 from streams.domain.notification.stage import Suppressed
@@ -30,20 +33,23 @@ from streams.domain.partial_counts import (
 from streams.domain.partition import CampaignPartition
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.rules import Rule, Scope
+from streams.domain.scope_sums import key_of
 from streams.domain.transitions import AlertData, Links, Span, Transition
 from streams.domain.windows import WindowPolicy
 from tests.support.changelogs import restored
-from tests.support.detectors import Doubled
+from tests.support.detectors import Cusum, Doubled
 from tests.support.partitions import PARTITION_SETTINGS, all_cells, counts, window_counts
 
 RULES = (
-    Rule("failing", frozenset({"FAILURE"}), Threshold(0.2, min_attempts=10), for_=0),
-    Rule("big", frozenset({"FAILURE"}), Threshold(0.3, recovery_level=0.2), keep_firing_for=0),
-    Rule("one app", frozenset({"THROTTLED"}), Threshold(0.1, min_attempts=5), apps=("app",)),
+    Rule("failing", frozenset({"FAILURE"}), Threshold(0.2, 0.95, min_attempts=10), for_=0),
+    Rule(
+        "big", frozenset({"FAILURE"}), Threshold(0.3, 0.95, recovery_level=0.2), keep_firing_for=0
+    ),
+    Rule("one app", frozenset({"THROTTLED"}), Threshold(0.1, 0.95, min_attempts=5), apps=("app",)),
     Rule(
         "part",
         frozenset({"FAILURE"}),
-        Threshold(0.2, min_attempts=40, lookback_windows=3),
+        Threshold(0.2, 0.95, min_attempts=40, lookback_windows=3),
         scope="treatment",
     ),
 )
@@ -334,7 +340,7 @@ def test_what_is_decided_is_owed_to_the_receivers_of_the_rule() -> None:
 def test_whatever_is_named_an_alert_fits_into_its_records(letter: str) -> None:
     name = letter * (LONGEST_NAMES // 2)
     outcomes = {f"{number}{name}": 20 for number in range(900)} | {"FAILURE": 20_000}
-    rules = (Rule("failing", frozenset({"FAILURE"}), Threshold(0.2), scope="treatment"),)
+    rules = (Rule("failing", frozenset({"FAILURE"}), Threshold(0.2, 0.95), scope="treatment"),)
     partition = CampaignPartition(0, partition_settings(rules), [0], 0.0)
     campaigns = {name: counts(outcomes, name, name, None)}
     columns = window_counts(600, campaigns, letter * LONGEST_APP)
@@ -364,7 +370,7 @@ def test_late_attempts_make_the_next_counts_say_enough() -> None:
     partition = CampaignPartition(0, partition_settings(RULES[:1]), [0], 0.0)
     partition.apply(partial_counts(0, ("c", {"SUCCESS": 1})), 0, 0.0)
     pass_time(partition, 90)
-    partition.apply(partial_counts(60, ("c", {"FAILURE": 6})), 1, 91.0)
+    partition.apply(partial_counts(60, ("c", {"FAILURE": 7})), 1, 91.0)
     assert decisions(partition, 91.0) == []
     partition.apply(partial_counts(0, ("c", {"SUCCESS": 3})), 2, 92.0)
     assert decisions(partition, 92.0) == []
@@ -585,7 +591,7 @@ def test_an_older_window_that_opens_later_is_judged_with_those_before_it() -> No
 
 
 @settings(max_examples=300)
-@given(steps, st.sampled_from((60, 600)), st.sampled_from((1, 4, 7, 8, 9, 10)))
+@given(steps, st.sampled_from((60, 600)), st.sampled_from((1, 4, 7, 8, 9, 10, 11, 12, 13, 17)))
 def test_looking_only_where_minds_can_change_misses_nothing(
     steps: list[tuple[int, int, str | None, list[tuple[str, dict[str, int]]]]],
     size: int,
@@ -648,17 +654,30 @@ class Unforgetting(Doubled):
     state_lifetime: ClassVar[float] = 1e9
 
 
+BURNING = BurnRate(0.05, long_windows=5, short_windows=2, long_factor=4, min_attempts=10)
+VOLUME = Volume(2, 1, min_sends=20, max_sends=90, min_delivery_rate=0.6, lookback_windows=4)
+STALLED = Volume(1, 1)
+
 # Rules without those ends that come of silence: a restart cannot know for how long there was any.
 PATIENT = tuple(
-    replace(each, no_data_after=1e9, keep_firing_for=20.0)
+    replace(each, no_data_after=1e9, keep_firing_for=min(each.keep_firing_for, 20.0))
     for each in (
         *RULES,
         replace(with_detector(RULES[0], lookback_windows=5), name="channel", scope="channel"),
         replace(RULES[0], name="strange", unrecognised=True, statuses=frozenset({"HOLDOUT"})),
         replace(RULES[0], name="slow", for_=45.0, campaigns=("a*", "b")),
-        replace(RULES[0], name="any", detector=Threshold(0.01, recovery_level=0, min_attempts=1)),
+        replace(
+            RULES[0], name="any", detector=Threshold(0.01, 0.95, recovery_level=0, min_attempts=1)
+        ),
         replace(RULES[2], name="many", detector=Count(more_than=25)),
         replace(RULES[0], name="doubled", detector=Unforgetting()),
+        replace(RULES[0], name="burning", detector=BURNING),
+        Rule("volume", frozenset({"SUCCESS"}), VOLUME),
+        Rule("silent", frozenset(), STALLED, scope="treatment", apps=("app",), keep_firing_for=0),
+        replace(RULES[0], name="cusum", detector=Cusum()),
+        replace(RULES[0], name="parts", detector=Cusum(4.0), scope="treatment", for_=15.0),
+        replace(RULES[2], name="few", detector=Cusum(2.0), scope="channel", campaigns=("a*", "b")),
+        replace(RULES[0], name="spike", detector=Spike(sensitivity=1.0, patience=5.0)),
     )
 )
 FEEDERS = 0, 1
@@ -707,6 +726,7 @@ class Twins(RuleBasedStateMachine):
         new = partial_counts(start, *parts, app_id=app, names=names)
         new.event_times.clear()
         new.event_times.update(dict.fromkeys(inputs, int(self.now) * 1000))
+        new.received_at = int(self.now * 1000)
         for twin in self.twins:
             twin.add(new, self.now)
 
@@ -735,7 +755,7 @@ class Twins(RuleBasedStateMachine):
     @rule(
         policy=POLICIES,
         longer=st.sampled_from((1, 1, 1, 2)),
-        rules=st.sampled_from((2, 4, 7, 8, 9, 10)),
+        rules=st.sampled_from((2, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17)),
         limits=st.sampled_from(LIMITS),
     )
     def change_settings(
@@ -768,8 +788,21 @@ def _known(partition: CampaignPartition) -> dict[str, object]:
             for a in alerts.alerts()
         ),
         "owed": len(partition.deliveries),
+        "folded": [folded(partition, each, name) for each in PATIENT for name in "abcz"],
         "remembered": [alerts.states.get(each, Scope(name)) for each in PATIENT for name in "abcz"],
     }
+
+
+def folded(partition: CampaignPartition, rule: Rule, name: str) -> list[object]:
+    """What the fold of a rule knows of a campaign and its parts."""
+    fold = partition.folds.of(rule)
+    if fold is None:
+        return []
+    scopes = [Scope(name, part, part) for part in (None, "0", "1", "EMAIL", "SMS", OTHER)]
+    places = [fold.scopes.place_of(key_of(rule, scope)) for scope in scopes]
+    write = fold.scopes.states.write
+    states = [write([place]) if place is not None else None for place in places]
+    return [*map(fold.get, scopes), *states]
 
 
 def _apart_from_ids(shown: AlertData) -> AlertData:

@@ -109,7 +109,8 @@ def test_the_format_before_is_refused_with_one_line_that_says_what_to_do() -> No
         restorer_of(stored.records).restore()
     message = str(raised.value)
     assert message.startswith("state-3, offset 0, key b'[\"clock\"]': ")
-    assert f"has format 4, and this version of the program reads format {FORMAT}" in message
+    read = f"formats {OLDEST_FORMAT} to {FORMAT}"
+    assert f"has format 4, and this version of the program reads {read}" in message
     assert "start the version that wrote it, or count anew, as docs/operations.md says" in message
     assert "\n" not in message
 

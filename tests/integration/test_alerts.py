@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import orjson
 
+from streams.domain.partial_counts import partition_of
 from streams.domain.transitions import json_schema
 from tests.integration.conftest import NewWorker
 from tests.support.brokers import RunningBroker
@@ -19,6 +20,7 @@ from tests.support.waiting import until
 from tests.support.workers import Settings, WorkerProcess, settings_for
 
 SOURCES = 3
+PARTITIONS = 4
 FIRING, RESOLVED = "campaign.alert.firing", "campaign.alert.resolved"
 
 
@@ -28,8 +30,11 @@ class Traffic:
     def __init__(self, campaign_id: str) -> None:
         self.campaign_id = campaign_id
         self.failing = 0.0
+        self.silent = False
 
     def records(self, count: int = 40) -> list[SourceRecord]:
+        if self.silent:
+            return []
         now = int(time.time() * 1000)
         statuses = ["FAILURE" if n < count * self.failing else "SUCCESS" for n in range(count)]
         return [
@@ -47,7 +52,8 @@ async def going_on(address: str, topic: str, *traffic: Traffic) -> AsyncIterator
         async with Sender(address, topic) as sender:
             while True:
                 for each in traffic:
-                    await sender.send(each.records())
+                    if records := each.records():
+                        await sender.send(records)
                 await asyncio.sleep(0.05)
 
     running = asyncio.create_task(send())
@@ -166,6 +172,76 @@ async def test_more_failures_than_a_number(
         assert evidence["rate"] < 0.2
         assert (evidence["lower_bound"], evidence["figures"]) == (None, {"more_than": 60})
         assert ended.value["data"]["evidence"]["hits"] <= 60
+
+
+async def test_an_objective_is_used_up_too_fast(
+    broker: RunningBroker, unique: str, new_worker: NewWorker
+) -> None:
+    """Three in ten fail where one in twenty may: six times as fast as is allowed."""
+    burning, sound = Traffic("burning"), Traffic("sound")
+    burning.failing, sound.failing = 0.3, 0.05
+    async with Collector() as receiver:
+        detector = {
+            "kind": "burn-rate",
+            "objective": 0.05,
+            "long_windows": 5,
+            "long_factor": 4.0,
+            "short_windows": 2,
+        }
+        settings = settings_of(broker, unique, receiver.url, detector)
+        worker = new_worker(settings)
+        async with going_on(broker.address, settings["topics"]["source"], burning, sound):
+            await worker.ready()
+            (told,) = await receiver.wait_for(1, within=90)
+            assert told.value["type"] == FIRING
+            burning.failing = 0.05
+            _, ended = await receiver.wait_for(2, within=90)
+        assert ended.value["type"] == RESOLVED
+        written = await transitions(broker, settings)
+        assert [value["data"]["campaign_id"] for value in written] == ["burning"] * 2
+        figures = told.value["data"]["evidence"]["figures"]
+        assert figures["objective"] == 0.05
+        assert min(figures["burn_rate"], figures["short_burn_rate"]) > 4
+        assert ended.value["data"]["evidence"]["figures"]["burn_rate"] <= 2
+
+
+async def test_a_campaign_stalls_while_another_one_goes_on(
+    broker: RunningBroker, unique: str, new_worker: NewWorker
+) -> None:
+    """The one that goes on is in another partition: nothing but event time comes to this one."""
+    stalling, sound = Traffic("stalling"), Traffic("sound")
+    assert partition_of("stalling", PARTITIONS) != partition_of("sound", PARTITIONS)
+    async with Collector() as receiver:
+        detector = {"kind": "volume", "stalled_windows": 3, "active_windows": 1}
+        settings = settings_of(broker, unique, receiver.url, detector)
+        settings["topics"]["partitions"] = PARTITIONS
+        worker = new_worker(settings)
+        async with going_on(broker.address, settings["topics"]["source"], stalling, sound):
+            await worker.ready()
+            await until(lambda: _has_counts(worker, "stalling"))
+            await _new_window(worker, "stalling")
+            stalling.silent = True
+            (told,) = await receiver.wait_for(1, within=90)
+            assert (told.value["type"], told.value["data"]["sequence"]) == (FIRING, 1)
+            evidence = told.value["data"]["evidence"]
+            assert (evidence["attempts"], evidence["counts"]) == (0, {})
+            assert evidence["figures"]["silent_windows"] >= 3
+            assert "no attempts since" in told.value["data"]["summary"]
+
+            # Neither a restart nor more silence tells it again.
+            assert await asyncio.to_thread(worker.stop) == 0
+            worker.start()
+            await worker.ready()
+            await _new_window(worker, "sound")
+            (alert,) = await firing(worker)
+            assert alert["alert_id"] == told.value["data"]["alert_id"]
+
+            stalling.silent = False
+            _, ended = await receiver.wait_for(2, within=90)
+        assert (ended.value["type"], ended.value["data"]["sequence"]) == (RESOLVED, 2)
+        assert ended.value["data"]["evidence"]["attempts"] > 0
+        written = await transitions(broker, settings)
+        assert [value["data"]["campaign_id"] for value in written] == ["stalling"] * 2
 
 
 async def _has_counts(worker: WorkerProcess, campaign_id: str) -> bool:

@@ -218,7 +218,8 @@ async def test_nothing_is_told_of_what_is_told_already(
     async with Collector() as receiver:
         settings = settings_of(broker, unique, receiver.url)
         settings["windows"] = {"size": 60, "grace": 60, "retention": 3600}
-        settings["rules"] = [{"name": "campaigns", "group": "failure", "no_data_after": "2s"}]
+        rule = {"name": "campaigns", "group": "failure", "no_data_after": "2s"}
+        settings["rules"] = [{**rule, "detector": {"min_attempts": 50}}]
         topic = settings["topics"]["source"]
         await create_topic(broker.address, topic, SOURCES)
         worker = new_worker(settings)

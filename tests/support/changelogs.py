@@ -22,12 +22,13 @@ from streams.domain.partition_settings import PartitionSettings
 from streams.domain.receivers import ReceiverRecord
 from streams.domain.restorer import PartitionRestorer
 from streams.domain.rules import Rule
-from tests.support.detectors import Doubled
+from tests.support.detectors import Cusum, Doubled
 from tests.support.partitions import PARTITION_SETTINGS, counts, window_counts
 
 FOLDER = Path(__file__).parents[1] / "domain" / "changelogs"
 REMEMBERING = Rule("doubled", frozenset({"FAILURE"}), Doubled(factor=1_000))
-SETTINGS = replace(PARTITION_SETTINGS, rules=(*PARTITION_SETTINGS.rules, REMEMBERING))
+FOLDING = Rule("cusum", frozenset({"FAILURE"}), Cusum(limit=1_000.0))
+SETTINGS = replace(PARTITION_SETTINGS, rules=(*PARTITION_SETTINGS.rules, REMEMBERING, FOLDING))
 LIFE_ENDS_AT = 300.0
 """When the last record of the short life is written; s."""
 INPUT_OFFSETS = [

@@ -46,11 +46,17 @@ def _other_detectors() -> str:
     for detector in DETECTORS[1:]:
         summary = _about(detector)[0].rstrip(".")
         lines += ["    # detector:", _remark("kind", detector.kind, summary)]
+        made = detector()
         lines += [
-            _remark(each.name, _written(each, each.default), each.setting.text)
+            _remark(each.name, _written(each, getattr(made, each.name)), _meaning(each))
             for each in fields(detector)
         ]
     return "\n".join(lines)
+
+
+def _meaning(field: Field) -> str:
+    about = field.setting
+    return f"{about.text}; {about.default} if left out" if about.default else about.text
 
 
 def _remark(key: str, value: str, comment: str) -> str:

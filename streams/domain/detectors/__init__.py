@@ -6,6 +6,11 @@ configuration, the API and the documents take its settings from there.
 - `history`: what a detector is shown, the counts of a scope in its windows.
 - `detector`: what a detector is asked and answers.
 - `settings`: the settings of a detector, from which its section of the configuration is made.
+- `proportions`: whether a share is above a level, however often that is asked.
 - `windowed`: what detectors that judge window by window have in common.
+- `folding`: what detectors that are given the counts of each record have in common.
+- `baseline`: the usual rate of a scope and its spread, learned when windows close.
+- `evidence`: how surely counts speak for a rate that has risen, as logarithms of likelihood ratios.
+- `spike_state`: what the detector spike remembers of a scope, and how counts change it.
 - `registry`: the kinds there are, a module each.
 """

@@ -47,6 +47,14 @@ class Count(WindowDetector):
         """Compare the hits with the number."""
         return not self.is_breach(seen)
 
+    def missing_hits(self, attempts: int, hits: int) -> int:  # noqa: ARG002 - any number does
+        """Return how many there are to the first that is too many."""
+        return max(0, self.least_hits - hits)
+
+    def hits_to_rise(self, seen: Observation) -> int:
+        """Return the same: what is no breach is low."""
+        return self.missing_hits(seen.attempts, seen.hits)
+
     def figures(self, stretch: Stretch) -> Figures:
         """Return the counts with the number that they are compared with."""
         return Figures(stretch, others={"more_than": self.more_than})

@@ -53,14 +53,17 @@ class Evaluation(NamedTuple):
     Attributes:
         reason: why.
         breach: the evidence of a breach; null if nothing breaches.
-        current: the figures of the newest windows, which say whether an alert is over; null if
-            they say too little.
+        current: the figures of the newest windows, which say whether a live alert is over; null
+            without one, if they say too little, or if something breaches and it is not over.
         recovered: whether an alert is over; null if nothing new says so or otherwise.
         first: the oldest windows that breach: an episode is counted from their start. Null for the
             windows of `breach`.
         highest: the windows with the highest rate; null if they say too little.
         again_after: after how many more attempts, none of them a hit, another evaluation may come
             to another result; null if no number of them can.
+        hits_left: with fewer new hits than these, in windows from the oldest one of `open` on, no
+            evaluation can find a breach, however many other attempts come but for `again_after`,
+            and whichever windows open, close or expire; null if any hit may lead to one.
         state: what to remember of the scope, of the detector's `state_type`; null for nothing. It
             is written in the transaction of the counts that it follows from.
     """
@@ -72,6 +75,7 @@ class Evaluation(NamedTuple):
     first: Stretch | None = None
     highest: Stretch | None = None
     again_after: int | None = None
+    hits_left: int | None = None
     state: Any = None
 
     @property
@@ -103,6 +107,15 @@ class Detector(ABC):
     value is JSON in a record of the changelog topic."""
     state_lifetime: ClassVar[float] = 7 * 86_400.0
     """After so many seconds without an evaluation, the state of a scope is forgotten."""
+    keep_firing_for: ClassVar[float | None] = None
+    """For how long (s) a recovery has to last if the rule does not say it; null: three windows."""
+
+    on_closing: ClassVar[bool] = False
+    """Whether it is evaluated when event time closes windows, too: then it is shown every scope
+    that has attempts in any window of its lookback, and `ScopeHistory.closing`. At other times it
+    is shown the scopes with attempts in an open window, or all if an alert of the rule is live.
+    Alerts are evaluated on closing as long as any window of the campaign is retained, and do not
+    expire by silence while the result says that they are not over."""
 
     def __post_init__(self) -> None:
         """Derive the settings that were left out from others."""
@@ -121,9 +134,10 @@ class Detector(ABC):
     def triggers(self, counts: NewCounts) -> Collection[str]:
         """Return the campaigns whose evaluation may come to another result by new counts.
 
-        Others are not evaluated, but for those with a live alert, those for which the last
-        evaluation asked for more attempts (`Evaluation.again_after`), and those that have an alert
-        when a window opens or closes.
+        It need not be told of hits that the last evaluation said are too few
+        (`Evaluation.hits_left`). Others are not evaluated, but for those with a live alert, those
+        for which the last evaluation asked for more attempts (`Evaluation.again_after`), and those
+        that have an alert when a window opens or closes.
 
         Args:
             counts: what was added to one open window.

@@ -1,6 +1,6 @@
 """What a detector is shown: the counts of one scope in the windows of its campaign."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 
@@ -51,6 +51,22 @@ class Notified(NamedTuple):
     counted: Mapping[int, tuple[int, int]]
 
 
+class Closing(NamedTuple):
+    """How far event time has closed windows.
+
+    Attributes:
+        through: start (s) of the newest window that it has closed, whether that has counts or not.
+        observed: starts (s) of the windows that event time was in, as far back as the lookback of
+            any detector that is evaluated on closing. Over others it jumped: the whole stream
+            stood still.
+        is_new: whether windows were closed since the campaign was evaluated on closing.
+    """
+
+    through: int
+    observed: Collection[int]
+    is_new: bool
+
+
 class ScopeHistory(NamedTuple):
     """What the windows of a campaign say of one scope.
 
@@ -64,6 +80,7 @@ class ScopeHistory(NamedTuple):
         evaluated: attempts and hits in each open window at the last evaluation, by its start (s);
             null without a live alert.
         notified: what the newest alert that has ended was about; null without one.
+        closing: how far windows are closed; null for a detector that is not evaluated on closing.
     """
 
     open: Mapping[int, Observation]
@@ -72,6 +89,12 @@ class ScopeHistory(NamedTuple):
     size: int
     evaluated: Mapping[int, tuple[int, int]] | None
     notified: Notified | None
+    closing: Closing | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the scope has a live alert."""
+        return self.evaluated is not None
 
     @property
     def notified_through(self) -> int:
@@ -81,11 +104,20 @@ class ScopeHistory(NamedTuple):
     @property
     def has_new_attempts(self) -> bool:
         """Whether there are attempts in open windows that were not there at the last evaluation."""
-        return any(seen.attempts > self._evaluated(start)[0] for start, seen in self.open.items())
+        return any(self.has_more_attempts(start) for start in self.open)
+
+    @property
+    def has_new_closing(self) -> bool:
+        """Whether windows were closed since the last evaluation on closing."""
+        return self.closing is not None and self.closing.is_new
 
     def has_new_hits(self, start: int) -> bool:
         """Tell whether an open window has hits that were not there at the last evaluation."""
         return self.open[start].hits > self._evaluated(start)[1]
+
+    def has_more_attempts(self, start: int) -> bool:
+        """Tell whether an open window has attempts that were not there at the last evaluation."""
+        return self.open[start].attempts > self._evaluated(start)[0]
 
     def before(self, last: int, oldest: int) -> Iterator[tuple[int, Observation]]:
         """Yield the windows before `last` and not before `oldest` (starts, s), newest first."""

@@ -1,10 +1,16 @@
 """The kinds of detectors there are: one line each."""
 
+from streams.domain.detectors.burn_rate import BurnRate
 from streams.domain.detectors.count import Count
 from streams.domain.detectors.detector import Detector
+from streams.domain.detectors.spike import Spike
 from streams.domain.detectors.threshold import Threshold
+from streams.domain.detectors.volume import Volume
 
 DETECTORS: tuple[type[Detector], ...] = (
     Threshold,  # the rate is above a level, and not by chance; of a rule that does not say its kind
+    Spike,  # the rate has risen against the usual one of the scope
+    BurnRate,  # an objective's allowed failures are used up too fast, for a while and right now
+    Volume,  # too few or too many sends, a campaign that stalls, too few delivered
     Count,  # more hits in a window than a number
 )

@@ -1,27 +1,43 @@
 """`threshold`: the rate of hits is above a level, and not by chance."""
 
-from bisect import bisect_right
+from bisect import bisect_left
 from dataclasses import dataclass
-from functools import cache, cached_property
-from math import sqrt
-from statistics import NormalDist
+from functools import cached_property
+from math import ceil, floor, isqrt, log
 from typing import ClassVar
 
 from streams.domain.detectors.detector import Figures
 from streams.domain.detectors.history import Observation, Stretch
+from streams.domain.detectors.proportions import is_above, lower_bound
 from streams.domain.detectors.settings import Problem, Setting, setting
 from streams.domain.detectors.windowed import WindowDetector
 
 MOST_LOOKBACK = 120
-"""Windows: each of them is read when a campaign has too few attempts."""
+"""Windows: each of them is read when the newest ones say too little."""
+MOST_TO_RECOVER = 50
+"""Attempts that always say whether an alert is over."""
+PRECISION_BITS = 8
+"""Binary digits of numbers of attempts for which the fewest hits of a breach are known."""
+ROUNDING = 1e-6
+"""Hits, more than what is lost of a number of them by rounding."""
+MOST_HITS = 2**31
+"""Hits in a row, up to which the fewest of a breach are looked for."""
 
 
 @dataclass(frozen=True)
 class Threshold(WindowDetector):
     """The share of hits is above a level, and not by chance.
 
-    A rate of few attempts misleads (one of two is 50 %), so it is the lower end of the rate's
-    one-sided confidence interval that has to be above the level.
+    A rate of few attempts misleads (one of two is 50 %), so it is a lower bound of the rate that
+    has to be above the level: one that may be looked at after each attempt (the lower end of a
+    confidence sequence, Robbins 1970). A window that says too little is judged together with the
+    windows before it, back to those that together were at `recovery_level` or below.
+
+    What is proven: one series of attempts begins with each window, and no more than
+    1 - `confidence` of these series are ever a breach, however often they are looked at, as long as
+    each attempt is a hit with a probability of at most `level`, whatever came before it, and events
+    come in the order of their windows. What is not: anything about a rate that is above the level
+    for a minute now and then, as real rates may be. The level has to be above that.
     """
 
     kind: ClassVar[str] = "threshold"
@@ -30,10 +46,10 @@ class Threshold(WindowDetector):
         0.10, Setting("the share of hits that is too high", "share", above=0, below=1)
     )
     confidence: float = setting(
-        0.95,
+        0.99,
         Setting(
-            "of the lower bound of the rate, which has to be above the level, so that few attempts "
-            "do not count",
+            "of the lower bound of the rate, which has to be above the level: at 0.99, traffic at "
+            "the level raises a false alarm in one of 100 windows at most",
             "share",
             least=0.5,
             below=1,
@@ -51,9 +67,9 @@ class Threshold(WindowDetector):
         ),
     )
     min_attempts: int = setting(
-        50,
+        10,
         Setting(
-            "fewer in a window say nothing; then those of windows before it are added",
+            "fewer raise no alert, however many of them are hits",
             least=1,
             most=2**31 - 1,
         ),
@@ -61,7 +77,7 @@ class Threshold(WindowDetector):
     lookback_windows: int = setting(
         30,
         Setting(
-            "as many windows in a row are added up at most; 1: each by itself",
+            "as many windows in a row are judged together at most; 1: each by itself",
             least=1,
             most=MOST_LOOKBACK,
         ),
@@ -76,7 +92,7 @@ class Threshold(WindowDetector):
 
     @property
     def lookback(self) -> int:
-        """As many windows as are added up."""
+        """As many windows as are judged together."""
         return self.lookback_windows
 
     @property
@@ -85,21 +101,72 @@ class Threshold(WindowDetector):
         return self.min_attempts
 
     @cached_property
+    def attempts_to_recover(self) -> int:
+        """As many that one hit is half the level; no more than `MOST_TO_RECOVER`."""
+        return max(self.min_attempts, min(MOST_TO_RECOVER, ceil(2 / self.level)))
+
+    @cached_property
     def least_hits(self) -> int:
         """How many hits a breach needs, whatever the number of attempts from the least one on.
 
-        More attempts with as many hits only lower the bound.
+        More attempts with as many hits are less evidence.
         """
-        return bisect_right(
-            range(self.min_attempts + 1), self.level, lo=1, key=self._bound_of_least_attempts
+        least = self.min_attempts
+        return bisect_left(
+            range(MOST_HITS), True, key=lambda hits: self._is_above(hits, max(hits, least))
         )
-
-    def _bound_of_least_attempts(self, hits: int) -> float:
-        return wilson_lower_bound(hits, self.min_attempts, self.confidence)
 
     def is_breach(self, seen: Observation) -> bool:
         """Compare the lower bound of the rate with the level."""
-        return wilson_lower_bound(seen.hits, seen.attempts, self.confidence) > self.level
+        return self._is_above(seen.hits, seen.attempts)
+
+    def _is_above(self, hits: int, attempts: int) -> bool:
+        return is_above(hits, attempts, self.level, self.needed)
+
+    @cached_property
+    def needed(self) -> float:
+        """How much evidence is needed, as a natural logarithm."""
+        return -log(1 - self.confidence)
+
+    def missing_hits(self, attempts: int, hits: int) -> int:
+        """Compare the hits with the fewest that are a breach, or with a little less."""
+        missing = max(self.least_hits, self._fewest_hits(attempts - hits)) - hits
+        if missing > 0:
+            return missing
+        if attempts < self.min_attempts:
+            return 0
+        return 0 if self.is_breach(Observation(attempts, hits, {})) else 1
+
+    def _fewest_hits(self, others: int) -> int:
+        """Return how many hits a breach needs beside about as many other attempts.
+
+        It is worked out for the largest number that is no larger, with `PRECISION_BITS` binary
+        digits and zeros: so for a few thousand numbers at most, and no more hits than are needed.
+        """
+        rest = max(0, others.bit_length() - PRECISION_BITS)
+        others = others >> rest << rest
+        known = self._fewest.get(others)
+        if known is None:
+            known = self._fewest[others] = self._find_fewest(others)
+        return known
+
+    def _find_fewest(self, others: int) -> int:
+        low, step = floor(others * self.level / (1 - self.level)), 1 + isqrt(others)
+        while not self._is_above(low + step, low + step + others):
+            low, step = low + step, 2 * step
+        return bisect_left(
+            range(low + step), True, low, key=lambda hits: self._is_above(hits, hits + others)
+        )
+
+    @cached_property
+    def _fewest(self) -> dict[int, int]:
+        """What `_fewest_hits` found, by the number of others."""
+        return {}
+
+    def hits_to_rise(self, seen: Observation) -> int:
+        """Solve (hits + more) / (attempts + more) > `recovery_level`."""
+        more = (self.recovery_level * seen.attempts - seen.hits) / (1 - self.recovery_level)
+        return max(1, floor(more - ROUNDING) + 1)
 
     def is_low(self, seen: Observation) -> bool:
         """Compare the rate with the recovery level."""
@@ -108,23 +175,4 @@ class Threshold(WindowDetector):
     def figures(self, stretch: Stretch) -> Figures:
         """Return the counts with the lower bound of the rate."""
         seen = stretch.seen
-        return Figures(stretch, wilson_lower_bound(seen.hits, seen.attempts, self.confidence))
-
-
-def wilson_lower_bound(hits: int, attempts: int, confidence: float) -> float:
-    """Return the lower end of the one-sided Wilson score interval of a proportion.
-
-    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal
-    of the American Statistical Association 22 (1927).
-    """
-    if attempts == 0:
-        return 0.0
-    z = _z(confidence)
-    rate = hits / attempts
-    spread = z * sqrt(rate * (1 - rate) / attempts + z * z / (4 * attempts * attempts))
-    return max(0.0, (rate + z * z / (2 * attempts) - spread) / (1 + z * z / attempts))
-
-
-@cache
-def _z(confidence: float) -> float:
-    return NormalDist().inv_cdf(confidence)
+        return Figures(stretch, lower_bound(seen.hits, seen.attempts, self.needed))

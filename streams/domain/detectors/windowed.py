@@ -1,12 +1,12 @@
 """Detectors that judge the counts of windows, and remember nothing.
 
-A window with fewer attempts than the detector asks for says nothing by itself: the windows before
-it are added to it, newest first, until there are enough, as far back as the detector allows. Any
-open window that breaches is a breach; whether it is over is told by the newest one.
+Each open window is judged together with windows before it: by itself first, then one more at a
+time, as far back as the detector allows. Any open window that breaches is a breach; whether it is
+over is told by the newest one.
 """
 
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import reduce
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,17 +15,22 @@ from streams.domain.detectors.history import Observation, ScopeHistory, Stretch
 from streams.domain.hits import NewCounts
 
 
-class Stretches(NamedTuple):
-    """What there is to judge.
+class Judgement(NamedTuple):
+    """What an open window says, together with those before it.
 
     Attributes:
-        enough: for each open window, newest first, its counts together with those before it that
-            are needed; without those that have too few attempts even so.
+        breach: the fewest windows up to this one that are a breach together; null if none are.
+        enough: the fewest of them that can tell whether an alert is over; null if none can.
         again_after: as in `Evaluation`.
+        hits_left: as in `Evaluation`.
+        others: figures of the breach, beside those that `WindowDetector.figures` gives.
     """
 
-    enough: list[Stretch]
+    breach: Stretch | None
+    enough: Stretch | None
     again_after: int | None
+    hits_left: int | None = None
+    others: Mapping[str, float] = {}
 
 
 class WindowDetector(Detector):
@@ -39,7 +44,12 @@ class WindowDetector(Detector):
     @property
     @abstractmethod
     def least_attempts(self) -> int:
-        """How many attempts are enough for counts to say anything."""
+        """How many attempts are enough for counts to be a breach."""
+
+    @property
+    def attempts_to_recover(self) -> int:
+        """How many attempts are enough to tell whether an alert is over."""
+        return self.least_attempts
 
     @property
     @abstractmethod
@@ -55,11 +65,28 @@ class WindowDetector(Detector):
 
     @abstractmethod
     def is_low(self, seen: Observation) -> bool:
-        """Tell whether counts of the newest windows say that an alert is over."""
+        """Tell whether counts of the newest windows say that an alert is over.
+
+        What was before windows that are low together is no part of a breach.
+        """
 
     @abstractmethod
     def figures(self, stretch: Stretch) -> Figures:
         """Return the evidence in the counts of windows."""
+
+    def missing_hits(self, attempts: int, hits: int) -> int:
+        """Return a number of hits, such that fewer more of them make no breach of counts.
+
+        0 if they are a breach; or if attempts that are no hits can make them one, as there are
+        fewer than `least_attempts`.
+        """
+        if attempts < self.least_attempts:
+            return max(0, self.least_hits - hits)
+        return 0 if self.is_breach(Observation(attempts, hits, {})) else 1
+
+    def hits_to_rise(self, seen: Observation) -> int:  # noqa: ARG002 - one may be enough
+        """Return a number of hits, such that counts that are low remain so with fewer more."""
+        return 1
 
     def triggers(self, counts: NewCounts) -> Collection[str]:
         """Return the campaigns with new hits that have enough of them in recent windows."""
@@ -67,51 +94,83 @@ class WindowDetector(Detector):
 
     def evaluate(self, history: ScopeHistory, state: Any = None) -> Evaluation:  # noqa: ARG002 - it has none
         """Judge the open windows of a scope, each with those before it that are needed."""
-        enough, again_after = self.stretches(history)
-        high = [each for each in enough if self.is_breach(each.seen)]
+        judged = {last: self.judge(history, last) for last in history.open}
+        high = [each.breach for each in judged.values() if each.breach is not None]
+        enough = [each.enough for each in judged.values() if each.enough is not None]
         breaches = [each for each in high if self._is_news(history, each)]
         # A producer whose clock is ahead has windows after the one that event time is in.
         of_now = [each for each in enough if each.last <= history.newest]
         current = next(iter(of_now or enough), None)
         recovered = self._recovered(history, current, breaches)
+        waits = [each.again_after for each in judged.values() if each.again_after is not None]
+        # Figures cost more than the decision does, so there are none that nobody is shown.
+        is_shown = history.is_live and (recovered or not breaches)
         return Evaluation(
             reason=_reason(history, current, high, breaches, recovered),
-            breach=self.figures(breaches[0]) if breaches else None,
-            current=self.figures(current) if current is not None else None,
+            breach=self._figures(breaches[0], judged) if breaches else None,
+            current=self.figures(current) if current and is_shown else None,
             recovered=recovered,
             first=min(breaches, key=lambda each: each.start, default=None),
             highest=max(
                 enough, key=lambda each: (each.seen.rate, each.seen.attempts), default=None
             ),
-            again_after=again_after,
+            again_after=min(waits, default=None),
+            hits_left=self._hits_left(history, judged.values()),
         )
 
-    def stretches(self, history: ScopeHistory) -> Stretches:
-        """Add up windows until there are enough attempts, from each open one back."""
-        enough: list[Stretch] = []
-        waits: list[int] = []
-        least, notified = self.least_attempts, history.notified_through
-        for last, alone in history.open.items():
-            start, attempts, hits, without_oldest = last, alone.attempts, alone.hits, 0
-            parts: list[Observation] = []
-            if attempts < least:
-                # The next alert has to have evidence of its own.
-                oldest = max(notified + 1, last - (self.lookback - 1) * history.size)
-                for before, more in history.before(last, oldest):
-                    start, without_oldest = before, attempts
-                    attempts, hits = attempts + more.attempts, hits + more.hits
-                    parts.append(more)
-                    if attempts >= least:
-                        break
-            if attempts >= least:
-                enough.append(Stretch(start, last, reduce(Observation.plus, parts, alone)))
-            if hits and last <= notified:
-                waits.append(1)
-            elif hits and attempts < least:
-                waits.append(least - attempts)
-            elif hits and start < last:
-                waits.append(least - without_oldest)
-        return Stretches(enough, min(waits, default=None))
+    def _hits_left(self, history: ScopeHistory, judged: Collection[Judgement]) -> int | None:
+        """Return the fewest that any open window may lack; null if that may change by itself.
+
+        Windows later than this one are judged together with those that are here, so they lack as
+        many. With an alert about them that has ended, there is more to a breach than counts.
+        """
+        oldest = min(history.open, default=0) - (self.lookback - 1) * history.size
+        if history.is_live or history.notified_through >= oldest:
+            return None
+        left = [each.hits_left for each in judged if each.hits_left is not None]
+        return min(left) if left and len(left) == len(judged) else None
+
+    def _figures(self, breach: Stretch, judged: Mapping[int, Judgement]) -> Figures:
+        figures = self.figures(breach)
+        return figures._replace(others={**figures.others, **judged[breach.last].others})
+
+    def judge(self, history: ScopeHistory, last: int) -> Judgement:
+        """Judge the open window that begins at `last` (s), with those before it."""
+        breach = enough = again_after = None
+        hits_left = self.least_hits
+        least, to_recover = self.least_attempts, self.attempts_to_recover
+        parts: list[Observation] = []
+        attempts = hits = 0
+        for start, part in self.windows(history, last):
+            parts.append(part)
+            attempts, hits = attempts + part.attempts, hits + part.hits
+            if breach is None:
+                missing = self.missing_hits(attempts, hits)
+                if missing:
+                    hits_left = min(hits_left, missing)
+                elif attempts < least:
+                    again_after = least - attempts
+                else:
+                    breach = together(start, last, parts)
+            if attempts >= to_recover:
+                enough = enough or together(start, last, parts)
+                if breach is not None:
+                    break
+                seen = Observation(attempts, hits, {})
+                if self.is_low(seen):
+                    hits_left = min(hits_left, self.hits_to_rise(seen))
+                    break
+        if last <= history.notified_through and history.open[last].hits:
+            again_after = 1
+        return Judgement(breach, enough, again_after, None if breach else hits_left)
+
+    def windows(self, history: ScopeHistory, last: int) -> Iterator[tuple[int, Observation]]:
+        """Yield the window `last` (s), and those before it, newest first."""
+        yield last, history.open[last]
+        # The next alert has to have evidence of its own.
+        oldest = max(history.notified_through + 1, last - (self.lookback - 1) * history.size)
+        if oldest < last:
+            yield from history.before(last, oldest)
 
     def _is_news(self, history: ScopeHistory, stretch: Stretch) -> bool:
         """Tell whether a breach is more than what an alert that has ended was about already."""
@@ -135,6 +194,11 @@ class WindowDetector(Detector):
         return self.is_low(current.seen) and not has_new_hits
 
 
+def together(start: int, last: int, parts: Iterable[Observation]) -> Stretch:
+    """Return the counts of windows from `start` to `last` (s) together."""
+    return Stretch(start, last, reduce(Observation.plus, parts))
+
+
 def _reason(
     history: ScopeHistory,
     current: Stretch | None,
@@ -142,7 +206,7 @@ def _reason(
     breaches: list[Stretch],
     recovered: bool | None,
 ) -> Reason:
-    is_live = history.evaluated is not None
+    is_live = history.is_live
     if is_live and recovered:
         return Reason.RECOVERED
     if breaches:

@@ -8,6 +8,7 @@ from streams.domain.commits import Commit, Decision, SuppressedTransition
 from streams.domain.counts import StatusGroups
 from streams.domain.emission import WindowResult
 from streams.domain.events import Rejected
+from streams.domain.heartbeats import Heartbeats
 from streams.domain.partial_counts import PartialCounts
 from streams.domain.pre_aggregator import PreAggregator
 from streams.domain.table import Folded
@@ -48,6 +49,10 @@ class OutputBuffer:
         self._dead: list[Record] = []
         self._dead_bytes = 0
         self._received_at = 0
+        self._heartbeats: Heartbeats | None = None
+        settings = context.settings
+        if any(rule.detector.on_closing for rule in settings.rules):
+            self._heartbeats = Heartbeats(context.campaigns.partitions, settings.windows.size)
 
     @property
     def is_full(self) -> bool:
@@ -108,6 +113,8 @@ class OutputBuffer:
         counts = pre_aggregator.partial_counts()
         unrecognised = _unrecognised(counts.values(), self._context.settings.groups)
         self.next_commit.unrecognised.update(unrecognised)
+        if self._heartbeats is not None:
+            self._heartbeats.add_to(counts, pre_aggregator.event_times, pre_aggregator.received_at)
         return counts
 
     def take_commit(self, records: int, *, has_deliveries: bool) -> Commit:

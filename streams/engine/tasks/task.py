@@ -561,11 +561,15 @@ class StreamTask:
     def _add_own_counts(self) -> None:
         """Add the task's own partial counts to the windows; only without repartitioning.
 
-        They are written to the repartition topic with the next commit.
+        They are written to the repartition topic with the next commit. Those that are several
+        records there are added one by one, as whoever replays them will.
         """
         for counts in self._output.take_partial_counts().values():
-            self._add(counts, self._next_in_log)
-            self._added += partial_counts.encode_records(counts)
+            records = list(partial_counts.encode_records(counts))
+            parts = [counts] if len(records) == 1 else map(partial_counts.decode, records)
+            for part, record in zip(parts, records, strict=True):
+                self._add(part, self._next_in_log)
+                self._added.append(record)
 
     @property
     def _next_in_log(self) -> int:

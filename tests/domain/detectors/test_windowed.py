@@ -11,7 +11,7 @@ from streams.domain.detectors.history import Notified, Observation, ScopeHistory
 from streams.domain.detectors.threshold import Threshold
 
 SIZE = 60
-DETECTOR = Threshold(0.2, min_attempts=50, lookback_windows=2)
+DETECTOR = Threshold(0.2, 0.95, min_attempts=50, lookback_windows=2)
 
 
 def seen(hits: int, attempts: int = 100) -> Observation:
@@ -105,5 +105,9 @@ def test_closed_windows_are_read_only_as_far_as_they_are_needed() -> None:
     deep.evaluate(history({600: seen(10, 20)}, closed=None)._replace(closed=closed))
     assert read == [540, 480]
     read.clear()
-    deep.evaluate(history({600: seen(10, 60)})._replace(closed=closed))
+    deep.evaluate(history({600: seen(60, 60)})._replace(closed=closed))
+    deep.evaluate(history({600: seen(6, 60)})._replace(closed=closed))
     assert read == []
+    # Neither a breach nor healthy.
+    deep.evaluate(history({600: seen(10, 60)})._replace(closed=closed))
+    assert read == [540, 480, 420]

@@ -15,7 +15,8 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.domain import changelog, partial_counts, transitions
 from streams.domain.changelog import FORMAT
-from streams.domain.partial_counts import partition_of
+from streams.domain.detectors.volume import Volume
+from streams.domain.partial_counts import PartialCounts, partition_of
 from streams.engine.consume.positions import (
     Position,
     as_committed,
@@ -33,6 +34,7 @@ from streams.engine.tasks.state import TaskState
 from streams.engine.tasks.task import CATCH_UP_INTERVAL
 from streams.errors import FormatError
 from tests.support.mixture import send_event
+from tests.support.partitions import FAILURE_SPIKE, PARTITION_SETTINGS
 from tests.support.tasks import (
     CHANGELOG,
     NOW,
@@ -77,6 +79,30 @@ async def test_source_records_become_partial_counts_and_offsets_in_one_write() -
     assert writes.offsets == {SOURCE: as_committed(Position(3, MS))}
     assert harness.task.committed == {SOURCE: 3, REPARTITION: 0}
     assert harness.metrics.events == 3
+
+
+@pytest.mark.parametrize("on_closing", [False, True])
+async def test_where_a_rule_asks_for_it_partitions_without_counts_get_event_times(
+    *, on_closing: bool
+) -> None:
+    rules = (replace(FAILURE_SPIKE, detector=Volume()),) if on_closing else (FAILURE_SPIKE,)
+    harness = TaskHarness(replace(PARTITION_SETTINGS, rules=rules))
+    await harness.take(SOURCE, send(THERE))
+    await harness.task.commit_for_handover()
+    writes = harness.writer.take()
+    heartbeats = writes.records.get(REPARTITION, [])
+    assert len(heartbeats) == on_closing
+    for heartbeat in heartbeats:
+        added = partial_counts.decode(heartbeat.value or b"")
+        assert (added.event_times, added.windows) == ({1: MS}, [])
+        await harness.take(REPARTITION, heartbeat.value)
+        assert harness.task.partition.table.input_event_times == {1: MS}
+        await harness.task.commit_for_handover()
+        state = state_of(harness.writer.take().records[CHANGELOG])
+        written = orjson.loads(state["checkpoint"] or b"")
+        assert written["inputs"] == {"1": MS}
+        start = harness.task.partition.settings.windows.start_of(MS)
+        assert written["observed"] == [[start, start]]
 
 
 async def test_partial_counts_become_windows_that_are_recovered_from_the_log() -> None:
@@ -514,6 +540,30 @@ async def test_without_repartitioning_a_window_begins_after_all_that_was_written
         await harness.task.tick()
     (checkpoint,) = state_of(harness.writer.written[1].records[CHANGELOG]).values()
     assert list(orjson.loads(checkpoint or b"")["dirty"].values()) == [[0, 3], [2, None]]
+
+
+async def test_without_repartitioning_counts_are_added_record_by_record_as_in_a_replay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encode = partial_counts.encode_records
+    small = lambda counts, limit=100: encode(counts, limit)  # noqa: E731
+    monkeypatch.setattr(partial_counts, "encode_records", small)
+    harness = TaskHarness(repartitions=False)
+    added: list[tuple[int, bytes]] = []
+    apply = harness.task.partition.apply
+
+    def spy(counts: PartialCounts, offset: int, now: float) -> None:
+        added.append((offset, partial_counts.encode(counts)))
+        apply(counts, offset, now)
+
+    monkeypatch.setattr(harness.task.partition, "apply", spy)
+    for begin in (0, 3):
+        added.clear()
+        await harness.take(SOURCE, send(HERE), send(THERE))
+        await harness.task.tick()
+        written = [each.value for each in harness.writer.take().records[REPARTITION]]
+        assert added == list(enumerate(written, begin))
+        assert len(written) == 2
 
 
 async def test_partial_counts_of_another_version_stop_the_worker_and_lose_nothing() -> None:

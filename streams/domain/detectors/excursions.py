@@ -1,0 +1,213 @@
+"""Excursions of `spike`: times in which the rate of a scope may have risen, and their evidence.
+
+Evidence rises with hits only, so an excursion is looked at when it has new ones, or while it fires.
+
+- An excursion begins with a hit, and is over when nothing is left of its evidence. It consists of
+  stretches: the evidence of a stretch that grew long or strong is kept as a number, and the next
+  one is judged by what has been learned until then.
+- What fires is over when a run of records speaks for the usual rate instead of that of the
+  incident: a sequential test of the one against the other, begun anew whenever it is at its worst.
+"""
+
+from math import log
+
+from msgspec import Struct
+
+from streams.domain.detectors import wilson
+from streams.domain.detectors.baseline import DECIMALS, Hypotheses, Rise, times_odds
+from streams.domain.detectors.evidence import AboveLimit
+
+GAP = 900_000
+"""Milliseconds without attempts, or without hits, that end an excursion."""
+LONG_STRETCH = 60_000
+"""Milliseconds after which a stretch ends."""
+LEAST_OF_STRETCH = 10
+"""Attempts that a long stretch needs to end."""
+CLUMP = 5_000
+"""Milliseconds: hits that come together within this time may have one cause, which is over."""
+BESIDE_CLUMP = 3.2
+"""Nats that there have to be without the largest clump."""
+CONFIDENCE = 0.95
+"""Of the lower bound of the rate, which has to be above the limit."""
+BACK = 7.0
+"""Nats for the usual rate, against that of the incident, after which it is over,"""
+HOLD = 60_000
+"""if they were gathered over so many milliseconds at least."""
+MOST_INCIDENT = 0.5
+"""The rate of an incident is taken to be no higher than this, so that it can be told from the usual
+in few attempts, or than `INCIDENT_ODDS` times the odds of the limit."""
+INCIDENT_ODDS = 1.5
+
+
+class Live(Struct, array_like=True, gc=False):
+    """What fires, and the newest records that may say that it is over.
+
+    Attributes:
+        at: time of the record with which it began (ms after `since` of the excursion).
+        is_slow: whether it was the evidence of windows, not that of the excursion.
+        run_since: when the run began that speaks for the usual rate (as `at`).
+        run_attempts: since then.
+        run_hits: of these.
+    """
+
+    at: int
+    is_slow: bool
+    run_since: int
+    run_attempts: int = 0
+    run_hits: int = 0
+
+
+class Excursion(Struct, array_like=True, gc=False):
+    """A time in which the rate may have risen. Times are those of records.
+
+    Attributes:
+        since: when it began (ms, UTC).
+        rate: the usual rate m by which the stretch is judged.
+        weight: of its null, a + b.
+        last: time of the newest record with attempts (ms after `since`, as all further times).
+        last_hit: time of the newest record with hits.
+        attempts: since it began; of a firing scope, up to where the run of `Live` begins.
+        hits: of these.
+        evidence: of stretches before the present one, in nats.
+        stretch_since: when the present stretch began.
+        stretch_attempts: since then.
+        stretch_hits: of these.
+        clump_since: when the present clump began, which is of records with hits.
+        clump_attempts: in these records.
+        clump_hits: of these.
+        most_attempts: in the clump with most hits.
+        most_hits: of these.
+        live: null if it does not fire.
+    """
+
+    since: int
+    rate: float
+    weight: float
+    last: int = 0
+    last_hit: int = 0
+    attempts: int = 0
+    hits: int = 0
+    evidence: float = 0.0
+    stretch_since: int = 0
+    stretch_attempts: int = 0
+    stretch_hits: int = 0
+    clump_since: int = 0
+    clump_attempts: int = 0
+    clump_hits: int = 0
+    most_attempts: int = 0
+    most_hits: int = 0
+    live: Live | None = None
+
+    def add(self, attempts: int, hits: int, at: int) -> None:
+        """Add the counts of a record at a time (ms after `since`)."""
+        self.last = max(self.last, at)
+        self.attempts += attempts
+        self.stretch_attempts += attempts
+        if not hits:
+            return
+        self.last_hit = max(self.last_hit, at)
+        self.hits += hits
+        self.stretch_hits += hits
+        if at - self.clump_since > CLUMP:
+            self.clump_since = at
+            self.clump_attempts = self.clump_hits = 0
+        self.clump_attempts += attempts
+        self.clump_hits += hits
+        # Of two with as many hits, the one with fewer attempts says more.
+        if (self.clump_hits, -self.clump_attempts) > (self.most_hits, -self.most_attempts):
+            self.most_attempts, self.most_hits = self.clump_attempts, self.clump_hits
+
+    def begin_stretch(self, at: int, evidence: float, null: tuple[float, float]) -> None:
+        """Begin another stretch (ms after `since`), with the evidence of those before it."""
+        self.evidence = round(evidence, DECIMALS)
+        self.stretch_since = at
+        self.stretch_attempts = self.stretch_hits = 0
+        self.rate, self.weight = null
+
+    def fire(self, at: int, *, is_slow: bool) -> None:
+        """Begin to fire (ms after `since`). What that makes needless is not written down."""
+        self.last_hit = self.clump_since = self.clump_attempts = self.clump_hits = 0
+        self.live = Live(at, is_slow, at)
+
+    @property
+    def ends_at(self) -> int:
+        """Time of the newest record (ms, UTC)."""
+        return self.since + self.last
+
+    def lost_seconds(self, at: int) -> float:
+        """Return how many seconds' worth of sends it has cost beyond what is usual.
+
+        n attempts span n - 1 intervals, so the time that they stand for is longer than the span.
+
+        Args:
+            at: ms after it began; it has at least one attempt.
+        """
+        n = self.attempts
+        excess = self.hits / n - self.rate
+        return excess * at / 1_000 * (n / (n - 1) if n > 1 else 1.0)
+
+
+class Judge:
+    """What an excursion's counts are judged by: the null and the limit of its present stretch.
+
+    Args:
+        rate: the usual rate m.
+        weight: of the null, a + b.
+        rise: from which rate on it is worth an alert.
+    """
+
+    __slots__ = ("above", "found")
+
+    def __init__(self, rate: float, weight: float, rise: Rise) -> None:
+        self.found = Hypotheses.of(rate, weight, rise)
+        self.above = AboveLimit(self.found.a, self.found.b, self.found.limit)
+
+    def exceeds(self, excursion: Excursion, level: float) -> bool:
+        """Tell whether the evidence of an excursion is above a level, in nats."""
+        seen = excursion.stretch_attempts, excursion.stretch_hits
+        return self.above.exceeds(*seen, level - excursion.evidence)
+
+    def evidence_of(self, excursion: Excursion) -> float:
+        """Return the evidence of an excursion in nats, ln M."""
+        seen = excursion.stretch_attempts, excursion.stretch_hits
+        return excursion.evidence + self.above.log_ratio(*seen)
+
+    def is_of_one_clump(self, excursion: Excursion) -> bool:
+        """Tell whether there is too little evidence without the clump with most hits."""
+        n, k = excursion.attempts - excursion.most_attempts, excursion.hits - excursion.most_hits
+        return k <= 0 or not self.above.exceeds(n, k, BESIDE_CLUMP)
+
+    def is_above_limit(self, excursion: Excursion) -> bool:
+        """Tell whether the rate since it began is above the limit, by its lower bound."""
+        return lower_bound(excursion) > self.found.limit
+
+    def nats_for_usual(self, excursion: Excursion, live: Live) -> float:
+        """Return the logarithm of the likelihood ratio of the tolerated rate and the incident's."""
+        usual, limit = self.found.tolerated, self.found.limit
+        rate = (excursion.hits + 0.5) / (excursion.attempts + 1.0)
+        rate = min(max(rate, limit), max(MOST_INCIDENT, times_odds(limit, INCIDENT_ODDS)))
+        misses = live.run_attempts - live.run_hits
+        return misses * log((1.0 - usual) / (1.0 - rate)) - live.run_hits * log(rate / usual)
+
+    def is_over(self, excursion: Excursion, live: Live, hold: int, *, has_hits: bool) -> bool:
+        """Tell whether what fires is over, with a record that is in the run already.
+
+        Args:
+            excursion: its counts since it began grow by the run if that speaks for the incident.
+            live: of the excursion.
+            hold: ms over which at least it has to be told.
+            has_hits: whether the record has any.
+        """
+        nats = self.nats_for_usual(excursion, live)
+        if has_hits and nats <= 0.0:
+            excursion.attempts += live.run_attempts
+            excursion.hits += live.run_hits
+            live.run_attempts = live.run_hits = 0
+            live.run_since = excursion.last
+            return False
+        return nats >= BACK and excursion.last - live.run_since >= hold
+
+
+def lower_bound(excursion: Excursion) -> float:
+    """Return the lower bound of the rate since an excursion began: Wilson's, of `CONFIDENCE`."""
+    return wilson.lower_bound(excursion.hits, excursion.attempts, CONFIDENCE)

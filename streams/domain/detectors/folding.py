@@ -1,0 +1,203 @@
+"""Detectors that fold: what they know of a scope follows from partial counts, record by record.
+
+Other detectors are shown windows when rules are evaluated. A folding detector is given the counts
+of each record of the repartition topic that has any to say, and those of each window when it
+closes. So its states are a function of the log alone, whenever rules are evaluated, and whatever
+is restarted: `streams.domain.folds` drives it, and writes the states down.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.domain.detectors.detector import Detector, Evaluation, Figures, Reason
+from streams.domain.detectors.history import Observation, ScopeHistory, Stretch
+from streams.domain.hits import NewCounts
+from streams.domain.pools import Pooled
+
+Integers: TypeAlias = NDArray[np.int64]
+
+
+class FoldFigures(NamedTuple):
+    """The evidence in an excursion: counts that a folding detector has added up.
+
+    Attributes:
+        since: event time (ms) at which the excursion began.
+        last: event time (ms) of the newest counts.
+        attempts: since then.
+        hits: since then.
+        lower_bound: of the rate; null for a detector that has no such bound.
+        baseline_rate: the usual rate, 0 to 1; null for a detector that knows none.
+        others: any other figures from which the decision can be worked out again, by name.
+    """
+
+    since: int
+    last: int
+    attempts: int
+    hits: int
+    lower_bound: float | None = None
+    baseline_rate: float | None = None
+    others: Mapping[str, float] = {}
+
+
+class Increment(NamedTuple):
+    """Counts that one record adds to a scope.
+
+    Attributes:
+        at: event time (ms): the newest of the log so far.
+        attempts: above 0.
+        hits: of these.
+        so_far: reads, for a place, attempts and hits in the window that they are in, these
+            included. It costs some microseconds.
+    """
+
+    at: int
+    attempts: int
+    hits: int
+    so_far: Callable[[int], tuple[int, int]]
+
+
+class ClosedWindow(NamedTuple):
+    """The counts of a window that closes, one of each array for a scope.
+
+    Attributes:
+        start: of the window (s).
+        places: of the scopes; each is there once.
+        attempts: above 0.
+        hits: of these.
+    """
+
+    start: int
+    places: Integers
+    attempts: Integers
+    hits: Integers
+
+
+class Turn(NamedTuple):
+    """A breach that begins or ends with counts just added, and the evidence at that moment."""
+
+    begins: bool
+    figures: FoldFigures
+
+
+class Folded(NamedTuple):
+    """What evaluations see of the fold of one scope: its evidence, and whether a breach goes on."""
+
+    figures: FoldFigures
+    is_breaching: bool
+
+
+class ScopeStates(ABC):
+    """What a folding detector knows of the scopes of one rule in one partition.
+
+    Each scope has a place, a number from 0 on. Each method depends on what was called before and on
+    its arguments alone. One that raises has changed nothing.
+    """
+
+    @abstractmethod
+    def begin(self, places: Sequence[int], pooled: Pooled) -> None:
+        """Make the states at some places those of scopes of which nothing is known.
+
+        Args:
+            places: of scopes of one app; they may have been those of others.
+            pooled: what the scopes of that app have learned, and all scopes.
+        """
+
+    @abstractmethod
+    def add(self, place: int, new: Increment, hold: float) -> Turn | None:
+        """Add counts of one record; tell whether a breach begins or ends.
+
+        It is called for each record with hits and, while `is_live` says so, with attempts. Never
+        do two breaches begin without the end of the first.
+
+        Args:
+            place: of the scope.
+            new: the counts.
+            hold: for how long (s of event time) there has to be no reason for a breach any more
+                before it ends.
+        """
+
+    @abstractmethod
+    def is_live(self, place: int) -> bool:
+        """Tell whether attempts without hits have to be added."""
+
+    @abstractmethod
+    def learn(self, window: ClosedWindow) -> Integers | None:
+        """Learn the counts of a window that has closed, after all of them were added.
+
+        Returns:
+            What to add to the sums of each scope's app, a row of `pooled_sums` numbers for each
+            scope; null for nothing.
+        """
+
+    @abstractmethod
+    def figures(self, place: int) -> FoldFigures:
+        """Return the evidence in the present excursion; without one, in no counts."""
+
+    @abstractmethod
+    def write(self, places: Sequence[int]) -> bytes:
+        """Return the states at some places, to be written down."""
+
+    @abstractmethod
+    def read(self, places: Sequence[int], written: bytes) -> None:
+        """Take the states that `write` returned.
+
+        Raises:
+            ValueError: if they are no states of as many scopes.
+        """
+
+
+class FoldingDetector(Detector):
+    """Decides on counts as they come, and learns from closed windows."""
+
+    state_lifetime: ClassVar[float] = 30 * 86_400.0
+    """After so many seconds of event time without attempts, the state of a scope is forgotten."""
+    pooled_sums: ClassVar[int] = 0
+    """How many sums are kept of what the scopes of an app have learned."""
+
+    @property
+    def lookback(self) -> int:
+        """No closed windows are read."""
+        return 1
+
+    @abstractmethod
+    def new_states(self) -> ScopeStates:
+        """Return what is known of the scopes of a rule in a partition: nothing yet."""
+
+    def triggers(self, counts: NewCounts) -> Collection[str]:  # noqa: ARG002 - it is not asked
+        """Return no campaigns: they are evaluated when a breach begins or ends."""
+        return ()
+
+    def evaluate(self, history: ScopeHistory, state: Any) -> Evaluation:
+        """Show what the fold has come to; the decision was made there."""
+        if not isinstance(state, Folded):
+            return Evaluation(Reason.NOT_ENOUGH_ATTEMPTS, None, None, True)
+        figures = shown(state.figures, history)
+        if not state.is_breaching:
+            return Evaluation(Reason.BELOW_LEVEL, None, figures, True)
+        return Evaluation(Reason.BREACHING, figures, figures, False, highest=figures.stretch)
+
+
+def shown(figures: FoldFigures, history: ScopeHistory) -> Figures:
+    """Return the evidence as alerts have it; its counts by status are those of open windows."""
+    start, last = (_window_of(at, history.size) for at in (figures.since, figures.last))
+    counts: dict[str, int] = {}
+    for at, seen in history.open.items():
+        if at >= start:
+            for status, count in seen.counts.items():
+                counts[status] = counts.get(status, 0) + count
+    return Figures(
+        Stretch(start, last, Observation(figures.attempts, figures.hits, counts)),
+        figures.lower_bound,
+        figures.baseline_rate,
+        figures.others,
+    )
+
+
+def _window_of(time: int, size: int) -> int:
+    """Return the start (s) of the window, `size` s long, that an event time (ms) is in."""
+    seconds = time // 1000
+    return seconds - seconds % size

@@ -1,0 +1,74 @@
+"""`spike`: the rate of a scope has risen against its own usual rate, and not by chance."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from streams.domain.detectors.baseline import Rise
+from streams.domain.detectors.excursions import HOLD
+from streams.domain.detectors.folding import FoldingDetector
+from streams.domain.detectors.settings import Setting, setting
+from streams.domain.detectors.spike_states import Settings, SpikeStates
+
+LEAST_EVIDENCE, MOST_EVIDENCE = 6.0, 14.0
+"""Nats that it takes at a sensitivity of 1, and at one of 0."""
+LOST_SHARE = 6.0 / 45.0
+"""Of `patience`: an excursion that has cost as many seconds of sends is told before its time."""
+WORTH = 2.0
+"""Times `usual_up_to` is the least rate that is worth an alert."""
+
+
+@dataclass(frozen=True)
+class Spike(FoldingDetector):
+    """The share of hits has risen against what is usual in the scope.
+
+    What is usual, and how much it varies, is learned from closed windows. From the first hit of an
+    excursion on, evidence is added up that the rate is above a limit: it may be looked at always,
+    and few attempts need no special care, as they are little evidence.
+    """
+
+    kind: ClassVar[str] = "spike"
+    pooled_sums: ClassVar[int] = 2
+    keep_firing_for: ClassVar[float | None] = HOLD / 1000
+
+    sensitivity: float = setting(
+        0.5,
+        Setting(
+            "how little evidence is enough: e to the power of c times as likely as by chance, with "
+            "c from 14 at 0 to 6 at 1",
+            "share",
+            least=0,
+            most=1,
+        ),
+    )
+    min_rise: float = setting(
+        2.5,
+        Setting(
+            "to how many times the usual odds of a hit they have to rise to be worth an alert",
+            above=1.3,
+            most=1000,
+        ),
+    )
+    usual_up_to: float = setting(
+        0.02,
+        Setting(
+            "a rate that is no news, however low the usual one is; twice as much may be worth an "
+            "alert",
+            "share",
+            above=0,
+            below=0.5,
+        ),
+    )
+    patience: float = setting(
+        45.0,
+        Setting(
+            "a rate has to be high for so long, or to have cost as many sends as go in 2/15 of it",
+            "seconds",
+            least=0,
+        ),
+    )
+
+    def new_states(self) -> SpikeStates:
+        """Return what is known of the scopes of a rule in a partition: nothing yet."""
+        needed = MOST_EVIDENCE - (MOST_EVIDENCE - LEAST_EVIDENCE) * self.sensitivity
+        rise = Rise(self.usual_up_to, self.min_rise, WORTH * self.usual_up_to)
+        return SpikeStates(Settings(needed, rise, self.patience, LOST_SHARE * self.patience))

@@ -1,0 +1,659 @@
+"""What `spike` knows of the scopes of a rule, and how counts change it.
+
+Each scope has a row of numbers, its baseline among them: they change when a window closes, for all
+scopes that it has counts of at once. Few scopes have an excursion; only these are looked at with
+each record. The slow path adds up the evidence of whole windows, for a rate that rose a little and
+stays.
+
+Windows of few attempts say next to nothing of a rate, and are learned together.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.domain.detectors import baseline, wilson
+from streams.domain.detectors.baseline import (
+    BASELINE,
+    DECIMALS,
+    Null,
+    Reals,
+    Rise,
+    log_rising,
+    newcomer,
+    times_odds,
+)
+from streams.domain.detectors.evidence import Shifted
+from streams.domain.detectors.excursions import (
+    GAP,
+    LEAST_OF_STRETCH,
+    LONG_STRETCH,
+    Excursion,
+    Judge,
+    Live,
+    lower_bound,
+)
+from streams.domain.detectors.folding import (
+    ClosedWindow,
+    FoldFigures,
+    Increment,
+    Integers,
+    ScopeStates,
+    Turn,
+)
+from streams.domain.pools import Pooled
+
+LEAST_LEARNED = 30
+"""Attempts: windows with fewer are learned together, when they have as many"""
+MOST_WAITING = 10
+"""or are so many windows."""
+LATER_EXTRA = 0.0
+"""Nats that it takes beyond `sensitivity` at least when stretches have been added up."""
+MOST_EXTRA = 3.0
+"""Nats beyond `sensitivity` that it takes at most, of a scope in which excursions often begin."""
+FALSE_A_DAY = 0.004
+"""What is needed is made for so many false starts a day, within these bounds."""
+WINDOWS_A_DAY = 1_440.0
+STARTS, STARTS_MEMORY = 0.1, 60.0
+"""Excursions that begin in a window: of a newcomer; and how many windows their mean is of."""
+BURST_HITS = 30
+"""Hits of one clump that need no patience, if most of its attempts are hits, and if the scope is
+sent to in bursts: what is broken in a burst has no time to last,"""
+BURST_SHARE = 3
+"""which is to say that as many times the clump's attempts are no fewer than all in its window and
+in the one before. A steady stream that falters for some seconds has many more."""
+SLOW_EXTRA = 2.0
+"""Nats that the slow path needs beyond `sensitivity`."""
+SLOW_WINDOWS = 3
+"""Windows before the open one that the slow path needs."""
+SLOW_ODDS = 1.5
+"""Times the odds of the limit are those of the slow path's alternative."""
+MOST_SKIPPED = 300
+"""Windows in a row that are not learned; then what was an excursion becomes what is usual."""
+DOUBTFUL, DOUBTFUL_IF_MOST_FAIL = 0.7, 0.5
+"""Shares of `sensitivity`: with as much evidence nothing is learned."""
+SURE_BASELINE = 200.0
+"""Independent attempts: a baseline of so many does not learn windows that are clearly above L"""
+SURE_EVIDENCE = 4.0
+"""and have so many nats of evidence: a rate that varies much is to be learned as such;"""
+NEWCOMER_LIMIT = 0.3
+"""and one of fewer does not learn those that are clearly above this rate."""
+SURE_CONFIDENCE = 0.99
+"""Of the lower bound of the rate that says so."""
+POOLED_UNIT = 1_000
+"""An independent attempt, in the sums of an app."""
+MOST_OF_WINDOW = 30.0
+POOLED_ATTEMPTS = 20.0
+"""Independent attempts, at most, that a newcomer begins with, as others had them."""
+POOLED_CAUTION = 50.0
+"""Attempts of others that are worth one of its own."""
+FLEET_ATTEMPTS = 50.0
+"""Attempts of all apps that count for each app."""
+MOST_BEGUN = 1_024
+"""States of newcomers that are kept; then all are dropped, and worked out again when needed."""
+_GROWTH = 1.25
+"""Room is made for so many times as many scopes as there are."""
+_MANY_STARTS = 65_535
+_MOST_LAST = 2**32 - 1
+
+_ROW = np.dtype(
+    [
+        *((name, BASELINE[name]) for name in BASELINE.names or ()),
+        ("starts", "<f4"),
+        ("slow", "<f4"),
+        ("last_attempts", "<u4"),
+        ("waiting_attempts", "<u2"),
+        ("waiting_hits", "<u2"),
+        ("waiting_pairs", "<u2"),
+        ("started", "<u2"),
+        ("skipped", "<u2"),
+        ("waiting_windows", "u1"),
+        ("slow_windows", "u1"),
+        ("is_doubtful", "u1"),
+    ]
+)
+"""What is kept of a scope.
+
+- those of `BASELINE`: what is usual.
+- starts: excursions that begin in a window with attempts, on average.
+- slow: evidence of windows in a row, in nats.
+- last_attempts: in the newest closed window with any.
+- waiting_attempts, waiting_hits: of windows that are to be learned together with the next one.
+- waiting_pairs: ordered pairs of these attempts, n (n-1) of each window.
+- started: excursions that began in these and since then.
+- skipped: windows in a row that were not learned.
+- waiting_windows: how many they are.
+- slow_windows: how many windows `slow` has been above 0, up to `SLOW_WINDOWS`.
+- is_doubtful: whether any of them may be part of an incident.
+"""
+_UNTIL_LEARNED = (
+    "started",
+    "waiting_attempts",
+    "waiting_hits",
+    "waiting_pairs",
+    "waiting_windows",
+    "is_doubtful",
+)
+"""What begins anew when the windows that waited are learned."""
+
+
+class Settings(NamedTuple):
+    """What operators set.
+
+    Attributes:
+        sensitivity: nats of evidence that it takes at least, c: by chance it comes once in e^c
+            starts.
+        rise: from which rate on it is worth an alert.
+        patience: seconds that an excursion has to last,
+        lost: or seconds of sends that it has to cost beyond what is usual.
+    """
+
+    sensitivity: float = 10.0
+    rise: Rise = Rise()
+    patience: float = 45.0
+    lost: float = 6.0
+
+
+class _Newcomer(NamedTuple):
+    """The row of a newcomer, and what follows from it."""
+
+    row: np.void
+    derived: tuple[float, float, float]
+
+
+class _Written(msgspec.Struct, array_like=True):
+    """States, as they are written down: the rows, and by position what not all scopes have."""
+
+    rows: bytes
+    excursions: dict[int, Excursion]
+    fired_until: dict[int, int]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Written).decode
+
+
+class SpikeStates(ScopeStates):
+    """What `spike` knows of the scopes of one rule in one partition.
+
+    Args:
+        settings: what operators set.
+
+    Attributes:
+        excursions: by place.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.excursions: dict[int, Excursion] = {}
+        self._judges: dict[int, Judge] = {}
+        """By place, of the present stretches; those that are missing are made when needed."""
+        self._fired_until: dict[int, int] = {}
+        """By place, the time (s) of the last record of what fired last, until it is learned that it
+        is over."""
+        self._begun: dict[Pooled, _Newcomer] = {}
+        """The states of newcomers, by what others have learned."""
+        self._slow_need = settings.sensitivity + SLOW_EXTRA
+        self._rows = np.zeros(0, _ROW)
+        # What follows from the rows: the null, and the evidence that an excursion needs.
+        self._rate = self._weight = self._need = np.zeros(0)
+
+    def begin(self, places: Sequence[int], pooled: Pooled) -> None:
+        """Make the states at some places those of newcomers: their rate is that of their app."""
+        self._make_room(max(places) + 1)
+        begun = self._begun.get(pooled)
+        if begun is None:
+            if len(self._begun) >= MOST_BEGUN:
+                self._begun.clear()
+            begun = self._begun[pooled] = self._newcomer(pooled)
+        at = np.array(places)
+        self._rows[at] = begun.row
+        self._rate[at], self._weight[at], self._need[at] = begun.derived
+        if self.excursions or self._fired_until:
+            for place in places:
+                self._drop(place)
+                self._fired_until.pop(place, None)
+
+    def _newcomer(self, pooled: Pooled) -> _Newcomer:
+        row = np.zeros(1, _ROW)
+        begun = newcomer(*_prior(pooled))
+        for name in BASELINE.names or ():
+            row[name] = begun[name]
+        row["starts"] = STARTS
+        rate, weight, need = (values.item(0) for values in self._derived(row))
+        return _Newcomer(row[0], (rate, weight, need))
+
+    def _make_room(self, places: int) -> None:
+        more = max(16, int(places * _GROWTH)) - len(self._rows) if places > len(self._rows) else 0
+        if more:
+            self._rows = np.concatenate((self._rows, np.zeros(more, _ROW)))
+            room = np.zeros(more)
+            self._rate = np.concatenate((self._rate, room))
+            self._weight = np.concatenate((self._weight, room))
+            self._need = np.concatenate((self._need, room))
+
+    def _derive(self, places: Integers) -> None:
+        """Work out what follows from the rows at some places."""
+        derived = self._derived(self._rows[places])
+        self._rate[places], self._weight[places], self._need[places] = derived
+
+    def _derived(self, rows: NDArray[np.void]) -> tuple[Reals, Reals, Reals]:
+        """Return the null's rate and weight, and the evidence that an excursion needs.
+
+        One false start of as many as there are in a day is to be rare enough.
+        """
+        least = self.settings.sensitivity
+        starts = np.maximum(rows["starts"].astype(np.float64), 1e-6) * WINDOWS_A_DAY
+        need = np.clip(np.log(starts / FALSE_A_DAY), least, least + MOST_EXTRA)
+        return *Null.of(rows), need
+
+    def _null(self, place: int) -> tuple[float, float]:
+        return self._rate.item(place), self._weight.item(place)
+
+    def _drop(self, place: int) -> None:
+        self.excursions.pop(place, None)
+        self._judges.pop(place, None)
+
+    def judge(self, place: int, excursion: Excursion) -> Judge:
+        """Return what an excursion's counts are judged by."""
+        judge = self._judges.get(place)
+        if judge is None:
+            judge = Judge(excursion.rate, excursion.weight, self.settings.rise)
+            self._judges[place] = judge
+        return judge
+
+    # Records
+
+    def add(self, place: int, new: Increment, hold: float) -> Turn | None:
+        """Add the counts of one record. Without hits it matters only if there is an excursion."""
+        excursion = self.excursions.get(place)
+        if excursion is not None:
+            at = new.at - excursion.since
+            if at - excursion.last > GAP:
+                turn = self._end(place, excursion)
+                if turn is not None:
+                    # The excursion that its hits may begin fires with later ones at the earliest.
+                    self._add(place, new)
+                    return turn
+            elif excursion.live is not None:
+                return self._follow(place, excursion, excursion.live, new, round(hold * 1_000))
+            elif at - excursion.last_hit > GAP or (
+                new.hits and not self._goes_on(place, excursion, at)
+            ):
+                self._drop(place)
+        excursion = self._add(place, new)
+        if excursion is None or not new.hits or not self._has_risen(place, excursion, new):
+            return None
+        return Turn(True, self.figures(place))
+
+    def _add(self, place: int, new: Increment) -> Excursion | None:
+        """Add counts to an excursion that does not fire; without one, it begins with hits."""
+        excursion = self.excursions.get(place)
+        if excursion is None:
+            if not new.hits:
+                return None
+            excursion = self._begin_excursion(place, new.at)
+        excursion.add(new.attempts, new.hits, new.at - excursion.since)
+        return excursion
+
+    def _begin_excursion(self, place: int, at: int) -> Excursion:
+        started = self._rows["started"]
+        started[place] = min(int(started[place]) + 1, _MANY_STARTS)
+        excursion = self.excursions[place] = Excursion(at, *self._null(place))
+        return excursion
+
+    def _goes_on(self, place: int, excursion: Excursion, at: int) -> bool:
+        """Tell whether an excursion, as it is before new hits, is not over yet.
+
+        A stretch that is long or strong enough ends with that.
+        """
+        judge = self.judge(place, excursion)
+        if not judge.exceeds(excursion, 0.0):
+            return False
+        most = self._later_need(place)
+        is_long = at - excursion.stretch_since >= LONG_STRETCH
+        if is_long and excursion.stretch_attempts >= LEAST_OF_STRETCH:
+            self._begin_stretch(place, excursion, at, min(most, judge.evidence_of(excursion)))
+        elif judge.exceeds(excursion, most):
+            self._begin_stretch(place, excursion, at, most)
+        return True
+
+    def _begin_stretch(self, place: int, excursion: Excursion, at: int, evidence: float) -> None:
+        excursion.begin_stretch(at, evidence, self._null(place))
+        del self._judges[place]
+
+    def needed(self, place: int, excursion: Excursion) -> float:
+        """Return how much evidence an excursion needs, in nats."""
+        return self._later_need(place) if excursion.evidence > 0.0 else self._need.item(place)
+
+    def _later_need(self, place: int) -> float:
+        return max(self.settings.sensitivity + LATER_EXTRA, self._need.item(place))
+
+    def _has_risen(self, place: int, excursion: Excursion, new: Increment) -> bool:
+        """Let an excursion with new hits fire if it has to; tell whether it does."""
+        at = new.at - excursion.since
+        judge = self.judge(place, excursion)
+        is_slow = not self._is_fast_rise(place, excursion, judge, at, new)
+        if is_slow and not self._is_slow_rise(place, at, new):
+            return False
+        if not judge.is_above_limit(excursion):
+            return False
+        excursion.fire(at, is_slow=is_slow)
+        self._fired_until.pop(place, None)
+        return True
+
+    def _is_fast_rise(
+        self, place: int, excursion: Excursion, judge: Judge, at: int, new: Increment
+    ) -> bool:
+        """Tell whether the evidence of an excursion is enough, not of one clump alone.
+
+        The clump of a scope that is sent to in bursts may be all that there is.
+        """
+        if not judge.exceeds(excursion, self.needed(place, excursion)):
+            return False
+        if self._is_broken_burst(place, excursion, new):
+            return True
+        is_patient = at >= self.settings.patience * 1_000
+        if not is_patient and excursion.lost_seconds(at) < self.settings.lost:
+            return False
+        return not judge.is_of_one_clump(excursion)
+
+    def _is_broken_burst(self, place: int, excursion: Excursion, new: Increment) -> bool:
+        attempts, hits = excursion.most_attempts, excursion.most_hits
+        if hits < BURST_HITS or 2 * hits < attempts:
+            return False
+        others = new.so_far(place)[0] + int(self._rows["last_attempts"][place])
+        return BURST_SHARE * attempts >= others
+
+    def _is_slow_rise(self, place: int, at: int, new: Increment) -> bool:
+        row = self._rows[place]
+        if row["slow_windows"] < SLOW_WINDOWS or at < self.settings.patience * 1_000:
+            return False
+        more = self._shifted(place).log_ratio(*new.so_far(place))
+        return more > 0.0 and float(row["slow"]) + more >= self._slow_need
+
+    def _shifted(self, place: int) -> Shifted:
+        judge = Judge(*self._null(place), self.settings.rise)
+        return Shifted(judge.found.a, judge.found.b, times_odds(judge.found.limit, SLOW_ODDS))
+
+    def _follow(
+        self, place: int, excursion: Excursion, live: Live, new: Increment, hold: int
+    ) -> Turn | None:
+        """Add counts to what fires, and end it if it is over: in `hold` ms at the earliest."""
+        excursion.last = max(excursion.last, new.at - excursion.since)
+        live.run_attempts += new.attempts
+        live.run_hits += new.hits
+        judge = self.judge(place, excursion)
+        if judge.is_over(excursion, live, hold, has_hits=new.hits > 0):
+            return self._end(place, excursion)
+        return None
+
+    def _end(self, place: int, excursion: Excursion) -> Turn | None:
+        """End an excursion; of a scope that fires, the slow evidence too."""
+        turn = None
+        if excursion.live is not None:
+            turn = Turn(False, self.figures(place))
+            self._rows["slow"][place] = 0.0
+            self._rows["slow_windows"][place] = 0
+            self._fired_until[place] = excursion.ends_at // 1_000
+        self._drop(place)
+        return turn
+
+    def is_live(self, place: int) -> bool:
+        """Tell whether there is an excursion, whether it fires or not."""
+        return place in self.excursions
+
+    # Closed windows
+
+    def learn(self, window: ClosedWindow) -> Integers:
+        """Learn the counts of a window that has closed, or keep them for the next ones.
+
+        Returns:
+            Hits and misses that were learned, in `POOLED_UNIT`, a row for each scope.
+        """
+        places = window.places
+        rows = self._rows[places]
+        attempts = window.attempts + rows["waiting_attempts"]
+        hits = window.hits + rows["waiting_hits"]
+        pairs = window.attempts * (window.attempts - 1) + rows["waiting_pairs"]
+        rows["is_doubtful"] |= self._fired_in(window)
+        rows["last_attempts"] = np.minimum(window.attempts, _MOST_LAST)
+        rows["waiting_windows"] += 1
+        is_due = (attempts >= LEAST_LEARNED) | (rows["waiting_windows"] >= MOST_WAITING)
+        waits = np.flatnonzero(~is_due)
+        rows["waiting_attempts"][waits] = attempts[waits]
+        rows["waiting_hits"][waits] = hits[waits]
+        rows["waiting_pairs"][waits] = pairs[waits]
+        learned = np.zeros((len(places), 2), np.int64)
+        at = np.flatnonzero(is_due)
+        if len(at):
+            due = ClosedWindow(window.start, places[at], attempts[at], hits[at])
+            together = pairs[at] / np.maximum(1.0, attempts[at] * (attempts[at] - 1.0))
+            together[attempts[at] == 1] = 1.0
+            rows[at], learned[at] = self._learned(due, rows[at], together)
+        self._rows[places] = rows
+        if len(at):
+            self._derive(places[at])
+            self._end_excursions(places[at])
+        return learned
+
+    def _fired_in(self, window: ClosedWindow) -> NDArray[np.bool_]:
+        """Tell for each scope whether it fires, or did when the window was open."""
+        fired = np.zeros(len(window.places), np.bool_)
+        live = [place for place, each in self.excursions.items() if each.live is not None]
+        if live or self._fired_until:
+            at = {place: position for position, place in enumerate(window.places.tolist())}
+            fired[[at[place] for place in live if place in at]] = True
+            for place in [each for each in self._fired_until if each in at]:
+                if self._fired_until[place] >= window.start:
+                    fired[at[place]] = True
+                else:
+                    del self._fired_until[place]
+        return fired
+
+    def _learned(
+        self, due: ClosedWindow, before: NDArray[np.void], together: Reals
+    ) -> tuple[NDArray[np.void], Integers]:
+        """Return the rows of scopes after a window, or some that waited, and what others learn.
+
+        The window counts for others as much as `MOST_OF_WINDOW` independent attempts at most.
+
+        Args:
+            due: the counts, with those of windows that waited.
+            before: the rows.
+            together: the share of pairs of attempts that are of one window.
+        """
+        rows = before.copy()
+        attempts, hits = due.attempts.astype(np.float64), due.hits.astype(np.float64)
+        null = Null(self._rate[due.places], self._weight[due.places])
+        is_doubtful = self._is_doubtful(due, before, null)
+        weight = baseline.null_weight(before, together)
+        self._add_slow(rows, attempts, hits, Null(null.rate, weight))
+        windows = before["waiting_windows"].astype(np.float64)
+        rows["starts"] += (before["started"] - windows * before["starts"]) / STARTS_MEMORY
+        is_learned = ~is_doubtful | (before["skipped"] >= MOST_SKIPPED)
+        rows["skipped"] = np.where(is_learned, 0, before["skipped"] + 1)
+        at = np.flatnonzero(is_learned)
+        rows[at] = baseline.learn(rows[at], attempts[at], hits[at], together[at])
+        for name in _UNTIL_LEARNED:
+            rows[name] = 0
+        share = baseline.independent_share(before, attempts, together)
+        unit = is_learned * POOLED_UNIT * np.minimum(share, MOST_OF_WINDOW / attempts)
+        pooled = np.rint(unit * np.stack((hits, attempts - hits))).astype(np.int64)
+        return rows, pooled.T
+
+    def _add_slow(self, rows: NDArray[np.void], attempts: Reals, hits: Reals, null: Null) -> None:
+        """Add the evidence of a window of each scope to that of the windows in a row before it."""
+        at = np.flatnonzero((hits > 0.0) | (rows["slow"] > 0.0))
+        if not len(at):
+            return
+        evidence = rows["slow"][at] + self._slow_evidence(
+            attempts[at], hits[at], null.rate[at], null.weight[at]
+        )
+        slow = np.clip(evidence, 0.0, self._slow_need)
+        in_a_row = np.minimum(SLOW_WINDOWS, rows["slow_windows"][at] + 1)
+        rows["slow"][at] = slow
+        rows["slow_windows"][at] = np.where(slow > 0.0, in_a_row, 0)
+
+    def _slow_evidence(self, attempts: Reals, hits: Reals, rate: Reals, weight: Reals) -> Reals:
+        """Return what `Shifted.log_ratio` does, for each scope."""
+        tolerated, limit = self._levels(rate)
+        mean = times_odds_of(limit, SLOW_ODDS)
+        a, c = tolerated * weight, mean * weight
+        misses = attempts - hits
+        return (
+            log_rising(c, hits)
+            - log_rising(a, hits)
+            + log_rising(weight - c, misses)
+            - log_rising(weight - a, misses)
+        )
+
+    def _levels(self, rate: Reals) -> tuple[Reals, Reals]:
+        """Return m0 and L, as `Hypotheses.of` does, for each usual rate."""
+        rise = self.settings.rise
+        tolerated = np.maximum(rise.usual_up_to, times_odds_of(rate, baseline.TOLERANCE))
+        return tolerated, np.maximum(rise.least, times_odds_of(rate, rise.factor))
+
+    def _is_doubtful(
+        self, due: ClosedWindow, rows: NDArray[np.void], null: Null
+    ) -> NDArray[np.bool_]:
+        """Tell for each scope whether the counts may be part of an incident, and not to learn."""
+        is_doubtful: NDArray[np.bool_] = rows["is_doubtful"] > 0
+        lowest = wilson.lower_bounds(due.hits, due.attempts, SURE_CONFIDENCE)
+        known = rows["hits"].astype(np.float64) + rows["misses"]
+        is_doubtful |= (known < SURE_BASELINE) & (lowest > NEWCOMER_LIMIT)
+        limit = self._levels(null.rate)[1]
+        suspects = (known >= SURE_BASELINE) & (lowest > limit) & ~is_doubtful
+        for at in np.flatnonzero(suspects).tolist():
+            judge = Judge(null.rate.item(at), null.weight.item(at), self.settings.rise)
+            counts = due.attempts.item(at), due.hits.item(at)
+            is_doubtful[at] = judge.above.exceeds(*counts, SURE_EVIDENCE)
+        for at, place in enumerate(due.places.tolist() if self.excursions else ()):
+            excursion = self.excursions.get(place)
+            if excursion is not None and not is_doubtful[at]:
+                most_fail = 2 * due.hits.item(at) > due.attempts.item(at)
+                share = DOUBTFUL_IF_MOST_FAIL if most_fail else DOUBTFUL
+                level = share * self.settings.sensitivity
+                is_doubtful[at] = self.judge(place, excursion).exceeds(excursion, level)
+        return is_doubtful
+
+    def _end_excursions(self, places: Iterable[int]) -> None:
+        """End excursions of which nothing is left: their next hit would find that as well."""
+        if not self.excursions:
+            return
+        for place in map(int, places):
+            excursion = self.excursions.get(place)
+            if excursion is None or excursion.live is not None:
+                continue
+            if not self.judge(place, excursion).exceeds(excursion, 0.0):
+                self._drop(place)
+
+    # Shown, written down and read back
+
+    def figures(self, place: int) -> FoldFigures:
+        """Return the counts since the excursion began, and what they are judged by."""
+        row, rate = self._rows[place], self._rate.item(place)
+        excursion = self.excursions.get(place)
+        if excursion is None:
+            return FoldFigures(0, 0, 0, 0, None, rate)
+        live = excursion.live
+        if live is not None and live.run_attempts:
+            excursion = msgspec.structs.replace(
+                excursion,
+                attempts=excursion.attempts + live.run_attempts,
+                hits=excursion.hits + live.run_hits,
+            )
+        judge = self.judge(place, excursion)
+        others = {
+            "usual_attempts": float(row["hits"]) + float(row["misses"]),
+            "dispersion": float(row["dispersion"]),
+            "tolerated_rate": judge.found.tolerated,
+            "limit_rate": judge.found.limit,
+            "null_weight": excursion.weight,
+            "attempts_weighed": excursion.stretch_attempts,
+            "hits_weighed": excursion.stretch_hits,
+            "attempts_clumped": excursion.most_attempts,
+            "hits_clumped": excursion.most_hits,
+            "evidence_before": excursion.evidence,
+            "evidence": judge.evidence_of(excursion),
+            "evidence_needed": self.needed(place, excursion),
+            "seconds": excursion.last / 1_000,
+            "seconds_lost": excursion.lost_seconds(excursion.last),
+            "slow_evidence": float(row["slow"]),
+            "slow_windows": int(row["slow_windows"]),
+        }
+        return FoldFigures(
+            excursion.since,
+            excursion.ends_at,
+            excursion.attempts,
+            excursion.hits,
+            lower_bound(excursion),
+            excursion.rate,
+            {name: round(value, DECIMALS) for name, value in others.items()},
+        )
+
+    def row(self, place: int) -> dict[str, Any]:
+        """Return all that is kept of a scope but its excursion, by name."""
+        return {name: self._rows[place][name].tolist() for name in _ROW.names or ()}
+
+    def write(self, places: Sequence[int]) -> bytes:
+        """Return the states at some places, to be written down."""
+        excursions, fired = self.excursions, self._fired_until
+        return _encode(
+            _Written(
+                self._rows[list(places)].tobytes(),
+                {n: excursions[p] for n, p in enumerate(places) if p in excursions},
+                {n: fired[p] for n, p in enumerate(places) if p in fired} if fired else {},
+            )
+        )
+
+    def read(self, places: Sequence[int], written: bytes) -> None:
+        """Take the states that `write` returned.
+
+        Raises:
+            ValueError: if they are no states of as many scopes.
+        """
+        try:
+            states = _decode(written)
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"not states of spike: {error}") from error
+        positions = range(len(places))
+        if len(states.rows) != len(places) * _ROW.itemsize or any(
+            position not in positions for position in (*states.excursions, *states.fired_until)
+        ):
+            raise ValueError(f"not states of {len(places)} scopes")
+        if not places:
+            return
+        self._make_room(max(places) + 1)
+        for place in places:
+            self._drop(place)
+            self._fired_until.pop(place, None)
+        at = np.array(places)
+        self._rows[at] = np.frombuffer(states.rows, _ROW)
+        self._derive(at)
+        for position, excursion in states.excursions.items():
+            self.excursions[places[position]] = excursion
+        for position, until in states.fired_until.items():
+            self._fired_until[places[position]] = until
+
+
+def _prior(pooled: Pooled) -> tuple[float, float]:
+    """Return the hits and misses that a newcomer begins with."""
+    fleet_hits, fleet_misses = pooled.fleet
+    hits, misses = pooled.app
+    known = fleet_hits + fleet_misses
+    if not known:
+        return 0.0, 0.0
+    like_fleet = FLEET_ATTEMPTS * POOLED_UNIT / known
+    hits_of, misses_of = hits + like_fleet * fleet_hits, misses + like_fleet * fleet_misses
+    weight = min(POOLED_ATTEMPTS, known / POOLED_UNIT / POOLED_CAUTION)
+    share = weight / (hits_of + misses_of)
+    return share * hits_of, share * misses_of
+
+
+def times_odds_of(rate: Reals, factor: float) -> Reals:
+    """Return what `times_odds` does, for each rate."""
+    return factor * rate / (1.0 + (factor - 1.0) * rate)

@@ -1,0 +1,265 @@
+"""The places of the scopes of a rule whose detector folds, and the records of their states.
+
+The changelog topic has scopes in groups, as one record for each would cost more than what is in it.
+The group of a scope follows from its place.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import repeat
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from streams.domain.detectors.folding import FoldingDetector, Integers
+from streams.domain.pools import Pools, PoolsKey, PoolsRecord
+from streams.domain.rules import Rule, ScopeKind
+from streams.domain.scope_sums import Part, ScopeKey, campaign_of
+from streams.errors import FormatError
+
+SCOPES_PER_GROUP = 24
+"""As many with names of the greatest length fit into one record."""
+_GROWTH = 1.25
+"""Room is made for so many times as many scopes as there are."""
+
+
+class FoldGroupKey(msgspec.Struct, frozen=True, array_like=True, tag="fold"):
+    """Key of the folds of some scopes of one rule."""
+
+    rule: str
+    group: int
+
+
+class FoldGroup(msgspec.Struct, array_like=True):
+    """The folds of some scopes, by a detector of this kind and for a rule with this scope.
+
+    Attributes:
+        kind: of the detector.
+        scope: of the rule.
+        keys: the scope at each place of the group; null at those that are free.
+        apps: the number of the pool of each one's app, as known at its first counts.
+        learned: start (s) of the newest window that it has learned, or is before its first counts.
+        episodes: by position in the group, the number of the breach that goes on.
+        states: as the detector wrote them, of the places that are not free.
+    """
+
+    kind: str
+    scope: ScopeKind
+    keys: list[ScopeKey | None]
+    apps: list[int]
+    learned: list[int]
+    episodes: dict[int, int]
+    states: bytes
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(FoldGroup).decode
+
+
+class FoldedScopes:
+    """The scopes of one rule.
+
+    Args:
+        rule: the rule.
+        detector: its detector.
+
+    Attributes:
+        states: what the detector knows of them.
+        pools: what they have learned together.
+        episodes: by place, the number of the breach that goes on.
+        parts: by campaign, its parts, if the rule is about parts.
+    """
+
+    def __init__(self, rule: Rule, detector: FoldingDetector) -> None:
+        self.states = detector.new_states()
+        self.pools = Pools(detector.pooled_sums)
+        self.episodes: dict[int, int] = {}
+        self.parts: dict[str, set[Part]] = {}
+        self._rule = rule
+        self._kind = detector.kind
+        self._lifetime = int(detector.state_lifetime)
+        self._places: dict[ScopeKey, int] = {}
+        self._keys: list[ScopeKey | None] = []
+        self._free: list[int] = []
+        self._apps = np.zeros(0, np.int16)
+        self._learned = np.zeros(0, np.int64)
+        self._dirty: set[int] = set()
+        """Groups of which anything was changed since they were written."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._places)
+
+    @property
+    def place_of(self) -> Callable[[ScopeKey], int | None]:
+        """What returns the place of a scope; null if nothing is known of it."""
+        return self._places.get
+
+    def key_at(self, place: int) -> ScopeKey:
+        """Return the scope at a place."""
+        key = self._keys[place]
+        if key is None:
+            raise KeyError(f"no scope of rule {self._rule.name} at place {place}")
+        return key
+
+    def places_of(self, keys: Sequence[ScopeKey]) -> Integers:
+        """Return the place of each scope; -1 for one of which nothing is known."""
+        return np.fromiter(map(self._places.get, keys, repeat(-1)), np.int64, len(keys))
+
+    def add(self, keys: Sequence[ScopeKey], apps: Iterable[str | None], learned: int) -> list[int]:
+        """Give places to scopes of which nothing is known but their apps; return the places.
+
+        Args:
+            keys: of the scopes, all different.
+            apps: of each; null if it is not known.
+            learned: start (s) of a window before their first counts.
+        """
+        used = len(self._keys)
+        places = [self._free.pop() for _ in range(min(len(keys), len(self._free)))]
+        places += range(used, used + len(keys) - len(places))
+        self._make_room(max(places) + 1)
+        by_number: dict[int, list[int]] = {}
+        for key, app, place in zip(keys, apps, places, strict=True):
+            self._put(key, place)
+            by_number.setdefault(self.pools.number_of(app), []).append(place)
+        self._learned[places] = learned
+        for number, of_app in by_number.items():
+            self._apps[of_app] = number
+            self.states.begin(of_app, self.pools.of(number))
+        self._dirty.update(place // SCOPES_PER_GROUP for place in places)
+        return places
+
+    def _put(self, key: ScopeKey, place: int) -> None:
+        self._places[key] = place
+        self._keys[place] = key
+        if not isinstance(key, str):
+            self.parts.setdefault(key[0], set()).add(key[1])
+
+    def _make_room(self, places: int) -> None:
+        self._keys += [None] * (places - len(self._keys))
+        if places > len(self._learned):
+            more = max(SCOPES_PER_GROUP, int(places * _GROWTH)) - len(self._learned)
+            self._learned = np.concatenate((self._learned, np.zeros(more, np.int64)))
+            self._apps = np.concatenate((self._apps, np.zeros(more, np.int16)))
+
+    def begin_anew(self, place: int, learned: int) -> None:
+        """Make the fold at a place that of a scope of which nothing is known but its app."""
+        self._learned[place] = learned
+        self.states.begin([place], self.pools.of(self._apps.item(place)))
+        self.episodes.pop(place, None)
+        self.touch(place)
+
+    def old(self, places: Integers, start: int) -> Integers:
+        """Return those of the places that have to begin anew in the window from `start` (s) on."""
+        return places[start - self._learned[places] > self._lifetime]
+
+    def is_old(self, place: int, start: int) -> bool:
+        """Tell whether the scope at a place has to begin anew in the window from `start` (s) on."""
+        return start - self._learned.item(place) > self._lifetime
+
+    def learned(self, place: int) -> int:
+        """Return the start (s) of the newest window that was learned."""
+        return self._learned.item(place)
+
+    def learn(self, places: Integers, start: int) -> None:
+        """Note that the window that begins at `start` (s) is learned at these places."""
+        self._learned[places] = start
+        self._dirty.update(np.unique(places // SCOPES_PER_GROUP).tolist())
+
+    def pool(self, places: Integers, learned: Integers) -> None:
+        """Add what was learned to the sums of the apps."""
+        self.pools.add(self._apps[places].astype(np.int64), learned)
+
+    def touch(self, place: int) -> None:
+        """Note that the state at a place has changed."""
+        self._dirty.add(place // SCOPES_PER_GROUP)
+
+    def oldest_first(self) -> list[ScopeKey]:
+        """Return all scopes, those without attempts for longest first."""
+        learned = self._learned.tolist()
+        order = sorted(self._places.items(), key=lambda each: (learned[each[1]], repr(each[0])))
+        return [key for key, _ in order]
+
+    def remove(self, key: ScopeKey) -> None:
+        """Forget a scope."""
+        place = self._places.pop(key)
+        self._keys[place] = None
+        self._free.append(place)
+        self.episodes.pop(place, None)
+        self._dirty.add(place // SCOPES_PER_GROUP)
+        if not isinstance(key, str):
+            parts = self.parts[key[0]]
+            parts.discard(key[1])
+            if not parts:
+                del self.parts[key[0]]
+
+    # Written down and read back
+
+    def take_changes(self) -> Iterator[tuple[PoolsKey | FoldGroupKey, Any]]:
+        """Hand out the groups that changed, null for those that are empty; and the pools."""
+        dirty, self._dirty = self._dirty, set()
+        for group in sorted(dirty):
+            yield FoldGroupKey(self._rule.name, group), self._group(group)
+        if self.pools.changed:
+            yield PoolsKey(self._rule.name), self.pools.record(self._kind)
+
+    def _group(self, group: int) -> FoldGroup | None:
+        first = group * SCOPES_PER_GROUP
+        keys = self._keys[first : first + SCOPES_PER_GROUP]
+        places = [place for place, key in enumerate(keys, first) if key is not None]
+        if not places:
+            return None
+        episodes: dict[int, int] = {}
+        if self.episodes:
+            episodes = {p - first: self.episodes[p] for p in places if p in self.episodes}
+        end = first + len(keys)
+        apps, learned = self._apps[first:end].tolist(), self._learned[first:end].tolist()
+        states = self.states.write(places)
+        return FoldGroup(self._kind, self._rule.scope, keys, apps, learned, episodes, states)
+
+    def restore_pools(self, record: PoolsRecord) -> None:
+        """Take the pools as they were written down.
+
+        Raises:
+            ValueError: if they are not as many sums as the detector pools.
+        """
+        if record.kind == self._kind:
+            self.pools.restore(record)
+
+    def restore(self, key: FoldGroupKey, written: FoldGroup) -> list[int]:
+        """Take the folds of a group as they were written down; return their places.
+
+        Raises:
+            FormatError: if the detector cannot read the states.
+            ValueError: if the scopes are not as many as the group can have.
+        """
+        first = key.group * SCOPES_PER_GROUP
+        if (written.kind, written.scope) != (self._kind, self._rule.scope):
+            self._dirty.add(key.group)
+            return []
+        keys = written.keys
+        if not len(written.apps) == len(written.learned) == len(keys) <= SCOPES_PER_GROUP:
+            raise ValueError(f"no group of up to {SCOPES_PER_GROUP} scopes")
+        self._make_room(first + len(keys))
+        self._apps[first : first + len(keys)] = written.apps
+        self._learned[first : first + len(keys)] = written.learned
+        places: list[int] = []
+        for place, name in enumerate(keys, first):
+            if name is not None:
+                self._put(name, place)
+                places.append(place)
+        self.episodes.update({first + at: number for at, number in written.episodes.items()})
+        try:
+            self.states.read(places, written.states)
+        except (msgspec.MsgspecError, ValueError) as error:
+            names = ", ".join(repr(campaign_of(name)) for name in keys if name is not None)
+            raise FormatError(
+                f"states of detector {self._kind}, rule {self._rule.name}, campaigns {names} on "
+                f"the changelog topic: {error}; start the version that wrote them, or read "
+                "docs/operations.md"
+            ) from error
+        return places
+
+    def finish_restore(self) -> None:
+        """Find the places that are free, after all groups were restored."""
+        self._free = [place for place, key in enumerate(self._keys) if key is None]

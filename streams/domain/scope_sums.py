@@ -1,0 +1,244 @@
+"""Attempts and hits of a rule's scopes, added up from the columns of partial counts."""
+
+from collections.abc import Callable, Container, Iterable, KeysView, Sequence
+from functools import cached_property
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.domain.counts import StatusGroups
+from streams.domain.partial_counts import Column, WindowCounts
+from streams.domain.rules import Rule, Scope
+
+Part: TypeAlias = str | None
+ScopeKey: TypeAlias = str | tuple[str, Part]
+"""A scope: the campaign or, for a rule about parts of it, the campaign and the part."""
+Sums: TypeAlias = dict[ScopeKey, int]
+
+_NO_ATTEMPT, _ATTEMPT, _HIT = range(3)
+
+
+class Added(NamedTuple):
+    """Attempts, above 0, and hits among them, that a record adds to a scope."""
+
+    key: ScopeKey
+    attempts: int
+    hits: int
+
+
+class RecordCounts:
+    """Counts of one window in one record, and what all rules have in common of them.
+
+    Args:
+        counts: a campaign may be named more than once.
+        groups: which group each status is in.
+    """
+
+    def __init__(self, counts: WindowCounts, groups: StatusGroups) -> None:
+        self.counts = counts
+        self._groups = groups
+
+    @cached_property
+    def position_of(self) -> dict[str, int]:
+        """The first position of each campaign."""
+        campaigns = self.counts.campaigns
+        # The last one of several values of a key stays.
+        return dict(zip(reversed(campaigns), range(len(campaigns) - 1, -1, -1), strict=True))
+
+    @property
+    def names_any_twice(self) -> bool:
+        """Whether a campaign has several positions."""
+        return len(self.position_of) < len(self.counts.campaigns)
+
+    @cached_property
+    def attempts(self) -> list[int]:
+        """Attempts by the first position of each campaign."""
+        campaigns = self.counts.campaigns
+        sums = [0] * len(campaigns)
+        for column in self.counts.columns:
+            dimensions = column.dimensions
+            if not dimensions.engagement and self._groups.is_attempt(dimensions.outcome):
+                for at, count in zip(column.at, column.counts, strict=True):
+                    sums[at] += count
+        if self.names_any_twice:
+            for at, name in enumerate(campaigns):
+                first = self.position_of[name]
+                if first != at:
+                    sums[first] += sums[at]
+        return sums
+
+    @cached_property
+    def apps(self) -> dict[str, str | None]:
+        """The app of each campaign, as far as the record says it."""
+        counts = self.counts
+        return dict(zip(counts.campaigns, map(counts.apps.__getitem__, counts.at_app), strict=True))
+
+
+class WindowSums(NamedTuple):
+    """Attempts, above 0, and hits in a window of each of these scopes, which are all different."""
+
+    keys: Sequence[ScopeKey]
+    attempts: NDArray[np.int64]
+    hits: NDArray[np.int64]
+
+
+def campaign_of(key: ScopeKey) -> str:
+    """Return the campaign that a scope is of."""
+    return key if isinstance(key, str) else key[0]
+
+
+class ScopeSums:
+    """Adds up counts as one rule sees them.
+
+    Args:
+        rule: the rule.
+        groups: which group each status is in.
+        part: returns the scope that a part of a campaign is counted in.
+    """
+
+    def __init__(
+        self, rule: Rule, groups: StatusGroups, part: Callable[[str, Part], ScopeKey]
+    ) -> None:
+        self._scope = rule.scope
+        self._part = part
+        self._roles = {
+            status: _role(rule, groups, status) for status in {*groups.group_of, *rule.statuses}
+        }
+        self._unknown = _HIT if rule.unrecognised else _ATTEMPT
+
+    def of_record(self, record: RecordCounts, live: KeysView[ScopeKey]) -> list[Added]:
+        """Return what a record adds to each scope with hits, and to those of `live`."""
+        if self._scope == "campaign":
+            return self._by_position(record, live)
+        names = {campaign_of(key) for key in live}
+        wanted = {at for at, name in enumerate(record.counts.campaigns) if name in names}
+        hits: Sums = {}
+        for column in record.counts.columns:
+            if self._role_of(column) == _HIT:
+                wanted.update(column.at)
+                self._add(column, record.counts.campaigns, wanted, hits)
+        attempts: Sums = {}
+        for column in record.counts.columns:
+            if self._role_of(column) != _NO_ATTEMPT and not wanted.isdisjoint(column.at):
+                self._add(column, record.counts.campaigns, wanted, attempts)
+        return [
+            Added(key, count, hits.get(key, 0))
+            for key, count in attempts.items()
+            if key in hits or key in live
+        ]
+
+    def _by_position(self, record: RecordCounts, live: KeysView[ScopeKey]) -> list[Added]:
+        hits: dict[int, int] = {}
+        for column in record.counts.columns:
+            if self._role_of(column) == _HIT:
+                for at, count in zip(column.at, column.counts, strict=True):
+                    hits[at] = hits.get(at, 0) + count
+        position_of = record.position_of
+        campaigns = record.counts.campaigns
+        if record.names_any_twice:
+            by_first: dict[int, int] = {}
+            for at, count in hits.items():
+                first = position_of[campaigns[at]]
+                by_first[first] = by_first.get(first, 0) + count
+            hits = by_first
+        attempts = record.attempts
+        added = [Added(campaigns[at], attempts[at], count) for at, count in hits.items()]
+        for name in position_of.keys() & live:
+            at = position_of[name]
+            if at not in hits and attempts[at]:
+                added.append(Added(campaigns[at], attempts[at], 0))
+        return added
+
+    def of_window(self, counts: Iterable[WindowCounts]) -> WindowSums:
+        """Return the attempts and hits of each scope that has attempts in a window.
+
+        Args:
+            counts: of the window, those of one campaign all in one.
+        """
+        add_up = self._by_campaign if self._scope == "campaign" else self._by_part
+        sums = [add_up(part) for part in counts]
+        if len(sums) == 1:
+            return sums[0]
+        return WindowSums(
+            [key for each in sums for key in each.keys],
+            np.concatenate([each.attempts for each in sums]),
+            np.concatenate([each.hits for each in sums]),
+        )
+
+    def _by_part(self, counts: WindowCounts) -> WindowSums:
+        attempts: Sums = {}
+        hits: Sums = {}
+        everywhere = range(len(counts.campaigns))
+        for column in counts.columns:
+            role = self._role_of(column)
+            if role != _NO_ATTEMPT:
+                self._add(column, counts.campaigns, everywhere, attempts)
+            if role == _HIT:
+                self._add(column, counts.campaigns, everywhere, hits)
+        keys = list(attempts)
+        return WindowSums(
+            keys,
+            np.fromiter(attempts.values(), np.int64, len(keys)),
+            np.fromiter((hits.get(key, 0) for key in keys), np.int64, len(keys)),
+        )
+
+    def _by_campaign(self, counts: WindowCounts) -> WindowSums:
+        campaigns = counts.campaigns
+        attempts = np.zeros(len(campaigns), np.int64)
+        hits = np.zeros(len(campaigns), np.int64)
+        for column in counts.columns:
+            role = self._role_of(column)
+            if role == _NO_ATTEMPT:
+                continue
+            at, numbers = np.array(column.at, np.int64), np.array(column.counts, np.int64)
+            np.add.at(attempts, at, numbers)
+            if role == _HIT:
+                np.add.at(hits, at, numbers)
+        with_attempts = np.flatnonzero(attempts)
+        if len(with_attempts) == len(campaigns):
+            return WindowSums(campaigns, attempts, hits)
+        keys = [campaigns[at] for at in with_attempts.tolist()]
+        return WindowSums(keys, attempts[with_attempts], hits[with_attempts])
+
+    def _role_of(self, column: Column) -> int:
+        dimensions = column.dimensions
+        if dimensions.engagement:
+            return _NO_ATTEMPT
+        return self._roles.get(dimensions.outcome, self._unknown)
+
+    def _add(
+        self, column: Column, campaigns: list[str], positions: Container[int], sums: Sums
+    ) -> None:
+        """Add what a column has of parts of the campaigns at some positions."""
+        dimensions = column.dimensions
+        is_treatment = self._scope == "treatment"
+        part = dimensions.treatment_id if is_treatment else dimensions.channel_type
+        for at, count in zip(column.at, column.counts, strict=True):
+            if at in positions:
+                key = self._part(campaigns[at], part)
+                sums[key] = sums.get(key, 0) + count
+
+
+def _role(rule: Rule, groups: StatusGroups, status: str) -> int:
+    if not groups.is_attempt(status):
+        return _NO_ATTEMPT
+    return _HIT if rule.is_hit(status, groups) else _ATTEMPT
+
+
+def key_of(rule: Rule, scope: Scope) -> ScopeKey:
+    """Return the key of a scope of a rule."""
+    if rule.scope == "campaign":
+        return scope.campaign_id
+    return scope.campaign_id, scope.treatment_id if rule.scope == "treatment" else (
+        scope.channel_type
+    )
+
+
+def scope_of(rule: Rule, key: ScopeKey) -> Scope:
+    """Return the scope of a rule that has a key."""
+    if isinstance(key, str):
+        return Scope(key)
+    if rule.scope == "treatment":
+        return Scope(key[0], treatment_id=key[1])
+    return Scope(key[0], channel_type=key[1])

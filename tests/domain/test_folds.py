@@ -1,0 +1,443 @@
+"""Folding detectors: what they come to follows from the log alone, within bounds."""
+
+import itertools
+import tracemalloc
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.domain import changelog
+from streams.domain.counts import OTHER
+from streams.domain.detectors.folding import (
+    ClosedWindow,
+    FoldingDetector,
+    Increment,
+    Integers,
+    Turn,
+)
+from streams.domain.detectors.spike import Spike
+from streams.domain.events import LONGEST_NAMES
+from streams.domain.folded_scopes import SCOPES_PER_GROUP, FoldGroup, FoldGroupKey
+from streams.domain.folds import FORGET_EVERY, FoldsKey
+from streams.domain.limits import Limits
+from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, RECORD_BYTES, PartialCounts
+from streams.domain.partition import CampaignPartition
+from streams.domain.partition_settings import PartitionSettings
+from streams.domain.rule_folds import RuleFold
+from streams.domain.rules import Rule, Scope
+from streams.domain.scope_sums import key_of
+from streams.domain.transitions import Transition
+from streams.domain.windows import WindowPolicy
+from streams.errors import FormatError
+from tests.support.changelogs import restored
+from tests.support.detectors import Cusum, Doubled, Sum, Sums
+from tests.support.partitions import PARTITION_SETTINGS, counts, window_counts
+
+RULE = Rule("cusum", frozenset({"FAILURE"}), Cusum(), keep_firing_for=20.0, no_data_after=1e9)
+BY_TREATMENT = replace(RULE, name="parts", scope="treatment")
+Sends = dict[str, dict[str, int]]
+
+
+def settings_of(*rules: Rule, **changes: Any) -> PartitionSettings:
+    ids = itertools.count(1)
+    return replace(
+        PARTITION_SETTINGS,
+        windows=WindowPolicy(60, 30, 3_600),
+        rules=rules or (RULE,),
+        new_id=lambda: f"alert-{next(ids)}",
+        **changes,
+    )
+
+
+def record(
+    at: float, sends: Sends, treatment: str | None = None, app: str = "app"
+) -> PartialCounts:
+    """Sends at a time (s) that is also that of their arrival."""
+    start = int(at) - int(at) % 60
+    campaigns = {name: counts(of, treatment) for name, of in sends.items()}
+    windows = [window_counts(start, campaigns, app)]
+    return PartialCounts(PARTIAL_COUNTS_VERSION, {0: int(at * 1000)}, int(at * 1000), windows)
+
+
+def fold_of(partition: CampaignPartition, rule: Rule = RULE) -> RuleFold:
+    fold = partition.folds.of(rule)
+    assert fold is not None
+    return fold
+
+
+def state_of(partition: CampaignPartition, scope: Scope, rule: Rule = RULE) -> Sum | None:
+    scopes = fold_of(partition, rule).scopes
+    place = scopes.place_of(key_of(rule, scope))
+    states = scopes.states
+    assert isinstance(states, Sums)
+    return states[place] if place is not None else None
+
+
+class Life:
+    """A partition that is given records, and is written down and evaluated when it is told to."""
+
+    def __init__(self, what: PartitionSettings) -> None:
+        self.settings = what
+        self.partition = CampaignPartition(0, what, [0], 0.0)
+        self.log: list[PartialCounts] = []
+        self.topic: dict[bytes, bytes | None] = {}
+        self.now = 0.0
+
+    def add(self, at: float, sends: Sends, treatment: str | None = None, app: str = "app") -> None:
+        self.now = at
+        self.log.append(record(at, sends, treatment, app))
+        self.partition.apply(self.log[-1], len(self.log) - 1, at)
+
+    def commit(self) -> list[Transition]:
+        decided = self.partition.advance(self.now, len(self.log))
+        decided += self.partition.evaluate(self.now)
+        self.topic.update(self.partition.take_changes(self.now))
+        return decided
+
+    def restart(self, what: PartitionSettings | None = None) -> None:
+        self.partition = restored(what or self.settings, self.topic, self.log, self.now)
+
+    def groups(self) -> dict[FoldGroupKey, FoldGroup]:
+        """What the changelog topic has of folds."""
+        known = {}
+        for key, value in self.topic.items():
+            if value is not None and key.startswith(b'["fold"'):
+                decoded, group = changelog.decode(key, value)
+                assert isinstance(decoded, FoldGroupKey)
+                known[decoded] = group
+        return known
+
+
+# The same log, the same decisions
+
+sends_of = st.dictionaries(
+    st.sampled_from("abc"),
+    st.one_of(
+        st.fixed_dictionaries({"SUCCESS": st.integers(1, 40)}),
+        st.fixed_dictionaries({"SUCCESS": st.integers(0, 9), "FAILURE": st.integers(1, 12)}),
+    ),
+    min_size=1,
+)
+logs = st.lists(
+    st.tuples(st.sampled_from((0.1, 0.1, 2.0, 9.0, 31.0, 95.0)), sends_of), min_size=1, max_size=60
+)
+
+
+def decided_on(
+    log: Iterable[tuple[float, Sends]], commits: Sequence[bool], restarts: Sequence[bool]
+) -> list[object]:
+    """The transitions of a log, with commits and restarts after some of its records."""
+    life = Life(settings_of(RULE, BY_TREATMENT))
+    decided: list[Transition] = []
+    at = 600.0
+    for (pause, sends), commit, restart in zip(log, commits, restarts, strict=True):
+        at += pause
+        life.add(at, sends)
+        if commit or restart:
+            decided += life.commit()
+        if restart:
+            life.restart()
+    decided += life.commit()
+    return sorted(shown(decided), key=repr)
+
+
+def shown(decided: Iterable[Transition]) -> Iterable[object]:
+    """Transitions in their order by rule and scope, without times, ids and statuses."""
+    order: dict[tuple[str, str, str | None], int] = {}
+    for each in decided:
+        scope = each.data.rule, each.data.campaign_id, each.data.treatment_id
+        order[scope] = order.get(scope, 0) + 1
+        evidence = msgspec.structs.replace(each.data.evidence, counts={})
+        yield scope, order[scope], each.type, evidence, each.data.window
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_the_same_log_leads_to_the_same_transitions_whenever_it_is_looked_at(
+    data: st.DataObject,
+) -> None:
+    log = data.draw(logs)
+    often = st.lists(st.booleans(), min_size=len(log), max_size=len(log))
+    always, never = [True] * len(log), [False] * len(log)
+    expected = decided_on(log, always, never)
+    assert decided_on(log, never, never) == expected
+    assert decided_on(log, data.draw(often), data.draw(often)) == expected
+
+
+def test_a_breach_that_began_and_ended_between_two_evaluations_is_told() -> None:
+    life = Life(settings_of())
+    life.add(600, {"a": {"FAILURE": 20}})
+    life.add(601, {"a": {"SUCCESS": 400}})
+    life.add(622, {"a": {"SUCCESS": 1}})
+    life.add(630, {"a": {"FAILURE": 20}})
+    told = [each.type.split(".")[-1] for each in life.commit()]
+    assert told == ["firing", "resolved", "firing"]
+    assert len(life.partition.alerts.live()) == 1
+
+
+def test_a_breach_is_told_once_though_its_alert_expired() -> None:
+    life = Life(settings_of(replace(RULE, no_data_after=30.0)))
+    life.add(600, {"a": {"FAILURE": 20}})
+    assert [each.type for each in life.commit()] == ["campaign.alert.firing"]
+    life.now = 640.0
+    assert [each.type for each in life.commit()] == ["campaign.alert.expired"]
+    life.add(641, {"a": {"FAILURE": 5}})
+    assert life.commit() == []
+    life.restart()
+    life.add(642, {"a": {"FAILURE": 5}})
+    assert life.commit() == []
+
+
+def test_a_breach_in_a_campaign_whose_app_becomes_known_later_is_told_then() -> None:
+    life = Life(settings_of(replace(RULE, apps=("app",))))
+    nameless = record(600, {"a": {"FAILURE": 20}})
+    nameless.windows[0].apps[0] = None
+    life.partition.apply(nameless, 0, 600.0)
+    life.log.append(nameless)
+    assert life.commit() == []
+    life.restart()
+    life.add(601, {"a": {"SUCCESS": 1}})
+    assert [each.type for each in life.commit()] == ["campaign.alert.firing"]
+
+
+# Learning
+
+
+def test_a_window_is_learned_when_the_event_time_of_the_log_closes_it() -> None:
+    life = Life(settings_of())
+    life.add(600, {"a": {"SUCCESS": 90, "FAILURE": 1}, "b": {"SUCCESS": 5}})
+    life.add(640, {"a": {"SUCCESS": 9}})
+    life.add(689.9, {"c": {"SUCCESS": 1}})
+    assert usual_of(life, "a") == (0, 0)
+    life.add(690, {"c": {"SUCCESS": 1}})
+    assert usual_of(life, "a") == (100, 1)
+    life.commit()
+    for name, attempts, hits in (("a", 100, 1), ("b", 5, 0)):
+        state = state_of(life.partition, Scope(name))
+        assert state is not None
+        assert (state.usual_attempts, state.usual_hits) == (attempts, hits)
+    assert state_of(life.partition, Scope("c")) is None
+
+
+def test_late_counts_are_neither_added_nor_learned() -> None:
+    life = Life(settings_of())
+    life.add(600, {"a": {"SUCCESS": 50}})
+    life.add(700, {"b": {"SUCCESS": 1}})
+    late = msgspec.structs.replace(record(600, {"a": {"FAILURE": 90}}), event_times={0: 700_000})
+    life.partition.apply(late, 2, 700.0)
+    life.log.append(late)
+    life.now = 701.0
+    assert life.commit() == []
+    state = state_of(life.partition, Scope("a"))
+    assert state is not None
+    assert (state.usual_attempts, state.hits) == (50, 0)
+
+
+def test_a_newcomer_starts_from_what_its_app_has_learned_or_else_all_apps() -> None:
+    life = Life(settings_of())
+    life.add(600, {"a": {"SUCCESS": 5, "FAILURE": 5}})
+    life.add(601, {"b": {"FAILURE": 4}}, app="other")
+    life.add(700, {"c": {"FAILURE": 1}})
+    life.add(700, {"d": {"FAILURE": 1}}, app="other")
+    assert [usual_of(life, name) for name in "cd"] == [(0, 0), (0, 0)]
+    life.add(755, {"x": {"SUCCESS": 1}})
+    life.add(760, {"e": {"FAILURE": 1}})
+    life.add(760, {"f": {"FAILURE": 1}}, app="other")
+    life.add(760, {"g": {"FAILURE": 1}}, app="new")
+    expected = [(10, 5), (4, 4), (10, 10 * 9 / 14)]
+    assert [usual_of(life, name) for name in "efg"] == expected
+    life.commit()
+    life.restart()
+    assert [usual_of(life, name) for name in "efg"] == expected
+    life.add(761, {"h": {"FAILURE": 1}})
+    assert usual_of(life, "h") == (10, 5)
+
+
+def usual_of(life: Life, name: str) -> tuple[float, float] | None:
+    state = state_of(life.partition, Scope(name))
+    return (state.usual_attempts, state.usual_hits) if state is not None else None
+
+
+class PoisonedSums(Sums):
+    """One number of hits, or of attempts in a window, is too much."""
+
+    def add(self, place: int, new: Increment, hold: float) -> Turn | None:
+        if new.hits == 13:
+            raise OverflowError("13 hits")
+        return super().add(place, new, hold)
+
+    def learn(self, window: ClosedWindow) -> Integers:
+        if 77 in window.attempts:
+            raise OverflowError("77 attempts")
+        return super().learn(window)
+
+
+class Poisoned(Cusum):
+    """A detector whose states fail."""
+
+    def new_states(self) -> PoisonedSums:
+        return PoisonedSums(self.limit)
+
+
+def test_a_scope_that_cannot_be_folded_begins_anew_and_stops_no_other_one() -> None:
+    life = Life(settings_of(replace(RULE, detector=Poisoned())))
+    life.add(600, {"a": {"FAILURE": 20}, "b": {"FAILURE": 20}, "c": {"FAILURE": 1}})
+    assert sorted(each.data.campaign_id for each in life.commit()) == ["a", "b"]
+    life.add(601, {"a": {"FAILURE": 13}, "b": {"FAILURE": 1}, "c": {"FAILURE": 76}})
+    told = sorted((each.data.campaign_id, each.type.split(".")[-1]) for each in life.commit())
+    assert told == [("a", "resolved"), ("c", "firing")]
+    assert [(name, str(error)) for name, error in life.partition.take_failures()] == [
+        ("a", "13 hits")
+    ]
+    life.add(700, {"d": {"SUCCESS": 1}})
+    assert [each.data.campaign_id for each in life.commit()] == ["c"]
+    assert [str(error) for _, error in life.partition.take_failures()] == ["77 attempts"]
+    before = [state_of(life.partition, Scope(name)) for name in "abc"]
+    life.restart()
+    assert [state_of(life.partition, Scope(name)) for name in "abc"] == before
+    assert life.partition.take_failures() == []
+
+
+# Bounds
+
+MANY = 5_000
+
+
+@pytest.mark.parametrize("detector", [Cusum(), Spike()])
+def test_a_scope_takes_so_many_bytes(detector: FoldingDetector) -> None:
+    rule = replace(RULE, detector=detector)
+    life = Life(settings_of(rule))
+    names = {f"{number:032x}": {"SUCCESS": 40, "FAILURE": 1} for number in range(MANY)}
+    life.add(0, {name: {"SUCCESS": 1} for name in names})
+    life.commit()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.take_snapshot()
+        for window in range(1, 8):
+            life.add(60 * window, names)
+            life.commit()
+        after = tracemalloc.take_snapshot()
+    finally:
+        tracemalloc.stop()
+    # Without what detectors keep worked out, whatever the number of scopes.
+    files = "*fold*", "scope_sums", "pools", "detectors/spike_states", "detectors/excursions"
+    folds = [tracemalloc.Filter(True, f"*/streams/domain/{name}.py") for name in files]
+    grown = after.filter_traces(folds).compare_to(before.filter_traces(folds), "filename")
+    assert len(fold_of(life.partition, rule).scopes) == MANY
+    assert sum(each.size_diff for each in grown) / MANY < 300
+    written = sum(len(value or b"") for key, value in life.topic.items() if b'"fold"' in key)
+    assert written / MANY < 200
+
+
+def test_scopes_are_written_in_groups_and_groups_are_not_too_long() -> None:
+    life = Life(settings_of())
+    longest_name = "\N{GRINNING FACE}" * (LONGEST_NAMES - 2)
+    long = {longest_name + f"{number:02}": {"FAILURE": 1} for number in range(40)}
+    life.add(600, {f"c{number}": {"FAILURE": 1} for number in range(100)})
+    life.add(601, long)
+    life.add(750, {"c1": {"SUCCESS": 1}})
+    life.commit()
+    life.now = 760.0
+    life.commit()
+    sizes = [len(group.keys) for group in life.groups().values()]
+    assert sum(sizes) == 140
+    assert max(sizes) == SCOPES_PER_GROUP
+    longest = max(len(value or b"") for value in life.topic.values())
+    assert longest < RECORD_BYTES
+
+
+def test_a_scope_without_attempts_for_too_long_is_forgotten() -> None:
+    life = Life(settings_of())
+    life.add(600, {"a": {"FAILURE": 5, "SUCCESS": 50}})
+    for at in range(700, 700 + 2 * FORGET_EVERY, 1_000):
+        life.add(at, {"b": {"SUCCESS": 1}})
+        life.commit()
+    assert state_of(life.partition, Scope("a")) is None
+    assert state_of(life.partition, Scope("b")) is not None
+    life.restart()
+    assert len(fold_of(life.partition).scopes) == 1
+
+
+def test_past_the_bound_the_scopes_without_attempts_for_longest_are_forgotten() -> None:
+    what = settings_of(limits=Limits(campaigns=10))
+    life = Life(replace(what, windows=WindowPolicy(60, 30, 60)))
+    for number in range(60):
+        life.add(600 + 100 * number, {f"c{number}": {"SUCCESS": 1}})
+        life.commit()
+    fold = fold_of(life.partition)
+    assert 18 <= len(fold.scopes) <= 21
+    assert fold.get(Scope("c58")) is not None
+    assert fold.get(Scope("c30")) is None
+
+
+def test_parts_past_the_bound_are_one() -> None:
+    life = Life(settings_of(BY_TREATMENT, limits=Limits(values=2)))
+    for number in range(10):
+        life.add(600 + number, {"a": {"FAILURE": 1}}, treatment=str(number))
+    fold = fold_of(life.partition, BY_TREATMENT)
+    assert len(fold.scopes) == 3
+    rest = state_of(life.partition, Scope("a", OTHER), BY_TREATMENT)
+    assert rest is not None
+    assert rest.hits == 8
+
+
+# Written down
+
+
+def test_nothing_is_written_for_rules_that_do_not_fold() -> None:
+    life = Life(settings_of(*PARTITION_SETTINGS.rules))
+    life.add(600, {"a": {"FAILURE": 20}})
+    life.commit()
+    assert not [key for key in life.topic if key.startswith(b'["fold')]
+
+
+def test_states_are_written_when_windows_are() -> None:
+    life = Life(settings_of())
+    life.add(600, {"a": {"FAILURE": 3}})
+    life.commit()
+    life.add(601, {"a": {"FAILURE": 3}})
+    life.commit()
+    assert life.groups() == {}
+    life.add(700, {"b": {"SUCCESS": 1}})
+    life.commit()
+    life.now = 703.0
+    life.commit()
+    (group,) = life.groups().values()
+    assert group.keys == ["a"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(RULE, detector=Doubled()),
+        replace(RULE, name="other"),
+        replace(RULE, scope="treatment"),
+    ],
+)
+def test_states_of_no_rule_or_of_another_kind_or_scope_are_removed(other: Rule) -> None:
+    life = Life(settings_of())
+    life.add(600, {"a": {"FAILURE": 3}})
+    life.add(700, {"b": {"SUCCESS": 1}})
+    life.partition.prepare_handover()
+    life.commit()
+    assert len(life.groups()) == 1
+    life.restart(settings_of(other))
+    life.partition.prepare_handover()
+    life.commit()
+    assert FoldGroupKey("cusum", 0) not in life.groups()
+    still_folds = isinstance(other.detector, Cusum)
+    assert (life.topic[changelog.key_of(FoldsKey())] is not None) == still_folds
+
+
+def test_a_state_that_cannot_be_read_says_whose_it_is() -> None:
+    fold = RuleFold(RULE, PARTITION_SETTINGS.groups, 10)
+    value = msgspec.msgpack.encode(["cusum", "campaign", ["c"], [0], [60], {}, b"\x93"])
+    key, group = changelog.decode(changelog.key_of(FoldGroupKey("cusum", 0)), value)
+    assert isinstance(key, FoldGroupKey)
+    with pytest.raises(FormatError, match=r"rule cusum, campaigns 'c' .*start the version that"):
+        fold.restore(key, group)
