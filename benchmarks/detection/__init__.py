@@ -6,4 +6,6 @@
 - `scoring`: alerts held against the labels: recall, precision, false alarms, times.
 - `cases`: how soon a campaign is found that breaks, and what a handful of failures does.
 - `tables`: scores as tables; `__main__`: the command.
+- `trace`: what a detector knew of one campaign, second by second; `drawing`: charts as SVG;
+  `plots`: single incidents, with what each detector said when.
 """
