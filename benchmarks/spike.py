@@ -1,31 +1,29 @@
-"""What `spike` costs: CPU time of a look, of a record, of a window that closes, and bytes kept.
+"""What `spike` costs: CPU time of a look, of a record, of windows that are learned, and bytes kept.
 
     python -m benchmarks.spike --minutes 10
 
 Campaigns of all volumes and usual rates, some of them with an incident, are counted in records of a
-tenth of a second, as an eager flush would make them: the more records, the more looks.
+tenth of a second, as an eager flush would make them: the more records, the more looks. Windows are
+learned in batches, as many scopes at once as have any attempts in a window.
 """
 
 import argparse
 import math
-import random
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from benchmarks import table
-from streams.domain.detectors.baseline import Baseline
 from streams.domain.detectors.evidence import AboveLimit
-from streams.domain.detectors.spike_state import (
-    Fold,
-    Model,
-    Settings,
-    SpikeState,
-    WindowCounts,
-    pack,
-    unpack,
-)
+from streams.domain.detectors.excursions import Judge
+from streams.domain.detectors.folding import ClosedWindow, Increment
+from streams.domain.detectors.spike_states import Settings, SpikeStates
+from streams.domain.folded_scopes import SCOPES_PER_GROUP, FoldGroup, encode
+from streams.domain.pools import Pooled
+from streams.domain.scope_sums import ScopeKey
 
 VOLUMES = (5, 20, 60, 300, 1_000, 5_000)
 """Attempts a minute."""
@@ -37,85 +35,95 @@ SIZE = 60
 """Seconds of a window."""
 LEARNED = 200
 """Windows that a baseline has learned before."""
-START = 1_790_000_040.0
+START = 1_790_000_040
 ROUNDS = 5
 """The least time of a call in so many rounds counts: the machine does other things too."""
+BATCHES = (1, 50, 5_000)
+"""Scopes that learn a window at once."""
+NOBODY = Pooled((0, 0), (0, 0))
+HOLD = 60.0
+Look = tuple[AboveLimit, int, int, float]
+"""The arguments of a look: attempts, hits and the level in nats."""
 
 
 class Counts(NamedTuple):
-    """A record as a scope sees it."""
+    """A record as a scope sees it, and its window so far."""
 
     attempts: int
     hits: int
     now: int
-    window: WindowCounts
+    so_far: tuple[int, int]
+
+    def increment(self) -> Increment:
+        """Return it as states are given it."""
+        return Increment(self.now, self.attempts, self.hits, lambda _: self.so_far)
 
 
-def drawn_rate(source: random.Random, rate: float) -> float:
-    """Draw the rate of one minute."""
-    weight = 1.0 / DISPERSION - 1.0
-    return source.betavariate(rate * weight, (1.0 - rate) * weight)
-
-
-def binomial(source: random.Random, attempts: int, rate: float) -> int:
-    """Draw a number of hits."""
-    return sum(source.random() < rate for _ in range(attempts))
-
-
-def poisson(source: random.Random, mean: float) -> int:
-    """Draw a number of attempts (D. Knuth's method, for small means)."""
-    number, product, least = 0, source.random(), math.exp(-mean)
-    while product > least:
-        number, product = number + 1, product * source.random()
-    return number
-
-
-def learned(source: random.Random, volume: int, rate: float) -> SpikeState:
-    """Return the state of a scope that has been seen for hours."""
-    state = SpikeState(Baseline())
-    for _ in range(LEARNED):
-        hits = binomial(source, volume, drawn_rate(source, rate))
-        state.baseline.learn(volume, hits)
-    return state
-
-
-def records(
-    source: random.Random, volume: int, rate: float, minutes: int, incident: float | None
-) -> Iterator[Counts]:
-    """Yield the records of a scope; from the middle on, an incident has its own rate."""
-    for minute in range(minutes):
-        start = START + minute * SIZE
-        now_rate = drawn_rate(source, rate)
-        if incident is not None and minute >= minutes // 2:
-            now_rate = incident
-        attempts = hits = 0
-        for flush in range(round(SIZE / FLUSH)):
-            more = poisson(source, volume * FLUSH / 60)
-            if more:
-                failed = binomial(source, more, now_rate)
-                attempts, hits = attempts + more, hits + failed
-                window = WindowCounts(start, attempts, hits)
-                yield Counts(more, failed, round((start + flush * FLUSH) * 1_000), window)
-
-
-class Scope(NamedTuple):
-    """A scope as it is before, and the records that come."""
+class Campaign(NamedTuple):
+    """A scope as it is before, and the records that come, by window."""
 
     state: bytes
-    records: list[Counts]
+    windows: list[list[Counts]]
 
 
-def scopes(minutes: int) -> list[Scope]:
+def drawn_rates(
+    source: np.random.Generator, rate: float, number: int
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Draw the rates of some minutes."""
+    weight = 1.0 / DISPERSION - 1.0
+    return source.beta(rate * weight, (1.0 - rate) * weight, size=number)
+
+
+def closed(start: int, attempts: Sequence[int], hits: Sequence[int]) -> ClosedWindow:
+    """Return a window with counts of scopes at the first places that have any."""
+    seen = np.array(attempts, np.int64)
+    places = np.flatnonzero(seen)
+    return ClosedWindow(start, places, seen[places], np.array(hits, np.int64)[places])
+
+
+def learned(source: np.random.Generator, volume: int, rate: float) -> bytes:
+    """Return the state of a scope that has been seen for hours."""
+    states = SpikeStates(Settings())
+    states.begin([0], NOBODY)
+    attempts = source.poisson(volume, size=LEARNED)
+    hits = source.binomial(attempts, drawn_rates(source, rate, LEARNED))
+    for at, (n, k) in enumerate(zip(attempts.tolist(), hits.tolist(), strict=True)):
+        if n:
+            states.learn(closed(START + (at - LEARNED) * SIZE, [n], [k]))
+    return states.write([0])
+
+
+def windows(
+    source: np.random.Generator, volume: int, rate: float, minutes: int, incident: float | None
+) -> Iterator[list[Counts]]:
+    """Yield the records of each window; from the middle on, an incident has its own rate."""
+    flushes = round(SIZE / FLUSH)
+    for minute, usual in enumerate(drawn_rates(source, rate, minutes).tolist()):
+        now_rate = incident if incident is not None and minute >= minutes // 2 else usual
+        attempts = source.poisson(volume / flushes, size=flushes)
+        hits = source.binomial(attempts, now_rate)
+        so_far = zip(attempts.cumsum().tolist(), hits.cumsum().tolist(), strict=True)
+        counts = zip(attempts.tolist(), hits.tolist(), so_far, strict=True)
+        start = (START + minute * SIZE) * 1_000
+        yield [
+            Counts(n, k, start + round(at * FLUSH * 1_000), seen)
+            for at, (n, k, seen) in enumerate(counts)
+            if n
+        ]
+
+
+def campaigns(minutes: int) -> list[Campaign]:
     """Make all volumes with all rates, half of them with an incident."""
-    source = random.Random(13)  # noqa: S311 - repeatable
-    made = []
-    for volume in VOLUMES:
-        for rate in RATES:
-            for incident in (None, min(0.9, 4 * rate + 0.1)):
-                state = learned(source, volume, rate)
-                counts = list(records(source, volume, rate, minutes, incident))
-                made.append(Scope(pack(state), counts))
-    return made
+    source = np.random.default_rng(13)
+    return [
+        Campaign(
+            learned(source, volume, rate),
+            list(windows(source, volume, rate, minutes, incident)),
+        )
+        for volume in VOLUMES
+        for rate in RATES
+        for incident in (None, min(0.9, 4 * rate + 0.1))
+    ]
 
 
 def overhead() -> float:
@@ -139,34 +147,41 @@ def timed(times: list[float], call: Callable[..., Any], *arguments: Any) -> None
     times.append(clock() - began - _OVERHEAD)
 
 
-def play(made: list[Scope]) -> dict[str, list[float]]:
-    """Add all records once; return the times (s) of single calls, by what was done."""
-    times: dict[str, list[float]] = {
-        name: [] for name in ("hits", "no hits", "close", "pack and unpack")
-    }
-    fold = Fold(Settings())
-    for scope in made:
-        state, before = unpack(scope.state), scope.records[0].window
-        for counts in scope.records:
-            if counts.window.start != before.start:
-                timed(times["close"], fold.close, state, before)
-            before = counts.window
-            if counts.hits:
-                timed(times["hits"], fold.add, state, *counts)
-                timed(times["pack and unpack"], again, state)
-            elif state.excursion is not None:
-                timed(times["no hits"], fold.add, state, *counts)
-    return times
+def states_of(campaign: Campaign) -> SpikeStates:
+    """Return the states of one campaign, at place 0."""
+    states = SpikeStates(Settings())
+    states.read([0], campaign.state)
+    return states
 
 
-def again(state: SpikeState) -> SpikeState:
-    """Write a state and read it."""
-    return unpack(pack(state))
+def play(campaign: Campaign, times: dict[str, list[float]]) -> SpikeStates:
+    """Add all records of a campaign; note the times (s) of single calls, by what was done."""
+    states = states_of(campaign)
+    for number, records in enumerate(campaign.windows):
+        for counts in records:
+            if counts.hits or states.is_live(0):
+                name = "hits" if counts.hits else "no hits"
+                timed(times[name], states.add, 0, counts.increment(), HOLD)
+        if records:
+            n, k = records[-1].so_far
+            states.learn(closed(START + number * SIZE, [n], [k]))
+    return states
 
 
-def looks(made: list[Scope]) -> list[tuple[AboveLimit, int, int, float]]:
+def record_rows(made: list[Campaign]) -> list[list[str]]:
+    """Return the costs of a record."""
+    rounds = []
+    for _ in range(ROUNDS):
+        times: dict[str, list[float]] = {"hits": [], "no hits": []}
+        for campaign in made:
+            play(campaign, times)
+        rounds.append(times)
+    return [[f"a record: {name}", *least_of([each[name] for each in rounds])] for name in rounds[0]]
+
+
+def looks(made: list[Campaign]) -> list[Look]:
     """Collect the arguments of all looks."""
-    seen: list[tuple[AboveLimit, int, int, float]] = []
+    seen: list[Look] = []
 
     class Noting(AboveLimit):
         __slots__ = ()
@@ -175,32 +190,37 @@ def looks(made: list[Scope]) -> list[tuple[AboveLimit, int, int, float]]:
             seen.append((AboveLimit(self.a, self.b, self.limit), attempts, hits, level))
             return super().exceeds(attempts, hits, level)
 
-    class NotingFold(Fold):
-        def _make_model(self, rate: float, weight: float) -> Model:
-            found = super()._make_model(rate, weight).found
-            return Model(found, Noting(found.a, found.b, found.limit))
+    class NotingStates(SpikeStates):
+        def judge(self, place: int, excursion: Any) -> Judge:
+            judge = super().judge(place, excursion)
+            if not isinstance(judge.above, Noting):
+                judge.above = Noting(judge.found.a, judge.found.b, judge.found.limit)
+            return judge
 
-    fold = NotingFold(Settings())
-    for scope in made:
-        state, before = unpack(scope.state), scope.records[0].window
-        for counts in scope.records:
-            if counts.window.start != before.start:
-                fold.close(state, before)
-            before = counts.window
-            if counts.hits or state.excursion is not None or state.live is not None:
-                fold.add(state, *counts)
+    for campaign in made:
+        states = NotingStates(Settings())
+        states.read([0], campaign.state)
+        for number, records in enumerate(campaign.windows):
+            for counts in records:
+                if counts.hits or states.is_live(0):
+                    states.add(0, counts.increment(), HOLD)
+            if records:
+                states.learn(
+                    closed(START + number * SIZE, *([each] for each in records[-1].so_far))
+                )
     return seen
 
 
-def of_looks(seen: list[tuple[AboveLimit, int, int, float]]) -> list[float]:
-    """Return the times of looks (s)."""
+def look_row(made: list[Campaign]) -> list[str]:
+    """Return the costs of a look."""
+    seen = looks(made)
     rounds: list[list[float]] = []
     for _ in range(ROUNDS):
         times: list[float] = []
         for above, *arguments in seen:
             timed(times, above.exceeds, *arguments)
         rounds.append(times)
-    return [min(each) for each in zip(*rounds, strict=True)]
+    return ["a look", *least_of(rounds)]
 
 
 def slowest() -> tuple[float, str]:
@@ -220,25 +240,88 @@ def slowest() -> tuple[float, str]:
     return worst * 1e6, what
 
 
-def memory(made: list[Scope]) -> float:
-    """Return the bytes that a scope's state takes in memory after its records."""
-    fold = Fold(Settings())
-    states = []
-    for scope in made:
-        state = unpack(scope.state)
-        for counts in scope.records[: len(scope.records) // 3]:
-            fold.add(state, *counts)
-        states.append(state)
-    tracemalloc.start()
-    before, _ = tracemalloc.get_traced_memory()
-    kept = [pack(state) for _ in range(100) for state in states]
-    after, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return (after - before) / len(kept)
+def batch_row(made: list[Campaign], number: int) -> list[str]:
+    """Return what it costs a scope that so many learn a window; the scopes are of all kinds."""
+    states = SpikeStates(Settings())
+    kinds = [made[at % len(made)] for at in range(number)]
+    for place, campaign in enumerate(kinds):
+        states.read([place], campaign.state)
+    times: list[float] = []
+    for minute in range(len(made[0].windows)):
+        # Every second campaign has an incident from the middle on; many have an excursion.
+        ends = [each.windows[minute][-1:] for each in kinds]
+        for place, last in enumerate(ends):
+            if last and last[0].hits:
+                states.add(place, last[0].increment(), HOLD)
+        counts = [last[0].so_far if last else (0, 0) for last in ends]
+        window = closed(START + minute * SIZE, *zip(*counts, strict=True))
+        if len(window.places):
+            timed(times, states.learn, window)
+    each = [seconds / number for seconds in times]
+    shown = [*(f"{value * 1e6:.2f}" for value in (sum(each) / len(each), max(each)))]
+    name = f"a scope and window learned, of {number:,} at once"
+    return [name, shown[0], "", shown[1], f"{len(times):,}"]
 
 
-def figures(times: list[float]) -> list[str]:
-    """Write down times (s): mean, 99th percentile, the largest (µs), and how many."""
+def single_batch_row(made: list[Campaign]) -> list[str]:
+    """Return what it costs to learn a window of one scope."""
+    rounds = []
+    for _ in range(ROUNDS):
+        times: list[float] = []
+        for campaign in made:
+            states = states_of(campaign)
+            for minute, records in enumerate(campaign.windows):
+                if records:
+                    n, k = records[-1].so_far
+                    timed(times, states.learn, closed(START + minute * SIZE, [n], [k]))
+        rounds.append(times)
+    return ["a scope and window learned, of 1 at once", *least_of(rounds)]
+
+
+def bytes_rows(made: list[Campaign]) -> list[list[str]]:
+    """Return how many bytes the state of a scope takes, in memory and written down."""
+    rows = []
+    quiet = [each.state for each in made] * 20
+    ends = [play(each, {"hits": [], "no hits": []}).write([0]) for each in made] * 20
+    for name, written in (("before", quiet), ("after these records", ends)):
+        states = SpikeStates(Settings())
+        for place, each in enumerate(written):
+            states.read([place], each)
+        places = range(len(written))
+        kept = states.write(places)
+        groups = [
+            group_of(states, places[at : at + SCOPES_PER_GROUP])
+            for at in range(0, len(places), SCOPES_PER_GROUP)
+        ]
+        tracemalloc.start()
+        before, _ = tracemalloc.get_traced_memory()
+        again = SpikeStates(Settings())
+        again.read(places, kept)
+        for place, excursion in again.excursions.items():
+            again.judge(place, excursion)
+        after, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        share = len(again.excursions) / len(places)
+        what = f"bytes of a scope {name}, {share:.0%} with an excursion"
+        rows += [
+            [f"{what}: in memory", f"{(after - before) / len(places):.0f}", "", "", ""],
+            [f"{what}: in the topic", f"{sum(groups) / len(places):.0f}", "", "", ""],
+        ]
+    return rows
+
+
+def group_of(states: SpikeStates, places: Sequence[int]) -> int:
+    """Return the bytes of the record of some scopes, with names of 36 characters."""
+    keys: list[ScopeKey | None] = [f"00000000-0000-4000-8000-{place:012}" for place in places]
+    learned_at, apps = [START] * len(keys), [1] * len(keys)
+    return len(
+        encode(FoldGroup("spike", "campaign", keys, apps, learned_at, {}, states.write(places)))
+    )
+
+
+def least_of(rounds: list[list[float]]) -> list[str]:
+    """Write down the least times (s) of rounds: mean, p99, the largest (µs), and how many."""
+    times = [min(each) for each in zip(*rounds, strict=True)]
     shown = sum(times) / len(times), table.percentile(times, 0.99), max(times)
     return [*(f"{each * 1e6:.2f}" for each in shown), f"{len(times):,}"]
 
@@ -248,19 +331,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.spike", description="Looks.")
     parser.add_argument("--minutes", type=int, default=10, help="of each campaign")
     options = parser.parse_args()
-    made = scopes(options.minutes)
-    rounds = [play(made) for _ in range(ROUNDS)]
-    rows = []
-    for name in rounds[0]:
-        times = [min(each) for each in zip(*(each[name] for each in rounds), strict=True)]
-        rows.append([f"a record: {name}", *figures(times)])
-    rows.append(["a look", *figures(of_looks(looks(made)))])
+    made = campaigns(options.minutes)
+    rows = [look_row(made), *record_rows(made)]
     worst, what = slowest()
     rows.append([f"exact evidence, slowest: {what}", f"{worst:.2f}", "", "", ""])
-    title = (
-        f"What spike costs, {len(made)} campaigns of {options.minutes} minutes; "
-        f"the state of one is {memory(made):.0f} bytes in memory"
-    )
+    rows.append(single_batch_row(made))
+    rows += [batch_row(made, number) for number in BATCHES if number > 1]
+    rows += bytes_rows(made)
+    title = f"What spike costs, {len(made)} campaigns of {options.minutes} minutes"
     head = ("what", "mean, µs", "p99", "most", "calls")
     table.publish("spike", table.Results(title, head, rows), **vars(options))
 

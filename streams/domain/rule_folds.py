@@ -134,7 +134,7 @@ class RuleFold:
     def _add(self, key: ScopeKey, place: int, new: Increment, offset: int) -> None:
         self.scopes.touch(place)
         try:
-            turn = self._states.add(place, new, self.rule.keep_firing_for)
+            turns = self._states.add(place, new, self.rule.keep_firing_for)
         except Exception as error:  # noqa: BLE001 - one scope must not stop the others
             self._fail(key, place, error)
             return
@@ -142,7 +142,7 @@ class RuleFold:
             self._live[key] = None
         else:
             self._live.pop(key, None)
-        if turn is not None:
+        for turn in turns:
             self._turn(key, place, turn.figures, offset + 1 if turn.begins else 0)
 
     def _begin_anew(self, key: ScopeKey, place: int, learned: int) -> None:

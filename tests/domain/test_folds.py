@@ -266,7 +266,7 @@ def usual_of(life: Life, name: str) -> tuple[float, float] | None:
 class PoisonedSums(Sums):
     """One number of hits, or of attempts in a window, is too much."""
 
-    def add(self, place: int, new: Increment, hold: float) -> Turn | None:
+    def add(self, place: int, new: Increment, hold: float) -> tuple[Turn, ...]:
         if new.hits == 13:
             raise OverflowError("13 hits")
         return super().add(place, new, hold)

@@ -96,7 +96,7 @@ class Sums(ScopeStates):
             known = min(float(attempts), 10.0)
             self._sums[place] = Sum(known, known * hits / (attempts or 1))
 
-    def add(self, place: int, new: Increment, hold: float) -> Turn | None:
+    def add(self, place: int, new: Increment, hold: float) -> tuple[Turn, ...]:
         state, at = self._sums[place], new.at
         if not state.beyond and not state.is_breaching:
             state.attempts, state.hits, state.since = 0, 0, at
@@ -108,15 +108,15 @@ class Sums(ScopeStates):
         state.beyond = max(0.0, state.beyond + new.hits - allowed * new.attempts)
         if not state.is_breaching:
             state.is_breaching = state.beyond >= self._limit
-            return Turn(True, self.figures(place)) if state.is_breaching else None
+            return (Turn(True, self.figures(place)),) if state.is_breaching else ()
         if state.beyond:
             state.low_since = -1
-            return None
+            return ()
         state.low_since = at if state.low_since < 0 else state.low_since
         if at - state.low_since < hold * 1000:
-            return None
+            return ()
         state.is_breaching, state.low_since = False, -1
-        return Turn(False, self.figures(place))
+        return (Turn(False, self.figures(place)),)
 
     def is_live(self, place: int) -> bool:
         return self._sums[place].is_breaching or self._sums[place].beyond > 0

@@ -18,7 +18,7 @@ The error of a result is at most `PRECISION` times the larger of 1 and the resul
 from math import exp, inf, lgamma, log, log1p, pi, sqrt
 
 MOST_ATTEMPTS = 10**9
-MOST_WEIGHT = 2_000.0
+MOST_WEIGHT = 3_200.0
 PRECISION = 1e-10
 """Bound of the error of evidence (nats): absolute up to 1 nat, relative above."""
 

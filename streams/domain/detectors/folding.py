@@ -107,8 +107,8 @@ class ScopeStates(ABC):
         """
 
     @abstractmethod
-    def add(self, place: int, new: Increment, hold: float) -> Turn | None:
-        """Add counts of one record; tell whether a breach begins or ends.
+    def add(self, place: int, new: Increment, hold: float) -> Sequence[Turn]:
+        """Add counts of one record; tell which breaches begin or end with it, in order.
 
         It is called for each record with hits and, while `is_live` says so, with attempts. Never
         do two breaches begin without the end of the first.

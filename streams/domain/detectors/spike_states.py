@@ -267,17 +267,14 @@ class SpikeStates(ScopeStates):
 
     # Records
 
-    def add(self, place: int, new: Increment, hold: float) -> Turn | None:
+    def add(self, place: int, new: Increment, hold: float) -> tuple[Turn, ...]:
         """Add the counts of one record. Without hits it matters only if there is an excursion."""
+        ended: tuple[Turn, ...] = ()
         excursion = self.excursions.get(place)
         if excursion is not None:
             at = new.at - excursion.since
             if at - excursion.last > GAP:
-                turn = self._end(place, excursion)
-                if turn is not None:
-                    # The excursion that its hits may begin fires with later ones at the earliest.
-                    self._add(place, new)
-                    return turn
+                ended = self._end(place, excursion)
             elif excursion.live is not None:
                 return self._follow(place, excursion, excursion.live, new, round(hold * 1_000))
             elif at - excursion.last_hit > GAP or (
@@ -286,8 +283,8 @@ class SpikeStates(ScopeStates):
                 self._drop(place)
         excursion = self._add(place, new)
         if excursion is None or not new.hits or not self._has_risen(place, excursion, new):
-            return None
-        return Turn(True, self.figures(place))
+            return ended
+        return *ended, Turn(True, self.figures(place))
 
     def _add(self, place: int, new: Increment) -> Excursion | None:
         """Add counts to an excursion that does not fire; without one, it begins with hits."""
@@ -381,7 +378,7 @@ class SpikeStates(ScopeStates):
 
     def _follow(
         self, place: int, excursion: Excursion, live: Live, new: Increment, hold: int
-    ) -> Turn | None:
+    ) -> tuple[Turn, ...]:
         """Add counts to what fires, and end it if it is over: in `hold` ms at the earliest."""
         excursion.last = max(excursion.last, new.at - excursion.since)
         live.run_attempts += new.attempts
@@ -389,18 +386,18 @@ class SpikeStates(ScopeStates):
         judge = self.judge(place, excursion)
         if judge.is_over(excursion, live, hold, has_hits=new.hits > 0):
             return self._end(place, excursion)
-        return None
+        return ()
 
-    def _end(self, place: int, excursion: Excursion) -> Turn | None:
+    def _end(self, place: int, excursion: Excursion) -> tuple[Turn, ...]:
         """End an excursion; of a scope that fires, the slow evidence too."""
-        turn = None
+        turns: tuple[Turn, ...] = ()
         if excursion.live is not None:
-            turn = Turn(False, self.figures(place))
+            turns = (Turn(False, self.figures(place)),)
             self._rows["slow"][place] = 0.0
             self._rows["slow_windows"][place] = 0
             self._fired_until[place] = excursion.ends_at // 1_000
         self._drop(place)
-        return turn
+        return turns
 
     def is_live(self, place: int) -> bool:
         """Tell whether there is an excursion, whether it fires or not."""

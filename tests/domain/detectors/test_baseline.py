@@ -46,7 +46,9 @@ def windows(draw: st.DrawFn) -> list[Counts]:
     for _ in range(draw(st.integers(0, 12))):
         attempts = draw(st.integers(1, draw(st.sampled_from([1, 2, 60, 5_000, MOST]))))
         hits = draw(st.sampled_from([0, attempts, attempts // 100]))
-        made.append((attempts, hits, draw(st.sampled_from([0.0, 0.11, 1.0]))))
+        # Windows of many attempts are not learned together.
+        few = [0.0, 0.11, 1.0] if attempts <= 60 else [1.0]
+        made.append((attempts, hits, draw(st.sampled_from(few))))
     return made
 
 
@@ -303,6 +305,10 @@ def test_a_null_is_wide_while_little_is_known() -> None:
     late = 1 / (0.022 * 2_500 / 10_001 + 1 / 10_011) - 1
     assert weight(100.0, 9_900.0, 0.001) == pytest.approx(late)
     assert weight(10.0, 990.0, 0.05) == pytest.approx(1 / (0.05 + 1 / 1_011) - 1)
+    # A rate below 0.001, here (1 + A) / (20 + A + B), says as much less of rho as it is below.
+    seldom = 0.12 * 1_000 / 20_020
+    assert weight(0.0, 20_000.0, 0.12) == pytest.approx(1 / (seldom + 1 / 20_011) - 1)
+    assert weight(0.0, 20_000.0, 0.02) == pytest.approx(1 / (0.022 / 8.0004 + 1 / 20_011) - 1)
     assert weight(0.0, 0.0, 0.2) == pytest.approx(1 / (0.2 + 1 / 11) - 1)
     assert weight(0.0, 0.0, 0.25) == pytest.approx(1 / 0.3 - 1)
 

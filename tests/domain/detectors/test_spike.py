@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from streams.domain.detectors import wilson
 from streams.domain.detectors.baseline import times_odds
 from streams.domain.detectors.evidence import AboveLimit
 from streams.domain.detectors.folding import ClosedWindow, FoldFigures, Increment, Turn
@@ -40,9 +40,10 @@ class Scope:
         self.window = start, *so_far
         if not hits and not self.states.is_live(0):
             return None
-        return self.states.add(
+        turns = self.states.add(
             0, Increment(self.now * 1000, attempts, hits, lambda _: so_far), 30.0
         )
+        return turns[-1] if turns else None
 
     def learn(self, start: int, attempts: int, hits: int) -> tuple[int, int]:
         """Learn a window; return the hits and misses that others learn."""
@@ -91,8 +92,10 @@ def test_the_decision_can_be_worked_out_again_from_its_figures() -> None:
     assert evidence == pytest.approx(others["evidence"], abs=1e-4)
     assert 10 <= others["evidence_needed"] <= 13
     assert evidence >= others["evidence_needed"]
-    bound = wilson.lower_bound(figures.hits, figures.attempts, 0.95)
-    assert figures.lower_bound == bound > others["limit_rate"]
+    # One-sided, 95 %.
+    interval = stats.binomtest(figures.hits, figures.attempts).proportion_ci(0.9, "wilson")
+    assert figures.lower_bound == pytest.approx(interval.low)
+    assert interval.low > others["limit_rate"]
     spans = figures.attempts / (figures.attempts - 1)
     lost = (figures.hits / figures.attempts - usual) * others["seconds"] * spans
     assert lost == pytest.approx(others["seconds_lost"], abs=1e-4)
