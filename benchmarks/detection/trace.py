@@ -58,11 +58,11 @@ def trace(detector: FoldingDetector, run: Run, hit: Hit, start: int, end: int) -
         if hits[at] or (attempts[at] and states.is_live(0)):
             so_far = window_attempts, window_hits
             new = Increment(1000 * at, attempts[at], hits[at], lambda _, seen=so_far: seen)  # type: ignore[misc]
-            turn = states.add(0, new, hold)
-            if turn is not None and turn.begins:
-                alerts.append(Alert(at, None))
-            elif turn is not None:
-                alerts[-1] = Alert(alerts[-1].fired, at)
+            for turn in states.add(0, new, hold):
+                if turn.begins:
+                    alerts.append(Alert(at, None))
+                else:
+                    alerts[-1] = Alert(alerts[-1].fired, at)
         if at >= start:
             figures = states.figures(0)
             noted[0, at - start] = figures.baseline_rate or 0.0
