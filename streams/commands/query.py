@@ -173,9 +173,19 @@ def alerts(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns]:
         "rate": lambda row: _percent(row["evidence"]["rate"]),
         "hits": lambda row: f"{row['evidence']['hits']} of {row['evidence']['attempts']}",
         "peak": lambda row: _percent(row["peak"]["rate"]),
+        "slice": lambda row: _slice(row.get("explanation")),
         "alert": lambda row: row["alert_id"],
     }
     return answer, answer["alerts"], columns
+
+
+def _slice(explanation: Item | None) -> str:
+    """Name the slice that explains an alert, and its share of the excess; nothing for none."""
+    part = explanation["slice"] if explanation is not None else None
+    if part is None:
+        return ""
+    named = ", ".join(_name(value) or "none" for value in part["dimensions"].values())
+    return f"{named} ({_percent(part['share'])})"
 
 
 @command.command(epilog=examples(f"{PROGRAM} query rules"))

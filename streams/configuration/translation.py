@@ -7,7 +7,7 @@ from streams.configuration.models import Configuration, RuleSettings
 from streams.domain.counts import StatusGroups
 from streams.domain.limits import Limits
 from streams.domain.partition_settings import PartitionSettings
-from streams.domain.rules import Rule
+from streams.domain.rules import HitsOfAny, Rule
 from streams.domain.sources import IngestSettings
 from streams.domain.windows import WindowPolicy
 from streams.outputs.registry import OUTPUTS
@@ -56,11 +56,14 @@ def _limits(configuration: Configuration, groups: Mapping[str, tuple[str, ...]])
 def ingest_settings_of(configuration: Configuration) -> IngestSettings:
     """Return how records of the source topic are read."""
     windows, source = configuration.windows, configuration.source
+    groups = configuration.statuses.by_group()
+    rules = [_rule(rule, groups, windows.size) for rule in configuration.rules]
     return IngestSettings(
         source.event_format,
         WindowPolicy(windows.size, windows.grace, windows.retention),
         source.max_record_bytes,
         int(source.max_future_skew * 1000),
+        HitsOfAny(rules, StatusGroups.of(groups)),
     )
 
 

@@ -6,6 +6,7 @@ In the order in which an event meets it:
 - `events`: what an event is, whatever its format, and why a record is rejected.
 - `formats`: one module for each event format: bytes become an event.
 - `campaigns`, `sources`, `pre_aggregator`: the records of a source partition become counts.
+- `sampling`, `redaction`: a few of the events are taken as samples, without personal data.
 - `partial_counts`: pre-aggregated counts on their way to the partition of their campaign.
 - `heartbeats`: event times for partitions whose campaigns are all silent.
 - `watermark`: the event time of a partition, from those of its inputs; `event_time_log`: the
@@ -18,6 +19,8 @@ In the order in which an event meets it:
 - `hits`, `evaluation_queue`: which campaigns the rules have to be evaluated for;
   `deferrable`: which counts lead to no evaluation, and may be added later.
 - `rules`, `detectors`: which counts are a reason to raise an alert, and when that is over.
+- `slices`, `explaining`: which part of a campaign explains an alert, and which statuses;
+  `sample_book`: the samples of events that it may be about.
 - `lookback`, `evaluation`: what a campaign's windows say to a rule, closed ones included;
   `detector_states`: what detectors remember beyond that.
 - `folds`, `rule_folds`, `scope_sums`, `folded_scopes`: what folding detectors know of scopes, as a

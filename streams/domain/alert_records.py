@@ -7,7 +7,7 @@ import msgspec
 
 from streams.domain.notification.stage import Suppressed
 from streams.domain.rules import Scope
-from streams.domain.transitions import Evidence, TransitionType
+from streams.domain.transitions import Evidence, Explanation, TransitionType
 
 State: TypeAlias = Literal["pending", "firing", "resolved", "expired"]
 LIVE: frozenset[State] = frozenset({"pending", "firing"})
@@ -69,6 +69,7 @@ class Alert(msgspec.Struct):
         now: the highest figures of open windows.
         steps: transitions, as many as are remembered.
         episode: the number of the breach that it is about, of a detector that folds; otherwise 0.
+        explanation: what explains it, as of `explained_at`; null if nothing could be said.
     """
 
     alert_id: str
@@ -99,6 +100,8 @@ class Alert(msgspec.Struct):
     notified_at: float | None = None
     sequence: int = 0
     episode: int = 0
+    explanation: Explanation | None = None
+    explained_at: float | None = None
 
     @property
     def is_live(self) -> bool:

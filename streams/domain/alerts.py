@@ -8,7 +8,7 @@ transition that led to it, so each is decided once.
 from collections.abc import Callable, Collection, Iterable, Iterator, KeysView
 from heapq import heapify, heappop, heappush
 from math import inf
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from streams.domain.alert_records import Alert, AlertKey, HighestCounts, State, Step
 from streams.domain.detector_states import DetectorStates
@@ -20,10 +20,24 @@ from streams.domain.notification.stage import Suppressed
 from streams.domain.rendering import describe, evidence_of
 from streams.domain.rule_folds import Episode, RuleFold
 from streams.domain.rules import Rule, Scope
-from streams.domain.transitions import AlertData, Transition, TransitionType, rfc3339
+from streams.domain.transitions import (
+    AlertData,
+    Explanation,
+    Transition,
+    TransitionType,
+    rfc3339,
+)
 
 MOST_STEPS = 24
 """How many transitions of an alert are remembered: its first one and the newest."""
+
+EXPLAINED_AGAIN_AFTER = 10.0
+"""Seconds after which a firing alert is explained again, as more is known then; after that, when it
+fires for more than twice as long."""
+
+Explain: TypeAlias = Callable[[Rule, Alert, Alert | None], Explanation | None]
+"""Returns what explains an alert, given the one before it that its rule had in its scope; null for
+nothing, and then what was said of it before stays."""
 
 
 class Decision(NamedTuple):
@@ -42,18 +56,21 @@ class AlertBook:
         history: how long, in seconds, an ended alert is remembered.
         new_id: makes alert ids.
         base_url: of the API, for links, without a slash at its end; null for no links.
+        explain: finds out what explains an alert.
 
     Attributes:
         states: what the rules' detectors remember.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a partition's alerts have in common
         self,
         rules: Iterable[Rule],
         window_size: int,
         history: float,
         new_id: Callable[[], str],
         base_url: str | None = None,
+        *,
+        explain: Explain = lambda *_: None,
     ) -> None:
         rules = tuple(rules)
         self._rules = {rule.name: rule for rule in rules}
@@ -62,6 +79,7 @@ class AlertBook:
         self._history = history
         self._new_id = new_id
         self._base_url = base_url
+        self._explanation_of = explain
         self._alerts: dict[str, Alert] = {}
         self._live: dict[tuple[str, Scope], Alert] = {}
         self._newest_ended: dict[tuple[str, Scope], Alert] = {}
@@ -388,6 +406,7 @@ class AlertBook:
     def _end(self, alert: Alert, state: State, now: float) -> Transition:
         alert.state = state
         alert.ends_at = now
+        self._explain(alert, now)
         self._leave(alert)
         self._newest_ended[alert.rule, alert.scope] = alert
         heappush(self._ended, (now, alert.alert_id))
@@ -428,6 +447,8 @@ class AlertBook:
         alert.notified_at = now
         # Receivers have been told of this rate: an open window's rate may fall again.
         alert.peak = alert.highest
+        if alert.is_live:
+            self._explain(alert, now)
         alert.steps.append(Step(kind, now, alert.sequence))
         if len(alert.steps) > MOST_STEPS:
             del alert.steps[1]
@@ -435,6 +456,27 @@ class AlertBook:
         if alert.is_live:
             self._schedule(alert)
         return Transition(kind, rfc3339(now), self.describe(alert))
+
+    def _explain(self, alert: Alert, now: float) -> None:
+        rule = self._rules.get(alert.rule)
+        if rule is None:
+            return
+        alert.explained_at = now
+        before = self._newest_ended.get((alert.rule, alert.scope))
+        alert.explanation = self._explanation_of(rule, alert, before) or alert.explanation
+
+    def explain_again(self, campaign_id: str, now: float) -> None:
+        """Explain the firing alerts of a campaign by all that is known at `now` (s), if it is time.
+
+        That is so after `EXPLAINED_AGAIN_AFTER`, and then seldom.
+        """
+        for alert in self._of_campaign.get(campaign_id, {}).values():
+            since, explained_at = alert.starts_at, alert.explained_at
+            if alert.state != "firing" or since is None or explained_at is None:
+                continue
+            if now - since >= 2 * (explained_at - since) + EXPLAINED_AGAIN_AFTER:
+                self._explain(alert, now)
+                self._mark(alert)
 
     def suppressed(self, alert_id: str, why: Suppressed) -> None:
         """Take note that nobody is notified of an alert's newest transition."""

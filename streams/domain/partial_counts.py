@@ -159,17 +159,33 @@ def split(counts: WindowCounts, buckets: int) -> list[WindowCounts]:
     return sort_out(counts, buckets, [bucket_of(name, buckets) for name in counts.campaigns])
 
 
+SampleFields: TypeAlias = dict[str, str | int]
+"""The fields of an event that may be shown, by their paths."""
+
+
+class Sample(msgspec.Struct, array_like=True, gc=False):
+    """One of the events that were counted: in the window that begins at `start` (s)."""
+
+    campaign_id: str
+    start: Start
+    dimensions: Dimensions
+    fields: SampleFields
+
+
 class PartialCounts(msgspec.Struct, array_like=True, gc=False):
     """One record of the repartition topic: counts of one commit for one partition.
 
     `event_times` has, by source partition that the counts are from, the largest event time (ms).
     `received_at` is the wall-clock time (ms) at which the oldest of the events was taken in.
+    `samples` are a few of the events, for people: whoever does not know the field counts the same,
+    so it did not raise the version.
     """
 
     version: int
     event_times: dict[int, EventTime]
     received_at: EventTime
     windows: list[WindowCounts]
+    samples: list[Sample] = []
 
 
 PARTIAL_COUNTS_VERSION = 3
@@ -266,7 +282,8 @@ def check_counts(counts: WindowCounts) -> None:
 def encode_records(partial: PartialCounts, limit: int = RECORD_BYTES) -> Iterator[bytes]:
     """Write partial counts as records of at most `limit` bytes; a single count is not split.
 
-    The event times are in the last record, so that no one knows them without all the counts.
+    The event times are in the last record, so that no one knows them without all the counts; the
+    samples are there too.
     """
     value = encode(partial)
     halves = halves_of(partial.windows) if len(value) > limit else None
@@ -277,7 +294,7 @@ def encode_records(partial: PartialCounts, limit: int = RECORD_BYTES) -> Iterato
     version, received_at = partial.version, partial.received_at
     yield from encode_records(PartialCounts(version, {}, received_at, first), limit)
     yield from encode_records(
-        PartialCounts(version, partial.event_times, received_at, second), limit
+        PartialCounts(version, partial.event_times, received_at, second, partial.samples), limit
     )
 
 

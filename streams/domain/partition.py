@@ -21,6 +21,7 @@ from streams.domain.detectors.history import Closing
 from streams.domain.emission import WindowResult
 from streams.domain.evaluation import CampaignWindows, ObservedCampaign, ScopeWindows
 from streams.domain.evaluation_queue import ANY_HIT, EvaluationQueue, Lack
+from streams.domain.explaining import Explainer
 from streams.domain.folded_scopes import FoldGroupKey
 from streams.domain.folds import AddedRecord, Folds, FoldsKey
 from streams.domain.lookback import ClosedWindows
@@ -32,8 +33,9 @@ from streams.domain.pools import PoolsKey
 from streams.domain.receivers import ReceiverBook, ReceiverKey
 from streams.domain.rule_folds import RuleFold
 from streams.domain.rules import Hits, Rule, Scope
+from streams.domain.sample_book import SampleBook
 from streams.domain.table import Checkpoint, CheckpointKey, WindowTable
-from streams.domain.transitions import Transition
+from streams.domain.transitions import Explanation, Transition
 from streams.domain.watermark import Watermark
 
 
@@ -84,6 +86,7 @@ class CampaignPartition:
 
     Attributes:
         stores: what keeps records of the changelog topic beside the windows, by the type of key.
+        samples: of events that alerts may be about.
     """
 
     def __init__(
@@ -106,13 +109,16 @@ class CampaignPartition:
             on_close=self.folds.window_closes,
             observed_reach=max(reaches, default=None),
         )
+        self._explainer = Explainer(self.table, settings.windows, settings.groups)
         self.alerts = AlertBook(
             settings.rules,
             settings.windows.size,
             settings.windows.retention,
             settings.new_id,
             settings.base_url,
+            explain=self._explain,
         )
+        self.samples = SampleBook(settings.windows, settings.groups)
         self.deliveries = Outbox()
         self.receivers = ReceiverBook()
         self.stores: Mapping[type[changelog.Key], changelog.Store] = {
@@ -168,6 +174,7 @@ class CampaignPartition:
                 record.late.append(start)
         if self.folds:
             self.folds.fold(record, self.table)
+        self.samples.add(partial_counts.samples)
         for source, event_time in partial_counts.event_times.items():
             self.table.observe(source, event_time, now)
 
@@ -231,6 +238,7 @@ class CampaignPartition:
         what they led to, so whoever reads them back does not evaluate them again.
         """
         starts = self.table.open_starts()[::-1]
+        self._explainer.begin()
         self._follow_windows(starts)
         self._queue.evaluate_anyway(self.alerts.forget(now))
         self._queue.evaluate_anyway(self.folds.take_stirred())
@@ -326,6 +334,8 @@ class CampaignPartition:
         self._queue.evaluated(campaign_id, lacks)
         if due.rules is self.settings.rules:
             self._wait(windows, waits)
+        if self._explainer.has_time:
+            self.alerts.explain_again(campaign_id, now)
 
     def _wait(self, windows: CampaignWindows, waits: Sequence[int]) -> None:
         """Have a campaign evaluated again after as many attempts as any rule waits for."""
@@ -374,6 +384,17 @@ class CampaignPartition:
         for scope in scopes:
             of_scope = _with_fold(known.get(scope), scope, fold)
             yield from self.alerts.follow(rule, of_scope, fold, now, self._newest_window())
+
+    def _explain(self, rule: Rule, alert: Alert, before: Alert | None) -> Explanation | None:
+        """Return what explains an alert; null if nothing can be said."""
+        try:
+            found = self._explainer.explain(rule, alert, before)
+            if found is not None:
+                found.samples = self.samples.of(rule, alert, found)
+        except Exception as error:  # noqa: BLE001 - the alert matters more than what explains it
+            self._failures.append(EvaluationFailure(alert.scope.campaign_id, error))
+            return None
+        return found
 
     def _windows_of(self, campaign_id: str, open_starts: list[int]) -> CampaignWindows:
         cells = list(self.table.cells(campaign_id, open_starts))

@@ -14,12 +14,16 @@ from streams.domain.partial_counts import (
     Column,
     Dimensions,
     PartialCounts,
+    Sample,
     WindowCounts,
 )
 
 CountKey: TypeAlias = tuple[str, str | None, str | None] | Dimensions
 """What an event is counted by, apart from campaign and window. For a send whose delivery type names
 the channel, the short form is enough: status, treatment and delivery type."""
+
+MOST_SAMPLES = 12
+"""Samples for one partition in one commit."""
 
 ARRANGE_AT = 4_000
 """Counts that are put into columns at once: it takes a few ms, in which nothing else is done."""
@@ -50,6 +54,8 @@ class PreAggregator:
         self._arranged: dict[tuple[int, int], _Columns] = {}
         """By partition and start of the window (s)."""
         self._arranged_rows = 0
+        self._samples: dict[int, dict[tuple[str, str], Sample]] = {}
+        """By partition, and by campaign and status."""
 
     def __len__(self) -> int:
         """Return the number of counts; the same may be there once more after each `ARRANGE_AT`."""
@@ -75,6 +81,12 @@ class PreAggregator:
         if self._fresh_rows > ARRANGE_AT:
             self._arrange()
 
+    def add_sample(self, campaign: Campaign, sample: Sample) -> None:
+        """Keep a sample event of a campaign, up to `MOST_SAMPLES`, and one of each status."""
+        samples = self._samples.setdefault(campaign.partition, {})
+        if len(samples) < MOST_SAMPLES:
+            samples[campaign.name, sample.dimensions.outcome] = sample
+
     def partial_counts(self) -> dict[int, PartialCounts]:
         """Return the counts by partition of the repartition topic; none for one without counts."""
         self._arrange()
@@ -83,7 +95,11 @@ class PreAggregator:
             partial = by_partition.get(partition)
             if partial is None:
                 partial = by_partition[partition] = PartialCounts(
-                    PARTIAL_COUNTS_VERSION, self.event_times, self.received_at, []
+                    PARTIAL_COUNTS_VERSION,
+                    self.event_times,
+                    self.received_at,
+                    [],
+                    list(self._samples.get(partition, {}).values()),
                 )
             partial.windows.append(columns.counts(start))
         return by_partition
@@ -128,7 +144,7 @@ class _Columns:
         """Return the column of a count key; a new one is added."""
         column = self._columns.get(key)
         if column is None:
-            column = self._columns[key] = Column(_dimensions(key), [], [])
+            column = self._columns[key] = Column(dimensions_by(key), [], [])
         return self._positions, column.at.append, column.counts.append
 
     def counts(self, start: int) -> WindowCounts:
@@ -140,7 +156,8 @@ class _Columns:
         return WindowCounts(start, names, list(apps), at_app, list(self._columns.values()))
 
 
-def _dimensions(key: CountKey) -> Dimensions:
+def dimensions_by(key: CountKey) -> Dimensions:
+    """Return a count key in full."""
     if isinstance(key, Dimensions):
         return key
     outcome, treatment_id, delivery_type = key

@@ -9,8 +9,10 @@ from streams.domain.transitions import (
     AlertData,
     EpisodeTotals,
     Evidence,
+    Explanation,
     Links,
     Peak,
+    SliceExcess,
     Span,
     rfc3339,
 )
@@ -20,7 +22,16 @@ EVIDENCE_BYTES = 8 * 1024
 """How many statuses the evidence lists, and how long their names may be together. The figures are
 in the alert, its transition and each delivery, and all of these are records with a bound."""
 
+LONGEST_VALUE = 60
+"""Characters of a value of a slice, or of a status, in a summary; it is whole elsewhere."""
+
 _MINUTE = 60
+_MOST = 0.5
+_DIMENSIONS = {
+    "channel_type": "channel",
+    "treatment_id": "treatment",
+    "delivery_type": "delivery type",
+}
 
 
 def describe(alert: Alert, base_url: str | None) -> AlertData:
@@ -56,6 +67,7 @@ def describe(alert: Alert, base_url: str | None) -> AlertData:
         summary=_summary(alert),
         labels=alert.labels,
         links=_links(alert, base_url),
+        explanation=alert.explanation,
     )
 
 
@@ -104,14 +116,43 @@ def _summary(alert: Alert) -> str:
     else:
         text += f"no attempts since {rfc3339(alert.window_start)}"
     if alert.ends_at is None:
-        return text
+        return text + _explained(alert.explanation)
     highest, (attempts, hits) = alert.highest, alert.totals
     began = alert.starts_at if alert.starts_at is not None else alert.pending_since
     peak = f"{highest.hits:,} of {highest.attempts:,} ({highest.rate:.1%})"
     return (
         f"{text} at the end; {f'peak {peak}, ' if highest.attempts else ''}"
         f"in all {hits:,} of {attempts:,} in {_duration(alert.ends_at - began)}"
+    ) + _explained(alert.explanation)
+
+
+def _explained(explanation: Explanation | None) -> str:
+    """Say what explains the excess; nothing if there is none."""
+    if explanation is None or not explanation.statuses:
+        return ""
+    against = f" against {explanation.usual_rate:.1%}" if explanation.usual is not None else ""
+    if explanation.slice is not None:
+        part = explanation.slice
+        text = f"; {part.share:.0%} of the excess is {_named(part)}: {part.rate:.1%}"
+        against = f" against {part.usual_rate:.1%}" if explanation.usual is not None else ""
+    else:
+        text = f"; all parts alike: {explanation.rate:.1%}"
+    largest, *others = explanation.statuses
+    status = ""
+    if others and largest.share >= _MOST:
+        status = f"; {largest.share:.0%} of it has status {_short(largest.status)}"
+    return text + against + status
+
+
+def _named(part: SliceExcess) -> str:
+    return " with ".join(
+        f"{_DIMENSIONS[name]} {_short(value)}" if value is not None else f"no {_DIMENSIONS[name]}"
+        for name, value in part.dimensions.items()
     )
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 1]}…"
 
 
 def _duration(seconds: float) -> str:

@@ -65,6 +65,7 @@ class Replay:
             now: wall-clock time (s, UTC).
         """
         self._partition.replay(partial_counts, offset, now)
+        self._partition.samples.add(partial_counts.samples)
 
     def finish(self, now: float, offset: int) -> CampaignPartition:
         """Return the partition, as it was, and from here on as its settings want it.

@@ -1,6 +1,6 @@
 """What to watch for, in which campaigns, and whom to tell."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple, TypeAlias
@@ -111,6 +111,20 @@ class Hits:
     def __init__(self, rule: Rule, groups: StatusGroups) -> None:
         self._statuses = rule.statuses
         self._unrecognised = rule.unrecognised
+        self._known = groups.group_of
+
+    def __contains__(self, status: object) -> bool:
+        """Tell whether a status is one of them."""
+        return status in self._statuses or (self._unrecognised and status not in self._known)
+
+
+class HitsOfAny:
+    """The statuses that are hits of any of some rules."""
+
+    def __init__(self, rules: Iterable[Rule], groups: StatusGroups) -> None:
+        rules = tuple(rules)
+        self._statuses = frozenset[str]().union(*[rule.statuses for rule in rules])
+        self._unrecognised = any(rule.unrecognised for rule in rules)
         self._known = groups.group_of
 
     def __contains__(self, status: object) -> bool:

@@ -1,7 +1,8 @@
 """Records of a source partition become counts, or rejections."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from streams.domain.campaigns import Campaign, Campaigns
 from streams.domain.events import (
@@ -15,7 +16,8 @@ from streams.domain.events import (
     Unreadable,
 )
 from streams.domain.formats.event_format import EventFormat
-from streams.domain.pre_aggregator import CountKey, PreAggregator
+from streams.domain.pre_aggregator import CountKey, PreAggregator, dimensions_by
+from streams.domain.sampling import Batch, CountedAs, Offering, Sampler
 from streams.domain.windows import WindowPolicy
 
 
@@ -28,12 +30,14 @@ class IngestSettings:
         windows: the windows that events are counted in.
         max_record_bytes: a record with a larger value is rejected.
         max_future_skew_ms: how far an event may be ahead of the broker's time (ms).
+        sampled: statuses of sends of which samples are taken.
     """
 
     format: EventFormat
     windows: WindowPolicy
     max_record_bytes: int = 262_144
     max_future_skew_ms: int = 300_000
+    sampled: Container[str] = ()
 
 
 class SourcePartition:
@@ -59,6 +63,7 @@ class SourcePartition:
         self._campaigns = campaigns
         self._usual_version = settings.format.version_prefix
         """A version that needs no more looking at: the one of the last known event."""
+        self._sampler = Sampler(settings.sampled, settings.format.sample_of)
 
     def count(  # noqa: C901, PLR0912, PLR0915 - the hot loop: in parts, it would be calls per event
         self, values: Sequence[bytes | None], broker_time: int, pre_aggregator: PreAggregator
@@ -93,8 +98,10 @@ class SourcePartition:
         oldest, next_expiry = self._expiry(newest)
         # Events from `first` up to `end` (ms) belong into `window`.
         first = end = 0
+        sampler, batch = self._sampler, Batch(values)
+        sampler.begin(len(values), broker_time / 1000)
 
-        for index, given in enumerate(values):
+        for index, given in enumerate(batch.records):
             value = given or b""
             size = len(value)
             event: Event | None = None
@@ -136,6 +143,9 @@ class SourcePartition:
             alike = window.get(key)
             if alike is None:
                 window[key] = [campaign]
+                if event.event_type == send_type and sampler.wants(key[0]):
+                    offering = window[key] = self._offering(first, key, window, batch)
+                    offering.append(campaign)
             else:
                 alike.append(campaign)
             if time > newest:
@@ -153,7 +163,24 @@ class SourcePartition:
             self.event_time = min(newest, ceiling)
             pre_aggregator.event_times[self.number] = self.event_time
             pre_aggregator.received_at = pre_aggregator.received_at or broker_time
+        for campaign, sample in sampler.take(values):
+            pre_aggregator.add_sample(campaign, sample)
         return rejected
+
+    def _offering(
+        self, first: int, key: CountKey, window: dict[CountKey, list[Campaign]], batch: Batch
+    ) -> Offering:
+        """Return the list for campaigns of events that are offered to the sampler.
+
+        Args:
+            first: start of the window (ms).
+            key: what they are counted by.
+            window: has the list by that key; it gets a plain one when no more are wanted.
+            batch: of the events.
+        """
+        counted_as = CountedAs(first // 1000, dimensions_by(_without_empty(key)))
+        plain = partial(window.__setitem__, key)
+        return Offering(self._sampler, counted_as, batch.position, plain)
 
     def _classify(
         self,

@@ -60,6 +60,63 @@ class EpisodeTotals(msgspec.Struct):
     since: str
 
 
+class UsualCounts(msgspec.Struct):
+    """Attempts and hits in the windows from which it is known what is usual."""
+
+    attempts: int
+    hits: int
+    window: Span
+
+
+class SliceExcess(msgspec.Struct):
+    """The slice of the sends that explains the excess.
+
+    `dimensions` has one or two of `treatment_id`, `delivery_type` and `channel_type`, each with its
+    value; null stands for sends without one. `share` is that of the excess of all sends, 0 to 1.
+    `expected_hits` would be usual of as many attempts, and `usual_rate` is their share.
+    """
+
+    dimensions: dict[str, str | None]
+    share: float
+    attempts: int
+    hits: int
+    rate: float
+    usual_rate: float
+    expected_hits: float
+
+
+class StatusExcess(msgspec.Struct):
+    """How many hits with one status there are beyond those usual, and their share, 0 to 1."""
+
+    status: str
+    share: float
+    hits: int
+    expected_hits: float
+
+
+class Explanation(msgspec.Struct):
+    """What explains that the rate is higher than usual.
+
+    `attempts` and `hits` are those of the windows `window`, since the rate has risen;
+    `expected_hits` would be usual of as many attempts, and `usual_rate` is their share. `usual` is
+    null for sends without an earlier window; one hit in twenty is taken to be usual then. `slice`
+    is null if no part of the sends explains the excess better than all of them. `statuses` has the
+    largest. `samples` has up to three events, only with the fields that tell nothing of a person,
+    by their paths in the event.
+    """
+
+    window: Span
+    attempts: int
+    hits: int
+    rate: float
+    usual_rate: float
+    expected_hits: float
+    usual: UsualCounts | None
+    slice: SliceExcess | None
+    statuses: list[StatusExcess]
+    samples: list[dict[str, str | int]] = []
+
+
 class Links(msgspec.Struct):
     """URLs of the API, absolute."""
 
@@ -72,7 +129,8 @@ class AlertData(msgspec.Struct):
 
     `channel_type` is the endpoint's channel, if the rule is about channels. No rule is about
     delivery types, so `delivery_type` is always null.
-    `links` is null where the worker has no URL that others can follow.
+    `links` is null where the worker has no URL that others can follow. `explanation` is null while
+    the alert is pending, and if nothing could be said.
     """
 
     alert_id: str
@@ -93,6 +151,7 @@ class AlertData(msgspec.Struct):
     summary: str
     labels: dict[str, str]
     links: Links | None
+    explanation: Explanation | None = None
 
 
 class Transition(msgspec.Struct):

@@ -96,7 +96,7 @@ def test_prints_what_another_configuration_would_change(counts: str, tmp_path: P
     strict = tmp_path / "strict.yaml"
     strict.write_text(
         "rules:\n"
-        "  - {name: failure-spike, group: failure, detector: {level: 0.6}}\n"
+        "  - {name: failure-spike, group: failure, detector: {kind: threshold, level: 0.6}}\n"
         "  - {name: any, group: failure, detector: {kind: count, more_than: 200}}\n"
     )
     arguments = ("backtest", "--counts", counts, "--config", str(strict), "--against", "base.yaml")

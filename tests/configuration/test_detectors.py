@@ -15,6 +15,7 @@ from streams.configuration.translation import partition_settings_of
 from streams.domain.detectors.count import Count
 from streams.domain.detectors.registry import DETECTORS
 from streams.domain.detectors.settings import Setting, fields, setting
+from streams.domain.detectors.spike import Spike
 from streams.domain.detectors.threshold import Threshold
 from streams.errors import ConfigurationError
 
@@ -60,12 +61,12 @@ def test_every_kind_can_be_configured_with_its_defaults() -> None:
 def test_a_rule_has_its_detector(tmp_path: Path) -> None:
     configuration = loaded("  detector: {kind: count, more_than: 7}", tmp_path)
     first, second = partition_settings_of(configuration, None).rules
-    assert (first.detector, second.detector) == (Threshold(), Count(more_than=7))
+    assert (first.detector, second.detector) == (Spike(), Count(more_than=7))
 
 
 def test_the_environment_sets_kinds_and_their_settings(tmp_path: Path) -> None:
     environ = {f"{ENVIRONMENT}KIND": "count", f"{ENVIRONMENT}MORE_THAN": "12"}
-    configuration = loaded("  detector: {level: 0.3}", tmp_path, environ)
+    configuration = loaded("  detector: {kind: threshold, level: 0.3}", tmp_path, environ)
     first, second = (each.detector.detector() for each in configuration.rules)
     assert (first, second) == (Count(more_than=12), Threshold(level=0.3))
 
@@ -97,7 +98,7 @@ def test_the_environment_sets_kinds_and_their_settings(tmp_path: Path) -> None:
         (
             "  detector: {more_than: 3}",
             (
-                "my.yaml:5: rules[1].detector.more_than is not known for kind threshold, only for "
+                "my.yaml:5: rules[1].detector.more_than is not known for kind spike, only for "
                 f"{kinds_with('more_than')}"
             ),
         ),
@@ -106,9 +107,9 @@ def test_the_environment_sets_kinds_and_their_settings(tmp_path: Path) -> None:
             "my.yaml:5: rules[1].detector.more_than is -1: expected greater than or equal to 0",
         ),
         (
-            "  detector:\n    recovery_level: 0.2",
+            "  detector:\n    kind: threshold\n    recovery_level: 0.2",
             (
-                "my.yaml:6: rules[1].detector.recovery_level is 0.2: expected at most "
+                "my.yaml:7: rules[1].detector.recovery_level is 0.2: expected at most "
                 "detector.level, which is 0.1"
             ),
         ),

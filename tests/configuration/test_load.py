@@ -277,10 +277,11 @@ def test_items_of_lists() -> None:
     configuration = load(
         path,
         {"CAMPAIGN_STREAMS_RULES__0__FOR": "5s"},
-        {"rules[0].detector.level": "0.5", "rules.1": "{name: b, group: throttled}"},
+        {"rules[0].detector.sensitivity": "0.7", "rules.1": "{name: b, group: throttled}"},
     )
     first, second = configuration.rules
-    assert (first.for_, first.detector.model_dump()["level"], second.name) == (5.0, 0.5, "b")
+    sensitivity = first.detector.model_dump()["sensitivity"]
+    assert (first.for_, sensitivity, second.name) == (5.0, 0.7, "b")
     (line,) = problems(overrides={"rules.7.name": "x"})
     assert line.startswith("command line rules.7.name: there is no item 7")
 

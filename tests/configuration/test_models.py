@@ -18,6 +18,10 @@ def receiver(**changes: Any) -> dict[str, Any]:
     return {"name": "ops", "url": "https://ops.example/", "secrets": [SECRET], **changes}
 
 
+def threshold(**settings: Any) -> dict[str, Any]:
+    return {"name": "a", "group": "failure", "detector": {"kind": "threshold", **settings}}
+
+
 def test_the_two_default_rules() -> None:
     failure, throttled = Configuration().rules
     assert (failure.name, failure.group, failure.severity) == (
@@ -32,12 +36,11 @@ def test_the_two_default_rules() -> None:
     )
     for rule in (failure, throttled):
         assert rule.detector.model_dump() == {
-            "kind": "threshold",
-            "level": 0.10,
-            "confidence": 0.99,
-            "recovery_level": 0.05,
-            "min_attempts": 10,
-            "lookback_windows": 30,
+            "kind": "spike",
+            "sensitivity": 0.5,
+            "min_rise": 2.5,
+            "usual_up_to": 0.02,
+            "patience": 45.0,
         }
         assert (rule.for_, rule.receivers) == (0.0, ("*",))
 
@@ -49,7 +52,7 @@ def test_nothing_can_be_changed() -> None:
 
 def test_the_recovery_level_follows_the_level() -> None:
     rule = RuleSettings.model_validate(
-        {"name": "a", "group": "failure", "detector": {"level": 0.02}}
+        {"name": "a", "group": "failure", "detector": {"kind": "threshold", "level": 0.02}}
     )
     assert rule.detector.model_dump()["recovery_level"] == 0.01
 
@@ -110,16 +113,13 @@ def test_the_recovery_level_follows_the_level() -> None:
         ({"rules": [{"name": "a", "statuses": ["EXPIRED"]}]}, "EXPIRED is suppressed"),
         ({"rules": [{"name": "a/b", "group": "failure"}]}, "should match pattern"),
         (
-            {"rules": [{"name": "a", "group": "failure", "detector": {"recovery_level": 0.2}}]},
+            {"rules": [threshold(recovery_level=0.2)]},
             "at most detector.level, which is 0.1",
         ),
-        (
-            {"rules": [{"name": "a", "group": "failure", "detector": {"level": 1.0}}]},
-            "less than 1",
-        ),
+        ({"rules": [threshold(level=1.0)]}, "less than 1"),
         (
             {"rules": [{"name": "a", "group": "failure", "detector": {"kind": "magic"}}]},
-            "known kinds: threshold",
+            "known kinds: spike",
         ),
         (
             {"receivers": [receiver()], "rules": [rule := {"name": "a", "group": "failure"}] * 2},

@@ -421,7 +421,7 @@ def test_golden(name: str) -> None:
 
 PROMISED = """
     alert_id sequence rule severity campaign_id treatment_id delivery_type channel_type app_id
-    starts_at ends_at window evidence peak totals summary labels links
+    starts_at ends_at window evidence peak totals summary labels links explanation
 """
 
 

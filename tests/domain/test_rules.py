@@ -11,7 +11,7 @@ from streams.domain.counts import Cell
 from streams.domain.detectors.history import Observation
 from streams.domain.detectors.threshold import Threshold
 from streams.domain.partial_counts import Dimensions
-from streams.domain.rules import Rule, Scope, ScopeKind
+from streams.domain.rules import HitsOfAny, Rule, Scope, ScopeKind
 from tests.support.partitions import STATUS_GROUPS
 
 RULE = Rule("failure-spike", frozenset({"FAILURE", "HOOK_FAILURE"}), Threshold(0.1))
@@ -150,3 +150,13 @@ def test_scopes_share_out_what_there_is(sends: dict[Dimensions, int], scope: Sco
     )
     for seen in found.values():
         assert 0 <= seen.hits <= seen.attempts == Counter(seen.counts).total()
+
+
+def test_a_hit_of_any_rule() -> None:
+    throttled = Rule("throttled", frozenset({"THROTTLED"}), Threshold(0.1))
+    hits = HitsOfAny([RULE, throttled], STATUS_GROUPS)
+    assert all(status in hits for status in ("FAILURE", "HOOK_FAILURE", "THROTTLED"))
+    assert not any(status in hits for status in ("SUCCESS", "UNKNOWN", "NEVER_SEEN"))
+    odd = Rule("odd", frozenset(), Threshold(0.1), unrecognised=True)
+    assert "NEVER_SEEN" in HitsOfAny([RULE, odd], STATUS_GROUPS)
+    assert "SUCCESS" not in HitsOfAny([RULE, odd], STATUS_GROUPS)

@@ -64,7 +64,7 @@ async def going_on(address: str, topic: str, *traffic: Traffic) -> AsyncIterator
         await asyncio.gather(running, return_exceptions=True)
 
 
-THRESHOLD = {"level": 0.2, "recovery_level": 0.1, "min_attempts": 30}
+THRESHOLD = {"kind": "threshold", "level": 0.2, "recovery_level": 0.1, "min_attempts": 30}
 
 
 def settings_of(
@@ -242,6 +242,55 @@ async def test_a_campaign_stalls_while_another_one_goes_on(
         assert ended.value["data"]["evidence"]["attempts"] > 0
         written = await transitions(broker, settings)
         assert [value["data"]["campaign_id"] for value in written] == ["stalling"] * 2
+
+
+class PartlyBroken(Traffic):
+    """Of the sends by SMS a share fails, and of the others none; all have an address."""
+
+    def records(self, count: int = 40) -> list[SourceRecord]:
+        now = int(time.time() * 1000)
+        records = []
+        for n in range(count):
+            by_sms, failing = n % 2 == 1, n < count * self.failing
+            status = "CUSTOM_DELIVERY_FAILURE" if by_sms and failing else "SUCCESS"
+            channel = "SMS" if by_sms else "GCM"
+            event = send_event(self.campaign_id, now, status, delivery_type=channel)
+            event["attributes"] |= {"reason": "jane@example.com bounced", "to": "+1 555 010 9999"}
+            records.append(SourceRecord(n % SOURCES, None, orjson.dumps(event)))
+        return records
+
+
+async def test_a_webhook_says_what_explains_the_alert(
+    broker: RunningBroker, unique: str, new_worker: NewWorker
+) -> None:
+    broken = PartlyBroken("partly")
+    async with Collector() as receiver:
+        settings = settings_of(broker, unique, receiver.url)
+        worker = new_worker(settings)
+        async with going_on(broker.address, settings["topics"]["source"], broken):
+            await worker.ready()
+            await until(lambda: _has_counts(worker, "partly"))
+            await _new_window(worker, "partly")
+            broken.failing = 1.0
+            (told,) = await receiver.wait_for(1, within=90)
+            # It is still so after a restart.
+            assert await asyncio.to_thread(worker.stop) == 0
+            worker.start()
+            await worker.ready()
+            (alert,) = await firing(worker)
+    explanation = told.value["data"]["explanation"]
+    assert explanation["slice"]["dimensions"] == {"channel_type": "SMS"}
+    assert explanation["slice"]["share"] == 1.0
+    assert explanation["slice"]["hits"] == explanation["hits"] > 0
+    assert [each["status"] for each in explanation["statuses"]] == ["CUSTOM_DELIVERY_FAILURE"]
+    assert "of the excess is channel SMS" in told.value["data"]["summary"]
+    assert explanation["samples"]
+    for sample in explanation["samples"]:
+        assert sample["attributes.campaign_send_status"] == "CUSTOM_DELIVERY_FAILURE"
+        assert sample["attributes.reason"] == "[redacted] bounced"
+        assert b"555" not in orjson.dumps(sample)
+    assert alert["explanation"]["samples"]
+    assert alert["explanation"]["slice"]["dimensions"] == {"channel_type": "SMS"}
 
 
 async def _has_counts(worker: WorkerProcess, campaign_id: str) -> bool:

@@ -36,7 +36,11 @@ from tests.support.workers import Settings, WorkerProcess, settings_for
 
 pytestmark = pytest.mark.kafka
 
-RULE = {"name": "failure-spike", "group": "failure", "detector": {"level": 0.2}}
+RULE = {
+    "name": "failure-spike",
+    "group": "failure",
+    "detector": {"kind": "threshold", "level": 0.2},
+}
 SICK = "a campaign that fails"
 
 

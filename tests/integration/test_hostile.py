@@ -71,7 +71,7 @@ def settings_of(broker: RunningBroker, prefix: str) -> Settings:
         "name": "failure-spike",
         "statuses": ["FAILURE"],
         "scope": "treatment",
-        "detector": {"level": 0.2, "min_attempts": 30},
+        "detector": {"kind": "threshold", "level": 0.2, "min_attempts": 30},
     }
     windows = {"size": 3600, "grace": 30, "retention": 86_400}
     return settings_for(broker, prefix, topics={"partitions": TASKS}, windows=windows, rules=[rule])

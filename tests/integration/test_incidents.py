@@ -20,7 +20,7 @@ from tests.support.mixture import SourceRecord, endpoint, send_event
 from tests.support.receiver import SECRET, Collector
 from tests.support.topics import Sender, create_topic
 from tests.support.waiting import until
-from tests.support.workers import Settings, WorkerProcess, settings_for
+from tests.support.workers import THRESHOLD, Settings, WorkerProcess, settings_for
 
 SOURCES = 3
 SIZE_S = 2
@@ -124,24 +124,30 @@ async def going_on(address: str, topic: str, incidents: Incidents) -> AsyncItera
 
 
 def settings_of(broker: RunningBroker, prefix: str, receiver: str) -> Settings:
-    """Rules as they are by default, but for short windows."""
+    """Rules with `threshold` as it is by default, and short windows."""
     others = [name for name in IN_TIME | AHEAD if name not in {"channel", "zero"}]
     return settings_for(
         broker,
         prefix,
         windows={"size": SIZE_S, "grace": 2, "retention": 3600},
         rules=[
-            {"name": "campaigns", "group": "failure", "match": {"campaigns": others}},
+            {
+                "name": "campaigns",
+                "group": "failure",
+                "detector": THRESHOLD,
+                "match": {"campaigns": others},
+            },
             {
                 "name": "channels",
                 "group": "failure",
                 "scope": "channel",
+                "detector": THRESHOLD,
                 "match": {"campaigns": ["channel"]},
             },
             {
                 "name": "none",
                 "group": "failure",
-                "detector": {"recovery_level": 0.0},
+                "detector": {**THRESHOLD, "recovery_level": 0.0},
                 "match": {"campaigns": ["zero"]},
             },
         ],
@@ -219,7 +225,7 @@ async def test_nothing_is_told_of_what_is_told_already(
         settings = settings_of(broker, unique, receiver.url)
         settings["windows"] = {"size": 60, "grace": 60, "retention": 3600}
         rule = {"name": "campaigns", "group": "failure", "no_data_after": "2s"}
-        settings["rules"] = [{**rule, "detector": {"min_attempts": 50}}]
+        settings["rules"] = [{**rule, "detector": {**THRESHOLD, "min_attempts": 50}}]
         topic = settings["topics"]["source"]
         await create_topic(broker.address, topic, SOURCES)
         worker = new_worker(settings)

@@ -19,6 +19,14 @@ from tests.support.waiting import PATIENCE_S
 Settings = dict[str, Any]
 
 
+THRESHOLD = {"kind": "threshold"}
+RULES = [
+    {"name": f"{group}-spike", "group": group, "severity": severity, "detector": THRESHOLD}
+    for group, severity in (("failure", "critical"), ("throttled", "warning"))
+]
+"""The default rules, but with a detector that a handful of events is enough for, at once."""
+
+
 def settings_for(broker: RunningBroker, prefix: str, **sections: Settings | list[Any]) -> Settings:
     """A configuration for one test: topics and group of its own, a short session.
 
@@ -43,6 +51,7 @@ def settings_for(broker: RunningBroker, prefix: str, **sections: Settings | list
         },
         "topics": {role: f"{prefix}-{name}" for role, name in roles.items()},
         "http": {"host": LOOPBACK},
+        "rules": RULES,
     }
     for name, section in sections.items():
         if isinstance(section, dict):

@@ -15,5 +15,14 @@ export function alertCard(alert, now, linked) {
     el("p", { class: "soft" }, `${number(seen.hits)} of ${number(seen.attempts)} attempts, `,
       over ? `ended ${since(alert.ends_at, now)} ago` : `for ${since(alert.starts_at, now)}`),
     el("p", { class: "soft" }, `peak ${percent(alert.peak.rate)}; since it began ${number(alert.totals.hits)} of ${number(alert.totals.attempts)}`),
+    alert.explanation?.slice ? explained(alert.explanation.slice) : null,
     suppressed ? el("p", { class: "soft" }, `nobody was notified: ${suppressed.detail}`) : null);
+}
+
+const LABELS = { channel_type: "channel", treatment_id: "treatment", delivery_type: "delivery type" };
+
+function explained(part) {
+  const named = Object.entries(part.dimensions).flatMap(([dimension, value], at) => [
+    at ? " with " : "", value === null ? `no ${LABELS[dimension]}` : `${LABELS[dimension]} `, value === null ? "" : name(value)]);
+  return el("p", { class: "soft" }, `${percent(part.share)} of the excess is `, ...named, `: ${percent(part.rate)} against ${percent(part.usual_rate)}`);
 }

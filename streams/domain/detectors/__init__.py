@@ -9,8 +9,10 @@ configuration, the API and the documents take its settings from there.
 - `proportions`: whether a share is above a level, however often that is asked.
 - `windowed`: what detectors that judge window by window have in common.
 - `folding`: what detectors that are given the counts of each record have in common.
-- `baseline`: the usual rate of a scope and its spread, learned when windows close.
+- `wilson`: a lower bound of a rate, for one look.
 - `evidence`: how surely counts speak for a rate that has risen, as logarithms of likelihood ratios.
-- `spike_state`: what the detector spike remembers of a scope, and how counts change it.
+- `baseline`: the usual rates of scopes and their spread, learned when windows close.
+- `excursions`: times in which the rate of a scope may have risen, and their evidence.
+- `spike_states`: what the detector spike knows of the scopes of a rule, and how counts change it.
 - `registry`: the kinds there are, a module each.
 """

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from streams.domain.events import Event
-from streams.domain.partial_counts import Dimensions
+from streams.domain.partial_counts import Dimensions, SampleFields
 
 
 class Spellings(NamedTuple):
@@ -50,6 +50,8 @@ class EventFormat:
         app_of: the app that the bytes of an event name; null if they name none.
         version_prefix: begins the versions that are known; null if the format has no versions.
         statuses: the default of the configuration's `statuses`.
+        sample_of: the fields of the bytes of an event that may be shown in an alert, by their
+            paths: what allows no inference of a person. Empty if the format has none.
     """
 
     name: str
@@ -65,6 +67,7 @@ class EventFormat:
     app_of: Callable[[bytes], str | None]
     version_prefix: str | None
     statuses: Statuses
+    sample_of: Callable[[bytes], SampleFields] = lambda _: {}
 
     @property
     def known_statuses(self) -> frozenset[str]:

@@ -4,6 +4,7 @@ Source of the format: "Campaign events" in the Amazon Pinpoint developer guide. 
 `delivery_type` now and then, and bring fields that the guide does not name.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +13,8 @@ from streams.domain.events import Event, ForeignError
 from streams.domain.formats import json_text
 from streams.domain.formats.event_format import EventFormat, Spellings, Statuses
 from streams.domain.formats.json_text import DEEPEST, member, needed, needed_text, text
-from streams.domain.partial_counts import Dimensions
+from streams.domain.partial_counts import Dimensions, SampleFields
+from streams.domain.redaction import redacted, without_emails
 
 SEND = "_campaign.send"
 CAMPAIGN_PREFIX = "_campaign."
@@ -100,6 +102,7 @@ class _WithEndpoint(msgspec.Struct, gc=False):
 _decode_application = msgspec.json.Decoder(_WithApplication).decode
 _decode_with_endpoint = msgspec.json.Decoder(_WithEndpoint).decode
 _decode_endpoint = msgspec.json.Decoder(_Endpoint).decode
+_decode_any = msgspec.json.Decoder().decode
 
 
 def classify(value: bytes) -> Event:
@@ -192,6 +195,79 @@ def app_of(value: bytes) -> str | None:
     return application.app_id if application is not None else None
 
 
+SHOWN_IDS = (
+    "event_type",
+    "event_version",
+    "application.app_id",
+    "attributes.campaign_id",
+    "attributes.campaign_activity_id",
+    "attributes.campaign_type",
+    "attributes.treatment_id",
+    "attributes.delivery_type",
+    "attributes.campaign_send_status",
+)
+SHOWN_TEXTS = (
+    "application.sdk.name",
+    "application.sdk.version",
+    "device.platform.name",
+    "device.platform.version",
+    "attributes.campaign_send_status_message",
+    "attributes.status_message",
+    "attributes.reason",
+    "attributes.failure_reason",
+    "attributes.error",
+    "attributes.error_code",
+    "attributes.error_message",
+)
+SHOWN_TIMES = ("event_timestamp", "arrival_timestamp")
+"""The only fields of an event that a sample may have. None is of an endpoint or a user, and none is
+an attribute that an app makes up: a field that is not listed here is never shown."""
+CHANNEL = "endpoint.ChannelType"
+_ID_PATHS = [(path, path.split(".")) for path in SHOWN_IDS]
+_TEXT_PATHS = [(path, path.split(".")) for path in SHOWN_TEXTS]
+LONGEST_SHOWN = 256
+"""Characters of a value that are shown."""
+LONGEST_READ = 4_096
+"""Characters of a value; a longer one is left out."""
+LARGEST_SHOWN = 2**53
+"""Larger numbers are no times, and not every reader of JSON can read them."""
+
+
+def sample_of(value: bytes) -> SampleFields:
+    """Return the fields of an event that may be shown, cut to `LONGEST_SHOWN`.
+
+    They are cut when they are clean: half of an address does not look like one.
+    """
+    try:
+        data = _decode_any(value)
+    except ValueError:
+        data = json_text.parse_if_json(value)
+    fields: SampleFields = {}
+    for paths, clean in ((_ID_PATHS, without_emails), (_TEXT_PATHS, redacted)):
+        for path, names in paths:
+            found = text(_at(data, names))
+            if found is not None and len(found) <= LONGEST_READ:
+                fields[path] = clean(found)[:LONGEST_SHOWN]
+    for path in SHOWN_TIMES:
+        time = _at(data, (path,))
+        if isinstance(time, int) and not isinstance(time, bool) and abs(time) < LARGEST_SHOWN:
+            fields[path] = time
+    inner, outer = _at(data, ("client_context", "custom", "endpoint")), _at(data, ("endpoint",))
+    channel = _channel_of(inner) or _channel_of(outer)
+    if channel is not None:
+        fields[CHANNEL] = without_emails(channel)[:LONGEST_SHOWN]
+    return fields
+
+
+def _at(data: object, path: Sequence[str]) -> object:
+    """Return what is at a path; null where there is nothing."""
+    for name in path:
+        if not isinstance(data, dict):
+            return None
+        data = data.get(name)
+    return data
+
+
 FORMAT = EventFormat(
     name="pinpoint",
     decode=msgspec.json.Decoder(PinpointEvent).decode,
@@ -211,4 +287,5 @@ FORMAT = EventFormat(
     app_of=app_of,
     version_prefix="3.",
     statuses=STATUSES,
+    sample_of=sample_of,
 )
