@@ -10,11 +10,13 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from benchmarks import table
 from benchmarks.detection import cases, tables, traffic
+from benchmarks.detection.cases import BROKEN, HANDFULS, Broken, Handful
 from benchmarks.detection.product import Product
 from benchmarks.detection.scoring import Scores
 from benchmarks.detection.traffic import Hit, Run, Split
@@ -24,6 +26,8 @@ from streams.configuration.load import load
 OURS = "campaign-streams"
 BATCH = 40
 """Numbers in a row whose campaigns share a task."""
+SEED = 1
+"""Of single cases."""
 Setting: TypeAlias = tuple[str, float]
 """A usual detector by its name, with its setting."""
 
@@ -44,28 +48,55 @@ class Job(NamedTuple):
     usual: bool
 
 
-class Found(NamedTuple):
-    """What came of a job."""
+class CaseJob(NamedTuple):
+    """Campaigns of one single case.
 
-    ours: Scores
-    usual: dict[Setting, Scores]
+    Attributes:
+        case: what happens to them.
+        campaigns: how many.
+        configuration: as in `Job`.
+    """
+
+    case: Broken | Handful
+    campaigns: int
+    configuration: Path | None
+
+
+@dataclass
+class Found:
+    """What came of jobs.
+
+    Attributes:
+        ours: scores of the product.
+        usual: those of the usual detectors.
+        broken: rows of campaigns that break.
+        handfuls: rows of handfuls.
+    """
+
+    ours: Scores = field(default_factory=Scores)
+    usual: dict[Setting, Scores] = field(default_factory=dict)
+    broken: list[Sequence[str]] = field(default_factory=list)
+    handfuls: list[Sequence[str]] = field(default_factory=list)
+
+    def extend(self, more: "Found") -> None:
+        """Add what came of another job."""
+        self.ours.extend(more.ours)
+        for setting, scores in more.usual.items():
+            self.usual.setdefault(setting, Scores()).extend(scores)
+        self.broken += more.broken
+        self.handfuls += more.handfuls
 
 
 def main() -> None:
     """Make traffic, run it through the product and the usual detectors, print and keep tables."""
     options = _options()
     began = time.monotonic()
-    ours, usual = Scores(), dict[Setting, Scores]()
-    for found in _done(_jobs(options), options.processes):
-        ours.extend(found.ours)
-        for setting, scores in found.usual.items():
-            usual.setdefault(setting, Scores()).extend(scores)
-        _say(f"{time.monotonic() - began:.0f} s: {sum(each[1] for each in ours.days):,.0f} days")
-    made = list(_tables(ours, usual))
-    if options.cases:
-        product = _product(options.config)
-        made.append(_broken(product, options.cases))
-        made.append(_handfuls(product, options.cases))
+    found = Found()
+    for number, more in enumerate(_done(list(_jobs(options)), options.processes), 1):
+        found.extend(more)
+        days = sum(each[1] for each in found.ours.days)
+        _say(f"{time.monotonic() - began:.0f} s: {number} jobs, {days:,.0f} campaign-days")
+    made = list(_tables(found))
     page = ""
     for title, head, rows in made:
         _say(f"\n{title}\n\n{table.text(head, rows)}")
@@ -79,8 +110,8 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.detection", description=__doc__)
     parser.add_argument("--split", type=Split, default=Split.TEST, help="train or test")
-    parser.add_argument("--first", type=int, default=0, help="number of the first campaign")
-    parser.add_argument("--campaigns", type=int, default=1_000, help="how many campaigns")
+    parser.add_argument("--first", type=int, default=240, help="number of the first campaign")
+    parser.add_argument("--campaigns", type=int, default=240, help="how many campaigns")
     parser.add_argument("--config", type=Path, help="rules; the default is as shipped")
     parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--only-ours", action="store_true", help="without the usual detectors")
@@ -88,14 +119,17 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _jobs(options: argparse.Namespace) -> Iterator[Job]:
+def _jobs(options: argparse.Namespace) -> Iterator[Job | CaseJob]:
     end = options.first + options.campaigns
     for start in range(options.first, end, BATCH):
         numbers = range(start, min(start + BATCH, end))
         yield Job(options.split, numbers, options.config, not options.only_ours)
+    single: tuple[Broken | Handful, ...] = (*BROKEN, *HANDFULS)
+    for case in single if options.cases else ():
+        yield CaseJob(case, options.cases, options.config)
 
 
-def _done(jobs: Iterator[Job], processes: int) -> Iterator[Found]:
+def _done(jobs: Sequence[Job | CaseJob], processes: int) -> Iterator[Found]:
     """Yield what came of jobs, in their order."""
     if processes == 1:
         yield from map(_do, jobs)
@@ -104,16 +138,19 @@ def _done(jobs: Iterator[Job], processes: int) -> Iterator[Found]:
         yield from pool.imap(_do, jobs)
 
 
-def _do(job: Job) -> Found:
-    runs = [traffic.run(job.split, number) for number in job.numbers]
-    ours = Scores()
-    for run, alerts in zip(runs, _product(job.configuration).alerts(runs), strict=True):
-        ours.add(run, alerts)
-    return Found(ours, _usual(runs) if job.usual else {})
-
-
-def _product(file: Path | None) -> Product:
-    return Product(load(file, {}, {}) if file is not None else None)
+def _do(job: Job | CaseJob) -> Found:
+    product = Product(load(job.configuration, {}, {}) if job.configuration else None)
+    if isinstance(job, Job):
+        runs = [traffic.run(job.split, number) for number in job.numbers]
+        ours = Scores()
+        for run, alerts in zip(runs, product.alerts(runs), strict=True):
+            ours.add(run, alerts)
+        return Found(ours, _usual(runs) if job.usual else {})
+    case = job.case
+    if isinstance(case, Broken):
+        return Found(broken=[cases.broken_row(cases.times(product, case, job.campaigns, SEED))])
+    alarmed = cases.alarms(product, case, job.campaigns, SEED)
+    return Found(handfuls=[cases.handful_row(case, alarmed)])
 
 
 def _usual(runs: Sequence[Run]) -> dict[Setting, Scores]:
@@ -131,10 +168,11 @@ def _usual(runs: Sequence[Run]) -> dict[Setting, Scores]:
 # Tables
 
 
-def _tables(ours: Scores, usual: dict[Setting, Scores]) -> Iterator[table.Results]:
+def _tables(found: Found) -> Iterator[table.Results]:
+    ours = found.ours
     days = sum(each[1] for each in ours.days)
     title = f"{days:,.0f} campaign-days, {len(ours.outcomes):,} incidents, both rules"
-    yield table.Results(title, tables.HEAD, list(_detectors(ours, usual)))
+    yield table.Results(title, tables.HEAD, list(_detectors(ours, found.usual)))
     head = tables.GROUP_HEAD
     yield table.Results(
         "By dispersion", head, tables.by_band(ours, tables.RHOS, lambda each: each.rho)
@@ -146,6 +184,13 @@ def _tables(ours: Scores, usual: dict[Setting, Scores]) -> Iterator[table.Result
         "By volume", head, tables.by_band(ours, tables.VOLUMES, lambda each: each.volume)
     )
     yield table.Results("By kind of incident", head, tables.by_kind(ours))
+    if found.broken:
+        title = (
+            "Everything fails after an hour as usual: seconds from the first failure to the alert"
+        )
+        yield table.Results(title, cases.BROKEN_HEAD, found.broken)
+        title = f"A handful within {cases.WITHIN} s: share of campaigns with an alert"
+        yield table.Results(title, cases.HANDFUL_HEAD, found.handfuls)
 
 
 def _detectors(ours: Scores, usual: dict[Setting, Scores]) -> Iterator[Sequence[str]]:
@@ -173,25 +218,6 @@ def _equal(name: str, ours: Scores, usual: dict[Setting, Scores]) -> tuple[str, 
         else min(mine, key=lambda setting: false[setting])
     )
     return f"{name} {chosen:g}, {'tuned' if few else 'fewest false'}", mine[chosen]
-
-
-def _broken(product: Product, campaigns: int) -> table.Results:
-    found = cases.all_times(product, campaigns, seed=1)
-    title = (
-        "Everything fails, after two hours as usual: seconds from the first failure to the alert"
-    )
-    return table.Results(title, cases.head(), [cases.row(each) for each in found])
-
-
-def _handfuls(product: Product, campaigns: int) -> table.Results:
-    rows = []
-    for case in cases.HANDFULS:
-        alarmed = tables.of_interval(cases.alarms(product, case, campaigns, seed=1))
-        before = f"{case.volume:g} a minute" if case.volume else "a new campaign"
-        after = "goes on" if case.goes_on else "nothing"
-        rows.append([f"{case.failures} of {case.attempts}", before, after, alarmed])
-    title = f"A handful within {cases.WITHIN} s: share of campaigns with an alert"
-    return table.Results(title, ("failures", "before", "after", "alert"), rows)
 
 
 def _say(text: str) -> None:

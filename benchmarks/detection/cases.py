@@ -1,6 +1,6 @@
 """Single cases: a campaign that breaks at once, and a handful of failures that are no incident."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ from benchmarks.detection.product import Product
 from benchmarks.detection.scoring import Interval, quantile, share
 from benchmarks.detection.traffic import Campaign, Counts, Hit, Run, Volume
 
-WARM = 7_200
+WARM = 3_600
 """Seconds of usual traffic before."""
 AFTER = 300
 """Seconds after a campaign breaks in which it has to be found."""
@@ -128,11 +128,6 @@ def _silence(attempts: Counts, failures: Counts, start: int, end: int | None) ->
     failures[start:end] = 0
 
 
-def all_times(product: Product, campaigns: int, seed: int) -> Iterator[Times]:
-    """Yield how soon campaigns that break are found, case by case."""
-    return (times(product, case, campaigns, seed) for case in BROKEN)
-
-
 def _run(number: int, volume: float, usual: float, attempts: Counts, failures: Counts) -> Run:
     what = Campaign(
         number=number,
@@ -160,13 +155,12 @@ def _run(number: int, volume: float, usual: float, attempts: Counts, failures: C
     )
 
 
-def head() -> Sequence[str]:
-    """Return the columns of `row`."""
-    return ("everything fails", "usual", "median", "90 %", "longest", "missed", "campaigns")
+BROKEN_HEAD = ("everything fails", "usual", "median", "90 %", "longest", "missed", "campaigns")
+HANDFUL_HEAD = ("failures", "before", "after", "with an alert")
 
 
-def row(found: Times) -> Sequence[str]:
-    """Return what came of a case, in seconds."""
+def broken_row(found: Times) -> Sequence[str]:
+    """Return what came of campaigns that break, in seconds, under `BROKEN_HEAD`."""
     case = found.case
     return (
         f"{case.volume:g} a minute",
@@ -176,4 +170,14 @@ def row(found: Times) -> Sequence[str]:
         f"{found.longest}",
         f"{found.missed}",
         f"{found.campaigns}",
+    )
+
+
+def handful_row(case: Handful, alarmed: Interval) -> Sequence[str]:
+    """Return what came of handfuls, under `HANDFUL_HEAD`."""
+    return (
+        f"{case.failures} of {case.attempts}",
+        f"{case.volume:g} a minute" if case.volume else "a new campaign",
+        "goes on" if case.goes_on else "nothing",
+        f"{alarmed.value:.3f} [{alarmed.low:.3f}, {alarmed.high:.3f}]",
     )

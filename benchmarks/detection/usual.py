@@ -255,10 +255,10 @@ def log_tail(attempts: int, hits: int, mean: float, spread: float) -> float:
 
 
 USUAL = (
-    Usual("rate with a minimum", rate_with_minimum, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), 0.2),
-    Usual("M of N", m_of_n, (0.05, 0.1, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65), 0.15),
-    Usual("z-score on an EWMA", ewma_z, (3.0, 4.5, 6.0, 9.0, 12.0, 18.0, 27.0), 6.0),
-    Usual("burn rate", burn_rate, (0.1, 0.2, 0.35, 0.45, 0.55, 0.65), 0.35),
-    Usual("beta-binomial tails", beta_binomial_tails, (6.0, 9.0, 12.0, 15.0, 18.0), 12.0),
+    Usual("rate with a minimum", rate_with_minimum, (0.1, 0.2, 0.35, 0.5, 0.7), 0.2),
+    Usual("M of N", m_of_n, (0.05, 0.15, 0.35, 0.5, 0.65), 0.15),
+    Usual("z-score on an EWMA", ewma_z, (3.0, 6.0, 12.0, 27.0), 6.0),
+    Usual("burn rate", burn_rate, (0.1, 0.2, 0.35, 0.5, 0.65), 0.35),
+    Usual("beta-binomial tails", beta_binomial_tails, (9.0, 12.0, 18.0), 12.0),
 )
 """The usual detectors."""
