@@ -258,6 +258,7 @@ class Folds:
         if self._is_due:
             self._is_due = False
             for rule in self._rules.values():
+                rule.end_lulls()
                 yield from rule.scopes.take_changes()
             if self._is_ahead:
                 self._written = self._record()

@@ -14,6 +14,7 @@ from streams.domain.detectors.folding import (
     FoldingDetector,
     Increment,
     Integers,
+    Lull,
 )
 from streams.domain.folded_scopes import FoldedScopes, FoldGroup, FoldGroupKey
 from streams.domain.partial_counts import WindowCounts
@@ -94,8 +95,8 @@ class RuleFold:
         self._groups = groups
         self._most_parts = most_parts
         self._matches = _matcher(rule)
-        self._live: dict[ScopeKey, None] = {}
-        """Scopes to which attempts without hits have to be added."""
+        self._live: dict[ScopeKey, Lull | None] = {}
+        """Scopes to which attempts without hits have to be added; null if at once."""
         self._began: dict[ScopeKey, FoldFigures] = {}
         """The evidence at the beginning of episodes since rules were evaluated."""
         self._ended: dict[ScopeKey, list[Episode]] = {}
@@ -105,15 +106,18 @@ class RuleFold:
 
     def add(self, record: RecordContext) -> None:
         """Add the counts of one window that a record has, and the window table too."""
-        so_far = partial(self._so_far, record)
+        so_far, at, live = partial(self._so_far, record), record.at, self._live
         # In the order of the record: it decides which parts of a campaign are too many.
-        for key, attempts, hits in self._sums.of_record(record.counts, self._live.keys()):
+        for key, attempts, hits in self._sums.of_record(record.counts, live.keys()):
+            lull = live.get(key)
+            if lull is not None and not hits and lull.takes(attempts, at):
+                continue
             place = self.scopes.place_of(key)
             if place is None or self.scopes.is_old(place, record.start):
                 place = self._newcomer(key, place, record)
                 if place is None:
                     continue
-            self._add(key, place, Increment(record.at, attempts, hits, so_far), record.offset)
+            self._add(key, place, Increment(at, attempts, hits, so_far), record.offset)
 
     def _newcomer(self, key: ScopeKey, place: int | None, record: RecordContext) -> int | None:
         """Return the place of a scope that is new, or so old that it begins anew.
@@ -134,16 +138,36 @@ class RuleFold:
     def _add(self, key: ScopeKey, place: int, new: Increment, offset: int) -> None:
         self.scopes.touch(place)
         try:
+            self._end_lull(key, place)
             turns = self._states.add(place, new, self.rule.keep_firing_for)
         except Exception as error:  # noqa: BLE001 - one scope must not stop the others
             self._fail(key, place, error)
             return
-        if self._states.is_live(place):
-            self._live[key] = None
-        else:
-            self._live.pop(key, None)
+        self._follow(key, place)
         for turn in turns:
             self._turn(key, place, turn.figures, offset + 1 if turn.begins else 0)
+
+    def _follow(self, key: ScopeKey, place: int) -> None:
+        """Give a scope further attempts without hits, or no more."""
+        if self._states.is_live(place):
+            self._live[key] = self._states.lull(place)
+        else:
+            self._live.pop(key, None)
+
+    def _end_lull(self, key: ScopeKey, place: int) -> None:
+        lull = self._live.get(key)
+        if lull is not None and lull.attempts:
+            self._states.add_attempts(place, lull)
+            lull.attempts = 0
+            self.scopes.touch(place)
+
+    def end_lulls(self) -> None:
+        """Let all states have the attempts that were added up."""
+        for key, lull in self._live.items():
+            if lull is not None and lull.attempts:
+                place = self.scopes.place_of(key)
+                if place is not None:
+                    self._end_lull(key, place)
 
     def _begin_anew(self, key: ScopeKey, place: int, learned: int) -> None:
         self._drop(key)
@@ -197,6 +221,7 @@ class RuleFold:
             start: of the window (s).
             counts: of the window.
         """
+        self.end_lulls()
         self.scopes.pools.window_closes()
         sums = self._sums.of_window(counts)
         places = self.scopes.places_of(sums.keys)
@@ -381,8 +406,7 @@ class RuleFold:
             ValueError: if the scopes are not as many as the group can have.
         """
         for place in self.scopes.restore(key, written):
-            if self._states.is_live(place):
-                self._live[self.scopes.key_at(place)] = None
+            self._follow(self.scopes.key_at(place), place)
 
     def restored(self) -> None:
         """Go on after all groups were restored."""

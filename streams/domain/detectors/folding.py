@@ -60,6 +60,31 @@ class Increment(NamedTuple):
     so_far: Callable[[int], tuple[int, int]]
 
 
+class Lull:
+    """Attempts of a scope without hits, which are added up until something has to be looked at.
+
+    Attributes:
+        at: event time (ms) of the newest ones.
+        longest: ms after `at` in which further ones still belong to it.
+        attempts: that were not given to the detector yet.
+    """
+
+    __slots__ = ("at", "attempts", "longest")
+
+    def __init__(self, at: int, longest: int) -> None:
+        self.at = at
+        self.longest = longest
+        self.attempts = 0
+
+    def takes(self, attempts: int, at: int) -> bool:
+        """Add attempts at an event time (ms), if they still belong to it; tell whether they do."""
+        if at - self.at > self.longest:
+            return False
+        self.attempts += attempts
+        self.at = max(self.at, at)
+        return True
+
+
 class ClosedWindow(NamedTuple):
     """The counts of a window that closes, one of each array for a scope.
 
@@ -123,6 +148,18 @@ class ScopeStates(ABC):
     @abstractmethod
     def is_live(self, place: int) -> bool:
         """Tell whether attempts without hits have to be added."""
+
+    def lull(self, place: int) -> Lull | None:  # noqa: ARG002 - no scope has one
+        """Return how far attempts without hits may be added up; null if each record matters.
+
+        It is asked of a place that `is_live`. What is added up is given to `add_attempts` before
+        anything else happens to the scope, and before it is written.
+        """
+        return None
+
+    def add_attempts(self, place: int, lull: Lull) -> None:
+        """Add the attempts of a lull. It makes no difference into how many they are parted."""
+        raise NotImplementedError(f"there is no lull at place {place}, with {lull.attempts}")
 
     @abstractmethod
     def learn(self, window: ClosedWindow) -> Integers | None:

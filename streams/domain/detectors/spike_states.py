@@ -41,6 +41,7 @@ from streams.domain.detectors.folding import (
     FoldFigures,
     Increment,
     Integers,
+    Lull,
     ScopeStates,
     Turn,
 )
@@ -403,6 +404,16 @@ class SpikeStates(ScopeStates):
         """Tell whether there is an excursion, whether it fires or not."""
         return place in self.excursions
 
+    def lull(self, place: int) -> Lull | None:
+        """Return how far attempts may be added up: while it does not fire, up to the next hit."""
+        excursion = self.excursions[place]
+        return Lull(excursion.ends_at, GAP) if excursion.live is None else None
+
+    def add_attempts(self, place: int, lull: Lull) -> None:
+        """Add attempts without hits to an excursion that does not fire."""
+        excursion = self.excursions[place]
+        excursion.add(lull.attempts, 0, lull.at - excursion.since)
+
     # Closed windows
 
     def learn(self, window: ClosedWindow) -> Integers:
@@ -538,14 +549,15 @@ class SpikeStates(ScopeStates):
         return is_doubtful
 
     def _end_excursions(self, places: Iterable[int]) -> None:
-        """End excursions of which nothing is left: their next hit would find that as well."""
+        """End excursions of which nothing is left: their next hit would end them as well."""
         if not self.excursions:
             return
         for place in map(int, places):
             excursion = self.excursions.get(place)
             if excursion is None or excursion.live is not None:
                 continue
-            if not self.judge(place, excursion).exceeds(excursion, 0.0):
+            has_gap = excursion.last - excursion.last_hit > GAP
+            if has_gap or not self.judge(place, excursion).exceeds(excursion, 0.0):
                 self._drop(place)
 
     # Shown, written down and read back
