@@ -23,7 +23,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 .PHONY: help demo test coverage mutate test-long test-kafka chaos fuzz fuzz-worker schemathesis \
 	test-all check format documents kafka kafka-stop lock clean \
 	bench bench-flat bench-latency bench-queries bench-memory bench-workers bench-hostile \
-	bench-receivers bench-stages bench-spike
+	bench-receivers bench-stages bench-spike evaluate plots
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ wheel-test: $(INSTALLED) ## builds the wheel, installs it into a clean environme
 
 bench: $(INSTALLED) ## what an event costs, side by side with its peers (needs Java 17 and Maven)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+evaluate: $(INSTALLED) ## how well incidents are spotted, on labelled traffic, against the usual detectors
+	$(BIN)/python -m benchmarks.detection $(ARGS)
+
+plots: $(INSTALLED) ## single incidents drawn, with what each detector said when; CAMPAIGNS="37 8" ARGS="--split train"
+	$(BIN)/python -m benchmarks.detection.plots $(or $(CAMPAIGNS),8 18 37) $(ARGS)
 
 bench-flat: $(INSTALLED) ## an event's cost against campaigns, partitions and retained windows
 	$(BIN)/python -m benchmarks.flat $(ARGS)

@@ -1,0 +1,1 @@
+"""Tests of what measures, where a wrong figure would not be noticed."""
