@@ -111,17 +111,21 @@ class ScopeSums:
         """Return what a record adds to each scope with hits, and to those of `live`."""
         if self._scope == "campaign":
             return self._by_position(record, live)
+        campaigns, columns = record.counts.campaigns, record.counts.columns
         names = {campaign_of(key) for key in live}
-        wanted = {at for at, name in enumerate(record.counts.campaigns) if name in names}
-        hits: Sums = {}
-        for column in record.counts.columns:
+        for column in columns:
             if self._role_of(column) == _HIT:
-                wanted.update(column.at)
-                self._add(column, record.counts.campaigns, wanted, hits)
+                names.update(map(campaigns.__getitem__, column.at))
+        # A campaign may be named more than once.
+        wanted = {at for at, name in enumerate(campaigns) if name in names}
+        hits: Sums = {}
+        for column in columns:
+            if self._role_of(column) == _HIT:
+                self._add(column, campaigns, wanted, hits)
         attempts: Sums = {}
-        for column in record.counts.columns:
+        for column in columns:
             if self._role_of(column) != _NO_ATTEMPT and not wanted.isdisjoint(column.at):
-                self._add(column, record.counts.campaigns, wanted, attempts)
+                self._add(column, campaigns, wanted, attempts)
         return [
             Added(key, count, hits.get(key, 0))
             for key, count in attempts.items()

@@ -7,27 +7,20 @@ from typing import Any
 import pytest
 
 from tests.commands.test_produce import run, settings
-from tests.support.detectors import THRESHOLD_RULES
 from tests.traffic.topics import make_topic
 
 START = 1_767_225_600_000
 
 
 def lines(failed: int = 5, campaign: str = "c") -> list[bytes]:
-    """Ten sends a second for ten minutes, of which some fail in the third one."""
+    """Ten sends a second for ten minutes, of which some fail in the fourth one."""
     found = []
     for second in range(600):
-        bad = failed if 120 <= second < 180 else 0
+        bad = failed if 180 <= second < 240 else 0
         counts = [["SUCCESS", None, None, "GCM", 10 - bad], ["FAILURE", None, None, "GCM", bad]]
         line = {"at": START + second * 1000, "campaign_id": campaign, "counts": counts}
         found.append(json.dumps(line).encode())
     return found
-
-
-@pytest.fixture(autouse=True)
-def _default_rules_of_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in THRESHOLD_RULES.items():
-        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
@@ -46,9 +39,9 @@ def test_prints_each_transition_as_json(counts: str) -> None:
     assert done.returncode == 0, done.stderr
     firing, resolved = ndjson(done.stdout)
     assert firing.keys() == {"at", "type", "data"}
-    assert (firing["at"], firing["type"]) == (START + 121_000, "campaign.alert.firing")
-    assert (resolved["at"], resolved["type"]) == (START + 361_000, "campaign.alert.resolved")
-    assert firing["data"]["evidence"]["attempts"] == 20
+    assert (firing["at"], firing["type"]) == (START + 193_000, "campaign.alert.firing")
+    assert (resolved["at"], resolved["type"]) == (START + 299_000, "campaign.alert.resolved")
+    assert firing["data"]["evidence"]["attempts"] == 140
     assert firing["data"]["alert_id"] == resolved["data"]["alert_id"]
     assert run("backtest", "--counts", counts, "--output", "ndjson").stdout == done.stdout
     assert b"failure-spike" in done.stderr
@@ -59,12 +52,12 @@ def test_prints_lines_and_a_summary_for_people(counts: str) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     first, second, *rest = done.stdout.decode().splitlines()
     assert first == (
-        "2026-01-01T00:02:01Z  FIRING    critical  failure-spike firing in campaign c: 10 of 20 "
-        "attempts (50.0%)"
+        "2026-01-01T00:03:13Z  FIRING    critical  failure-spike firing in campaign c: 70 of 140 "
+        "attempts (50.0%); all parts alike: 50.0% against 0.0%"
     )
-    assert second.startswith("2026-01-01T00:06:01Z  RESOLVED  critical  failure-spike resolved")
+    assert second.startswith("2026-01-01T00:04:59Z  RESOLVED  critical  failure-spike resolved")
     summary = [line.split() for line in rest if line.strip().startswith("failure-spike")]
-    assert summary == [["failure-spike", "1", "1", "1", "0", "0", "4m"]]
+    assert summary == [["failure-spike", "1", "1", "1", "0", "0", "106s"]]
     assert rest[-1].startswith("600 arrivals from 2026-01-01T00:00:00Z to 2026-01-01T00:09:59Z")
 
 
@@ -86,7 +79,7 @@ def test_names_of_campaigns_cannot_steer_a_terminal(tmp_path: Path) -> None:
     done = run("backtest", "--counts", str(file))
     assert done.returncode == 0, done.stderr
     first, second, *_ = done.stdout.decode().splitlines()
-    assert "campaign \\x1b[31mred\\x07\\u202e[bold]\\n2026\\u2028`: 10 of 20" in first
+    assert "campaign \\x1b[31mred\\x07\\u202e[bold]\\n2026\\u2028`: 70 of 140" in first
     assert "RESOLVED" in second
     done = run("backtest", "--counts", str(file), "--output", "ndjson")
     assert b"\x1b" not in done.stdout
@@ -113,8 +106,8 @@ def test_prints_what_another_configuration_would_change(counts: str, tmp_path: P
     done = run(*arguments)
     assert done.returncode == 0, done.stderr
     gone, new, told, *_ = done.stdout.decode().splitlines()
-    assert gone.startswith("2026-01-01T00:02:01Z  GONE  critical  failure-spike firing")
-    assert new.startswith("2026-01-01T00:02:40Z  NEW   critical  any firing")
+    assert gone.startswith("2026-01-01T00:03:13Z  GONE  critical  failure-spike firing")
+    assert new.startswith("2026-01-01T00:03:40Z  NEW   critical  any firing")
     assert told == f"against {base}: 1 alert would be gone, 1 new, 0 stay (0 earlier, 0 later)"
     done = run(*arguments, "--output", "ndjson")
     assert [(each["change"], each["data"]["rule"]) for each in ndjson(done.stdout)] == [
@@ -133,13 +126,13 @@ def test_the_same_rules_change_nothing(counts: str, tmp_path: Path) -> None:
 
 
 def test_scores_against_labels(counts: str, tmp_path: Path) -> None:
-    label = {"campaign_id": "c", "start_ms": START + 120_000, "end_ms": START + 180_000}
+    label = {"campaign_id": "c", "start_ms": START + 180_000, "end_ms": START + 240_000}
     labels = tmp_path / "labels.jsonl"
     labels.write_text(json.dumps({**label, "statuses": ["FAILURE"], "kind": "step"}))
     done = run("backtest", "--counts", counts, "--labels", str(labels))
     assert done.returncode == 0, done.stderr
     output = done.stdout.decode()
-    assert ["step", "1", "1", "0", "1.0", "s", "1.0", "s"] in [
+    assert ["step", "1", "1", "0", "13.0", "s", "13.0", "s"] in [
         line.split() for line in output.splitlines()
     ]
     assert "recall 1.000; precision 1.000; 0 false alarms, 0.000 per campaign and day" in output
@@ -270,7 +263,7 @@ def test_config_check_runs_tests_of_rules(tmp_path: Path) -> None:
         f"campaign-streams: {file}:2:   expected  9s firing failure-spike c (within 1s)",
         (
             f"campaign-streams: {file}:2:   seen      0s firing failure-spike c: failure-spike "
-            "firing in campaign c: 100 of 100 attempts (100.0%)"
+            "firing in campaign c: 100 of 100 attempts (100.0%); all parts alike: 100.0%"
         ),
     ]
 

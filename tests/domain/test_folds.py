@@ -224,6 +224,26 @@ def test_a_window_is_learned_when_the_event_time_of_the_log_closes_it() -> None:
     assert state_of(life.partition, Scope("c")) is None
 
 
+def test_a_campaign_that_a_record_names_twice_has_the_counts_of_both() -> None:
+    life = Life(settings_of(RULE, BY_TREATMENT))
+    first, second = (record(600, {"a": sends}) for sends in ({"SUCCESS": 3}, {"FAILURE": 2}))
+    both = first.windows[0], second.windows[0]
+    twice = msgspec.structs.replace(
+        both[0],
+        campaigns=["a", "a"],
+        at_app=[0, 0],
+        columns=[
+            *both[0].columns,
+            *(msgspec.structs.replace(each, at=[1]) for each in both[1].columns),
+        ],
+    )
+    life.partition.apply(msgspec.structs.replace(first, windows=[twice]), 0, 600.0)
+    for rule in (RULE, BY_TREATMENT):
+        state = state_of(life.partition, Scope("a"), rule)
+        assert state is not None
+        assert (state.attempts, state.hits) == (5, 2)
+
+
 def test_late_counts_are_neither_added_nor_learned() -> None:
     life = Life(settings_of())
     life.add(600, {"a": {"SUCCESS": 50}})

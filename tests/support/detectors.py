@@ -22,11 +22,6 @@ from streams.domain.detectors.settings import Setting, setting
 from streams.domain.hits import NewCounts
 from streams.domain.pools import Pooled
 
-THRESHOLD_RULES = {
-    f"CAMPAIGN_STREAMS_RULES__{number}__DETECTOR__KIND": "threshold" for number in range(2)
-}
-"""An environment in which the default rules have this detector."""
-
 
 class Most(msgspec.Struct, frozen=True, array_like=True):
     """The most hits in a window so far."""
