@@ -20,11 +20,11 @@ tests:
         app: a1
         delivery_type: GCM
         counts:
-          SUCCESS: 10x120 5x60 10x420
-          FAILURE: _x120 5x60
+          SUCCESS: 10x180 5x60 10x360
+          FAILURE: _x180 5x60
     expect:
-      - {at: 2m1s, type: firing, rule: failure-spike, campaign: spring}
-      - {at: 6m1s, type: resolved, rule: failure-spike}
+      - {at: 3m13s, type: firing, rule: failure-spike, campaign: spring}
+      - {at: 4m59s, type: resolved, rule: failure-spike}
 """
 
 
@@ -39,21 +39,21 @@ def test_passes_if_all_is_seen_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_says_what_was_expected_and_what_was_seen(tmp_path: Path) -> None:
-    text = INCIDENT.replace("2m1s", "1m58s").replace(
+    text = INCIDENT.replace("3m13s", "3m9s").replace(
         "rule: failure-spike}", "rule: other, within: 5s}"
     )
     assert differences(tmp_path, text) == [
         [
-            "expected  1m58s firing failure-spike spring (within 1s)",
-            "expected  6m1s resolved other (within 5s)",
+            "expected  3m9s firing failure-spike spring (within 1s)",
+            "expected  4m59s resolved other (within 5s)",
             (
-                "seen      2m1s firing failure-spike spring: failure-spike firing in campaign "
-                "spring: 10 of 20 attempts (50.0%)"
+                "seen      3m13s firing failure-spike spring: failure-spike firing in campaign "
+                "spring: 70 of 140 attempts (50.0%); all parts alike: 50.0% against 0.0%"
             ),
             (
-                "seen      6m1s resolved failure-spike spring: failure-spike resolved in campaign "
-                "spring: 0 of 20 attempts (0.0%) at the end; peak 300 of 600 (50.0%), in all 300 "
-                "of 2,420 in 4 min"
+                "seen      4m59s resolved failure-spike spring: failure-spike resolved in campaign "
+                "spring: 300 of 1,200 attempts (25.0%) at the end; peak 300 of 600 (50.0%), in all "
+                "300 of 1,200 in 2 min; all parts alike: 25.0% against 0.0%"
             ),
         ]
     ]
@@ -62,9 +62,9 @@ def test_says_what_was_expected_and_what_was_seen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "passes"),
     [
-        (("at: 2m1s", "at: 2m1.9s"), True),
-        (("at: 2m1s", "at: 2m3s"), False),
-        (("at: 2m1s", "at: 2m3s, within: 2s"), True),
+        (("at: 3m13s", "at: 3m13.9s"), True),
+        (("at: 3m13s", "at: 3m15s"), False),
+        (("at: 3m13s", "at: 3m15s, within: 2s"), True),
         (("campaign: spring}", "campaign: winter}"), False),
         (("campaign: spring}", "treatment: t}"), False),
         (("type: resolved", "type: expired"), False),
