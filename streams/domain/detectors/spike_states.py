@@ -95,6 +95,8 @@ FLEET_ATTEMPTS = 50.0
 """Attempts of all apps that count for each app."""
 MOST_BEGUN = 1_024
 """States of newcomers that are kept; then all are dropped, and worked out again when needed."""
+MOST_JUDGES = 8_192
+"""Judges of excursions that are kept, some 400 bytes each; then all are made anew when needed."""
 _GROWTH = 1.25
 """Room is made for so many times as many scopes as there are."""
 _MANY_STARTS = 65_535
@@ -262,6 +264,8 @@ class SpikeStates(ScopeStates):
         """Return what an excursion's counts are judged by."""
         judge = self._judges.get(place)
         if judge is None:
+            if len(self._judges) >= MOST_JUDGES:
+                self._judges.clear()
             judge = Judge(excursion.rate, excursion.weight, self.settings.rise)
             self._judges[place] = judge
         return judge
@@ -321,7 +325,7 @@ class SpikeStates(ScopeStates):
 
     def _begin_stretch(self, place: int, excursion: Excursion, at: int, evidence: float) -> None:
         excursion.begin_stretch(at, evidence, self._null(place))
-        del self._judges[place]
+        self._judges.pop(place, None)
 
     def needed(self, place: int, excursion: Excursion) -> float:
         """Return how much evidence an excursion needs, in nats."""
