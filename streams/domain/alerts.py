@@ -168,9 +168,7 @@ class AlertBook:
                 continue
             self._evaluated.add(alert.alert_id)
             if alert.state == "pending" and now - alert.pending_since >= rule.for_:
-                alert.state = "firing"
-                alert.starts_at = alert.pending_since
-                yield self._notify(alert, "campaign.alert.firing", now)
+                yield self._fire(alert, now)
             if episode.end is not None:
                 yield from self._finish(alert, windows, shown(episode.end, history), now)
             else:
@@ -248,6 +246,12 @@ class AlertBook:
             seen.attempts, seen.hits, stretch.start, stretch.last + self._window_size
         )
 
+    def _fire(self, alert: Alert, now: float) -> Transition:
+        """Let an alert fire that was pending long enough."""
+        alert.state = "firing"
+        alert.starts_at = alert.pending_since
+        return self._notify(alert, "campaign.alert.firing", now)
+
     def _step(
         self, alert: Alert, rule: Rule, evaluation: Evaluation, now: float
     ) -> Transition | None:
@@ -255,9 +259,7 @@ class AlertBook:
             if not evaluation.breaching:
                 self._drop(alert)
             elif now - alert.pending_since >= rule.for_:
-                alert.state = "firing"
-                alert.starts_at = alert.pending_since
-                return self._notify(alert, "campaign.alert.firing", now)
+                return self._fire(alert, now)
             return None
         if evaluation.recovered is None:
             return None
@@ -623,11 +625,6 @@ class AlertBook:
     def live(self) -> list[Alert]:
         """Return the alerts whose episodes go on."""
         return list(self._live.values())
-
-    def scopes_with_live_alerts(self, rule: Rule, campaign_id: str) -> set[Scope]:
-        """Return the scopes of a campaign that a rule has a live alert about."""
-        alerts = self._of_campaign.get(campaign_id, {}).values()
-        return {alert.scope for alert in alerts if alert.rule == rule.name}
 
     def live_of(self, campaign_id: str) -> list[Alert]:
         """Return those of one campaign."""

@@ -377,7 +377,7 @@ class CampaignPartition:
         """Follow what a rule's fold has found in the scopes of a campaign."""
         campaign_id = windows.campaign_id
         scopes = fold.scopes_to_follow(campaign_id)
-        scopes |= self.alerts.scopes_with_live_alerts(rule, campaign_id)
+        scopes |= {alert.scope for alert in self._live_alerts(rule, campaign_id)}
         if not scopes:
             return
         known = {each.scope: each for each in self._scopes(rule, windows)}

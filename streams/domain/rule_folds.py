@@ -290,13 +290,7 @@ class RuleFold:
         for place in self.scopes.old(places, start).tolist():
             self._begin_anew(self.scopes.key_at(place), place, start - 1)
         self.scopes.learn(places, start)
-        try:
-            learned = self._states.learn(window)
-        except Exception as error:  # noqa: BLE001 - one scope must not stop the others
-            self._learn_apart(window, error)
-        else:
-            if learned is not None:
-                self.scopes.pool(places, learned)
+        self._learn(window)
         for key in list(self._live):
             place = self.scopes.place_of(key)
             if place is None or not self._states.is_live(place):
@@ -306,25 +300,23 @@ class RuleFold:
                 # The figures of its alert may follow from what was learned.
                 self.stirred.add(campaign_of(self.scopes.key_at(place)))
 
-    def _learn_apart(self, window: ClosedWindow, error: Exception) -> None:
-        """Let halves of the scopes learn a window that all of them cannot, down to the one."""
+    def _learn(self, window: ClosedWindow) -> None:
+        """Let the scopes learn a window; in halves if they cannot all, down to the one."""
         places = window.places
-        if len(places) == 1:
-            place = int(places[0])
-            self._fail(self.scopes.key_at(place), place, error)
-            return
-        half = len(places) // 2
-        for part in (slice(None, half), slice(half, None)):
-            counts = ClosedWindow(
-                window.start, places[part], window.attempts[part], window.hits[part]
-            )
-            try:
-                learned = self._states.learn(counts)
-            except Exception as again:  # noqa: BLE001 - one scope must not stop the others
-                self._learn_apart(counts, again)
-            else:
-                if learned is not None:
-                    self.scopes.pool(counts.places, learned)
+        try:
+            learned = self._states.learn(window)
+        except Exception as error:  # noqa: BLE001 - one scope must not stop the others
+            if len(places) == 1:
+                place = int(places[0])
+                self._fail(self.scopes.key_at(place), place, error)
+                return
+            half = len(places) // 2
+            for part in (slice(None, half), slice(half, None)):
+                attempts, hits = window.attempts[part], window.hits[part]
+                self._learn(ClosedWindow(window.start, places[part], attempts, hits))
+        else:
+            if learned is not None:
+                self.scopes.pool(places, learned)
 
     def forget(self, start: int, most: int) -> None:
         """Remove folds that are too old, and the oldest if there are more than `most`.
@@ -334,14 +326,12 @@ class RuleFold:
             most: scopes that are kept; past that, a tenth of them goes.
         """
         oldest = self.scopes.oldest_first()
-        for key in oldest:
-            place = self.scopes.place_of(key)
-            if place is None or not self.scopes.is_old(place, start):
-                break
+        places = map(self.scopes.place_of, oldest)
+        gone = sum(place is not None and self.scopes.is_old(place, start) for place in places)
+        if len(oldest) - gone > most:
+            gone = len(oldest) - most * 9 // 10
+        for key in oldest[:gone]:
             self._remove(key)
-        if len(self.scopes) > most:
-            for key in self.scopes.oldest_first()[: len(self.scopes) - most * 9 // 10]:
-                self._remove(key)
 
     def _remove(self, key: ScopeKey) -> None:
         self._drop(key)

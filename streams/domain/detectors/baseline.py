@@ -9,7 +9,7 @@ What is learned is learned for many scopes at once: arrays have a value, or a ro
 """
 
 from math import log, pi
-from typing import NamedTuple, Self, TypeAlias
+from typing import NamedTuple, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,7 @@ _SHIFT = 8
 _HALF_LOG_2_PI = log(2.0 * pi) / 2.0
 
 Reals: TypeAlias = NDArray[np.float64]
+Rate = TypeVar("Rate", float, Reals)
 
 BASELINE = np.dtype(
     [
@@ -253,6 +254,6 @@ class Hypotheses(NamedTuple):
         return cls(rate, tolerated, limit, tolerated * weight, (1.0 - tolerated) * weight)
 
 
-def times_odds(rate: float, factor: float) -> float:
-    """Return the rate whose odds are `factor` times those of `rate`."""
+def times_odds(rate: Rate, factor: float) -> Rate:
+    """Return the rate whose odds are `factor` times those of `rate`; of several, each one's."""
     return factor * rate / (1.0 + (factor - 1.0) * rate)

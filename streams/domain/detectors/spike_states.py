@@ -513,7 +513,7 @@ class SpikeStates(ScopeStates):
     def _slow_evidence(self, attempts: Reals, hits: Reals, rate: Reals, weight: Reals) -> Reals:
         """Return what `Shifted.log_ratio` does, for each scope."""
         tolerated, limit = self._levels(rate)
-        mean = times_odds_of(limit, SLOW_ODDS)
+        mean = times_odds(limit, SLOW_ODDS)
         a, c = tolerated * weight, mean * weight
         misses = attempts - hits
         return (
@@ -526,8 +526,8 @@ class SpikeStates(ScopeStates):
     def _levels(self, rate: Reals) -> tuple[Reals, Reals]:
         """Return m0 and L, as `Hypotheses.of` does, for each usual rate."""
         rise = self.settings.rise
-        tolerated = np.maximum(rise.usual_up_to, times_odds_of(rate, baseline.TOLERANCE))
-        return tolerated, np.maximum(rise.least, times_odds_of(rate, rise.factor))
+        tolerated = np.maximum(rise.usual_up_to, times_odds(rate, baseline.TOLERANCE))
+        return tolerated, np.maximum(rise.least, times_odds(rate, rise.factor))
 
     def _is_doubtful(
         self, due: ClosedWindow, rows: NDArray[np.void], null: Null
@@ -665,8 +665,3 @@ def _prior(pooled: Pooled) -> tuple[float, float]:
     weight = min(POOLED_ATTEMPTS, known / POOLED_UNIT / POOLED_CAUTION)
     share = weight / (hits_of + misses_of)
     return share * hits_of, share * misses_of
-
-
-def times_odds_of(rate: Reals, factor: float) -> Reals:
-    """Return what `times_odds` does, for each rate."""
-    return factor * rate / (1.0 + (factor - 1.0) * rate)
