@@ -41,6 +41,8 @@ class FoldGroup(msgspec.Struct, array_like=True):
         learned: start (s) of the newest window that it has learned, or is before its first counts.
         episodes: by position in the group, the number of the breach that goes on.
         states: as the detector wrote them, of the places that are not free.
+        balances: attempts in closed windows, less those in all windows up to the last record with
+            hits.
     """
 
     kind: str
@@ -50,6 +52,7 @@ class FoldGroup(msgspec.Struct, array_like=True):
     learned: list[int]
     episodes: dict[int, int]
     states: bytes
+    balances: list[int] = []
 
 
 encode = msgspec.msgpack.Encoder().encode
@@ -83,6 +86,7 @@ class FoldedScopes:
         self._free: list[int] = []
         self._apps = np.zeros(0, np.int16)
         self._learned = np.zeros(0, np.int64)
+        self._balances = np.zeros(0, np.int64)
         self._dirty: set[int] = set()
         """Groups of which anything was changed since they were written."""
 
@@ -123,10 +127,11 @@ class FoldedScopes:
             self._put(key, place)
             by_number.setdefault(self.pools.number_of(app), []).append(place)
         self._learned[places] = learned
+        self._balances[places] = 0
         for number, of_app in by_number.items():
             self._apps[of_app] = number
             self.states.begin(of_app, self.pools.of(number))
-        self._dirty.update(place // SCOPES_PER_GROUP for place in places)
+        self.touch(places)
         return places
 
     def _put(self, key: ScopeKey, place: int) -> None:
@@ -140,6 +145,7 @@ class FoldedScopes:
         if places > len(self._learned):
             more = max(SCOPES_PER_GROUP, int(places * _GROWTH)) - len(self._learned)
             self._learned = np.concatenate((self._learned, np.zeros(more, np.int64)))
+            self._balances = np.concatenate((self._balances, np.zeros(more, np.int64)))
             self._apps = np.concatenate((self._apps, np.zeros(more, np.int16)))
 
     def begin_anew(self, place: int, learned: int) -> None:
@@ -147,7 +153,7 @@ class FoldedScopes:
         self._learned[place] = learned
         self.states.begin([place], self.pools.of(self._apps.item(place)))
         self.episodes.pop(place, None)
-        self.touch(place)
+        self.touch([place])
 
     def old(self, places: Integers, start: int) -> Integers:
         """Return those of the places that have to begin anew in the window from `start` (s) on."""
@@ -161,18 +167,41 @@ class FoldedScopes:
         """Return the start (s) of the newest window that was learned."""
         return self._learned.item(place)
 
-    def learn(self, places: Integers, start: int) -> None:
-        """Note that the window that begins at `start` (s) is learned at these places."""
+    def learn(self, places: Integers, start: int, attempts: Integers) -> Integers:
+        """Note that the window that begins at `start` (s) is learned at these places.
+
+        Returns:
+            How many attempts at least, in closed windows, were not settled yet.
+        """
         self._learned[places] = start
+        self._balances[places] += attempts
         self._dirty.update(np.unique(places // SCOPES_PER_GROUP).tolist())
+        return np.maximum(0, self._balances[places])
+
+    def settle(self, places: Sequence[int], in_open_windows: Sequence[int]) -> list[int]:
+        """Return how many attempts scopes had since this was last called for them.
+
+        Args:
+            places: of the scopes.
+            in_open_windows: attempts of each in windows that were not learned yet.
+        """
+        balances = self._balances
+        if len(places) == 1:
+            unseen = [balances.item(places[0]) + in_open_windows[0]]
+            balances[places[0]] = -in_open_windows[0]
+            return unseen
+        at, of_each = np.array(places), np.array(in_open_windows, np.int64)
+        now: list[int] = (balances[at] + of_each).tolist()
+        balances[at] = -of_each
+        return now
 
     def pool(self, places: Integers, learned: Integers) -> None:
         """Add what was learned to the sums of the apps."""
         self.pools.add(self._apps[places].astype(np.int64), learned)
 
-    def touch(self, place: int) -> None:
-        """Note that the state at a place has changed."""
-        self._dirty.add(place // SCOPES_PER_GROUP)
+    def touch(self, places: Iterable[int]) -> None:
+        """Note that the states at some places have changed."""
+        self._dirty.update([place // SCOPES_PER_GROUP for place in places])
 
     def oldest_first(self) -> list[ScopeKey]:
         """Return all scopes, those without attempts for longest first."""
@@ -186,7 +215,7 @@ class FoldedScopes:
         self._keys[place] = None
         self._free.append(place)
         self.episodes.pop(place, None)
-        self._dirty.add(place // SCOPES_PER_GROUP)
+        self.touch([place])
         if not isinstance(key, str):
             parts = self.parts[key[0]]
             parts.discard(key[1])
@@ -206,16 +235,20 @@ class FoldedScopes:
     def _group(self, group: int) -> FoldGroup | None:
         first = group * SCOPES_PER_GROUP
         keys = self._keys[first : first + SCOPES_PER_GROUP]
-        places = [place for place, key in enumerate(keys, first) if key is not None]
+        end = first + len(keys)
+        places: Sequence[int] = range(first, end)
+        if None in keys:
+            places = [place for place, key in enumerate(keys, first) if key is not None]
         if not places:
             return None
         episodes: dict[int, int] = {}
         if self.episodes:
             episodes = {p - first: self.episodes[p] for p in places if p in self.episodes}
-        end = first + len(keys)
-        apps, learned = self._apps[first:end].tolist(), self._learned[first:end].tolist()
+        numbers = (self._apps, self._learned, self._balances)
+        apps, learned, balances = (each[first:end].tolist() for each in numbers)
         states = self.states.write(places)
-        return FoldGroup(self._kind, self._rule.scope, keys, apps, learned, episodes, states)
+        about = self._kind, self._rule.scope, keys
+        return FoldGroup(*about, apps, learned, episodes, states, balances)
 
     def restore_pools(self, record: PoolsRecord) -> None:
         """Take the pools as they were written down.
@@ -238,11 +271,14 @@ class FoldedScopes:
             self._dirty.add(key.group)
             return []
         keys = written.keys
-        if not len(written.apps) == len(written.learned) == len(keys) <= SCOPES_PER_GROUP:
+        balances = written.balances or [0] * len(keys)
+        lengths = {len(written.apps), len(written.learned), len(balances), len(keys)}
+        if len(lengths) > 1 or len(keys) > SCOPES_PER_GROUP:
             raise ValueError(f"no group of up to {SCOPES_PER_GROUP} scopes")
         self._make_room(first + len(keys))
         self._apps[first : first + len(keys)] = written.apps
         self._learned[first : first + len(keys)] = written.learned
+        self._balances[first : first + len(keys)] = balances
         places: list[int] = []
         for place, name in enumerate(keys, first):
             if name is not None:

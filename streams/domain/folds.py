@@ -24,7 +24,7 @@ from streams.domain.folded_scopes import FoldGroupKey
 from streams.domain.partial_counts import PartialCounts, WindowCounts
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.pools import PoolsKey
-from streams.domain.rule_folds import RecordContext, RuleFold
+from streams.domain.rule_folds import OpenWindows, RecordContext, RuleFold
 from streams.domain.rules import Rule
 from streams.domain.scope_sums import RecordCounts
 from streams.domain.table import WindowTable
@@ -133,14 +133,17 @@ class Folds:
         for start in record.late:
             self._move_to(start + self._policy.size)
         clock = self._observe(record.partial_counts)
-        at = clock.newest
-        # A task writes the windows of a commit in any order.
-        for start, counts in sorted(record.on_time, key=itemgetter(0)):
-            if start >= self._closed_until:
-                seen = RecordCounts(counts, self._groups)
-                context = RecordContext(record.offset, at, start, seen, table)
-                for rule in self._rules.values():
-                    rule.add(context)
+        windows = [
+            RecordCounts(start, counts, self._groups)
+            # A task writes the windows of a commit in any order.
+            for start, counts in sorted(record.on_time, key=itemgetter(0))
+            if start >= self._closed_until
+        ]
+        if windows:
+            open_windows = OpenWindows(table, starts, self._closed_until)
+            context = RecordContext(record.offset, clock.newest, windows, open_windows)
+            for rule in self._rules.values():
+                rule.add(context)
         if clock.advance(self._arrived, 0):
             self._close_before(self._policy.oldest_open(clock.event_time), table, starts)
 
@@ -260,7 +263,6 @@ class Folds:
         if self._is_due:
             self._is_due = False
             for rule in self._rules.values():
-                rule.end_lulls()
                 yield from rule.scopes.take_changes()
             if self._is_ahead:
                 self._written = self._record()

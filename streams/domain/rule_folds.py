@@ -1,12 +1,13 @@
 """The fold of one rule: what records and closed windows do to its scopes."""
 
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
 
-from streams.domain.counts import OTHER, StatusGroups
+from streams.domain.counts import OTHER, Cell, StatusGroups
 from streams.domain.detectors.folding import (
     ClosedWindow,
     Folded,
@@ -14,12 +15,12 @@ from streams.domain.detectors.folding import (
     FoldingDetector,
     Increment,
     Integers,
-    Lull,
 )
 from streams.domain.folded_scopes import FoldedScopes, FoldGroup, FoldGroupKey
 from streams.domain.partial_counts import WindowCounts
 from streams.domain.rules import Rule, Scope
 from streams.domain.scope_sums import (
+    Added,
     Part,
     RecordCounts,
     ScopeKey,
@@ -30,6 +31,8 @@ from streams.domain.scope_sums import (
 )
 from streams.domain.table import WindowTable
 
+MANY = 6
+"""Scopes that it pays to look at together."""
 MATCHES_KEPT = 65_536
 """Campaigns of which it is remembered whether a rule with patterns matches them."""
 
@@ -49,22 +52,50 @@ class Episode(NamedTuple):
     end: FoldFigures | None
 
 
+class OpenWindows:
+    """The windows of the table that were not learned yet, as they are with one record.
+
+    Args:
+        table: of the windows.
+        starts: returns the starts (s) of all windows that may be open.
+        closed_until: end (s) of the newest window that was learned.
+    """
+
+    def __init__(
+        self, table: WindowTable, starts: Callable[[], list[int]], closed_until: int
+    ) -> None:
+        self._table = table
+        self._all_starts = starts
+        self._closed_until = closed_until
+        self._cells: dict[str, dict[int, Cell]] = {}
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [start for start in self._all_starts() if start >= self._closed_until]
+
+    def cells(self, campaign_id: str) -> Mapping[int, Cell]:
+        """Return the counts of a campaign by the start (s) of the window."""
+        cells = self._cells.get(campaign_id)
+        if cells is None:
+            cells = self._cells[campaign_id] = dict(self._table.cells(campaign_id, self._starts))
+        return cells
+
+
 class RecordContext(NamedTuple):
-    """Counts of one window in one record, and what is to be known of them.
+    """Counts of one record, and what is to be known of them.
 
     Attributes:
         offset: of the record.
         at: event time (ms): the newest of the log so far.
-        start: of the window (s).
-        counts: under the campaigns that the window table counts them under.
-        table: has these counts.
+        windows: counts of each open window, oldest first, under the campaigns that the window
+            table counts them under.
+        open_windows: have these counts.
     """
 
     offset: int
     at: int
-    start: int
-    counts: RecordCounts
-    table: WindowTable
+    windows: Sequence[RecordCounts]
+    open_windows: OpenWindows
 
 
 class RuleFold:
@@ -92,11 +123,10 @@ class RuleFold:
         self.failures: list[tuple[str, Exception]] = []
         self._states = self.scopes.states
         self._sums = ScopeSums(rule, groups, self._part)
-        self._groups = groups
         self._most_parts = most_parts
         self._matches = _matcher(rule)
-        self._live: dict[ScopeKey, Lull | None] = {}
-        """Scopes to which attempts without hits have to be added; null if at once."""
+        self._live: set[ScopeKey] = set()
+        """Scopes with a breach that goes on."""
         self._began: dict[ScopeKey, FoldFigures] = {}
         """The evidence at the beginning of episodes since rules were evaluated."""
         self._ended: dict[ScopeKey, list[Episode]] = {}
@@ -105,69 +135,75 @@ class RuleFold:
     # Records
 
     def add(self, record: RecordContext) -> None:
-        """Add the counts of one window that a record has, and the window table too."""
-        so_far, at, live = partial(self._so_far, record), record.at, self._live
-        # In the order of the record: it decides which parts of a campaign are too many.
-        for key, attempts, hits in self._sums.of_record(record.counts, live.keys()):
-            lull = live.get(key)
-            if lull is not None and not hits and lull.takes(attempts, at):
-                continue
-            place = self.scopes.place_of(key)
-            if place is None or self.scopes.is_old(place, record.start):
-                place = self._newcomer(key, place, record)
-                if place is None:
-                    continue
-            self._add(key, place, Increment(at, attempts, hits, so_far), record.offset)
+        """Add the counts of a record, which the window table has too."""
+        added = list(self._sums.of_record(record.windows, self._live))
+        if not added:
+            return
+        placed = self._placed(added, record)
+        self.scopes.touch(place for _, place in placed)
+        quiet: list[tuple[Added, int]] = []
+        for each, place in placed:
+            if each.key in self._live:
+                self._add(each, place, 0, record)
+            else:
+                quiet.append((each, place))
+        if quiet:
+            self._add_quiet(quiet, record)
 
-    def _newcomer(self, key: ScopeKey, place: int | None, record: RecordContext) -> int | None:
-        """Return the place of a scope that is new, or so old that it begins anew.
+    def _placed(self, added: Sequence[Added], record: RecordContext) -> list[tuple[Added, int]]:
+        """Return the places of scopes, but of those that the rule is not about.
 
-        It is null if the rule is not about the campaign.
+        Those that are new get one; those that are so old that they were to be removed begin anew.
         """
-        before = record.start - 1
-        if place is not None:
-            # As if it had been removed in time.
-            self._begin_anew(key, place, before)
-            return place
-        campaign_id = campaign_of(key)
-        if not self._matches(campaign_id):
-            return None
-        (place,) = self.scopes.add([key], [record.counts.apps[campaign_id]], before)
-        return place
+        # In the order of the record: it decides which parts of a campaign are too many.
+        before = record.windows[0].start - 1
+        newcomers = [each.key for each in added if self.scopes.place_of(each.key) is None]
+        newcomers = [key for key in newcomers if self._matches(campaign_of(key))]
+        if newcomers:
+            apps = ChainMap(*[dict(each.apps) for each in record.windows])
+            self.scopes.add(newcomers, [apps[campaign_of(key)] for key in newcomers], before)
+        placed: list[tuple[Added, int]] = []
+        for each in added:
+            place = self.scopes.place_of(each.key)
+            if place is not None:
+                placed.append((each, place))
+                if self.scopes.is_old(place, each.start):
+                    self._begin_anew(each.key, place, before)
+        return placed
 
-    def _add(self, key: ScopeKey, place: int, new: Increment, offset: int) -> None:
-        self.scopes.touch(place)
+    def _add_quiet(self, quiet: Sequence[tuple[Added, int]], record: RecordContext) -> None:
+        """Add counts with hits of scopes in which no breach goes on."""
+        in_open_windows = [self._in_open_windows(each.key, record) for each, _ in quiet]
+        places = [place for _, place in quiet]
+        unseen = self.scopes.settle(places, in_open_windows)
+        rest: Iterable[int] = range(len(quiet))
+        if len(quiet) >= MANY:
+            counts = np.array([(each.attempts, each.hits) for each, _ in quiet], np.int64)
+            begun = self._states.begin_excursions(np.array(places), record.at, *counts.T)
+            rest = np.flatnonzero(~begun).tolist()
+        for at in rest:
+            each, place = quiet[at]
+            self._add(each, place, max(0, unseen[at] - each.attempts), record)
+
+    def _add(self, added: Added, place: int, before: int, record: RecordContext) -> None:
+        key, attempts, hits, start = added
+        is_breaching = key in self._live
+        so_far = partial(self._so_far, record, start)
+        new = Increment(record.at, attempts, hits, before, so_far)
         try:
-            self._end_lull(key, place)
             turns = self._states.add(place, new, self.rule.keep_firing_for)
         except Exception as error:  # noqa: BLE001 - one scope must not stop the others
             self._fail(key, place, error)
             return
-        self._follow(key, place)
         for turn in turns:
-            self._turn(key, place, turn.figures, offset + 1 if turn.begins else 0)
+            self._turn(key, place, turn.figures, record.offset + 1 if turn.begins else 0)
+        if is_breaching and key not in self._live:
+            self.scopes.settle([place], [self._in_open_windows(key, record)])
 
-    def _follow(self, key: ScopeKey, place: int) -> None:
-        """Give a scope further attempts without hits, or no more."""
-        if self._states.is_live(place):
-            self._live[key] = self._states.lull(place)
-        else:
-            self._live.pop(key, None)
-
-    def _end_lull(self, key: ScopeKey, place: int) -> None:
-        lull = self._live.get(key)
-        if lull is not None and lull.attempts:
-            self._states.add_attempts(place, lull)
-            lull.attempts = 0
-            self.scopes.touch(place)
-
-    def end_lulls(self) -> None:
-        """Let all states have the attempts that were added up."""
-        for key, lull in self._live.items():
-            if lull is not None and lull.attempts:
-                place = self.scopes.place_of(key)
-                if place is not None:
-                    self._end_lull(key, place)
+    def _in_open_windows(self, key: ScopeKey, record: RecordContext) -> int:
+        """Return how many attempts a scope has in windows that were not learned yet."""
+        cells = record.open_windows.cells(campaign_of(key)).values()
+        return sum([self._sums.of_cell(key, cell)[0] for cell in cells])
 
     def _begin_anew(self, key: ScopeKey, place: int, learned: int) -> None:
         self._drop(key)
@@ -186,14 +222,11 @@ class RuleFold:
             return campaign_id, OTHER
         return campaign_id, part
 
-    def _so_far(self, record: RecordContext, place: int) -> tuple[int, int]:
-        """Return attempts and hits of a scope in the window of a record."""
+    def _so_far(self, record: RecordContext, start: int, place: int) -> tuple[int, int]:
+        """Return attempts and hits of a scope in the window that begins at `start` (s)."""
         key = self.scopes.key_at(place)
-        campaign_id = campaign_of(key)
-        cell = record.table.cell(campaign_id, record.start)
-        seen = self.rule.observe(campaign_id, cell, self._groups) if cell is not None else {}
-        of_scope = seen.get(scope_of(self.rule, key))
-        return (of_scope.attempts, of_scope.hits) if of_scope is not None else (0, 0)
+        cell = record.open_windows.cells(campaign_of(key)).get(start)
+        return self._sums.of_cell(key, cell) if cell is not None else (0, 0)
 
     def _turn(self, key: ScopeKey, place: int, figures: FoldFigures, number: int) -> None:
         """Begin an episode, or end one if the new number is 0."""
@@ -201,14 +234,16 @@ class RuleFold:
         if number:
             self._began[key] = figures
             episodes[place] = number
+            self._live.add(key)
         else:
+            self._live.discard(key)
             ended = Episode(episodes.pop(place), self._began.pop(key, None), figures)
             self._ended.setdefault(key, []).append(ended)
         self.stirred.add(campaign_of(key))
 
     def _drop(self, key: ScopeKey) -> None:
         """Forget what is under way in a scope."""
-        self._live.pop(key, None)
+        self._live.discard(key)
         self._began.pop(key, None)
         self._ended.pop(key, None)
 
@@ -221,7 +256,6 @@ class RuleFold:
             start: of the window (s).
             counts: of the window.
         """
-        self.end_lulls()
         self.scopes.pools.window_closes()
         sums = self._sums.of_window(counts)
         places = self.scopes.places_of(sums.keys)
@@ -232,7 +266,7 @@ class RuleFold:
         if newcomers and (self.rule.scope != "campaign" or (places < 0).any()):
             places, attempts, hits = _added_up(places, attempts, hits)
         if len(places):
-            self._close(ClosedWindow(start, places, attempts, hits))
+            self._close(start, places, attempts, hits)
 
     def _admit(
         self,
@@ -285,16 +319,11 @@ class RuleFold:
                 (place,) = self.scopes.add([key], [apps[key[0]]], start - 1)
             places[at] = place
 
-    def _close(self, window: ClosedWindow) -> None:
-        start, places = window.start, window.places
+    def _close(self, start: int, places: Integers, attempts: Integers, hits: Integers) -> None:
         for place in self.scopes.old(places, start).tolist():
             self._begin_anew(self.scopes.key_at(place), place, start - 1)
-        self.scopes.learn(places, start)
-        self._learn(window)
-        for key in list(self._live):
-            place = self.scopes.place_of(key)
-            if place is None or not self._states.is_live(place):
-                del self._live[key]
+        unseen = self.scopes.learn(places, start, attempts)
+        self._learn(ClosedWindow(start, places, attempts, hits, unseen))
         for place in self.scopes.episodes:
             if self.scopes.learned(place) == start:
                 # The figures of its alert may follow from what was learned.
@@ -312,8 +341,7 @@ class RuleFold:
                 return
             half = len(places) // 2
             for part in (slice(None, half), slice(half, None)):
-                attempts, hits = window.attempts[part], window.hits[part]
-                self._learn(ClosedWindow(window.start, places[part], attempts, hits))
+                self._learn(window.at(part))
         else:
             if learned is not None:
                 self.scopes.pool(places, learned)
@@ -396,7 +424,8 @@ class RuleFold:
             ValueError: if the scopes are not as many as the group can have.
         """
         for place in self.scopes.restore(key, written):
-            self._follow(self.scopes.key_at(place), place)
+            if place in self.scopes.episodes:
+                self._live.add(self.scopes.key_at(place))
 
     def restored(self) -> None:
         """Go on after all groups were restored."""

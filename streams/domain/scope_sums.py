@@ -1,14 +1,15 @@
 """Attempts and hits of a rule's scopes, added up from the columns of partial counts."""
 
-from collections.abc import Callable, Container, Iterable, KeysView, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.domain.counts import StatusGroups
-from streams.domain.partial_counts import Column, WindowCounts
+from streams.domain.counts import Cell, StatusGroups
+from streams.domain.partial_counts import Column, Dimensions, WindowCounts
 from streams.domain.rules import Rule, Scope
 
 Part: TypeAlias = str | None
@@ -20,22 +21,28 @@ _NO_ATTEMPT, _ATTEMPT, _HIT = range(3)
 
 
 class Added(NamedTuple):
-    """Attempts, above 0, and hits among them, that a record adds to a scope."""
+    """Attempts, above 0, and hits among them, that a record adds to a scope.
+
+    The newest of them are in the window that begins at `start` (s).
+    """
 
     key: ScopeKey
     attempts: int
     hits: int
+    start: int
 
 
 class RecordCounts:
     """Counts of one window in one record, and what all rules have in common of them.
 
     Args:
+        start: of the window (s).
         counts: a campaign may be named more than once.
         groups: which group each status is in.
     """
 
-    def __init__(self, counts: WindowCounts, groups: StatusGroups) -> None:
+    def __init__(self, start: int, counts: WindowCounts, groups: StatusGroups) -> None:
+        self.start = start
         self.counts = counts
         self._groups = groups
 
@@ -46,10 +53,10 @@ class RecordCounts:
         # The last one of several values of a key stays.
         return dict(zip(reversed(campaigns), range(len(campaigns) - 1, -1, -1), strict=True))
 
-    @property
+    @cached_property
     def names_any_twice(self) -> bool:
         """Whether a campaign has several positions."""
-        return len(self.position_of) < len(self.counts.campaigns)
+        return len(set(self.counts.campaigns)) < len(self.counts.campaigns)
 
     @cached_property
     def attempts(self) -> list[int]:
@@ -107,10 +114,28 @@ class ScopeSums:
         }
         self._unknown = _HIT if rule.unrecognised else _ATTEMPT
 
-    def of_record(self, record: RecordCounts, live: KeysView[ScopeKey]) -> list[Added]:
-        """Return what a record adds to each scope with hits, and to those of `live`."""
-        if self._scope == "campaign":
-            return self._by_position(record, live)
+    def of_record(
+        self, windows: Sequence[RecordCounts], live: AbstractSet[ScopeKey]
+    ) -> Iterable[Added]:
+        """Return what a record adds to each scope with hits, and to those of `live`.
+
+        Args:
+            windows: what it has in each window, oldest first.
+            live: scopes.
+        """
+        add_up = self._by_position if self._scope == "campaign" else self._by_name
+        if len(windows) == 1:
+            return add_up(windows[0], live)
+        sums: dict[ScopeKey, Added] = {}
+        for window in windows:
+            for key, attempts, hits, start in add_up(window, live):
+                before = sums.get(key)
+                if before is not None:
+                    attempts, hits = before.attempts + attempts, before.hits + hits  # noqa: PLW2901
+                sums[key] = Added(key, attempts, hits, start)
+        return sums.values()
+
+    def _by_name(self, record: RecordCounts, live: AbstractSet[ScopeKey]) -> list[Added]:
         campaigns, columns = record.counts.campaigns, record.counts.columns
         names = {campaign_of(key) for key in live}
         for column in columns:
@@ -127,32 +152,45 @@ class ScopeSums:
             if self._role_of(column) != _NO_ATTEMPT and not wanted.isdisjoint(column.at):
                 self._add(column, campaigns, wanted, attempts)
         return [
-            Added(key, count, hits.get(key, 0))
+            Added(key, count, hits.get(key, 0), record.start)
             for key, count in attempts.items()
             if key in hits or key in live
         ]
 
-    def _by_position(self, record: RecordCounts, live: KeysView[ScopeKey]) -> list[Added]:
+    def _by_position(self, record: RecordCounts, live: AbstractSet[ScopeKey]) -> list[Added]:
         hits: dict[int, int] = {}
         for column in record.counts.columns:
             if self._role_of(column) == _HIT:
                 for at, count in zip(column.at, column.counts, strict=True):
                     hits[at] = hits.get(at, 0) + count
-        position_of = record.position_of
-        campaigns = record.counts.campaigns
+        if not hits and not live:
+            return []
+        campaigns, start = record.counts.campaigns, record.start
         if record.names_any_twice:
             by_first: dict[int, int] = {}
             for at, count in hits.items():
-                first = position_of[campaigns[at]]
+                first = record.position_of[campaigns[at]]
                 by_first[first] = by_first.get(first, 0) + count
             hits = by_first
         attempts = record.attempts
-        added = [Added(campaigns[at], attempts[at], count) for at, count in hits.items()]
-        for name in position_of.keys() & live:
-            at = position_of[name]
-            if at not in hits and attempts[at]:
-                added.append(Added(campaigns[at], attempts[at], 0))
+        added = [Added(campaigns[at], attempts[at], count, start) for at, count in hits.items()]
+        if live:
+            for name, at in record.position_of.items():
+                if name in live and at not in hits and attempts[at]:
+                    added.append(Added(name, attempts[at], 0, start))
         return added
+
+    def of_cell(self, key: ScopeKey, cell: Cell) -> tuple[int, int]:
+        """Return the attempts and hits of a scope among the counts of its campaign in a window."""
+        attempts = hits = 0
+        for dimensions, count in cell.sends.items():
+            role = self._roles.get(dimensions.outcome, self._unknown)
+            if role != _NO_ATTEMPT and (
+                isinstance(key, str) or self._part(key[0], self._part_of(dimensions)) == key
+            ):
+                attempts += count
+                hits += count if role == _HIT else 0
+        return attempts, hits
 
     def of_window(self, counts: Iterable[WindowCounts]) -> WindowSums:
         """Return the attempts and hits of each scope that has attempts in a window.
@@ -211,13 +249,15 @@ class ScopeSums:
             return _NO_ATTEMPT
         return self._roles.get(dimensions.outcome, self._unknown)
 
+    def _part_of(self, dimensions: Dimensions) -> Part:
+        is_treatment = self._scope == "treatment"
+        return dimensions.treatment_id if is_treatment else dimensions.channel_type
+
     def _add(
         self, column: Column, campaigns: list[str], positions: Container[int], sums: Sums
     ) -> None:
         """Add what a column has of parts of the campaigns at some positions."""
-        dimensions = column.dimensions
-        is_treatment = self._scope == "treatment"
-        part = dimensions.treatment_id if is_treatment else dimensions.channel_type
+        part = self._part_of(column.dimensions)
         for at, count in zip(column.at, column.counts, strict=True):
             if at in positions:
                 key = self._part(campaigns[at], part)

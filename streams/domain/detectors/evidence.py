@@ -19,6 +19,8 @@ from math import exp, inf, lgamma, log, log1p, pi, sqrt
 
 MOST_ATTEMPTS = 10**9
 MOST_WEIGHT = 3_200.0
+LEAST_WEIGHT = 2.0
+"""Of a + b, so that a bound of the evidence for each hit is proven."""
 PRECISION = 1e-10
 """Bound of the error of evidence (nats): absolute up to 1 nat, relative above."""
 
@@ -100,7 +102,7 @@ class AboveLimit:
         least a / (a+b).
         """
         mean = self.a / self._weight
-        return -log(mean) if mean <= min(self.limit, 0.5) and self._weight >= 2.0 else inf  # noqa: PLR2004
+        return -log(mean) if mean <= min(self.limit, 0.5) and self._weight >= LEAST_WEIGHT else inf
 
     def log_ratio(self, attempts: int, hits: int) -> float:
         """Return ln E(n, k) in nats; 0 without attempts."""

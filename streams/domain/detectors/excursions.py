@@ -4,13 +4,15 @@ Evidence rises with hits only, so an excursion is looked at when it has new ones
 
 - An excursion begins with a hit, and is over when nothing is left of its evidence. It consists of
   stretches: the evidence of a stretch that grew long or strong is kept as a number, and the next
-  one is judged by what has been learned until then.
+  one is judged by what has been learned until then. Until it fires, attempts without hits are added
+  with the hits that come next.
 - What fires is over when a run of records speaks for the usual rate instead of that of the
   incident: a sequential test of the one against the other, begun anew whenever it is at its worst.
 """
 
 from math import log
 
+import numpy as np
 from msgspec import Struct
 
 from streams.domain.detectors import wilson
@@ -64,9 +66,10 @@ class Excursion(Struct, array_like=True, gc=False):
         since: when it began (ms, UTC).
         rate: the usual rate m by which the stretch is judged.
         weight: of its null, a + b.
-        last: time of the newest record with attempts (ms after `since`, as all further times).
-        last_hit: time of the newest record with hits.
-        attempts: since it began; of a firing scope, up to where the run of `Live` begins.
+        last: time of the newest record with hits or, if it fires, with attempts (ms after `since`,
+            as all further times).
+        attempts: since it began, up to the newest record with hits; of a firing scope, up to where
+            the run of `Live` begins.
         hits: of these.
         evidence: of stretches before the present one, in nats.
         stretch_since: when the present stretch began.
@@ -84,7 +87,6 @@ class Excursion(Struct, array_like=True, gc=False):
     rate: float
     weight: float
     last: int = 0
-    last_hit: int = 0
     attempts: int = 0
     hits: int = 0
     evidence: float = 0.0
@@ -99,13 +101,9 @@ class Excursion(Struct, array_like=True, gc=False):
     live: Live | None = None
 
     def add(self, attempts: int, hits: int, at: int) -> None:
-        """Add the counts of a record at a time (ms after `since`)."""
+        """Add the counts of a record with hits, at a time (ms after `since`)."""
         self.last = max(self.last, at)
-        self.attempts += attempts
-        self.stretch_attempts += attempts
-        if not hits:
-            return
-        self.last_hit = max(self.last_hit, at)
+        self.add_attempts(attempts)
         self.hits += hits
         self.stretch_hits += hits
         if at - self.clump_since > CLUMP:
@@ -117,6 +115,11 @@ class Excursion(Struct, array_like=True, gc=False):
         if (self.clump_hits, -self.clump_attempts) > (self.most_hits, -self.most_attempts):
             self.most_attempts, self.most_hits = self.clump_attempts, self.clump_hits
 
+    def add_attempts(self, attempts: int) -> None:
+        """Add attempts that came before the next record with hits."""
+        self.attempts += attempts
+        self.stretch_attempts += attempts
+
     def begin_stretch(self, at: int, evidence: float, null: tuple[float, float]) -> None:
         """Begin another stretch (ms after `since`), with the evidence of those before it."""
         self.evidence = round(evidence, DECIMALS)
@@ -126,7 +129,7 @@ class Excursion(Struct, array_like=True, gc=False):
 
     def fire(self, at: int, *, is_slow: bool) -> None:
         """Begin to fire (ms after `since`). What that makes needless is not written down."""
-        self.last_hit = self.clump_since = self.clump_attempts = self.clump_hits = 0
+        self.clump_since = self.clump_attempts = self.clump_hits = 0
         self.live = Live(at, is_slow, at)
 
     @property
@@ -145,6 +148,17 @@ class Excursion(Struct, array_like=True, gc=False):
         n = self.attempts
         excess = self.hits / n - self.rate
         return excess * at / 1_000 * (n / (n - 1) if n > 1 else 1.0)
+
+
+_REALS = ("rate", "weight", "evidence")
+NUMBERS = np.dtype(
+    [
+        (name, np.float64 if name in _REALS else np.int64)
+        for name in Excursion.__struct_fields__
+        if name != "live"
+    ]
+)
+"""All that there is of an excursion that does not fire."""
 
 
 class Judge:

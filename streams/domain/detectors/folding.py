@@ -8,7 +8,7 @@ is restarted: `streams.domain.folds` drives it, and writes the states down.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,39 +50,16 @@ class Increment(NamedTuple):
         at: event time (ms): the newest of the log so far.
         attempts: above 0.
         hits: of these.
-        so_far: reads, for a place, attempts and hits in the window that they are in, these
+        before: attempts without hits since the last record with any; 0 while a breach goes on.
+        so_far: reads, for a place, attempts and hits in the newest window that they are in, these
             included. It costs some microseconds.
     """
 
     at: int
     attempts: int
     hits: int
+    before: int
     so_far: Callable[[int], tuple[int, int]]
-
-
-class Lull:
-    """Attempts of a scope without hits, which are added up until something has to be looked at.
-
-    Attributes:
-        at: event time (ms) of the newest ones.
-        longest: ms after `at` in which further ones still belong to it.
-        attempts: that were not given to the detector yet.
-    """
-
-    __slots__ = ("at", "attempts", "longest")
-
-    def __init__(self, at: int, longest: int) -> None:
-        self.at = at
-        self.longest = longest
-        self.attempts = 0
-
-    def takes(self, attempts: int, at: int) -> bool:
-        """Add attempts at an event time (ms), if they still belong to it; tell whether they do."""
-        if at - self.at > self.longest:
-            return False
-        self.attempts += attempts
-        self.at = max(self.at, at)
-        return True
 
 
 class ClosedWindow(NamedTuple):
@@ -93,12 +70,20 @@ class ClosedWindow(NamedTuple):
         places: of the scopes; each is there once.
         attempts: above 0.
         hits: of these.
+        unseen: attempts without hits, in this window and closed ones, since the last record with
+            any; there may be more of them in open windows.
     """
 
     start: int
     places: Integers
     attempts: Integers
     hits: Integers
+    unseen: Integers
+
+    def at(self, which: Integers | slice) -> Self:
+        """Return the counts of those scopes alone that are at these positions."""
+        columns = (column[which] for column in self[1:])
+        return type(self)(self.start, *columns)
 
 
 class Turn(NamedTuple):
@@ -135,8 +120,8 @@ class ScopeStates(ABC):
     def add(self, place: int, new: Increment, hold: float) -> Sequence[Turn]:
         """Add counts of one record; tell which breaches begin or end with it, in order.
 
-        It is called for each record with hits and, while `is_live` says so, with attempts. Never
-        do two breaches begin without the end of the first.
+        It is called for each record with hits and, while a breach goes on, with attempts. Never do
+        two breaches begin without the end of the first.
 
         Args:
             place: of the scope.
@@ -145,21 +130,28 @@ class ScopeStates(ABC):
                 before it ends.
         """
 
-    @abstractmethod
-    def is_live(self, place: int) -> bool:
-        """Tell whether attempts without hits have to be added."""
+    def begin_excursions(
+        self,
+        places: Integers,
+        at: int,  # noqa: ARG002 - nothing is done here
+        attempts: Integers,  # noqa: ARG002
+        hits: Integers,  # noqa: ARG002
+    ) -> NDArray[np.bool_]:
+        """Add counts of one record with hits to all scopes for which that is simple.
 
-    def lull(self, place: int) -> Lull | None:  # noqa: ARG002 - no scope has one
-        """Return how far attempts without hits may be added up; null if each record matters.
+        What it does is what `add` would do, for those in which no breach goes on or begins, and
+        which had no hits for a while.
 
-        It is asked of a place that `is_live`. What is added up is given to `add_attempts` before
-        anything else happens to the scope, and before it is written.
+        Args:
+            places: of the scopes.
+            at: event time (ms): the newest of the log so far.
+            attempts: of each, above 0.
+            hits: of these, above 0.
+
+        Returns:
+            Which scopes it was simple for. The others have to be given to `add`.
         """
-        return None
-
-    def add_attempts(self, place: int, lull: Lull) -> None:
-        """Add the attempts of a lull. It makes no difference into how many they are parted."""
-        raise NotImplementedError(f"there is no lull at place {place}, with {lull.attempts}")
+        return np.zeros(len(places), np.bool_)
 
     @abstractmethod
     def learn(self, window: ClosedWindow) -> Integers | None:

@@ -1,18 +1,19 @@
 """What `spike` knows of the scopes of a rule, and how counts change it.
 
 Each scope has a row of numbers, its baseline among them: they change when a window closes, for all
-scopes that it has counts of at once. Few scopes have an excursion; only these are looked at with
-each record. The slow path adds up the evidence of whole windows, for a rate that rose a little and
-stays.
+scopes that it has counts of at once. An excursion is a row of numbers too: it is looked at when its
+scope has hits, and when a window closes. Only what fires is looked at with each record. The slow
+path adds up the evidence of whole windows, for a rate that rose a little and stays.
 
 Windows of few attempts say next to nothing of a rate, and are learned together.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from streams.domain.detectors import baseline, wilson
@@ -26,11 +27,12 @@ from streams.domain.detectors.baseline import (
     newcomer,
     times_odds,
 )
-from streams.domain.detectors.evidence import Shifted
+from streams.domain.detectors.evidence import LEAST_WEIGHT, Shifted
 from streams.domain.detectors.excursions import (
     GAP,
     LEAST_OF_STRETCH,
     LONG_STRETCH,
+    NUMBERS,
     Excursion,
     Judge,
     Live,
@@ -41,7 +43,6 @@ from streams.domain.detectors.folding import (
     FoldFigures,
     Increment,
     Integers,
-    Lull,
     ScopeStates,
     Turn,
 )
@@ -184,14 +185,14 @@ class SpikeStates(ScopeStates):
 
     Args:
         settings: what operators set.
-
-    Attributes:
-        excursions: by place.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.excursions: dict[int, Excursion] = {}
+        self._firing: dict[int, Excursion] = {}
+        """By place, the excursions that fire."""
+        self._quiet = np.zeros(0, NUMBERS)
+        """By place, the others; one without attempts is none."""
         self._judges: dict[int, Judge] = {}
         """By place, of the present stretches; those that are missing are made when needed."""
         self._fired_until: dict[int, int] = {}
@@ -215,9 +216,15 @@ class SpikeStates(ScopeStates):
         at = np.array(places)
         self._rows[at] = begun.row
         self._rate[at], self._weight[at], self._need[at] = begun.derived
-        if self.excursions or self._fired_until:
+        self._forget(places, at)
+
+    def _forget(self, places: Sequence[int], at: Integers) -> None:
+        """Forget the excursions at some places, given as numbers and as an array."""
+        self._quiet["attempts"][at] = 0
+        if self._firing or self._fired_until or self._judges:
             for place in places:
-                self._drop(place)
+                self._firing.pop(place, None)
+                self._judges.pop(place, None)
                 self._fired_until.pop(place, None)
 
     def _newcomer(self, pooled: Pooled) -> _Newcomer:
@@ -233,6 +240,7 @@ class SpikeStates(ScopeStates):
         more = max(16, int(places * _GROWTH)) - len(self._rows) if places > len(self._rows) else 0
         if more:
             self._rows = np.concatenate((self._rows, np.zeros(more, _ROW)))
+            self._quiet = np.concatenate((self._quiet, np.zeros(more, NUMBERS)))
             room = np.zeros(more)
             self._rate = np.concatenate((self._rate, room))
             self._weight = np.concatenate((self._weight, room))
@@ -256,8 +264,24 @@ class SpikeStates(ScopeStates):
     def _null(self, place: int) -> tuple[float, float]:
         return self._rate.item(place), self._weight.item(place)
 
+    def excursion(self, place: int) -> Excursion | None:
+        """Return the excursion of a scope; null if it has none."""
+        excursion = self._firing.get(place)
+        if excursion is None and self._quiet["attempts"][place]:
+            excursion = Excursion(*self._quiet.item(place))
+        return excursion
+
+    def keep(self, place: int, excursion: Excursion) -> None:
+        """Make an excursion that of a scope."""
+        if excursion.live is None:
+            self._quiet[place] = astuple(excursion)[:-1]
+        else:
+            self._quiet["attempts"][place] = 0
+            self._firing[place] = excursion
+
     def _drop(self, place: int) -> None:
-        self.excursions.pop(place, None)
+        self._quiet["attempts"][place] = 0
+        self._firing.pop(place, None)
         self._judges.pop(place, None)
 
     def judge(self, place: int, excursion: Excursion) -> Judge:
@@ -273,39 +297,52 @@ class SpikeStates(ScopeStates):
     # Records
 
     def add(self, place: int, new: Increment, hold: float) -> tuple[Turn, ...]:
-        """Add the counts of one record. Without hits it matters only if there is an excursion."""
+        """Add the counts of one record. Without hits they matter only to what fires."""
         ended: tuple[Turn, ...] = ()
-        excursion = self.excursions.get(place)
+        excursion = self.excursion(place)
         if excursion is not None:
             at = new.at - excursion.since
-            if at - excursion.last > GAP:
-                ended = self._end(place, excursion)
-            elif excursion.live is not None:
+            is_over = at - excursion.last > GAP
+            if excursion.live is not None and not is_over:
                 return self._follow(place, excursion, excursion.live, new, round(hold * 1_000))
-            elif at - excursion.last_hit > GAP or (
-                new.hits and not self._goes_on(place, excursion, at)
-            ):
-                self._drop(place)
-        excursion = self._add(place, new)
-        if excursion is None or not new.hits or not self._has_risen(place, excursion, new):
+            excursion.add_attempts(new.before)
+            if is_over or not self._goes_on(place, excursion, at):
+                ended = self._end(place, excursion)
+                excursion = None
+        if not new.hits:
             return ended
-        return *ended, Turn(True, self.figures(place))
-
-    def _add(self, place: int, new: Increment) -> Excursion | None:
-        """Add counts to an excursion that does not fire; without one, it begins with hits."""
-        excursion = self.excursions.get(place)
         if excursion is None:
-            if not new.hits:
-                return None
             excursion = self._begin_excursion(place, new.at)
         excursion.add(new.attempts, new.hits, new.at - excursion.since)
-        return excursion
+        has_risen = self._has_risen(place, excursion, new)
+        self.keep(place, excursion)
+        return (*ended, Turn(True, self.figures(place))) if has_risen else ended
+
+    def begin_excursions(
+        self, places: Integers, at: int, attempts: Integers, hits: Integers
+    ) -> NDArray[np.bool_]:
+        """Begin excursions where there is none, and the hits are too few to fire."""
+        if self.settings.patience <= 0.0:
+            return np.zeros(len(places), np.bool_)
+        begun = np.zeros(len(places), NUMBERS)
+        begun["since"] = at
+        begun["rate"], begun["weight"] = self._rate[places], self._weight[places]
+        for name in ("attempts", "stretch_attempts", "clump_attempts", "most_attempts"):
+            begun[name] = attempts
+        for name in ("hits", "stretch_hits", "clump_hits", "most_hits"):
+            begun[name] = hits
+        is_simple: NDArray[np.bool_] = self._most_evidence(begun) < self._need[places]
+        is_simple &= self._quiet["attempts"][places] == 0
+        simple = places[is_simple]
+        self._quiet[simple] = begun[is_simple]
+        started = self._rows["started"]
+        started[simple] = np.minimum(started[simple].astype(np.int64) + 1, _MANY_STARTS)
+        return is_simple
 
     def _begin_excursion(self, place: int, at: int) -> Excursion:
         started = self._rows["started"]
         started[place] = min(int(started[place]) + 1, _MANY_STARTS)
-        excursion = self.excursions[place] = Excursion(at, *self._null(place))
-        return excursion
+        return Excursion(at, *self._null(place))
 
     def _goes_on(self, place: int, excursion: Excursion, at: int) -> bool:
         """Tell whether an excursion, as it is before new hits, is not over yet.
@@ -404,20 +441,6 @@ class SpikeStates(ScopeStates):
         self._drop(place)
         return turns
 
-    def is_live(self, place: int) -> bool:
-        """Tell whether there is an excursion, whether it fires or not."""
-        return place in self.excursions
-
-    def lull(self, place: int) -> Lull | None:
-        """Return how far attempts may be added up: while it does not fire, up to the next hit."""
-        excursion = self.excursions[place]
-        return Lull(excursion.ends_at, GAP) if excursion.live is None else None
-
-    def add_attempts(self, place: int, lull: Lull) -> None:
-        """Add attempts without hits to an excursion that does not fire."""
-        excursion = self.excursions[place]
-        excursion.add(lull.attempts, 0, lull.at - excursion.since)
-
     # Closed windows
 
     def learn(self, window: ClosedWindow) -> Integers:
@@ -442,23 +465,22 @@ class SpikeStates(ScopeStates):
         learned = np.zeros((len(places), 2), np.int64)
         at = np.flatnonzero(is_due)
         if len(at):
-            due = ClosedWindow(window.start, places[at], attempts[at], hits[at])
+            due = window._replace(attempts=attempts, hits=hits).at(at)
             together = pairs[at] / np.maximum(1.0, attempts[at] * (attempts[at] - 1.0))
             together[attempts[at] == 1] = 1.0
             rows[at], learned[at] = self._learned(due, rows[at], together)
         self._rows[places] = rows
         if len(at):
             self._derive(places[at])
-            self._end_excursions(places[at])
+            self._end_excursions(due)
         return learned
 
     def _fired_in(self, window: ClosedWindow) -> NDArray[np.bool_]:
         """Tell for each scope whether it fires, or did when the window was open."""
         fired = np.zeros(len(window.places), np.bool_)
-        live = [place for place, each in self.excursions.items() if each.live is not None]
-        if live or self._fired_until:
+        if self._firing or self._fired_until:
             at = {place: position for position, place in enumerate(window.places.tolist())}
-            fired[[at[place] for place in live if place in at]] = True
+            fired[[at[place] for place in self._firing if place in at]] = True
             for place in [each for each in self._fired_until if each in at]:
                 if self._fired_until[place] >= window.start:
                     fired[at[place]] = True
@@ -543,25 +565,39 @@ class SpikeStates(ScopeStates):
             judge = Judge(null.rate.item(at), null.weight.item(at), self.settings.rise)
             counts = due.attempts.item(at), due.hits.item(at)
             is_doubtful[at] = judge.above.exceeds(*counts, SURE_EVIDENCE)
-        for at, place in enumerate(due.places.tolist() if self.excursions else ()):
-            excursion = self.excursions.get(place)
-            if excursion is not None and not is_doubtful[at]:
-                most_fail = 2 * due.hits.item(at) > due.attempts.item(at)
-                share = DOUBTFUL_IF_MOST_FAIL if most_fail else DOUBTFUL
-                level = share * self.settings.sensitivity
-                is_doubtful[at] = self.judge(place, excursion).exceeds(excursion, level)
+        most_fail = 2 * due.hits > due.attempts
+        shares = np.where(most_fail, DOUBTFUL_IF_MOST_FAIL, DOUBTFUL)
+        levels = shares * self.settings.sensitivity
+        quiet = self._quiet[due.places]
+        suspects = (quiet["attempts"] > 0) & (self._most_evidence(quiet) > levels) & ~is_doubtful
+        for at in np.flatnonzero(suspects).tolist():
+            excursion = Excursion(*quiet.item(at))
+            excursion.add_attempts(due.unseen.item(at))
+            judge = self.judge(due.places.item(at), excursion)
+            is_doubtful[at] = judge.exceeds(excursion, levels.item(at))
         return is_doubtful
 
-    def _end_excursions(self, places: Iterable[int]) -> None:
+    def _most_evidence(self, quiet: NDArray[np.void]) -> Reals:
+        """Return a bound of the evidence of excursions, as `AboveLimit` has it."""
+        tolerated, limit = self._levels(quiet["rate"])
+        is_bound = (tolerated <= np.minimum(limit, 0.5)) & (quiet["weight"] >= LEAST_WEIGHT)
+        nats_a_hit = np.where(is_bound, -np.log(tolerated), np.inf)
+        with np.errstate(invalid="ignore"):
+            most: Reals = quiet["evidence"] + quiet["stretch_hits"] * nats_a_hit
+        return most
+
+    def _end_excursions(self, due: ClosedWindow) -> None:
         """End excursions of which nothing is left: their next hit would end them as well."""
-        if not self.excursions:
-            return
-        for place in map(int, places):
-            excursion = self.excursions.get(place)
-            if excursion is None or excursion.live is not None:
-                continue
-            has_gap = excursion.last - excursion.last_hit > GAP
-            if has_gap or not self.judge(place, excursion).exceeds(excursion, 0.0):
+        quiet = self._quiet[due.places]
+        is_there = quiet["attempts"] > 0
+        is_over = 1_000 * due.start - quiet["since"] - quiet["last"] > GAP
+        # With a rate that is no news there may be evidence left, but hardly ever.
+        attempts = quiet["stretch_attempts"] + due.unseen
+        is_usual = quiet["stretch_hits"] <= self._levels(quiet["rate"])[0] * attempts
+        for at in np.flatnonzero(is_there & (is_over | is_usual)).tolist():
+            place, excursion = due.places.item(at), Excursion(*quiet.item(at))
+            excursion.add_attempts(due.unseen.item(at))
+            if is_over[at] or not self.judge(place, excursion).exceeds(excursion, 0.0):
                 self._drop(place)
 
     # Shown, written down and read back
@@ -569,7 +605,7 @@ class SpikeStates(ScopeStates):
     def figures(self, place: int) -> FoldFigures:
         """Return the counts since the excursion began, and what they are judged by."""
         row, rate = self._rows[place], self._rate.item(place)
-        excursion = self.excursions.get(place)
+        excursion = self.excursion(place)
         if excursion is None:
             return FoldFigures(0, 0, 0, 0, None, rate)
         live = excursion.live
@@ -614,14 +650,16 @@ class SpikeStates(ScopeStates):
 
     def write(self, places: Sequence[int]) -> bytes:
         """Return the states at some places, to be written down."""
-        excursions, fired = self.excursions, self._fired_until
-        return _encode(
-            _Written(
-                self._rows[list(places)].tobytes(),
-                {n: excursions[p] for n, p in enumerate(places) if p in excursions},
-                {n: fired[p] for n, p in enumerate(places) if p in fired} if fired else {},
-            )
-        )
+        firing, fired = self._firing, self._fired_until
+        is_range = isinstance(places, range) and places.step == 1
+        at = slice(places[0], places[-1] + 1) if is_range and places else list(places)
+        quiet = self._quiet[at]
+        (there,) = quiet["attempts"].nonzero()
+        excursions = dict(zip(there.tolist(), quiet[there].tolist(), strict=True))
+        if firing:
+            excursions |= {n: firing[p] for n, p in enumerate(places) if p in firing}
+        until = {n: fired[p] for n, p in enumerate(places) if p in fired} if fired else {}
+        return _encode((self._rows[at].tobytes(), excursions, until))
 
     def read(self, places: Sequence[int], written: bytes) -> None:
         """Take the states that `write` returned.
@@ -641,14 +679,12 @@ class SpikeStates(ScopeStates):
         if not places:
             return
         self._make_room(max(places) + 1)
-        for place in places:
-            self._drop(place)
-            self._fired_until.pop(place, None)
         at = np.array(places)
+        self._forget(places, at)
         self._rows[at] = np.frombuffer(states.rows, _ROW)
         self._derive(at)
         for position, excursion in states.excursions.items():
-            self.excursions[places[position]] = excursion
+            self.keep(places[position], excursion)
         for position, until in states.fired_until.items():
             self._fired_until[places[position]] = until
 
