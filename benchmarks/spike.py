@@ -47,16 +47,17 @@ Look = tuple[AboveLimit, int, int, float]
 
 
 class Counts(NamedTuple):
-    """A record as a scope sees it, and its window so far."""
+    """A record as a scope sees it, its window so far, and attempts since the last one with hits."""
 
     attempts: int
     hits: int
     now: int
     so_far: tuple[int, int]
+    before: int
 
     def increment(self) -> Increment:
         """Return it as states are given it."""
-        return Increment(self.now, self.attempts, self.hits, lambda _: self.so_far)
+        return Increment(self.now, self.attempts, self.hits, self.before, lambda _: self.so_far)
 
 
 class Campaign(NamedTuple):
@@ -74,11 +75,19 @@ def drawn_rates(
     return source.beta(rate * weight, (1.0 - rate) * weight, size=number)
 
 
-def closed(start: int, attempts: Sequence[int], hits: Sequence[int]) -> ClosedWindow:
-    """Return a window with counts of scopes at the first places that have any."""
-    seen = np.array(attempts, np.int64)
-    places = np.flatnonzero(seen)
-    return ClosedWindow(start, places, seen[places], np.array(hits, np.int64)[places])
+def closed(start: int, *of_each: Sequence[int]) -> ClosedWindow:
+    """Return a window with attempts, hits and unseen attempts of scopes at the first places."""
+    columns = [np.array(column, np.int64) for column in of_each]
+    places = np.flatnonzero(columns[0])
+    return ClosedWindow(start, places, *(column[places] for column in columns))
+
+
+def end_of(records: Sequence[Counts]) -> tuple[int, int, int]:
+    """Return attempts, hits and unseen attempts at the end of a window."""
+    if not records:
+        return 0, 0, 0
+    last = records[-1]
+    return *last.so_far, 0 if last.hits else last.before + last.attempts
 
 
 def learned(source: np.random.Generator, volume: int, rate: float) -> bytes:
@@ -89,7 +98,7 @@ def learned(source: np.random.Generator, volume: int, rate: float) -> bytes:
     hits = source.binomial(attempts, drawn_rates(source, rate, LEARNED))
     for at, (n, k) in enumerate(zip(attempts.tolist(), hits.tolist(), strict=True)):
         if n:
-            states.learn(closed(START + (at - LEARNED) * SIZE, [n], [k]))
+            states.learn(closed(START + (at - LEARNED) * SIZE, [n], [k], [0]))
     return states.write([0])
 
 
@@ -98,6 +107,7 @@ def windows(
 ) -> Iterator[list[Counts]]:
     """Yield the records of each window; from the middle on, an incident has its own rate."""
     flushes = round(SIZE / FLUSH)
+    unseen = 0
     for minute, usual in enumerate(drawn_rates(source, rate, minutes).tolist()):
         now_rate = incident if incident is not None and minute >= minutes // 2 else usual
         attempts = source.poisson(volume / flushes, size=flushes)
@@ -105,11 +115,12 @@ def windows(
         so_far = zip(attempts.cumsum().tolist(), hits.cumsum().tolist(), strict=True)
         counts = zip(attempts.tolist(), hits.tolist(), so_far, strict=True)
         start = (START + minute * SIZE) * 1_000
-        yield [
-            Counts(n, k, start + round(at * FLUSH * 1_000), seen)
-            for at, (n, k, seen) in enumerate(counts)
-            if n
-        ]
+        records = []
+        for at, (n, k, seen) in enumerate(counts):
+            if n:
+                records.append(Counts(n, k, start + round(at * FLUSH * 1_000), seen, unseen))
+                unseen = 0 if k else unseen + n
+        yield records
 
 
 def campaigns(minutes: int) -> list[Campaign]:
@@ -159,12 +170,11 @@ def play(campaign: Campaign, times: dict[str, list[float]]) -> SpikeStates:
     states = states_of(campaign)
     for number, records in enumerate(campaign.windows):
         for counts in records:
-            if counts.hits or states.is_live(0):
+            if counts.hits or states.fires(0):
                 name = "hits" if counts.hits else "no hits"
                 timed(times[name], states.add, 0, counts.increment(), HOLD)
         if records:
-            n, k = records[-1].so_far
-            states.learn(closed(START + number * SIZE, [n], [k]))
+            states.learn(closed(START + number * SIZE, *([each] for each in end_of(records))))
     return states
 
 
@@ -202,12 +212,10 @@ def looks(made: list[Campaign]) -> list[Look]:
         states.read([0], campaign.state)
         for number, records in enumerate(campaign.windows):
             for counts in records:
-                if counts.hits or states.is_live(0):
+                if counts.hits or states.fires(0):
                     states.add(0, counts.increment(), HOLD)
             if records:
-                states.learn(
-                    closed(START + number * SIZE, *([each] for each in records[-1].so_far))
-                )
+                states.learn(closed(START + number * SIZE, *([each] for each in end_of(records))))
     return seen
 
 
@@ -249,11 +257,11 @@ def batch_row(made: list[Campaign], number: int) -> list[str]:
     times: list[float] = []
     for minute in range(len(made[0].windows)):
         # Every second campaign has an incident from the middle on; many have an excursion.
-        ends = [each.windows[minute][-1:] for each in kinds]
-        for place, last in enumerate(ends):
-            if last and last[0].hits:
-                states.add(place, last[0].increment(), HOLD)
-        counts = [last[0].so_far if last else (0, 0) for last in ends]
+        ends = [each.windows[minute] for each in kinds]
+        for place, records in enumerate(ends):
+            if records and records[-1].hits:
+                states.add(place, records[-1].increment(), HOLD)
+        counts = [end_of(records) for records in ends]
         window = closed(START + minute * SIZE, *zip(*counts, strict=True))
         if len(window.places):
             timed(times, states.learn, window)
@@ -272,8 +280,8 @@ def single_batch_row(made: list[Campaign]) -> list[str]:
             states = states_of(campaign)
             for minute, records in enumerate(campaign.windows):
                 if records:
-                    n, k = records[-1].so_far
-                    timed(times, states.learn, closed(START + minute * SIZE, [n], [k]))
+                    of_it = closed(START + minute * SIZE, *([each] for each in end_of(records)))
+                    timed(times, states.learn, of_it)
         rounds.append(times)
     return ["a scope and window learned, of 1 at once", *least_of(rounds)]
 
@@ -297,11 +305,14 @@ def bytes_rows(made: list[Campaign]) -> list[list[str]]:
         before, _ = tracemalloc.get_traced_memory()
         again = SpikeStates(Settings())
         again.read(places, kept)
-        for place, excursion in again.excursions.items():
-            again.judge(place, excursion)
+        excursions = [again.excursion(place) for place in places]
+        for place, excursion in zip(places, excursions, strict=True):
+            if excursion is not None:
+                again.judge(place, excursion)
+        share = sum(excursion is not None for excursion in excursions) / len(places)
+        del excursions
         after, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        share = len(again.excursions) / len(places)
         what = f"bytes of a scope {name}, {share:.0%} with an excursion"
         rows += [
             [f"{what}: in memory", f"{(after - before) / len(places):.0f}", "", "", ""],
@@ -313,10 +324,10 @@ def bytes_rows(made: list[Campaign]) -> list[list[str]]:
 def group_of(states: SpikeStates, places: Sequence[int]) -> int:
     """Return the bytes of the record of some scopes, with names of 36 characters."""
     keys: list[ScopeKey | None] = [f"00000000-0000-4000-8000-{place:012}" for place in places]
-    learned_at, apps = [START] * len(keys), [1] * len(keys)
-    return len(
-        encode(FoldGroup("spike", "campaign", keys, apps, learned_at, {}, states.write(places)))
-    )
+    learned_at, apps, balances = ([each] * len(keys) for each in (START, 1, 1_000))
+    group = FoldGroup("spike", "campaign", keys, apps, learned_at, {}, states.write(places))
+    group.balances = balances
+    return len(encode(group))
 
 
 def least_of(rounds: list[list[float]]) -> list[str]:

@@ -46,23 +46,29 @@ def trace(detector: FoldingDetector, run: Run, hit: Hit, start: int, end: int) -
     hold = detector.keep_firing_for or 0.0
     noted = np.zeros((3, max(0, end - start)))
     alerts: list[Alert] = []
-    window_attempts = window_hits = 0
+    window_attempts = window_hits = unseen = 0
+    is_breaching = False
     attempts, hits = run.attempts[:end].tolist(), run.hits(hit)[:end].tolist()
     for at in range(min(end, run.seconds)):
         if at % WINDOW == 0 and window_attempts:
-            counts = np.array([window_attempts]), np.array([window_hits])
+            counts = (np.array([each]) for each in (window_attempts, window_hits, unseen))
             states.learn(ClosedWindow(at - WINDOW, np.zeros(1, np.int64), *counts))
             window_attempts = window_hits = 0
         window_attempts += attempts[at]
         window_hits += hits[at]
-        if hits[at] or (attempts[at] and states.is_live(0)):
+        if hits[at] or (attempts[at] and is_breaching):
             so_far = window_attempts, window_hits
-            new = Increment(1000 * at, attempts[at], hits[at], lambda _, seen=so_far: seen)  # type: ignore[misc]
+            before = 0 if is_breaching else unseen
+            new = Increment(1000 * at, attempts[at], hits[at], before, lambda _, seen=so_far: seen)  # type: ignore[misc]
+            unseen = 0
             for turn in states.add(0, new, hold):
+                is_breaching = turn.begins
                 if turn.begins:
                     alerts.append(Alert(at, None))
                 else:
                     alerts[-1] = Alert(alerts[-1].fired, at)
+        else:
+            unseen += attempts[at]
         if at >= start:
             figures = states.figures(0)
             noted[0, at - start] = figures.baseline_rate or 0.0

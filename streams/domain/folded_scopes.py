@@ -19,7 +19,7 @@ from streams.errors import FormatError
 
 SCOPES_PER_GROUP = 24
 """As many with names of the greatest length fit into one record."""
-_GROWTH = 1.25
+_GROWTH = 1.125
 """Room is made for so many times as many scopes as there are."""
 
 
@@ -87,8 +87,8 @@ class FoldedScopes:
         self._apps = np.zeros(0, np.int16)
         self._learned = np.zeros(0, np.int64)
         self._balances = np.zeros(0, np.int64)
-        self._dirty: set[int] = set()
-        """Groups of which anything was changed since they were written."""
+        self._is_dirty = np.zeros(0, np.bool_)
+        """By group, whether anything of it was changed since it was written."""
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -147,6 +147,9 @@ class FoldedScopes:
             self._learned = np.concatenate((self._learned, np.zeros(more, np.int64)))
             self._balances = np.concatenate((self._balances, np.zeros(more, np.int64)))
             self._apps = np.concatenate((self._apps, np.zeros(more, np.int16)))
+            groups = -(-len(self._learned) // SCOPES_PER_GROUP)
+            no_groups = np.zeros(groups - len(self._is_dirty), np.bool_)
+            self._is_dirty = np.concatenate((self._is_dirty, no_groups))
 
     def begin_anew(self, place: int, learned: int) -> None:
         """Make the fold at a place that of a scope of which nothing is known but its app."""
@@ -175,7 +178,7 @@ class FoldedScopes:
         """
         self._learned[places] = start
         self._balances[places] += attempts
-        self._dirty.update(np.unique(places // SCOPES_PER_GROUP).tolist())
+        self._is_dirty[places // SCOPES_PER_GROUP] = True
         return np.maximum(0, self._balances[places])
 
     def settle(self, places: Sequence[int], in_open_windows: Sequence[int]) -> list[int]:
@@ -199,9 +202,9 @@ class FoldedScopes:
         """Add what was learned to the sums of the apps."""
         self.pools.add(self._apps[places].astype(np.int64), learned)
 
-    def touch(self, places: Iterable[int]) -> None:
+    def touch(self, places: Sequence[int]) -> None:
         """Note that the states at some places have changed."""
-        self._dirty.update([place // SCOPES_PER_GROUP for place in places])
+        self._is_dirty[np.array(places) // SCOPES_PER_GROUP] = True
 
     def oldest_first(self) -> list[ScopeKey]:
         """Return all scopes, those without attempts for longest first."""
@@ -226,8 +229,9 @@ class FoldedScopes:
 
     def take_changes(self) -> Iterator[tuple[PoolsKey | FoldGroupKey, Any]]:
         """Hand out the groups that changed, null for those that are empty; and the pools."""
-        dirty, self._dirty = self._dirty, set()
-        for group in sorted(dirty):
+        dirty = np.flatnonzero(self._is_dirty).tolist()
+        self._is_dirty[:] = False
+        for group in dirty:
             yield FoldGroupKey(self._rule.name, group), self._group(group)
         if self.pools.changed:
             yield PoolsKey(self._rule.name), self.pools.record(self._kind)
@@ -268,7 +272,8 @@ class FoldedScopes:
         """
         first = key.group * SCOPES_PER_GROUP
         if (written.kind, written.scope) != (self._kind, self._rule.scope):
-            self._dirty.add(key.group)
+            self._make_room(first + 1)
+            self._is_dirty[key.group] = True
             return []
         keys = written.keys
         balances = written.balances or [0] * len(keys)

@@ -140,7 +140,7 @@ class RuleFold:
         if not added:
             return
         placed = self._placed(added, record)
-        self.scopes.touch(place for _, place in placed)
+        self.scopes.touch([place for _, place in placed])
         quiet: list[tuple[Added, int]] = []
         for each, place in placed:
             if each.key in self._live:

@@ -98,13 +98,15 @@ class Sums(ScopeStates):
 
     def add(self, place: int, new: Increment, hold: float) -> tuple[Turn, ...]:
         state, at = self._sums[place], new.at
+        allowed = 2 * state.usual + 0.1
+        state.beyond = max(0.0, state.beyond - allowed * new.before)
+        state.attempts += new.before
         if not state.beyond and not state.is_breaching:
             state.attempts, state.hits, state.since = 0, 0, at
         state.in_window = new.so_far(place)[0]
         state.attempts += new.attempts
         state.hits += new.hits
         state.last = at
-        allowed = 2 * state.usual + 0.1
         state.beyond = max(0.0, state.beyond + new.hits - allowed * new.attempts)
         if not state.is_breaching:
             state.is_breaching = state.beyond >= self._limit
@@ -117,9 +119,6 @@ class Sums(ScopeStates):
             return ()
         state.is_breaching, state.low_since = False, -1
         return (Turn(False, self.figures(place)),)
-
-    def is_live(self, place: int) -> bool:
-        return self._sums[place].is_breaching or self._sums[place].beyond > 0
 
     def learn(self, window: ClosedWindow) -> Integers:
         counts = window.attempts.tolist(), window.hits.tolist()

@@ -14,6 +14,8 @@ from typing import NamedTuple, Self, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.domain.detectors.rows import take
+
 PRIOR_HITS = 1.0
 PRIOR_ATTEMPTS = 20.0
 """Every scope begins as if it had been seen in so many attempts, with as many hits."""
@@ -134,14 +136,14 @@ def learn(
             of different windows are not correlated, so the sum of n_i attempts of some windows has
             the variance of a beta-binomial count with this share of the dispersion.
     """
-    learned = baselines.copy()
+    learned = take(baselines, slice(None))
     known_hits = baselines["hits"].astype(np.float64)
     known_misses = baselines["misses"].astype(np.float64)
     share = independent_share(baselines, attempts, together)
     some = (attempts > 1.0) & (known_hits + known_misses >= ENOUGH_FOR_DISPERSION)
     at = np.flatnonzero(some)
     if len(at):
-        chances = _log_chances(baselines[at], attempts[at], hits[at], together[at])
+        chances = _log_chances(take(baselines, at), attempts[at], hits[at], together[at])
         learned["log_chances"][at] = chances
         learned["dispersion"][at] = _dispersion(chances)
     independent = attempts * share

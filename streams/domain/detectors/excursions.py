@@ -150,13 +150,11 @@ class Excursion(Struct, array_like=True, gc=False):
         return excess * at / 1_000 * (n / (n - 1) if n > 1 else 1.0)
 
 
-_REALS = ("rate", "weight", "evidence")
+LARGEST = 2**32 - 1
+"""An excursion with more attempts, or that began so many ms ago, is over."""
+_TYPES = {"since": "<i8", "rate": "<f8", "weight": "<f8", "evidence": "<f8"}
 NUMBERS = np.dtype(
-    [
-        (name, np.float64 if name in _REALS else np.int64)
-        for name in Excursion.__struct_fields__
-        if name != "live"
-    ]
+    [(name, _TYPES.get(name, "<u4")) for name in Excursion.__struct_fields__ if name != "live"]
 )
 """All that there is of an excursion that does not fire."""
 

@@ -9,6 +9,7 @@ Windows of few attempts say next to nothing of a rate, and are learned together.
 """
 
 from collections.abc import Sequence
+from math import log
 from typing import Any, NamedTuple
 
 import msgspec
@@ -30,6 +31,7 @@ from streams.domain.detectors.baseline import (
 from streams.domain.detectors.evidence import LEAST_WEIGHT, Shifted
 from streams.domain.detectors.excursions import (
     GAP,
+    LARGEST,
     LEAST_OF_STRETCH,
     LONG_STRETCH,
     NUMBERS,
@@ -46,21 +48,21 @@ from streams.domain.detectors.folding import (
     ScopeStates,
     Turn,
 )
+from streams.domain.detectors.rows import put, take
 from streams.domain.pools import Pooled
 
 LEAST_LEARNED = 30
 """Attempts: windows with fewer are learned together, when they have as many"""
 MOST_WAITING = 10
 """or are so many windows."""
-LATER_EXTRA = 0.0
-"""Nats that it takes beyond `sensitivity` at least when stretches have been added up."""
 MOST_EXTRA = 3.0
 """Nats beyond `sensitivity` that it takes at most, of a scope in which excursions often begin."""
 FALSE_A_DAY = 0.005
 """What is needed is made for so many false starts a day, within these bounds."""
 WINDOWS_A_DAY = 1_440.0
-STARTS, STARTS_MEMORY = 0.1, 60.0
-"""Excursions that begin in a window: of a newcomer; and how many windows their mean is of."""
+STARTS, STARTS_MEMORY, LEAST_STARTS = 0.1, 60.0, 1e-6
+"""Excursions that begin in a window: of a newcomer; how many windows their mean is of; and the
+least mean."""
 BURST_HITS = 30
 """Hits of one clump that need no patience, if most of its attempts are hits, and if the scope is
 sent to in bursts: what is broken in a burst has no time to last,"""
@@ -98,7 +100,7 @@ MOST_BEGUN = 1_024
 """States of newcomers that are kept; then all are dropped, and worked out again when needed."""
 MOST_JUDGES = 8_192
 """Judges of excursions that are kept, some 400 bytes each; then all are made anew when needed."""
-_GROWTH = 1.25
+_GROWTH = 1.125
 """Room is made for so many times as many scopes as there are."""
 _MANY_STARTS = 65_535
 _MOST_LAST = 2**32 - 1
@@ -162,10 +164,10 @@ class Settings(NamedTuple):
 
 
 class _Newcomer(NamedTuple):
-    """The row of a newcomer, and what follows from it."""
+    """The row of a newcomer, and the rate and weight of its null."""
 
-    row: np.void
-    derived: tuple[float, float, float]
+    row: NDArray[np.void]
+    null: tuple[float, float]
 
 
 class _Written(msgspec.Struct, array_like=True):
@@ -202,8 +204,8 @@ class SpikeStates(ScopeStates):
         """The states of newcomers, by what others have learned."""
         self._slow_need = settings.sensitivity + SLOW_EXTRA
         self._rows = np.zeros(0, _ROW)
-        # What follows from the rows: the null, and the evidence that an excursion needs.
-        self._rate = self._weight = self._need = np.zeros(0)
+        # What follows from the rows: the null.
+        self._rate = self._weight = np.zeros(0)
 
     def begin(self, places: Sequence[int], pooled: Pooled) -> None:
         """Make the states at some places those of newcomers: their rate is that of their app."""
@@ -214,8 +216,8 @@ class SpikeStates(ScopeStates):
                 self._begun.clear()
             begun = self._begun[pooled] = self._newcomer(pooled)
         at = np.array(places)
-        self._rows[at] = begun.row
-        self._rate[at], self._weight[at], self._need[at] = begun.derived
+        put(self._rows, at, begun.row)
+        self._rate[at], self._weight[at] = begun.null
         self._forget(places, at)
 
     def _forget(self, places: Sequence[int], at: Integers) -> None:
@@ -233,8 +235,8 @@ class SpikeStates(ScopeStates):
         for name in BASELINE.names or ():
             row[name] = begun[name]
         row["starts"] = STARTS
-        rate, weight, need = (values.item(0) for values in self._derived(row))
-        return _Newcomer(row[0], (rate, weight, need))
+        null = Null.of(row)
+        return _Newcomer(row, (null.rate.item(0), null.weight.item(0)))
 
     def _make_room(self, places: int) -> None:
         more = max(16, int(places * _GROWTH)) - len(self._rows) if places > len(self._rows) else 0
@@ -244,22 +246,15 @@ class SpikeStates(ScopeStates):
             room = np.zeros(more)
             self._rate = np.concatenate((self._rate, room))
             self._weight = np.concatenate((self._weight, room))
-            self._need = np.concatenate((self._need, room))
 
-    def _derive(self, places: Integers) -> None:
-        """Work out what follows from the rows at some places."""
-        derived = self._derived(self._rows[places])
-        self._rate[places], self._weight[places], self._need[places] = derived
-
-    def _derived(self, rows: NDArray[np.void]) -> tuple[Reals, Reals, Reals]:
-        """Return the null's rate and weight, and the evidence that an excursion needs.
+    def needed(self, place: int) -> float:
+        """Return how much evidence an excursion of a scope needs, in nats.
 
         One false start of as many as there are in a day is to be rare enough.
         """
         least = self.settings.sensitivity
-        starts = np.maximum(rows["starts"].astype(np.float64), 1e-6) * WINDOWS_A_DAY
-        need = np.clip(np.log(starts / FALSE_A_DAY), least, least + MOST_EXTRA)
-        return *Null.of(rows), need
+        starts = max(self._rows["starts"].item(place), LEAST_STARTS) * WINDOWS_A_DAY
+        return min(max(log(starts / FALSE_A_DAY), least), least + MOST_EXTRA)
 
     def _null(self, place: int) -> tuple[float, float]:
         return self._rate.item(place), self._weight.item(place)
@@ -270,6 +265,10 @@ class SpikeStates(ScopeStates):
         if excursion is None and self._quiet["attempts"][place]:
             excursion = Excursion(*self._quiet.item(place))
         return excursion
+
+    def fires(self, place: int) -> bool:
+        """Tell whether a scope has an excursion that fires."""
+        return place in self._firing
 
     def keep(self, place: int, excursion: Excursion) -> None:
         """Make an excursion that of a scope."""
@@ -306,6 +305,7 @@ class SpikeStates(ScopeStates):
             if excursion.live is not None and not is_over:
                 return self._follow(place, excursion, excursion.live, new, round(hold * 1_000))
             excursion.add_attempts(new.before)
+            is_over |= max(at, excursion.attempts + new.attempts) > LARGEST
             if is_over or not self._goes_on(place, excursion, at):
                 ended = self._end(place, excursion)
                 excursion = None
@@ -313,7 +313,8 @@ class SpikeStates(ScopeStates):
             return ended
         if excursion is None:
             excursion = self._begin_excursion(place, new.at)
-        excursion.add(new.attempts, new.hits, new.at - excursion.since)
+        attempts = min(new.attempts, LARGEST)
+        excursion.add(attempts, min(new.hits, attempts), new.at - excursion.since)
         has_risen = self._has_risen(place, excursion, new)
         self.keep(place, excursion)
         return (*ended, Turn(True, self.figures(place))) if has_risen else ended
@@ -331,10 +332,11 @@ class SpikeStates(ScopeStates):
             begun[name] = attempts
         for name in ("hits", "stretch_hits", "clump_hits", "most_hits"):
             begun[name] = hits
-        is_simple: NDArray[np.bool_] = self._most_evidence(begun) < self._need[places]
-        is_simple &= self._quiet["attempts"][places] == 0
+        # It needs more if anything.
+        is_simple: NDArray[np.bool_] = self._most_evidence(begun) < self.settings.sensitivity
+        is_simple &= (self._quiet["attempts"][places] == 0) & (attempts <= LARGEST)
         simple = places[is_simple]
-        self._quiet[simple] = begun[is_simple]
+        put(self._quiet, simple, take(begun, is_simple))
         started = self._rows["started"]
         started[simple] = np.minimum(started[simple].astype(np.int64) + 1, _MANY_STARTS)
         return is_simple
@@ -352,7 +354,7 @@ class SpikeStates(ScopeStates):
         judge = self.judge(place, excursion)
         if not judge.exceeds(excursion, 0.0):
             return False
-        most = self._later_need(place)
+        most = self.needed(place)
         is_long = at - excursion.stretch_since >= LONG_STRETCH
         if is_long and excursion.stretch_attempts >= LEAST_OF_STRETCH:
             self._begin_stretch(place, excursion, at, min(most, judge.evidence_of(excursion)))
@@ -363,13 +365,6 @@ class SpikeStates(ScopeStates):
     def _begin_stretch(self, place: int, excursion: Excursion, at: int, evidence: float) -> None:
         excursion.begin_stretch(at, evidence, self._null(place))
         self._judges.pop(place, None)
-
-    def needed(self, place: int, excursion: Excursion) -> float:
-        """Return how much evidence an excursion needs, in nats."""
-        return self._later_need(place) if excursion.evidence > 0.0 else self._need.item(place)
-
-    def _later_need(self, place: int) -> float:
-        return max(self.settings.sensitivity + LATER_EXTRA, self._need.item(place))
 
     def _has_risen(self, place: int, excursion: Excursion, new: Increment) -> bool:
         """Let an excursion with new hits fire if it has to; tell whether it does."""
@@ -391,7 +386,7 @@ class SpikeStates(ScopeStates):
 
         The clump of a scope that is sent to in bursts may be all that there is.
         """
-        if not judge.exceeds(excursion, self.needed(place, excursion)):
+        if not judge.exceeds(excursion, self.needed(place)):
             return False
         if self._is_broken_burst(place, excursion, new):
             return True
@@ -449,8 +444,9 @@ class SpikeStates(ScopeStates):
         Returns:
             Hits and misses that were learned, in `POOLED_UNIT`, a row for each scope.
         """
+        self._end_old_excursions(window)
         places = window.places
-        rows = self._rows[places]
+        rows = take(self._rows, places)
         attempts = window.attempts + rows["waiting_attempts"]
         hits = window.hits + rows["waiting_hits"]
         pairs = window.attempts * (window.attempts - 1) + rows["waiting_pairs"]
@@ -468,10 +464,11 @@ class SpikeStates(ScopeStates):
             due = window._replace(attempts=attempts, hits=hits).at(at)
             together = pairs[at] / np.maximum(1.0, attempts[at] * (attempts[at] - 1.0))
             together[attempts[at] == 1] = 1.0
-            rows[at], learned[at] = self._learned(due, rows[at], together)
-        self._rows[places] = rows
+            after, learned[at] = self._learned(due, take(rows, at), together)
+            put(rows, at, after)
+            self._rate[due.places], self._weight[due.places] = Null.of(after)
+        put(self._rows, places, rows)
         if len(at):
-            self._derive(places[at])
             self._end_excursions(due)
         return learned
 
@@ -500,7 +497,7 @@ class SpikeStates(ScopeStates):
             before: the rows.
             together: the share of pairs of attempts that are of one window.
         """
-        rows = before.copy()
+        rows = take(before, slice(None))
         attempts, hits = due.attempts.astype(np.float64), due.hits.astype(np.float64)
         null = Null(self._rate[due.places], self._weight[due.places])
         is_doubtful = self._is_doubtful(due, before, null)
@@ -511,7 +508,7 @@ class SpikeStates(ScopeStates):
         is_learned = ~is_doubtful | (before["skipped"] >= MOST_SKIPPED)
         rows["skipped"] = np.where(is_learned, 0, before["skipped"] + 1)
         at = np.flatnonzero(is_learned)
-        rows[at] = baseline.learn(rows[at], attempts[at], hits[at], together[at])
+        put(rows, at, baseline.learn(take(rows, at), attempts[at], hits[at], together[at]))
         for name in _UNTIL_LEARNED:
             rows[name] = 0
         share = baseline.independent_share(before, attempts, together)
@@ -568,7 +565,7 @@ class SpikeStates(ScopeStates):
         most_fail = 2 * due.hits > due.attempts
         shares = np.where(most_fail, DOUBTFUL_IF_MOST_FAIL, DOUBTFUL)
         levels = shares * self.settings.sensitivity
-        quiet = self._quiet[due.places]
+        quiet = take(self._quiet, due.places)
         suspects = (quiet["attempts"] > 0) & (self._most_evidence(quiet) > levels) & ~is_doubtful
         for at in np.flatnonzero(suspects).tolist():
             excursion = Excursion(*quiet.item(at))
@@ -586,18 +583,25 @@ class SpikeStates(ScopeStates):
             most: Reals = quiet["evidence"] + quiet["stretch_hits"] * nats_a_hit
         return most
 
+    def _end_old_excursions(self, window: ClosedWindow) -> None:
+        """End excursions without hits for so long before a window that the next would end them."""
+        since, last, attempts = (
+            self._quiet[name][window.places] for name in ("since", "last", "attempts")
+        )
+        is_old = (attempts > 0) & (1_000 * window.start - since - last > GAP)
+        for place in window.places[is_old].tolist():
+            self._drop(place)
+
     def _end_excursions(self, due: ClosedWindow) -> None:
         """End excursions of which nothing is left: their next hit would end them as well."""
-        quiet = self._quiet[due.places]
-        is_there = quiet["attempts"] > 0
-        is_over = 1_000 * due.start - quiet["since"] - quiet["last"] > GAP
+        quiet = take(self._quiet, due.places)
         # With a rate that is no news there may be evidence left, but hardly ever.
         attempts = quiet["stretch_attempts"] + due.unseen
         is_usual = quiet["stretch_hits"] <= self._levels(quiet["rate"])[0] * attempts
-        for at in np.flatnonzero(is_there & (is_over | is_usual)).tolist():
+        for at in np.flatnonzero(is_usual & (quiet["attempts"] > 0)).tolist():
             place, excursion = due.places.item(at), Excursion(*quiet.item(at))
             excursion.add_attempts(due.unseen.item(at))
-            if is_over[at] or not self.judge(place, excursion).exceeds(excursion, 0.0):
+            if not self.judge(place, excursion).exceeds(excursion, 0.0):
                 self._drop(place)
 
     # Shown, written down and read back
@@ -628,7 +632,7 @@ class SpikeStates(ScopeStates):
             "hits_clumped": excursion.most_hits,
             "evidence_before": excursion.evidence,
             "evidence": judge.evidence_of(excursion),
-            "evidence_needed": self.needed(place, excursion),
+            "evidence_needed": self.needed(place),
             "seconds": excursion.last / 1_000,
             "seconds_lost": excursion.lost_seconds(excursion.last),
             "slow_evidence": float(row["slow"]),
@@ -652,14 +656,14 @@ class SpikeStates(ScopeStates):
         """Return the states at some places, to be written down."""
         firing, fired = self._firing, self._fired_until
         is_range = isinstance(places, range) and places.step == 1
-        at = slice(places[0], places[-1] + 1) if is_range and places else list(places)
-        quiet = self._quiet[at]
+        at = slice(places[0], places[-1] + 1) if is_range and places else np.array(places, np.int64)
+        quiet = take(self._quiet, at)
         (there,) = quiet["attempts"].nonzero()
-        excursions = dict(zip(there.tolist(), quiet[there].tolist(), strict=True))
+        excursions = dict(zip(there.tolist(), take(quiet, there).tolist(), strict=True))
         if firing:
             excursions |= {n: firing[p] for n, p in enumerate(places) if p in firing}
         until = {n: fired[p] for n, p in enumerate(places) if p in fired} if fired else {}
-        return _encode((self._rows[at].tobytes(), excursions, until))
+        return _encode((take(self._rows, at).tobytes(), excursions, until))
 
     def read(self, places: Sequence[int], written: bytes) -> None:
         """Take the states that `write` returned.
@@ -681,8 +685,9 @@ class SpikeStates(ScopeStates):
         self._make_room(max(places) + 1)
         at = np.array(places)
         self._forget(places, at)
-        self._rows[at] = np.frombuffer(states.rows, _ROW)
-        self._derive(at)
+        rows = np.frombuffer(states.rows, _ROW)
+        put(self._rows, at, rows)
+        self._rate[at], self._weight[at] = Null.of(rows)
         for position, excursion in states.excursions.items():
             self.keep(places[position], excursion)
         for position, until in states.fired_until.items():

@@ -26,6 +26,7 @@ class Scope:
         self.states.begin([0], pooled)
         self.now = START
         self.window = START, 0, 0
+        self.unseen = 0
 
     def send(self, attempts: int, hits: int, seconds: int = 1) -> Turn | None:
         """Count sends after a pause; learn the windows that have ended."""
@@ -38,16 +39,19 @@ class Scope:
             had = failed = 0
         so_far = had + attempts, failed + hits
         self.window = start, *so_far
-        if not hits and not self.states.is_live(0):
+        is_firing = self.states.fires(0)
+        if not hits and not is_firing:
+            self.unseen += attempts
             return None
+        before, self.unseen = 0 if is_firing else self.unseen, 0
         turns = self.states.add(
-            0, Increment(self.now * 1000, attempts, hits, lambda _: so_far), 30.0
+            0, Increment(self.now * 1000, attempts, hits, before, lambda _: so_far), 30.0
         )
         return turns[-1] if turns else None
 
     def learn(self, start: int, attempts: int, hits: int) -> tuple[int, int]:
         """Learn a window; return the hits and misses that others learn."""
-        counts = np.array([attempts]), np.array([hits])
+        counts = np.array([attempts]), np.array([hits]), np.array([self.unseen])
         learned = self.states.learn(ClosedWindow(start, np.array([0]), *counts))
         found_hits, found_misses = learned[0].tolist()
         return found_hits, found_misses

@@ -1,0 +1,27 @@
+"""Rows of structured arrays, copied as they are.
+
+NumPy copies such rows field by field where they are chosen by position, which takes twenty times as
+long.
+"""
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows: TypeAlias = NDArray[np.void]
+Positions: TypeAlias = NDArray[np.int64] | NDArray[np.bool_] | slice
+
+
+def take(rows: Rows, at: Positions) -> Rows:
+    """Return a copy of the rows at some positions."""
+    return _whole(rows)[at].copy().view(rows.dtype)
+
+
+def put(rows: Rows, at: Positions, values: Rows) -> None:
+    """Write rows of the same type to as many positions, or one row to all of them."""
+    _whole(rows)[at] = _whole(values)
+
+
+def _whole(rows: Rows) -> Rows:
+    return rows.view(np.dtype((np.void, rows.dtype.itemsize)))
