@@ -5,7 +5,7 @@ while they change. A dirty one has counts that were not written there. Which buc
 follows from its name and the number of buckets.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from streams.domain.emission import Emission
 from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.partial_counts import (
     RECORD_BYTES,
+    Dimensions,
     WindowCounts,
     bucket_of,
     check_counts,
@@ -291,6 +292,16 @@ class Window:
         if campaign_id not in counts.campaigns:
             return None
         return cell_of(counts, counts.campaigns.index(campaign_id))
+
+    def totals(
+        self, campaign_ids: Sequence[str], is_counted: Callable[[Dimensions], bool]
+    ) -> list[int]:
+        """Return how many events each campaign has of those count keys that are counted."""
+        only = self.buckets[0]
+        if len(self.buckets) == 1 and isinstance(only, Cells):
+            return only.totals(campaign_ids, is_counted)
+        cells = map(self.cell, campaign_ids)
+        return [cell.total(is_counted) if cell is not None else 0 for cell in cells]
 
     def events(self, campaign_id: str) -> int:
         """Return how many events a campaign has, of all kinds."""

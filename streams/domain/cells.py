@@ -1,7 +1,7 @@
 """Counts of campaigns in one window while they change."""
 
 import sys
-from collections.abc import Collection, Container, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from itertools import islice, repeat
 
 from streams.domain.counts import Cell
@@ -247,6 +247,21 @@ class Cells:
             if shared is not None:
                 _side(cell, dimensions)[dimensions] = shared
         return cell
+
+    def totals(
+        self, campaign_ids: Iterable[str], is_counted: Callable[[Dimensions], bool]
+    ) -> list[int]:
+        """Return how many events each campaign has of those count keys that are counted."""
+        columns = [column for key, column in self._columns.items() if is_counted(key)]
+        totals = []
+        for campaign_id in campaign_ids:
+            position = self._positions.get(campaign_id, -1)
+            names = self._own.get(position) if self._own else None
+            if names is None:
+                totals.append(sum([column.get(position, 0) for column in columns]))
+            else:
+                totals.append(sum(n for key, n in names.counts.items() if is_counted(key)))
+        return totals
 
     def campaigns(self) -> Collection[str]:
         """Return the campaigns."""

@@ -2,14 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from streams.domain.partial_counts import Counts
+from streams.domain.partial_counts import Counts, Dimensions
 
 Group: TypeAlias = Literal["success", "failure", "throttled", "suppressed", "unrecognised"]
 Dimension: TypeAlias = Literal["treatment_id", "delivery_type", "channel_type"]
@@ -65,6 +65,10 @@ class StatusGroups:
         near = get_close_matches(spelled, sorted(self.group_of), n=1)
         return next(iter(near), None)
 
+    def counts_attempts(self, key: Dimensions) -> bool:
+        """Tell whether a count key is one of attempts to send."""
+        return not key.engagement and self.is_attempt(key.outcome)
+
     def is_attempt(self, status: str) -> bool:
         """Tell whether a status stands for an attempt to send: it is not suppressed."""
         return self.group_of.get(status) != "suppressed"
@@ -83,6 +87,11 @@ class Cell(msgspec.Struct, array_like=True, gc=False):
         if app_id is not None:
             self.app_id = app_id
         return _add(self.sends, sends) + _add(self.engagement, engagement)
+
+    def total(self, is_counted: Callable[[Dimensions], bool]) -> int:
+        """Return the number of events of those count keys that are counted."""
+        counts = (*self.sends.items(), *self.engagement.items())
+        return sum([count for key, count in counts if is_counted(key)])
 
 
 def _add(target: Counts, counts: Counts) -> int:

@@ -162,6 +162,12 @@ class FoldedScopes:
         """Return those of the places that have to begin anew in the window from `start` (s) on."""
         return places[start - self._learned[places] > self._lifetime]
 
+    def all_old(self, start: int) -> list[ScopeKey]:
+        """Return the scopes that have to begin anew in the window from `start` (s) on."""
+        (places,) = np.nonzero(start - self._learned > self._lifetime)
+        keys = (self._keys[place] for place in places.tolist() if place < len(self._keys))
+        return [key for key in keys if key is not None]
+
     def is_old(self, place: int, start: int) -> bool:
         """Tell whether the scope at a place has to begin anew in the window from `start` (s) on."""
         return start - self._learned.item(place) > self._lifetime
@@ -204,7 +210,7 @@ class FoldedScopes:
 
     def touch(self, places: Sequence[int]) -> None:
         """Note that the states at some places have changed."""
-        self._is_dirty[np.array(places) // SCOPES_PER_GROUP] = True
+        self._is_dirty[np.array(places, np.int64) // SCOPES_PER_GROUP] = True
 
     def oldest_first(self) -> list[ScopeKey]:
         """Return all scopes, those without attempts for longest first."""

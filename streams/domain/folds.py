@@ -26,7 +26,7 @@ from streams.domain.partition_settings import PartitionSettings
 from streams.domain.pools import PoolsKey
 from streams.domain.rule_folds import OpenWindows, RecordContext, RuleFold
 from streams.domain.rules import Rule
-from streams.domain.scope_sums import RecordCounts
+from streams.domain.scope_sums import ClosingCounts, RecordCounts
 from streams.domain.table import WindowTable
 from streams.domain.watermark import Watermark
 
@@ -140,7 +140,7 @@ class Folds:
             if start >= self._closed_until
         ]
         if windows:
-            open_windows = OpenWindows(table, starts, self._closed_until)
+            open_windows = OpenWindows(table, self._groups, starts, self._closed_until)
             context = RecordContext(record.offset, clock.newest, windows, open_windows)
             for rule in self._rules.values():
                 rule.add(context)
@@ -206,10 +206,11 @@ class Folds:
         if not any(part.campaigns for part in counts):
             # A replay knows the window before its first counts.
             return
+        closing = ClosingCounts(counts, self._groups)
         for rule in self._rules.values():
             if len(rule.scopes) > self._most_scopes:
                 rule.forget(self._closed_until, self._most_scopes)
-            rule.close(start, counts)
+            rule.close(start, closing)
 
     def _move_to(self, end: int) -> None:
         """Count windows that begin before `end` (s) as closed; now and then, forget old states."""

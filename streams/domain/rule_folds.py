@@ -21,6 +21,7 @@ from streams.domain.partial_counts import WindowCounts
 from streams.domain.rules import Rule, Scope
 from streams.domain.scope_sums import (
     Added,
+    ClosingCounts,
     Part,
     RecordCounts,
     ScopeKey,
@@ -57,21 +58,39 @@ class OpenWindows:
 
     Args:
         table: of the windows.
+        groups: which group each status is in.
         starts: returns the starts (s) of all windows that may be open.
         closed_until: end (s) of the newest window that was learned.
     """
 
     def __init__(
-        self, table: WindowTable, starts: Callable[[], list[int]], closed_until: int
+        self,
+        table: WindowTable,
+        groups: StatusGroups,
+        starts: Callable[[], list[int]],
+        closed_until: int,
     ) -> None:
         self._table = table
+        self._groups = groups
         self._all_starts = starts
         self._closed_until = closed_until
         self._cells: dict[str, dict[int, Cell]] = {}
+        self._attempts: dict[str, int] = {}
 
     @cached_property
     def _starts(self) -> list[int]:
         return [start for start in self._all_starts() if start >= self._closed_until]
+
+    def attempts(self, campaign_ids: Sequence[str]) -> list[int]:
+        """Return how many attempts campaigns have."""
+        attempts = self._attempts
+        new = [name for name in campaign_ids if name not in attempts]
+        if new:
+            is_attempt = self._groups.counts_attempts
+            attempts.update(
+                zip(new, self._table.totals(new, self._starts, is_attempt), strict=True)
+            )
+        return [attempts[name] for name in campaign_ids]
 
     def cells(self, campaign_id: str) -> Mapping[int, Cell]:
         """Return the counts of a campaign by the start (s) of the window."""
@@ -173,8 +192,8 @@ class RuleFold:
 
     def _add_quiet(self, quiet: Sequence[tuple[Added, int]], record: RecordContext) -> None:
         """Add counts with hits of scopes in which no breach goes on."""
-        in_open_windows = [self._in_open_windows(each.key, record) for each, _ in quiet]
         places = [place for _, place in quiet]
+        in_open_windows = self._in_open_windows([each.key for each, _ in quiet], record)
         unseen = self.scopes.settle(places, in_open_windows)
         rest: Iterable[int] = range(len(quiet))
         if len(quiet) >= MANY:
@@ -198,12 +217,18 @@ class RuleFold:
         for turn in turns:
             self._turn(key, place, turn.figures, record.offset + 1 if turn.begins else 0)
         if is_breaching and key not in self._live:
-            self.scopes.settle([place], [self._in_open_windows(key, record)])
+            self.scopes.settle([place], self._in_open_windows([key], record))
 
-    def _in_open_windows(self, key: ScopeKey, record: RecordContext) -> int:
-        """Return how many attempts a scope has in windows that were not learned yet."""
-        cells = record.open_windows.cells(campaign_of(key)).values()
-        return sum([self._sums.of_cell(key, cell)[0] for cell in cells])
+    def _in_open_windows(self, keys: Sequence[ScopeKey], record: RecordContext) -> list[int]:
+        """Return how many attempts each scope has in windows that were not learned yet."""
+        seen = record.open_windows
+        if self.rule.scope == "campaign":
+            return seen.attempts([campaign_of(key) for key in keys])
+        cells = (seen.cells(campaign_of(key)).values() for key in keys)
+        return [
+            sum([self._sums.of_cell(key, cell)[0] for cell in of_it])
+            for key, of_it in zip(keys, cells, strict=True)
+        ]
 
     def _begin_anew(self, key: ScopeKey, place: int, learned: int) -> None:
         self._drop(key)
@@ -249,7 +274,7 @@ class RuleFold:
 
     # Closed windows
 
-    def close(self, start: int, counts: Sequence[WindowCounts]) -> None:
+    def close(self, start: int, counts: ClosingCounts) -> None:
         """Learn the counts of a window that closes.
 
         Args:
@@ -261,7 +286,7 @@ class RuleFold:
         places = self.scopes.places_of(sums.keys)
         newcomers = np.flatnonzero(places < 0).tolist()
         if newcomers:
-            self._admit(start, newcomers, sums.keys, counts, places)
+            self._admit(start, newcomers, sums.keys, counts.parts, places)
         attempts, hits = sums.attempts, sums.hits
         if newcomers and (self.rule.scope != "campaign" or (places < 0).any()):
             places, attempts, hits = _added_up(places, attempts, hits)
@@ -353,13 +378,11 @@ class RuleFold:
             start: no window that begins before it (s) is learned from here on.
             most: scopes that are kept; past that, a tenth of them goes.
         """
-        oldest = self.scopes.oldest_first()
-        places = map(self.scopes.place_of, oldest)
-        gone = sum(place is not None and self.scopes.is_old(place, start) for place in places)
-        if len(oldest) - gone > most:
-            gone = len(oldest) - most * 9 // 10
-        for key in oldest[:gone]:
+        for key in self.scopes.all_old(start):
             self._remove(key)
+        if len(self.scopes) > most:
+            for key in self.scopes.oldest_first()[: -(most * 9 // 10) or None]:
+                self._remove(key)
 
     def _remove(self, key: ScopeKey) -> None:
         self._drop(key)

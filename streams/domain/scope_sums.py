@@ -64,8 +64,7 @@ class RecordCounts:
         campaigns = self.counts.campaigns
         sums = [0] * len(campaigns)
         for column in self.counts.columns:
-            dimensions = column.dimensions
-            if not dimensions.engagement and self._groups.is_attempt(dimensions.outcome):
+            if self._groups.counts_attempts(column.dimensions):
                 for at, count in zip(column.at, column.counts, strict=True):
                     sums[at] += count
         if self.names_any_twice:
@@ -80,6 +79,33 @@ class RecordCounts:
         """The app of each campaign, as far as the record says it."""
         counts = self.counts
         return dict(zip(counts.campaigns, map(counts.apps.__getitem__, counts.at_app), strict=True))
+
+
+class ClosingCounts:
+    """Counts of a window that closes, and what all rules have in common of them.
+
+    Args:
+        parts: of the window, the counts of a campaign all in one.
+        groups: which group each status is in.
+    """
+
+    def __init__(self, parts: Sequence[WindowCounts], groups: StatusGroups) -> None:
+        self.parts = parts
+        self._groups = groups
+
+    @cached_property
+    def attempts(self) -> list[NDArray[np.int64]]:
+        """By part, the attempts by position of the campaign."""
+        return [added_up(part, self._groups.counts_attempts) for part in self.parts]
+
+
+def added_up(counts: WindowCounts, is_counted: Callable[[Dimensions], bool]) -> NDArray[np.int64]:
+    """Return how many events of counted count keys there are, by position of the campaign."""
+    sums = np.zeros(len(counts.campaigns), np.int64)
+    for column in counts.columns:
+        if is_counted(column.dimensions):
+            np.add.at(sums, np.array(column.at, np.int64), np.array(column.counts, np.int64))
+    return sums
 
 
 class WindowSums(NamedTuple):
@@ -139,17 +165,17 @@ class ScopeSums:
         campaigns, columns = record.counts.campaigns, record.counts.columns
         names = {campaign_of(key) for key in live}
         for column in columns:
-            if self._role_of(column) == _HIT:
+            if self._role_of(column.dimensions) == _HIT:
                 names.update(map(campaigns.__getitem__, column.at))
         # A campaign may be named more than once.
         wanted = {at for at, name in enumerate(campaigns) if name in names}
         hits: Sums = {}
         for column in columns:
-            if self._role_of(column) == _HIT:
+            if self._role_of(column.dimensions) == _HIT:
                 self._add(column, campaigns, wanted, hits)
         attempts: Sums = {}
         for column in columns:
-            if self._role_of(column) != _NO_ATTEMPT and not wanted.isdisjoint(column.at):
+            if self._role_of(column.dimensions) != _NO_ATTEMPT and not wanted.isdisjoint(column.at):
                 self._add(column, campaigns, wanted, attempts)
         return [
             Added(key, count, hits.get(key, 0), record.start)
@@ -160,7 +186,7 @@ class ScopeSums:
     def _by_position(self, record: RecordCounts, live: AbstractSet[ScopeKey]) -> list[Added]:
         hits: dict[int, int] = {}
         for column in record.counts.columns:
-            if self._role_of(column) == _HIT:
+            if self._role_of(column.dimensions) == _HIT:
                 for at, count in zip(column.at, column.counts, strict=True):
                     hits[at] = hits.get(at, 0) + count
         if not hits and not live:
@@ -184,7 +210,7 @@ class ScopeSums:
         """Return the attempts and hits of a scope among the counts of its campaign in a window."""
         attempts = hits = 0
         for dimensions, count in cell.sends.items():
-            role = self._roles.get(dimensions.outcome, self._unknown)
+            role = self._role_of(dimensions)
             if role != _NO_ATTEMPT and (
                 isinstance(key, str) or self._part(key[0], self._part_of(dimensions)) == key
             ):
@@ -192,14 +218,12 @@ class ScopeSums:
                 hits += count if role == _HIT else 0
         return attempts, hits
 
-    def of_window(self, counts: Iterable[WindowCounts]) -> WindowSums:
-        """Return the attempts and hits of each scope that has attempts in a window.
-
-        Args:
-            counts: of the window, those of one campaign all in one.
-        """
-        add_up = self._by_campaign if self._scope == "campaign" else self._by_part
-        sums = [add_up(part) for part in counts]
+    def of_window(self, counts: ClosingCounts) -> WindowSums:
+        """Return the attempts and hits of each scope that has attempts in a window."""
+        if self._scope == "campaign":
+            sums = list(map(self._by_campaign, counts.parts, counts.attempts))
+        else:
+            sums = list(map(self._by_part, counts.parts))
         if len(sums) == 1:
             return sums[0]
         return WindowSums(
@@ -213,7 +237,7 @@ class ScopeSums:
         hits: Sums = {}
         everywhere = range(len(counts.campaigns))
         for column in counts.columns:
-            role = self._role_of(column)
+            role = self._role_of(column.dimensions)
             if role != _NO_ATTEMPT:
                 self._add(column, counts.campaigns, everywhere, attempts)
             if role == _HIT:
@@ -225,29 +249,22 @@ class ScopeSums:
             np.fromiter((hits.get(key, 0) for key in keys), np.int64, len(keys)),
         )
 
-    def _by_campaign(self, counts: WindowCounts) -> WindowSums:
+    def _by_campaign(self, counts: WindowCounts, attempts: NDArray[np.int64]) -> WindowSums:
         campaigns = counts.campaigns
-        attempts = np.zeros(len(campaigns), np.int64)
-        hits = np.zeros(len(campaigns), np.int64)
-        for column in counts.columns:
-            role = self._role_of(column)
-            if role == _NO_ATTEMPT:
-                continue
-            at, numbers = np.array(column.at, np.int64), np.array(column.counts, np.int64)
-            np.add.at(attempts, at, numbers)
-            if role == _HIT:
-                np.add.at(hits, at, numbers)
+        hits = added_up(counts, self._counts_hits)
         with_attempts = np.flatnonzero(attempts)
         if len(with_attempts) == len(campaigns):
             return WindowSums(campaigns, attempts, hits)
         keys = [campaigns[at] for at in with_attempts.tolist()]
         return WindowSums(keys, attempts[with_attempts], hits[with_attempts])
 
-    def _role_of(self, column: Column) -> int:
-        dimensions = column.dimensions
-        if dimensions.engagement:
+    def _counts_hits(self, key: Dimensions) -> bool:
+        return self._role_of(key) == _HIT
+
+    def _role_of(self, key: Dimensions) -> int:
+        if key.engagement:
             return _NO_ATTEMPT
-        return self._roles.get(dimensions.outcome, self._unknown)
+        return self._roles.get(key.outcome, self._unknown)
 
     def _part_of(self, dimensions: Dimensions) -> Part:
         is_treatment = self._scope == "treatment"

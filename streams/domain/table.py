@@ -23,7 +23,7 @@ from streams.domain.counts import OTHER, Cell
 from streams.domain.emission import Emission, WindowResult
 from streams.domain.event_time_log import EventTimeLog, Ranges
 from streams.domain.limits import DEFAULT_LIMITS, Limits
-from streams.domain.partial_counts import PartialCounts, WindowCounts
+from streams.domain.partial_counts import Dimensions, PartialCounts, WindowCounts
 from streams.domain.roster import Roster
 from streams.domain.transitions import rfc3339
 from streams.domain.watermark import Watermark
@@ -555,6 +555,17 @@ class WindowTable:
         """Return the counts of a campaign in one window, as they are now."""
         window = self._windows.get(start)
         return window.cell(campaign_id) if window is not None else None
+
+    def totals(
+        self,
+        campaign_ids: Sequence[str],
+        starts: Iterable[int],
+        is_counted: Callable[[Dimensions], bool],
+    ) -> list[int]:
+        """Return how many events each campaign has, in some windows, of counted count keys."""
+        windows = [self._windows[start] for start in starts if start in self._windows]
+        of_each = [window.totals(campaign_ids, is_counted) for window in windows]
+        return list(map(sum, zip(*of_each, strict=True))) if of_each else [0] * len(campaign_ids)
 
     def events(self, campaign_id: str, start: int) -> int:
         """Return how many events of all kinds a campaign has in one window."""

@@ -4,6 +4,7 @@ NumPy copies such rows field by field where they are chosen by position, which t
 long.
 """
 
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
@@ -15,7 +16,8 @@ Positions: TypeAlias = NDArray[np.int64] | NDArray[np.bool_] | slice
 
 def take(rows: Rows, at: Positions) -> Rows:
     """Return a copy of the rows at some positions."""
-    return _whole(rows)[at].copy().view(rows.dtype)
+    chosen = _whole(rows)[at]
+    return (chosen.copy() if isinstance(at, slice) else chosen).view(rows.dtype)
 
 
 def put(rows: Rows, at: Positions, values: Rows) -> None:
@@ -24,4 +26,9 @@ def put(rows: Rows, at: Positions, values: Rows) -> None:
 
 
 def _whole(rows: Rows) -> Rows:
-    return rows.view(np.dtype((np.void, rows.dtype.itemsize)))
+    return rows.view(_opaque(rows.dtype.itemsize))
+
+
+@cache
+def _opaque(size: int) -> np.dtype[np.void]:
+    return np.dtype((np.void, size))

@@ -222,11 +222,11 @@ class SpikeStates(ScopeStates):
 
     def _forget(self, places: Sequence[int], at: Integers) -> None:
         """Forget the excursions at some places, given as numbers and as an array."""
-        self._quiet["attempts"][at] = 0
-        if self._firing or self._fired_until or self._judges:
+        for place in at[self._quiet["attempts"][at] > 0].tolist():
+            self._drop(place)
+        if self._firing or self._fired_until:
             for place in places:
-                self._firing.pop(place, None)
-                self._judges.pop(place, None)
+                self._drop(place)
                 self._fired_until.pop(place, None)
 
     def _newcomer(self, pooled: Pooled) -> _Newcomer:
@@ -656,14 +656,19 @@ class SpikeStates(ScopeStates):
         """Return the states at some places, to be written down."""
         firing, fired = self._firing, self._fired_until
         is_range = isinstance(places, range) and places.step == 1
-        at = slice(places[0], places[-1] + 1) if is_range and places else np.array(places, np.int64)
-        quiet = take(self._quiet, at)
+        if is_range and places:
+            at = slice(places[0], places[-1] + 1)
+            rows, quiet = self._rows[at], self._quiet[at]
+        else:
+            rows, quiet = (
+                take(each, np.array(places, np.int64)) for each in (self._rows, self._quiet)
+            )
         (there,) = quiet["attempts"].nonzero()
         excursions = dict(zip(there.tolist(), take(quiet, there).tolist(), strict=True))
         if firing:
             excursions |= {n: firing[p] for n, p in enumerate(places) if p in firing}
         until = {n: fired[p] for n, p in enumerate(places) if p in fired} if fired else {}
-        return _encode((take(self._rows, at).tobytes(), excursions, until))
+        return _encode((rows.tobytes(), excursions, until))
 
     def read(self, places: Sequence[int], written: bytes) -> None:
         """Take the states that `write` returned.
