@@ -5,6 +5,7 @@
 - `usual`: what else is in use to spot a rate that has risen.
 - `scoring`: alerts held against the labels: recall, precision, false alarms, times.
 - `cases`: how soon a campaign is found that breaks, and what a handful of failures does.
+- `evaluation`: all that for many campaigns, in several processes.
 - `tables`: scores as tables; `__main__`: the command.
 - `trace`: what a detector knew of one campaign, second by second; `drawing`: charts as SVG;
   `plots`: single incidents, with what each detector said when.

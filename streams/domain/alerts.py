@@ -153,7 +153,7 @@ class AlertBook:
         """
         key = rule.name, windows.scope
         alert = self._live.get(key)
-        episodes = fold.take_episodes(windows.scope)
+        episodes = fold.take_episodes(windows.scope, windows.folded)
         if alert is not None and alert.episode not in {each.number for each in episodes}:
             # Nothing is known any more of the breach that it is about.
             yield from self._finish(alert, windows, None, now)

@@ -426,14 +426,18 @@ class RuleFold:
             return None
         return Folded(self._states.figures(place), place in self.scopes.episodes)
 
-    def take_episodes(self, scope: Scope) -> list[Episode]:
-        """Return the scope's episodes since this was last called, and the one that goes on."""
+    def take_episodes(self, scope: Scope, now: Folded | None) -> list[Episode]:
+        """Return the scope's episodes since this was last called, and the one that goes on.
+
+        Args:
+            scope: of the rule.
+            now: what `get` returns for it.
+        """
         key = key_of(self.rule, scope)
         episodes = self._ended.pop(key, [])
         place = self.scopes.place_of(key)
-        if place is not None and place in self.scopes.episodes:
-            now = self._states.figures(place)
-            begin = self._began.pop(key, now)
+        if now is not None and place is not None and place in self.scopes.episodes:
+            begin = self._began.pop(key, now.figures)
             episodes.append(Episode(self.scopes.episodes[place], begin, None))
         return episodes
 

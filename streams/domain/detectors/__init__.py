@@ -10,6 +10,7 @@ configuration, the API and the documents take its settings from there.
 - `windowed`: what detectors that judge window by window have in common.
 - `folding`: what detectors that are given the counts of each record have in common.
 - `wilson`: a lower bound of a rate, for one look.
+- `rows`: rows of numbers, copied as they are.
 - `evidence`: how surely counts speak for a rate that has risen, as logarithms of likelihood ratios.
 - `baseline`: the usual rates of scopes and their spread, learned when windows close.
 - `excursions`: times in which the rate of a scope may have risen, and their evidence.

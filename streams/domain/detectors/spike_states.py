@@ -196,7 +196,7 @@ class SpikeStates(ScopeStates):
         self._quiet = np.zeros(0, NUMBERS)
         """By place, the others; one without attempts is none."""
         self._judges: dict[int, Judge] = {}
-        """By place, of the present stretches; those that are missing are made when needed."""
+        """By place, of the newest nulls; those that are missing are made when needed."""
         self._fired_until: dict[int, int] = {}
         """By place, the time (s) of the last record of what fired last, until it is learned that it
         is over."""
@@ -281,12 +281,11 @@ class SpikeStates(ScopeStates):
     def _drop(self, place: int) -> None:
         self._quiet["attempts"][place] = 0
         self._firing.pop(place, None)
-        self._judges.pop(place, None)
 
     def judge(self, place: int, excursion: Excursion) -> Judge:
         """Return what an excursion's counts are judged by."""
         judge = self._judges.get(place)
-        if judge is None:
+        if judge is None or not judge.is_of(excursion):
             if len(self._judges) >= MOST_JUDGES:
                 self._judges.clear()
             judge = Judge(excursion.rate, excursion.weight, self.settings.rise)
@@ -323,7 +322,9 @@ class SpikeStates(ScopeStates):
         self, places: Integers, at: int, attempts: Integers, hits: Integers
     ) -> NDArray[np.bool_]:
         """Begin excursions where there is none, and the hits are too few to fire."""
-        if self.settings.patience <= 0.0:
+        is_simple: NDArray[np.bool_] = self._quiet["attempts"][places] == 0
+        if self.settings.patience <= 0.0 or 2 * is_simple.sum() < len(places):
+            # Any may fire, or it is not worth the while.
             return np.zeros(len(places), np.bool_)
         begun = np.zeros(len(places), NUMBERS)
         begun["since"] = at
@@ -333,8 +334,8 @@ class SpikeStates(ScopeStates):
         for name in ("hits", "stretch_hits", "clump_hits", "most_hits"):
             begun[name] = hits
         # It needs more if anything.
-        is_simple: NDArray[np.bool_] = self._most_evidence(begun) < self.settings.sensitivity
-        is_simple &= (self._quiet["attempts"][places] == 0) & (attempts <= LARGEST)
+        is_simple &= self._most_evidence(begun) < self.settings.sensitivity
+        is_simple &= attempts <= LARGEST
         simple = places[is_simple]
         put(self._quiet, simple, take(begun, is_simple))
         started = self._rows["started"]
@@ -354,17 +355,18 @@ class SpikeStates(ScopeStates):
         judge = self.judge(place, excursion)
         if not judge.exceeds(excursion, 0.0):
             return False
-        most = self.needed(place)
         is_long = at - excursion.stretch_since >= LONG_STRETCH
         if is_long and excursion.stretch_attempts >= LEAST_OF_STRETCH:
-            self._begin_stretch(place, excursion, at, min(most, judge.evidence_of(excursion)))
-        elif judge.exceeds(excursion, most):
-            self._begin_stretch(place, excursion, at, most)
+            evidence = min(self.needed(place), judge.evidence_of(excursion))
+            excursion.begin_stretch(at, evidence, self._null(place))
+        elif self._is_enough(place, excursion, judge):
+            excursion.begin_stretch(at, self.needed(place), self._null(place))
         return True
 
-    def _begin_stretch(self, place: int, excursion: Excursion, at: int, evidence: float) -> None:
-        excursion.begin_stretch(at, evidence, self._null(place))
-        self._judges.pop(place, None)
+    def _is_enough(self, place: int, excursion: Excursion, judge: Judge) -> bool:
+        """Tell whether an excursion has more evidence than it needs."""
+        least = self.settings.sensitivity
+        return judge.exceeds(excursion, least) and judge.exceeds(excursion, self.needed(place))
 
     def _has_risen(self, place: int, excursion: Excursion, new: Increment) -> bool:
         """Let an excursion with new hits fire if it has to; tell whether it does."""
@@ -386,7 +388,7 @@ class SpikeStates(ScopeStates):
 
         The clump of a scope that is sent to in bursts may be all that there is.
         """
-        if not judge.exceeds(excursion, self.needed(place)):
+        if not self._is_enough(place, excursion, judge):
             return False
         if self._is_broken_burst(place, excursion, new):
             return True
