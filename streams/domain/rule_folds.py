@@ -32,8 +32,6 @@ from streams.domain.scope_sums import (
 )
 from streams.domain.table import WindowTable
 
-MANY = 6
-"""Scopes that it pays to look at together."""
 MATCHES_KEPT = 65_536
 """Campaigns of which it is remembered whether a rule with patterns matches them."""
 
@@ -195,14 +193,8 @@ class RuleFold:
         places = [place for _, place in quiet]
         in_open_windows = self._in_open_windows([each.key for each, _ in quiet], record)
         unseen = self.scopes.settle(places, in_open_windows)
-        rest: Iterable[int] = range(len(quiet))
-        if len(quiet) >= MANY:
-            counts = np.array([(each.attempts, each.hits) for each, _ in quiet], np.int64)
-            begun = self._states.begin_excursions(np.array(places), record.at, *counts.T)
-            rest = np.flatnonzero(~begun).tolist()
-        for at in rest:
-            each, place = quiet[at]
-            self._add(each, place, max(0, unseen[at] - each.attempts), record)
+        for (each, place), attempts in zip(quiet, unseen, strict=True):
+            self._add(each, place, max(0, attempts - each.attempts), record)
 
     def _add(self, added: Added, place: int, before: int, record: RecordContext) -> None:
         key, attempts, hits, start = added

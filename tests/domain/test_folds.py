@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from streams.domain import changelog
 from streams.domain.counts import OTHER
+from streams.domain.detectors import spike_states
 from streams.domain.detectors.folding import (
     ClosedWindow,
     FoldingDetector,
@@ -329,7 +330,11 @@ MANY = 5_000
 
 
 @pytest.mark.parametrize("detector", [Cusum(), Spike()])
-def test_a_scope_takes_so_many_bytes(detector: FoldingDetector) -> None:
+def test_a_scope_takes_so_many_bytes(
+    detector: FoldingDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is kept worked out is bounded whatever the number of scopes.
+    monkeypatch.setattr(spike_states, "MOST_JUDGES", 16)
     rule = replace(RULE, detector=detector)
     life = Life(settings_of(rule))
     names = {f"{number:032x}": {"SUCCESS": 40, "FAILURE": 1} for number in range(MANY)}
@@ -344,7 +349,6 @@ def test_a_scope_takes_so_many_bytes(detector: FoldingDetector) -> None:
         after = tracemalloc.take_snapshot()
     finally:
         tracemalloc.stop()
-    # Without what detectors keep worked out, whatever the number of scopes.
     files = "*fold*", "scope_sums", "pools", "detectors/spike_states", "detectors/excursions"
     folds = [tracemalloc.Filter(True, f"*/streams/domain/{name}.py") for name in files]
     grown = after.filter_traces(folds).compare_to(before.filter_traces(folds), "filename")

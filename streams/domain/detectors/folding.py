@@ -130,29 +130,6 @@ class ScopeStates(ABC):
                 before it ends.
         """
 
-    def begin_excursions(
-        self,
-        places: Integers,
-        at: int,  # noqa: ARG002 - nothing is done here
-        attempts: Integers,  # noqa: ARG002
-        hits: Integers,  # noqa: ARG002
-    ) -> NDArray[np.bool_]:
-        """Add counts of one record with hits to all scopes for which that is simple.
-
-        What it does is what `add` would do, for those in which no breach goes on or begins, and
-        which had no hits for a while.
-
-        Args:
-            places: of the scopes.
-            at: event time (ms): the newest of the log so far.
-            attempts: of each, above 0.
-            hits: of these, above 0.
-
-        Returns:
-            Which scopes it was simple for. The others have to be given to `add`.
-        """
-        return np.zeros(len(places), np.bool_)
-
     @abstractmethod
     def learn(self, window: ClosedWindow) -> Integers | None:
         """Learn the counts of a window that has closed, after all of them were added.

@@ -202,6 +202,10 @@ class SpikeStates(ScopeStates):
         is over."""
         self._begun: dict[Pooled, _Newcomer] = {}
         """The states of newcomers, by what others have learned."""
+        self._nats_a_hit = -log(settings.rise.usual_up_to)
+        """A bound of the evidence in a hit, as `AboveLimit` has it,"""
+        self._bounded_up_to = times_odds(0.5, 1.0 / baseline.TOLERANCE)
+        """if the usual rate is not higher than this."""
         self._slow_need = settings.sensitivity + SLOW_EXTRA
         self._rows = np.zeros(0, _ROW)
         # What follows from the rows: the null.
@@ -318,30 +322,6 @@ class SpikeStates(ScopeStates):
         self.keep(place, excursion)
         return (*ended, Turn(True, self.figures(place))) if has_risen else ended
 
-    def begin_excursions(
-        self, places: Integers, at: int, attempts: Integers, hits: Integers
-    ) -> NDArray[np.bool_]:
-        """Begin excursions where there is none, and the hits are too few to fire."""
-        is_simple: NDArray[np.bool_] = self._quiet["attempts"][places] == 0
-        if self.settings.patience <= 0.0 or 2 * is_simple.sum() < len(places):
-            # Any may fire, or it is not worth the while.
-            return np.zeros(len(places), np.bool_)
-        begun = np.zeros(len(places), NUMBERS)
-        begun["since"] = at
-        begun["rate"], begun["weight"] = self._rate[places], self._weight[places]
-        for name in ("attempts", "stretch_attempts", "clump_attempts", "most_attempts"):
-            begun[name] = attempts
-        for name in ("hits", "stretch_hits", "clump_hits", "most_hits"):
-            begun[name] = hits
-        # It needs more if anything.
-        is_simple &= self._most_evidence(begun) < self.settings.sensitivity
-        is_simple &= attempts <= LARGEST
-        simple = places[is_simple]
-        put(self._quiet, simple, take(begun, is_simple))
-        started = self._rows["started"]
-        started[simple] = np.minimum(started[simple].astype(np.int64) + 1, _MANY_STARTS)
-        return is_simple
-
     def _begin_excursion(self, place: int, at: int) -> Excursion:
         started = self._rows["started"]
         started[place] = min(int(started[place]) + 1, _MANY_STARTS)
@@ -363,6 +343,11 @@ class SpikeStates(ScopeStates):
             excursion.begin_stretch(at, self.needed(place), self._null(place))
         return True
 
+    def _may_be_enough(self, excursion: Excursion) -> bool:
+        """Tell whether an excursion has hits enough to have the evidence it needs, by a bound."""
+        most = excursion.evidence + excursion.stretch_hits * self._nats_a_hit
+        return most >= self.settings.sensitivity or excursion.rate > self._bounded_up_to
+
     def _is_enough(self, place: int, excursion: Excursion, judge: Judge) -> bool:
         """Tell whether an excursion has more evidence than it needs."""
         least = self.settings.sensitivity
@@ -371,6 +356,8 @@ class SpikeStates(ScopeStates):
     def _has_risen(self, place: int, excursion: Excursion, new: Increment) -> bool:
         """Let an excursion with new hits fire if it has to; tell whether it does."""
         at = new.at - excursion.since
+        if at < self.settings.patience * 1_000 and not self._may_be_enough(excursion):
+            return False
         judge = self.judge(place, excursion)
         is_slow = not self._is_fast_rise(place, excursion, judge, at, new)
         if is_slow and not self._is_slow_rise(place, at, new):

@@ -86,17 +86,13 @@ def window_of(
     return ClosedWindow(start, np.array(list(counts), np.int64), attempts, hits, since)
 
 
-def add(states: SpikeStates, step: Step, *, at_once: bool = False) -> tuple[Turn, ...]:
-    """Add a record if it is one of those that states are given, by the short way if it can be."""
+def add(states: SpikeStates, step: Step) -> tuple[Turn, ...]:
+    """Add a record if it is one of those that states are given."""
     (_, attempts, hits, place), at = step.record, step.at
     if states.fires(place):
         return states.add(place, Increment(at, attempts, hits, 0, lambda _: step.so_far), HOLD)
     if not hits:
         return ()
-    if at_once:
-        counts = np.array([attempts]), np.array([hits])
-        if states.begin_excursions(np.array([place]), at, *counts).all():
-            return ()
     new = Increment(at, attempts, hits, step.before, lambda _: step.so_far)
     return states.add(place, new, HOLD)
 
@@ -454,9 +450,9 @@ all_settings = st.sampled_from(
 
 
 @settings(max_examples=100, deadline=None)
-@given(traffic_of_several(), baselines, all_settings, st.booleans())
+@given(traffic_of_several(), baselines, all_settings)
 def test_lazy_looks_decide_as_looks_at_every_record(
-    records: list[Record], usual: tuple[int, int, float], chosen: Settings, at_once: bool
+    records: list[Record], usual: tuple[int, int, float], chosen: Settings
 ) -> None:
     states = known(*usual, PLACES, chosen)
     papers = {place: OnPaper(chosen, states.row(place)) for place in PLACES}
@@ -473,7 +469,7 @@ def test_lazy_looks_decide_as_looks_at_every_record(
                 papers[place].row = states.row(place)
             continue
         record, paper = each.record, papers[each.record.place]
-        turns = add(states, each, at_once=at_once)
+        turns = add(states, each)
         expected_turns = paper.add(record.attempts, record.hits, START + record.at, each.so_far)
         assert [turn.begins for turn in turns] == expected_turns
         unseen = 0 if record.hits else each.before + record.attempts
