@@ -4,9 +4,11 @@
      "counts": [["FAILURE", "treatment", "delivery type", "channel", 3]]}
 
 `at` and `event_time` are ms since the epoch; `event_time` is `at` if left out. `app_id`, treatment,
-delivery type and channel may be null. Any other key is passed over.
+delivery type and channel may be null. Any other key is passed over, and so are blank lines and a
+byte order mark.
 """
 
+import codecs
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple, NoReturn, TypeAlias
@@ -102,6 +104,8 @@ def read_lines(name: str, stream: Readable) -> Iterator[Lines]:
 
 
 def _decoded(name: str, first: int, text: bytes) -> Iterator[Lines]:
+    if first == 1:
+        text = text.removeprefix(codecs.BOM_UTF8)
     try:
         decoded = _decoder.decode_lines(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -41,6 +41,13 @@ def test_reads_any_end_of_lines(end: bytes) -> None:
     assert len(read(end.join([value()] * 3) + end)) == 3
 
 
+def test_passes_over_a_byte_order_mark_at_the_beginning_alone() -> None:
+    mark = "\ufeff".encode()
+    assert read(mark + value() + b"\n" + value()) == read(value() + b"\n" + value())
+    assert read(gzip.compress(mark + b"\n" + value())) == read(value())
+    assert problem(value() + b"\n" + mark + value()).startswith("file, line 2: is not JSON")
+
+
 def test_reads_gzip_and_files_of_many_blocks() -> None:
     lines = [value(at=AT + n) for n in range(3 * BLOCK_BYTES // len(value()))]
     content = b"\n".join(lines)
