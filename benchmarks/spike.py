@@ -18,7 +18,8 @@ import numpy as np
 
 from benchmarks import table
 from streams.domain.detectors.evidence import AboveLimit
-from streams.domain.detectors.excursions import Judge
+from streams.domain.detectors.excursion_table import ExcursionTable
+from streams.domain.detectors.excursions import Excursion, Judge
 from streams.domain.detectors.folding import ClosedWindow, Increment
 from streams.domain.detectors.spike_states import Settings, SpikeStates
 from streams.domain.folded_scopes import SCOPES_PER_GROUP, FoldGroup, encode
@@ -200,15 +201,16 @@ def looks(made: list[Campaign]) -> list[Look]:
             seen.append((AboveLimit(self.a, self.b, self.limit), attempts, hits, level))
             return super().exceeds(attempts, hits, level)
 
-    class NotingStates(SpikeStates):
-        def judge(self, place: int, excursion: Any) -> Judge:
+    class NotingTable(ExcursionTable):
+        def judge(self, place: int, excursion: Excursion) -> Judge:
             judge = super().judge(place, excursion)
             if not isinstance(judge.above, Noting):
                 judge.above = Noting(judge.found.a, judge.found.b, judge.found.limit)
             return judge
 
     for campaign in made:
-        states = NotingStates(Settings())
+        states = SpikeStates(Settings())
+        states.excursions = NotingTable(states.settings.rise)
         states.read([0], campaign.state)
         for number, records in enumerate(campaign.windows):
             for counts in records:
@@ -308,7 +310,7 @@ def bytes_rows(made: list[Campaign]) -> list[list[str]]:
         excursions = [again.excursion(place) for place in places]
         for place, excursion in zip(places, excursions, strict=True):
             if excursion is not None:
-                again.judge(place, excursion)
+                again.excursions.judge(place, excursion)
         share = sum(excursion is not None for excursion in excursions) / len(places)
         del excursions
         after, _ = tracemalloc.get_traced_memory()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from streams.domain import changelog
 from streams.domain.counts import OTHER
-from streams.domain.detectors import spike_states
+from streams.domain.detectors import excursion_table
 from streams.domain.detectors.folding import (
     ClosedWindow,
     FoldingDetector,
@@ -334,7 +334,7 @@ def test_a_scope_takes_so_many_bytes(
     detector: FoldingDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What is kept worked out is bounded whatever the number of scopes.
-    monkeypatch.setattr(spike_states, "MOST_JUDGES", 16)
+    monkeypatch.setattr(excursion_table, "MOST_JUDGES", 16)
     rule = replace(RULE, detector=detector)
     life = Life(settings_of(rule))
     names = {f"{number:032x}": {"SUCCESS": 40, "FAILURE": 1} for number in range(MANY)}
@@ -349,7 +349,7 @@ def test_a_scope_takes_so_many_bytes(
         after = tracemalloc.take_snapshot()
     finally:
         tracemalloc.stop()
-    files = "*fold*", "scope_sums", "pools", "detectors/spike_states", "detectors/excursions"
+    files = "*fold*", "scope_sums", "pools", "detectors/spike_states", "detectors/excursion*"
     folds = [tracemalloc.Filter(True, f"*/streams/domain/{name}.py") for name in files]
     grown = after.filter_traces(folds).compare_to(before.filter_traces(folds), "filename")
     assert len(fold_of(life.partition, rule).scopes) == MANY

@@ -14,6 +14,7 @@ configuration, the API and the documents take its settings from there.
 - `evidence`: how surely counts speak for a rate that has risen, as logarithms of likelihood ratios.
 - `baseline`: the usual rates of scopes and their spread, learned when windows close.
 - `excursions`: times in which the rate of a scope may have risen, and their evidence.
+- `excursion_table`: those of all scopes of a rule.
 - `spike_states`: what the detector spike knows of the scopes of a rule, and how counts change it.
 - `registry`: the kinds there are, a module each.
 """

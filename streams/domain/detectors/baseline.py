@@ -231,6 +231,12 @@ class Rise(NamedTuple):
     least: float = 0.04
 
 
+def levels(rate: Reals, rise: Rise) -> tuple[Reals, Reals]:
+    """Return m0 and L, as `Hypotheses.of` does, for each usual rate."""
+    tolerated = np.maximum(rise.usual_up_to, times_odds(rate, TOLERANCE))
+    return tolerated, np.maximum(rise.least, times_odds(rate, rise.factor))
+
+
 class Hypotheses(NamedTuple):
     """What an excursion of the rate is judged by.
 

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from streams.domain.detectors import baseline, wilson
@@ -28,13 +27,13 @@ from streams.domain.detectors.baseline import (
     newcomer,
     times_odds,
 )
-from streams.domain.detectors.evidence import LEAST_WEIGHT, Shifted
+from streams.domain.detectors.evidence import Shifted
+from streams.domain.detectors.excursion_table import ExcursionTable, can_be, is_row
 from streams.domain.detectors.excursions import (
     GAP,
     LARGEST,
     LEAST_OF_STRETCH,
     LONG_STRETCH,
-    NUMBERS,
     Excursion,
     Judge,
     Live,
@@ -98,8 +97,6 @@ FLEET_ATTEMPTS = 50.0
 """Attempts of all apps that count for each app."""
 MOST_BEGUN = 1_024
 """States of newcomers that are kept; then all are dropped, and worked out again when needed."""
-MOST_JUDGES = 8_192
-"""Judges of excursions that are kept, some 400 bytes each; then all are made anew when needed."""
 _GROWTH = 1.125
 """Room is made for so many times as many scopes as there are."""
 _MANY_STARTS = 65_535
@@ -187,16 +184,14 @@ class SpikeStates(ScopeStates):
 
     Args:
         settings: what operators set.
+
+    Attributes:
+        excursions: of the scopes.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._firing: dict[int, Excursion] = {}
-        """By place, the excursions that fire."""
-        self._quiet = np.zeros(0, NUMBERS)
-        """By place, the others; one without attempts is none."""
-        self._judges: dict[int, Judge] = {}
-        """By place, of the newest nulls; those that are missing are made when needed."""
+        self.excursions = ExcursionTable(settings.rise)
         self._fired_until: dict[int, int] = {}
         """By place, the time (s) of the last record of what fired last, until it is learned that it
         is over."""
@@ -222,15 +217,12 @@ class SpikeStates(ScopeStates):
         at = np.array(places)
         put(self._rows, at, begun.row)
         self._rate[at], self._weight[at] = begun.null
-        self._forget(places, at)
+        self.excursions.forget(at)
+        self._forget_fired(places)
 
-    def _forget(self, places: Sequence[int], at: Integers) -> None:
-        """Forget the excursions at some places, given as numbers and as an array."""
-        for place in at[self._quiet["attempts"][at] > 0].tolist():
-            self._drop(place)
-        if self._firing or self._fired_until:
+    def _forget_fired(self, places: Sequence[int]) -> None:
+        if self._fired_until:
             for place in places:
-                self._drop(place)
                 self._fired_until.pop(place, None)
 
     def _newcomer(self, pooled: Pooled) -> _Newcomer:
@@ -246,7 +238,7 @@ class SpikeStates(ScopeStates):
         more = max(16, int(places * _GROWTH)) - len(self._rows) if places > len(self._rows) else 0
         if more:
             self._rows = np.concatenate((self._rows, np.zeros(more, _ROW)))
-            self._quiet = np.concatenate((self._quiet, np.zeros(more, NUMBERS)))
+            self.excursions.make_room(more)
             room = np.zeros(more)
             self._rate = np.concatenate((self._rate, room))
             self._weight = np.concatenate((self._weight, room))
@@ -265,36 +257,11 @@ class SpikeStates(ScopeStates):
 
     def excursion(self, place: int) -> Excursion | None:
         """Return the excursion of a scope; null if it has none."""
-        excursion = self._firing.get(place)
-        if excursion is None and self._quiet["attempts"][place]:
-            excursion = Excursion(*self._quiet.item(place))
-        return excursion
+        return self.excursions.get(place)
 
     def fires(self, place: int) -> bool:
         """Tell whether a scope has an excursion that fires."""
-        return place in self._firing
-
-    def keep(self, place: int, excursion: Excursion) -> None:
-        """Make an excursion that of a scope."""
-        if excursion.live is None:
-            self._quiet[place] = astuple(excursion)[:-1]
-        else:
-            self._quiet["attempts"][place] = 0
-            self._firing[place] = excursion
-
-    def _drop(self, place: int) -> None:
-        self._quiet["attempts"][place] = 0
-        self._firing.pop(place, None)
-
-    def judge(self, place: int, excursion: Excursion) -> Judge:
-        """Return what an excursion's counts are judged by."""
-        judge = self._judges.get(place)
-        if judge is None or not judge.is_of(excursion):
-            if len(self._judges) >= MOST_JUDGES:
-                self._judges.clear()
-            judge = Judge(excursion.rate, excursion.weight, self.settings.rise)
-            self._judges[place] = judge
-        return judge
+        return place in self.excursions.firing
 
     # Records
 
@@ -319,7 +286,7 @@ class SpikeStates(ScopeStates):
         attempts = min(new.attempts, LARGEST)
         excursion.add(attempts, min(new.hits, attempts), new.at - excursion.since)
         has_risen = self._has_risen(place, excursion, new)
-        self.keep(place, excursion)
+        self.excursions.keep(place, excursion)
         return (*ended, Turn(True, self.figures(place))) if has_risen else ended
 
     def _begin_excursion(self, place: int, at: int) -> Excursion:
@@ -332,7 +299,7 @@ class SpikeStates(ScopeStates):
 
         A stretch that is long or strong enough ends with that.
         """
-        judge = self.judge(place, excursion)
+        judge = self.excursions.judge(place, excursion)
         if not judge.exceeds(excursion, 0.0):
             return False
         is_long = at - excursion.stretch_since >= LONG_STRETCH
@@ -358,7 +325,7 @@ class SpikeStates(ScopeStates):
         at = new.at - excursion.since
         if at < self.settings.patience * 1_000 and not self._may_be_enough(excursion):
             return False
-        judge = self.judge(place, excursion)
+        judge = self.excursions.judge(place, excursion)
         is_slow = not self._is_fast_rise(place, excursion, judge, at, new)
         if is_slow and not self._is_slow_rise(place, at, new):
             return False
@@ -409,7 +376,7 @@ class SpikeStates(ScopeStates):
         excursion.last = max(excursion.last, new.at - excursion.since)
         live.run_attempts += new.attempts
         live.run_hits += new.hits
-        judge = self.judge(place, excursion)
+        judge = self.excursions.judge(place, excursion)
         if judge.is_over(excursion, live, hold, has_hits=new.hits > 0):
             return self._end(place, excursion)
         return ()
@@ -422,7 +389,7 @@ class SpikeStates(ScopeStates):
             self._rows["slow"][place] = 0.0
             self._rows["slow_windows"][place] = 0
             self._fired_until[place] = excursion.ends_at // 1_000
-        self._drop(place)
+        self.excursions.drop([place])
         return turns
 
     # Closed windows
@@ -433,7 +400,7 @@ class SpikeStates(ScopeStates):
         Returns:
             Hits and misses that were learned, in `POOLED_UNIT`, a row for each scope.
         """
-        self._end_old_excursions(window)
+        self.excursions.end_old(window)
         places = window.places
         rows = take(self._rows, places)
         attempts = window.attempts + rows["waiting_attempts"]
@@ -458,15 +425,16 @@ class SpikeStates(ScopeStates):
             self._rate[due.places], self._weight[due.places] = Null.of(after)
         put(self._rows, places, rows)
         if len(at):
-            self._end_excursions(due)
+            self.excursions.end_usual(due)
         return learned
 
     def _fired_in(self, window: ClosedWindow) -> NDArray[np.bool_]:
         """Tell for each scope whether it fires, or did when the window was open."""
         fired = np.zeros(len(window.places), np.bool_)
-        if self._firing or self._fired_until:
+        firing = self.excursions.firing
+        if firing or self._fired_until:
             at = {place: position for position, place in enumerate(window.places.tolist())}
-            fired[[at[place] for place in self._firing if place in at]] = True
+            fired[[at[place] for place in firing if place in at]] = True
             for place in [each for each in self._fired_until if each in at]:
                 if self._fired_until[place] >= window.start:
                     fired[at[place]] = True
@@ -520,7 +488,7 @@ class SpikeStates(ScopeStates):
 
     def _slow_evidence(self, attempts: Reals, hits: Reals, rate: Reals, weight: Reals) -> Reals:
         """Return what `Shifted.log_ratio` does, for each scope."""
-        tolerated, limit = self._levels(rate)
+        tolerated, limit = baseline.levels(rate, self.settings.rise)
         mean = times_odds(limit, SLOW_ODDS)
         a, c = tolerated * weight, mean * weight
         misses = attempts - hits
@@ -531,12 +499,6 @@ class SpikeStates(ScopeStates):
             - log_rising(weight - a, misses)
         )
 
-    def _levels(self, rate: Reals) -> tuple[Reals, Reals]:
-        """Return m0 and L, as `Hypotheses.of` does, for each usual rate."""
-        rise = self.settings.rise
-        tolerated = np.maximum(rise.usual_up_to, times_odds(rate, baseline.TOLERANCE))
-        return tolerated, np.maximum(rise.least, times_odds(rate, rise.factor))
-
     def _is_doubtful(
         self, due: ClosedWindow, rows: NDArray[np.void], null: Null
     ) -> NDArray[np.bool_]:
@@ -545,7 +507,7 @@ class SpikeStates(ScopeStates):
         lowest = wilson.lower_bounds(due.hits, due.attempts, SURE_CONFIDENCE)
         known = rows["hits"].astype(np.float64) + rows["misses"]
         is_doubtful |= (known < SURE_BASELINE) & (lowest > NEWCOMER_LIMIT)
-        limit = self._levels(null.rate)[1]
+        _, limit = baseline.levels(null.rate, self.settings.rise)
         suspects = (known >= SURE_BASELINE) & (lowest > limit) & ~is_doubtful
         for at in np.flatnonzero(suspects).tolist():
             judge = Judge(null.rate.item(at), null.weight.item(at), self.settings.rise)
@@ -553,45 +515,7 @@ class SpikeStates(ScopeStates):
             is_doubtful[at] = judge.above.exceeds(*counts, SURE_EVIDENCE)
         most_fail = 2 * due.hits > due.attempts
         shares = np.where(most_fail, DOUBTFUL_IF_MOST_FAIL, DOUBTFUL)
-        levels = shares * self.settings.sensitivity
-        quiet = take(self._quiet, due.places)
-        suspects = (quiet["attempts"] > 0) & (self._most_evidence(quiet) > levels) & ~is_doubtful
-        for at in np.flatnonzero(suspects).tolist():
-            excursion = Excursion(*quiet.item(at))
-            excursion.add_attempts(due.unseen.item(at))
-            judge = self.judge(due.places.item(at), excursion)
-            is_doubtful[at] = judge.exceeds(excursion, levels.item(at))
-        return is_doubtful
-
-    def _most_evidence(self, quiet: NDArray[np.void]) -> Reals:
-        """Return a bound of the evidence of excursions, as `AboveLimit` has it."""
-        tolerated, limit = self._levels(quiet["rate"])
-        is_bound = (tolerated <= np.minimum(limit, 0.5)) & (quiet["weight"] >= LEAST_WEIGHT)
-        nats_a_hit = np.where(is_bound, -np.log(tolerated), np.inf)
-        with np.errstate(invalid="ignore"):
-            most: Reals = quiet["evidence"] + quiet["stretch_hits"] * nats_a_hit
-        return most
-
-    def _end_old_excursions(self, window: ClosedWindow) -> None:
-        """End excursions without hits for so long before a window that the next would end them."""
-        since, last, attempts = (
-            self._quiet[name][window.places] for name in ("since", "last", "attempts")
-        )
-        is_old = (attempts > 0) & (1_000 * window.start - since - last > GAP)
-        for place in window.places[is_old].tolist():
-            self._drop(place)
-
-    def _end_excursions(self, due: ClosedWindow) -> None:
-        """End excursions of which nothing is left: their next hit would end them as well."""
-        quiet = take(self._quiet, due.places)
-        # With a rate that is no news there may be evidence left, but hardly ever.
-        attempts = quiet["stretch_attempts"] + due.unseen
-        is_usual = quiet["stretch_hits"] <= self._levels(quiet["rate"])[0] * attempts
-        for at in np.flatnonzero(is_usual & (quiet["attempts"] > 0)).tolist():
-            place, excursion = due.places.item(at), Excursion(*quiet.item(at))
-            excursion.add_attempts(due.unseen.item(at))
-            if not self.judge(place, excursion).exceeds(excursion, 0.0):
-                self._drop(place)
+        return is_doubtful | self.excursions.exceed(due, shares * self.settings.sensitivity)
 
     # Shown, written down and read back
 
@@ -608,7 +532,7 @@ class SpikeStates(ScopeStates):
                 attempts=excursion.attempts + live.run_attempts,
                 hits=excursion.hits + live.run_hits,
             )
-        judge = self.judge(place, excursion)
+        judge = self.excursions.judge(place, excursion)
         others = {
             "usual_attempts": float(row["hits"]) + float(row["misses"]),
             "dispersion": float(row["dispersion"]),
@@ -643,21 +567,13 @@ class SpikeStates(ScopeStates):
 
     def write(self, places: Sequence[int]) -> bytes:
         """Return the states at some places, to be written down."""
-        firing, fired = self._firing, self._fired_until
-        is_range = isinstance(places, range) and places.step == 1
-        if is_range and places:
-            at = slice(places[0], places[-1] + 1)
-            rows, quiet = self._rows[at], self._quiet[at]
+        fired = self._fired_until
+        if is_row(places):
+            rows = self._rows[places[0] : places[-1] + 1]
         else:
-            rows, quiet = (
-                take(each, np.array(places, np.int64)) for each in (self._rows, self._quiet)
-            )
-        (there,) = quiet["attempts"].nonzero()
-        excursions = dict(zip(there.tolist(), take(quiet, there).tolist(), strict=True))
-        if firing:
-            excursions |= {n: firing[p] for n, p in enumerate(places) if p in firing}
+            rows = take(self._rows, np.array(places, np.int64))
         until = {n: fired[p] for n, p in enumerate(places) if p in fired} if fired else {}
-        return _encode((rows.tobytes(), excursions, until))
+        return _encode((rows.tobytes(), self.excursions.written(places), until))
 
     def read(self, places: Sequence[int], written: bytes) -> None:
         """Take the states that `write` returned.
@@ -674,16 +590,18 @@ class SpikeStates(ScopeStates):
             position not in positions for position in (*states.excursions, *states.fired_until)
         ):
             raise ValueError(f"not states of {len(places)} scopes")
+        if not all(map(can_be, states.excursions.values())):
+            raise ValueError("not states of spike: an excursion has impossible numbers")
         if not places:
             return
         self._make_room(max(places) + 1)
         at = np.array(places)
-        self._forget(places, at)
+        self.excursions.forget(at)
+        self._forget_fired(places)
         rows = np.frombuffer(states.rows, _ROW)
         put(self._rows, at, rows)
         self._rate[at], self._weight[at] = Null.of(rows)
-        for position, excursion in states.excursions.items():
-            self.keep(places[position], excursion)
+        self.excursions.restore(places, states.excursions)
         for position, until in states.fired_until.items():
             self._fired_until[places[position]] = until
 

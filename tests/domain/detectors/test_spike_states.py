@@ -487,6 +487,10 @@ def approximately(row: dict[str, Any]) -> Any:
 FLOATS = {*(BASELINE.names or ()), "starts", "slow"}
 
 
+def evidence_of(states: SpikeStates, place: int, excursion: Excursion) -> float:
+    return states.excursions.judge(place, excursion).evidence_of(excursion)
+
+
 def check_excursion(states: SpikeStates, place: int, paper: OnPaper, unseen: int) -> None:
     """Compare an excursion with that on paper, which has seen attempts without hits too."""
     excursion = states.excursion(place)
@@ -496,7 +500,10 @@ def check_excursion(states: SpikeStates, place: int, paper: OnPaper, unseen: int
         excursion.add_attempts(unseen)
     if not paper.alive:
         # It is known to be over with the next hit at the latest.
-        assert excursion is None or states.judge(place, excursion).evidence_of(excursion) <= 1e-9
+        assert (
+            excursion is None
+            or states.excursions.judge(place, excursion).evidence_of(excursion) <= 1e-9
+        )
         return
     assert excursion is not None
     live = excursion.live
@@ -509,7 +516,10 @@ def check_excursion(states: SpikeStates, place: int, paper: OnPaper, unseen: int
     last = paper.last if excursion.live is not None else paper.last_hit
     assert excursion.since + excursion.last == round(last * 1_000)
     # Far below 0, SciPy's tail is 0.
-    expected, evidence = paper.log_m(), states.judge(place, excursion).evidence_of(excursion)
+    expected, evidence = (
+        paper.log_m(),
+        states.excursions.judge(place, excursion).evidence_of(excursion),
+    )
     assert max(evidence, -500) == pytest.approx(max(expected, -500), abs=1e-5, rel=1e-6)
 
 
@@ -682,12 +692,12 @@ def test_what_is_written_of_a_scope_is_small_whatever_its_numbers() -> None:
     places, excursion = range(SCOPES_PER_GROUP), largest()
     states = known(places=places)
     for place in places:
-        states.keep(place, excursion)
+        states.excursions.keep(place, excursion)
     assert len(group_of(states, places, -MOST)) / SCOPES_PER_GROUP <= 225
     excursion.fire(100_864_123, is_slow=False)
     excursion.live = Live(50_000_123, False, 100_000_123, MOST, 10**8)
     for place in places:
-        states.keep(place, excursion)
+        states.excursions.keep(place, excursion)
     assert len(group_of(states, places, -MOST)) / SCOPES_PER_GROUP <= 235
 
 
@@ -715,7 +725,7 @@ def bytes_of(written: bytes, number: int) -> float:
     for place in range(number):
         excursion = again.excursion(place)
         if excursion is not None:
-            again.judge(place, excursion)
+            again.excursions.judge(place, excursion)
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return (after - before) / number
@@ -726,7 +736,7 @@ def test_what_is_kept_is_small() -> None:
     states = known(places=range(number))
     assert bytes_of(states.write(range(number)), number) <= 200
     for place in range(number):
-        states.keep(place, largest())
+        states.excursions.keep(place, largest())
     assert bytes_of(states.write(range(number)), number) <= 1_400
 
 
@@ -754,6 +764,19 @@ def test_garbage_is_no_states(written: bytes) -> None:
     before = states.write([0])
     with pytest.raises(ValueError, match="not states of"):
         states.read([0], written)
+    assert states.write([0]) == before
+
+
+@pytest.mark.parametrize(
+    "change", [{"attempts": -1}, {"attempts": 2**32}, {"clump_since": 2**63}, {"since": -5}]
+)
+def test_an_excursion_with_impossible_numbers_is_garbage(change: dict[str, int]) -> None:
+    parts = msgspec.msgpack.decode(known().write([0]))
+    parts[1] = {0: msgspec.structs.replace(largest(), **change)}
+    states = known()
+    before = states.write([0])
+    with pytest.raises(ValueError, match="not states of"):
+        states.read([0], msgspec.msgpack.encode(parts))
     assert states.write([0]) == before
 
 

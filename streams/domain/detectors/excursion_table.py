@@ -1,0 +1,159 @@
+"""The excursions of the scopes of a rule, by place.
+
+Those that fire are few, and change with each record. The others are rows of numbers: they are
+looked at when their scopes have hits, and many at once when a window closes.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from msgspec.structs import astuple
+from numpy.typing import NDArray
+
+from streams.domain.detectors import baseline
+from streams.domain.detectors.baseline import Reals, Rise
+from streams.domain.detectors.evidence import LEAST_WEIGHT
+from streams.domain.detectors.excursions import GAP, LARGEST, NUMBERS, Excursion, Judge
+from streams.domain.detectors.folding import ClosedWindow, Integers
+from streams.domain.detectors.rows import Rows, take
+
+MOST_JUDGES = 8_192
+"""Judges of excursions that are kept, some 400 bytes each; then all are made anew when needed."""
+
+Written: TypeAlias = dict[int, Excursion | tuple[float, ...]]
+"""Excursions by position, as they are written down: those that do not fire as their numbers."""
+
+
+class ExcursionTable:
+    """The excursions of the scopes of a rule.
+
+    Args:
+        rise: from which rate on it is worth an alert.
+
+    Attributes:
+        firing: by place, the excursions that fire.
+    """
+
+    def __init__(self, rise: Rise) -> None:
+        self._rise = rise
+        self.firing: dict[int, Excursion] = {}
+        self._quiet = np.zeros(0, NUMBERS)
+        """By place, the others; one without attempts is none."""
+        self._judges: dict[int, Judge] = {}
+        """By place, of the newest nulls; those that are missing are made when needed."""
+
+    def make_room(self, more: int) -> None:
+        """Add so many places."""
+        self._quiet = np.concatenate((self._quiet, np.zeros(more, NUMBERS)))
+
+    def get(self, place: int) -> Excursion | None:
+        """Return the excursion of a scope; null if it has none."""
+        excursion = self.firing.get(place)
+        if excursion is None and self._quiet["attempts"][place]:
+            excursion = Excursion(*self._quiet.item(place))
+        return excursion
+
+    def keep(self, place: int, excursion: Excursion) -> None:
+        """Make an excursion that of a scope."""
+        if excursion.live is None:
+            self._quiet[place] = astuple(excursion)[:-1]
+        else:
+            self._quiet["attempts"][place] = 0
+            self.firing[place] = excursion
+
+    def drop(self, places: Iterable[int]) -> None:
+        """End the excursions at some places, if there are any."""
+        for place in places:
+            self._quiet["attempts"][place] = 0
+            self.firing.pop(place, None)
+
+    def judge(self, place: int, excursion: Excursion) -> Judge:
+        """Return what an excursion's counts are judged by."""
+        judge = self._judges.get(place)
+        if judge is None or not judge.is_of(excursion):
+            if len(self._judges) >= MOST_JUDGES:
+                self._judges.clear()
+            judge = Judge(excursion.rate, excursion.weight, self._rise)
+            self._judges[place] = judge
+        return judge
+
+    # Many at once, of those that do not fire
+
+    def exceed(self, window: ClosedWindow, levels: Reals) -> NDArray[np.bool_]:
+        """Tell for each scope whether the evidence of its excursion is above a level, in nats."""
+        quiet = take(self._quiet, window.places)
+        exceed: NDArray[np.bool_] = self._most_evidence(quiet) > levels
+        exceed &= quiet["attempts"] > 0
+        for at in np.flatnonzero(exceed).tolist():
+            exceed[at] = self._exceeds(quiet, window, at, levels.item(at))
+        return exceed
+
+    def _exceeds(self, quiet: Rows, window: ClosedWindow, at: int, level: float) -> bool:
+        excursion = Excursion(*quiet.item(at))
+        excursion.add_attempts(window.unseen.item(at))
+        return self.judge(window.places.item(at), excursion).exceeds(excursion, level)
+
+    def _most_evidence(self, quiet: Rows) -> Reals:
+        """Return a bound of the evidence of excursions, as `AboveLimit` has it."""
+        tolerated, limit = baseline.levels(quiet["rate"], self._rise)
+        is_bound = (tolerated <= np.minimum(limit, 0.5)) & (quiet["weight"] >= LEAST_WEIGHT)
+        nats_a_hit = np.where(is_bound, -np.log(tolerated), np.inf)
+        with np.errstate(invalid="ignore"):
+            most: Reals = quiet["evidence"] + quiet["stretch_hits"] * nats_a_hit
+        return most
+
+    def end_old(self, window: ClosedWindow) -> None:
+        """End excursions without hits for so long before a window that the next would end them."""
+        since, last, attempts = (
+            self._quiet[name][window.places] for name in ("since", "last", "attempts")
+        )
+        is_old = (attempts > 0) & (1_000 * window.start - since - last > GAP)
+        self.drop(window.places[is_old].tolist())
+
+    def end_usual(self, window: ClosedWindow) -> None:
+        """End excursions of which nothing is left: their next hit would end them as well."""
+        quiet = take(self._quiet, window.places)
+        # With a rate that is no news there may be evidence left, but hardly ever.
+        attempts = quiet["stretch_attempts"] + window.unseen
+        tolerated, _ = baseline.levels(quiet["rate"], self._rise)
+        is_usual = (quiet["stretch_hits"] <= tolerated * attempts) & (quiet["attempts"] > 0)
+        for at in np.flatnonzero(is_usual).tolist():
+            if not self._exceeds(quiet, window, at, 0.0):
+                self.drop([window.places.item(at)])
+
+    def forget(self, places: Integers) -> None:
+        """End all excursions at some places, of many that have none."""
+        self._quiet["attempts"][places] = 0
+        if self.firing:
+            self.drop(places.tolist())
+
+    # Written down and read back
+
+    def written(self, places: Sequence[int]) -> Written:
+        """Return the excursions at some places, by position."""
+        firing = self.firing
+        quiet = self._quiet[places[0] : places[-1] + 1] if is_row(places) else None
+        if quiet is None:
+            quiet = take(self._quiet, np.array(places, np.int64))
+        (there,) = quiet["attempts"].nonzero()
+        found: Written = dict(zip(there.tolist(), take(quiet, there).tolist(), strict=True))
+        if firing:
+            found |= {n: firing[place] for n, place in enumerate(places) if place in firing}
+        return found
+
+    def restore(self, places: Sequence[int], excursions: Mapping[int, Excursion]) -> None:
+        """Take excursions by the positions of their places; there are none at these."""
+        for position, excursion in excursions.items():
+            self.keep(places[position], excursion)
+
+
+def is_row(places: Sequence[int]) -> bool:
+    """Tell whether places follow one another."""
+    return isinstance(places, range) and places.step == 1 and len(places) > 0
+
+
+def can_be(excursion: Excursion) -> bool:
+    """Tell whether numbers that were read are those of an excursion."""
+    numbers = astuple(excursion)[:-1]
+    return min(numbers) >= 0 and (excursion.live is not None or max(numbers[3:]) <= LARGEST)
