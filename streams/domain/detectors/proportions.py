@@ -63,10 +63,11 @@ def lower_bound(hits: int, attempts: int, needed: float) -> float:
         else:
             high = at
         step = at - excess / slope if slope else low
-        at = step if low < step < high else (low + high) / 2
-        # The error after a step of Newton's is about the square of that before it.
+        # The error after a step of Newton's is about the square of that before it. The step may be
+        # too small to be one.
         if abs(excess) <= _LAST_EXCESS:
-            break
+            return min(max(step, low), high)
+        at = step if low < step < high else (low + high) / 2
     return at
 
 

@@ -6,7 +6,7 @@ from math import comb, exp, inf, isfinite, lgamma, log, log1p, sqrt
 from statistics import NormalDist
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streams.domain.detectors.proportions import is_above, log_evidence, lower_bound
@@ -115,6 +115,7 @@ def test_the_shortcuts_of_a_decision_change_none(
 
 
 @given(counts(), needs)
+@example((26_339_318, 26_339_323), 30.0)
 def test_the_bound_is_the_level_that_there_is_just_enough_evidence_against(
     observed: tuple[int, int], needed: float
 ) -> None:
