@@ -52,7 +52,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--config", type=Path, help="rules; the default is as shipped")
     parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--only-ours", action="store_true", help="without the usual detectors")
-    parser.add_argument("--cases", type=int, default=200, help="campaigns of each single case")
+    parser.add_argument("--cases", type=int, default=100, help="campaigns of each single case")
     return parser.parse_args()
 
 
