@@ -52,7 +52,7 @@ def test_says_what_was_expected_and_what_was_seen(tmp_path: Path) -> None:
             ),
             (
                 "seen      4m59s resolved failure-spike spring: failure-spike resolved in campaign "
-                "spring: 300 of 1,200 attempts (25.0%) at the end; peak 300 of 600 (50.0%), in all "
+                "spring: 0 of 600 attempts (0.0%) at the end; peak 300 of 600 (50.0%), in all "
                 "300 of 1,200 in 2 min; all parts alike: 25.0% against 0.0%"
             ),
         ]

@@ -30,6 +30,7 @@ from streams.domain.detectors.baseline import (
 from streams.domain.detectors.evidence import Shifted
 from streams.domain.detectors.excursion_table import ExcursionTable, can_be, is_row
 from streams.domain.detectors.excursions import (
+    CONFIDENCE,
     GAP,
     LARGEST,
     LEAST_OF_STRETCH,
@@ -385,7 +386,7 @@ class SpikeStates(ScopeStates):
         """End an excursion; of a scope that fires, the slow evidence too."""
         turns: tuple[Turn, ...] = ()
         if excursion.live is not None:
-            turns = (Turn(False, self.figures(place)),)
+            turns = (Turn(False, self._figures_at_end(place, excursion, excursion.live)),)
             self._rows["slow"][place] = 0.0
             self._rows["slow_windows"][place] = 0
             self._fired_until[place] = excursion.ends_at // 1_000
@@ -559,6 +560,18 @@ class SpikeStates(ScopeStates):
             lower_bound(excursion),
             excursion.rate,
             {name: round(value, DECIMALS) for name, value in others.items()},
+        )
+
+    def _figures_at_end(self, place: int, excursion: Excursion, live: Live) -> FoldFigures:
+        """Return the counts of the run that speaks for the usual rate; of all if there is none."""
+        figures = self.figures(place)
+        if not live.run_attempts:
+            return figures
+        return figures._replace(
+            since=excursion.since + live.run_since,
+            attempts=live.run_attempts,
+            hits=live.run_hits,
+            lower_bound=wilson.lower_bound(live.run_hits, live.run_attempts, CONFIDENCE),
         )
 
     def row(self, place: int) -> dict[str, Any]:

@@ -1043,6 +1043,19 @@ def test_figures_of_what_fires_have_the_run_that_may_end_it() -> None:
     assert after.lower_bound == pytest.approx(lower_bound(after.hits, after.attempts, 0.95))
 
 
+def test_figures_of_an_end_are_those_of_the_run_that_ended_it() -> None:
+    records = [*poisson_sends(120, 0.9, 60, 1), *poisson_sends(120, 0.01, 600, 2, begin=60)]
+    records.sort()
+    states = known(200, 120)
+    end = next(turn for _, turn in run(states, records) if turn is not None and not turn.begins)
+    figures = end.figures
+    span = [r for r in records if figures.since < (START + r.at) * 1_000 <= figures.last]
+    assert figures.attempts == sum(record.attempts for record in span)
+    assert figures.hits == sum(record.hits for record in span) <= 0.03 * figures.attempts
+    assert figures.last - figures.since >= HOLD * 1_000
+    assert figures.lower_bound == pytest.approx(lower_bound(figures.hits, figures.attempts, 0.95))
+
+
 def test_without_an_excursion_there_is_no_evidence() -> None:
     figures = known().figures(0)
     assert (figures.attempts, figures.hits, figures.lower_bound) == (0, 0, None)
