@@ -3,7 +3,7 @@
 - `traffic`: labelled campaign-days, second by second, from a seed.
 - `product`: traffic through the product's own code, as a backtest runs it.
 - `usual`: what else is in use to spot a rate that has risen.
-- `scoring`: alerts held against the labels: recall, precision, false alarms, times.
+- `scoring`: alerts compared with the labels: recall, precision, false alarms, times.
 - `cases`: how soon a campaign is found that breaks, and what a handful of failures does.
 - `evaluation`: all that for many campaigns, in several processes.
 - `tables`: scores as tables; `__main__`: the command.

@@ -1,4 +1,4 @@
-"""How well the product spots incidents, held against the usual detectors, on labelled traffic.
+"""How well the product spots incidents, compared with the usual detectors, on labelled traffic.
 
 python -m benchmarks.detection
 python -m benchmarks.detection --split train --first 0 --campaigns 40 --processes 1

@@ -1,4 +1,4 @@
-"""Alerts held against the labels of the traffic that they are about."""
+"""Alerts compared with the labels of the traffic that they are about."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

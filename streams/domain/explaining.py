@@ -1,6 +1,6 @@
 """What explains an alert: worked out from the windows of its campaign.
 
-The windows of the episode are held against those of the hour before it. The result depends on these
+The windows of the episode are compared with those of the hour before. The result depends on these
 counts alone, so a restart changes nothing. It is worked out when an alert makes a transition, and
 some times in between, never at each evaluation.
 """
