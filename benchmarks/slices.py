@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import table
+from benchmarks.detection.scoring import share
 from streams.domain.slices import DIMENSIONS, CellKey, Slice, Tally, explain
 
 KINDS = ("treatment", "channel", "delivery type", "channel of a treatment", "whole")
@@ -38,7 +39,6 @@ USUAL_ATTEMPTS = 3_000
 """As streams.domain.explaining has it: no older windows are read."""
 LARGEST_SHARE = 0.95
 """An incident in more of the attempts than this is one in the whole campaign."""
-_Z = 1.959964
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -212,16 +212,6 @@ def is_right(campaign: Campaign, seen: dict[CellKey, Tally], found: Slice | None
     return named == broken & seen.keys()
 
 
-def wilson(right: int, of: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share."""
-    if not of:
-        return 0.0, 1.0
-    share, z2 = right / of, _Z**2
-    middle = (share + z2 / (2 * of)) / (1 + z2 / of)
-    half = _Z / (1 + z2 / of) * math.sqrt(share * (1 - share) / of + z2 / (4 * of * of))
-    return middle - half, middle + half
-
-
 def measure(episodes: int, seed: int) -> dict[tuple[str, int], list[bool]]:
     """Return whether the right slice was named, by kind of incident and look."""
     found: dict[tuple[str, int], list[bool]] = defaultdict(list)
@@ -253,7 +243,7 @@ def main() -> None:
         cells = []
         for after in LOOKS:
             right, of = sum(found[kind, after]), len(found[kind, after])
-            low, high = wilson(right, of)
+            _, low, high = share(right, of)
             cells += [f"{right / of:.3f}" if of else "", f"{low:.3f}-{high:.3f}"]
         rows.append([kind, f"{len(found[kind, 0]):,}", *cells])
     title = "Right part named: share of incidents, and its 95 % interval"

@@ -177,7 +177,7 @@ class RuleFold:
         newcomers = [each.key for each in added if self.scopes.place_of(each.key) is None]
         newcomers = [key for key in newcomers if self._matches(campaign_of(key))]
         if newcomers:
-            apps = ChainMap(*[dict(each.apps) for each in record.windows])
+            apps = ChainMap(*[each.apps for each in record.windows])
             self.scopes.add(newcomers, [apps[campaign_of(key)] for key in newcomers], before)
         placed: list[tuple[Added, int]] = []
         for each in added:

@@ -16,7 +16,7 @@ from streams.domain.detectors.baseline import Reals, Rise
 from streams.domain.detectors.evidence import LEAST_WEIGHT
 from streams.domain.detectors.excursions import GAP, LARGEST, NUMBERS, Excursion, Judge
 from streams.domain.detectors.folding import ClosedWindow, Integers
-from streams.domain.detectors.rows import Rows, take
+from streams.domain.detectors.rows import Rows, at_places, take
 
 MOST_JUDGES = 8_192
 """Judges of excursions that are kept, some 400 bytes each; then all are made anew when needed."""
@@ -133,9 +133,7 @@ class ExcursionTable:
     def written(self, places: Sequence[int]) -> Written:
         """Return the excursions at some places, by position."""
         firing = self.firing
-        quiet = self._quiet[places[0] : places[-1] + 1] if is_row(places) else None
-        if quiet is None:
-            quiet = take(self._quiet, np.array(places, np.int64))
+        quiet = at_places(self._quiet, places)
         (there,) = quiet["attempts"].nonzero()
         found: Written = dict(zip(there.tolist(), take(quiet, there).tolist(), strict=True))
         if firing:
@@ -146,11 +144,6 @@ class ExcursionTable:
         """Take excursions by the positions of their places; there are none at these."""
         for position, excursion in excursions.items():
             self.keep(places[position], excursion)
-
-
-def is_row(places: Sequence[int]) -> bool:
-    """Tell whether places follow one another."""
-    return isinstance(places, range) and places.step == 1 and len(places) > 0
 
 
 def can_be(excursion: Excursion) -> bool:

@@ -4,6 +4,7 @@ NumPy copies such rows field by field where they are chosen by position, which t
 long.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TypeAlias
 
@@ -18,6 +19,13 @@ def take(rows: Rows, at: Positions) -> Rows:
     """Return a copy of the rows at some positions."""
     chosen = _whole(rows)[at]
     return (chosen.copy() if isinstance(at, slice) else chosen).view(rows.dtype)
+
+
+def at_places(rows: Rows, places: Sequence[int]) -> Rows:
+    """Return the rows at some places; a view of them where these follow one another."""
+    if isinstance(places, range) and places.step == 1:
+        return rows[places.start : places.stop]
+    return take(rows, np.array(places, np.int64))
 
 
 def put(rows: Rows, at: Positions, values: Rows) -> None:

@@ -28,7 +28,7 @@ from streams.domain.detectors.baseline import (
     times_odds,
 )
 from streams.domain.detectors.evidence import Shifted
-from streams.domain.detectors.excursion_table import ExcursionTable, can_be, is_row
+from streams.domain.detectors.excursion_table import ExcursionTable, can_be
 from streams.domain.detectors.excursions import (
     CONFIDENCE,
     GAP,
@@ -48,7 +48,7 @@ from streams.domain.detectors.folding import (
     ScopeStates,
     Turn,
 )
-from streams.domain.detectors.rows import put, take
+from streams.domain.detectors.rows import at_places, put, take
 from streams.domain.pools import Pooled
 
 LEAST_LEARNED = 30
@@ -516,7 +516,9 @@ class SpikeStates(ScopeStates):
             is_doubtful[at] = judge.above.exceeds(*counts, SURE_EVIDENCE)
         most_fail = 2 * due.hits > due.attempts
         shares = np.where(most_fail, DOUBTFUL_IF_MOST_FAIL, DOUBTFUL)
-        return is_doubtful | self.excursions.exceed(due, shares * self.settings.sensitivity)
+        # Of what is doubtful already no excursion has to be looked at.
+        levels = np.where(is_doubtful, np.inf, shares * self.settings.sensitivity)
+        return is_doubtful | self.excursions.exceed(due, levels)
 
     # Shown, written down and read back
 
@@ -581,10 +583,7 @@ class SpikeStates(ScopeStates):
     def write(self, places: Sequence[int]) -> bytes:
         """Return the states at some places, to be written down."""
         fired = self._fired_until
-        if is_row(places):
-            rows = self._rows[places[0] : places[-1] + 1]
-        else:
-            rows = take(self._rows, np.array(places, np.int64))
+        rows = at_places(self._rows, places)
         until = {n: fired[p] for n, p in enumerate(places) if p in fired} if fired else {}
         return _encode((rows.tobytes(), self.excursions.written(places), until))
 
