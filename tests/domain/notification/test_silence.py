@@ -209,6 +209,9 @@ def test_what_resolved_while_it_was_silenced_is_not_told() -> None:
     worker.step({"a": "FAILURE"})
     assert worker.step({"a": "SUCCESS"}, 70) == set()
     assert worker.step(seconds=100) == set()
+    worker.write(silence_of(2, "campaign_id=b"))
+    assert worker.step() == set()
+    assert not worker.partition.alerts._held
     assert worker.suppressed("a") == [("firing", "silenced"), ("resolved", "silenced")]
 
 
@@ -382,4 +385,4 @@ class SilencedLife(RuleBasedStateMachine):
 
 
 TestSilencedLife = SilencedLife.TestCase
-TestSilencedLife.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestSilencedLife.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
