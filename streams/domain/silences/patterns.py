@@ -136,6 +136,7 @@ class Pattern:
                 f"{MOST_POSITIONS} are possible; use * or + in place of a large {{n}}"
             )
         self._automaton = _Automaton(node) if self.literals is None else _Automaton(_Sequence(()))
+        self._prefix = _prefix_of(node)
         self._moves = 0
         self._begin = self._reset()
 
@@ -154,6 +155,8 @@ class Pattern:
         """Tell whether the whole text is one that the expression describes."""
         if self.literals is not None:
             return text in self.literals
+        if not text.startswith(self._prefix):
+            return False
         reached = self._begin
         for char in text:
             after = reached.moves.get(char)
@@ -326,6 +329,18 @@ def _literals_of(node: _Node) -> frozenset[str] | None:
             any_of_them = isinstance(node, _Choice)
             texts = frozenset[str]().union(*known) if any_of_them else _joined(known)
             return texts if len(texts) <= MOST_LITERALS else None
+
+
+def _prefix_of(node: _Node) -> str:
+    """Return what every text that a node describes begins with, as far as that is plain to see."""
+    parts = node.parts if isinstance(node, _Sequence) else (node,)
+    prefix = ""
+    for part in parts:
+        char = part.only if isinstance(part, _Chars) else None
+        if char is None and not isinstance(part, _Anchor):
+            break
+        prefix += char or ""
+    return prefix
 
 
 def _joined(parts: list[frozenset[str]]) -> frozenset[str]:
