@@ -14,6 +14,7 @@ PACKAGE = Path(streams.__file__).parent
 MAPPED = (
     *("backtest", "commands"),
     *("api", "domain", "domain/detectors", "domain/formats", "domain/notification"),
+    "domain/silences",
     *("engine", "engine/cluster", "engine/consume"),
     *("engine/dead_letters", "engine/produce", "engine/tasks", "engine/transactions"),
     *("outputs", "receivers", "webhooks"),

@@ -20,6 +20,7 @@ from streams.domain.deferrable import Deferrable
 from streams.domain.partial_counts import PartialCounts
 from streams.domain.partition import CampaignPartition
 from streams.domain.partition_settings import PartitionSettings
+from streams.domain.silences.book import SilenceBook
 from streams.domain.transitions import AlertData, Transition
 
 COMPACT_EVERY_MS = 10_000
@@ -64,6 +65,7 @@ class BacktestTask:
             receivers=(),
             base_url=None,
             emits_windows=False,
+            silences=SilenceBook(),
             new_id=lambda: str(next(ids)),
         )
         self.interval_ms = max(1, round(interval * 1000))

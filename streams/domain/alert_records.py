@@ -70,6 +70,8 @@ class Alert(msgspec.Struct):
         steps: transitions, as many as are remembered.
         episode: the number of the breach that it is about, of a detector that folds; otherwise 0.
         explanation: what explains it, as of `explained_at`; null if nothing could be said.
+        notified: the names of the receivers that were notified that it fires; null if it began to
+            fire in a version that did not keep them.
     """
 
     alert_id: str
@@ -102,6 +104,7 @@ class Alert(msgspec.Struct):
     episode: int = 0
     explanation: Explanation | None = None
     explained_at: float | None = None
+    notified: tuple[str, ...] | None = None
 
     @property
     def is_live(self) -> bool:

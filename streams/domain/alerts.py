@@ -10,16 +10,19 @@ from heapq import heapify, heappop, heappush
 from math import inf
 from typing import NamedTuple, TypeAlias
 
+from streams.domain import alert_labels
 from streams.domain.alert_records import Alert, AlertKey, HighestCounts, State, Step
 from streams.domain.detector_states import DetectorStates
 from streams.domain.detectors.detector import Evaluation, Figures, Reason
 from streams.domain.detectors.folding import shown
 from streams.domain.detectors.history import Notified, ScopeHistory, Stretch
 from streams.domain.evaluation import ScopeWindows
+from streams.domain.notification.silence import is_held
 from streams.domain.notification.stage import Suppressed
 from streams.domain.rendering import describe, evidence_of
 from streams.domain.rule_folds import Episode, RuleFold
 from streams.domain.rules import Rule, Scope
+from streams.domain.silences.book import SilenceBook
 from streams.domain.transitions import (
     AlertData,
     Explanation,
@@ -57,6 +60,7 @@ class AlertBook:
         new_id: makes alert ids.
         base_url: of the API, for links, without a slash at its end; null for no links.
         explain: finds out what explains an alert.
+        silences: by which alerts are silenced.
 
     Attributes:
         states: what the rules' detectors remember.
@@ -71,6 +75,7 @@ class AlertBook:
         base_url: str | None = None,
         *,
         explain: Explain = lambda *_: None,
+        silences: SilenceBook | None = None,
     ) -> None:
         rules = tuple(rules)
         self._rules = {rule.name: rule for rule in rules}
@@ -80,6 +85,11 @@ class AlertBook:
         self._new_id = new_id
         self._base_url = base_url
         self._explanation_of = explain
+        self._silences = SilenceBook() if silences is None else silences
+        self._seen_silences = self._silences.version
+        self._held: dict[str, float] = {}
+        """Firing alerts of whose newest transition nobody was notified as they are silenced, by id;
+        and up to when (s) they certainly are, if the silences stay as they are."""
         self._alerts: dict[str, Alert] = {}
         self._live: dict[tuple[str, Scope], Alert] = {}
         self._newest_ended: dict[tuple[str, Scope], Alert] = {}
@@ -250,6 +260,7 @@ class AlertBook:
         """Let an alert fire that was pending long enough."""
         alert.state = "firing"
         alert.starts_at = alert.pending_since
+        alert.notified = ()
         return self._notify(alert, "campaign.alert.firing", now)
 
     def _step(
@@ -308,16 +319,19 @@ class AlertBook:
     @property
     def next_due_at(self) -> float:
         """When (s, UTC) `forget` or `tick` has something to do at the earliest; infinity: never."""
+        if self._held and self._silences.version != self._seen_silences:
+            return 0.0
         due = self._due[0][0] if self._due else inf
         forgotten = self._ended[0][0] + self._history if self._ended else inf
         return min(due, forgotten, self.states.next_forgotten_at)
 
     def tick(self, now: float) -> list[Transition]:
-        """Let time (s, UTC) do its part: reminders, and alerts without data.
+        """Let time (s, UTC) do its part: reminders, ends of silences, and alerts without data.
 
         What is not due costs nothing.
         """
         transitions: list[Transition] = []
+        self._follow_silences()
         while self._due and self._due[0][0] <= now:
             at, alert_id = heappop(self._due)
             if self._due_at.get(alert_id) == at:
@@ -333,20 +347,48 @@ class AlertBook:
                 self._drop(alert)
             else:
                 yield self._end(alert, "expired", now)
+        elif alert.alert_id in self._held:
+            yield from self._release(alert, now)
         elif self._next_due(alert) <= now:
             yield self._notify(alert, "campaign.alert.reminder", now)
         else:
             # There were attempts since the entry was made.
             self._schedule(alert)
 
+    def _follow_silences(self) -> None:
+        """Have each alert that is held looked at again if the silences have changed."""
+        if self._silences.version == self._seen_silences:
+            return
+        self._seen_silences = self._silences.version
+        for alert_id in self._held:
+            self._held[alert_id] = 0.0
+            self._schedule(self._alerts[alert_id])
+
+    def _release(self, alert: Alert, now: float) -> Iterator[Transition]:
+        """Notify of an alert that is held, if it is not silenced any more."""
+        silenced = self._silences.silenced(alert_labels.of_alert(alert), now)
+        if silenced is not None:
+            self._held[alert.alert_id] = silenced.until
+            self._schedule(alert)
+            return
+        del self._held[alert.alert_id]
+        is_news = alert.notified is not None and not alert.notified
+        kind: TransitionType = "campaign.alert.firing" if is_news else "campaign.alert.reminder"
+        yield self._notify(alert, kind, now)
+
     def _next_due(self, alert: Alert) -> float:
-        """Return when (s) the silence of a live alert is too long, or a reminder is due."""
+        """Return when (s) a live alert has no data for too long, or a reminder of it is due.
+
+        There are no reminders of one that is held: it is looked at when its silences end.
+        """
         rule = self._rules.get(alert.rule)
         if rule is None:
             return 0.0
         expires_at = alert.last_evaluated_at + rule.no_data_after
         if alert.state != "firing":
             return expires_at
+        if alert.alert_id in self._held:
+            return min(expires_at, self._held[alert.alert_id])
         return min(expires_at, (alert.notified_at or 0) + rule.repeat_interval)
 
     def _schedule(self, alert: Alert) -> None:
@@ -437,6 +479,7 @@ class AlertBook:
         campaign_id = alert.scope.campaign_id
         del self._live[alert.rule, alert.scope]
         self._due_at.pop(alert.alert_id, None)
+        self._held.pop(alert.alert_id, None)
         del self._of_campaign[campaign_id][alert.alert_id]
         if not self._of_campaign[campaign_id]:
             del self._of_campaign[campaign_id]
@@ -485,6 +528,22 @@ class AlertBook:
         alert = self._alerts[alert_id]
         alert.steps[-1].suppressed = why
         self._mark(alert)
+        self._hold(alert)
+        if alert.alert_id in self._held:
+            self._schedule(alert)
+
+    def _hold(self, alert: Alert) -> None:
+        """Have a live alert looked at once it is not silenced any more, if it is now."""
+        if alert.is_live and alert.steps and is_held(alert.steps[-1].suppressed):
+            self._held[alert.alert_id] = 0.0
+
+    def notified(self, alert_id: str, receivers: Iterable[str]) -> None:
+        """Take note that receivers are notified of an alert's newest transition."""
+        alert = self._alerts[alert_id]
+        known = alert.notified
+        if known is not None and (new := [name for name in receivers if name not in known]):
+            alert.notified = (*known, *new)
+            self._mark(alert)
 
     def describe(self, alert: Alert) -> AlertData:
         """Return the alert as receivers and the API show it."""
@@ -547,6 +606,7 @@ class AlertBook:
         heapify(self._ended)
         for alert in self._live.values():
             alert.last_evaluated_at = now
+            self._hold(alert)
         self._due_at = {each.alert_id: self._next_due(each) for each in self._live.values()}
         self._due = [(due, alert_id) for alert_id, due in self._due_at.items()]
         heapify(self._due)
@@ -621,6 +681,10 @@ class AlertBook:
         alert = self._alerts[alert_id]
         rule = self._rules.get(alert.rule)
         return rule.receivers if rule is not None else alert.receivers
+
+    def notified_receivers(self, alert_id: str) -> tuple[str, ...] | None:
+        """Return the names of those who were notified that an alert fires; null: not known."""
+        return self._alerts[alert_id].notified
 
     def live(self) -> list[Alert]:
         """Return the alerts whose episodes go on."""

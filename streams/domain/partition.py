@@ -117,6 +117,7 @@ class CampaignPartition:
             settings.new_id,
             settings.base_url,
             explain=self._explain,
+            silences=settings.silences,
         )
         self.samples = SampleBook(settings.windows, settings.groups)
         self.deliveries = Outbox()
@@ -442,11 +443,17 @@ class CampaignPartition:
         """Send each transition through the notification stages; yield it, whatever they decide."""
         for transition in decided:
             alert_id = transition.data.alert_id
-            notification = Notification(transition, self.alerts.receivers(alert_id))
+            notification = Notification(
+                transition,
+                self.alerts.receivers(alert_id),
+                self.alerts.notified_receivers(alert_id),
+            )
             decision = pipeline.run(self._stages, notification, now)
             if isinstance(decision, Suppressed):
                 self.alerts.suppressed(alert_id, decision)
                 self._suppressed.append(SuppressedTransition(transition, decision))
+            else:
+                self.alerts.notified(alert_id, decision.receivers)
             yield transition
 
     def take_suppressed(self) -> list[SuppressedTransition]:

@@ -1,11 +1,12 @@
 """What is counted and which rules are evaluated, the same in every partition."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from streams.domain.counts import StatusGroups
 from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.rules import Rule
+from streams.domain.silences.book import SilenceBook
 from streams.domain.windows import WindowPolicy
 
 
@@ -23,6 +24,7 @@ class PartitionSettings:
         new_id: makes alert ids.
         limits: how many names and campaigns are kept apart.
         emits_windows: whether results of closed windows are emitted.
+        silences: all that the worker knows; they change while it runs.
     """
 
     windows: WindowPolicy
@@ -34,3 +36,4 @@ class PartitionSettings:
     new_id: Callable[[], str]
     limits: Limits = DEFAULT_LIMITS
     emits_windows: bool = False
+    silences: SilenceBook = field(default_factory=SilenceBook)

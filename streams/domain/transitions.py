@@ -14,6 +14,8 @@ TransitionType: TypeAlias = Literal[
     "campaign.alert.resolved",
     "campaign.alert.expired",
 ]
+ENDS: frozenset[TransitionType] = frozenset({"campaign.alert.resolved", "campaign.alert.expired"})
+"""The transitions with which an alert ends."""
 
 
 class Span(msgspec.Struct):

@@ -1,10 +1,12 @@
-"""The stages, in their order: route → enqueue."""
+"""The stages, in their order: route → silence → notified → enqueue."""
 
 from collections.abc import Iterable
 
 from streams.domain.deliveries import Outbox
 from streams.domain.notification.enqueue import enqueue
+from streams.domain.notification.notified import notified
 from streams.domain.notification.route import route
+from streams.domain.notification.silence import silence
 from streams.domain.notification.stage import Notification, Stage, Suppressed
 from streams.domain.partition_settings import PartitionSettings
 
@@ -18,6 +20,8 @@ def stages(settings: PartitionSettings, outbox: Outbox) -> tuple[Stage, ...]:
     """
     return (
         route(settings.receivers),  # who is notified
+        silence(settings.silences),  # nobody, if the alert is silenced
+        notified(),  # of its end, only those who know that it fires
         enqueue(outbox),  # a delivery for each of them in the outbox
     )
 

@@ -14,10 +14,13 @@ class Notification(NamedTuple):
     Attributes:
         transition: is told.
         receivers: their names; before it is routed, as the alert's rule names them.
+        notified: the names of those who were notified before that the alert fires; null if that is
+            not known.
     """
 
     transition: Transition
     receivers: tuple[str, ...]
+    notified: tuple[str, ...] | None = None
 
 
 class Suppressed(msgspec.Struct, frozen=True):

@@ -3,6 +3,9 @@ from dataclasses import replace
 from streams.domain.deliveries import Outbox
 from streams.domain.notification import pipeline
 from streams.domain.notification.stage import Notification, Stage, Suppressed
+from streams.domain.silences.book import SilenceBook
+from streams.domain.silences.matchers import parse
+from streams.domain.silences.silence import Silence
 from tests.support.partitions import PARTITION_SETTINGS
 from tests.support.transitions import firing
 
@@ -46,3 +49,17 @@ def test_the_stages_route_and_enqueue() -> None:
         "no-receiver", "no receiver is configured"
     )
     assert len(outbox) == 2
+
+
+def test_route_comes_before_silence_and_silence_before_the_outbox() -> None:
+    outbox, book = Outbox(), SilenceBook()
+    settings = replace(PARTITION_SETTINGS, silences=book)
+    book.put(Silence("s", (parse("rule=failing"),), 0.0, 9.0, "ana", "why", 0.0))
+    through = pipeline.stages(settings, outbox)
+    assert pipeline.run(through, NOTIFICATION, 5.0) == Suppressed("silenced", "by silence s")
+    assert len(outbox) == 0
+    assert isinstance(pipeline.run(through, NOTIFICATION, 9.0), Notification)
+    through = pipeline.stages(replace(settings, receivers=()), outbox)
+    decision = pipeline.run(through, NOTIFICATION, 5.0)
+    assert isinstance(decision, Suppressed)
+    assert decision.reason == "no-receiver"
