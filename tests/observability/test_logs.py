@@ -81,7 +81,7 @@ def test_secrets_are_hidden(form: str, capsys: pytest.CaptureFixture[str]) -> No
     configure("info", form)
     log = structlog.get_logger("a")
     log.info("x", password="hunter2", headers={"Authorization": "hunter2"}, token=b"hunter2")
-    log.info("signed with whsec_hunter2+/=", request="authorization: Bearer hunter2")
+    log.info("signed with whsec_hunter2+/= whsk_hunter2+/=", request="authorization: Bearer hunter2")
     log.info("x", secrets=["hunter2"], url="https://bob:hunter2@host/", key_password="hunter2")
     logging.getLogger("a").warning("connect(sasl_plain_password='hunter2')")
     try:
