@@ -30,7 +30,9 @@ from streams.settings import Token, Url
 from streams.terminal import abbreviated, printable
 
 LONGEST_SUMMARY = 1024
-"""Characters of `payload.summary`, by the API's documentation."""
+"""Characters of `payload.summary`, by the API's documentation, which does not say what one is. A
+character beyond the Basic Multilingual Plane is taken for two, as in UTF-16: what is too long would
+be refused, and nobody paged."""
 LONGEST_FIELD = 255
 """Characters of a name that comes from an event, in a field that PagerDuty lists events by."""
 LARGEST_EVENT = 512_000
@@ -49,7 +51,7 @@ ACTIONS: Mapping[TransitionType, Action] = {
 
 
 class CustomDetails(msgspec.Struct, omit_defaults=True):
-    """What an alert was decided on, as the transition has it, with every name whole."""
+    """What an alert was decided on, as the transition has it."""
 
     campaign_id: str
     treatment_id: str | None
@@ -75,7 +77,7 @@ class Payload(msgspec.Struct, rename={"class_": "class"}, omit_defaults=True):
     class_: str
     component: str | None = None
     group: str | None = None
-    custom_details: CustomDetails | None = None
+    custom_details: object = None
 
 
 class Link(msgspec.Struct):
@@ -161,14 +163,14 @@ def _payload(transition: Transition) -> Payload:
     data = transition.data
     return Payload(
         # Neither may be empty.
-        summary=abbreviated(printable(data.summary), LONGEST_SUMMARY) or data.rule,
+        summary=_summary(data.summary) or data.rule,
         source=_shown(data.campaign_id) or data.rule,
         severity=data.severity,
         timestamp=transition.timestamp,
         class_=data.rule,
         component=_shown(data.channel_type) if data.channel_type is not None else None,
         group=_shown(data.app_id) if data.app_id is not None else None,
-        custom_details=_details(data),
+        custom_details=_printable(msgspec.to_builtins(_details(data))),
     )
 
 
@@ -187,6 +189,24 @@ def _details(data: AlertData) -> CustomDetails:
         labels=data.labels,
         explanation=data.explanation,
     )
+
+
+def _printable(value: object) -> object:
+    """Return the same with every text printable: no control character may stop a page."""
+    match value:
+        case str():
+            return printable(value)
+        case dict():
+            return {printable(key): _printable(each) for key, each in value.items()}
+        case list():
+            return [_printable(each) for each in value]
+    return value
+
+
+def _summary(text: str) -> str:
+    text = printable(text)
+    wide = any(character > "\uffff" for character in text)
+    return abbreviated(text, LONGEST_SUMMARY // 2 if wide else LONGEST_SUMMARY)
 
 
 def _shown(name: str) -> str:

@@ -1,5 +1,6 @@
 """Events against the published documents of PagerDuty's Events API v2."""
 
+from collections.abc import Iterator
 from typing import Any, get_args
 
 import msgspec
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from streams.domain.transitions import Transition, TransitionType
 from streams.receivers.outcomes import Answer, Delivered, GiveUp, Retry
 from streams.receivers.pagerduty import ACTIONS, LARGEST_EVENT, PAUSE_S
+from streams.terminal import printable
 from tests.support.kinds import HOSTILE, names, pager, rendered
 from tests.support.pagerduty import ROUTING_KEY, event_of
 from tests.support.transitions import explained
@@ -22,6 +24,16 @@ def event(transition: Transition, **changes: Any) -> dict[str, Any]:
     request = rendered(pager(**changes), transition)
     assert request.method == "POST"
     return event_of(request.headers, request.body)
+
+
+def strings_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value:
+            yield from strings_in(each)
+            if isinstance(value, dict):
+                yield from strings_in(value[each])
 
 
 def test_every_transition_has_an_action() -> None:
@@ -43,8 +55,10 @@ def test_any_name_is_whole_in_the_details(name: str) -> None:
     assert found["event_action"] == "trigger"
     assert found["routing_key"] == ROUTING_KEY
     details = found["payload"]["custom_details"]
-    assert details["campaign_id"] == name
-    assert details["explanation"]["slice"]["dimensions"]["channel_type"] == name
+    assert details["campaign_id"] == printable(name)
+    assert details["explanation"]["slice"]["dimensions"]["channel_type"] == printable(name)
+    assert details["evidence"]["counts"][printable(name)] == 24
+    assert all(map(str.isprintable, strings_in(found)))
     for field in ("summary", "source", "component", "group"):
         assert found["payload"].get(field, "").isprintable()
 

@@ -63,7 +63,8 @@ def event_of(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
 
 def _check_payload(payload: dict[str, Any]) -> None:
     _check_types(payload, PAYLOAD)
-    assert 1 <= len(payload["summary"]) <= 1024
+    # Characters of UTF-16: the documents do not say which, and these are the most.
+    assert 1 <= len(payload["summary"].encode("utf-16-le")) // 2 <= 1024
     assert payload["source"]
     assert payload["severity"] in {"critical", "error", "warning", "info"}
 
