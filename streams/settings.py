@@ -33,6 +33,7 @@ _LONGEST_DURATION = 1_000_000 * 86_400.0
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _SERVER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+):(?P<port>\d{1,5})", re.ASCII)
+_TOKEN = re.compile(r"[!-~]+", re.ASCII)
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 _HIGHEST_PORT = 65535
 
@@ -148,6 +149,12 @@ def _whole(seconds: float) -> int:
     return int(seconds)
 
 
+def _parse_token(token: SecretStr) -> SecretStr:
+    if not _TOKEN.fullmatch(token.get_secret_value()):
+        raise ValueError("expected printable ASCII without spaces")
+    return token
+
+
 def _parse_server(value: str) -> str:
     found = _SERVER.fullmatch(value)
     if not found or not 1 <= int(found["port"]) <= _HIGHEST_PORT:
@@ -189,6 +196,9 @@ WholeSeconds = Annotated[
 
 Secret = Annotated[SecretStr, PlainSerializer(lambda _: HIDDEN, return_type=str, when_used="json")]
 """Hidden wherever it is printed; `get_secret_value()` where it is used."""
+
+Token = Annotated[Secret, AfterValidator(_parse_token)]
+"""A secret of printable ASCII without spaces."""
 
 Flag = StrictBool
 Count = Annotated[StrictInt, Field(ge=1, le=2**31 - 1)]

@@ -31,7 +31,7 @@ _SECRET_WORDS = ("secret", "secrets", "password", "token", "tokens", "authorizat
 _ASSIGNED_WORDS = ("password",)
 """What is assigned to one of these words in a text is a secret: `password='…'`, `password: …`."""
 _SECRET_TEXTS = (
-    (re.compile(r"whsec_[A-Za-z0-9+/=_-]+"), f"whsec_{HIDDEN}"),
+    (re.compile(r"(whsec|whsk)_[A-Za-z0-9+/=_-]+"), rf"\1_{HIDDEN}"),
     (re.compile(r"\b(Bearer|Basic)\s+[^\s'\",]+", re.IGNORECASE), rf"\1 {HIDDEN}"),
     (re.compile(r"(://)[^/\s@]*@"), rf"\1{HIDDEN}@"),
 )

@@ -98,6 +98,18 @@ def of_answer(answer: Answer, now: float) -> Outcome:
     return Retry("status", reason, retry_after(answer.headers.get("retry-after"), now))
 
 
+def of_api_answer(answer: Answer, now: float) -> Outcome:
+    """Say what an answer at `now` (s) means of an API that checks what it is sent.
+
+    400 says that the body is wrong, or a key in it. The same body would be refused again, and an
+    alert's later ones would wait for it.
+    """
+    outcome = of_answer(answer, now)
+    if isinstance(outcome, Retry) and answer.status == HTTPStatus.BAD_REQUEST:
+        return GiveUp(outcome.failure, outcome.reason)
+    return outcome
+
+
 def _excerpt(answer: Answer) -> str:
     """Return the beginning of an answer's body, for the one who looks for the reason."""
     if answer.headers.get("content-encoding", "identity").lower() != "identity":

@@ -67,4 +67,9 @@ class Receiver(Settings, ABC):
     @property
     def target(self) -> str:
         """A digest of the URL: tells whether it is still the same, and not what it is."""
-        return hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        return digest_of(self.url)
+
+
+def digest_of(url: str) -> str:
+    """Return a digest of a URL, which tells nothing else of it."""
+    return hashlib.sha256(url.encode()).hexdigest()[:16]

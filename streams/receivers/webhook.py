@@ -19,14 +19,16 @@ class WebhookReceiver(Receiver):
     """Gets transitions as they are on the alerts topic.
 
     Attributes:
-        secrets: `whsec_…`; several while one is rotated, and one signature for each.
+        secrets: `whsec_…`, which the receiver has too, or `whsk_…`, an ed25519 private key of which
+            the receiver has the public one; several while one is rotated, also of both schemes, and
+            one signature for each.
     """
 
     example: ClassVar[str] = """\
 - name: ops
   kind: webhook                        # signed after the Standard Webhooks specification
   url: https://alerts.example.com/campaigns
-  secrets_file: /run/secrets/ops       # or secrets: [whsec_…]; one a line, several while one is rotated
+  secrets_file: /run/secrets/ops       # or secrets: [whsec_…, whsk_…]; one a line, several while one is rotated
   timeout: 10s
 """  # noqa: E501 - lines of the example file
 

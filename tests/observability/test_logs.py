@@ -82,6 +82,7 @@ def test_secrets_are_hidden(form: str, capsys: pytest.CaptureFixture[str]) -> No
     log = structlog.get_logger("a")
     log.info("x", password="hunter2", headers={"Authorization": "hunter2"}, token=b"hunter2")
     log.info("signed with whsec_hunter2+/=", request="authorization: Bearer hunter2")
+    log.info("signed with whsk_hunter2+/=")
     log.info("x", secrets=["hunter2"], url="https://bob:hunter2@host/", key_password="hunter2")
     logging.getLogger("a").warning("connect(sasl_plain_password='hunter2')")
     try:
@@ -99,10 +100,10 @@ class PagingReceiver(Receiver):
     """A kind whose secret has a name that no other kind's has."""
 
     kind: Literal["paging"] = "paging"
-    routing_key: Secret
+    paging_key: Secret
 
     def render(self, delivery: Delivery, now: float) -> Request:
-        key = self.routing_key.get_secret_value()
+        key = self.paging_key.get_secret_value()
         return Request("POST", self.url, {"x-key": key}, f"{delivery.webhook_id} {now}".encode())
 
 
@@ -113,9 +114,9 @@ def test_secret_settings_of_every_kind_of_receiver_are_hidden(
     def logged(kinds: Iterable[type[Receiver]]) -> str:
         configure("info", form, kinds)
         log = structlog.get_logger("a")
-        log.info("x", routing_key="hunter2", receiver={"Routing-Key": ["hunter2"], "url": "here"})
-        log.info("sent {'routing_key': 'hunter2', 'summary': 'shown'}")
-        log.info("PagingReceiver(routing_key=hunter2, timeout=10)", error=ValueError("a key=b"))
+        log.info("x", paging_key="hunter2", receiver={"Paging-Key": ["hunter2"], "url": "here"})
+        log.info("sent {'paging_key': 'hunter2', 'summary': 'shown'}")
+        log.info("PagingReceiver(paging_key=hunter2, timeout=10)", error=ValueError("a key=b"))
         return "\n".join(lines(capsys))
 
     assert logged(KINDS).count("hunter2") == 4

@@ -1,0 +1,127 @@
+"""`alertmanager`: alerts of Prometheus' Alertmanager, by its API v2.
+
+Sources: `api/v2/openapi.yaml` and `docs/alerts_api.md` in
+https://github.com/prometheus/alertmanager; the names that a label may have everywhere, also in
+Alertmanager's classic mode, are those of Prometheus' data model
+(https://prometheus.io/docs/concepts/data_model/).
+"""
+
+import re
+from typing import ClassVar, Literal
+
+import msgspec
+
+from streams.domain import transitions
+from streams.domain.deliveries import Delivery
+from streams.domain.transitions import AlertData, Transition, rfc3339
+from streams.receivers.outcomes import Answer, Outcome, of_api_answer
+from streams.receivers.receiver import Receiver, Request
+from streams.settings import PositiveDuration, Token
+
+ENDED = frozenset({"campaign.alert.resolved", "campaign.alert.expired"})
+
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_]", re.ASCII)
+
+
+class PostableAlert(msgspec.Struct, rename="camel", omit_defaults=True):
+    """An alert as Alertmanager takes it: the same `labels` are the same alert."""
+
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    starts_at: str
+    ends_at: str
+    generator_url: str | None = msgspec.field(default=None, name="generatorURL")
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+class AlertmanagerReceiver(Receiver):
+    """Gets each transition as the alert that it is of, firing or ended.
+
+    An alert of Alertmanager is what a rule watches for in one scope: the labels are the rule
+    (`alertname`), its severity and labels, and the ids of the scope, so it is the same one when it
+    comes back. `alert_id` differs then, and is an annotation.
+
+    Attributes:
+        token: sent as `Authorization: Bearer …`; null for none.
+        fires_for: how long (s) after an attempt Alertmanager takes an alert to be firing if nothing
+            else is said of it. Its end is sent as soon as it is known.
+    """
+
+    example: ClassVar[str] = """\
+- name: alertmanager
+  kind: alertmanager                   # Prometheus' Alertmanager, API v2
+  url: https://alertmanager.example.com/api/v2/alerts
+  token_file: /run/secrets/am          # or token: …; sent as a bearer token; null for none
+  fires_for: 1d                        # if it is told nothing else; more than repeat_interval
+  timeout: 10s
+"""
+
+    kind: Literal["alertmanager"] = "alertmanager"
+    token: Token | None = None
+    fires_for: PositiveDuration = 86_400.0
+
+    def render(self, delivery: Delivery, now: float) -> Request:
+        """Return a POST of one alert. While it fires, `endsAt` counts from this attempt."""
+        transition = transitions.decode(delivery.transition)
+        headers = {"Content-Type": "application/json"}
+        if self.token is not None:
+            headers["Authorization"] = f"Bearer {self.token.get_secret_value()}"
+        return Request("POST", self.url, headers, _encode([self._alert(transition, now)]))
+
+    def outcome_of(self, answer: Answer, now: float) -> Outcome:
+        """Say what an answer at `now` (s, UTC) means: 400 says that the alert is wrong."""
+        return of_api_answer(answer, now)
+
+    def _alert(self, transition: Transition, now: float) -> PostableAlert:
+        data = transition.data
+        if transition.type in ENDED:
+            ends_at = data.ends_at or transition.timestamp
+        else:
+            ends_at = rfc3339(now + self.fires_for)
+        return PostableAlert(
+            labels=_labels(data),
+            annotations=_annotations(data),
+            starts_at=data.starts_at,
+            ends_at=ends_at,
+            generator_url=data.links.alert if data.links is not None else None,
+        )
+
+
+def _labels(data: AlertData) -> dict[str, str]:
+    """Return the labels. An empty value is the same as none, and left out."""
+    own = {
+        "alertname": data.rule,
+        "severity": data.severity,
+        "campaign_id": data.campaign_id,
+        "app_id": data.app_id,
+        "treatment_id": data.treatment_id,
+        "channel_type": data.channel_type,
+    }
+    labels = {_label_name(name): value for name, value in data.labels.items()} | own
+    return {name: value for name, value in labels.items() if value}
+
+
+def _label_name(name: str) -> str:
+    """Return a name that Alertmanager takes in every mode."""
+    valid = _NOT_IN_NAMES.sub("_", name)
+    return f"_{valid}" if valid[0].isdigit() else valid
+
+
+def _annotations(data: AlertData) -> dict[str, str]:
+    seen, peak = data.evidence, data.peak
+    texts = {
+        "summary": data.summary,
+        "alert_id": data.alert_id,
+        "window": f"{data.window.start}/{data.window.end}",
+        "attempts": str(seen.attempts),
+        "hits": str(seen.hits),
+        "rate": str(seen.rate),
+        "peak_rate": str(peak.rate),
+    }
+    if data.links is not None:
+        texts["windows_url"] = data.links.windows
+    if data.explanation is not None and data.explanation.slice is not None:
+        texts["explanation"] = transitions.encode(data.explanation.slice).decode()
+    return texts

@@ -1,0 +1,213 @@
+"""`pagerduty`: events of PagerDuty's Events API v2.
+
+Sources: "Events API v2 Overview" and "Send an Alert Event"
+(https://developer.pagerduty.com/docs/events-api-v2-overview, …/docs/send-alert-event) and the
+OpenAPI description `reference/events-v2/openapiv3.json` in
+https://github.com/PagerDuty/api-schema.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import ClassVar, Literal, TypeAlias
+
+import msgspec
+
+from streams.domain import transitions
+from streams.domain.deliveries import Delivery
+from streams.domain.transitions import (
+    AlertData,
+    EpisodeTotals,
+    Evidence,
+    Explanation,
+    Peak,
+    Span,
+    Transition,
+    TransitionType,
+)
+from streams.receivers.outcomes import Answer, Outcome, Retry, of_api_answer
+from streams.receivers.receiver import Receiver, Request
+from streams.settings import Token, Url
+from streams.terminal import abbreviated, printable
+
+LONGEST_SUMMARY = 1024
+"""Characters of `payload.summary`, by the API's documentation, which does not say what one is. A
+character beyond the Basic Multilingual Plane is taken for two, as in UTF-16: what is too long would
+be refused, and nobody paged."""
+LONGEST_FIELD = 255
+"""Characters of a name that comes from an event, in a field that PagerDuty lists events by."""
+LARGEST_EVENT = 512_000
+"""Bytes of an event: the documentation says 512 KB, and not whether a KB has 24 more."""
+PAUSE_S = 120.0
+"""How long (s) nothing is sent after 429: the API asks for "a few minutes", in no header."""
+
+Action: TypeAlias = Literal["trigger", "resolve"]
+
+ACTIONS: Mapping[TransitionType, Action] = {
+    "campaign.alert.firing": "trigger",
+    "campaign.alert.reminder": "trigger",
+    "campaign.alert.resolved": "resolve",
+    "campaign.alert.expired": "resolve",
+}
+
+
+class CustomDetails(msgspec.Struct, omit_defaults=True):
+    """What an alert was decided on, as the transition has it."""
+
+    campaign_id: str
+    treatment_id: str | None
+    channel_type: str | None
+    app_id: str | None
+    starts_at: str
+    ends_at: str | None
+    window: Span
+    evidence: Evidence
+    peak: Peak
+    totals: EpisodeTotals
+    labels: dict[str, str]
+    explanation: Explanation | None = None
+
+
+class Payload(msgspec.Struct, rename={"class_": "class"}, omit_defaults=True):
+    """What the event is about, in the PagerDuty Common Event Format."""
+
+    summary: str
+    source: str
+    severity: str
+    timestamp: str
+    class_: str
+    component: str | None = None
+    group: str | None = None
+    custom_details: object = None
+
+
+class Link(msgspec.Struct):
+    """A link on the incident."""
+
+    href: str
+    text: str
+
+
+class Event(msgspec.Struct, omit_defaults=True):
+    """The body of a request."""
+
+    routing_key: str
+    event_action: Action
+    dedup_key: str
+    payload: Payload
+    client: str
+    client_url: str | None = None
+    links: list[Link] = []
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+class PagerDutyReceiver(Receiver):
+    """Opens an alert in PagerDuty when one fires, adds its reminders to it, and resolves it.
+
+    An alert has one `dedup_key`, its id, from its first event to its last one. A severity is the
+    same in PagerDuty as in a rule.
+
+    Attributes:
+        routing_key: the Integration Key of a service or of an orchestration, 32 characters.
+    """
+
+    example: ClassVar[str] = """\
+- name: pager
+  kind: pagerduty                      # Events API v2
+  url: https://events.pagerduty.com/v2/enqueue
+  routing_key_file: /run/secrets/pager # or routing_key: …; the Integration Key of a service
+  timeout: 10s
+"""
+
+    kind: Literal["pagerduty"] = "pagerduty"
+    url: Url = "https://events.pagerduty.com/v2/enqueue"
+    routing_key: Token
+
+    def render(self, delivery: Delivery, now: float) -> Request:
+        """Return a POST of the event; it is the same at any time."""
+        del now
+        event = self._event(transitions.decode(delivery.transition))
+        body = _encode(event)
+        if len(body) > LARGEST_EVENT:
+            event.payload.custom_details = None
+            body = _encode(event)
+        return Request("POST", self.url, {"Content-Type": "application/json"}, body)
+
+    def outcome_of(self, answer: Answer, now: float) -> Outcome:
+        """Say what an answer at `now` (s, UTC) means.
+
+        400 says that the event is wrong, or the routing key; the API asks not to send it again.
+        """
+        outcome = of_api_answer(answer, now)
+        match outcome:
+            case Retry(retry_after=None) if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
+                return Retry(outcome.failure, outcome.reason, PAUSE_S)
+        return outcome
+
+    def _event(self, transition: Transition) -> Event:
+        data = transition.data
+        links = data.links
+        return Event(
+            routing_key=self.routing_key.get_secret_value(),
+            event_action=ACTIONS[transition.type],
+            dedup_key=data.alert_id,
+            payload=_payload(transition),
+            client="campaign-streams",
+            client_url=links.alert if links else None,
+            links=[Link(links.alert, "Alert"), Link(links.windows, "Windows")] if links else [],
+        )
+
+
+def _payload(transition: Transition) -> Payload:
+    data = transition.data
+    return Payload(
+        # Neither may be empty.
+        summary=_summary(data.summary) or data.rule,
+        source=_shown(data.campaign_id) or data.rule,
+        severity=data.severity,
+        timestamp=transition.timestamp,
+        class_=data.rule,
+        component=_shown(data.channel_type) if data.channel_type is not None else None,
+        group=_shown(data.app_id) if data.app_id is not None else None,
+        custom_details=_printable(msgspec.to_builtins(_details(data))),
+    )
+
+
+def _details(data: AlertData) -> CustomDetails:
+    return CustomDetails(
+        campaign_id=data.campaign_id,
+        treatment_id=data.treatment_id,
+        channel_type=data.channel_type,
+        app_id=data.app_id,
+        starts_at=data.starts_at,
+        ends_at=data.ends_at,
+        window=data.window,
+        evidence=data.evidence,
+        peak=data.peak,
+        totals=data.totals,
+        labels=data.labels,
+        explanation=data.explanation,
+    )
+
+
+def _printable(value: object) -> object:
+    """Return the same with every text printable: no control character may stop a page."""
+    match value:
+        case str():
+            return printable(value)
+        case dict():
+            return {printable(key): _printable(each) for key, each in value.items()}
+        case list():
+            return [_printable(each) for each in value]
+    return value
+
+
+def _summary(text: str) -> str:
+    text = printable(text)
+    wide = any(character > "\uffff" for character in text)
+    return abbreviated(text, LONGEST_SUMMARY // 2 if wide else LONGEST_SUMMARY)
+
+
+def _shown(name: str) -> str:
+    return abbreviated(printable(name), LONGEST_FIELD)

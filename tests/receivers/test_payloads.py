@@ -1,0 +1,103 @@
+"""What the kinds that have a form of their own send, as golden files, and to a stand-in of theirs.
+
+The files are the contract with those who read what is sent: change one with the documentation.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from streams.domain import transitions
+from streams.domain.transitions import Transition
+from streams.receivers.outcomes import Delivered, GiveUp
+from streams.receivers.receiver import Receiver
+from streams.webhooks.client import WebhookClient
+from streams.webhooks.guard import Guard
+from tests.support import alertmanager, pagerduty, slack
+from tests.support.deliveries import delivery_of
+from tests.support.kinds import channel, manager, pager, rendered
+from tests.support.receiver import Answer, Check, Collector
+from tests.support.transitions import explained
+
+GOLDEN = Path(__file__).parent / "golden"
+DOMAIN = Path(__file__).parents[1] / "domain" / "golden"
+NAMES = ("firing", "reminder", "resolved", "expired", "explained")
+NOW = 1_795_428_000.0  # 2026-11-23T10:00:00Z
+MAKERS: dict[str, Callable[[], Receiver]] = {
+    "pagerduty": pager,
+    "slack": channel,
+    "alertmanager": manager,
+}
+CHECKS: dict[str, Check] = {
+    "pagerduty": pagerduty.event_of,
+    "slack": slack.message_of,
+    "alertmanager": alertmanager.alert_of,
+}
+
+each_kind = pytest.mark.parametrize("kind", MAKERS)
+
+
+def transition(name: str) -> Transition:
+    if name == "explained":
+        return explained(name="EMAIL & <sms>")
+    return transitions.decode((DOMAIN / f"{name}.json").read_bytes())
+
+
+def body_of(kind: str, name: str) -> Any:
+    return orjson.loads(rendered(MAKERS[kind](), transition(name), NOW).body)
+
+
+@each_kind
+@pytest.mark.parametrize("name", NAMES)
+def test_golden(kind: str, name: str) -> None:
+    written = (GOLDEN / f"{kind}-{name}.json").read_text()
+    assert orjson.dumps(body_of(kind, name), option=orjson.OPT_INDENT_2).decode() + "\n" == written
+    request = rendered(MAKERS[kind](), transition(name), NOW)
+    CHECKS[kind](dict(request.headers), request.body)
+
+
+async def sent(receiver: Receiver, *names: str, answer: Answer) -> list[Any]:
+    """Send transitions over loopback, to a server that answers so; return the outcomes."""
+    client = WebhookClient(Guard(["127.0.0.0/8"]), allow_http=True)
+    async with Collector(check=lambda _, __: None) as collector:
+        collector.always = answer
+        to = receiver.model_copy(update={"url": f"http://127.0.0.1:{collector.port}/v2/"})
+        deliveries = [
+            delivery_of("a.1", transitions.encode(transition(name)).decode(), to.name)
+            for name in names
+        ]
+        return [await client.send(to, delivery, NOW) for delivery in deliveries]
+
+
+async def test_pagerduty_opens_one_alert_and_resolves_it() -> None:
+    api = pagerduty.PagerDuty()
+    outcomes = await sent(pager(), "firing", "reminder", "resolved", answer=api.enqueue)
+    assert (outcomes, api.refusals) == ([Delivered(202)] * 3, [])
+    assert api.alerts == {"alert-1": [["trigger", "trigger", "resolve"]]}
+
+
+async def test_pagerduty_refuses_a_wrong_key_once() -> None:
+    api = pagerduty.PagerDuty()
+    (outcome,) = await sent(pager(routing_key="short"), "firing", answer=api.enqueue)
+    assert isinstance(outcome, GiveUp)
+    assert "Length of 'routing_key' is incorrect" in outcome.reason
+
+
+async def test_slack_takes_every_kind_of_transition() -> None:
+    api = slack.Channel()
+    outcomes = await sent(channel(), *NAMES, answer=api.post)
+    assert (outcomes, api.refusals) == ([Delivered(200)] * len(NAMES), [])
+    titles = [message["blocks"][0]["text"]["text"].split(":")[0] for message in api.messages]
+    assert titles == ["Firing", "Still firing", "Resolved", "Ended without data", "Firing"]
+
+
+async def test_alertmanager_has_one_alert_that_fires_and_ends() -> None:
+    api = alertmanager.Alertmanager(lambda: NOW + 3800.0)
+    for names, count in ((["firing"], 1), (["reminder"], 1), (["resolved"], 0)):
+        outcomes = await sent(manager(), *names, answer=api.post_alerts)
+        assert (outcomes, api.refusals) == ([Delivered(200)], [])
+        assert len(api.firing()) == count
+    assert len(api.alerts) == 1
