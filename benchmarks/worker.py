@@ -26,6 +26,7 @@ QUESTIONS = 16
 TOPICS = {
     "repartition": "partial-counts",
     "changelog": "changelog",
+    "silences": "silences",
     "alerts": "alerts",
     "dead_letter": "dead",
 }

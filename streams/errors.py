@@ -35,3 +35,7 @@ class FormatError(UserError):
 
 class RightsError(UserError):
     """A right on Kafka that the cluster does not give to this client."""
+
+
+class UnavailableError(UserError):
+    """Something that cannot be reached or done now; trying again may help."""

@@ -25,6 +25,7 @@ from streams.engine.cluster.rights import check_rights
 from streams.engine.cluster.surroundings import Surroundings, announced
 from streams.engine.cluster.topics import TopicAdmin
 from streams.engine.consume.group import GroupConsumer
+from streams.engine.global_state.silences import Silences
 from streams.engine.health import Health
 from streams.engine.produce.broker_clock import BrokerClock
 from streams.engine.tasks.assignor import TaskAssignor
@@ -101,6 +102,14 @@ class Worker:
             crashed=partial(_fail, self._crash),
             task_lost=metrics.task_lost,
         )
+        self._silences = Silences(
+            client,
+            topics.silences,
+            counts[topics.silences],
+            context.settings.silences,
+            configuration.silences.longest,
+            context.now,
+        )
         self._app = build_app(configuration, client, self._assignor, self._tasks, consumer)
         self._surroundings = Surroundings(
             client, configuration, range(tasks), waiting=self._tasks.waiting_for
@@ -111,6 +120,7 @@ class Worker:
             context.clock,
             join_within=3 * kafka.session_timeout,
             has_crashed=partial(_has_crashed, self._crash, self._app),
+            out_of_date=lambda: self._silences.out_of_date,
         )
         self.api = ApiServer(
             configuration.http,
@@ -118,6 +128,7 @@ class Worker:
             self._tasks,
             context.settings,
             self.health,
+            silences=self._silences,
             metrics=lambda accept: metrics.page(self._tasks.ready(), accept),
             located=context.repartitions,
             now=context.now,
@@ -128,6 +139,8 @@ class Worker:
         events.on_change(self._dispatcher.wake)
         events.on_restored(metrics.recovered)
         self._beside = (
+            self._silences.follow,
+            self._silences.remove_old,
             self._surroundings.watch,
             partial(watch_lag, client, kafka.group_id, self._tasks.committed, metrics.lag),
         )
@@ -136,12 +149,14 @@ class Worker:
     # Its life
 
     async def start(self) -> None:
-        """Answer over HTTP, then join the group."""
+        """Answer over HTTP, read the silences, then join the group."""
         await self.api.start()
         self._assignor.url = self._listener.url
         await self._dispatcher.start()
         self._log_address()
         self._running_beside = [asyncio.create_task(each()) for each in self._beside]
+        async with announced(f"topic {self.configuration.topics.silences} to be read"):
+            await self._silences.read()
         await self._app.start()
 
     def _log_address(self) -> None:

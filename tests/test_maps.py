@@ -15,7 +15,7 @@ MAPPED = (
     *("backtest", "commands"),
     *("api", "domain", "domain/detectors", "domain/formats", "domain/notification"),
     "domain/silences",
-    *("engine", "engine/cluster", "engine/consume"),
+    *("engine", "engine/cluster", "engine/consume", "engine/global_state"),
     *("engine/dead_letters", "engine/produce", "engine/tasks", "engine/transactions"),
     *("outputs", "receivers", "webhooks"),
 )

@@ -8,7 +8,7 @@ In the order in which a request meets it:
 - `routing`: finds the route of a path and reads its parameters (`parameters`).
 - `routes`: every route there is; `openapi` describes them, `context` is what they know.
 - `cluster`: asks the other workers for what is not held here, with `asking` and `client`.
-- `campaigns` (with `rows`), `windows`, `alerts`, `deliveries`, `receivers`, `operations`, `pages`:
-  the answers; `reading` and `newest` have what they share.
+- `campaigns` (with `rows`), `windows`, `alerts`, `silences`, `deliveries`, `receivers`,
+  `operations`, `pages`: the answers; `reading` and `newest` have what they share.
 - `answers`, `detectors`, `problems`, `paging`: what answers look like.
 """

@@ -13,6 +13,8 @@ from streams.domain.alert_records import State
 from streams.domain.deliveries import DeliveryState
 from streams.domain.receivers import ReceiverStatus
 from streams.domain.rules import ScopeKind
+from streams.domain.silences.recurrence import Recurrence
+from streams.domain.silences.silence import SilenceState
 from streams.domain.transitions import AlertData, TransitionType
 
 WindowState: TypeAlias = Literal["open", "closed"]
@@ -281,6 +283,40 @@ class OneReceiver(Answer, kw_only=True):
     """One receiver."""
 
     receiver: Receiver
+
+
+class Silence(Struct, kw_only=True):
+    """A silence: alerts of which nobody is notified for a while.
+
+    `matchers` are written as Prometheus writes them; an alert has to match all. `state` is `active`
+    if alerts are silenced now, `pending` if they will be, `expired` if it is over. `ends_at` is
+    null for one that recurs without an end; `ended_at` and `ended_by` say who ended it early.
+    """
+
+    silence_id: str
+    state: SilenceState
+    matchers: list[str]
+    starts_at: str
+    ends_at: str | None
+    recurrence: Recurrence | None
+    created_by: str
+    comment: str
+    created_at: str
+    ended_at: str | None
+    ended_by: str | None
+
+
+class Silences(Answer, kw_only=True):
+    """Silences, newest first. `next_cursor` asks for those that follow; null if there are none."""
+
+    silences: list[Silence]
+    next_cursor: str | None
+
+
+class OneSilence(Answer, kw_only=True):
+    """One silence."""
+
+    silence: Silence
 
 
 class HealthStatus(Struct, omit_defaults=True):

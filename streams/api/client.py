@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -34,16 +35,34 @@ class ApiClient:
             UsageError: if the API does not take a parameter, or the URL is none.
             UserError: if there is no answer, or one that says why not.
         """
+        return self._ask("GET", segments, parameters)
+
+    def post(self, *segments: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Send a body to a path; return the answer. Raises as `get` does."""
+        return self._ask("POST", segments, {}, body)
+
+    def delete(self, *segments: str, **parameters: str | int | None) -> dict[str, Any]:
+        """Delete what is at a path; return the answer. Raises as `get` does."""
+        return self._ask("DELETE", segments, parameters)
+
+    def _ask(
+        self,
+        method: str,
+        segments: Iterable[str],
+        parameters: Mapping[str, str | int | None],
+        body: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
         given = {name: value for name, value in parameters.items() if value is not None}
         path = "/" + "/".join(quote(segment, safe="") for segment in segments)
-        status, body = self._fetch(f"{path}?{urlencode(given)}" if given else path)
+        target = f"{path}?{urlencode(given)}" if given else path
+        status, content = self._fetch(method, target, body)
         try:
-            answer = json.loads(body)
+            answer = json.loads(content)
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
             raise self._stranger()
-        if status != HTTPStatus.OK:
+        if status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
             raise self._refusal(status, str(answer.get("detail", status)))
         return answer
 
@@ -51,13 +70,13 @@ class ApiClient:
         return UserError(f"{self._url} is no campaign-streams API: check the URL (--url)")
 
     def _refusal(self, status: int, detail: str) -> UserError:
-        if status == HTTPStatus.BAD_REQUEST:
+        if status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}:
             return UsageError(detail)
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return UserError(f"{self._url}: {detail}; give one by --token-file")
         return UserError(detail)
 
-    def _fetch(self, target: str) -> tuple[int, bytes]:
+    def _fetch(self, method: str, target: str, body: dict[str, Any] | None) -> tuple[int, bytes]:
         parts = urlsplit(self._url)
         kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
         try:
@@ -70,7 +89,11 @@ class ApiClient:
         try:
             connection.connect()
             connection.sock.settimeout(ANSWER_WITHIN)
-            connection.request("GET", parts.path + target, headers=self._headers)
+            headers, content = self._headers, None
+            if body is not None:
+                headers = {**headers, "Content-Type": "application/json"}
+                content = json.dumps(body)
+            connection.request(method, parts.path + target, content, headers)
             response = connection.getresponse()
             return response.status, response.read()
         except OSError as error:

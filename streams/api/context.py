@@ -8,6 +8,8 @@ from streams.api.answers import Answer
 from streams.api.cluster import Cluster
 from streams.api.rows import RowReader
 from streams.domain.partition_settings import PartitionSettings
+from streams.domain.silences.book import SilenceBook
+from streams.domain.silences.silence import Silence
 from streams.domain.transitions import rfc3339
 
 A = TypeVar("A", bound=Answer)
@@ -25,6 +27,32 @@ class Health(Protocol):
         ...
 
 
+class Silences(Protocol):
+    """The silences, as every worker knows them."""
+
+    @property
+    def book(self) -> SilenceBook:
+        """All of them."""
+        ...
+
+    async def make(self, silence: Silence) -> None:
+        """Make a silence; return once the book has it.
+
+        Raises:
+            SilenceError: if it is not possible; says all that is wrong with it.
+            UserError: if it cannot be made now.
+        """
+        ...
+
+    async def end(self, silence_id: str, by: str) -> Silence | None:
+        """End a silence; return it as it is once the book has that, null if there is none.
+
+        Raises:
+            UserError: if it cannot be ended now.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What the answers are made from.
@@ -33,6 +61,7 @@ class Context:
         settings: what is counted, which rules are evaluated and who is notified.
         cluster: the partitions, here and at other workers.
         rows: reads the campaign list.
+        silences: which alerts nobody is notified of.
         health: of this worker.
         metrics: writes the metrics in the format that `Accept` asks for, and says its content type.
         now: the wall clock (s, UTC).
@@ -43,6 +72,7 @@ class Context:
     settings: PartitionSettings
     cluster: Cluster
     rows: RowReader
+    silences: Silences
     health: Health
     metrics: Callable[[str], tuple[bytes, str]]
     now: Callable[[], float]

@@ -21,6 +21,7 @@ _ALWAYS = (
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
 _WITH_TOKEN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_WITH_BODY = (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.UNPROCESSABLE_ENTITY)
 _DESCRIPTION = (
     "Counts, rates and alerts of campaigns, from any worker for all of them. Times are RFC 3339 in "
     "UTC. What could not be asked is named: `partial`, `missing_partitions`. Mistakes are answered "
@@ -31,6 +32,7 @@ _DESCRIPTION = (
 def document(routes: Sequence[Route]) -> bytes:
     """Return the description of these routes as JSON."""
     structs = [route.answer for route in routes if not isinstance(route.answer, tuple)]
+    structs += [route.body for route in routes if route.body is not None]
     _, schemas = msgspec.json.schema_components([*structs, Problem], ref_template=_REFERENCE)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
@@ -62,18 +64,25 @@ def document(routes: Sequence[Route]) -> bytes:
 
 def _operation(route: Route) -> dict[str, Any]:
     statuses = {*_ALWAYS, *route.problems}
+    statuses.update(_WITH_BODY if route.body is not None else ())
     statuses.update(_WITH_TOKEN if route.scope else ())
     statuses.update([HTTPStatus.NOT_FOUND] if route.pattern.groups else ())
+    success = str(route.status.value)
     operation: dict[str, Any] = {
         "operationId": f"{route.method.lower()}{_camel(route.path)}",
         "summary": route.summary,
         "parameters": [_parameter(route, each) for each in route.parameters],
         "responses": {
-            "200": {"description": route.summary, "content": _content(route)},
+            success: {"description": route.summary, "content": _content(route)},
             **{str(status.value): _problem(status) for status in sorted(statuses)},
         },
         "security": [{"token": []}] if route.scope else [],
     }
+    if route.body is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": _struct("application/json", route.body),
+        }
     if route.scope == "write":
         operation["description"] = "Needs the scope `write`."
     return operation

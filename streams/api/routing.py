@@ -37,7 +37,9 @@ class Route:
         summary: one line, for OpenAPI.
         answer: what it answers with: a struct (JSON), or media types.
         parameters: of the path and of the query.
-        method: GET or POST.
+        method: GET, POST or DELETE.
+        body: what the request's body is (JSON); null for routes that look at none.
+        status: of a success.
         scope: what a token needs for it; null lets everybody in.
         page: whether it is for browsers, which then ask for a token.
         problems: the statuses that it may end with, besides those that all routes have and, with
@@ -51,6 +53,8 @@ class Route:
     answer: type[Struct] | tuple[str, ...]
     parameters: tuple[Parameter[Any], ...] = ()
     method: str = "GET"
+    body: type[Struct] | None = None
+    status: HTTPStatus = HTTPStatus.OK
     scope: Scope | None = "read"
     page: bool = False
     problems: tuple[HTTPStatus, ...] = ()

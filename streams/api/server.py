@@ -13,7 +13,7 @@ from aiohttp.web_protocol import RequestHandler
 from streams.api.access import Gate
 from streams.api.asking import Ask
 from streams.api.cluster import Cluster
-from streams.api.context import Context, Health
+from streams.api.context import Context, Health, Silences
 from streams.api.listening import Listener
 from streams.api.openapi import document
 from streams.api.pages import load_assets
@@ -56,6 +56,7 @@ class ApiServer:
         holder: holds partitions, and knows who holds the others.
         settings: what is counted, which rules are evaluated and who is notified.
         health: of this worker.
+        silences: which alerts nobody is notified of.
         metrics: writes the metrics in the format that `Accept` asks for, and says its content type.
         located: whether a campaign is in the partition that its id tells; with
             `source.keyed` the producers decide, and it may be in any.
@@ -70,6 +71,7 @@ class ApiServer:
         settings: PartitionSettings,
         health: Health,
         *,
+        silences: Silences,
         metrics: Callable[[str], tuple[bytes, str]],
         located: bool,
         now: Callable[[], float],
@@ -81,6 +83,7 @@ class ApiServer:
             settings,
             self._cluster,
             RowReader(settings.groups, settings.windows, now),
+            silences,
             health,
             metrics,
             now,
@@ -97,7 +100,7 @@ class ApiServer:
             max_line_size=_LONGEST_LINE,
             max_field_size=_LONGEST_HEADER,
             keepalive_timeout=_KEEP_ALIVE,
-            auto_decompress=False,  # no body is looked at
+            auto_decompress=False,  # a small body must not become a large one
         )
         runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_SHUTDOWN)
         await runner.setup()
@@ -154,39 +157,45 @@ class ApiServer:
             raise
         if not of_worker:
             self._gate.check(request, route)
-        await _read_body(request)
+        body = await _read_body(request)
         query = route.read_query(target.query)
-        ask = Ask(method, str(target), values, query, request.headers)
+        ask = Ask(method, str(target), values, query, request.headers, body)
         reply = await route.handle(self._context, ask)
         if isinstance(reply, web.Response):
             return reply
-        return web.Response(body=_encode(reply), content_type="application/json", charset="utf-8")
+        return web.Response(
+            status=route.status,
+            body=_encode(reply),
+            content_type="application/json",
+            charset="utf-8",
+        )
 
 
-async def _read_body(request: web.BaseRequest) -> None:
-    """Read a body to its end; nothing here needs one, but a client may send one.
+async def _read_body(request: web.BaseRequest) -> bytes:
+    """Read a body to its end; few routes need one, but a client may send one anywhere.
 
     Raises:
         ProblemError: 413 if it is too large, 408 if it is too slow, 400 if it is broken.
     """
-    size = 0
+    body = bytearray()
     try:
         async with asyncio.timeout(LONGEST_BODY):
             if request.headers.get("Expect", "").lower() == "100-continue":
                 await _write_continue(request)
             async for chunk in request.content.iter_chunked(LARGEST_BODY):
-                size += len(chunk)
-                if size > LARGEST_BODY:
+                body += chunk
+                if len(body) > LARGEST_BODY:
                     raise _closing(
                         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                        f"the body is larger than {LARGEST_BODY} bytes: leave it out",
+                        f"the body is larger than {LARGEST_BODY} bytes",
                     )
     except TimeoutError:
-        detail = f"the body took more than {LONGEST_BODY:.0f} s: leave it out"
+        detail = f"the body took more than {LONGEST_BODY:.0f} s"
         raise _closing(HTTPStatus.REQUEST_TIMEOUT, detail) from None
     except (web.RequestPayloadError, ClientError, HttpProcessingError, ConnectionError):
         detail = "the body is broken off, or not in the form that its headers say"
         raise _closing(HTTPStatus.BAD_REQUEST, detail) from None
+    return bytes(body)
 
 
 async def _write_continue(request: web.BaseRequest) -> None:

@@ -1,36 +1,15 @@
 """`campaign-streams query`: what the API knows, in the terminal."""
 
-import functools
-import os
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import click
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from streams.api.client import ApiClient
-from streams.commands.common import PROGRAM, examples, print_json, say
-from streams.commands.tables import print_table
-from streams.configuration.files import read_small
+from streams.commands.asking import Columns, Item, asking, limit, shown_name
+from streams.commands.common import PROGRAM, examples
 from streams.domain.detectors.registry import DETECTORS
 from streams.domain.detectors.settings import fields
-from streams.errors import UsageError
-from streams.terminal import abbreviated, printable
-
-DEFAULT_URL = "http://127.0.0.1:8080"
-URL_VARIABLE = "CAMPAIGN_STREAMS_URL"
-TOKEN_VARIABLE = "CAMPAIGN_STREAMS_TOKEN"  # noqa: S105 - where the token is, not the token
-_WIDE = 10_000
-NAME_MOST = 64
-"""Characters of a name in a table, where the vendor's have 32; `--json` has all of it."""
-
-_limit = click.option("--limit", type=int, help="How many at most, up to 1000.")
-
-Item = dict[str, Any]
-Columns = dict[str, Callable[[Item], object]]
 
 
 @click.group(
@@ -48,50 +27,18 @@ def command() -> None:
     """
 
 
-def _asking(ask: Callable[..., tuple[Item, list[Item], Columns]]) -> Callable[..., None]:
-    """Add `--url`, `--token-file` and `--json`, and print what `ask` returns.
-
-    That is the API's answer, the rows of the table, and its columns.
-    """
-
-    @click.option(
-        "--url",
-        envvar=URL_VARIABLE,
-        default=DEFAULT_URL,
-        show_default=True,
-        help=f"The API of any worker; otherwise {URL_VARIABLE}.",
-    )
-    @click.option(
-        "--token-file",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help=f"A file that holds the token; otherwise {TOKEN_VARIABLE}.",
-    )
-    @click.option("--json", "as_json", is_flag=True, help="The API's answer as it is.")
-    @functools.wraps(ask)
-    def run(*, url: str, token_file: Path | None, as_json: bool, **options: Any) -> None:
-        answer, rows, columns = ask(ApiClient(url, _token(token_file)), **options)
-        if as_json:
-            print_json(answer, indent=2)
-        else:
-            _print_table(rows, columns)
-        _print_notes(answer)
-
-    return run
-
-
 @command.command(epilog=examples(f"{PROGRAM} query campaigns --active-within 1h --sort=-attempts"))
 @click.option("--active-within", metavar="TIME", help="Such as 15m (the default), 24h or 7d.")
 @click.option("--sort", metavar="KEY", help="Such as -failure_rate, attempts or campaign_id.")
 @click.option("--app-id", help="Only campaigns of this app.")
-@_limit
-@_asking
+@limit
+@asking
 def campaigns(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns]:
     """List campaigns that were active lately."""
     answer = api.get("v1", "campaigns", **options)
     columns: Columns = {
-        "campaign": lambda row: _name(row["campaign_id"]),
-        "app": lambda row: _name(row["app_id"]),
+        "campaign": lambda row: shown_name(row["campaign_id"]),
+        "app": lambda row: shown_name(row["app_id"]),
         **_FIGURES,
         "firing": lambda row: sum(alert["state"] == "firing" for alert in row["alerts"]) or "",
         "last window": lambda row: row["last_window"],
@@ -101,7 +48,7 @@ def campaigns(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns
 
 @command.command(epilog=examples(f"{PROGRAM} query campaign spring-sale"))
 @click.argument("campaign_id")
-@_asking
+@asking
 def campaign(api: ApiClient, campaign_id: str) -> tuple[Item, list[Item], Columns]:
     """Show one campaign: all that is retained of it, and its open window."""
     answer = api.get("v1", "campaigns", campaign_id)
@@ -125,7 +72,7 @@ def campaign(api: ApiClient, campaign_id: str) -> tuple[Item, list[Item], Column
 @click.option("--to", metavar="TIME", help="RFC 3339, or milliseconds since the epoch.")
 @click.option("--step", type=int, help="Seconds, a multiple of the window size: merges windows.")
 @click.option("--by", help="treatment_id, delivery_type, channel_type, or some with commas.")
-@_asking
+@asking
 def windows(
     api: ApiClient, campaign_id: str, from_: str | None, by: str | None, **options: Any
 ) -> tuple[Item, list[Item], Columns]:
@@ -156,8 +103,8 @@ def windows(
 @click.option("--channel-type", help="Only alerts about this channel.")
 @click.option("--rule", help="Only alerts of this rule.")
 @click.option("--severity", help="Only alerts of this severity.")
-@_limit
-@_asking
+@limit
+@asking
 def alerts(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns]:
     """List alerts, current and past, newest first."""
     answer = api.get("v1", "alerts", **options)
@@ -167,9 +114,9 @@ def alerts(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns]:
         "state": lambda row: row["state"],
         "severity": lambda row: row["severity"],
         "rule": lambda row: row["rule"],
-        "campaign": lambda row: _name(row["campaign_id"]),
-        "treatment": lambda row: _name(row["treatment_id"]),
-        "channel": lambda row: _name(row["channel_type"]),
+        "campaign": lambda row: shown_name(row["campaign_id"]),
+        "treatment": lambda row: shown_name(row["treatment_id"]),
+        "channel": lambda row: shown_name(row["channel_type"]),
         "rate": lambda row: _percent(row["evidence"]["rate"]),
         "hits": lambda row: f"{row['evidence']['hits']} of {row['evidence']['attempts']}",
         "peak": lambda row: _percent(row["peak"]["rate"]),
@@ -184,12 +131,12 @@ def _slice(explanation: Item | None) -> str:
     part = explanation["slice"] if explanation is not None else None
     if part is None:
         return ""
-    named = ", ".join(_name(value) or "none" for value in part["dimensions"].values())
+    named = ", ".join(shown_name(value) or "none" for value in part["dimensions"].values())
     return f"{named} ({_percent(part['share'])})"
 
 
 @command.command(epilog=examples(f"{PROGRAM} query rules"))
-@_asking
+@asking
 def rules(api: ApiClient) -> tuple[Item, list[Item], Columns]:
     """List the rules that raise alerts."""
     answer = api.get("v1", "rules")
@@ -209,8 +156,8 @@ def rules(api: ApiClient) -> tuple[Item, list[Item], Columns]:
 @command.command(epilog=examples(f"{PROGRAM} query deliveries --state given-up"))
 @click.option("--state", help="pending or given-up.")
 @click.option("--receiver", help="Only deliveries to this receiver.")
-@_limit
-@_asking
+@limit
+@asking
 def deliveries(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns]:
     """List webhooks that are still to be delivered, or were given up."""
     answer = api.get("v1", "deliveries", **options)
@@ -218,7 +165,7 @@ def deliveries(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Column
         "created": lambda row: row["created_at"],
         "state": lambda row: row["state"],
         "receiver": lambda row: row["receiver"],
-        "campaign": lambda row: _name(row["campaign_id"]),
+        "campaign": lambda row: shown_name(row["campaign_id"]),
         "attempts": lambda row: row["attempts"],
         "next attempt": lambda row: row["next_attempt_at"] or "",
         "last error": lambda row: row["last_error"] or "",
@@ -228,7 +175,7 @@ def deliveries(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Column
 
 
 @command.command(epilog=examples(f"{PROGRAM} query receivers"))
-@_asking
+@asking
 def receivers(api: ApiClient) -> tuple[Item, list[Item], Columns]:
     """List receivers: who of them asked for a pause, or answered 410 Gone."""
     answer = api.get("v1", "receivers")
@@ -240,17 +187,6 @@ def receivers(api: ApiClient) -> tuple[Item, list[Item], Columns]:
         "reason": lambda row: row["reason"] or "",
     }
     return answer, answer["receivers"], columns
-
-
-def _token(file: Path | None) -> str | None:
-    if file is None:
-        return os.environ.get(TOKEN_VARIABLE)
-    try:
-        return read_small(file).decode().strip()
-    except UnicodeDecodeError:
-        raise UsageError(f"--token-file {file}: is not UTF-8") from None
-    except ValueError as error:
-        raise UsageError(f"--token-file {file}: {error}") from None
 
 
 def _percent(rate: float | None) -> str:
@@ -278,7 +214,9 @@ _FIGURES: Columns = {
     "throttled": lambda row: _percent(row["rates"]["throttled"]),
 }
 _COUNTS: Columns = {
-    "counts": lambda row: ", ".join(f"{_name(status)} {n}" for status, n in row["counts"].items())
+    "counts": lambda row: ", ".join(
+        f"{shown_name(status)} {n}" for status, n in row["counts"].items()
+    )
 }
 
 
@@ -287,27 +225,4 @@ def _if_any(show: Callable[[Item], object]) -> Callable[[Item], object]:
 
 
 def _value_of(name: str) -> Callable[[Item], object]:
-    return lambda row: "-" if row[name] is None else _name(row[name])
-
-
-def _name(name: str | None) -> str:
-    return abbreviated(name or "", NAME_MOST)
-
-
-def _print_table(rows: Iterable[Item], columns: Columns) -> None:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    cells = [[show(row) for show in columns.values()] for row in rows]
-    for at, name in enumerate(columns):
-        numbers = any(isinstance(row[at], int | float) for row in cells)
-        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
-    for row in cells:
-        table.add_row(*(Text(printable(str("" if c is None else c))) for c in row))
-    print_table(table, _WIDE)
-
-
-def _print_notes(answer: Item) -> None:
-    if answer.get("next_cursor"):
-        say("there are more: --limit shows up to 1000, --json has next_cursor", err=True)
-    if answer.get("partial"):
-        names = ", ".join(map(str, answer["missing_partitions"]))
-        say(f"incomplete: partition {names} cannot be asked now, try again", err=True)
+    return lambda row: "-" if row[name] is None else shown_name(row[name])

@@ -9,10 +9,28 @@ import click
 from streams.settings import parse_duration
 
 
-class Since(click.ParamType):
+class Moment(click.ParamType):
+    """A time: seconds since the epoch."""
+
+    name = "time"
+    expected = "a time such as 2026-11-23T10:00:00Z"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read RFC 3339 (UTC if it does not say)."""
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r}: expected {self.expected}", param, ctx)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+class Since(Moment):
     """A time, or how long ago: seconds since the epoch."""
 
     name = "since"
+    expected = f"{Moment.expected}, or a duration such as 30m, 24h or 7d"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -21,14 +39,19 @@ class Since(click.ParamType):
         try:
             return time.time() - parse_duration(value)
         except ValueError:
-            pass
+            return super().convert(value, param, ctx)
+
+
+class Duration(click.ParamType):
+    """A duration, in seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read a duration."""
         try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(
-                f"{value!r}: expected a time such as 2026-11-23T10:00:00Z, or a duration "
-                "such as 30m, 24h or 7d",
-                param,
-                ctx,
-            )
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)

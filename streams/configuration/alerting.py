@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from streams.configuration.detectors import DEFAULT, AnyDetectorSettings
 from streams.domain.notification.route import EVERY_RECEIVER
+from streams.domain.silences.silence import DEFAULT_LONGEST
 from streams.settings import (
     Duration,
     Flag,
@@ -69,6 +70,12 @@ class DeliverySettings(Settings):
         if list(schedule) != sorted(schedule):
             raise ValueError("expected waits that never get shorter")
         return schedule
+
+
+class SilenceSettings(Settings):
+    """What silences may be; durations in seconds."""
+
+    longest: PositiveDuration = DEFAULT_LONGEST
 
 
 def default_rules() -> tuple[RuleSettings, ...]:

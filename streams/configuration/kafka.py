@@ -125,6 +125,7 @@ if TYPE_CHECKING:
         source: str = ""
         repartition: str = ""
         changelog: str = ""
+        silences: str = ""
         dead_letter: str = ""
 
 else:

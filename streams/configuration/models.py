@@ -10,6 +10,7 @@ from streams.configuration.alerting import (
     DeliverySettings,
     MatchSettings,
     RuleSettings,
+    SilenceSettings,
     default_rules,
 )
 from streams.configuration.counting import (
@@ -38,6 +39,7 @@ __all__ = [
     "MatchSettings",
     "RuleSettings",
     "SaslSettings",
+    "SilenceSettings",
     "SourceSettings",
     "StatusSettings",
     "TlsSettings",
@@ -77,6 +79,7 @@ class Configuration(Settings):
     delivery: DeliverySettings = DeliverySettings()
     receivers: tuple[AnyReceiver, ...] = ()
     rules: tuple[RuleSettings, ...] = Field(default_factory=default_rules)
+    silences: SilenceSettings = SilenceSettings()
     logging: LoggingSettings = LoggingSettings()
     include: Path | None = None
 

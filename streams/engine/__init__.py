@@ -10,6 +10,7 @@ order in which a record meets them:
 - `dead_letters`: records that could not be counted: their form, a list, a replay.
 - `produce`: one transaction for the records that a task writes and the offsets of its input.
 - `transactions`: hanging transactions, found and resolved.
+- `global_state`: what every worker reads whole.
 - `cluster`: connections to the brokers, topics, rights, consumer lag.
 
 Each room imports those below it alone.

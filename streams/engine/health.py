@@ -23,19 +23,24 @@ class Health:
         join_within: seconds without progress in which the first assignment has to come, if these
             are more than `JOIN_WITHIN`.
         has_crashed: tells whether the work has ended early.
+        out_of_date: returns why something that all workers know may be out of date here; null if
+            nothing is.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it joins
         self,
         tasks: TaskManager,
         surroundings: Surroundings,
         clock: BrokerClock,
+        *,
         join_within: float,
         has_crashed: Callable[[], bool],
+        out_of_date: Callable[[], str | None],
     ) -> None:
         self._tasks = tasks
         self._surroundings = surroundings
         self._clock = clock
+        self._out_of_date = out_of_date
         self._join_within = max(JOIN_WITHIN, join_within)
         self._has_crashed = has_crashed
         self._stopping = False
@@ -49,8 +54,8 @@ class Health:
         if self._stopping:
             return False, ["stopping"]
         waiting = self._tasks.waiting_for()
-        clock = self._clock.disagreement
-        reasons = [*self._surroundings.hindrances, *waiting, *([clock] if clock else [])]
+        others = (self._clock.disagreement, self._out_of_date())
+        reasons = [*self._surroundings.hindrances, *waiting, *filter(None, others)]
         return not waiting, reasons
 
     def live(self) -> bool:

@@ -2,7 +2,14 @@
 
 from streams.outputs.alerts import ALERTS
 from streams.outputs.output import OutputTopic
-from streams.outputs.topics import CHANGELOG, DEAD_LETTER, REPARTITION, SOURCE, Topic
+from streams.outputs.topics import (
+    CHANGELOG,
+    DEAD_LETTER,
+    REPARTITION,
+    SILENCES,
+    SOURCE,
+    Topic,
+)
 from streams.outputs.windows import WINDOWS
 
 OUTPUTS: tuple[OutputTopic, ...] = (ALERTS, WINDOWS)
@@ -12,6 +19,7 @@ TOPICS: tuple[Topic, ...] = (
     SOURCE,
     REPARTITION,
     CHANGELOG,
+    SILENCES,
     *(output.topic for output in OUTPUTS),
     DEAD_LETTER,
 )

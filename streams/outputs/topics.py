@@ -29,6 +29,7 @@ class Topic:
         holds: what its records are, for the example configuration.
         rights: the operations that a worker performs there, as Kafka's ACLs name them.
         one_a_task: whether it must have one partition for each task.
+        partitions: how many it is made with; null for `topics.partitions`, or one a task.
         settings: the topic settings it is made with. With `cleanup.policy` among them, a topic
             that somebody else made is checked for it.
         unfit: what goes wrong with another `cleanup.policy`.
@@ -39,6 +40,7 @@ class Topic:
     holds: str
     rights: tuple[str, ...]
     one_a_task: bool = False
+    partitions: int | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     unfit: str = ""
 
@@ -68,6 +70,15 @@ CHANGELOG = Topic(
     one_a_task=True,
     settings={**_LARGE, CLEANUP_POLICY: "compact", "min.cleanable.dirty.ratio": "0.1"},
     unfit="counts would be lost",
+)
+SILENCES = Topic(
+    "silences",
+    "campaign-streams-silences",
+    "internal: silences, which every worker reads whole",
+    ("READ", "WRITE"),
+    partitions=1,
+    settings={**BROKER_TIME, CLEANUP_POLICY: "compact", "min.cleanable.dirty.ratio": "0.1"},
+    unfit="silences would be lost",
 )
 DEAD_LETTER = Topic(
     "dead_letter",

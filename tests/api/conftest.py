@@ -13,6 +13,7 @@ from streams.configuration.http import HttpSettings
 from streams.domain.partition_settings import PartitionSettings
 from tests.support.http import HttpAnswer, request
 from tests.support.partitions import PARTITION_SETTINGS, MemoryHolder
+from tests.support.silences import MemorySilences
 
 NOW = 1_795_428_000.0  # 2026-11-23T10:00:00Z
 
@@ -36,6 +37,7 @@ class RunningApi:
     port: int
     holder: MemoryHolder
     health: SettableHealth
+    silences: MemorySilences
     url: str
     """Where other workers ask it."""
     host: str = "127.0.0.1"
@@ -82,6 +84,7 @@ async def running(
     now: Callable[[], float] = lambda: NOW,
 ) -> AsyncIterator[RunningApi]:
     health = SettableHealth()
+    silences = MemorySilences(now)
     http = http or HttpSettings(port=0)
     listener = await listen(http)
     server = ApiServer(
@@ -90,6 +93,7 @@ async def running(
         holder,
         settings,
         health,
+        silences=silences,
         metrics=lambda accept: (b"made_up 1.0\n", f"text/plain; asked={accept}"),
         located=located,
         now=now,
@@ -98,7 +102,7 @@ async def running(
     try:
         url = server.url or f"http://127.0.0.1:{server.port}"
         host = "::1" if ":" in http.host else "127.0.0.1"
-        yield RunningApi(server.port, holder, health, url, host)
+        yield RunningApi(server.port, holder, health, silences, url, host)
     finally:
         await server.stop()
 

@@ -15,6 +15,7 @@ from streams.api.server import ApiServer
 from streams.configuration.http import HttpSettings
 from streams.domain.partial_counts import Counts, partition_of
 from tests.support.partitions import PARTITION_SETTINGS, MemoryHolder, counts, holder
+from tests.support.silences import MemorySilences
 
 CAMPAIGNS = [
     "spring-sale",
@@ -83,6 +84,7 @@ async def serve(options: argparse.Namespace) -> None:
         held,
         PARTITION_SETTINGS,
         WellHealth(),
+        silences=MemorySilences(),
         metrics=lambda _: (b"", "text/plain"),
         located=True,
         now=time.time,

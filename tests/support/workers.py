@@ -39,6 +39,7 @@ def settings_for(broker: RunningBroker, prefix: str, **sections: Settings | list
         "source": "events",
         "repartition": "repartition",
         "changelog": "changelog",
+        "silences": "silences",
         "alerts": "alerts",
     }
     roles["dead_letter"] = "dead"
@@ -114,6 +115,20 @@ class WorkerProcess:
     async def ask(self, target: str, headers: dict[str, str] | None = None) -> HttpAnswer:
         """Ask its API."""
         return await request(self.port, target, headers=headers)
+
+    async def post(self, target: str, body: object) -> HttpAnswer:
+        """Send its API a JSON body."""
+        return await request(
+            self.port,
+            target,
+            method="POST",
+            headers={"Content-Type": "application/json"},
+            body=orjson.dumps(body),
+        )
+
+    async def delete(self, target: str) -> HttpAnswer:
+        """Have its API delete something."""
+        return await request(self.port, target, method="DELETE")
 
     async def json(self, target: str) -> Any:
         """Ask its API for something that has to be there."""

@@ -7,7 +7,13 @@ from typing import NamedTuple
 import msgspec
 
 from streams.domain.silences import silence as records
-from streams.domain.silences.silence import KEPT_S, CompiledSilence, Silence
+from streams.domain.silences.silence import KEPT_S, CompiledSilence, Silence, SilenceError
+
+MOST_SILENCES = 1_000
+"""Silences that are not over."""
+MOST_UNLISTED = 50
+"""Of these, the ones without a label for which they list the values: with these each alert is
+compared."""
 
 
 class Silenced(NamedTuple):
@@ -86,6 +92,29 @@ class SilenceBook:
             shown = key[: records.LONGEST_ID]
             raise ValueError(f"silence {shown!r} is not heeded: {error}") from error
 
+    def clear(self) -> None:
+        """Remove all silences."""
+        for silence_id in list(self._entries):
+            self._remove(silence_id)
+
+    def check_room(self, silence: Silence, now: float) -> None:
+        """Refuse a silence that would be one too many at `now` (s, UTC).
+
+        Raises:
+            SilenceError: says how many there may be.
+        """
+        if silence.silence_id in self._entries:
+            return
+        live = [entry for entry in self._entries.values() if entry.compiled.silence.over_at > now]
+        unlisted = sum(not entry.index_keys for entry in live)
+        if len(live) >= MOST_SILENCES:
+            raise SilenceError(f"there are {len(live)} silences, as many as there can be: end some")
+        if unlisted >= MOST_UNLISTED and not _listed(CompiledSilence(silence)):
+            raise SilenceError(
+                f"there are {unlisted} silences that name no value of any label, as many as there "
+                'can be: name one, such as rule="failure-spike", or end some'
+            )
+
     def put(self, silence: Silence) -> None:
         """Take a silence that was checked, in place of one with its id."""
         self._remove(silence.silence_id)
@@ -103,12 +132,7 @@ class SilenceBook:
         entry = _Entry(compiled)
         self._entries[compiled.silence.silence_id] = entry
         self.version += 1
-        listed = [
-            tuple((matcher.name, value) for value in matcher.literals)
-            for matcher in compiled.matchers
-            if matcher.literals and "" not in matcher.literals
-        ]
-        entry.index_keys = min(listed, key=self._load, default=())
+        entry.index_keys = min(_listed(compiled), key=self._load, default=())
         for bucket in self._buckets(entry):
             bucket[compiled.silence.silence_id] = entry
 
@@ -182,3 +206,12 @@ class SilenceBook:
     def __len__(self) -> int:
         """Return how many silences there are."""
         return len(self._entries)
+
+
+def _listed(compiled: CompiledSilence) -> list[tuple[tuple[str, str], ...]]:
+    """Return the labels and values of each matcher that lists what it matches."""
+    return [
+        tuple((matcher.name, value) for value in matcher.literals)
+        for matcher in compiled.matchers
+        if matcher.literals and "" not in matcher.literals
+    ]

@@ -101,7 +101,7 @@ class TopicAdmin:
         new = [
             NewTopic(
                 name,
-                tasks if topic.one_a_task else topics.partitions,
+                tasks if topic.one_a_task else topic.partitions or topics.partitions,
                 topics.replication_factor,
                 topic_configs=dict(topic.settings),
             )

@@ -1,0 +1,5 @@
+"""What all workers know: compacted topics that each of them reads whole.
+
+- `topic`: one such topic, read from its beginning, followed, and written to.
+- `silences`: the silences of all workers.
+"""

@@ -1,0 +1,119 @@
+"""A topic that is read whole: from the beginning, then as it grows, by everybody alike."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import pytest
+
+from streams.cancelling import cancel
+from streams.configuration.kafka import KafkaSettings
+from streams.engine.cluster.client import connection
+from streams.engine.global_state import topic as module
+from streams.engine.global_state.topic import GlobalTopic
+from streams.errors import UnavailableError
+from tests.support.brokers import KafkaBroker, RunningBroker
+from tests.support.topics import create_topic, delete_topic
+from tests.support.waiting import until
+
+
+class Held:
+    """A table that is a dictionary; remembers each time it was replaced."""
+
+    def __init__(self) -> None:
+        self.records: dict[bytes, bytes] = {}
+        self.replaced = 0
+
+    def replace(self, records: Mapping[bytes, bytes | None]) -> None:
+        self.replaced += 1
+        self.records.clear()
+        for key, value in records.items():
+            self.apply(key, value)
+
+    def apply(self, key: bytes, value: bytes | None) -> None:
+        self.records.pop(key, None)
+        if value is not None:
+            self.records[key] = value
+
+
+@asynccontextmanager
+async def following(
+    address: str, name: str, partitions: int = 1
+) -> AsyncIterator[tuple[GlobalTopic, Held]]:
+    held = Held()
+    client = connection(KafkaSettings(bootstrap_servers=(address,)))
+    topic = GlobalTopic(client, name, partitions, held)
+    running = asyncio.create_task(topic.follow())
+    try:
+        yield topic, held
+    finally:
+        await cancel(running)
+
+
+async def test_what_one_writes_all_read(broker: RunningBroker, unique: str) -> None:
+    await create_topic(broker.address, unique, 2, cleanup_policy="compact")
+    async with following(broker.address, unique, 2) as (one, seen):
+        async with following(broker.address, unique, 2) as (other, seen_too):
+            await asyncio.gather(one.read(), other.read())
+            assert (seen.records, seen_too.records) == ({}, {})
+            for n in range(8):
+                writer, own = ((one, seen), (other, seen_too))[n % 2]
+                await writer.write(b"key-%d" % n, b"value-%d" % n)
+                assert own.records[b"key-%d" % n] == b"value-%d" % n, "it reads what it wrote"
+            await one.write(b"key-0", None)
+            await other.write(b"key-1", b"again")
+            wanted = {b"key-1": b"again"} | {b"key-%d" % n: b"value-%d" % n for n in range(2, 8)}
+            await until(holds(lambda: seen.records == seen_too.records == wanted))
+        async with following(broker.address, unique, 2) as (late, found):
+            await late.read()
+            await until(holds(lambda: found.records == wanted))
+            assert found.replaced == 1, "it is read whole, in one step"
+
+
+def holds(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
+    """The condition as `until` takes it."""
+
+    async def asked() -> bool:
+        return condition()
+
+    return asked
+
+
+@pytest.mark.kafka
+async def test_a_topic_that_is_made_anew_is_read_anew(kafka: KafkaBroker, unique: str) -> None:
+    await create_topic(kafka.address, unique, 1, cleanup_policy="compact")
+    async with following(kafka.address, unique) as (topic, held):
+        await topic.read()
+        for n in range(5):
+            await topic.write(b"old-%d" % n, b"x")
+        await delete_topic(kafka.address, unique)
+        await asyncio.sleep(1)
+        assert len(held.records) == 5, "what is known stays, as long as nothing else is"
+        await create_topic(kafka.address, unique, 1, cleanup_policy="compact")
+        await until(holds(lambda: held.records == {}))
+        await topic.write(b"new", b"y")
+        assert held.records == {b"new": b"y"}
+
+
+@pytest.mark.kafka
+async def test_brokers_that_are_away_for_a_while(
+    own_kafka: KafkaBroker, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WRITE_WITHIN", 2.0)
+    monkeypatch.setattr(module, "OUT_OF_DATE_AFTER", 3.0)
+    await create_topic(own_kafka.address, unique, 1, cleanup_policy="compact")
+    async with following(own_kafka.address, unique) as (topic, held):
+        await topic.read()
+        await topic.write(b"before", b"x")
+        await asyncio.to_thread(own_kafka.stop)
+        with pytest.raises(UnavailableError, match=f"{unique} could not be written to within 2 s"):
+            await topic.write(b"meanwhile", b"y")
+        await until(holds(lambda: topic.out_of_date is not None))
+        assert unique in str(topic.out_of_date)
+        assert held.records == {b"before": b"x"}
+        await asyncio.to_thread(own_kafka.start)
+        await until(holds(lambda: topic.out_of_date is None))
+        monkeypatch.setattr(module, "WRITE_WITHIN", 60.0)
+        await topic.write(b"after", b"z")
+        assert held.records[b"after"] == b"z"
+        assert held.records[b"before"] == b"x"
