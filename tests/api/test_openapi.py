@@ -12,8 +12,17 @@ from streams.api.routes import ROUTES
 from streams.domain.partition_settings import PartitionSettings
 from tests.api.conftest import NOW, RunningApi, StartApi
 from tests.support.partitions import PARTITION_SETTINGS, MemoryHolder, counts, holder
+from tests.support.silences import silence_of
 
 T0 = int(NOW) - 60
+NEW_SILENCE = orjson.dumps(
+    {
+        "matchers": ["rule=a"],
+        "created_by": "anna",
+        "comment": "new certificate",
+        "ends_at": "2026-11-23T11:00:00Z",
+    }
+)
 
 
 def held(settings: PartitionSettings = PARTITION_SETTINGS) -> MemoryHolder:
@@ -65,17 +74,24 @@ async def test_every_answer_is_as_described(start: StartApi) -> None:
         "delivery_id": delivery_id,
         "file": "dashboard.html",
         "name": "ops",
+        "silence_id": "known",
     }
+    api.silences.book.put(silence_of("known", "rule=a", now=NOW))
+    bodies = {"/v1/silences": NEW_SILENCE}
     queries = {
         "/v1/campaigns": "?recent=5&sort=-failure_rate",
         "/v1/campaigns/{campaign_id}/windows": "?by=treatment_id,channel_type",
     }
     for route in ROUTES:
         target = re.sub(r"\{(\w+)\}", lambda found: values[found[1]], route.path)
-        answer = await api.ask(target + queries.get(route.path, ""), method=route.method)
-        assert answer.status == 200, (target, answer.body)
+        answer = await api.ask(
+            target + (queries.get(route.path, "") if route.method == "GET" else ""),
+            method=route.method,
+            body=bodies.get(route.path, b"") if route.body else b"",
+        )
+        assert answer.status == route.status, (target, answer.body)
         operation = described["paths"][route.path][route.method.lower()]
-        described_types = operation["responses"]["200"]["content"]
+        described_types = operation["responses"][str(answer.status)]["content"]
         media_type = answer.headers["Content-Type"].partition(";")[0]
         assert media_type in described_types or "*/*" in described_types
         content = described_types.get(media_type, {})

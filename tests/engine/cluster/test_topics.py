@@ -77,6 +77,7 @@ async def test_what_is_missing_is_made_and_twice_is_harmless(
     expected = {
         f"{unique}-{role}": 3 for role in ("events", "repartition", "changelog", "alerts", "dead")
     }
+    expected[f"{unique}-silences"] = 1
     assert await admin.prepare(create=True) == expected
     assert await admin.prepare(create=True) == expected
     assert await admin.prepare(create=False) == expected
@@ -133,9 +134,10 @@ async def test_another_number_of_partitions_is_named(
 
 
 async def test_others_may_have_any_number_of_partitions(broker: RunningBroker, unique: str) -> None:
-    wanted = {"events": 5, "alerts": 1, "dead": 2}
+    wanted = {"events": 5, "silences": 2, "alerts": 1, "dead": 2}
     for role, partitions in wanted.items():
-        await make_topic(broker.address, f"{unique}-{role}", partitions)
+        policy = "compact" if role == "silences" else "delete"
+        await make_topic(broker.address, f"{unique}-{role}", partitions, cleanup_policy=policy)
     counts = await admin_of(broker, unique).prepare(create=True)
     assert counts == {
         f"{unique}-{role}": n for role, n in {**wanted, "repartition": 3, "changelog": 3}.items()
@@ -189,7 +191,7 @@ async def test_a_topic_that_is_cleaned_up_wrongly_is_named_with_what_to_do(
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("role", ["repartition", "changelog", "alerts", "dead_letter"])
+@pytest.mark.parametrize("role", ["repartition", "changelog", "silences", "alerts", "dead_letter"])
 async def test_a_topic_that_takes_too_small_records_is_named_with_what_to_do(
     kafka: KafkaBroker, unique: str, role: str
 ) -> None:
@@ -289,4 +291,5 @@ async def test_to_look_makes_nothing_where_brokers_make_topics_by_themselves(
         await admin_of(broker, unique).prepare(create=False)
     assert await topics_of(own_kafka.address) == set()
     counts = await admin_of(broker, unique).prepare(create=True)
+    assert counts.pop(f"{unique}-silences") == 1
     assert set(counts.values()) == {3}
