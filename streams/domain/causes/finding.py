@@ -98,7 +98,8 @@ def evidence_in(frames: Mapping[int, Cells], values: Values) -> float:
 
 def _find(since: int, cells: Cells) -> list[Found]:
     counts = _value_counts(cells)
-    excess = sum(max(0.0, cell.excess) for cell in cells.values())
+    # In the order of the keys, so that every worker has the same to the last bit.
+    excess = sum(max(0.0, cells[key].excess) for key in sorted(cells, key=in_order))
     left, found = dict(cells), list[Found]()
     while left and len(found) < MOST_CAUSES:
         scored = [
