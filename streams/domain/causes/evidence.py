@@ -97,16 +97,23 @@ class PlaceEvidence(NamedTuple):
 
 
 def evidence_of(campaign: CampaignSends) -> dict[Place, PlaceEvidence]:
-    """Return what the sends of a campaign say, by place."""
-    seen = {place: sends for place, sends in campaign.seen.items() if sends.attempts > 0}
-    weights = {place: min(sends.attempts, MOST_ATTEMPTS) for place, sends in seen.items()}
-    whole = sum(weights.values())
-    rate = _rate(campaign.usual.values())
+    """Return what the sends of a campaign say, by place.
+
+    The places that are broken share what one campaign can say for a cause.
+    """
+    campaign_rate = _rate(campaign.usual.values())
+    found: dict[Place, tuple[float, list[float]]] = {}
+    for place, sends in campaign.seen.items():
+        if sends.attempts > 0:
+            usual = campaign.usual.get(place, NO_SENDS)
+            known = PRIOR_ATTEMPTS + usual.attempts
+            rate = (usual.all_hits + PRIOR_ATTEMPTS * campaign_rate) / known
+            found[place] = rate, _gains(sends.attempts, sends.all_hits, rate)
+    broken = {place: min(OWN_FAULT, max(0.0, *gains)) for place, (_, gains) in found.items()}
+    share = min(1.0, OWN_FAULT / (sum(broken.values()) or OWN_FAULT))
     return {
-        place: _evidence(
-            sends, campaign.usual.get(place, NO_SENDS), rate, OWN_FAULT * weights[place] / whole
-        )
-        for place, sends in seen.items()
+        place: _evidence(campaign, place, rate, gains, share * broken[place])
+        for place, (rate, gains) in found.items()
     }
 
 
@@ -118,21 +125,22 @@ def _rate(usual: Iterable[Sends]) -> float:
     return (1.0 + hits) / (PRIOR_ATTEMPTS + attempts)
 
 
-def _evidence(seen: Sends, usual: Sends, campaign_rate: float, most: float) -> PlaceEvidence:
-    attempts, hits = seen.attempts, seen.all_hits
-    known = PRIOR_ATTEMPTS + usual.attempts
-    rate = (usual.all_hits + PRIOR_ATTEMPTS * campaign_rate) / known
-    gains = _gains(attempts, hits, rate)
+def _evidence(
+    campaign: CampaignSends, place: Place, rate: float, gains: list[float], most: float
+) -> PlaceEvidence:
+    """Return what the sends in a place say, `most` (nats) for a cause at most."""
+    seen, usual = campaign.seen[place], campaign.usual.get(place, NO_SENDS)
     own = max(0.0, *gains)
     # ln(1 + exp(x)), for x that may be large.
     beyond = own - OWN_FAULT
     taken_off = max(beyond, 0.0) + log1p(exp(-abs(beyond)))
     bands = [max(gains[first:end]) - taken_off for first, end in BANDS]
     clipped = [round(MILLI * max(-OWN_FAULT, min(most, gain))) for gain in bands]
+    expected = seen.attempts * rate
     return PlaceEvidence(
         seen,
-        attempts * rate,
-        _expected_by_status(seen, usual, attempts * rate),
+        expected,
+        _expected_by_status(seen, usual, expected),
         (clipped[0], clipped[1], clipped[2], clipped[3]),
         own,
     )

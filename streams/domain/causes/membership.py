@@ -11,10 +11,13 @@ from typing import NamedTuple, Protocol
 from streams.domain.causes.evidence import Place, PlaceEvidence
 from streams.domain.causes.finding import Values, covers
 
-LEAST_SHARE = 0.6
+LEAST_SHARE = 0.5
 """Of an alert's excess that causes have to explain."""
 LEFT_OVER = 6.0
 """Evidence (nats) for a fault of its own in what causes do not explain."""
+ALIKE = 0.25
+"""Of the share of sends that fail beyond the usual in what causes explain: so much has to fail
+elsewhere too. Rates differ from minute to minute, and a small rise among many sends is evident."""
 SOONER = 180
 """Seconds before a cause that an alert of it may have begun: the rise may be seen in windows that
 are before it, as event times are not exact."""
@@ -93,7 +96,11 @@ def _reason(alert: AlertSends, causes: Sequence[CommonCause], best: CommonCause)
     whole = explained + sum(max(0.0, _excess(part)) for part in outside)
     if not explained or explained < LEAST_SHARE * whole:
         return Reason.OTHER_SLICE
-    if alert.of_a_treatment or any(part.own >= LEFT_OVER for part in outside):
+    inside = [part for place, part in alert.parts.items() if _is_in(alert, place, causes)]
+    level = ALIKE * _lost(inside)
+    if alert.of_a_treatment or any(
+        part.own >= LEFT_OVER and _lost([part]) >= level for part in outside
+    ):
         return Reason.OWN_FAULT
     if best.status is not None and _of_status(alert, best) < LEAST_SHARE:
         return Reason.OTHER_STATUS
@@ -102,6 +109,12 @@ def _reason(alert: AlertSends, causes: Sequence[CommonCause], best: CommonCause)
 
 def _excess(part: PlaceEvidence) -> float:
     return part.seen.all_hits - part.expected
+
+
+def _lost(parts: Sequence[PlaceEvidence]) -> float:
+    """Return the share of sends that fail beyond the usual."""
+    attempts = sum(part.seen.attempts for part in parts)
+    return sum(_excess(part) for part in parts) / attempts if attempts else 0.0
 
 
 def _is_in(alert: AlertSends, place: Place, causes: Sequence[CommonCause]) -> bool:

@@ -6,8 +6,9 @@ alone, so after a restart it goes on exactly where it was. (The names and the fi
 those of Alertmanager.)
 
 A group that grows is told of again when it has grown by `growth`; fewer alerts than that wait for
-`rest_interval`. It is told once that most of its alerts have ended. So the number of notifications
-grows with the logarithm of the number of alerts.
+`rest_interval`, and for what is told next if most alerts have ended by then. It is told once that
+most of its alerts have ended. So the number of notifications grows with the logarithm of the number
+of alerts.
 """
 
 from collections.abc import Iterator, Mapping
@@ -171,7 +172,8 @@ def _due(group: Group, times: GroupTimes) -> tuple[float, Change | None]:
         return soon, "updated"
     if not group.subsided and 1 < len(group.firing) <= times.subsided * group.joined:
         return soon, "subsiding"
-    if group.joined > group.told_joined:
+    is_ending = 2 * len(group.firing) < group.joined
+    if not is_ending and not set(group.firing) <= set(group.told):
         return group.told_at + times.rest_interval, "updated"
     return group.told_at + times.repeat_interval, "reminder"
 

@@ -27,7 +27,9 @@ from streams.domain.causes.summary import (
 from streams.domain.counts import OTHER
 
 NAMES = st.sampled_from([None, "", "a", "GCM", "null", OTHER, "\x00", "a" * (LONGEST_NAME + 1)])
-STATUSES = st.dictionaries(st.sampled_from(["S", "T", "U", "V", "W", "X", OTHER]), st.integers(0, 9))
+STATUSES = st.dictionaries(
+    st.sampled_from(["S", "T", "U", "V", "W", "X", OTHER]), st.integers(0, 9)
+)
 
 
 @st.composite
