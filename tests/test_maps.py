@@ -13,7 +13,14 @@ import streams
 PACKAGE = Path(streams.__file__).parent
 MAPPED = (
     *("backtest", "commands"),
-    *("api", "domain", "domain/detectors", "domain/formats", "domain/notification"),
+    *(
+        "api",
+        "domain",
+        "domain/detectors",
+        "domain/causes",
+        "domain/formats",
+        "domain/notification",
+    ),
     *("engine", "engine/cluster", "engine/consume"),
     *("engine/dead_letters", "engine/produce", "engine/tasks", "engine/transactions"),
     *("outputs", "receivers", "webhooks"),

@@ -27,6 +27,7 @@ In the order in which an event meets it:
   function of the log; `pools`: what the scopes of an app have learned together.
 - `alerts`: the life of an alert; `alert_records`: its record on the changelog topic.
 - `transitions`, `rendering`: what receivers are shown of it.
+- `causes`: which slice of all campaigns explains that many alerts fire.
 - `notification`: the stages between a transition and the deliveries.
 - `deliveries`, `receivers`: what is to be sent to whom, and who wants nothing at present.
 - `commits`: what one committed transaction held, for those who are notified of it.

@@ -13,6 +13,8 @@ from streams.domain.causes.finding import Values, covers
 
 LEAST_SHARE = 0.5
 """Of an alert's excess that causes have to explain."""
+UNDECIDED_SHARE = 0.25
+"""Of an alert's excess that causes explain: with so much, it may be one of theirs."""
 LEFT_OVER = 6.0
 """Evidence (nats) for a fault of its own in what causes do not explain."""
 ALIKE = 0.25
@@ -66,10 +68,19 @@ class CommonCause(Protocol):
 
 
 class Attribution(NamedTuple):
-    """The cause that an alert belongs to, null for none, and why."""
+    """The cause that an alert belongs to, null for none, and why.
+
+    `explained` is the share of its excess that causes explain, 0 to 1.
+    """
 
     cause_id: str | None
     reason: Reason
+    explained: float = 0.0
+
+    @property
+    def is_undecided(self) -> bool:
+        """Tell whether it may yet turn out to belong to a cause, as more is known."""
+        return self.cause_id is None and self.explained >= UNDECIDED_SHARE
 
 
 def attribute(alert: AlertSends, causes: Sequence[CommonCause]) -> Attribution:
@@ -86,15 +97,18 @@ def attribute(alert: AlertSends, causes: Sequence[CommonCause]) -> Attribution:
         return Attribution(None, Reason.BEGAN_BEFORE)
     by_cause = {cause.cause_id: _excess_in(alert, [cause]) for cause in in_time}
     best = min(in_time, key=lambda cause: (-by_cause[cause.cause_id], cause.cause_id))
-    reason = _reason(alert, in_time, best)
-    return Attribution(best.cause_id if reason == Reason.EXPLAINED else None, reason)
+    explained, whole = _excess_in(alert, in_time), _whole_excess(alert)
+    share = explained / whole if whole else 0.0
+    reason = _reason(alert, in_time, best, share)
+    cause_id = best.cause_id if reason == Reason.EXPLAINED else None
+    return Attribution(cause_id, reason, min(1.0, share))
 
 
-def _reason(alert: AlertSends, causes: Sequence[CommonCause], best: CommonCause) -> Reason:
+def _reason(
+    alert: AlertSends, causes: Sequence[CommonCause], best: CommonCause, explained: float
+) -> Reason:
     outside = [part for place, part in alert.parts.items() if not _is_in(alert, place, causes)]
-    explained = _excess_in(alert, causes)
-    whole = explained + sum(max(0.0, _excess(part)) for part in outside)
-    if not explained or explained < LEAST_SHARE * whole:
+    if explained < LEAST_SHARE:
         return Reason.OTHER_SLICE
     inside = [part for place, part in alert.parts.items() if _is_in(alert, place, causes)]
     level = ALIKE * _lost(inside)
@@ -109,6 +123,10 @@ def _reason(alert: AlertSends, causes: Sequence[CommonCause], best: CommonCause)
 
 def _excess(part: PlaceEvidence) -> float:
     return part.seen.all_hits - part.expected
+
+
+def _whole_excess(alert: AlertSends) -> float:
+    return sum(max(0.0, _excess(part)) for part in alert.parts.values())
 
 
 def _lost(parts: Sequence[PlaceEvidence]) -> float:

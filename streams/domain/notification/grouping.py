@@ -54,6 +54,7 @@ class Group(msgspec.Struct, frozen=True):
         told_joined: `joined`, as of the newest notification.
         told_title: `title`, as of the newest notification.
         told_at: when that was made; null if none was.
+        hold: how long (s) its first notification waits beyond `group_wait`.
         subsided: whether receivers were told that most alerts have ended.
         sequence: how many notifications there were.
     """
@@ -67,6 +68,7 @@ class Group(msgspec.Struct, frozen=True):
     told_joined: int = 0
     told_title: str = ""
     told_at: float | None = None
+    hold: float = 0.0
     subsided: bool = False
     sequence: int = 0
 
@@ -78,10 +80,18 @@ class Groups(msgspec.Struct, frozen=True):
 
 
 class Assignment(NamedTuple):
-    """The group that an alert belongs to: its key, and what is told of it."""
+    """The group that an alert belongs to.
+
+    Attributes:
+        key: of the group.
+        title: what is told of the group.
+        hold: how long (s) the group waits beyond `group_wait`, as the alert may yet turn out to
+            belong to another one; the shortest of its alerts counts.
+    """
 
     key: str
     title: str
+    hold: float = 0.0
 
 
 class GroupNotification(NamedTuple):
@@ -145,10 +155,12 @@ def _joined(
     owners = {alert_id: key for key, group in groups.items() for alert_id in group.told}
     members: dict[str, set[str]] = {key: set() for key in groups}
     titles = {key: group.title for key, group in groups.items()}
+    holds: dict[str, float] = {}
     for alert_id in sorted(firing):
         assigned = firing[alert_id]
         members.setdefault(owners.get(alert_id, assigned.key), set()).add(alert_id)
         titles[assigned.key] = assigned.title
+        holds[assigned.key] = min(assigned.hold, holds.get(assigned.key, inf))
     for key in sorted(members):
         known = groups.get(key) or Group(key, titles[key], now, (), 0)
         came = members[key] - set(known.firing)
@@ -156,6 +168,7 @@ def _joined(
         yield msgspec.structs.replace(
             known,
             title=titles[key],
+            hold=holds.get(key, 0.0),
             firing=tuple(sorted(members[key])),
             joined=known.joined + len(came) - len(moved),
         )
@@ -164,7 +177,8 @@ def _joined(
 def _due(group: Group, times: GroupTimes) -> tuple[float, Change | None]:
     """Return when (s) a group is told of next, and of what; infinity for nothing."""
     if group.told_at is None:
-        return (group.began_at + times.group_wait, "firing") if group.firing else (inf, None)
+        first = group.began_at + times.group_wait + group.hold
+        return (first, "firing") if group.firing else (inf, None)
     soon = group.told_at + times.group_interval
     if not group.firing:
         return soon, "resolved"

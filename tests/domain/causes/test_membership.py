@@ -63,9 +63,18 @@ def test_without_causes() -> None:
     ],
 )
 def test_one_channel(of: AlertSends, reason: Reason) -> None:
-    assert attribute(of, [CHANNEL]) == Attribution(
-        "cause" if reason == Reason.EXPLAINED else None, reason
-    )
+    found = attribute(of, [CHANNEL])
+    assert found.cause_id == ("cause" if reason == Reason.EXPLAINED else None)
+    assert found.reason == reason
+
+
+def test_what_causes_explain_in_part_is_undecided() -> None:
+    assert attribute(alert(90, 60), [CHANNEL]).is_undecided
+    assert attribute(alert(60, 90), [CHANNEL]).is_undecided
+    assert attribute(alert(60, 90), [CHANNEL]).explained == pytest.approx(59 / 148, abs=0.01)
+    assert not attribute(alert(1, 90), [CHANNEL]).is_undecided
+    assert not attribute(alert(90, 1), [CHANNEL]).is_undecided
+    assert not attribute(alert(90, 1), []).is_undecided
 
 
 def test_a_cause_of_another_app() -> None:

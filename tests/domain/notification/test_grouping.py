@@ -152,6 +152,19 @@ def test_an_alert_that_was_told_stays_with_the_group_that_told_it() -> None:
     assert sorted(receiver.at(1_000, {})) == ["alert-0 resolved 1000", "cause resolved 1000"]
 
 
+def test_an_alert_that_may_have_a_cause_is_held() -> None:
+    receiver = Receiver()
+    held = {"alert-0": Assignment("alert-0", "alone", 60.0)}
+    receiver.at(100, held)
+    assert receiver.at(150, held) == []
+    assert receiver.at(200, held) == ["alert-0 firing 170"]
+
+    receiver = Receiver()
+    receiver.at(100, held)
+    # It turns out that it has none.
+    assert receiver.at(120, {"alert-0": Assignment("alert-0", "alone")}) == ["alert-0 firing 120"]
+
+
 def test_groups_by_label_do_not_disturb_each_other() -> None:
     receiver = Receiver()
     firing = {"1": Assignment("app=a", "a"), "2": Assignment("app=b", "b")}
@@ -166,7 +179,12 @@ def test_groups_by_label_do_not_disturb_each_other() -> None:
 ALERTS = [f"alert-{number}" for number in range(8)]
 FIRING = st.dictionaries(
     st.sampled_from(ALERTS),
-    st.builds(Assignment, st.sampled_from(["cause", "other"]), st.sampled_from(["x", "y"])),
+    st.builds(
+        Assignment,
+        st.sampled_from(["cause", "other"]),
+        st.sampled_from(["x", "y"]),
+        st.sampled_from([0.0, 60.0]),
+    ),
 )
 COURSE = st.lists(st.tuples(st.integers(1, 90), FIRING), max_size=15)
 
