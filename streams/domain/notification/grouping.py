@@ -6,9 +6,9 @@ alone, so after a restart it goes on exactly where it was. (The names and the fi
 those of Alertmanager.)
 
 A group that grows is told of again when it has grown by `growth`; fewer alerts than that wait for
-`rest_interval`, and for what is told next if most alerts have ended by then. It is told once that
-most of its alerts have ended. So the number of notifications grows with the logarithm of the number
-of alerts.
+`rest_interval`, or for what is told next if a quarter of the alerts has ended by then. It is told
+once that most of its alerts have ended. So the number of notifications grows with the logarithm of
+the number of alerts.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,6 +16,9 @@ from math import inf
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
+
+STILL_FIRING = 0.75
+"""Share of the alerts of a group; if fewer fire, it is ending."""
 
 Change: TypeAlias = Literal["firing", "updated", "subsiding", "reminder", "resolved"]
 
@@ -186,7 +189,7 @@ def _due(group: Group, times: GroupTimes) -> tuple[float, Change | None]:
         return soon, "updated"
     if not group.subsided and 1 < len(group.firing) <= times.subsided * group.joined:
         return soon, "subsiding"
-    is_ending = 2 * len(group.firing) < group.joined
+    is_ending = len(group.firing) < STILL_FIRING * group.joined
     if not is_ending and not set(group.firing) <= set(group.told):
         return group.told_at + times.rest_interval, "updated"
     return group.told_at + times.repeat_interval, "reminder"
