@@ -299,7 +299,7 @@ def faults(random: np.random.Generator, of: Fleet, scenario: Scenario) -> list[F
         lost = random.uniform(0.3, 1.0)
         if kind == "channel":
             # Not one that is broken anyway.
-            names = sorted({of.keys[at][1] for at in np.flatnonzero(cells & ~common)})
+            names = sorted({of.keys[at][1] or "" for at in np.flatnonzero(cells & ~common)})
             cells &= of.in_slice({"channel_type": names[random.integers(len(names))]})
         if kind == "treatment":
             lost *= random.uniform(0.2, 0.5)

@@ -134,7 +134,7 @@ def test_an_app_with_many_places_is_bounded_too() -> None:
 def test_the_size_of_a_summary_is_bounded() -> None:
     """256 cells with names of 256 four-byte characters, and as long ones of five statuses."""
     long = "\U0001f600" * (LONGEST_NAME - 8)
-    seen = {
+    seen: dict[Place, Sends] = {
         (f"{long}{at}", f"{long}{at}"): Sends(100, {f"{long}{n}": 9 for n in range(9)})
         for at in range(16)
     }

@@ -33,6 +33,7 @@ class Receiver:
     def __init__(self, times: GroupTimes = TIMES) -> None:
         self.groups = Groups()
         self.times = times
+        self.firing: Mapping[str, Assignment] = {}
         self.told: list[tuple[float, GroupNotification]] = []
 
     def at(self, now: float, firing: Mapping[str, Assignment]) -> list[str]:
