@@ -13,8 +13,8 @@ import streams
 PACKAGE = Path(streams.__file__).parent
 MAPPED = (
     *("backtest", "commands"),
-    *("api", "domain", "domain/detectors", "domain/formats", "domain/notification"),
-    "domain/silences",
+    *("api", "domain", "domain/causes", "domain/detectors", "domain/formats"),
+    *("domain/notification", "domain/silences"),
     *("engine", "engine/cluster", "engine/consume", "engine/global_state"),
     *("engine/dead_letters", "engine/produce", "engine/tasks", "engine/transactions"),
     *("outputs", "receivers", "webhooks"),

@@ -197,7 +197,7 @@ async def test_a_topic_that_takes_too_small_records_is_named_with_what_to_do(
 ) -> None:
     admin = admin_of(RunningBroker("kafka", kafka.address), unique)
     name = getattr(admin._configuration.topics, role)
-    policy = {"changelog": "compact"}.get(role, "delete")
+    policy = {"changelog": "compact", "silences": "compact"}.get(role, "delete")
     await make_topic(kafka.address, name, 3, max_message_bytes="500000", cleanup_policy=policy)
     with pytest.raises(TopicError) as caught:
         await admin.prepare(create=True)
