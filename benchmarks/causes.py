@@ -46,7 +46,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import table
-from benchmarks.detection.scoring import share
+from benchmarks.detection import scoring
 from benchmarks.slices import EVIDENCE, SECONDS_LOST, SURE_AFTER
 from streams.domain.causes import book as books
 from streams.domain.causes import summary as summaries
@@ -826,7 +826,7 @@ def row(scenario: Scenario, score: Score) -> list[str]:
 def _share(right: int, of: int) -> tuple[str, str]:
     if not of:
         return "", ""
-    _, low, high = share(right, of)
+    _, low, high = scoring.share(right, of)
     return f"{right / of:.3f} of {of:,}", f"{low:.3f} to {high:.3f}"
 
 
