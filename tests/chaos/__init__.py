@@ -8,7 +8,7 @@ In the order of a round:
 - `system`, `kafka`, `link`: the system: a broker, workers, and a link between each of them and it.
 - `following`: reads topics on from where it stood.
 - `truth`: counts the source topic independently.
-- `cells`, `asking`, `dead`, `alerts`: what the system says, compared with that.
+- `cells`, `asking`, `dead`, `alerts`, `webhooks`: what the system says, compared with that.
 - `rounds`: one round; `report`: what is printed.
 
 `python -m tests.chaos --help` runs it.

@@ -94,7 +94,7 @@ async def _run(options: argparse.Namespace, directory: Path) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     make = FaustSystem if options.program == "faust" else System
     notes = _log_to(directory / "chaos.log")
-    system = make(directory, notes, options.brokers, keyed=options.keyed)
+    system = make(directory, notes, options.brokers, keyed=options.keyed, seed=options.seed)
     async with running(system) as it:
         keyed = ", source.keyed" if options.keyed else ""
         report.say(
@@ -128,7 +128,7 @@ def _planned(kinds: Iterable[str], options: argparse.Namespace) -> list[Together
 
 async def _rounds(system: System, traffic: Traffic, options: argparse.Namespace) -> int:
     planned = _planned(faults_of(options.brokers), options)
-    rounds = Rounds(system, traffic, options.seed)
+    rounds = Rounds(system, traffic, options.seed, system.receiver)
     results = []
     began = time.monotonic()
     report.say(report.HEAD)

@@ -25,6 +25,8 @@ class AlertLedger:
     def __init__(self, rules: Iterable[str]) -> None:
         self._rules = tuple(rules)
         self.transitions = 0
+        self.values: dict[tuple[str, int], Any] = {}
+        """By alert and sequence, what was written."""
         self._sequences: dict[str, int] = {}
         self._live: dict[Scope, str] = {}
         self._problems: list[str] = []
@@ -39,13 +41,15 @@ class AlertLedger:
         if sequence != expected:
             self._wrong(value, f"sequence {expected} was to come")
         self._sequences[alert_id] = sequence
+        self.values[alert_id, sequence] = value
         scope = data["rule"], data["campaign_id"], data["treatment_id"], data["channel_type"]
         self._follow(value, scope)
 
     def _follow(self, value: Any, scope: Scope) -> None:
         alert_id, live = value["data"]["alert_id"], self._live.get(scope)
         if value["type"] == FIRING:
-            if live is not None:
+            # One that was silenced says so once more when it is told.
+            if live not in {None, alert_id}:
                 self._wrong(value, f"{live} still fires")
             self._live[scope] = alert_id
         elif live != alert_id:

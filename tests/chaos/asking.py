@@ -2,8 +2,10 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from tests.support.http import HttpAnswer
 from tests.support.workers import WorkerProcess
 
 WHOLE_WITHIN_S = 30.0
@@ -35,6 +37,36 @@ class Asker:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"no whole answer to {target}: {said}")
             await asyncio.sleep(0.2)
+
+    async def post(self, target: str, body: object) -> Any:
+        """Send a body; return the answer when there is one that is a success."""
+        return await self._until_done(lambda: self._worker.post(target, body))
+
+    async def delete(self, target: str) -> Any:
+        """Delete something; return the answer when there is one that is a success."""
+        return await self._until_done(lambda: self._worker.delete(target))
+
+    async def _until_done(self, act: Callable[[], Awaitable[HttpAnswer]]) -> Any:
+        deadline = time.monotonic() + WHOLE_WITHIN_S
+        while True:
+            answer = await act()
+            if answer.status in {200, 201}:
+                return answer.json
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not done: {answer.status} {answer.body[:200]!r}")
+            await asyncio.sleep(0.2)
+
+    async def alerts(self) -> list[Any]:
+        """Return all alerts."""
+        found: list[Any] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            answer = await self.whole(
+                f"/v1/alerts?limit=1000&cursor={cursor}" if cursor else "/v1/alerts?limit=1000"
+            )
+            found += answer["alerts"]
+            cursor = answer["next_cursor"]
+        return found
 
     async def total(self) -> int:
         """Return the number of all events that are counted, everywhere."""

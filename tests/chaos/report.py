@@ -18,7 +18,7 @@ _TROUBLE = re.compile(r"\[(?:warning|error|critical) *\] (?P<event>.*?) {2}| (?P
 HEAD = (
     f"{'round':>5}  {'seed':>8}  {'events':>9}  {'calm s':>6}  {'lost':>6}  {'doubled':>7}  "
     f"{'dead letters':>12}  {'wrong':>5}  {'transitions':>11}  {'wrong':>5}  "
-    f"{'results':>9}  {'wrong':>5}  faults"
+    f"{'results':>9}  {'wrong':>5}  {'webhooks':>8}  {'wrong':>5}  faults"
 )
 
 
@@ -35,7 +35,8 @@ def line(result: Result) -> str:
         f"{result.difference.lost:>6,}  {result.difference.doubled:>7,}  "
         f"{result.dead_letters:>12,}  {len(result.dead_wrong):>5,}  "
         f"{result.transitions:>11,}  {len(result.alerts_wrong):>5,}  "
-        f"{result.results:>9,}  {len(result.results_wrong):>5,}  {' + '.join(result.faults)}"
+        f"{result.results:>9,}  {len(result.results_wrong):>5,}  "
+        f"{result.webhooks:>8,}  {len(result.webhooks_wrong):>5,}  {' + '.join(result.faults)}"
     )
 
 
@@ -61,12 +62,14 @@ def summary(results: list[Result]) -> Iterable[str]:
         f"{len(results)} rounds, {sum(r.events for r in results):,} events, "
         f"{sum(r.dead_letters for r in results):,} dead letters, "
         f"{sum(r.transitions for r in results):,} transitions, "
-        f"{sum(r.results for r in results):,} window results: "
+        f"{sum(r.results for r in results):,} window results, "
+        f"{sum(r.webhooks for r in results):,} webhooks: "
         f"{sum(r.difference.lost for r in results):,} lost, "
         f"{sum(r.difference.doubled for r in results):,} doubled, "
         f"{sum(len(r.dead_wrong) for r in results):,} dead letters wrong, "
         f"{sum(len(r.alerts_wrong) for r in results):,} transitions wrong, "
         f"{sum(len(r.results_wrong) for r in results):,} window results wrong, "
+        f"{sum(len(r.webhooks_wrong) for r in results):,} webhooks wrong, "
         f"{sum(len(r.trouble) for r in results):,} rounds without an end"
     )
 

@@ -23,6 +23,7 @@ from tests.chaos.results import compare_results
 from tests.chaos.system import GRACE_S, RETENTION_S, RULES, SMALL, WINDOW_S, System
 from tests.chaos.traffic import PARTITIONS, Traffic
 from tests.chaos.truth import FLOOD, CellName, Truth
+from tests.chaos.webhooks import Receiver, Silences, Webhooks
 from tests.support.brokers import KafkaStartError
 from tests.support.topics import committed_offsets, has_hidden_offsets
 from tests.support.waiting import until
@@ -62,6 +63,8 @@ class Result:
     alerts_wrong: list[str] = field(default_factory=list)
     results: int = 0
     results_wrong: list[str] = field(default_factory=list)
+    webhooks: int = 0
+    webhooks_wrong: list[str] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
     """What kept the round from its end."""
 
@@ -79,13 +82,14 @@ class Result:
             *self.dead_wrong,
             *self.alerts_wrong,
             *self.results_wrong,
+            *self.webhooks_wrong,
         ]
 
 
 class Rounds:
     """Rounds on one system, each compared with all that was ever sent to it."""
 
-    def __init__(self, system: System, traffic: Traffic, seed: int) -> None:
+    def __init__(self, system: System, traffic: Traffic, seed: int, receiver: Receiver) -> None:
         self._system = system
         self._traffic = traffic
         self._seed = seed
@@ -97,6 +101,9 @@ class Rounds:
         self._windows = Follower(address, topic("windows"), system.tasks)
         self._truth = Truth(WINDOW_S, GRACE_S, RETENTION_S)
         self._ledger = AlertLedger(str(rule["name"]) for rule in RULES)
+        self._receiver = receiver
+        self._silences = Silences()
+        self._webhooks = Webhooks(receiver, self._silences)
         self._results = WindowLedger()
         self._letters = DeadLetters()
         self._hop_ends: dict[int, int] = {}
@@ -114,9 +121,12 @@ class Rounds:
         records, letters = self._truth.records, self._put_aside
         self._expired, told = 0, self._told_lost()
         transitions, results = self._ledger.transitions, self._results.records
+        sent = len(self._receiver.sent)
         self._results.may_repeat |= "other-windows" in faults
         try:
             errors = self._system.kafka.coordinator_errors()
+            await self._system.usual()
+            await self._choose_broken(chance)
             await disturb(self._system, self._traffic, faults, chance, self)
             self._broken_in.update(dict.fromkeys(self._traffic.broken, number))
             began = time.monotonic()
@@ -139,9 +149,16 @@ class Rounds:
             result.trouble.append(f"{self._expired} records were deleted unread, {told} are said")
         result.transitions = self._ledger.transitions - transitions
         result.results = self._results.records - results
+        result.webhooks = len(self._receiver.sent) - sent
         for each in result.wrong:
             self._system.notes.error("%s", each)
         return result
+
+    async def _choose_broken(self, chance: random.Random) -> None:
+        """Choose the campaigns that fail next; one of them is silenced, the last one no more."""
+        broken = chance.sample(self._traffic.campaigns, BROKEN)
+        await self._silences.change(chance.choice(self._askers()), broken[0])
+        self._traffic.broken = frozenset(broken)
 
     # What becomes of the source topic
 
@@ -272,6 +289,9 @@ class Rounds:
         result.dead_wrong = self._dead_wrong + self._letters.problems(self._truth.refused)
         self._dead_wrong = []
         result.alerts_wrong = await self._compare_alerts(number)
+        result.webhooks_wrong = await self._webhooks.problems(
+            self._askers()[-1], self._ledger.values
+        )
         result.results_wrong = await self._compare_results(names)
         self._truth.changed.clear()
 
@@ -363,7 +383,6 @@ async def disturb(
 ) -> None:
     """Let events flow and faults come."""
     await system.usual()
-    traffic.broken = frozenset(chance.sample(traffic.campaigns, BROKEN))
     async with traffic.flowing():
         await asyncio.sleep(chance.uniform(*BEFORE_S))
         async with asyncio.timeout(FAULTS_WITHIN_S), asyncio.TaskGroup() as group:

@@ -16,9 +16,11 @@ import orjson
 from tests.chaos.kafka import Cluster
 from tests.chaos.link import Link
 from tests.chaos.traffic import PARTITIONS
+from tests.chaos.webhooks import Receiver
 from tests.support import poison
 from tests.support.brokers import RunningBroker
 from tests.support.processes import ServerProcess
+from tests.support.receiver import SECRET
 from tests.support.waiting import until
 from tests.support.workers import Settings, WorkerProcess, settings_for
 
@@ -34,6 +36,8 @@ SMALL = {"retention.ms": "600000", "segment.bytes": f"{64 * 1024 * 1024}"}
 """Settings of the source topic."""
 STARTS_AGAIN_AFTER_S = 0.5
 
+RETRIES_S = [*[1] * 30, *[5] * 30]
+"""So often that nothing is given up while a receiver fails by chance."""
 LIMITS = {"names": 200, "values": 40, "campaigns": 80}
 """Far above what the campaigns that are watched have, so that a flood soon meets them."""
 
@@ -102,7 +106,13 @@ class System:
     """
 
     def __init__(
-        self, directory: Path, notes: logging.Logger, brokers: int, *, keyed: bool = False
+        self,
+        directory: Path,
+        notes: logging.Logger,
+        brokers: int,
+        *,
+        keyed: bool = False,
+        seed: int = 0,
     ) -> None:
         self.directory = directory
         self.notes = notes
@@ -110,6 +120,7 @@ class System:
         self.kafka = Cluster(list(self.links.values()), brokers)
         self.keyed = keyed
         """Whether the source topic is keyed by campaign, so that nothing is repartitioned."""
+        self.receiver = Receiver(f"{seed}")
         self.workers: dict[str, Worker] = {}
         self.wanted: set[str] = set()
         self.held: Counter[str] = Counter()
@@ -143,6 +154,12 @@ class System:
             limits=LIMITS,
             windows={"size": WINDOW_S, "grace": GRACE_S, "retention": RETENTION_S},
             rules=RULES,
+            receivers=[{"name": "ops", "url": self.receiver.url, "secrets": [SECRET]}],
+            delivery={
+                "allow_http": True,
+                "allow_networks": ["127.0.0.0/8"],
+                "retry_schedule": RETRIES_S,
+            },
         )
         self.settings["kafka"]["session_timeout"] = SESSION_S
         await self.kafka.create_topic(self.topic("source"), PARTITIONS, SMALL)
@@ -340,14 +357,15 @@ Running = TypeVar("Running", bound=System)
 async def running(system: Running) -> AsyncIterator[Running]:
     """Run a system; nothing of it is left at the end."""
     try:
-        await system.start()
-        supervising = asyncio.create_task(system.supervise())
-        try:
-            yield system
-        finally:
-            supervising.cancel()
-            await asyncio.gather(supervising, return_exceptions=True)
-            for link in system.links.values():
-                await link.close()
+        async with system.receiver.listening():
+            await system.start()
+            supervising = asyncio.create_task(system.supervise())
+            try:
+                yield system
+            finally:
+                supervising.cancel()
+                await asyncio.gather(supervising, return_exceptions=True)
+                for link in system.links.values():
+                    await link.close()
     finally:
         system.close()

@@ -1,7 +1,8 @@
 """What is wrong is noticed: an event too few or too many, a dead letter, a transition."""
 
+import re
 import struct
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -9,12 +10,14 @@ from aiokafka.structs import ConsumerRecord
 
 from tests.chaos import results
 from tests.chaos.alerts import AlertLedger
+from tests.chaos.asking import Asker
 from tests.chaos.cells import Difference, compare_answers
 from tests.chaos.dead import DeadLetters
 from tests.chaos.faults import FAULTS
 from tests.chaos.link import END_TXN, PRODUCE, Requests
 from tests.chaos.plan import plan
 from tests.chaos.truth import CellName, Truth
+from tests.chaos.webhooks import Receiver, Silence, Silences, Webhooks
 from tests.support.mixture import send_event
 from tests.support.oracle import rfc3339
 from tests.support.topics import Read
@@ -142,7 +145,8 @@ FIRED, ENDED = transition("firing", "1", 1), transition("resolved", "1", 2)
         ([FIRED, ENDED, transition("firing", "2", 1)], {"2"}, 0),
         ([FIRED], set(), 1),
         ([], {"1"}, 1),
-        ([FIRED, FIRED, ENDED], set(), 2),
+        ([FIRED, FIRED, ENDED], set(), 1),
+        ([FIRED, transition("firing", "1", 2), transition("resolved", "1", 3)], set(), 0),
         ([FIRED, transition("resolved", "1", 3)], set(), 1),
         ([FIRED, transition("firing", "2", 1)], {"2"}, 1),
         ([FIRED, ENDED, transition("resolved", "1", 3)], set(), 1),
@@ -233,3 +237,97 @@ def test_every_fault_is_in_the_plan(rounds: int) -> None:
     assert len(planned) == rounds
     assert {kind for together in planned for kind in together} == set(FAULTS)
     assert planned == plan(list(FAULTS), rounds, seed=1)
+
+
+T0 = 1_600_000_000.0
+
+
+def told(kind: str, sequence: int, at: float = T0) -> Any:
+    """A transition of alert 1, of campaign c, as it is on the topic and in a webhook."""
+    data = {"alert_id": "1", "sequence": sequence, "rule": "r", "campaign_id": "c"}
+    timestamp = rfc3339(int(at))
+    return {"type": f"campaign.alert.{kind}", "timestamp": timestamp, "data": data}
+
+
+class AskedOfAlerts:
+    """Says of one alert why its transitions were suppressed; null for those that were not."""
+
+    def __init__(self, state: str, *suppressed: str | None) -> None:
+        self._alert = {
+            "alert_id": "1",
+            "campaign_id": "c",
+            "state": state,
+            "transitions": [
+                {"sequence": n, "suppressed": {"reason": why} if why else None}
+                for n, why in enumerate(suppressed, start=1)
+            ],
+        }
+
+    async def alerts(self) -> list[Any]:
+        return [self._alert]
+
+    async def whole(self, _: str) -> Any:
+        return {"deliveries": []}
+
+
+class Got:
+    """What a receiver was sent, and took."""
+
+    def __init__(self, *accepted: Any, refused: tuple[Any, ...] = ()) -> None:
+        self.accepted = list(accepted)
+        self.sent = [*accepted, *refused]
+
+
+FIRES, ENDS_IT = told("firing", 1), told("resolved", 2)
+WHILE, AFTER = Silence("s", "c", T0 - 9, T0 - 8), Silence("s", "c", T0 - 9, T0 - 8, T0 - 7, T0 - 6)
+
+
+@pytest.mark.parametrize(
+    ("got", "state", "suppressed", "silences", "wrong"),
+    [
+        (Got(FIRES, ENDS_IT), "resolved", (None, None), (), None),
+        (Got(FIRES, FIRES, ENDS_IT), "resolved", (None, None), (AFTER,), None),
+        (Got(FIRES), "resolved", (None, None), (), "resolved 2 .* was never told"),
+        (Got(ENDS_IT, refused=(FIRES,)), "resolved", (None, None), (), "told before its firing"),
+        (Got(ENDS_IT, FIRES), "resolved", (None, None), (), "told before its firing"),
+        (Got(FIRES, told("resolved", 3)), "firing", (None,), (), "not what the alerts topic has"),
+        (Got(), "firing", ("silenced",), (WHILE,), None),
+        (Got(refused=(FIRES,)), "firing", ("silenced",), (WHILE,), "though it is"),
+        (Got(FIRES), "firing", (None,), (WHILE,), "though it is silenced"),
+        (Got(), "resolved", ("silenced",), (AFTER,), "silenced by nothing"),
+        (Got(), "resolved", ("silenced", "not-notified"), (WHILE,), None),
+        (Got(FIRES), "resolved", (None, "not-notified"), (), "is suppressed"),
+        (Got(), "firing", ("no-receiver",), (), "is suppressed"),
+    ],
+)
+async def test_webhooks(
+    got: Got,
+    state: str,
+    suppressed: tuple[str | None, ...],
+    silences: tuple[Silence, ...],
+    wrong: str | None,
+) -> None:
+    webhooks = Webhooks(cast("Receiver", got), Silences(silences))
+    transitions = dict(list({("1", 1): FIRES, ("1", 2): ENDS_IT}.items())[: len(suppressed)])
+    asker = cast("Asker", AskedOfAlerts(state, *suppressed))
+    problems = await webhooks.problems(asker, transitions)
+    if wrong is None:
+        assert problems == []
+    else:
+        assert re.search(wrong, "\n".join(problems))
+    assert await webhooks.problems(asker, transitions) == [], "each is said once"
+
+
+async def test_an_alert_that_is_kept_though_nothing_silences_it() -> None:
+    webhooks = Webhooks(cast("Receiver", Got()), Silences([AFTER._replace(ended_at=T0)]))
+    asker = cast("Asker", AskedOfAlerts("firing", "silenced"))
+    (problem,) = await webhooks.problems(asker, {("1", 1): FIRES})
+    assert "silenced by nothing any more" in problem
+
+
+async def test_alerts_that_are_told_twice_to_fire() -> None:
+    again = told("firing", 2)
+    webhooks = Webhooks(cast("Receiver", Got(FIRES, again)), Silences())
+    asker = cast("Asker", AskedOfAlerts("firing", None, None))
+    (problem,) = await webhooks.problems(asker, {("1", 1): FIRES, ("1", 2): again})
+    assert "was told to fire before" in problem
