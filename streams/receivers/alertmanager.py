@@ -56,6 +56,7 @@ class AlertmanagerReceiver(Receiver):
   token_file: /run/secrets/am          # or token: …; sent as a bearer token; null for none
   fires_for: 1d                        # if it is told nothing else; more than repeat_interval
   timeout: 10s
+  matchers: []                         # [severity="critical"]: only alerts that all of them match
 """
 
     kind: Literal["alertmanager"] = "alertmanager"

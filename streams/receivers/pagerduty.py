@@ -118,6 +118,7 @@ class PagerDutyReceiver(Receiver):
   url: https://events.pagerduty.com/v2/enqueue
   routing_key_file: /run/secrets/pager # or routing_key: …; the Integration Key of a service
   timeout: 10s
+  matchers: []                         # [severity="critical"]: only alerts that all of them match
 """
 
     kind: Literal["pagerduty"] = "pagerduty"

@@ -120,6 +120,7 @@ class SlackReceiver(Receiver):
   url: https://hooks.slack.com/services/
   webhook_path_file: /run/secrets/chat # or webhook_path: T…/B…/…; the rest of the webhook's URL
   timeout: 10s
+  matchers: []                         # [severity="critical"]: only alerts that all of them match
 """
 
     kind: Literal["slack"] = "slack"
