@@ -58,7 +58,7 @@ def test(
     given = _read(labels)
     rule = _rule_of(configuration, given)
     alert = {**labels_of_rule(rule), **given}
-    routes = routes_of(configuration)
+    routes = routes_of(configuration.receivers)
     reasons = {name: routes.why_not(name, rule.receivers, alert) for name in routes.receivers}
     notes = [*_notes(configuration, rule, given)]
     kinds = {receiver.name: receiver.kind for receiver in configuration.receivers}

@@ -7,6 +7,7 @@ The kinds of value that a key can have (durations, servers, topic names, …) ar
 - `detectors`: the section `detector` of a rule, made from what the detectors say of themselves
 - `kafka`, `counting`, `alerting`, `http`, `models`: the keys, their defaults and their checks
 - `routes`: where alerts go, as far as the configuration says it
+- `texts`: templates of receivers, checked against sample alerts
 - `tree`: values on their way to validation, each with the place where it was written
 - `strict_yaml`: YAML files without the traps of YAML 1.1
 - `schema`: which keys there are

@@ -23,7 +23,7 @@ def doubts(configuration: Configuration) -> list[str]:
         *_in_groups(groups, of_format),
         *_in_rules(configuration.rules, of_format.union(*groups.values())),
         *_between_workers(configuration.http),
-        *doubts_about_routes(configuration),
+        *doubts_about_routes(configuration.receivers, configuration.rules),
     ]
 
 

@@ -32,7 +32,7 @@ def partition_settings_of(configuration: Configuration, base_url: str | None) ->
         rules=tuple(_rule(rule, groups, windows.size) for rule in configuration.rules),
         receivers=tuple(receiver.name for receiver in configuration.receivers),
         idle_timeout=windows.idle_timeout,
-        matchers=matchers_of(configuration),
+        matchers=matchers_of(configuration.receivers),
         base_url=base_url,
         new_id=lambda: str(uuid.uuid4()),
         limits=_limits(configuration, groups),

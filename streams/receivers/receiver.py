@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 from streams.domain.deliveries import Delivery
 from streams.domain.silences.matchers import CompiledMatcher, parse
 from streams.receivers.outcomes import Answer, Outcome, of_answer
+from streams.receivers.templates import TemplateFailure
 from streams.settings import Name, PositiveDuration, Settings, Text, Url
 
 
@@ -32,12 +33,14 @@ class Request:
         url: absolute.
         headers: by name, without those of the connection: Host, Content-Length, User-Agent.
         body: what is sent, to the byte.
+        template_failures: the texts that are built in, as their templates could not be rendered.
     """
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes
+    template_failures: tuple[TemplateFailure, ...] = ()
 
 
 class Receiver(Settings, ABC):

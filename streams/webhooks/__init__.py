@@ -5,7 +5,7 @@
 - `guard`: addresses that nobody is sent to unless the configuration allows it.
 - `resolver`: addresses of names.
 - `wire`: a connection of which only so much is read.
-- `exchange`: a request and its answer.
+- `exchange`: a request and its answer; `hooks`: who is told of them.
 - `client`: one attempt.
 - `failures`: what the errors of a connection mean.
 - `schedule`: when to try again.

@@ -1,0 +1,89 @@
+"""Sample alerts: what templates are checked against, and what a test alert is made of."""
+
+from collections.abc import Iterator, Mapping
+from typing import get_args
+
+from streams.domain.transitions import (
+    ENDS,
+    AlertData,
+    EpisodeTotals,
+    Evidence,
+    Explanation,
+    Links,
+    Peak,
+    SliceExcess,
+    Span,
+    StatusExcess,
+    Transition,
+    TransitionType,
+    UsualCounts,
+)
+
+STATUSES = 50
+"""As many as an alert has evidence of at most."""
+
+_WINDOW = Span("2026-01-01T10:00:00Z", "2026-01-01T10:01:00Z")
+_BEFORE = Span("2026-01-01T09:00:00Z", "2026-01-01T10:00:00Z")
+
+
+def samples(
+    rule: str, severity: str, labels: Mapping[str, str], scope: str
+) -> Iterator[Transition]:
+    """Yield transitions of every type, once with all that an alert can have and once without.
+
+    Args:
+        rule: the name of the alerts' rule.
+        severity: of the rule.
+        labels: of the rule.
+        scope: of the rule: campaign, treatment or channel.
+    """
+    for kind in get_args(TransitionType):
+        for data in (_full(rule, severity, labels, scope), _bare(rule, severity, labels, scope)):
+            data.ends_at = "2026-01-01T11:00:00Z" if kind in ENDS else None
+            yield Transition(kind, "2026-01-01T10:00:42Z", data)
+
+
+def _full(rule: str, severity: str, labels: Mapping[str, str], scope: str) -> AlertData:
+    data = _bare(rule, severity, labels, scope)
+    counts = {f"STATUS_{number}": 1 for number in range(STATUSES - 1)} | {"SUCCESS": 51}
+    dimensions: dict[str, str | None] = {"channel_type": "GCM", "treatment_id": None}
+    data.app_id = "sample-app"
+    data.evidence = Evidence(100, 49, 0.49, 0.41, 0.0125, counts, {"odds": 1e4})
+    data.links = Links("https://campaigns.example/windows", "https://campaigns.example/alert")
+    data.explanation = Explanation(
+        window=_WINDOW,
+        attempts=100,
+        hits=49,
+        rate=0.49,
+        usual_rate=0.0125,
+        expected_hits=1.25,
+        usual=UsualCounts(4000, 50, _BEFORE),
+        slice=SliceExcess(dimensions, 0.97, 50, 48, 0.96, 0.0125, 0.625),
+        statuses=[StatusExcess("FAILURE", 0.6, 29, 0.5), StatusExcess("THROTTLED", 0.4, 20, 0.5)],
+        samples=[{"event_timestamp": 1_767_261_600_000, "client.cognito_id": "sample"}],
+    )
+    return data
+
+
+def _bare(rule: str, severity: str, labels: Mapping[str, str], scope: str) -> AlertData:
+    """Return an alert without anything that one may lack."""
+    return AlertData(
+        alert_id="00000000-0000-4000-8000-000000000000",
+        sequence=1,
+        rule=rule,
+        severity=severity,
+        campaign_id="sample-campaign",
+        treatment_id="0" if scope == "treatment" else None,
+        delivery_type=None,
+        channel_type="GCM" if scope == "channel" else None,
+        app_id=None,
+        starts_at="2026-01-01T10:00:42Z",
+        ends_at=None,
+        window=_WINDOW,
+        evidence=Evidence(100, 40, 0.4, None, None, {"FAILURE": 40, "SUCCESS": 60}),
+        peak=Peak(100, 40, 0.4, _WINDOW),
+        totals=EpisodeTotals(100, 40, 0.4, _WINDOW.start),
+        summary=f"{rule} firing in campaign sample-campaign: 40 of 100 attempts (40.0%)",
+        labels=dict(labels),
+        links=None,
+    )
