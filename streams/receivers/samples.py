@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import get_args
 
+import msgspec
+
+from streams.domain.deliveries import Delivery
 from streams.domain.transitions import (
     ENDS,
     AlertData,
@@ -17,7 +20,16 @@ from streams.domain.transitions import (
     Transition,
     TransitionType,
     UsualCounts,
+    encode,
+    rfc3339,
 )
+
+TEST_MARK = "[TEST] "
+"""What summary, title and text of a test alert begin with, whatever a template says."""
+TEST_ALERT = "test-"
+"""What the id of a test alert begins with; the ids of others are UUIDs."""
+TEST_RULE = "test-alert"
+TEST_CAMPAIGN = "campaign-streams-test"
 
 STATUSES = 50
 """As many as an alert has evidence of at most."""
@@ -41,6 +53,52 @@ def samples(
         for data in (_full(rule, severity, labels, scope), _bare(rule, severity, labels, scope)):
             data.ends_at = "2026-01-01T11:00:00Z" if kind in ENDS else None
             yield Transition(kind, "2026-01-01T10:00:42Z", data)
+
+
+def trial_delivery(
+    receiver: str, number: str, kind: TransitionType, began: float, now: float
+) -> Delivery:
+    """Return a delivery of a transition of a test alert.
+
+    That it is a test is in its id, its rule, its campaign, its summary and a label.
+
+    Args:
+        receiver: the name of the receiver.
+        number: tells the alert from other test alerts.
+        kind: the transition; the first one of the alert if it fires, otherwise the second one.
+        began: when the alert began to fire (s, UTC).
+        now: when the transition was decided (s, UTC).
+    """
+    ended = kind in ENDS
+    data = _bare(TEST_RULE, "info", {"test": "true"}, "campaign")
+    data.alert_id, data.campaign_id = f"{TEST_ALERT}{number}", TEST_CAMPAIGN
+    data.sequence = 2 if ended else 1
+    data.starts_at, data.ends_at = rfc3339(began), rfc3339(now) if ended else None
+    end = int(began) // 60 * 60
+    data.window = Span(rfc3339(end - 60), rfc3339(end))
+    data.peak.window, data.totals.since = data.window, data.window.start
+    data.summary = (
+        f"{TEST_MARK}test alert of campaign-streams to receiver {receiver}, "
+        + ("resolved" if ended else "firing")
+        + ": nothing is wrong, and there is nothing to do"
+    )
+    webhook_id = f"{data.alert_id}.{data.sequence}"
+    return Delivery(
+        delivery_id=f"{webhook_id}.{receiver}",
+        webhook_id=webhook_id,
+        receiver=receiver,
+        campaign_id=data.campaign_id,
+        alert_id=data.alert_id,
+        sequence=data.sequence,
+        transition=msgspec.Raw(encode(Transition(kind, rfc3339(now), data))),
+        created_at=now,
+        next_attempt_at=now,
+    )
+
+
+def is_test(transition: Transition) -> bool:
+    """Tell whether a transition is of a test alert."""
+    return transition.data.alert_id.startswith(TEST_ALERT)
 
 
 def _full(rule: str, severity: str, labels: Mapping[str, str], scope: str) -> AlertData:

@@ -14,13 +14,9 @@ from pydantic import AfterValidator
 
 from streams.domain.transitions import Transition
 from streams.receivers.receiver import Receiver
+from streams.receivers.samples import TEST_MARK, is_test
 from streams.receivers.templates import Part, TemplateError, TemplateFailure, compiled
 from streams.settings import Text
-
-TEST_MARK = "[TEST] "
-"""What title and text of a test alert begin with, whatever a template says."""
-TEST_ALERT = "test-"
-"""What the id of a test alert begins with; the ids of others are UUIDs."""
 
 
 def _possible(source: str) -> str:
@@ -116,11 +112,6 @@ def values_of(transition: Transition, built_in: Texts) -> Mapping[str, object]:
         "title": built_in.title,
         "text": built_in.text,
     }
-
-
-def is_test(transition: Transition) -> bool:
-    """Tell whether a transition is of a test alert."""
-    return transition.data.alert_id.startswith(TEST_ALERT)
 
 
 def _marked(text: str, mark: str) -> str:

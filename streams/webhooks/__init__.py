@@ -11,5 +11,6 @@
 - `schedule`: when to try again.
 - `pace`: how much at a time.
 - `receiver_queue`: the attempts for one receiver, apart from all others.
+- `trials`: a test alert to one receiver, with all that is sent and answered.
 - `dispatcher`: takes what is due from every partition and records what came of it.
 """

@@ -21,8 +21,9 @@ from streams.errors import ConfigurationError
 from streams.observability.metrics import Metrics
 from streams.receivers.outcomes import Delivered
 from streams.receivers.registry import KINDS
+from streams.receivers.samples import TEST_MARK
 from streams.receivers.templates import TemplateFailure
-from streams.receivers.texts import TEST_MARK, TextReceiver
+from streams.receivers.texts import TextReceiver
 from streams.webhooks.client import WebhookClient
 from streams.webhooks.guard import Guard
 from streams.webhooks.hooks import Hooks
