@@ -39,6 +39,7 @@ from streams.observability.metrics import Metrics
 from streams.webhooks.client import WebhookClient
 from streams.webhooks.dispatcher import Dispatcher, Timing
 from streams.webhooks.guard import Guard
+from streams.webhooks.hooks import Hooks
 
 _log = structlog.get_logger(__name__)
 
@@ -230,6 +231,7 @@ def _dispatcher(
         Guard(delivery.allow_networks),
         allow_http=delivery.allow_http,
         user_agent=f"campaign-streams/{version}",
+        hooks=Hooks(template_failed=metrics.template_failed),
     )
     timing = Timing(delivery.retry_schedule)
     return Dispatcher(tasks, client, configuration.receivers, timing, metrics)

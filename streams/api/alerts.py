@@ -40,7 +40,14 @@ def show(book: AlertBook, alert: domain.Alert) -> answers.Alert:
         notified_at=notified_at,
         transitions=[
             answers.AlertTransition(
-                step.type, rfc3339(step.at), step.sequence, _suppressed(step.suppressed)
+                step.type,
+                rfc3339(step.at),
+                step.sequence,
+                _suppressed(step.suppressed),
+                [
+                    answers.Excluded(each.receiver, each.reason, each.detail)
+                    for each in step.excluded
+                ],
             )
             for step in alert.steps
         ],

@@ -138,16 +138,26 @@ class Suppressed(Struct):
     detail: str
 
 
+class Excluded(Struct):
+    """A receiver that was not notified while others were: a fixed word, and what it is about."""
+
+    receiver: str
+    reason: str
+    detail: str
+
+
 class AlertTransition(Struct):
     """When an alert began to fire, was repeated, or ended.
 
-    `suppressed` says why nobody was notified of it; null if somebody was.
+    `suppressed` says why nobody was notified of it; null if somebody was. `excluded` has up to five
+    receivers that were not notified while others were.
     """
 
     type: TransitionType
     timestamp: str
     sequence: int
     suppressed: Suppressed | None
+    excluded: list[Excluded]
 
 
 class Alert(AlertData, kw_only=True):

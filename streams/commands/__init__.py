@@ -4,8 +4,8 @@
 top whatever it needs. So `campaign-streams --help` imports neither pydantic nor aiokafka nor Faust,
 and `campaign-streams query` no Faust.
 
-- `worker`, `dev`, `produce`, `simulate`, `backtest`, `query`, `silence`, `config`, `topics`,
-  `dead_letter`: subcommands
+- `worker`, `dev`, `produce`, `simulate`, `backtest`, `query`, `silence`, `config`, `receivers`,
+  `routes`, `topics`, `dead_letter`: subcommands
 - `asking`: the options of commands that ask the API, and the tables that they print
 - `dead_letter_output`: dead letters as a table and as JSON
 - `backtest_output`: transitions, and what they come to, as tables and as JSON
@@ -41,6 +41,8 @@ COMMANDS = {
     "query": "Ask the API about campaigns, windows and alerts.",
     "silence": "Make, list and end silences.",
     "config": "Check and show the configuration.",
+    "receivers": "Send a test alert to a receiver, and show what is sent and answered.",
+    "routes": "Say who would be notified of an alert, and why others would not.",
     "topics": "Make the topics.",
     "dead-letter": "List dead letters and why they were rejected, and replay them.",
 }

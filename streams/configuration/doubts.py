@@ -5,13 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from streams.configuration.http import HttpSettings
 from streams.configuration.models import Configuration, RuleSettings
+from streams.configuration.routes import doubts_about_routes
 
 _SLIP = 0.8
 """From this likeness on (1 is the same), a status in a group is taken for a slip, not a new one."""
 
 
 def doubts(configuration: Configuration) -> list[str]:
-    """Return one line for each doubt: statuses that no event is likely to have, silent workers.
+    """Return one line for each doubt: odd statuses, silent workers, routes that lead nowhere.
 
     Statuses of one's own are allowed, so a rule may watch any that is in a group, and a group may
     have any but those that look like a vendor's status which is in no group.
@@ -22,6 +23,7 @@ def doubts(configuration: Configuration) -> list[str]:
         *_in_groups(groups, of_format),
         *_in_rules(configuration.rules, of_format.union(*groups.values())),
         *_between_workers(configuration.http),
+        *doubts_about_routes(configuration.receivers, configuration.rules),
     ]
 
 

@@ -2,9 +2,9 @@
 
 import difflib
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from streams.configuration.alerting import (
     DeliverySettings,
@@ -23,6 +23,7 @@ from streams.configuration.counting import (
 from streams.configuration.http import HttpSettings, TokenSettings
 from streams.configuration.kafka import KafkaSettings, SaslSettings, TlsSettings, TopicSettings
 from streams.configuration.kinds import one_of
+from streams.configuration.texts import problems_with_texts
 from streams.domain.notification.route import EVERY_RECEIVER
 from streams.receivers.receiver import Receiver
 from streams.receivers.registry import KINDS
@@ -119,6 +120,13 @@ class Configuration(Settings):
         if problems:
             raise ProblemsError(problems)
         return receivers
+
+    @model_validator(mode="after")
+    def _texts_for_all_alerts(self) -> Self:
+        problems = list(problems_with_texts(self.receivers, self.rules))
+        if problems:
+            raise ProblemsError(problems)
+        return self
 
     @field_validator("rules")
     @classmethod

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Mapping
 
 from streams.configuration.models import Configuration, RuleSettings
+from streams.configuration.routes import matchers_of
 from streams.domain.counts import StatusGroups
 from streams.domain.limits import Limits
 from streams.domain.partition_settings import PartitionSettings
@@ -31,6 +32,7 @@ def partition_settings_of(configuration: Configuration, base_url: str | None) ->
         rules=tuple(_rule(rule, groups, windows.size) for rule in configuration.rules),
         receivers=tuple(receiver.name for receiver in configuration.receivers),
         idle_timeout=windows.idle_timeout,
+        matchers=matchers_of(configuration.receivers),
         base_url=base_url,
         new_id=lambda: str(uuid.uuid4()),
         limits=_limits(configuration, groups),

@@ -1,12 +1,13 @@
 """What is counted and which rules are evaluated, the same in every partition."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from streams.domain.counts import StatusGroups
 from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.rules import Rule
 from streams.domain.silences.book import SilenceBook
+from streams.domain.silences.matchers import Matcher
 from streams.domain.windows import WindowPolicy
 
 
@@ -25,6 +26,7 @@ class PartitionSettings:
         limits: how many names and campaigns are kept apart.
         emits_windows: whether results of closed windows are emitted.
         silences: all that the worker knows; they change while it runs.
+        matchers: of each receiver that has any, by its name: what labels of alerts have to be.
     """
 
     windows: WindowPolicy
@@ -37,3 +39,4 @@ class PartitionSettings:
     limits: Limits = DEFAULT_LIMITS
     emits_windows: bool = False
     silences: SilenceBook = field(default_factory=SilenceBook)
+    matchers: Mapping[str, tuple[Matcher, ...]] = field(default_factory=dict)

@@ -11,9 +11,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from streams.domain.alert_records import Alert
 from streams.domain.commits import Commit
 from streams.domain.counts import LONGEST_STATUS, StatusGroups
+from streams.domain.deliveries import Delivery
 from streams.domain.partition import CampaignPartition, EvaluationFailure
 from streams.domain.receivers import standing
 from streams.observability.exposition import negotiate
+from streams.receivers.outcomes import shown
+from streams.receivers.receiver import Receiver
+from streams.receivers.templates import TemplateFailure
 
 _log = structlog.get_logger(__name__)
 
@@ -68,6 +72,12 @@ class Metrics:
         self._commit_seconds = self._histogram("flush_seconds", "Duration of a commit")
         self._attempts = self._counter(
             "webhook_attempts", "Attempts to deliver a webhook", "kind", "result"
+        )
+        self._template_failures = self._counter(
+            "template_failures",
+            "Attempts with a built-in text, as the receiver's template could not be rendered",
+            "kind",
+            "part",
         )
         self._deliver = self._histogram(
             "webhook_delivery_seconds", "From a transition's decision to its delivery"
@@ -211,6 +221,21 @@ class Metrics:
     def attempted(self, kind: str, result: str) -> None:
         """A webhook was attempted."""
         self._attempts.labels(kind, result).inc()
+
+    def template_failed(
+        self, receiver: Receiver, delivery: Delivery, failure: TemplateFailure
+    ) -> None:
+        """A title or text was sent as it is built in, since a template could not be rendered."""
+        self._template_failures.labels(receiver.kind, failure.part).inc()
+        _log.warning(
+            "template cannot be rendered, the built-in text is sent",
+            receiver=receiver.name,
+            delivery_id=delivery.delivery_id,
+            alert_id=delivery.alert_id,
+            campaign_id=delivery.campaign_id,
+            part=failure.part,
+            reason=shown(failure.reason),
+        )
 
     def delivered(self, seconds: float) -> None:
         """A webhook was delivered, `seconds` after its transition was decided."""

@@ -7,5 +7,9 @@ renders.
 - `receiver`: what all kinds have in common.
 - `outcomes`: what an answer means, unless a kind knows better.
 - `signing`: signatures of Standard Webhooks.
+- `texts`: title and text for people, for the kinds that have them; `templates`: what operators may
+  put in their place.
+- `samples`: alerts that templates are checked against, and test alerts.
+- `hiding`: keeps the secrets of a receiver out of what is shown of its requests.
 - `registry`: the kinds there are, a module each.
 """

@@ -15,10 +15,15 @@ from streams.domain import transitions
 from streams.domain.deliveries import Delivery
 from streams.domain.transitions import AlertData, Transition, rfc3339
 from streams.receivers.outcomes import Answer, Outcome, of_api_answer
-from streams.receivers.receiver import Receiver, Request
+from streams.receivers.receiver import Request
+from streams.receivers.texts import TextReceiver, Texts
 from streams.settings import PositiveDuration, Token
 
 ENDED = frozenset({"campaign.alert.resolved", "campaign.alert.expired"})
+
+LONGEST_TITLE = 1_000
+LONGEST_TEXT = 10_000
+"""Characters of an annotation from a template; Alertmanager has no limit."""
 
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_]", re.ASCII)
 
@@ -36,12 +41,13 @@ class PostableAlert(msgspec.Struct, rename="camel", omit_defaults=True):
 _encode = msgspec.json.Encoder().encode
 
 
-class AlertmanagerReceiver(Receiver):
+class AlertmanagerReceiver(TextReceiver):
     """Gets each transition as the alert that it is of, firing or ended.
 
     An alert of Alertmanager is what a rule watches for in one scope: the labels are the rule
     (`alertname`), its severity and labels, and the ids of the scope, so it is the same one when it
-    comes back. `alert_id` differs then, and is an annotation.
+    comes back. `alert_id` differs then, and is an annotation. So are the title, as `summary`, and
+    the text of a template, as `description`.
 
     Attributes:
         token: sent as `Authorization: Bearer …`; null for none.
@@ -56,11 +62,21 @@ class AlertmanagerReceiver(Receiver):
   token_file: /run/secrets/am          # or token: …; sent as a bearer token; null for none
   fires_for: 1d                        # if it is told nothing else; more than repeat_interval
   timeout: 10s
+  matchers: []                         # [severity="critical"]: only alerts that all of them match
+  title: null                          # a template in place of the built-in one: docs/operations.md
+  text: null                           # the same for the text
 """
+
+    longest_title: ClassVar[int] = LONGEST_TITLE
+    longest_text: ClassVar[int] = LONGEST_TEXT
 
     kind: Literal["alertmanager"] = "alertmanager"
     token: Token | None = None
     fires_for: PositiveDuration = 86_400.0
+
+    def built_in(self, transition: Transition) -> Texts:
+        """Return the summary, which is all that there is."""
+        return Texts(transition.data.summary, transition.data.summary)
 
     def render(self, delivery: Delivery, now: float) -> Request:
         """Return a POST of one alert. While it fires, `endsAt` counts from this attempt."""
@@ -68,13 +84,15 @@ class AlertmanagerReceiver(Receiver):
         headers = {"Content-Type": "application/json"}
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token.get_secret_value()}"
-        return Request("POST", self.url, headers, _encode([self._alert(transition, now)]))
+        texts = self.texts(transition)
+        body = _encode([self._alert(transition, texts, now)])
+        return Request("POST", self.url, headers, body, texts.failures)
 
     def outcome_of(self, answer: Answer, now: float) -> Outcome:
         """Say what an answer at `now` (s, UTC) means: 400 says that the alert is wrong."""
         return of_api_answer(answer, now)
 
-    def _alert(self, transition: Transition, now: float) -> PostableAlert:
+    def _alert(self, transition: Transition, texts: Texts, now: float) -> PostableAlert:
         data = transition.data
         if transition.type in ENDED:
             ends_at = data.ends_at or transition.timestamp
@@ -82,7 +100,7 @@ class AlertmanagerReceiver(Receiver):
             ends_at = rfc3339(now + self.fires_for)
         return PostableAlert(
             labels=_labels(data),
-            annotations=_annotations(data),
+            annotations=_annotations(data, texts.title, texts.text if self.text else None),
             starts_at=data.starts_at,
             ends_at=ends_at,
             generator_url=data.links.alert if data.links is not None else None,
@@ -109,10 +127,10 @@ def _label_name(name: str) -> str:
     return f"_{valid}" if valid[0].isdigit() else valid
 
 
-def _annotations(data: AlertData) -> dict[str, str]:
+def _annotations(data: AlertData, summary: str, description: str | None) -> dict[str, str]:
     seen, peak = data.evidence, data.peak
     texts = {
-        "summary": data.summary,
+        "summary": summary,
         "alert_id": data.alert_id,
         "window": f"{data.window.start}/{data.window.end}",
         "attempts": str(seen.attempts),
@@ -120,6 +138,8 @@ def _annotations(data: AlertData) -> dict[str, str]:
         "rate": str(seen.rate),
         "peak_rate": str(peak.rate),
     }
+    if description is not None:
+        texts["description"] = description
     if data.links is not None:
         texts["windows_url"] = data.links.windows
     if data.explanation is not None and data.explanation.slice is not None:

@@ -82,6 +82,7 @@ class CloudEventsReceiver(Receiver):
   source: /campaign-streams            # of the events; a URI reference
   token_file: /run/secrets/events      # or token: …; sent as a bearer token; null for none
   timeout: 10s
+  matchers: []                         # [severity="critical"]: only alerts that all of them match
 """
 
     kind: Literal["cloudevents"] = "cloudevents"

@@ -25,7 +25,8 @@ from streams.domain.transitions import (
     TransitionType,
 )
 from streams.receivers.outcomes import Answer, Outcome, Retry, of_api_answer
-from streams.receivers.receiver import Receiver, Request
+from streams.receivers.receiver import Request
+from streams.receivers.texts import TextReceiver, Texts
 from streams.settings import Token, Url
 from streams.terminal import abbreviated, printable
 
@@ -33,6 +34,8 @@ LONGEST_SUMMARY = 1024
 """Characters of `payload.summary`, by the API's documentation, which does not say what one is. A
 character beyond the Basic Multilingual Plane is taken for two, as in UTF-16: what is too long would
 be refused, and nobody paged."""
+LONGEST_TEXT = 10_000
+"""Characters of a text from a template: far from what makes an event too large."""
 LONGEST_FIELD = 255
 """Characters of a name that comes from an event, in a field that PagerDuty lists events by."""
 LARGEST_EVENT = 512_000
@@ -102,11 +105,11 @@ class Event(msgspec.Struct, omit_defaults=True):
 _encode = msgspec.json.Encoder().encode
 
 
-class PagerDutyReceiver(Receiver):
+class PagerDutyReceiver(TextReceiver):
     """Opens an alert in PagerDuty when one fires, adds its reminders to it, and resolves it.
 
     An alert has one `dedup_key`, its id, from its first event to its last one. A severity is the
-    same in PagerDuty as in a rule.
+    same in PagerDuty as in a rule. The title is the event's summary, the text is in its details.
 
     Attributes:
         routing_key: the Integration Key of a service or of an orchestration, 32 characters.
@@ -118,21 +121,34 @@ class PagerDutyReceiver(Receiver):
   url: https://events.pagerduty.com/v2/enqueue
   routing_key_file: /run/secrets/pager # or routing_key: …; the Integration Key of a service
   timeout: 10s
+  matchers: []                         # [severity="critical"]: only alerts that all of them match
+  title: null                          # a template in place of the built-in one: docs/operations.md
+  text: null                           # the same for the text
 """
+
+    longest_title: ClassVar[int] = LONGEST_SUMMARY
+    longest_text: ClassVar[int] = LONGEST_TEXT
 
     kind: Literal["pagerduty"] = "pagerduty"
     url: Url = "https://events.pagerduty.com/v2/enqueue"
     routing_key: Token
 
+    def built_in(self, transition: Transition) -> Texts:
+        """Return the summary, which is all that there is."""
+        return Texts(transition.data.summary, transition.data.summary)
+
     def render(self, delivery: Delivery, now: float) -> Request:
         """Return a POST of the event; it is the same at any time."""
         del now
-        event = self._event(transitions.decode(delivery.transition))
+        transition = transitions.decode(delivery.transition)
+        texts = self.texts(transition)
+        event = self._event(transition, texts)
         body = _encode(event)
         if len(body) > LARGEST_EVENT:
             event.payload.custom_details = None
             body = _encode(event)
-        return Request("POST", self.url, {"Content-Type": "application/json"}, body)
+        headers = {"Content-Type": "application/json"}
+        return Request("POST", self.url, headers, body, texts.failures)
 
     def outcome_of(self, answer: Answer, now: float) -> Outcome:
         """Say what an answer at `now` (s, UTC) means.
@@ -145,33 +161,40 @@ class PagerDutyReceiver(Receiver):
                 return Retry(outcome.failure, outcome.reason, PAUSE_S)
         return outcome
 
-    def _event(self, transition: Transition) -> Event:
+    def _event(self, transition: Transition, texts: Texts) -> Event:
         data = transition.data
         links = data.links
         return Event(
             routing_key=self.routing_key.get_secret_value(),
             event_action=ACTIONS[transition.type],
             dedup_key=data.alert_id,
-            payload=_payload(transition),
+            payload=_payload(transition, texts.title, texts.text if self.text else None),
             client="campaign-streams",
             client_url=links.alert if links else None,
             links=[Link(links.alert, "Alert"), Link(links.windows, "Windows")] if links else [],
         )
 
 
-def _payload(transition: Transition) -> Payload:
+def _payload(transition: Transition, title: str, text: str | None) -> Payload:
     data = transition.data
     return Payload(
         # Neither may be empty.
-        summary=_summary(data.summary) or data.rule,
+        summary=_summary(title) or data.rule,
         source=_shown(data.campaign_id) or data.rule,
         severity=data.severity,
         timestamp=transition.timestamp,
         class_=data.rule,
         component=_shown(data.channel_type) if data.channel_type is not None else None,
         group=_shown(data.app_id) if data.app_id is not None else None,
-        custom_details=_printable(msgspec.to_builtins(_details(data))),
+        custom_details=_details_of(data, text),
     )
+
+
+def _details_of(data: AlertData, text: str | None) -> dict[str, object]:
+    """Return the details; with a text if there is a template, in which line feeds are meant."""
+    details = msgspec.to_builtins(_details(data))
+    shown = {name: _printable(value) for name, value in details.items()}
+    return shown if text is None else {**shown, "text": text}
 
 
 def _details(data: AlertData) -> CustomDetails:

@@ -4,11 +4,24 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator
 
 from streams.domain.deliveries import Delivery
+from streams.domain.silences.matchers import CompiledMatcher, parse
 from streams.receivers.outcomes import Answer, Outcome, of_answer
-from streams.settings import Name, PositiveDuration, Settings, Url
+from streams.receivers.templates import TemplateFailure
+from streams.settings import Name, PositiveDuration, Settings, Text, Url
+
+
+def _readable(text: str) -> str:
+    CompiledMatcher(parse(text))
+    return text
+
+
+MatcherText = Annotated[Text, AfterValidator(_readable)]
+"""A matcher of a label, as people write it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +33,14 @@ class Request:
         url: absolute.
         headers: by name, without those of the connection: Host, Content-Length, User-Agent.
         body: what is sent, to the byte.
+        template_failures: the texts that are built in, as their templates could not be rendered.
     """
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes
+    template_failures: tuple[TemplateFailure, ...] = ()
 
 
 class Receiver(Settings, ABC):
@@ -38,6 +53,7 @@ class Receiver(Settings, ABC):
         kind: which class this is; metrics are split by it.
         url: where requests go to; http only if `delivery.allow_http` says so.
         timeout: for one attempt; s.
+        matchers: of labels of alerts, as silences have them: it gets those that all of them match.
     """
 
     example: ClassVar[str]
@@ -47,6 +63,7 @@ class Receiver(Settings, ABC):
     kind: str
     url: Url
     timeout: PositiveDuration = 10.0
+    matchers: tuple[MatcherText, ...] = ()
 
     @abstractmethod
     def render(self, delivery: Delivery, now: float) -> Request:

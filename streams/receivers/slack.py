@@ -21,7 +21,8 @@ from streams.domain import transitions
 from streams.domain.deliveries import Delivery
 from streams.domain.transitions import AlertData, Explanation, Links, Transition, TransitionType
 from streams.receivers.outcomes import Answer, Outcome, of_api_answer
-from streams.receivers.receiver import Receiver, Request, digest_of
+from streams.receivers.receiver import Request, digest_of
+from streams.receivers.texts import TextReceiver, Texts
 from streams.settings import Secret, Url
 from streams.terminal import abbreviated, printable
 
@@ -29,6 +30,10 @@ LONGEST_SUMMARY = 400
 """Characters of a summary before they are escaped, which makes five of one at most. So no text is
 longer than a section's 3,000 or a field's 2,000 characters, and all blocks together stay below the
 13,000 that Slack takes (https://github.com/slackapi/bolt-js/issues/2509)."""
+LONGEST_TITLE = 150
+"""Characters of a header's text (https://docs.slack.dev/reference/block-kit/blocks/header-block)."""
+LONGEST_TEXT = 5 * LONGEST_SUMMARY
+"""Characters of a text from a template, escaped: as long as a summary may get."""
 LONGEST_NAME = 100
 """The same of a name, an id or a status."""
 LONGEST_LABEL = 40
@@ -106,8 +111,11 @@ def _path(path: SecretStr) -> SecretStr:
     return path
 
 
-class SlackReceiver(Receiver):
+class SlackReceiver(TextReceiver):
     """Gets a message for each transition, in the channel that the webhook was made for.
+
+    What a template of a text says itself is Slack's markup, so it can mention somebody; names that
+    it shows are text.
 
     Attributes:
         url: of the webhook, without its last part.
@@ -120,18 +128,36 @@ class SlackReceiver(Receiver):
   url: https://hooks.slack.com/services/
   webhook_path_file: /run/secrets/chat # or webhook_path: T…/B…/…; the rest of the webhook's URL
   timeout: 10s
+  matchers: []                         # [severity="critical"]: only alerts that all of them match
+  title: null                          # a template in place of the built-in one: docs/operations.md
+  text: null                           # the same for the text
 """
+
+    longest_title: ClassVar[int] = LONGEST_TITLE
+    longest_text: ClassVar[int] = LONGEST_TEXT
 
     kind: Literal["slack"] = "slack"
     url: Url = "https://hooks.slack.com/services/"
     webhook_path: Annotated[Secret, AfterValidator(_path)]
 
+    def built_in(self, transition: Transition) -> Texts:
+        """Return what happened, the rule and the severity; and the summary."""
+        data = transition.data
+        title = f"{TITLES[transition.type]}: {data.rule} ({data.severity})"
+        return Texts(title, abbreviated(printable(data.summary), LONGEST_SUMMARY) or title)
+
+    def as_text(self, value: str) -> str:
+        """Return a text that is no mention, link or date."""
+        return _without_markup(value)
+
     def render(self, delivery: Delivery, now: float) -> Request:
         """Return a POST of the message; it is the same at any time."""
         del now
-        body = _encode(_message(transitions.decode(delivery.transition)))
+        transition = transitions.decode(delivery.transition)
+        texts = self.texts(transition)
+        body = _encode(_message(transition, texts))
         headers = {"Content-Type": "application/json; charset=utf-8"}
-        return Request("POST", self._whole_url, headers, body)
+        return Request("POST", self._whole_url, headers, body, texts.failures)
 
     def outcome_of(self, answer: Answer, now: float) -> Outcome:
         """Say what an answer at `now` (s, UTC) means.
@@ -151,13 +177,11 @@ class SlackReceiver(Receiver):
         return f"{self.url.rstrip('/')}/{self.webhook_path.get_secret_value()}"
 
 
-def _message(transition: Transition) -> Message:
+def _message(transition: Transition, texts: Texts) -> Message:
     data = transition.data
-    title = f"{TITLES[transition.type]}: {data.rule} ({data.severity})"
-    summary = _escaped(data.summary, LONGEST_SUMMARY)
     blocks: list[Header | Section | Context] = [
-        Header(PlainText(title)),
-        Section(text=Text(summary or title)),
+        Header(PlainText(texts.title)),
+        Section(text=Text(texts.text)),
         Section(fields=_fields(data)),
     ]
     explained = [] if data.explanation is None else _explained(data.explanation)
@@ -166,7 +190,7 @@ def _message(transition: Transition) -> Message:
     if data.labels:
         blocks.append(Context(_labels(data.labels)))
     blocks.append(Context([Text(_footer(transition))]))
-    return Message(f"{title}: {summary}", blocks)
+    return Message(f"{_escaped(texts.title, LONGEST_TITLE)}: {texts.text}", blocks)
 
 
 def _fields(data: AlertData) -> list[Text]:
@@ -243,5 +267,9 @@ def _rate(hits: int, attempts: int, rate: float) -> str:
 
 def _escaped(text: str, most: int) -> str:
     """Return a text on one line, shortened, and without a meaning to Slack's markup of links."""
-    text = abbreviated(printable(text), most)
+    return _without_markup(abbreviated(printable(text), most))
+
+
+def _without_markup(text: str) -> str:
+    """Return a text that is no mention, link or date."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -30,6 +30,7 @@ class WebhookReceiver(Receiver):
   url: https://alerts.example.com/campaigns
   secrets_file: /run/secrets/ops       # or secrets: [whsec_…, whsk_…]; one a line, several while one is rotated
   timeout: 10s
+  matchers: []                         # [severity="critical"]: only alerts that all of them match
 """  # noqa: E501 - lines of the example file
 
     kind: Literal["webhook"] = "webhook"

@@ -5,11 +5,12 @@
 - `guard`: addresses that nobody is sent to unless the configuration allows it.
 - `resolver`: addresses of names.
 - `wire`: a connection of which only so much is read.
-- `exchange`: a request and its answer.
+- `exchange`: a request and its answer; `hooks`: who is told of them.
 - `client`: one attempt.
 - `failures`: what the errors of a connection mean.
 - `schedule`: when to try again.
 - `pace`: how much at a time.
 - `receiver_queue`: the attempts for one receiver, apart from all others.
+- `trials`: a test alert to one receiver, with all that is sent and answered.
 - `dispatcher`: takes what is due from every partition and records what came of it.
 """

@@ -13,6 +13,7 @@ from streams.receivers.outcomes import Answer, GiveUp, Outcome, Retry
 from streams.receivers.receiver import Receiver, Request
 from streams.webhooks import exchange, failures
 from streams.webhooks.guard import AddressRefusedError, Guard
+from streams.webhooks.hooks import NO_HOOKS, Hooks
 from streams.webhooks.resolver import Resolver
 from streams.webhooks.wire import Wire
 
@@ -36,9 +37,10 @@ class WebhookClient:
         user_agent: what the requests say that they are from.
         tls: for certificates other than the system's authorities know.
         resolver: finds addresses.
+        hooks: are told of what attempts are made of.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - by whom, how, and who is told
         self,
         guard: Guard,
         *,
@@ -46,16 +48,20 @@ class WebhookClient:
         user_agent: str = "campaign-streams",
         tls: ssl.SSLContext | None = None,
         resolver: Resolver | None = None,
+        hooks: Hooks = NO_HOOKS,
     ) -> None:
         self._guard = guard
         self._allow_http = allow_http
         self._user_agent = user_agent
         self._tls = tls or ssl.create_default_context()
         self._resolver = resolver or Resolver()
+        self._hooks = hooks
 
     async def send(self, receiver: Receiver, delivery: Delivery, now: float) -> Outcome:
         """Make one attempt, at `now` (s, UTC)."""
         request = receiver.render(delivery, now)
+        for failure in request.template_failures:
+            self._hooks.template_failed(receiver, delivery, failure)
         url = _parsed(request.url)
         if url is None:
             return GiveUp("protocol", "the URL of the receiver cannot be read")
@@ -81,7 +87,7 @@ class WebhookClient:
         try:
             if url.scheme == "https":
                 await wire.start_tls(self._tls, host)
-            return await exchange.send(wire, url, request)
+            return await exchange.send(wire, url, request, self._hooks)
         except failures.EXPECTED as error:
             return failures.of_error(error)
         finally:

@@ -11,6 +11,7 @@ from yarl import URL
 
 from streams.receivers.outcomes import Answer
 from streams.receivers.receiver import Request
+from streams.webhooks.hooks import NO_HOOKS, Hooks
 from streams.webhooks.wire import TooMuchError, Wire
 
 MOST_LINES = 256
@@ -26,7 +27,7 @@ class BrokenError(Exception):
     """The connection ended before there was an answer."""
 
 
-async def send(wire: Wire, url: URL, request: Request) -> Answer:
+async def send(wire: Wire, url: URL, request: Request, hooks: Hooks = NO_HOOKS) -> Answer:
     """Send a request, of which `url` is the URL, and read its answer.
 
     Raises:
@@ -36,14 +37,15 @@ async def send(wire: Wire, url: URL, request: Request) -> Answer:
         TooMuchError: if the receiver sends more than there is to say.
         OSError: if the connection breaks.
     """
-    exchange = _Exchange(wire)
+    exchange = _Exchange(wire, hooks)
     await exchange.send(url, request)
     return await exchange.answer()
 
 
 class _Exchange:
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, hooks: Hooks) -> None:
         self._wire = wire
+        self._hooks = hooks
         self._http = h11.Connection(h11.CLIENT)
         self._unread = bytearray()
 
@@ -60,6 +62,7 @@ class _Exchange:
         head = self._http.send(line) or b""
         data = self._http.send(h11.Data(data=request.body)) or b""
         self._http.send(h11.EndOfMessage())
+        self._hooks.sent(head.removesuffix(b"\r\n"), request.body)
         with suppress(ConnectionError):  # who hangs up early may have said why
             await self._wire.send(head + data)
 
@@ -68,8 +71,13 @@ class _Exchange:
         headers: dict[str, str] = {}
         for name, value in head.headers:
             headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+        told = self._hooks.answered
         success = head.status_code // 100 == 2  # noqa: PLR2004 - the class of the status
-        return Answer(head.status_code, headers, b"" if success else await self._excerpt())
+        excerpt = b"" if success and told is None else await self._excerpt()
+        answer = Answer(head.status_code, headers, excerpt)
+        if told is not None:
+            told(answer)
+        return answer
 
     async def _head(self) -> h11.Response:
         """Read up to the end of the headers, line by line: so there is a limit to the lines."""

@@ -331,6 +331,7 @@ def test_a_kind_has_its_own_keys_everywhere() -> None:
         "kind": "fax",
         "url": "https://a/",
         "timeout": "10s",
+        "matchers": [],
         "number": "0049",
         "pin": "********",
     }

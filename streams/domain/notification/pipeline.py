@@ -19,7 +19,7 @@ def stages(settings: PartitionSettings, outbox: Outbox) -> tuple[Stage, ...]:
         outbox: the partition's.
     """
     return (
-        route(settings.receivers),  # who is notified
+        route(settings.receivers, settings.matchers),  # who is notified
         silence(settings.silences),  # nobody, if the alert is silenced
         notified(),  # of its end, only those who know that it fires
         enqueue(outbox),  # a delivery for each of them in the outbox

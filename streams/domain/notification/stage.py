@@ -8,6 +8,20 @@ import msgspec
 from streams.domain.transitions import Transition
 
 
+class Excluded(msgspec.Struct, frozen=True):
+    """Why one receiver is not notified of a transition, while others may be.
+
+    Attributes:
+        receiver: its name.
+        reason: a fixed word.
+        detail: for people: the matcher or label that it is about.
+    """
+
+    receiver: str
+    reason: str
+    detail: str
+
+
 class Notification(NamedTuple):
     """A transition on its way to receivers.
 
@@ -16,11 +30,13 @@ class Notification(NamedTuple):
         receivers: their names; before it is routed, as the alert's rule names them.
         notified: the names of those who were notified before that the alert fires; null if that is
             not known.
+        excluded: which receivers are not notified although the alert's rule names them, and why.
     """
 
     transition: Transition
     receivers: tuple[str, ...]
     notified: tuple[str, ...] | None = None
+    excluded: tuple[Excluded, ...] = ()
 
 
 class Suppressed(msgspec.Struct, frozen=True):
