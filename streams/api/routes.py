@@ -1,6 +1,15 @@
 """Every route there is."""
 
-from streams.api import alerts, campaigns, deliveries, operations, pages, receivers, windows
+from streams.api import (
+    alerts,
+    campaigns,
+    deliveries,
+    operations,
+    pages,
+    receivers,
+    replays,
+    windows,
+)
 
 ROUTES = (
     *campaigns.ROUTES,
@@ -8,6 +17,7 @@ ROUTES = (
     *alerts.ROUTES,
     *deliveries.ROUTES,
     *receivers.ROUTES,
+    *replays.ROUTES,
     *operations.ROUTES,
     *pages.ROUTES,
 )

@@ -1,9 +1,7 @@
 """`campaign-streams query`: what the API knows, in the terminal."""
 
 import functools
-import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -12,17 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.api.client import ApiClient
+from streams.commands.asking import with_api
 from streams.commands.common import PROGRAM, examples, print_json, say
 from streams.commands.tables import print_table
-from streams.configuration.files import read_small
 from streams.domain.detectors.registry import DETECTORS
 from streams.domain.detectors.settings import fields
-from streams.errors import UsageError
 from streams.terminal import abbreviated, printable
 
-DEFAULT_URL = "http://127.0.0.1:8080"
-URL_VARIABLE = "CAMPAIGN_STREAMS_URL"
-TOKEN_VARIABLE = "CAMPAIGN_STREAMS_TOKEN"  # noqa: S105 - where the token is, not the token
 _WIDE = 10_000
 NAME_MOST = 64
 """Characters of a name in a table, where the vendor's have 32; `--json` has all of it."""
@@ -54,23 +48,10 @@ def _asking(ask: Callable[..., tuple[Item, list[Item], Columns]]) -> Callable[..
     That is the API's answer, the rows of the table, and its columns.
     """
 
-    @click.option(
-        "--url",
-        envvar=URL_VARIABLE,
-        default=DEFAULT_URL,
-        show_default=True,
-        help=f"The API of any worker; otherwise {URL_VARIABLE}.",
-    )
-    @click.option(
-        "--token-file",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help=f"A file that holds the token; otherwise {TOKEN_VARIABLE}.",
-    )
-    @click.option("--json", "as_json", is_flag=True, help="The API's answer as it is.")
+    @with_api
     @functools.wraps(ask)
-    def run(*, url: str, token_file: Path | None, as_json: bool, **options: Any) -> None:
-        answer, rows, columns = ask(ApiClient(url, _token(token_file)), **options)
+    def run(api: ApiClient, *, as_json: bool, **options: Any) -> None:
+        answer, rows, columns = ask(api, **options)
         if as_json:
             print_json(answer, indent=2)
         else:
@@ -207,24 +188,65 @@ def rules(api: ApiClient) -> tuple[Item, list[Item], Columns]:
 
 
 @command.command(epilog=examples(f"{PROGRAM} query deliveries --state given-up"))
-@click.option("--state", help="pending or given-up.")
+@click.option("--state", help="pending, given-up or delivered.")
 @click.option("--receiver", help="Only deliveries to this receiver.")
+@click.option("--alert-id", help="Only what is about this alert.")
+@click.option("--campaign-id", help="Only what is about this campaign.")
+@click.option("--rule", help="Only what is about alerts of this rule.")
+@click.option("--from", "from_", metavar="TIME", help="Only what was decided then or later.")
+@click.option("--to", metavar="TIME", help="Only what was decided before.")
+@click.option("--cursor", help="The next page: next_cursor of the one before.")
 @_limit
 @_asking
-def deliveries(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns]:
-    """List webhooks that are still to be delivered, or were given up."""
-    answer = api.get("v1", "deliveries", **options)
+def deliveries(
+    api: ApiClient, from_: str | None, **options: Any
+) -> tuple[Item, list[Item], Columns]:
+    """List webhooks: still to be delivered, given up, or delivered lately; newest first."""
+    answer = api.get("v1", "deliveries", **{"from": from_, **options})
     columns: Columns = {
         "created": lambda row: row["created_at"],
         "state": lambda row: row["state"],
         "receiver": lambda row: row["receiver"],
         "campaign": lambda row: _name(row["campaign_id"]),
-        "attempts": lambda row: row["attempts"],
+        "rule": lambda row: row["rule"] or "",
+        "attempts": lambda row: row["attempted"],
+        "ms": lambda row: (row["last_attempt"] or {}).get("duration_ms", ""),
         "next attempt": lambda row: row["next_attempt_at"] or "",
         "last error": lambda row: row["last_error"] or "",
         "delivery": lambda row: row["delivery_id"],
     }
     return answer, answer["deliveries"], columns
+
+
+@command.command(epilog=examples(f"{PROGRAM} query delivery 5f0c9d52-….1.ops"))
+@click.argument("delivery_id")
+@_asking
+def delivery(api: ApiClient, delivery_id: str) -> tuple[Item, list[Item], Columns]:
+    """Show the attempts at one delivery, oldest first."""
+    answer = api.get("v1", "deliveries", delivery_id)
+    found = answer["delivery"]
+    columns: Columns = {
+        "attempt": lambda row: row["number"],
+        "at": lambda row: row["at"],
+        "ms": lambda row: row["duration_ms"],
+        "result": lambda row: row["result"],
+        "status": lambda row: row["status"] or "",
+        "answer": lambda row: row["error"] or row["answer"],
+    }
+    say(_in_short(found), err=True)
+    return answer, found["history"], columns
+
+
+def _in_short(found: Item) -> str:
+    """Say what has become of a delivery."""
+    text = f"{found['state']}, {found['attempted']} attempts"
+    if found["dropped_attempts"]:
+        text += f", of which {found['dropped_attempts']} after the first are not kept"
+    if found["next_attempt_at"]:
+        text += f", next attempt {found['next_attempt_at']}"
+    if found["ended_at"]:
+        text += f" at {found['ended_at']}"
+    return printable(text)
 
 
 @command.command(epilog=examples(f"{PROGRAM} query receivers"))
@@ -240,17 +262,6 @@ def receivers(api: ApiClient) -> tuple[Item, list[Item], Columns]:
         "reason": lambda row: row["reason"] or "",
     }
     return answer, answer["receivers"], columns
-
-
-def _token(file: Path | None) -> str | None:
-    if file is None:
-        return os.environ.get(TOKEN_VARIABLE)
-    try:
-        return read_small(file).decode().strip()
-    except UnicodeDecodeError:
-        raise UsageError(f"--token-file {file}: is not UTF-8") from None
-    except ValueError as error:
-        raise UsageError(f"--token-file {file}: {error}") from None
 
 
 def _percent(rate: float | None) -> str:

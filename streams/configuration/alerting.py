@@ -5,8 +5,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from streams.configuration.detectors import DEFAULT, AnyDetectorSettings
+from streams.domain.deliveries import GIVEN_UP_KEPT_S
 from streams.domain.notification.route import EVERY_RECEIVER
 from streams.settings import (
+    Count,
     Duration,
     Flag,
     Name,
@@ -54,12 +56,15 @@ class RuleSettings(Settings):
 
 
 class DeliverySettings(Settings):
-    """How deliveries are tried again (waits in seconds) and where they may go."""
+    """How deliveries are tried again and kept (both in seconds), and where they may go."""
 
     retry_schedule: tuple[PositiveDuration, ...] = tuple(
         float(seconds)
         for seconds in (5, 30, 120, 600, 1800, 3600, 10800, 21600, 43200, 86400, 86400)
     )
+    keep_given_up: PositiveDuration = GIVEN_UP_KEPT_S
+    keep_delivered: Duration = 86400.0
+    most_delivered: Count = 1000
     allow_networks: tuple[Network, ...] = ()
     allow_http: Flag = False
 

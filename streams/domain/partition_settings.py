@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from streams.domain.counts import StatusGroups
+from streams.domain.deliveries import DEFAULT_RETENTION, Retention
 from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.rules import Rule
 from streams.domain.silences.book import SilenceBook
@@ -25,6 +26,7 @@ class PartitionSettings:
         limits: how many names and campaigns are kept apart.
         emits_windows: whether results of closed windows are emitted.
         silences: all that the worker knows; they change while it runs.
+        retention: how long deliveries that have ended are kept.
     """
 
     windows: WindowPolicy
@@ -37,3 +39,4 @@ class PartitionSettings:
     limits: Limits = DEFAULT_LIMITS
     emits_windows: bool = False
     silences: SilenceBook = field(default_factory=SilenceBook)
+    retention: Retention = DEFAULT_RETENTION

@@ -3,6 +3,7 @@
 import time
 from collections import Counter as Tallied
 from collections.abc import Iterable, Mapping
+from typing import get_args
 
 import structlog
 from aiokafka.structs import TopicPartition
@@ -11,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from streams.domain.alert_records import Alert
 from streams.domain.commits import Commit
 from streams.domain.counts import LONGEST_STATUS, StatusGroups
+from streams.domain.deliveries import DeliveryState
 from streams.domain.partition import CampaignPartition, EvaluationFailure
 from streams.domain.receivers import standing
 from streams.observability.exposition import negotiate
@@ -242,12 +244,9 @@ class Metrics:
         for (rule, state), count in _alerts(partitions.values()).items():
             self._alerts.labels(rule, state).set(count)
         self._outbox.clear()
-        for state in ("pending", "given-up"):
-            self._outbox.labels(state).set(
-                sum(
-                    d.state == state for p in partitions.values() for d in p.deliveries.deliveries()
-                )
-            )
+        states = Tallied(d.state for p in partitions.values() for d in p.deliveries.deliveries())
+        for state in get_args(DeliveryState):
+            self._outbox.labels(state).set(states[state])
         restricted = _restricted(partitions.values(), time.time())
         for state in ("paused", "disabled"):
             self._receivers.labels(state).set(restricted[state])

@@ -6,6 +6,7 @@ renders.
 
 - `receiver`: what all kinds have in common.
 - `outcomes`: what an answer means, unless a kind knows better.
+- `hiding`: answers without the secrets of the receiver that gave them.
 - `signing`: signatures of Standard Webhooks.
 - `registry`: the kinds there are, a module each.
 """

@@ -11,5 +11,6 @@
 - `schedule`: when to try again.
 - `pace`: how much at a time.
 - `receiver_queue`: the attempts for one receiver, apart from all others.
+- `attempt_records`: what is kept of an attempt.
 - `dispatcher`: takes what is due from every partition and records what came of it.
 """

@@ -9,7 +9,8 @@ import aiohappyeyeballs
 from yarl import URL
 
 from streams.domain.deliveries import Delivery
-from streams.receivers.outcomes import Answer, GiveUp, Outcome, Retry
+from streams.receivers.hiding import secrets_of, without_secrets
+from streams.receivers.outcomes import Answer, Answered, GiveUp, Outcome, Retry, excerpt_of
 from streams.receivers.receiver import Receiver, Request
 from streams.webhooks import exchange, failures
 from streams.webhooks.guard import AddressRefusedError, Guard
@@ -67,7 +68,11 @@ class WebhookClient:
                 answer = await self._exchange(url, named)
         except TimeoutError:
             return Retry("timeout", f"no answer within {receiver.timeout:g} s")
-        return receiver.outcome_of(answer, now) if isinstance(answer, Answer) else answer
+        if not isinstance(answer, Answer):
+            return answer
+        answer = without_secrets(answer, secrets_of(receiver))
+        answered = Answered(answer.status, excerpt_of(answer))
+        return replace(receiver.outcome_of(answer, now), answered=answered)
 
     async def _exchange(self, url: URL, request: Request) -> Answer | Outcome:
         host = url.raw_host or ""

@@ -18,6 +18,7 @@ from streams.domain.receivers import ReceiverBook, ReceiverRecord, answered, lif
 from streams.domain.transitions import rfc3339
 from streams.receivers.outcomes import Delivered, Disable, GiveUp, Outcome, Retry
 from streams.receivers.receiver import Receiver
+from streams.webhooks.attempt_records import record_of
 from streams.webhooks.pace import Pace
 from streams.webhooks.receiver_queue import Attempt, ReceiverQueue
 from streams.webhooks.schedule import next_attempt_at
@@ -200,9 +201,13 @@ class Dispatcher:
         if not self._holds(attempt.outbox):
             attempt.outbox.release(delivery)
             return
+        began, timer = self._timing.clock(), time.perf_counter()
         outcome = await self._send(delivery)
+        duration_ms = round((time.perf_counter() - timer) * 1000)
         self._note_outcome(delivery.receiver, outcome)
         if self._holds(attempt.outbox):
+            made = record_of(outcome, delivery.attempted + 1, began, duration_ms)
+            attempt.outbox.attempted(delivery, made)
             self._record(attempt, outcome)
         else:
             _log_of(delivery).info("webhook result dropped: the partition has moved")

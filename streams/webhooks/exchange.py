@@ -69,7 +69,9 @@ class _Exchange:
         for name, value in head.headers:
             headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
         success = head.status_code // 100 == 2  # noqa: PLR2004 - the class of the status
-        return Answer(head.status_code, headers, b"" if success else await self._excerpt())
+        # Who has said yes is not waited for.
+        excerpt = self._arrived() if success else await self._excerpt()
+        return Answer(head.status_code, headers, excerpt)
 
     async def _head(self) -> h11.Response:
         """Read up to the end of the headers, line by line: so there is a limit to the lines."""
@@ -97,6 +99,18 @@ class _Exchange:
         line = bytes(self._unread[:end])
         del self._unread[:end]
         return line
+
+    def _arrived(self) -> bytes:
+        """Return the part of the body's beginning that came with the headers."""
+        excerpt = bytearray()
+        with suppress(h11.RemoteProtocolError):
+            self._http.receive_data(bytes(self._unread[:EXCERPT_BYTES]))
+            for _ in range(EXCERPT_PARTS):
+                event = self._http.next_event()
+                if not isinstance(event, h11.Data):
+                    break
+                excerpt += event.data
+        return bytes(excerpt)
 
     async def _excerpt(self) -> bytes:
         """Return the beginning of the body; what has come of it, if it goes wrong or is slow."""
