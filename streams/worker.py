@@ -17,6 +17,7 @@ from streams.cancelling import cancel
 from streams.configuration.models import Configuration
 from streams.configuration.translation import ingest_settings_of, partition_settings_of
 from streams.domain.campaigns import Campaigns
+from streams.domain.circuit import CircuitPolicy
 from streams.engine.app import build_app
 from streams.engine.cluster.client import check_broker, connection
 from streams.engine.cluster.lag import watch_lag
@@ -216,8 +217,13 @@ def _dispatcher(
         allow_http=delivery.allow_http,
         user_agent=f"campaign-streams/{version}",
     )
-    timing = Timing(delivery.retry_schedule)
-    return Dispatcher(tasks, client, configuration.receivers, timing, metrics)
+    circuit = delivery.circuit
+    timing = Timing(
+        delivery.retry_schedule,
+        circuit=CircuitPolicy(circuit.failures, circuit.wait, circuit.longest_wait),
+        disable_after=delivery.disable_after,
+    )
+    return Dispatcher(tasks, client, configuration.receivers, timing, metrics, tell=delivery.tell)
 
 
 def _fail(crash: "asyncio.Future[None]", error: BaseException) -> None:

@@ -11,11 +11,11 @@ from msgspec import UNSET, Struct, UnsetType
 from streams.api.detectors import AnyDetector
 from streams.domain.alert_records import State
 from streams.domain.deliveries import DeliveryState
-from streams.domain.receivers import ReceiverStatus
 from streams.domain.rules import ScopeKind
 from streams.domain.transitions import AlertData, TransitionType
 
 WindowState: TypeAlias = Literal["open", "closed"]
+ReceiverState: TypeAlias = Literal["enabled", "failing", "paused", "disabled"]
 
 
 class Answer(Struct, kw_only=True):
@@ -301,13 +301,15 @@ class Replayed(Answer, kw_only=True):
 class Receiver(Struct, kw_only=True):
     """A receiver of alerts.
 
-    A `disabled` one answered 410 Gone and gets nothing; a `paused` one asked for nothing before
-    `until`. `since` says from when on its state holds, null if it was always so; `reason` is what
-    it answered.
+    A `disabled` one answered 410 Gone or has failed for too long, and gets nothing; a `paused` one
+    asked for nothing before `until`; a `failing` one is sent only probes. `since` says from when on
+    its state holds, null if it was always so; `reason` is what it answered. `failing_since` is the
+    first of its failures in a row, null if its circuit is closed.
     """
 
     name: str
-    state: ReceiverStatus
+    state: ReceiverState
+    failing_since: str | None
     since: str | None
     until: str | None
     reason: str | None

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StrictInt, field_validator, model_validator
 
 from streams.configuration.detectors import DEFAULT, AnyDetectorSettings
 from streams.domain.deliveries import GIVEN_UP_KEPT_S
@@ -55,6 +55,14 @@ class RuleSettings(Settings):
         return self
 
 
+class CircuitSettings(Settings):
+    """When nothing but probes is sent to a receiver that fails; waits in seconds."""
+
+    failures: Annotated[StrictInt, Field(ge=0, le=2**31 - 1)] = 10
+    wait: PositiveDuration = 5.0
+    longest_wait: PositiveDuration = 300.0
+
+
 class DeliverySettings(Settings):
     """How deliveries are tried again and kept (both in seconds), and where they may go."""
 
@@ -65,6 +73,9 @@ class DeliverySettings(Settings):
     keep_given_up: PositiveDuration = GIVEN_UP_KEPT_S
     keep_delivered: Duration = 86400.0
     most_delivered: Count = 1000
+    circuit: CircuitSettings = CircuitSettings()
+    disable_after: Duration = 5 * 86400.0
+    tell: Name | None = None
     allow_networks: tuple[Network, ...] = ()
     allow_http: Flag = False
 

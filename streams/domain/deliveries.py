@@ -215,6 +215,17 @@ class Outbox:
         self._mark(delivery)
         return True
 
+    def hasten(self, receiver: str, now: float) -> None:
+        """Make what waits for another attempt at a receiver due at `now` (s): it takes them again.
+
+        That is not written down: after a restart they are due when they were before.
+        """
+        for key, queue in self._queues.items():
+            if key.receiver == receiver:
+                first = queue[min(queue)]
+                first.next_attempt_at = min(first.next_attempt_at, now)
+                self._set_timer(first)
+
     # Ordering queues and timers
 
     def _queue(self, delivery: Delivery) -> None:

@@ -84,6 +84,8 @@ class CloudEventsReceiver(Receiver):
   timeout: 10s
 """
 
+    told_of_receivers: ClassVar[bool] = True
+
     kind: Literal["cloudevents"] = "cloudevents"
     mode: Literal["structured", "binary"] = "structured"
     source: Annotated[str, AfterValidator(_source)] = "/campaign-streams"
@@ -99,7 +101,8 @@ class CloudEventsReceiver(Receiver):
             source=self.source,
             type=transition.type,
             time=transition.timestamp,
-            subject=quote(delivery.campaign_id, safe=""),
+            # An event about a receiver is about no campaign.
+            subject=quote(delivery.campaign_id or delivery.alert_id, safe=""),
         )
         headers = {} if self.token is None else _authorization(self.token)
         if self.mode == "binary":

@@ -17,8 +17,9 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from pydantic import AfterValidator, SecretStr
 
-from streams.domain import transitions
+from streams.domain import receiver_events, transitions
 from streams.domain.deliveries import Delivery
+from streams.domain.receiver_events import ReceiverEvent
 from streams.domain.transitions import AlertData, Explanation, Links, Transition, TransitionType
 from streams.receivers.outcomes import Answer, Outcome, of_api_answer
 from streams.receivers.receiver import Receiver, Request, digest_of
@@ -122,6 +123,8 @@ class SlackReceiver(Receiver):
   timeout: 10s
 """
 
+    told_of_receivers: ClassVar[bool] = True
+
     kind: Literal["slack"] = "slack"
     url: Url = "https://hooks.slack.com/services/"
     webhook_path: Annotated[Secret, AfterValidator(_path)]
@@ -129,7 +132,11 @@ class SlackReceiver(Receiver):
     def render(self, delivery: Delivery, now: float) -> Request:
         """Return a POST of the message; it is the same at any time."""
         del now
-        body = _encode(_message(transitions.decode(delivery.transition)))
+        event = receiver_events.read(delivery.transition)
+        if event is None:
+            body = _encode(_message(transitions.decode(delivery.transition)))
+        else:
+            body = _encode(_about_receiver(event))
         headers = {"Content-Type": "application/json; charset=utf-8"}
         return Request("POST", self._whole_url, headers, body)
 
@@ -149,6 +156,12 @@ class SlackReceiver(Receiver):
     @property
     def _whole_url(self) -> str:
         return f"{self.url.rstrip('/')}/{self.webhook_path.get_secret_value()}"
+
+
+def _about_receiver(event: ReceiverEvent) -> Message:
+    """Return the message about another receiver."""
+    summary = _escaped(event.data.summary, LONGEST_SUMMARY)
+    return Message(summary, [Section(text=Text(summary)), Context([Text(event.timestamp)])])
 
 
 def _message(transition: Transition) -> Message:

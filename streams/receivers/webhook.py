@@ -32,6 +32,8 @@ class WebhookReceiver(Receiver):
   timeout: 10s
 """  # noqa: E501 - lines of the example file
 
+    told_of_receivers: ClassVar[bool] = True
+
     kind: Literal["webhook"] = "webhook"
     secrets: tuple[Annotated[Secret, AfterValidator(_checked)], ...] = Field(min_length=1)
 

@@ -11,6 +11,7 @@
 - `schedule`: when to try again.
 - `pace`: how much at a time.
 - `receiver_queue`: the attempts for one receiver, apart from all others.
+- `trouble`: tells that a receiver fails, recovers or is disabled.
 - `attempt_records`: what is kept of an attempt.
 - `dispatcher`: takes what is due from every partition and records what came of it.
 """
