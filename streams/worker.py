@@ -39,6 +39,7 @@ from streams.observability.metrics import Metrics
 from streams.webhooks.client import WebhookClient
 from streams.webhooks.dispatcher import Dispatcher, Timing
 from streams.webhooks.guard import Guard
+from streams.webhooks.proxy import Proxy
 
 _log = structlog.get_logger(__name__)
 
@@ -212,10 +213,14 @@ def _dispatcher(
     configuration: Configuration, tasks: TaskManager, metrics: Metrics, version: str
 ) -> Dispatcher:
     delivery = configuration.delivery
+    secret = delivery.proxy_credentials
+    credentials = None if secret is None else secret.get_secret_value()
     client = WebhookClient(
         Guard(delivery.allow_networks),
         allow_http=delivery.allow_http,
         user_agent=f"campaign-streams/{version}",
+        proxy=Proxy.of(delivery.proxy, credentials) if delivery.proxy is not None else None,
+        direct=delivery.no_proxy,
     )
     circuit = delivery.circuit
     timing = Timing(

@@ -116,6 +116,11 @@ class Configuration(Settings):
             ]
         if delivery and delivery.tell is not None:
             problems += _not_told(delivery.tell, receivers)
+        for name in delivery.no_proxy if delivery else ():
+            if name not in {receiver.name for receiver in receivers}:
+                problems.append(
+                    ((), f"delivery.no_proxy names receiver {name}, which does not exist")
+                )
         if problems:
             raise ProblemsError(problems)
         return receivers

@@ -4,6 +4,7 @@
 
 - `guard`: addresses that nobody is sent to unless the configuration allows it.
 - `resolver`: addresses of names.
+- `proxy`: the way out, where there is a proxy.
 - `wire`: a connection of which only so much is read.
 - `exchange`: a request and its answer.
 - `client`: one attempt.

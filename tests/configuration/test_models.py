@@ -101,6 +101,10 @@ def test_the_recovery_level_follows_the_level() -> None:
         ({"delivery": {"retry_schedule": ["5s", "4s"]}}, "never get shorter"),
         ({"delivery": {"retry_schedule": ["0s"]}}, "longer than 0s"),
         ({"delivery": {"circuit": {"failures": -1}}}, "greater than or equal to 0"),
+        ({"delivery": {"proxy": "https://proxy.example/"}}, "expected a proxy such as http"),
+        ({"delivery": {"proxy": "http://u:p@proxy.example/"}}, "without user and password"),
+        ({"delivery": {"proxy_credentials": "nobody"}}, "expected user:password"),
+        ({"delivery": {"no_proxy": ["opps"]}, "receivers": [receiver()]}, "opps, which does not"),
         ({"delivery": {"tell": "opps"}, "receivers": [receiver()]}, "known: ops"),
         (
             {"delivery": {"tell": "pager"}, "receivers": [PAGER]},
