@@ -17,6 +17,7 @@ from streams.cancelling import cancel
 from streams.configuration.models import Configuration
 from streams.configuration.translation import ingest_settings_of, partition_settings_of
 from streams.domain.campaigns import Campaigns
+from streams.domain.circuit import CircuitPolicy
 from streams.engine.app import build_app
 from streams.engine.cluster.client import check_broker, connection
 from streams.engine.cluster.lag import watch_lag
@@ -40,6 +41,7 @@ from streams.webhooks.client import WebhookClient
 from streams.webhooks.dispatcher import Dispatcher, Timing
 from streams.webhooks.guard import Guard
 from streams.webhooks.hooks import Hooks
+from streams.webhooks.proxy import Proxy
 
 _log = structlog.get_logger(__name__)
 
@@ -227,14 +229,23 @@ def _dispatcher(
     configuration: Configuration, tasks: TaskManager, metrics: Metrics, version: str
 ) -> Dispatcher:
     delivery = configuration.delivery
+    secret = delivery.proxy_credentials
+    credentials = None if secret is None else secret.get_secret_value()
     client = WebhookClient(
         Guard(delivery.allow_networks),
         allow_http=delivery.allow_http,
         user_agent=f"campaign-streams/{version}",
         hooks=Hooks(template_failed=metrics.template_failed),
+        proxy=Proxy.of(delivery.proxy, credentials) if delivery.proxy is not None else None,
+        direct=delivery.no_proxy,
     )
-    timing = Timing(delivery.retry_schedule)
-    return Dispatcher(tasks, client, configuration.receivers, timing, metrics)
+    circuit = delivery.circuit
+    timing = Timing(
+        delivery.retry_schedule,
+        circuit=CircuitPolicy(circuit.failures, circuit.wait, circuit.longest_wait),
+        disable_after=delivery.disable_after,
+    )
+    return Dispatcher(tasks, client, configuration.receivers, timing, metrics, tell=delivery.tell)
 
 
 def _fail(crash: "asyncio.Future[None]", error: BaseException) -> None:

@@ -9,6 +9,8 @@ In the order in which a request meets it:
 - `routes`: every route there is; `openapi` describes them, `context` is what they know.
 - `cluster`: asks the other workers for what is not held here, with `asking` and `client`.
 - `campaigns` (with `rows`), `windows`, `alerts`, `silences`, `deliveries`, `receivers`,
-  `operations`, `pages`: the answers; `reading` and `newest` have what they share.
+  `operations`, `pages`: the answers; `reading`, `newest` and `delivery_filters` have what they
+  share.
+- `replays`: many deliveries made again.
 - `answers`, `detectors`, `problems`, `paging`: what answers look like.
 """

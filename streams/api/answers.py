@@ -11,13 +11,13 @@ from msgspec import UNSET, Struct, UnsetType
 from streams.api.detectors import AnyDetector
 from streams.domain.alert_records import State
 from streams.domain.deliveries import DeliveryState
-from streams.domain.receivers import ReceiverStatus
 from streams.domain.rules import ScopeKind
 from streams.domain.silences.recurrence import Recurrence
 from streams.domain.silences.silence import SilenceState
 from streams.domain.transitions import AlertData, TransitionType
 
 WindowState: TypeAlias = Literal["open", "closed"]
+ReceiverState: TypeAlias = Literal["enabled", "failing", "paused", "disabled"]
 
 
 class Answer(Struct, kw_only=True):
@@ -233,10 +233,28 @@ class Rules(Struct):
     rules: list[Rule]
 
 
-class Delivery(Struct, kw_only=True):
-    """One transition of an alert, to be delivered to one receiver.
+class DeliveryAttempt(Struct, kw_only=True):
+    """One attempt at a delivery; `number` counts them from 1.
 
-    `next_attempt_at` is null for one that was given up.
+    `result` is `delivered`, `disabled`, or the kind of failure. `answer` is the beginning of what
+    the receiver answered, with its secrets hidden. Without an answer `status` is null, and `error`
+    says why there was none.
+    """
+
+    number: int
+    at: str
+    duration_ms: int
+    result: str
+    status: int | None
+    answer: str
+    error: str | None
+
+
+class Delivery(Struct, kw_only=True):
+    """One transition of an alert, for one receiver.
+
+    `attempts` of it failed since it was decided or last replayed; `attempted` is how many were made
+    in all. `next_attempt_at` is null for one that has ended: delivered or given up at `ended_at`.
     """
 
     delivery_id: str
@@ -244,12 +262,27 @@ class Delivery(Struct, kw_only=True):
     receiver: str
     campaign_id: str
     alert_id: str
+    rule: str | None
+    type: str | None
     sequence: int
     state: DeliveryState
     attempts: int
+    attempted: int
     created_at: str
+    ended_at: str | None
     next_attempt_at: str | None
     last_error: str | None
+    last_attempt: DeliveryAttempt | None
+
+
+class WholeDelivery(Delivery, kw_only=True):
+    """A delivery with the attempts at it, oldest first: the first ones and the newest ones.
+
+    `dropped_attempts` between them are not kept.
+    """
+
+    history: list[DeliveryAttempt]
+    dropped_attempts: int
 
 
 class Deliveries(Answer, kw_only=True):
@@ -265,19 +298,30 @@ class Deliveries(Answer, kw_only=True):
 class OneDelivery(Answer, kw_only=True):
     """One delivery."""
 
-    delivery: Delivery
+    delivery: WholeDelivery
+
+
+class Replayed(Answer, kw_only=True):
+    """How many deliveries match, and how many of these are made again: none in a dry run."""
+
+    receiver: str
+    dry_run: bool
+    matched: int
+    replayed: int
 
 
 class Receiver(Struct, kw_only=True):
     """A receiver of alerts.
 
-    A `disabled` one answered 410 Gone and gets nothing; a `paused` one asked for nothing before
-    `until`. `since` says from when on its state holds, null if it was always so; `reason` is what
-    it answered.
+    A `disabled` one answered 410 Gone or has failed for too long, and gets nothing; a `paused` one
+    asked for nothing before `until`; a `failing` one is sent only probes. `since` says from when on
+    its state holds, null if it was always so; `reason` is what it answered. `failing_since` is the
+    first of its failures in a row, null if its circuit is closed.
     """
 
     name: str
-    state: ReceiverStatus
+    state: ReceiverState
+    failing_since: str | None
     since: str | None
     until: str | None
     reason: str | None

@@ -37,9 +37,21 @@ class ApiClient:
         """
         return self._ask("GET", segments, parameters)
 
-    def post(self, *segments: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Send a body to a path; return the answer. Raises as `get` does."""
-        return self._ask("POST", segments, {}, body)
+    def post(
+        self, *segments: str, body: dict[str, Any] | None = None, **parameters: str | int | None
+    ) -> dict[str, Any]:
+        """Have something done at a path, and return the answer.
+
+        Args:
+            segments: of the path, not encoded.
+            body: is sent as JSON, if there is one.
+            parameters: of the query.
+
+        Raises:
+            UsageError: if the API does not take a parameter or the body, or the URL is none.
+            UserError: if there is no answer, or one that says why not.
+        """
+        return self._ask("POST", segments, parameters, body)
 
     def delete(self, *segments: str, **parameters: str | int | None) -> dict[str, Any]:
         """Delete what is at a path; return the answer. Raises as `get` does."""

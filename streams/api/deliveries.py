@@ -1,24 +1,23 @@
-"""Deliveries to receivers: those that are pending, and those that were given up."""
+"""Deliveries to receivers, in any state, with the attempts at them."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Any
 
 from streams.api import answers
-from streams.api.alerts import CAMPAIGN
 from streams.api.asking import Ask
 from streams.api.context import Context
+from streams.api.delivery_filters import FILTERS, RECEIVER, STATE, about, passes
 from streams.api.newest import CURSOR, LIMIT, Newest
-from streams.api.parameters import choice, text
+from streams.api.parameters import text
 from streams.api.problems import ProblemError, not_found
 from streams.api.routing import Route
 from streams.domain import deliveries as domain
+from streams.domain.delivery_attempts import AttemptRecord
 from streams.domain.partition import CampaignPartition
-from streams.domain.receivers import ReceiverBook, standing
+from streams.domain.receivers import ReceiverBook, ReceiverRecord, standing
 from streams.domain.transitions import rfc3339
 
-STATE = choice("state", ("pending", "given-up"), "Only deliveries in this state.")
-RECEIVER = text("receiver", "Only deliveries to this receiver.")
-ALERT = text("alert_id", "Only what is about this alert.")
 DELIVERY_ID = text("delivery_id", "The delivery's id.")
 
 _NEWEST: Newest[domain.Delivery, answers.Deliveries] = Newest(
@@ -27,22 +26,55 @@ _NEWEST: Newest[domain.Delivery, answers.Deliveries] = Newest(
 
 
 def show(delivery: domain.Delivery, receivers: ReceiverBook) -> answers.Delivery:
-    """Return a delivery as the API shows it, given what its partition keeps of receivers."""
+    """Return a delivery as a list shows it, given what its partition keeps of receivers."""
+    return answers.Delivery(**_shown(delivery, receivers))
+
+
+def show_whole(delivery: domain.Delivery, receivers: ReceiverBook) -> answers.WholeDelivery:
+    """Return a delivery with what is kept of the attempts at it."""
+    return answers.WholeDelivery(
+        **_shown(delivery, receivers),
+        history=[_attempt(each) for each in delivery.history],
+        dropped_attempts=delivery.attempted - len(delivery.history),
+    )
+
+
+def _shown(delivery: domain.Delivery, receivers: ReceiverBook) -> dict[str, Any]:
     waiting = delivery.state == "pending"
     record = receivers.get(delivery.receiver)
     paused_until = record.paused_until(record.target) if record is not None else 0.0
-    return answers.Delivery(
-        delivery_id=delivery.delivery_id,
-        webhook_id=delivery.webhook_id,
-        receiver=delivery.receiver,
-        campaign_id=delivery.campaign_id,
-        alert_id=delivery.alert_id,
-        sequence=delivery.sequence,
-        state=delivery.state,
-        attempts=delivery.attempts,
-        created_at=rfc3339(delivery.created_at),
-        next_attempt_at=rfc3339(max(delivery.next_attempt_at, paused_until)) if waiting else None,
-        last_error=delivery.last_error,
+    subject = about(delivery)
+    return {
+        "delivery_id": delivery.delivery_id,
+        "webhook_id": delivery.webhook_id,
+        "receiver": delivery.receiver,
+        "campaign_id": delivery.campaign_id,
+        "alert_id": delivery.alert_id,
+        "rule": subject.rule,
+        "type": subject.type,
+        "sequence": delivery.sequence,
+        "state": delivery.state,
+        "attempts": delivery.attempts,
+        "attempted": delivery.attempted,
+        "created_at": rfc3339(delivery.created_at),
+        "ended_at": None if waiting else rfc3339(delivery.next_attempt_at),
+        "next_attempt_at": rfc3339(max(delivery.next_attempt_at, paused_until))
+        if waiting
+        else None,
+        "last_error": delivery.last_error,
+        "last_attempt": _attempt(delivery.history[-1]) if delivery.history else None,
+    }
+
+
+def _attempt(attempt: AttemptRecord) -> answers.DeliveryAttempt:
+    return answers.DeliveryAttempt(
+        number=attempt.number,
+        at=rfc3339(attempt.at),
+        duration_ms=attempt.duration_ms,
+        result=attempt.result,
+        status=attempt.status,
+        answer=attempt.answer,
+        error=attempt.error,
     )
 
 
@@ -61,13 +93,50 @@ def _is_wanted(delivery: domain.Delivery, ask: Ask) -> bool:
     return (
         ask.allows(STATE, delivery.state)
         and ask.allows(RECEIVER, delivery.receiver)
-        and ask.allows(ALERT, delivery.alert_id)
-        and ask.allows(CAMPAIGN, delivery.campaign_id)
+        and passes(delivery, ask)
     )
 
 
+def _nothing(delivery_id: str) -> ProblemError:
+    return not_found(
+        f"there is no delivery {delivery_id}, or it ended long ago: see /v1/deliveries"
+    )
+
+
+async def one_delivery(context: Context, ask: Ask) -> answers.OneDelivery:
+    """Answer with one delivery and the attempts at it."""
+    delivery_id = ask.path["delivery_id"]
+
+    async def local(partitions: Sequence[CampaignPartition]) -> answers.OneDelivery | None:
+        for partition in partitions:
+            delivery = partition.deliveries.get(delivery_id)
+            if delivery is not None:
+                whole = show_whole(delivery, partition.receivers)
+                return answers.OneDelivery(as_of="", delivery=whole)
+        return None
+
+    gathered = await context.cluster.require(
+        ask, context.cluster.everywhere(), answers.OneDelivery, local, _nothing(delivery_id)
+    )
+    # It is here, whatever else is missing.
+    return context.stamp(gathered.parts[0], ())
+
+
+def refuse_disabled(name: str, record: ReceiverRecord | None) -> None:
+    """Refuse to replay what a disabled receiver would not get.
+
+    Raises:
+        ProblemError: 409.
+    """
+    if record is not None and record.status == "disabled":
+        raise ProblemError(
+            HTTPStatus.CONFLICT,
+            f"receiver {name} is disabled ({record.reason}): enable it first, see /v1/receivers",
+        )
+
+
 async def replay(context: Context, ask: Ask) -> answers.OneDelivery:
-    """Have a delivery that was given up tried again."""
+    """Have a delivery that has ended made again."""
     delivery_id = ask.path["delivery_id"]
 
     async def local(partitions: Sequence[CampaignPartition]) -> answers.OneDelivery | None:
@@ -76,24 +145,20 @@ async def replay(context: Context, ask: Ask) -> answers.OneDelivery:
             if delivery is None:
                 continue
             record = standing(delivery.receiver, [each.receivers for each in partitions])
-            if record is not None and record.status == "disabled":
-                raise ProblemError(
-                    HTTPStatus.CONFLICT,
-                    f"receiver {delivery.receiver} answered 410 Gone: enable it first, "
-                    "see /v1/receivers",
-                )
+            refuse_disabled(delivery.receiver, record)
             if not partition.deliveries.replay(delivery_id, context.now()):
                 raise ProblemError(
                     HTTPStatus.CONFLICT,
-                    f"delivery {delivery_id} was not given up, it is still being tried: "
+                    f"delivery {delivery_id} has not ended, it is still being tried: "
                     f"next at {rfc3339(delivery.next_attempt_at)}",
                 )
-            return answers.OneDelivery(as_of="", delivery=show(delivery, partition.receivers))
+            whole = show_whole(delivery, partition.receivers)
+            return answers.OneDelivery(as_of="", delivery=whole)
         return None
 
-    everywhere = context.cluster.everywhere()
-    nothing = not_found(f"there is no delivery {delivery_id}, or it was made: see /v1/deliveries")
-    gathered = await context.cluster.require(ask, everywhere, answers.OneDelivery, local, nothing)
+    gathered = await context.cluster.require(
+        ask, context.cluster.everywhere(), answers.OneDelivery, local, _nothing(delivery_id)
+    )
     return context.stamp(gathered.parts[0], ())
 
 
@@ -101,14 +166,21 @@ ROUTES = (
     Route(
         "/v1/deliveries",
         deliveries,
-        "Webhooks that are still to be delivered, or were given up",
+        "Webhooks: still to be delivered, given up, or delivered lately; newest first",
         answers.Deliveries,
-        (STATE, RECEIVER, ALERT, CAMPAIGN, LIMIT, CURSOR),
+        (STATE, RECEIVER, *FILTERS, LIMIT, CURSOR),
+    ),
+    Route(
+        "/v1/deliveries/{delivery_id}",
+        one_delivery,
+        "One delivery, with the attempts at it",
+        answers.OneDelivery,
+        (DELIVERY_ID,),
     ),
     Route(
         "/v1/deliveries/{delivery_id}/replay",
         replay,
-        "Try a delivery that was given up again",
+        "Make a delivery again that was given up, or was delivered",
         answers.OneDelivery,
         (DELIVERY_ID,),
         method="POST",

@@ -1,4 +1,4 @@
-"""The receivers of alerts: which of them are active, paused or disabled."""
+"""The receivers of alerts: which of them are active, failing, paused or disabled."""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,14 +18,21 @@ NAME = text("name", "The receiver's name.")
 def show(name: str, record: ReceiverRecord | None, now: float) -> answers.Receiver:
     """Return a receiver as the API shows it, at `now` (s)."""
     if record is None:
-        return answers.Receiver(name=name, state="enabled", since=None, until=None, reason=None)
+        return answers.Receiver(
+            name=name, state="enabled", since=None, until=None, reason=None, failing_since=None
+        )
     over = record.until is not None and record.until <= now
+    state: answers.ReceiverState = "enabled" if over else record.status
+    since = record.until if over and record.until else record.since
+    if state == "enabled" and record.failing_since:
+        state, since = "failing", record.failing_since
     return answers.Receiver(
         name=name,
-        state="enabled" if over else record.status,
-        since=rfc3339(record.until if over and record.until else record.since),
+        state=state,
+        since=rfc3339(since),
         until=rfc3339(record.until) if record.until and not over else None,
-        reason=None if over else record.reason,
+        reason=None if state == "enabled" else record.reason,
+        failing_since=rfc3339(record.failing_since) if record.failing_since else None,
     )
 
 
@@ -38,7 +45,7 @@ def _known(
 
 def _gravest(told: Iterable[answers.Receiver]) -> answers.Receiver:
     """Return the worst of what several workers say of one receiver: each goes by its own."""
-    ranks = {"enabled": 0, "paused": 1, "disabled": 2}
+    ranks = {"enabled": 0, "failing": 1, "paused": 2, "disabled": 3}
     return max(
         told, key=lambda each: (ranks[each.state], read_moment(each.since) if each.since else 0)
     )
@@ -87,13 +94,13 @@ ROUTES = (
     Route(
         "/v1/receivers",
         receivers,
-        "The receivers of alerts, and which of them are paused or disabled",
+        "The receivers of alerts, and which of them fail, are paused or disabled",
         answers.Receivers,
     ),
     Route(
         "/v1/receivers/{name}/enable",
         enable,
-        "Send to a receiver again that asked for a pause, or answered 410 Gone",
+        "Send to a receiver again that fails, asked for a pause, or is disabled",
         answers.OneReceiver,
         (NAME,),
         method="POST",

@@ -7,6 +7,7 @@ from streams.api import (
     operations,
     pages,
     receivers,
+    replays,
     silences,
     windows,
 )
@@ -17,6 +18,7 @@ ROUTES = (
     *alerts.ROUTES,
     *deliveries.ROUTES,
     *receivers.ROUTES,
+    *replays.ROUTES,
     *silences.ROUTES,
     *operations.ROUTES,
     *pages.ROUTES,

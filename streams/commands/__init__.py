@@ -4,11 +4,12 @@
 top whatever it needs. So `campaign-streams --help` imports neither pydantic nor aiokafka nor Faust,
 and `campaign-streams query` no Faust.
 
-- `worker`, `dev`, `produce`, `simulate`, `backtest`, `query`, `silence`, `config`, `receivers`,
-  `routes`, `topics`, `dead_letter`: subcommands
+- `worker`, `dev`, `produce`, `simulate`, `backtest`, `query`, `silence`, `delivery`, `config`,
+  `receivers`, `routes`, `topics`, `dead_letter`: subcommands
 - `asking`: the options of commands that ask the API, and the tables that they print
 - `dead_letter_output`: dead letters as a table and as JSON
 - `backtest_output`: transitions, and what they come to, as tables and as JSON
+- `asking`: the options of commands that ask the API
 - `common`: the program's name, examples in the help, printing
 - `inputs`: the files that commands read; `times`: times as options have them
 - `configured`: the options --config and --set, and the configuration in effect
@@ -40,6 +41,7 @@ COMMANDS = {
     "backtest": "Say what rules would have said of recorded events.",
     "query": "Ask the API about campaigns, windows and alerts.",
     "silence": "Make, list and end silences.",
+    "delivery": "Send deliveries again.",
     "config": "Check and show the configuration.",
     "receivers": "Send a test alert to a receiver, and show what is sent and answered.",
     "routes": "Say who would be notified of an alert, and why others would not.",

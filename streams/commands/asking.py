@@ -31,11 +31,8 @@ Item = dict[str, Any]
 Columns = dict[str, Callable[[Item], object]]
 
 
-def asking(ask: Callable[..., tuple[Item, list[Item], Columns]]) -> Callable[..., None]:
-    """Add `--url`, `--token-file` and `--json`, and print what `ask` returns.
-
-    That is the API's answer, the rows of the table, and its columns.
-    """
+def with_api(run: Callable[..., None]) -> Callable[..., None]:
+    """Add `--url`, `--token-file` and `--json`; `run` is given an `ApiClient` and `as_json`."""
 
     @click.option(
         "--url",
@@ -51,9 +48,23 @@ def asking(ask: Callable[..., tuple[Item, list[Item], Columns]]) -> Callable[...
         help=f"A file that holds the token; otherwise {TOKEN_VARIABLE}.",
     )
     @click.option("--json", "as_json", is_flag=True, help="The API's answer as it is.")
+    @functools.wraps(run)
+    def with_client(*, url: str, token_file: Path | None, **options: Any) -> None:
+        run(ApiClient(url, _token(token_file)), **options)
+
+    return with_client
+
+
+def asking(ask: Callable[..., tuple[Item, list[Item], Columns]]) -> Callable[..., None]:
+    """Do as `with_api`, and print what `ask` returns.
+
+    That is the API's answer, the rows of the table, and its columns.
+    """
+
+    @with_api
     @functools.wraps(ask)
-    def run(*, url: str, token_file: Path | None, as_json: bool, **options: Any) -> None:
-        answer, rows, columns = ask(ApiClient(url, _token(token_file)), **options)
+    def run(api: ApiClient, *, as_json: bool, **options: Any) -> None:
+        answer, rows, columns = ask(api, **options)
         if as_json:
             print_json(answer, indent=2)
         else:

@@ -7,9 +7,10 @@ import click
 
 from streams.api.client import ApiClient
 from streams.commands.asking import Columns, Item, asking, limit, shown_name
-from streams.commands.common import PROGRAM, examples
+from streams.commands.common import PROGRAM, examples, say
 from streams.domain.detectors.registry import DETECTORS
 from streams.domain.detectors.settings import fields
+from streams.terminal import printable
 
 
 @click.group(
@@ -154,24 +155,65 @@ def rules(api: ApiClient) -> tuple[Item, list[Item], Columns]:
 
 
 @command.command(epilog=examples(f"{PROGRAM} query deliveries --state given-up"))
-@click.option("--state", help="pending or given-up.")
+@click.option("--state", help="pending, given-up or delivered.")
 @click.option("--receiver", help="Only deliveries to this receiver.")
+@click.option("--alert-id", help="Only what is about this alert.")
+@click.option("--campaign-id", help="Only what is about this campaign.")
+@click.option("--rule", help="Only what is about alerts of this rule.")
+@click.option("--from", "from_", metavar="TIME", help="Only what was decided then or later.")
+@click.option("--to", metavar="TIME", help="Only what was decided before.")
+@click.option("--cursor", help="The next page: next_cursor of the one before.")
 @limit
 @asking
-def deliveries(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns]:
-    """List webhooks that are still to be delivered, or were given up."""
-    answer = api.get("v1", "deliveries", **options)
+def deliveries(
+    api: ApiClient, from_: str | None, **options: Any
+) -> tuple[Item, list[Item], Columns]:
+    """List webhooks: still to be delivered, given up, or delivered lately; newest first."""
+    answer = api.get("v1", "deliveries", **{"from": from_, **options})
     columns: Columns = {
         "created": lambda row: row["created_at"],
         "state": lambda row: row["state"],
         "receiver": lambda row: row["receiver"],
         "campaign": lambda row: shown_name(row["campaign_id"]),
-        "attempts": lambda row: row["attempts"],
+        "rule": lambda row: row["rule"] or "",
+        "attempts": lambda row: row["attempted"],
+        "ms": lambda row: (row["last_attempt"] or {}).get("duration_ms", ""),
         "next attempt": lambda row: row["next_attempt_at"] or "",
         "last error": lambda row: row["last_error"] or "",
         "delivery": lambda row: row["delivery_id"],
     }
     return answer, answer["deliveries"], columns
+
+
+@command.command(epilog=examples(f"{PROGRAM} query delivery 5f0c9d52-….1.ops"))
+@click.argument("delivery_id")
+@asking
+def delivery(api: ApiClient, delivery_id: str) -> tuple[Item, list[Item], Columns]:
+    """Show the attempts at one delivery, oldest first."""
+    answer = api.get("v1", "deliveries", delivery_id)
+    found = answer["delivery"]
+    columns: Columns = {
+        "attempt": lambda row: row["number"],
+        "at": lambda row: row["at"],
+        "ms": lambda row: row["duration_ms"],
+        "result": lambda row: row["result"],
+        "status": lambda row: row["status"] or "",
+        "answer": lambda row: row["error"] or row["answer"],
+    }
+    say(_in_short(found), err=True)
+    return answer, found["history"], columns
+
+
+def _in_short(found: Item) -> str:
+    """Say what has become of a delivery."""
+    text = f"{found['state']}, {found['attempted']} attempts"
+    if found["dropped_attempts"]:
+        text += f", of which {found['dropped_attempts']} after the first are not kept"
+    if found["next_attempt_at"]:
+        text += f", next attempt {found['next_attempt_at']}"
+    if found["ended_at"]:
+        text += f" at {found['ended_at']}"
+    return printable(text)
 
 
 @command.command(epilog=examples(f"{PROGRAM} query receivers"))

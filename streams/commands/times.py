@@ -1,12 +1,22 @@
 """Times as options have them."""
 
+import re
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
 from streams.settings import parse_duration
+
+_TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
+
+
+def newest(time_of_day: str, now: datetime) -> datetime:
+    """Return the last time, not after `now`, that it was `HH:MM` in the time zone of `now`."""
+    hour, minute = map(int, time_of_day.split(":"))
+    today = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return today if today <= now else today - timedelta(days=1)
 
 
 class Moment(click.ParamType):
@@ -35,11 +45,14 @@ class Since(Moment):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Read RFC 3339 (UTC if it does not say) or a duration."""
+        """Read RFC 3339 (UTC if it does not say), a time of day in UTC, or a duration."""
         try:
             return time.time() - parse_duration(value)
         except ValueError:
-            return super().convert(value, param, ctx)
+            pass
+        if _TIME_OF_DAY.fullmatch(str(value)):
+            return newest(str(value), datetime.now(UTC)).timestamp()
+        return super().convert(value, param, ctx)
 
 
 class Duration(click.ParamType):

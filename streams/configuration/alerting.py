@@ -1,20 +1,25 @@
 """What raises an alert, and how it is delivered."""
 
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StrictInt, field_validator, model_validator
 
 from streams.configuration.detectors import DEFAULT, AnyDetectorSettings
+from streams.domain.deliveries import GIVEN_UP_KEPT_S
 from streams.domain.notification.route import EVERY_RECEIVER
 from streams.domain.silences.silence import DEFAULT_LONGEST
 from streams.settings import (
+    Count,
     Duration,
     Flag,
     Name,
     Network,
     PositiveDuration,
+    Secret,
     Settings,
     Text,
+    Url,
 )
 
 # Suppressed sends are no attempts, so there is no rate of them.
@@ -54,15 +59,47 @@ class RuleSettings(Settings):
         return self
 
 
+class CircuitSettings(Settings):
+    """When nothing but probes is sent to a receiver that fails; waits in seconds."""
+
+    failures: Annotated[StrictInt, Field(ge=0, le=2**31 - 1)] = 10
+    wait: PositiveDuration = 5.0
+    longest_wait: PositiveDuration = 300.0
+
+
+def _http_proxy(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "http" or parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError("expected a proxy such as http://proxy.example.com:3128")
+    return url
+
+
 class DeliverySettings(Settings):
-    """How deliveries are tried again (waits in seconds) and where they may go."""
+    """How deliveries are tried again and kept (both in seconds), and where they may go."""
 
     retry_schedule: tuple[PositiveDuration, ...] = tuple(
         float(seconds)
         for seconds in (5, 30, 120, 600, 1800, 3600, 10800, 21600, 43200, 86400, 86400)
     )
+    keep_given_up: PositiveDuration = GIVEN_UP_KEPT_S
+    keep_delivered: Duration = 86400.0
+    most_delivered: Count = 1000
+    circuit: CircuitSettings = CircuitSettings()
+    disable_after: Duration = 5 * 86400.0
+    tell: Name | None = None
+    proxy: Annotated[Url, AfterValidator(_http_proxy)] | None = None
+    proxy_credentials: Secret | None = None
+    no_proxy: tuple[Name, ...] = ()
     allow_networks: tuple[Network, ...] = ()
     allow_http: Flag = False
+
+    @field_validator("proxy_credentials")
+    @classmethod
+    def _user_and_password(cls, credentials: SecretStr | None) -> SecretStr | None:
+        text = "" if credentials is None else credentials.get_secret_value()
+        if credentials is not None and (":" not in text or not text.isprintable()):
+            raise ValueError("expected user:password")
+        return credentials
 
     @field_validator("retry_schedule")
     @classmethod

@@ -1,6 +1,7 @@
 """Every key of the configuration, with its default: `Configuration()` is what no file says."""
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
@@ -22,12 +23,12 @@ from streams.configuration.counting import (
 )
 from streams.configuration.http import HttpSettings, TokenSettings
 from streams.configuration.kafka import KafkaSettings, SaslSettings, TlsSettings, TopicSettings
-from streams.configuration.kinds import one_of
+from streams.configuration.kinds import kind_of, one_of
 from streams.configuration.texts import problems_with_texts
 from streams.domain.notification.route import EVERY_RECEIVER
 from streams.receivers.receiver import Receiver
 from streams.receivers.registry import KINDS
-from streams.settings import ProblemsError, Settings, same_names
+from streams.settings import Problem, ProblemsError, Settings, same_names
 
 __all__ = [
     "Configuration",
@@ -117,6 +118,13 @@ class Configuration(Settings):
                 for at, receiver in enumerate(receivers)
                 if not receiver.url.startswith("https:")
             ]
+        if delivery and delivery.tell is not None:
+            problems += _not_told(delivery.tell, receivers)
+        for name in delivery.no_proxy if delivery else ():
+            if name not in {receiver.name for receiver in receivers}:
+                problems.append(
+                    ((), f"delivery.no_proxy names receiver {name}, which does not exist")
+                )
         if problems:
             raise ProblemsError(problems)
         return receivers
@@ -151,6 +159,19 @@ class Configuration(Settings):
         if problems:
             raise ProblemsError(problems)
         return rules
+
+
+def _not_told(name: str, receivers: Sequence[Receiver]) -> list[Problem]:
+    """Problems with the receiver that is told of the others' trouble."""
+    for at, receiver in enumerate(receivers):
+        if receiver.name == name:
+            if receiver.told_of_receivers:
+                return []
+            kinds = sorted(kind_of(kind) for kind in KINDS if kind.told_of_receivers)
+            expected = f"delivery.tell needs one of kind {', '.join(kinds)}, not {receiver.kind}"
+            return [((at, "kind"), f"receiver {name}: {expected}")]
+    known = ", ".join(receiver.name for receiver in receivers) or "none"
+    return [((), f"delivery.tell names receiver {name}, which does not exist (known: {known})")]
 
 
 def _unknown_receiver(rule: str, name: str, known: list[str]) -> str:

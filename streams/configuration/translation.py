@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from streams.configuration.models import Configuration, RuleSettings
 from streams.configuration.routes import matchers_of
 from streams.domain.counts import StatusGroups
+from streams.domain.deliveries import Retention
 from streams.domain.limits import Limits
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.rules import HitsOfAny, Rule
@@ -40,7 +41,13 @@ def partition_settings_of(configuration: Configuration, base_url: str | None) ->
             output.reads_windows and configuration.topics.name_of(output.topic) is not None
             for output in OUTPUTS
         ),
+        retention=_retention(configuration),
     )
+
+
+def _retention(configuration: Configuration) -> Retention:
+    delivery = configuration.delivery
+    return Retention(delivery.keep_given_up, delivery.keep_delivered, delivery.most_delivered)
 
 
 def _limits(configuration: Configuration, groups: Mapping[str, tuple[str, ...]]) -> Limits:

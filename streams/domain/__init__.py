@@ -30,7 +30,9 @@ In the order in which an event meets it:
 - `silences`: which alerts nobody is notified of, and when; `alert_labels`: what they ask for.
 - `causes`: which slice of all campaigns explains that many alerts fire.
 - `notification`: the stages between a transition and the deliveries.
-- `deliveries`, `receivers`: what is to be sent to whom, and who wants nothing at present.
+- `deliveries`, `receivers`: what is to be sent to whom, and who wants nothing at present;
+  `delivery_attempts`: what is kept of the attempts; `circuit`: whether a receiver that fails is
+  sent anything; `receiver_events`: what another one is told of that.
 - `commits`: what one committed transaction held, for those who are notified of it.
 - `changelog`: every record of the changelog topic, its key and value, and their format.
 - `partition`: all of that for one partition of campaigns, by its `partition_settings`;

@@ -16,7 +16,7 @@ A key is a JSON array, the kind of the record first. Values are JSON but for buc
     ["alert", campaign id, id]       Alert          AlertBook
     it made a transition, or its evidence will not follow from counts; null: it is forgotten
     ["delivery", campaign id, id]    Delivery       Outbox
-    it is enqueued, failed or is given up; null: it is delivered or forgotten
+    it is enqueued, attempted, given up, delivered or replayed; null: it is forgotten
     ["detector", campaign id, rule, treatment, channel]
                                      DetectorStateRecord DetectorStates
     a rule was evaluated, and its detector remembers something else; null: it is forgotten

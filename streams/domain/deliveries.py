@@ -2,8 +2,8 @@
 
 One `Outbox` belongs to one partition, and is part of its state. A delivery may be attempted once
 the transaction that holds it is committed, not before. Deliveries with the same ordering key (alert
-and receiver) are attempted in order, each until it is delivered or given up. A given-up delivery is
-kept for `GIVEN_UP_KEPT_S`, so that it can be listed and replayed.
+and receiver) are attempted in order, each until it is delivered or given up. Then it is kept for
+some time (`Retention`) with its attempts, so that it can be listed and replayed.
 """
 
 from collections.abc import Iterator
@@ -12,10 +12,29 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-DeliveryState: TypeAlias = Literal["pending", "given-up"]
+from streams.domain.delivery_attempts import AttemptRecord, kept
+
+DeliveryState: TypeAlias = Literal["pending", "given-up", "delivered"]
 
 GIVEN_UP_KEPT_S = 7 * 86_400.0
 """How long (s) a given-up delivery is kept."""
+
+
+class Retention(NamedTuple):
+    """How long what has ended is kept in one partition.
+
+    Attributes:
+        given_up: for a given-up delivery; s.
+        delivered: for a delivered one; s. 0: it is not kept.
+        most_delivered: of more delivered ones, the oldest are forgotten.
+    """
+
+    given_up: float = GIVEN_UP_KEPT_S
+    delivered: float = 0.0
+    most_delivered: int = 1000
+
+
+DEFAULT_RETENTION = Retention()
 
 
 class Delivery(msgspec.Struct):
@@ -30,9 +49,12 @@ class Delivery(msgspec.Struct):
         transition: JSON of a `Transition`, to the byte as it was decided. The receiver's kind
             renders it when it is sent.
         created_at: when it was decided.
-        next_attempt_at: when the next attempt is due; when a given-up delivery was given up.
+        next_attempt_at: when the next attempt is due; when a given-up delivery was given up, or a
+            delivered one delivered.
         attempts: how many failed, since it was enqueued or last replayed.
         last_error: why the last attempt failed; null if none did.
+        attempted: how many were made in all.
+        history: what is kept of them, oldest first.
     """
 
     delivery_id: str
@@ -47,6 +69,8 @@ class Delivery(msgspec.Struct):
     attempts: int = 0
     state: DeliveryState = "pending"
     last_error: str | None = None
+    attempted: int = 0
+    history: list[AttemptRecord] = []
 
 
 class DeliveryKey(msgspec.Struct, frozen=True, array_like=True, tag="delivery"):
@@ -67,11 +91,17 @@ class Outbox:
     """The deliveries of one partition.
 
     A timer is set for the first delivery of each ordering key, when its attempt is due, and for
-    each given-up delivery, when it is forgotten. A timer may be outdated, which shows when it goes
+    each one that has ended, when it is forgotten. A timer may be outdated, which shows when it goes
     off; so deliveries that are not due cost nothing, however many there are.
+
+    Args:
+        retention: how long what has ended is kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, retention: Retention = DEFAULT_RETENTION) -> None:
+        self._retention = retention
+        self._delivered: dict[str, None] = {}
+        """Ids of the delivered ones, oldest first."""
         self._deliveries: dict[str, Delivery] = {}
         self._queues: dict[_OrderingKey, dict[int, Delivery]] = {}
         self._pending = 0
@@ -99,9 +129,9 @@ class Outbox:
         while self._timers and self._timers[0][0] <= now:
             _, delivery_id = heappop(self._timers)
             delivery = self._deliveries.get(delivery_id)
-            if delivery is None or _timer_of(delivery) > now:
+            if delivery is None or self._timer_of(delivery) > now:
                 continue
-            if delivery.state == "given-up":
+            if delivery.state != "pending":
                 self._remove(delivery)
             elif self._is_next(delivery):
                 self._handed_out.add(_ordering_key_of(delivery))
@@ -116,10 +146,27 @@ class Outbox:
         """
         return self._timers[0][0] if self._timers else None
 
+    def attempted(self, delivery: Delivery, attempt: AttemptRecord) -> None:
+        """Keep an attempt that was made; what came of it follows by `delivered` or `failed`."""
+        if self._deliveries.get(delivery.delivery_id) is delivery:
+            delivery.attempted += 1
+            delivery.history = kept(delivery.history, attempt)
+            self._mark(delivery)
+
     def delivered(self, delivery: Delivery) -> None:
         """Take note of a success."""
-        if self._take_back(delivery):
+        if not self._take_back(delivery):
+            return
+        if self._retention.delivered and self._retention.most_delivered:
+            self._end(delivery, "delivered")
+            self._delivered[delivery.delivery_id] = None
+            self._forget_oldest_delivered()
+        else:
             self._remove(delivery)
+
+    def _forget_oldest_delivered(self) -> None:
+        while len(self._delivered) > self._retention.most_delivered:
+            self._remove(self._deliveries[next(iter(self._delivered))])
 
     def failed(self, delivery: Delivery, error: str, next_attempt_at: float | None) -> None:
         """Take note of a failed attempt; null as the next time gives the delivery up."""
@@ -140,9 +187,12 @@ class Outbox:
             self._give_up(delivery, reason)
 
     def _give_up(self, delivery: Delivery, reason: str) -> None:
-        self._unqueue(delivery)
-        delivery.state = "given-up"
         delivery.last_error = reason
+        self._end(delivery, "given-up")
+
+    def _end(self, delivery: Delivery, state: DeliveryState) -> None:
+        self._unqueue(delivery)
+        delivery.state = state
         delivery.next_attempt_at = max(delivery.next_attempt_at, self._polled_at)
         self._mark(delivery)
         self._set_timer(delivery)
@@ -153,16 +203,28 @@ class Outbox:
             self._set_timer_of_first(_ordering_key_of(delivery))
 
     def replay(self, delivery_id: str, now: float) -> bool:
-        """Make a given-up delivery pending and due; tell whether there is such a one."""
+        """Make a delivery that has ended pending and due; tell whether there is such a one."""
         delivery = self._deliveries.get(delivery_id)
-        if delivery is None or delivery.state != "given-up":
+        if delivery is None or delivery.state == "pending":
             return False
+        self._delivered.pop(delivery_id, None)
         delivery.state = "pending"
         delivery.attempts = 0
         delivery.next_attempt_at = now
         self._queue(delivery)
         self._mark(delivery)
         return True
+
+    def hasten(self, receiver: str, now: float) -> None:
+        """Make what waits for another attempt at a receiver due at `now` (s): it takes them again.
+
+        That is not written down: after a restart they are due when they were before.
+        """
+        for key, queue in self._queues.items():
+            if key.receiver == receiver:
+                first = queue[min(queue)]
+                first.next_attempt_at = min(first.next_attempt_at, now)
+                self._set_timer(first)
 
     # Ordering queues and timers
 
@@ -187,7 +249,17 @@ class Outbox:
             self._set_timer(queue[min(queue)])
 
     def _set_timer(self, delivery: Delivery) -> None:
-        heappush(self._timers, (_timer_of(delivery), delivery.delivery_id))
+        heappush(self._timers, (self._timer_of(delivery), delivery.delivery_id))
+
+    def _timer_of(self, delivery: Delivery) -> float:
+        """Return when (s, UTC) to attempt a delivery, or to forget one that has ended."""
+        match delivery.state:
+            case "pending":
+                return delivery.next_attempt_at
+            case "given-up":
+                return delivery.next_attempt_at + self._retention.given_up
+            case "delivered":
+                return delivery.next_attempt_at + self._retention.delivered
 
     def _is_next(self, delivery: Delivery) -> bool:
         key = _ordering_key_of(delivery)
@@ -209,6 +281,7 @@ class Outbox:
 
     def _remove(self, delivery: Delivery) -> None:
         del self._deliveries[delivery.delivery_id]
+        self._delivered.pop(delivery.delivery_id, None)
         if delivery.state == "pending":
             self._unqueue(delivery)
         self._mark(delivery)
@@ -251,13 +324,15 @@ class Outbox:
         self._deliveries[delivery.delivery_id] = delivery
         if delivery.state == "pending":
             self._queue(delivery)
-        else:
-            self._set_timer(delivery)
+            return
+        if delivery.state == "delivered":
+            self._delivered[delivery.delivery_id] = None
+        self._set_timer(delivery)
 
     # Asked
 
     def deliveries(self) -> list[Delivery]:
-        """Return all deliveries, pending and given up."""
+        """Return all deliveries, also those that have ended."""
         return list(self._deliveries.values())
 
     def get(self, delivery_id: str) -> Delivery | None:
@@ -271,10 +346,3 @@ class Outbox:
 
 def _ordering_key_of(delivery: Delivery) -> _OrderingKey:
     return _OrderingKey(delivery.alert_id, delivery.receiver)
-
-
-def _timer_of(delivery: Delivery) -> float:
-    """Return when (s, UTC) to attempt a delivery, or to forget a given-up one."""
-    if delivery.state == "given-up":
-        return delivery.next_attempt_at + GIVEN_UP_KEPT_S
-    return delivery.next_attempt_at

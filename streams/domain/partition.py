@@ -120,7 +120,7 @@ class CampaignPartition:
             silences=settings.silences,
         )
         self.samples = SampleBook(settings.windows, settings.groups)
-        self.deliveries = Outbox()
+        self.deliveries = Outbox(settings.retention)
         self.receivers = ReceiverBook()
         self.stores: Mapping[type[changelog.Key], changelog.Store] = {
             AlertKey: self.alerts,

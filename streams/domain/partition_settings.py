@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from streams.domain.counts import StatusGroups
+from streams.domain.deliveries import DEFAULT_RETENTION, Retention
 from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.rules import Rule
 from streams.domain.silences.book import SilenceBook
@@ -27,6 +28,7 @@ class PartitionSettings:
         emits_windows: whether results of closed windows are emitted.
         silences: all that the worker knows; they change while it runs.
         matchers: of each receiver that has any, by its name: what labels of alerts have to be.
+        retention: how long deliveries that have ended are kept.
     """
 
     windows: WindowPolicy
@@ -40,3 +42,4 @@ class PartitionSettings:
     emits_windows: bool = False
     silences: SilenceBook = field(default_factory=SilenceBook)
     matchers: Mapping[str, tuple[Matcher, ...]] = field(default_factory=dict)
+    retention: Retention = DEFAULT_RETENTION

@@ -1,4 +1,4 @@
-"""What receivers have answered that holds for all that is sent to them: pauses, and 410 Gone.
+"""What holds for all that is sent to a receiver: pauses, since when it fails, that it is disabled.
 
 A receiver is of no partition: what one partition's delivery has met holds for the others too. Each
 partition keeps what its worker knew, as a part of its state, and `standing` says what holds. So it
@@ -25,8 +25,10 @@ class ReceiverRecord(msgspec.Struct, frozen=True):
         target: a digest of its URL; at another URL nothing of this holds.
         since: when that became known.
         until: the end of a pause; null otherwise.
-        reason: what it answered; null for an enabled one.
+        reason: what it answered; null for an enabled one that does not fail.
         lifted_at: when it was last enabled; nothing that was known by then holds any more.
+        failing_since: when the first of the failures was for which its circuit is open, whatever
+            its status; 0: the circuit is closed.
     """
 
     status: ReceiverStatus
@@ -35,6 +37,7 @@ class ReceiverRecord(msgspec.Struct, frozen=True):
     until: float | None = None
     reason: str | None = None
     lifted_at: float = 0.0
+    failing_since: float = 0.0
 
     def holds(self, now: float) -> bool:
         """Tell whether it keeps anything from being sent at wall-clock `now` (s)."""
@@ -97,8 +100,8 @@ class ReceiverBook:
 def standing(name: str, books: Iterable[ReceiverBook]) -> ReceiverRecord | None:
     """Return what holds for a receiver, of all that the partitions know; null for nothing.
 
-    Enabling it lifts whatever was known by then. Of the rest 410 Gone outlasts any pause, and of
-    pauses the one that ends last holds.
+    Enabling it lifts whatever was known by then. Of the rest, that it is disabled outlasts any
+    pause, and of pauses the one that ends last holds. Whether it fails is what was noted last.
     """
     found = [record for book in books if (record := book.get(name)) is not None]
     if not found:
@@ -109,9 +112,14 @@ def standing(name: str, books: Iterable[ReceiverBook]) -> ReceiverRecord | None:
         rest or found,
         key=lambda each: (each.status == "disabled", each.until or 0.0),
     )
+    newest = max(found, key=lambda each: (each.since, not each.failing_since))
+    failing_since = newest.failing_since if newest.since > lifted_at else 0.0
     if not rest:
-        holding = ReceiverRecord("enabled", holding.target, lifted_at)
-    return msgspec.structs.replace(holding, lifted_at=lifted_at)
+        target, reason = holding.target, None
+        if failing_since:
+            target, reason = newest.target, newest.reason
+        holding = ReceiverRecord("enabled", target, lifted_at, reason=reason)
+    return msgspec.structs.replace(holding, lifted_at=lifted_at, failing_since=failing_since)
 
 
 def answered(  # noqa: PLR0913 - what a record holds
@@ -128,8 +136,31 @@ def answered(  # noqa: PLR0913 - what a record holds
     The clock may be behind that of the worker at which the receiver was enabled: it is later.
     """
     lifted_at = 0.0 if before is None else before.lifted_at
+    failing_since = 0.0 if before is None else before.failing_since
     since = max(now, lifted_at + SHORTEST_S)
-    return ReceiverRecord(status, target, since, until, reason, lifted_at)
+    return ReceiverRecord(status, target, since, until, reason, lifted_at, failing_since)
+
+
+def failing(
+    before: ReceiverRecord | None, target: str, failing_since: float, reason: str, now: float
+) -> ReceiverRecord:
+    """Return the record of a receiver whose circuit is open, at `now` (s), given what held before.
+
+    A pause goes on.
+    """
+    if before is not None and before.status == "paused" and before.target == target:
+        since = max(now, before.since + SHORTEST_S)
+        return msgspec.structs.replace(before, since=since, failing_since=failing_since)
+    lifted_at = 0.0 if before is None else before.lifted_at
+    since = max(now, lifted_at + SHORTEST_S)
+    return ReceiverRecord("enabled", target, since, None, reason, lifted_at, failing_since)
+
+
+def recovered(before: ReceiverRecord, now: float) -> ReceiverRecord:
+    """Return the record of a receiver whose circuit closes at `now` (s); a pause goes on."""
+    since = max(now, before.since + SHORTEST_S)
+    reason = None if before.status == "enabled" else before.reason
+    return msgspec.structs.replace(before, since=since, reason=reason, failing_since=0.0)
 
 
 def lifted(before: ReceiverRecord | None, target: str, now: float) -> ReceiverRecord:

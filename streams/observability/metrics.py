@@ -3,6 +3,7 @@
 import time
 from collections import Counter as Tallied
 from collections.abc import Iterable, Mapping
+from typing import get_args
 
 import structlog
 from aiokafka.structs import TopicPartition
@@ -11,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from streams.domain.alert_records import Alert
 from streams.domain.commits import Commit
 from streams.domain.counts import LONGEST_STATUS, StatusGroups
-from streams.domain.deliveries import Delivery
+from streams.domain.deliveries import Delivery, DeliveryState
 from streams.domain.partition import CampaignPartition, EvaluationFailure
 from streams.domain.receivers import standing
 from streams.observability.exposition import negotiate
@@ -100,7 +101,13 @@ class Metrics:
             "cause",
         )
         self._receivers = self._gauge(
-            "receivers_restricted", "Receivers that are paused or disabled", "state"
+            "receivers_restricted", "Receivers that fail, are paused or disabled", "state"
+        )
+        self._receiver_changes = self._counter(
+            "receiver_changes",
+            "Times a receiver began to fail, took webhooks again, or was disabled",
+            "receiver",
+            "change",
         )
         self._clock = self._gauge("clock_offset_seconds", "The broker's time less the worker's")
         self._rebalances = self._counter("rebalances", "Rebalances of the consumer group")
@@ -237,6 +244,10 @@ class Metrics:
             reason=shown(failure.reason),
         )
 
+    def receiver_changed(self, name: str, change: str) -> None:
+        """A receiver fails, takes webhooks again, or is disabled."""
+        self._receiver_changes.labels(name, change).inc()
+
     def delivered(self, seconds: float) -> None:
         """A webhook was delivered, `seconds` after its transition was decided."""
         self._deliver.observe(seconds)
@@ -267,14 +278,11 @@ class Metrics:
         for (rule, state), count in _alerts(partitions.values()).items():
             self._alerts.labels(rule, state).set(count)
         self._outbox.clear()
-        for state in ("pending", "given-up"):
-            self._outbox.labels(state).set(
-                sum(
-                    d.state == state for p in partitions.values() for d in p.deliveries.deliveries()
-                )
-            )
+        states = Tallied(d.state for p in partitions.values() for d in p.deliveries.deliveries())
+        for state in get_args(DeliveryState):
+            self._outbox.labels(state).set(states[state])
         restricted = _restricted(partitions.values(), time.time())
-        for state in ("paused", "disabled"):
+        for state in ("failing", "paused", "disabled"):
             self._receivers.labels(state).set(restricted[state])
         write, content_type = negotiate(accept)
         return write(self._registry), content_type
@@ -294,8 +302,12 @@ def _alerts(partitions: Iterable[CampaignPartition]) -> Tallied[tuple[str, str]]
 
 
 def _restricted(partitions: Iterable[CampaignPartition], now: float) -> Tallied[str]:
-    """Count the receivers that get nothing at wall-clock `now` (s), by the reason for that."""
+    """Count the receivers that get nothing, or only probes, at wall-clock `now` (s), by why."""
     books = [partition.receivers for partition in partitions]
     names = {name for book in books for name in book.names()}
     known = (standing(name, books) for name in names)
-    return Tallied(each.status for each in known if each is not None and each.holds(now))
+    return Tallied(
+        each.status if each.holds(now) else "failing"
+        for each in known
+        if each is not None and (each.holds(now) or each.failing_since)
+    )

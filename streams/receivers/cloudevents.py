@@ -85,6 +85,8 @@ class CloudEventsReceiver(Receiver):
   matchers: []                         # [severity="critical"]: only alerts that all of them match
 """
 
+    told_of_receivers: ClassVar[bool] = True
+
     kind: Literal["cloudevents"] = "cloudevents"
     mode: Literal["structured", "binary"] = "structured"
     source: Annotated[str, AfterValidator(_source)] = "/campaign-streams"
@@ -100,7 +102,8 @@ class CloudEventsReceiver(Receiver):
             source=self.source,
             type=transition.type,
             time=transition.timestamp,
-            subject=quote(delivery.campaign_id, safe=""),
+            # An event about a receiver is about no campaign.
+            subject=quote(delivery.campaign_id or delivery.alert_id, safe=""),
         )
         headers = {} if self.token is None else _authorization(self.token)
         if self.mode == "binary":

@@ -8,15 +8,19 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from pydantic import SecretStr
 
+from streams.receivers.outcomes import Answer
 from streams.receivers.receiver import Receiver
 from streams.settings import HIDDEN
 
 SHORTEST_PART = 8
 """Characters from which on a part of a secret is hidden too; a shorter one may be a word."""
+SHORTEST_PATH = 6
+"""Characters from which on a URL's path is hidden; a shorter one is found in other texts."""
 
 _PREFIX = re.compile(r"whs(ec|k)_")
 
@@ -26,10 +30,12 @@ class Hiding:
 
     Args:
         receiver: whose they are.
+        url: whether its URL is hidden too, whole and from the path on.
     """
 
-    def __init__(self, receiver: Receiver) -> None:
-        forms = {form for secret in _secrets_of(receiver) for form in _forms(secret)}
+    def __init__(self, receiver: Receiver, *, url: bool = False) -> None:
+        secrets = [*_secrets_of(receiver), *(_of_url(receiver.url) if url else ())]
+        forms = {form for secret in secrets for form in _forms(secret)}
         # The longest first: one may be a part of another.
         self._forms = sorted(forms, key=lambda form: (-len(form), form))
         self._pattern = re.compile("|".join(map(re.escape, self._forms)) or r"(?!)", re.IGNORECASE)
@@ -63,6 +69,14 @@ def _secrets_of(receiver: Receiver) -> Iterator[str]:
         yield from _long(value for _, value in parse_qsl(query, keep_blank_values=True))
 
 
+def _of_url(url: str) -> Iterator[str]:
+    parts = urlsplit(url)
+    yield url
+    for each in (parts.path, f"{parts.path}?{parts.query}"):
+        if len(each) >= SHORTEST_PATH:
+            yield each
+
+
 def _with_parts(secret: str) -> Iterator[str]:
     """Yield a secret, and what of it is one without the rest."""
     yield secret
@@ -82,3 +96,12 @@ def _forms(secret: str) -> Iterator[str]:
         yield quote(secret)
         yield quote(secret, safe="")
         yield html.escape(secret)
+
+
+def without_secrets(answer: Answer, receiver: Receiver) -> Answer:
+    """Return an answer in whose excerpt neither a receiver's secrets nor its URL are left."""
+    excerpt = answer.excerpt.decode(errors="surrogateescape")
+    hidden = Hiding(receiver, url=True).hide_cut(excerpt)
+    if hidden == excerpt:
+        return answer
+    return replace(answer, excerpt=hidden.encode(errors="surrogateescape"))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Literal, TypeAlias
@@ -37,7 +37,7 @@ class Answer:
     Args:
         status: of HTTP; never an interim one.
         headers: by name in lower case; of several with the same name, the first.
-        excerpt: the beginning of the body; empty for a success, which needs no reason.
+        excerpt: the beginning of the body; of a success, what came with the headers.
     """
 
     status: int
@@ -46,10 +46,24 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer as it is kept and shown.
+
+    Args:
+        status: of HTTP.
+        text: the beginning of the body, on one line and harmless to a terminal.
+    """
+
+    status: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Delivered:
     """The receiver has it."""
 
     status: int
+    answered: Answered | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +77,7 @@ class Retry:
     failure: Failure
     reason: str
     retry_after: float | None = None
+    answered: Answered | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +86,7 @@ class GiveUp:
 
     failure: Failure
     reason: str
+    answered: Answered | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +94,7 @@ class Disable:
     """The receiver wants nothing any more."""
 
     reason: str
+    answered: Answered | None = field(default=None, compare=False)
 
 
 Outcome: TypeAlias = Delivered | Retry | GiveUp | Disable
@@ -92,7 +109,8 @@ def of_answer(answer: Answer, now: float) -> Outcome:
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         reason = f"HTTP status {status}; redirects are not followed"
     else:
-        reason = f"HTTP status {status}{_excerpt(answer)}"
+        text = excerpt_of(answer)
+        reason = f"HTTP status {status}: {text}" if text else f"HTTP status {status}"
     if status == HTTPStatus.GONE:
         return Disable(reason)
     return Retry("status", reason, retry_after(answer.headers.get("retry-after"), now))
@@ -110,12 +128,11 @@ def of_api_answer(answer: Answer, now: float) -> Outcome:
     return outcome
 
 
-def _excerpt(answer: Answer) -> str:
+def excerpt_of(answer: Answer) -> str:
     """Return the beginning of an answer's body, for the one who looks for the reason."""
     if answer.headers.get("content-encoding", "identity").lower() != "identity":
         return ""
-    text = shown(answer.excerpt.decode(errors="replace"))
-    return f": {text}" if text else ""
+    return shown(answer.excerpt.decode(errors="replace"))
 
 
 def shown(text: str) -> str:

@@ -59,6 +59,9 @@ class Receiver(Settings, ABC):
     example: ClassVar[str]
     """The keys of such a receiver for the commented example file, as an item of a YAML list."""
 
+    told_of_receivers: ClassVar[bool] = False
+    """Whether it renders events about other receivers (`streams.domain.receiver_events`)."""
+
     name: Name
     kind: str
     url: Url

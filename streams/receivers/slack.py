@@ -17,11 +17,13 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from pydantic import AfterValidator, SecretStr
 
-from streams.domain import transitions
+from streams.domain import receiver_events, transitions
 from streams.domain.deliveries import Delivery
+from streams.domain.receiver_events import ReceiverEvent
 from streams.domain.transitions import AlertData, Explanation, Links, Transition, TransitionType
 from streams.receivers.outcomes import Answer, Outcome, of_api_answer
 from streams.receivers.receiver import Request, digest_of
+from streams.receivers.templates import TemplateFailure
 from streams.receivers.texts import TextReceiver, Texts
 from streams.settings import Secret, Url
 from streams.terminal import abbreviated, printable
@@ -135,6 +137,7 @@ class SlackReceiver(TextReceiver):
 
     longest_title: ClassVar[int] = LONGEST_TITLE
     longest_text: ClassVar[int] = LONGEST_TEXT
+    told_of_receivers: ClassVar[bool] = True
 
     kind: Literal["slack"] = "slack"
     url: Url = "https://hooks.slack.com/services/"
@@ -153,11 +156,16 @@ class SlackReceiver(TextReceiver):
     def render(self, delivery: Delivery, now: float) -> Request:
         """Return a POST of the message; it is the same at any time."""
         del now
+        event = receiver_events.read(delivery.transition)
+        if event is not None:
+            return self._request(_about_receiver(event))
         transition = transitions.decode(delivery.transition)
         texts = self.texts(transition)
-        body = _encode(_message(transition, texts))
+        return self._request(_message(transition, texts), texts.failures)
+
+    def _request(self, message: Message, failures: tuple[TemplateFailure, ...] = ()) -> Request:
         headers = {"Content-Type": "application/json; charset=utf-8"}
-        return Request("POST", self._whole_url, headers, body, texts.failures)
+        return Request("POST", self._whole_url, headers, _encode(message), failures)
 
     def outcome_of(self, answer: Answer, now: float) -> Outcome:
         """Say what an answer at `now` (s, UTC) means.
@@ -175,6 +183,12 @@ class SlackReceiver(TextReceiver):
     @property
     def _whole_url(self) -> str:
         return f"{self.url.rstrip('/')}/{self.webhook_path.get_secret_value()}"
+
+
+def _about_receiver(event: ReceiverEvent) -> Message:
+    """Return the message about another receiver."""
+    summary = _escaped(event.data.summary, LONGEST_SUMMARY)
+    return Message(summary, [Section(text=Text(summary)), Context([Text(event.timestamp)])])
 
 
 def _message(transition: Transition, texts: Texts) -> Message:

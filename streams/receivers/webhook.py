@@ -33,6 +33,8 @@ class WebhookReceiver(Receiver):
   matchers: []                         # [severity="critical"]: only alerts that all of them match
 """  # noqa: E501 - lines of the example file
 
+    told_of_receivers: ClassVar[bool] = True
+
     kind: Literal["webhook"] = "webhook"
     secrets: tuple[Annotated[Secret, AfterValidator(_checked)], ...] = Field(min_length=1)
 

@@ -3,17 +3,20 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Iterable
 from dataclasses import replace
 
 import aiohappyeyeballs
 from yarl import URL
 
 from streams.domain.deliveries import Delivery
-from streams.receivers.outcomes import Answer, GiveUp, Outcome, Retry
+from streams.receivers.hiding import without_secrets
+from streams.receivers.outcomes import Answer, Answered, GiveUp, Outcome, Retry, excerpt_of
 from streams.receivers.receiver import Receiver, Request
 from streams.webhooks import exchange, failures
 from streams.webhooks.guard import AddressRefusedError, Guard
 from streams.webhooks.hooks import NO_HOOKS, Hooks
+from streams.webhooks.proxy import Proxy
 from streams.webhooks.resolver import Resolver
 from streams.webhooks.wire import Wire
 
@@ -38,9 +41,11 @@ class WebhookClient:
         tls: for certificates other than the system's authorities know.
         resolver: finds addresses.
         hooks: are told of what attempts are made of.
+        proxy: the way out; null for none.
+        direct: the names of receivers that are sent to without the proxy.
     """
 
-    def __init__(  # noqa: PLR0913 - by whom, how, and who is told
+    def __init__(  # noqa: PLR0913 - all that one attempt depends on
         self,
         guard: Guard,
         *,
@@ -49,6 +54,8 @@ class WebhookClient:
         tls: ssl.SSLContext | None = None,
         resolver: Resolver | None = None,
         hooks: Hooks = NO_HOOKS,
+        proxy: Proxy | None = None,
+        direct: Iterable[str] = (),
     ) -> None:
         self._guard = guard
         self._allow_http = allow_http
@@ -56,6 +63,8 @@ class WebhookClient:
         self._tls = tls or ssl.create_default_context()
         self._resolver = resolver or Resolver()
         self._hooks = hooks
+        self._proxy = proxy
+        self._direct = frozenset(direct)
 
     async def send(self, receiver: Receiver, delivery: Delivery, now: float) -> Outcome:
         """Make one attempt, at `now` (s, UTC)."""
@@ -70,16 +79,21 @@ class WebhookClient:
         named = replace(request, headers={"User-Agent": self._user_agent, **request.headers})
         try:
             async with asyncio.timeout(receiver.timeout):
-                answer = await self._exchange(url, named)
+                proxy = None if receiver.name in self._direct else self._proxy
+                answer = await self._exchange(url, named, proxy)
         except TimeoutError:
             return Retry("timeout", f"no answer within {receiver.timeout:g} s")
-        return receiver.outcome_of(answer, now) if isinstance(answer, Answer) else answer
+        if not isinstance(answer, Answer):
+            return answer
+        answer = without_secrets(answer, receiver)
+        answered = Answered(answer.status, excerpt_of(answer))
+        return replace(receiver.outcome_of(answer, now), answered=answered)
 
-    async def _exchange(self, url: URL, request: Request) -> Answer | Outcome:
+    async def _exchange(self, url: URL, request: Request, proxy: Proxy | None) -> Answer | Outcome:
         host = url.raw_host or ""
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                wire = Wire(await self._connect(host, url.port or 0))
+                wire = Wire(await self._connect(host, url.port or 0, proxy))
         except TimeoutError:
             return Retry("timeout", f"no connection within {CONNECT_TIMEOUT_S:g} s")
         except OSError as error:
@@ -93,8 +107,8 @@ class WebhookClient:
         finally:
             wire.close()
 
-    async def _connect(self, host: str, port: int) -> socket.socket:
-        """Connect to one of the host's addresses that the guard permits.
+    async def _connect(self, host: str, port: int, proxy: Proxy | None) -> socket.socket:
+        """Connect to one of the host's addresses that the guard permits, by the proxy if any.
 
         Raises:
             OSError: if that is not possible; `AddressRefusedError` if the guard permits none.
@@ -103,6 +117,8 @@ class WebhookClient:
         permitted = [info for info in found if self._guard.permits(info[4][0])]
         if not permitted:
             raise AddressRefusedError(found[0][4][0])
+        if proxy is not None:
+            return await proxy.connect(self._resolver, permitted)
         return await aiohappyeyeballs.start_connection(
             permitted,
             happy_eyeballs_delay=NEXT_ADDRESS_AFTER_S,

@@ -11,16 +11,27 @@ from urllib.parse import quote
 
 import structlog
 
+from streams.domain.circuit import NEVER_OPENS, Circuit, CircuitPolicy
 from streams.domain.commits import Commit
 from streams.domain.deliveries import Delivery, Outbox
 from streams.domain.partition_host import PartitionHost
-from streams.domain.receivers import ReceiverBook, ReceiverRecord, answered, lifted, standing
+from streams.domain.receivers import (
+    ReceiverBook,
+    ReceiverRecord,
+    answered,
+    failing,
+    lifted,
+    recovered,
+    standing,
+)
 from streams.domain.transitions import rfc3339
 from streams.receivers.outcomes import Delivered, Disable, GiveUp, Outcome, Retry
 from streams.receivers.receiver import Receiver
+from streams.webhooks.attempt_records import record_of
 from streams.webhooks.pace import Pace
 from streams.webhooks.receiver_queue import Attempt, ReceiverQueue
 from streams.webhooks.schedule import next_attempt_at
+from streams.webhooks.trouble import ReceiverMetrics, Trouble
 
 SHORTEST_WAIT_S = 0.005
 """Between two polls: many failing receivers must not make the dispatcher poll all the time."""
@@ -36,7 +47,7 @@ class Sender(Protocol):
         ...
 
 
-class DeliveryMetrics(Protocol):
+class DeliveryMetrics(ReceiverMetrics, Protocol):
     """Counts attempts and times deliveries."""
 
     def attempted(self, kind: str, result: str) -> None:
@@ -62,6 +73,8 @@ class Timing:
         concurrency: how many attempts for one receiver are under way at once, when all is well.
         clock: wall-clock time, seconds since the epoch.
         random: where the jitter of waits comes from.
+        circuit: when the circuit of a receiver opens.
+        disable_after: seconds of failure after which a receiver is disabled; 0 for never.
     """
 
     retry_schedule: tuple[float, ...]
@@ -69,6 +82,8 @@ class Timing:
     concurrency: int = 8
     clock: Callable[[], float] = time.time
     random: Random = field(default_factory=Random)
+    circuit: CircuitPolicy = NEVER_OPENS
+    disable_after: float = 0.0
 
 
 class Dispatcher:
@@ -76,17 +91,28 @@ class Dispatcher:
 
     An outcome for a partition that has moved meanwhile is dropped: its next owner sends again. What
     an answer says of the receiver as a whole is kept in every partition that is here. A receiver
-    that answered with Retry-After gets nothing before that time. One that answered 410 gets nothing
+    that answered with Retry-After gets nothing before that time. One that fails gets only probes
+    (`Circuit`). One that answered 410, or has failed for too long, is disabled and gets nothing
     until somebody enables it, or its URL changes; its deliveries are given up, and can be replayed.
+
+    Args:
+        host: holds the partitions.
+        sender: makes an attempt.
+        receivers: all that are configured.
+        timing: when to poll, and to try again.
+        metrics: counts.
+        tell: the name of the receiver that is told of the others' trouble; null for nobody.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it joins
         self,
         host: PartitionHost,
         sender: Sender,
         receivers: Iterable[Receiver],
         timing: Timing,
         metrics: DeliveryMetrics,
+        *,
+        tell: str | None = None,
     ) -> None:
         self._host = host
         self._sender = sender
@@ -94,9 +120,12 @@ class Dispatcher:
         self._metrics = metrics
         self._receivers = {receiver.name: receiver for receiver in receivers}
         self._receiver_queues = {
-            name: ReceiverQueue(self._make, Pace(timing.concurrency), timing.clock)
+            name: ReceiverQueue(
+                self._make, Pace(timing.concurrency), Circuit(timing.circuit), timing.clock
+            )
             for name in self._receivers
         }
+        self._trouble = Trouble(metrics, tell, self._enqueue)
         self._outboxes: list[Outbox] = []
         self._books: list[ReceiverBook] = []
         self._disabled: dict[str, ReceiverRecord] = {}
@@ -166,7 +195,8 @@ class Dispatcher:
     def _apply_standing(self, name: str, receiver_queue: ReceiverQueue) -> None:
         """Apply what is known of a receiver: pause or disable it, or start its waiting attempts."""
         record, target = standing(name, self._books), self._receivers[name].target
-        if record is not None and record.status != "enabled" and record.target != target:
+        restricted = record is not None and (record.status != "enabled" or record.failing_since)
+        if record is not None and restricted and record.target != target:
             log.info("receiver enabled: it has another URL", receiver=name)
             self._note_standing(name, lifted(record, target, self._timing.clock()))
             record = None
@@ -179,7 +209,42 @@ class Dispatcher:
             for attempt in receiver_queue.take_waiting():
                 self._give_up(attempt, _why_disabled(name, record))
         else:
+            self._apply_failing(name, record, receiver_queue.circuit)
             receiver_queue.go_on()
+
+    def _apply_failing(self, name: str, record: ReceiverRecord | None, circuit: Circuit) -> None:
+        """Bring a receiver's circuit in line with what the partitions know of it, and back.
+
+        A circuit that was open is open again after a restart, and is closed if somebody enabled the
+        receiver. What a partition from elsewhere says is out of date if it worked here since.
+        """
+        now, target = self._timing.clock(), self._receivers[name].target
+        known = 0.0 if record is None else record.failing_since
+        if record is not None and known and not circuit.is_open:
+            if circuit.succeeded_at >= known:
+                self._note_standing(name, recovered(record, now))
+            else:
+                circuit.resume(known, now)
+        elif circuit.failing_since is not None and not known:
+            if record is not None and record.lifted_at >= circuit.failing_since:
+                circuit.reset()
+                self._hasten(name, now)
+            elif circuit.is_open:
+                reason = f"it failed since {rfc3339(circuit.failing_since)}"
+                self._note_standing(
+                    name, failing(record, target, circuit.failing_since, reason, now)
+                )
+
+    def _hasten(self, name: str, now: float) -> None:
+        """Have what waits for another attempt at a receiver attempted soon."""
+        for outbox in self._outboxes:
+            outbox.hasten(name, now)
+        self.wake()
+
+    def _enqueue(self, delivery: Delivery) -> None:
+        """Put a delivery of an event into the first of the outboxes that are here."""
+        if delivery.receiver in self._receivers and self._outboxes:
+            self._outboxes[0].add(delivery)
 
     def _dispatch(self, attempt: Attempt) -> None:
         name = attempt.delivery.receiver
@@ -200,9 +265,13 @@ class Dispatcher:
         if not self._holds(attempt.outbox):
             attempt.outbox.release(delivery)
             return
+        began, timer = self._timing.clock(), time.perf_counter()
         outcome = await self._send(delivery)
+        duration_ms = round((time.perf_counter() - timer) * 1000)
         self._note_outcome(delivery.receiver, outcome)
         if self._holds(attempt.outbox):
+            made = record_of(outcome, delivery.attempted + 1, began, duration_ms)
+            attempt.outbox.attempted(delivery, made)
             self._record(attempt, outcome)
         else:
             _log_of(delivery).info("webhook result dropped: the partition has moved")
@@ -215,13 +284,41 @@ class Dispatcher:
         match outcome:
             case Delivered():
                 pace.succeeded()
+                self._succeeded(name, now)
             case Retry(retry_after=asked) if asked:
                 pace.failed(now)
                 self._pause(name, outcome.reason, now, asked)
+                self._failed_again(name, outcome, now)
             case Retry():
                 pace.failed(now)
+                self._failed_again(name, outcome, now)
             case Disable():
                 self._disable(name, outcome.reason, now)
+
+    def _succeeded(self, name: str, now: float) -> None:
+        circuit = self._receiver_queues[name].circuit
+        failing_since = circuit.failing_since
+        if circuit.succeeded(now) and name not in self._disabled:
+            before = standing(name, self._books)
+            if before is not None:
+                self._note_standing(name, recovered(before, now))
+            self._trouble.recovered(name, failing_since, now)
+            self._hasten(name, now)
+
+    def _failed_again(self, name: str, outcome: Retry, now: float) -> None:
+        """Apply a failure to the receiver's circuit; one that is a defect of ours says nothing."""
+        if outcome.failure == "unexpected" or name in self._disabled:
+            return
+        circuit, target = self._receiver_queues[name].circuit, self._receivers[name].target
+        opens, since = circuit.failed(now), circuit.failing_since
+        if since is None or not circuit.is_open:
+            return
+        if opens:
+            before = standing(name, self._books)
+            self._note_standing(name, failing(before, target, since, outcome.reason, now))
+            self._trouble.fails(name, since, outcome.reason, now)
+        if self._timing.disable_after and now - since >= self._timing.disable_after:
+            self._disable(name, outcome.reason, now, since)
 
     def _pause(self, name: str, reason: str, now: float, seconds: float) -> None:
         until = now + seconds
@@ -240,11 +337,14 @@ class Dispatcher:
                 name, answered(before, "paused", target, now, until=until, reason=reason)
             )
 
-    def _disable(self, name: str, reason: str, now: float) -> None:
+    def _disable(
+        self, name: str, reason: str, now: float, failing_since: float | None = None
+    ) -> None:
         if name not in self._disabled:
-            log.error("receiver disabled: it answered 410 Gone", receiver=name, reason=reason)
+            self._trouble.disabled(name, failing_since, reason, now)
             before, target = standing(name, self._books), self._receivers[name].target
             self._note_standing(name, answered(before, "disabled", target, now, reason=reason))
+            self._receiver_queues[name].circuit.reset()
             # Now: at the end of this attempt the next one would begin.
             self._apply_standing(name, self._receiver_queues[name])
 
@@ -309,7 +409,7 @@ class Dispatcher:
 
 def _why_disabled(name: str, record: ReceiverRecord) -> str:
     return (
-        f"receiver {name} answered 410 Gone at {rfc3339(record.since)}: "
+        f"receiver {name} was disabled at {rfc3339(record.since)} ({record.reason}): "
         f"POST /v1/receivers/{quote(name, safe='')}/enable lifts that"
     )
 

@@ -73,7 +73,8 @@ class _Exchange:
             headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
         told = self._hooks.answered
         success = head.status_code // 100 == 2  # noqa: PLR2004 - the class of the status
-        excerpt = b"" if success and told is None else await self._excerpt()
+        # Who has said yes is not waited for, unless somebody wants to see the answer.
+        excerpt = self._arrived() if success and told is None else await self._excerpt()
         answer = Answer(head.status_code, headers, excerpt)
         if told is not None:
             told(answer)
@@ -105,6 +106,18 @@ class _Exchange:
         line = bytes(self._unread[:end])
         del self._unread[:end]
         return line
+
+    def _arrived(self) -> bytes:
+        """Return the part of the body's beginning that came with the headers."""
+        excerpt = bytearray()
+        with suppress(h11.RemoteProtocolError):
+            self._http.receive_data(bytes(self._unread[:EXCERPT_BYTES]))
+            for _ in range(EXCERPT_PARTS):
+                event = self._http.next_event()
+                if not isinstance(event, h11.Data):
+                    break
+                excerpt += event.data
+        return bytes(excerpt)
 
     async def _excerpt(self) -> bytes:
         """Return the beginning of the body; what has come of it, if it goes wrong or is slow."""

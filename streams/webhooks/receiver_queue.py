@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from streams.domain.circuit import Circuit
 from streams.domain.deliveries import Delivery, Outbox
 from streams.webhooks.pace import Pace
 
@@ -26,6 +27,7 @@ class ReceiverQueue:
     Args:
         make: makes an attempt to its end.
         pace: says how many may be under way.
+        circuit: says whether any may begin, as the receiver fails.
         clock: wall-clock time, seconds since the epoch.
     """
 
@@ -33,9 +35,11 @@ class ReceiverQueue:
         self,
         make: Callable[[Attempt], Coroutine[Any, Any, None]],
         pace: Pace,
+        circuit: Circuit,
         clock: Callable[[], float],
     ) -> None:
         self.pace = pace
+        self.circuit = circuit
         self._make = make
         self._clock = clock
         self._waiting: deque[Attempt] = deque()
@@ -49,15 +53,21 @@ class ReceiverQueue:
     @property
     def resumes_at(self) -> float | None:
         """When (s, UTC) to `go_on`; null if no attempt waits."""
-        return self.pace.resumes_at if self._waiting else None
+        if not self._waiting:
+            return None
+        return max(self.pace.resumes_at, self.circuit.resumes_at)
 
     def go_on(self) -> None:
         """Start waiting attempts, as far as there is room."""
-        while self._waiting and self.pace.room(len(self._running), self._clock()):
+        while self._waiting and self._has_room():
             attempt = self._waiting.popleft()
             task = asyncio.create_task(self._make(attempt))
             self._running[task] = attempt
             task.add_done_callback(self._ended)
+
+    def _has_room(self) -> bool:
+        under_way, now = len(self._running), self._clock()
+        return self.pace.room(under_way, now) and self.circuit.permits(under_way, now)
 
     def take_waiting(self) -> list[Attempt]:
         """Hand out the waiting attempts, in order: they will not be made."""

@@ -1,5 +1,6 @@
 """What is owed to receivers, and trying again what was given up."""
 
+from streams.domain.delivery_attempts import AttemptRecord
 from streams.domain.transitions import rfc3339
 from tests.api.conftest import NOW, StartApi
 from tests.support.partitions import MemoryHolder, counts, holder
@@ -29,12 +30,17 @@ async def test_newest_first(start: StartApi) -> None:
         "receiver": "ops",
         "campaign_id": "b",
         "alert_id": newest["alert_id"],
+        "rule": "failure-spike",
+        "type": "campaign.alert.firing",
         "sequence": 1,
         "state": "pending",
         "attempts": 0,
+        "attempted": 0,
         "created_at": rfc3339(NOW - 99),
+        "ended_at": None,
         "next_attempt_at": rfc3339(NOW - 99),
         "last_error": None,
+        "last_attempt": None,
     }
     assert (oldest["state"], oldest["attempts"], oldest["last_error"]) == (
         "given-up",
@@ -53,6 +59,12 @@ async def test_filters(start: StartApi) -> None:
         ("receiver=others", []),
         ("campaign_id=a", ["a"]),
         ("alert_id=none", []),
+        ("rule=failure-spike", ["b", "a"]),
+        ("rule=others", []),
+        (f"from={rfc3339(NOW - 99)}", ["b"]),
+        (f"to={rfc3339(NOW - 99)}", ["a"]),
+        (f"from={rfc3339(NOW - 100)}&to={rfc3339(NOW - 98)}", ["b", "a"]),
+        (f"from={rfc3339(NOW - 98.999)}", []),
     ):
         deliveries = (await api.get(f"/v1/deliveries?{query}"))["deliveries"]
         assert [delivery["campaign_id"] for delivery in deliveries] == expected, query
@@ -71,7 +83,10 @@ async def test_replay_makes_it_due_at_once_and_to_be_written_down(start: StartAp
         **given_up,
         "state": "pending",
         "attempts": 0,
+        "ended_at": None,
         "next_attempt_at": rfc3339(NOW),
+        "history": [],
+        "dropped_attempts": 0,
     }
     assert [d.delivery_id for d in partition.deliveries.due(NOW)] == [given_up["delivery_id"]]
     assert len(partition.take_changes(0.0)) == 1
@@ -91,3 +106,47 @@ async def test_replay_at_another_worker(start: StartApi) -> None:
     answer = await away.ask(target, method="POST")
     assert (answer.status, answer.json["delivery"]["state"]) == (200, "pending")
     await away.refused(target, 409, method="POST")
+
+
+# Attempts
+
+
+async def test_a_delivery_shows_its_attempts_and_how_many_were_dropped(start: StartApi) -> None:
+    held = owing("a", "b")
+    (partition, delivery), *_ = [
+        (p, d)
+        for p in held.here.values()
+        for d in p.deliveries.deliveries()
+        if d.state == "pending"
+    ]
+    for number in range(1, 14):
+        attempt = AttemptRecord(number, NOW + number, 7, "status", 503, "down")
+        partition.deliveries.attempted(delivery, attempt)
+    api = await start(held)
+    (row,) = (await api.get("/v1/deliveries?state=pending"))["deliveries"]
+    assert "history" not in row
+    assert row["last_attempt"] == {
+        "number": 13,
+        "at": rfc3339(NOW + 13),
+        "duration_ms": 7,
+        "result": "status",
+        "status": 503,
+        "answer": "down",
+        "error": None,
+    }
+    whole = (await api.get(f"/v1/deliveries/{delivery.delivery_id}"))["delivery"]
+    assert [each["number"] for each in whole["history"]] == [1, 2, *range(4, 14)]
+    assert (whole["dropped_attempts"], whole["attempted"]) == (1, 13)
+    assert whole["last_attempt"] == whole["history"][-1]
+    await api.refused("/v1/deliveries/none", 404)
+
+
+async def test_a_delivery_is_shown_by_any_worker(start: StartApi) -> None:
+    at_home = owing("c")
+    (number,) = [n for n, p in at_home.here.items() if p.deliveries.deliveries()]
+    home = await start(owing("c", numbers=(number,)))
+    away = await start(holder(numbers=[n for n in range(4) if n != number]))
+    away.holder.others[number] = home.url
+    (row,) = (await away.get("/v1/deliveries"))["deliveries"]
+    whole = (await away.get(f"/v1/deliveries/{row['delivery_id']}"))["delivery"]
+    assert {**row, "history": [], "dropped_attempts": 0} == whole

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from msgspec.structs import replace as but
 
-from streams.domain.receivers import ReceiverRecord
+from streams.domain.receivers import ReceiverRecord, answered, failing
 from streams.domain.transitions import rfc3339
 from tests.api.conftest import NOW, StartApi
 from tests.api.test_deliveries import owing
@@ -13,7 +13,13 @@ from tests.support.partitions import PARTITION_SETTINGS, holder
 GONE = ReceiverRecord("disabled", "t", NOW - 60, reason="HTTP status 410")
 PAUSED = ReceiverRecord("paused", "t", NOW - 60, NOW + 30, "HTTP status 503")
 WITH_BOTH = replace(PARTITION_SETTINGS, receivers=("ops", "others"))
-ENABLED = {"state": "enabled", "since": None, "until": None, "reason": None}
+ENABLED = {
+    "state": "enabled",
+    "since": None,
+    "until": None,
+    "reason": None,
+    "failing_since": None,
+}
 
 
 async def test_what_holds_of_all_that_the_partitions_know(start: StartApi) -> None:
@@ -32,6 +38,7 @@ async def test_what_holds_of_all_that_the_partitions_know(start: StartApi) -> No
         "since": rfc3339(NOW - 60),
         "until": rfc3339(NOW + 30),
         "reason": "HTTP status 503",
+        "failing_since": None,
     }
     assert others == {"name": "others", **ENABLED}
     held.here[3].receivers.note("ops", but(GONE, since=NOW - 90))
@@ -42,6 +49,7 @@ async def test_what_holds_of_all_that_the_partitions_know(start: StartApi) -> No
         "since": rfc3339(NOW - 90),
         "until": None,
         "reason": "HTTP status 410",
+        "failing_since": None,
     }
 
 
@@ -52,6 +60,31 @@ async def test_a_pause_ends(start: StartApi) -> None:
     assert (await api.get("/v1/receivers"))["receivers"] == [
         {"name": "ops", **ENABLED, "since": rfc3339(NOW - 10)},
     ]
+
+
+async def test_a_receiver_that_fails_is_shown_with_when_it_began_paused_or_not(
+    start: StartApi,
+) -> None:
+    held = holder()
+    record = failing(None, "t", NOW - 60, "HTTP status 500", NOW - 50)
+    held.here[1].receivers.note("ops", record)
+    api = await start(held)
+    fails = {
+        "name": "ops",
+        "state": "failing",
+        "since": rfc3339(NOW - 60),
+        "until": None,
+        "reason": "HTTP status 500",
+        "failing_since": rfc3339(NOW - 60),
+    }
+    assert (await api.get("/v1/receivers"))["receivers"] == [fails]
+    paused = answered(record, "paused", "t", NOW - 5, until=NOW + 5, reason="busy")
+    held.here[1].receivers.note("ops", paused)
+    (ops,) = (await api.get("/v1/receivers"))["receivers"]
+    assert (ops["state"], ops["failing_since"]) == ("paused", rfc3339(NOW - 60))
+    await api.ask("/v1/receivers/ops/enable", method="POST")
+    (ops,) = (await api.get("/v1/receivers"))["receivers"]
+    assert (ops["state"], ops["failing_since"]) == ("enabled", None)
 
 
 async def test_enabling_reaches_every_worker_and_is_written_down(start: StartApi) -> None:

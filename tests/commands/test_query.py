@@ -11,6 +11,7 @@ import pytest
 
 from streams.commands import main
 from streams.configuration.http import HttpSettings
+from streams.domain.delivery_attempts import AttemptRecord
 from tests.api.conftest import NOW, RunningApi, running
 from tests.support.partitions import MemoryHolder, counts, holder
 from tests.support.ports import free_port
@@ -29,6 +30,8 @@ def held() -> MemoryHolder:
     for partition in made.here.values():
         partition.evaluate(NOW)
         for delivery in partition.deliveries.deliveries():
+            attempt = AttemptRecord(1, NOW, 12, "status", 500, "on \x1b[31mfire")
+            partition.deliveries.attempted(delivery, attempt)
             partition.deliveries.failed(delivery, "HTTP 500", None)
     return made
 
@@ -77,7 +80,8 @@ def test_tables(api: RunningApi, capsys: pytest.CaptureFixture[str]) -> None:
         (["windows", "a/b", "--from", "2026-11-24T00:00:00Z"], ["start", "counts"]),
         (["alerts", "--state", "firing"], ["failure-spike", "40 of 200", "critical"]),
         (["rules"], ["failure-spike", "10.00%", "threshold"]),
-        (["deliveries", "--state", "given-up"], ["ops", "HTTP 500"]),
+        (["deliveries", "--state", "given-up"], ["ops", "HTTP 500", "failure-spike"]),
+        (["deliveries", "--to", "2026-11-23T09:00:00Z"], ["created", "last error"]),
         (["receivers"], ["ops", "enabled"]),
     ):
         assert query(*arguments, "--url", api.url) == 0
@@ -87,6 +91,19 @@ def test_tables(api: RunningApi, capsys: pytest.CaptureFixture[str]) -> None:
             assert words in printed.out, (arguments, printed.out)
         assert "\x1b" not in printed.out
         assert max(map(len, printed.out.splitlines())) < 400, arguments
+
+
+def test_one_delivery_with_its_attempts(
+    api: RunningApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = [d for p in api.holder.here.values() for d in p.deliveries.deliveries()]
+    assert query("delivery", held[0].delivery_id, "--url", api.url) == 0
+    printed = capsys.readouterr()
+    assert "given-up, 1 attempts at" in printed.err
+    for words in ("2026-11-23T10:00:00Z", "12", "status", "500", "on \\x1b[31mfire"):
+        assert words in printed.out
+    assert query("delivery", "none", "--url", api.url) == 1
+    assert "there is no delivery none" in capsys.readouterr().err
 
 
 def test_json_is_the_api_s_answer(api: RunningApi, capsys: pytest.CaptureFixture[str]) -> None:

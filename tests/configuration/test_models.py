@@ -18,6 +18,9 @@ def receiver(**changes: Any) -> dict[str, Any]:
     return {"name": "ops", "url": "https://ops.example/", "secrets": [SECRET], **changes}
 
 
+PAGER = {"name": "pager", "kind": "pagerduty", "routing_key": "0" * 32}
+
+
 def threshold(**settings: Any) -> dict[str, Any]:
     return {"name": "a", "group": "failure", "detector": {"kind": "threshold", **settings}}
 
@@ -97,6 +100,16 @@ def test_the_recovery_level_follows_the_level() -> None:
         ({"http": {"trusted_proxies": ["10.0.0.1/8"]}}, "has host bits set"),
         ({"delivery": {"retry_schedule": ["5s", "4s"]}}, "never get shorter"),
         ({"delivery": {"retry_schedule": ["0s"]}}, "longer than 0s"),
+        ({"delivery": {"circuit": {"failures": -1}}}, "greater than or equal to 0"),
+        ({"delivery": {"proxy": "https://proxy.example/"}}, "expected a proxy such as http"),
+        ({"delivery": {"proxy": "http://u:p@proxy.example/"}}, "without user and password"),
+        ({"delivery": {"proxy_credentials": "nobody"}}, "expected user:password"),
+        ({"delivery": {"no_proxy": ["opps"]}, "receivers": [receiver()]}, "opps, which does not"),
+        ({"delivery": {"tell": "opps"}, "receivers": [receiver()]}, "known: ops"),
+        (
+            {"delivery": {"tell": "pager"}, "receivers": [PAGER]},
+            "tell needs one of kind cloudevents, slack, webhook, not pagerduty",
+        ),
         ({"delivery": {"allow_networks": ["10.0.0.1/8"]}}, "has host bits set"),
         ({"receivers": [receiver(kind="fax")]}, "not known, known kinds: webhook"),
         ({"receivers": [receiver(url="http://a/")]}, "expected https, or delivery.allow_http"),

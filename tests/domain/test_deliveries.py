@@ -10,7 +10,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from streams.domain.deliveries import GIVEN_UP_KEPT_S, Delivery, Outbox
+from streams.domain.deliveries import (
+    DEFAULT_RETENTION,
+    GIVEN_UP_KEPT_S,
+    Delivery,
+    Outbox,
+    Retention,
+)
+from streams.domain.delivery_attempts import FIRST_KEPT, NEWEST_KEPT, AttemptRecord
 from tests.support.changelogs import restore_into, written
 
 NOW = 1_790_000_000.0
@@ -36,16 +43,18 @@ def commit(queue: Outbox) -> dict[bytes, bytes | None]:
     return records
 
 
-def owing(*deliveries: Delivery) -> Outbox:
-    queue = Outbox()
+def owing(*deliveries: Delivery, retention: Retention = DEFAULT_RETENTION) -> Outbox:
+    queue = Outbox(retention)
     for delivery in deliveries:
         queue.add(delivery)
     commit(queue)
     return queue
 
 
-def read_back(records: dict[bytes, bytes | None]) -> Outbox:
-    queue = Outbox()
+def read_back(
+    records: dict[bytes, bytes | None], retention: Retention = DEFAULT_RETENTION
+) -> Outbox:
+    queue = Outbox(retention)
     restore_into(queue.restore, records)
     return queue
 
@@ -142,7 +151,7 @@ def test_replay_begins_anew() -> None:
     assert (delivery.attempts, delivery.state, delivery.webhook_id) == (0, "pending", "a.1")
 
 
-def test_only_what_was_given_up_can_be_replayed() -> None:
+def test_what_is_pending_or_unknown_cannot_be_replayed() -> None:
     queue = owing(make())
 
     assert not queue.replay("a.1.ops", NOW)
@@ -196,6 +205,100 @@ def test_a_replay_is_not_forgotten() -> None:
     assert queue.due(NOW + GIVEN_UP_KEPT_S) == [delivery]
     assert queue.due(NOW + 10 * GIVEN_UP_KEPT_S) == []
     assert queue.get(delivery.delivery_id) is delivery
+
+
+# Delivered ones that are kept
+
+KEEPING = Retention(delivered=3600.0, most_delivered=2)
+
+
+def test_a_delivered_one_is_kept_for_its_time() -> None:
+    queue = owing(make(), retention=KEEPING)
+    (delivery,) = queue.due(NOW + 1)
+    queue.delivered(delivery)
+
+    queue = read_back(commit(queue), KEEPING)
+
+    assert queue.due(NOW + 3600) == []
+    assert [d.state for d in queue.deliveries()] == ["delivered"]
+    assert (len(queue), queue.due(NOW + 3601)) == (0, [])
+    assert queue.deliveries() == []
+    assert list(commit(queue).values()) == [None]
+
+
+def test_of_more_delivered_ones_the_oldest_are_forgotten_also_after_a_restart() -> None:
+    queue = owing(*(make(alert) for alert in "abc"), retention=KEEPING)
+    in_reverse = {d.alert_id: d for d in queue.due(NOW)}
+    records: dict[bytes, bytes | None] = {}
+    for alert in "cb":
+        queue.delivered(in_reverse[alert])
+        records |= {key: value for key, value in commit(queue).items() if value is not None}
+    queue = read_back(records, KEEPING)
+    queue.add(make("d"))
+    commit(queue)
+    (newest,) = queue.due(NOW)
+    queue.delivered(newest)
+
+    assert [d.alert_id for d in queue.deliveries()] == ["b", "d"]
+
+
+def test_a_delivered_one_can_be_replayed_and_is_not_forgotten_then() -> None:
+    queue = owing(make(), retention=KEEPING)
+    (delivery,) = queue.due(NOW)
+    queue.delivered(delivery)
+
+    assert queue.replay(delivery.delivery_id, NOW + 5)
+
+    assert queue.due(NOW + 5) == [delivery]
+    queue.due(NOW + 4000)
+    assert queue.get(delivery.delivery_id) is delivery
+
+
+# Attempts
+
+
+def attempt(number: int) -> AttemptRecord:
+    return AttemptRecord(number, NOW + number, 12, "status", 503, "down")
+
+
+def test_attempts_are_kept_up_to_a_bound_and_written_down() -> None:
+    queue = owing(make())
+    for number in range(1, 31):
+        (delivery,) = queue.due(NOW)
+        queue.attempted(delivery, attempt(number))
+        queue.failed(delivery, "HTTP status 503", NOW)
+
+    (kept,) = read_back(commit(queue)).deliveries()
+
+    assert kept.attempted == 30
+    newest = range(31 - NEWEST_KEPT, 31)
+    assert kept.history == [*map(attempt, range(1, FIRST_KEPT + 1)), *map(attempt, newest)]
+
+
+def test_a_replay_keeps_the_attempts_before_it() -> None:
+    queue = owing(make())
+    (delivery,) = queue.due(NOW)
+    queue.attempted(delivery, attempt(1))
+    queue.failed(delivery, "HTTP status 503", None)
+
+    queue.replay(delivery.delivery_id, NOW)
+
+    assert (delivery.attempts, delivery.attempted, len(delivery.history)) == (0, 1, 1)
+
+
+def test_an_attempt_at_another_queues_copy_is_not_kept() -> None:
+    queue, copy = owing(make()), make()
+
+    queue.attempted(copy, attempt(1))
+
+    assert (copy.history, commit(queue)) == ([], {})
+
+
+def test_a_delivery_of_before_attempts_were_kept_is_read() -> None:
+    old = msgspec.json.decode(msgspec.json.encode(make()), type=dict[str, object])
+    del old["attempted"], old["history"]
+
+    assert msgspec.json.decode(msgspec.json.encode(old), type=Delivery) == make()
 
 
 # Results that come too late
@@ -324,10 +427,11 @@ class Queue(RuleBasedStateMachine):
 
     alerts = st.sampled_from("ab")
     receivers = st.sampled_from(["ops", "pager"])
+    retention = DEFAULT_RETENTION
 
     def __init__(self) -> None:
         super().__init__()
-        self.queue = Outbox()
+        self.queue = Outbox(self.retention)
         self.now = NOW
         self.sequences: dict[str, int] = {}
         self.model: dict[str, Delivery] = {}
@@ -369,9 +473,10 @@ class Queue(RuleBasedStateMachine):
 
         assert sorted(d.delivery_id for d in due) == sorted(self.expected_due())
         self.under_way.update({d.delivery_id: d for d in due})
+        kept_for = {"given-up": GIVEN_UP_KEPT_S, "delivered": self.retention.delivered}
         for delivery_id, delivery in list(self.model.items()):
-            kept_until = delivery.next_attempt_at + GIVEN_UP_KEPT_S
-            if delivery.state == "given-up" and kept_until <= self.now:
+            kept_until = delivery.next_attempt_at + kept_for.get(delivery.state, math.inf)
+            if kept_until <= self.now:
                 del self.model[delivery_id]
 
     def expected_due(self) -> Iterator[str]:
@@ -406,8 +511,13 @@ class Queue(RuleBasedStateMachine):
     @rule(data=st.data())
     def succeed(self, data: st.DataObject) -> None:
         delivery = self.finish_one(data)
+        polled_at = self.queue._polled_at
         self.queue.delivered(delivery)
-        del self.model[delivery.delivery_id]
+        model = self.model.pop(delivery.delivery_id)
+        if self.retention.delivered:
+            model.state = "delivered"
+            model.next_attempt_at = max(model.next_attempt_at, polled_at)
+            self.model[delivery.delivery_id] = model
 
     @precondition(lambda self: self.under_way)
     @rule(data=st.data())
@@ -422,14 +532,14 @@ class Queue(RuleBasedStateMachine):
         delivery_id = f"{alert}.{sequence}.{receiver}"
         model = self.model.get(delivery_id)
         replayed = self.queue.replay(delivery_id, self.now)
-        assert replayed == (model is not None and model.state == "given-up")
+        assert replayed == (model is not None and model.state != "pending")
         if replayed and model is not None:
             model.state, model.attempts, model.next_attempt_at = "pending", 0, self.now
 
     @rule()
     def crash(self) -> None:
         """Go on from what is committed, as another worker would."""
-        self.queue = read_back(self.topic)
+        self.queue = read_back(self.topic, self.retention)
         self.committing.clear()
         self.uncommitted.clear()
         self.in_commit.clear()
@@ -446,5 +556,13 @@ class Queue(RuleBasedStateMachine):
         assert len(self.queue) == sum(d.state == "pending" for d in self.model.values())
 
 
+class KeepingQueue(Queue):
+    """Keeps what was delivered."""
+
+    retention = Retention(delivered=60.0)
+
+
 TestQueue = Queue.TestCase
 TestQueue.settings = settings(max_examples=150, stateful_step_count=40)
+TestKeepingQueue = KeepingQueue.TestCase
+TestKeepingQueue.settings = TestQueue.settings

@@ -2,7 +2,15 @@
 
 from msgspec.structs import replace
 
-from streams.domain.receivers import ReceiverBook, ReceiverRecord, answered, lifted, standing
+from streams.domain.receivers import (
+    ReceiverBook,
+    ReceiverRecord,
+    answered,
+    failing,
+    lifted,
+    recovered,
+    standing,
+)
 from tests.support.changelogs import restore_into, written
 
 GONE = ReceiverRecord("disabled", "t", 100.0, reason="gone")
@@ -90,3 +98,51 @@ def test_what_is_written_down_is_read_back() -> None:
     restore_into(again.restore, changes)
     assert (again.get("ops"), again.get("others")) == (PAUSED, GONE)
     assert dict(again.take_changes()) == {}
+
+
+# Receivers that fail
+
+FAILING = failing(None, "t", 90.0, "HTTP status 500", 100.0)
+
+
+def test_whether_it_fails_is_what_was_noted_last() -> None:
+    assert standing("ops", books(FAILING)) == replace(FAILING, since=0.0)
+    back = recovered(FAILING, 120.0)
+    assert back == ReceiverRecord("enabled", "t", 120.0)
+    for known in ((FAILING, back), (back, FAILING)):
+        holds = standing("ops", books(*known))
+        assert holds is not None
+        assert (holds.failing_since, holds.reason) == (0.0, None)
+    again = failing(back, "t", 125.0, "HTTP status 502", 130.0)
+    holds = standing("ops", books(FAILING, again, back))
+    assert holds is not None
+    assert (holds.failing_since, holds.reason) == (125.0, "HTTP status 502")
+
+
+def test_a_pause_goes_on_and_it_fails_all_the_same() -> None:
+    paused = answered(FAILING, "paused", "t", 110.0, until=140.0, reason="busy")
+    assert (paused.failing_since, paused.paused_until("t")) == (90.0, 140.0)
+    assert failing(PAUSED, "t", 190.0, "no", 205.0) == replace(
+        PAUSED, since=205.0, failing_since=190.0
+    )
+    assert recovered(paused, 120.0) == replace(paused, since=120.0, failing_since=0.0)
+
+
+def test_of_another_url_nothing_is_taken_over() -> None:
+    assert failing(PAUSED, "other", 190.0, "no", 205.0).status == "enabled"
+
+
+def test_enabling_lifts_that_it_fails() -> None:
+    enabled = lifted(FAILING, "t", 150.0)
+    holds = standing("ops", books(FAILING, enabled))
+    assert holds == enabled
+    later = failing(enabled, "t", 160.0, "no", 50.0)
+    assert (holds := standing("ops", books(enabled, later))) is not None
+    assert holds.failing_since == 160.0
+
+
+def test_a_record_of_before_there_were_circuits_is_read() -> None:
+    old = b'{"status":"paused","target":"t","since":200.0,"until":230.0,"reason":"busy"}'
+    again = ReceiverBook()
+    restore_into(again.restore, {b'["receiver","ops"]': old})
+    assert again.get("ops") == PAUSED

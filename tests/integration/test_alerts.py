@@ -309,4 +309,5 @@ async def _new_window(worker: WorkerProcess, campaign_id: str) -> None:
 
 
 async def _all_delivered(worker: WorkerProcess) -> bool:
-    return not (await worker.json("/v1/deliveries"))["deliveries"]
+    deliveries = (await worker.json("/v1/deliveries"))["deliveries"]
+    return all(each["state"] == "delivered" for each in deliveries)

@@ -44,6 +44,16 @@ async def delivered_to(worker: WorkerProcess, name: str) -> dict[str, int]:
     return {state: states.count(state) for state in states}
 
 
+async def attempts_at(worker: WorkerProcess, name: str) -> list[list[tuple[str, int]]]:
+    """The result and the status of each attempt at each delivery to a receiver."""
+    answer = await worker.json(f"/v1/deliveries?receiver={name}")
+    found = [
+        (await worker.json(f"/v1/deliveries/{each['delivery_id']}"))["delivery"]
+        for each in answer["deliveries"]
+    ]
+    return [[(made["result"], made["status"]) for made in each["history"]] for each in found]
+
+
 async def state_of(worker: WorkerProcess, name: str) -> str:
     receivers = (await worker.json("/v1/receivers"))["receivers"]
     (state,) = [each["state"] for each in receivers if each["name"] == name]
@@ -80,11 +90,26 @@ async def test_gone_is_remembered_and_can_be_lifted(
 
         answer = await request(worker.port, "/v1/receivers/ops/enable", method="POST")
         assert answer.json["receiver"]["state"] == "enabled"
-        deliveries = (await worker.json("/v1/deliveries?receiver=ops"))["deliveries"]
-        for each in deliveries:
-            target = f"/v1/deliveries/{each['delivery_id']}/replay"
-            assert (await request(worker.port, target, method="POST")).status == 200
+        target = "/v1/receivers/ops/replay"
+        dry = await request(worker.port, f"{target}?dry_run=true", method="POST")
+        assert (dry.json["matched"], dry.json["replayed"]) == (4, 0)
+        answer = await request(worker.port, target, method="POST")
+        assert answer.json["replayed"] == 4
         await receiver.wait_for(5)
+
+        async def delivered() -> bool:
+            return await delivered_to(worker, "ops") == {"delivered": 4}
+
+        await until(delivered)
+        assert await asyncio.to_thread(worker.stop) == 0
+        worker.start()
+        await worker.ready()
+        assert sorted(await attempts_at(worker, "ops")) == [
+            [("delivered", 204)],
+            [("delivered", 204)],
+            [("delivered", 204)],
+            [("disabled", 410), ("delivered", 204)],
+        ]
         assert await asyncio.to_thread(worker.stop) == 0
 
 

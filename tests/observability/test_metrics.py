@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from streams.domain.commits import Commit, SuppressedTransition
 from streams.domain.events import Reason, Rejected
 from streams.domain.notification.stage import Suppressed
-from streams.domain.receivers import ReceiverRecord
+from streams.domain.receivers import ReceiverRecord, failing
 from streams.domain.table import Folded
 from streams.observability.metrics import Metrics
 from tests.support.partitions import STATUS_GROUPS, holder
@@ -26,13 +26,22 @@ def restricted(page: bytes) -> dict[str, float]:
 
 def test_receivers_that_get_nothing_are_counted_once_each() -> None:
     held, metrics, now = holder(), Metrics("1.0"), time.time()
-    assert restricted(metrics.page(held.here)[0]) == {"paused": 0.0, "disabled": 0.0}
+    assert restricted(metrics.page(held.here)[0]) == {
+        "failing": 0.0,
+        "paused": 0.0,
+        "disabled": 0.0,
+    }
     for partition in held.here.values():
         partition.receivers.note("gone", ReceiverRecord("disabled", "t", now))
         partition.receivers.note("busy", ReceiverRecord("paused", "t", now, now + 3600))
         partition.receivers.note("was busy", ReceiverRecord("paused", "t", now - 60, now - 30))
+        partition.receivers.note("fails", failing(None, "t", now - 9, "no", now))
         partition.receivers.note("back", ReceiverRecord("enabled", "t", now))
-    assert restricted(metrics.page(held.here)[0]) == {"paused": 1.0, "disabled": 1.0}
+    assert restricted(metrics.page(held.here)[0]) == {
+        "failing": 1.0,
+        "paused": 1.0,
+        "disabled": 1.0,
+    }
 
 
 def test_what_a_commit_held_is_counted() -> None:

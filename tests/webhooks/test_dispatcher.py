@@ -57,6 +57,7 @@ class FakeHolder:
 class CountingMetrics:
     results: list[str] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    changes: list[tuple[str, str]] = field(default_factory=list)
 
     def attempted(self, kind: str, result: str) -> None:
         assert kind == "webhook"
@@ -64,6 +65,9 @@ class CountingMetrics:
 
     def delivered(self, seconds: float) -> None:
         self.seconds.append(seconds)
+
+    def receiver_changed(self, name: str, change: str) -> None:
+        self.changes.append((name, change))
 
 
 class HeldBack:
@@ -121,10 +125,11 @@ async def running(
     sender: Sender | None = None,
     timing: Timing = AT_ONCE,
     metrics: CountingMetrics | None = None,
+    tell: str | None = None,
 ) -> AsyncIterator[Dispatcher]:
     counting = metrics or CountingMetrics()
     client = WebhookClient(Guard(["127.0.0.0/8"]), allow_http=True)
-    dispatcher = Dispatcher(holder, sender or client, receivers, timing, counting)
+    dispatcher = Dispatcher(holder, sender or client, receivers, timing, counting, tell=tell)
     await dispatcher.start()
     try:
         yield dispatcher

@@ -1,0 +1,99 @@
+"""What one receiver is told of another one: that it fails, takes webhooks again, or is disabled.
+
+Such an event goes through the outbox as a transition does, with a body of the same shape.
+"""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from streams.domain.deliveries import Delivery
+from streams.domain.transitions import in_ms, rfc3339
+
+ReceiverChange: TypeAlias = Literal["failing", "recovered", "disabled"]
+
+PREFIX = "receiver."
+"""Of the types of these events, where those of transitions begin with `campaign.alert.`."""
+
+
+class ReceiverEventData(msgspec.Struct):
+    """What is the matter with a receiver.
+
+    Attributes:
+        receiver: its name.
+        failing_since: when the first of its failures in a row was; null if it answered 410.
+        reason: its newest failure; null if it takes webhooks again.
+        summary: a sentence.
+    """
+
+    receiver: str
+    failing_since: str | None
+    reason: str | None
+    summary: str
+
+
+class ReceiverEvent(msgspec.Struct):
+    """One event, as it is sent. `type` is `receiver.` and a `ReceiverChange`."""
+
+    type: str
+    timestamp: str
+    data: ReceiverEventData
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(ReceiverEvent).decode
+_START = b'{"type":"' + PREFIX.encode()
+
+
+def read(transition: msgspec.Raw) -> ReceiverEvent | None:
+    """Return the event that a delivery holds; null if it holds a transition of an alert."""
+    body = bytes(transition)
+    return _decode(body) if body.startswith(_START) else None
+
+
+def delivery_of(  # noqa: PLR0913, PLR0917 - what an event says
+    to: str,
+    change: ReceiverChange,
+    receiver: str,
+    failing_since: float | None,
+    reason: str | None,
+    now: float,
+) -> Delivery:
+    """Return the delivery of an event, decided at `now` (s, UTC).
+
+    Args:
+        to: the receiver that is told.
+        change: of the other one.
+        receiver: the other one's name.
+        failing_since: when the first of its failures in a row was (s); null if it answered 410.
+        reason: its newest failure; null if it takes webhooks again.
+        now: wall-clock time.
+    """
+    since = None if failing_since is None else rfc3339(failing_since)
+    data = ReceiverEventData(receiver, since, reason, _summary(change, receiver, since, reason))
+    event = ReceiverEvent(f"{PREFIX}{change}", rfc3339(now), data)
+    # In order by time; there is no campaign and no alert.
+    subject, sequence = f"{PREFIX}{receiver}", in_ms(now)
+    webhook_id = f"{subject}.{sequence}"
+    return Delivery(
+        delivery_id=f"{webhook_id}.{to}",
+        webhook_id=webhook_id,
+        receiver=to,
+        campaign_id="",
+        alert_id=subject,
+        sequence=sequence,
+        transition=msgspec.Raw(_encode(event)),
+        created_at=now,
+        next_attempt_at=now,
+    )
+
+
+def _summary(change: ReceiverChange, name: str, since: str | None, reason: str | None) -> str:
+    match change:
+        case "failing":
+            return f"receiver {name} fails since {since}: {reason}"
+        case "recovered":
+            return f"receiver {name} takes webhooks again; it failed since {since}"
+        case "disabled":
+            failed = f", which failed since {since}," if since else ""
+            return f"receiver {name}{failed} is disabled and gets nothing: {reason}"
