@@ -76,7 +76,8 @@ def route(
         del now
         labels = of_data(notification.transition.data)
         know = _who_know(notification)
-        routed, excluded = [], list(notification.excluded)
+        routed: list[str] = []
+        excluded: list[Excluded] = []
         for name in routes.receivers:
             why = routes.why_not(name, notification.receivers, labels)
             if why is None or name in know:

@@ -114,6 +114,19 @@ def test_nobody_is_told_of_an_alert_that_all_matchers_exclude_nor_of_its_end() -
     assert worker.alert.state == "resolved"
 
 
+def test_of_many_that_are_excluded_the_history_has_the_first_five() -> None:
+    matchers = {f"r{number}": "severity=critical" for number in range(8)}
+    worker = Worker(settings("ops", *matchers, rule=FAILING, **matchers))
+    assert worker.step("FAILURE") == [("firing", "ops")]
+    assert [each.receiver for each in worker.alert.steps[0].excluded] == [
+        "r0",
+        "r1",
+        "r2",
+        "r3",
+        "r4",
+    ]
+
+
 def test_a_record_without_what_was_excluded_is_read() -> None:
     worker = Worker(settings("ops"))
     worker.step("FAILURE")
