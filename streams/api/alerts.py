@@ -44,10 +44,7 @@ def show(book: AlertBook, alert: domain.Alert) -> answers.Alert:
                 rfc3339(step.at),
                 step.sequence,
                 _suppressed(step.suppressed),
-                [
-                    answers.Excluded(each.receiver, each.reason, each.detail)
-                    for each in step.excluded
-                ],
+                [answers.Withheld(w.reason, w.detail, w.receiver) for w in step.withheld],
             )
             for step in alert.steps
         ],

@@ -138,26 +138,24 @@ class Suppressed(Struct):
     detail: str
 
 
-class Excluded(Struct):
-    """A receiver that was not notified while others were: a fixed word, and what it is about."""
+class Withheld(Suppressed):
+    """Why one receiver was not notified of a transition of which others were."""
 
     receiver: str
-    reason: str
-    detail: str
 
 
 class AlertTransition(Struct):
     """When an alert began to fire, was repeated, or ended.
 
-    `suppressed` says why nobody was notified of it; null if somebody was. `excluded` has up to five
-    receivers that were not notified while others were.
+    `suppressed` says why nobody was notified of it; null if somebody was. `withheld` says the same
+    of single receivers, of up to five.
     """
 
     type: TransitionType
     timestamp: str
     sequence: int
     suppressed: Suppressed | None
-    excluded: list[Excluded]
+    withheld: list[Withheld]
 
 
 class Alert(AlertData, kw_only=True):

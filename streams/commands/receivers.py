@@ -12,7 +12,7 @@ from streams.commands.common import PROGRAM, examples, print_error, print_json, 
 from streams.commands.configured import with_configuration
 from streams.configuration.models import Configuration
 from streams.errors import UsageError
-from streams.receivers.hiding import Hiding
+from streams.receivers.masking import Masking
 from streams.receivers.outcomes import Answer, Delivered, Disable, GiveUp, Outcome, Retry
 from streams.receivers.receiver import Receiver
 from streams.settings import parse_duration
@@ -66,9 +66,9 @@ def test(configuration: Configuration, name: str, resolve_after: float, as_json:
     resolved.
     """
     receiver = _receiver(configuration, name)
-    hiding = Hiding(receiver)
+    masking = Masking(receiver)
     exchanges = running.run(
-        _try(configuration, receiver, resolve_after, None if as_json else hiding)
+        _try(configuration, receiver, resolve_after, None if as_json else masking)
     )
     accepted = all(each.accepted for each in exchanges)
     if as_json:
@@ -77,7 +77,7 @@ def test(configuration: Configuration, name: str, resolve_after: float, as_json:
                 "receiver": receiver.name,
                 "kind": receiver.kind,
                 "accepted": accepted,
-                "exchanges": [_as_json(each, hiding) for each in exchanges],
+                "exchanges": [_as_json(each, masking) for each in exchanges],
             },
             indent=2,
         )
@@ -95,14 +95,14 @@ def _receiver(configuration: Configuration, name: str) -> Receiver:
 
 
 async def _try(
-    configuration: Configuration, receiver: Receiver, resolve_after: float, hiding: Hiding | None
+    configuration: Configuration, receiver: Receiver, resolve_after: float, masking: Masking | None
 ) -> list[Exchange]:
     """Send the test alert; print each exchange at once, if there is a way to hide secrets."""
     made = []
     async for exchange in Trial(partial(_client, configuration)).exchanges(receiver, resolve_after):
         made.append(exchange)
-        if hiding is not None:
-            _print(exchange, receiver, hiding)
+        if masking is not None:
+            _print(exchange, receiver, masking)
     return made
 
 
@@ -119,32 +119,32 @@ def _client(configuration: Configuration, hooks: Hooks) -> WebhookClient:
 # For people
 
 
-def _print(exchange: Exchange, receiver: Receiver, hiding: Hiding) -> None:
+def _print(exchange: Exchange, receiver: Receiver, masking: Masking) -> None:
     say(f"{receiver.name} ({receiver.kind}): {exchange.transition}")
     for failure in exchange.failures:
-        say(f"the template of {failure.part} cannot be rendered: {hiding.hide(failure.reason)}")
+        say(f"the template of {failure.part} cannot be rendered: {masking.hide(failure.reason)}")
     if exchange.head is not None:
         line, headers = _head(exchange.head)
-        _say_all("> ", hiding, [line, *(f"{name}: {value}" for name, value in headers), ""])
-        _say_all("> ", hiding, _text(exchange.body).split("\n"))
+        _say_all("> ", masking, [line, *(f"{name}: {value}" for name, value in headers), ""])
+        _say_all("> ", masking, _text(exchange.body).split("\n"))
     if exchange.answer is not None:
         answer = exchange.answer
-        _say_all("< ", hiding, [_status(answer.status)])
-        _say_all("< ", hiding, [f"{name}: {value}" for name, value in answer.headers.items()])
-        body = _body(answer, hiding)
+        _say_all("< ", masking, [_status(answer.status)])
+        _say_all("< ", masking, [f"{name}: {value}" for name, value in answer.headers.items()])
+        body = _body(answer, masking)
         if body:
             shown = body if len(body) <= LONGEST_BODY else f"{body[:LONGEST_BODY]}…"
-            _say_all("< ", hiding, ["", *shown.split("\n")])
-    said = hiding.hide(_meaning(exchange.outcome))
+            _say_all("< ", masking, ["", *shown.split("\n")])
+    said = masking.hide(_meaning(exchange.outcome))
     if exchange.accepted:
         say(f"{said}, in {exchange.seconds:.3f} s")
     else:
         print_error(f"receiver {receiver.name}: {said}")
 
 
-def _say_all(mark: str, hiding: Hiding, lines: list[str]) -> None:
+def _say_all(mark: str, masking: Masking, lines: list[str]) -> None:
     for line in lines:
-        say(mark + hiding.hide(line))
+        say(mark + masking.hide(line))
 
 
 def _status(status: int) -> str:
@@ -170,14 +170,14 @@ def _meaning(outcome: Outcome) -> str:
 # For programs
 
 
-def _as_json(exchange: Exchange, hiding: Hiding) -> dict[str, object]:
+def _as_json(exchange: Exchange, masking: Masking) -> dict[str, object]:
     request: dict[str, object] | None = None
     if exchange.head is not None:
         line, headers = _head(exchange.head)
         request = {
-            "line": hiding.hide(line),
-            "headers": [[name, hiding.hide(value)] for name, value in headers],
-            "body": hiding.hide(_text(exchange.body)),
+            "line": masking.hide(line),
+            "headers": [[name, masking.hide(value)] for name, value in headers],
+            "body": masking.hide(_text(exchange.body)),
         }
     answer = exchange.answer
     return {
@@ -187,14 +187,14 @@ def _as_json(exchange: Exchange, hiding: Hiding) -> dict[str, object]:
         if answer is None
         else {
             "status": answer.status,
-            "headers": [[name, hiding.hide(value)] for name, value in answer.headers.items()],
-            "body": _body(answer, hiding),
+            "headers": [[name, masking.hide(value)] for name, value in answer.headers.items()],
+            "body": _body(answer, masking),
         },
         "accepted": exchange.accepted,
-        "meaning": hiding.hide(_meaning(exchange.outcome)),
+        "meaning": masking.hide(_meaning(exchange.outcome)),
         "seconds": round(exchange.seconds, 3),
         "template_failures": [
-            {"part": each.part, "reason": hiding.hide(each.reason)} for each in exchange.failures
+            {"part": each.part, "reason": masking.hide(each.reason)} for each in exchange.failures
         ],
     }
 
@@ -208,11 +208,11 @@ def _head(head: bytes) -> tuple[str, list[tuple[str, str]]]:
     return line, headers
 
 
-def _body(answer: Answer, hiding: Hiding) -> str:
+def _body(answer: Answer, masking: Masking) -> str:
     """Return the beginning of an answer's body; nothing of one that is compressed."""
     if answer.headers.get("content-encoding", "identity").lower() != "identity":
         return ""
-    return hiding.hide_cut(_text(answer.excerpt))
+    return masking.hide_cut(_text(answer.excerpt))
 
 
 def _text(data: bytes) -> str:

@@ -15,7 +15,7 @@ from streams.configuration.alerting import RuleSettings
 from streams.configuration.models import Configuration
 from streams.configuration.routes import FROM_EVENTS, FROM_SCOPES, labels_of_rule, routes_of
 from streams.configuration.translation import partition_settings_of
-from streams.domain.notification.stage import Excluded
+from streams.domain.notification.stage import Withheld
 from streams.errors import UsageError
 from streams.terminal import abbreviated, printable
 
@@ -123,7 +123,7 @@ def _notes(
 
 def _as_json(
     labels: Mapping[str, str],
-    reasons: Mapping[str, Excluded | None],
+    reasons: Mapping[str, Withheld | None],
     kinds: Mapping[str, str],
     notes: list[str],
 ) -> dict[str, object]:
@@ -143,7 +143,7 @@ def _as_json(
     }
 
 
-def _print(reasons: Mapping[str, Excluded | None], kinds: Mapping[str, str]) -> None:
+def _print(reasons: Mapping[str, Withheld | None], kinds: Mapping[str, str]) -> None:
     if not reasons:
         say("no receiver is configured")
         return

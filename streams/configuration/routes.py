@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from streams.configuration.alerting import RuleSettings
 from streams.domain.notification.route import NOT_MATCHED, Routes
-from streams.domain.notification.stage import Excluded
+from streams.domain.notification.stage import Withheld
 from streams.domain.silences.matchers import Matcher, labels_of, parse
 from streams.receivers.receiver import Receiver
 
@@ -49,7 +49,7 @@ class PossibleRoutes:
         self._names = [receiver.name for receiver in receivers]
         self._matchers = matchers_of(receivers)
 
-    def why_not(self, rule: RuleSettings) -> dict[str, Excluded | None]:
+    def why_not(self, rule: RuleSettings) -> dict[str, Withheld | None]:
         """Say of each receiver why it gets no alert of a rule; null if it may get some."""
         from_events = FROM_EVENTS | {
             name for name, scope in FROM_SCOPES.items() if scope == rule.scope

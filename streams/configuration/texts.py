@@ -13,6 +13,9 @@ from streams.settings import Problem
 ANY = RuleSettings(name="sample", group="failure")
 """The rule of a receiver that no rule names."""
 
+MOST_ALIKE = 5
+"""How many rules are tried beside those that differ."""
+
 
 def problems_with_texts(
     receivers: Sequence[Receiver], rules: Sequence[RuleSettings]
@@ -36,11 +39,15 @@ def problems_with_texts(
 
 
 def _samples(rules: Sequence[RuleSettings]) -> Iterator[Transition]:
-    """Yield samples of rules; of rules with the same labels, severity and scope, of one of them."""
-    alike: dict[object, RuleSettings] = {}
+    """Yield samples of rules that differ in severity, scope or the names of their labels.
+
+    A template may go by the values of labels too, but there may be hundreds of them.
+    """
+    different: dict[object, RuleSettings] = {}
     for rule in rules:
-        alike.setdefault((rule.severity, rule.scope, frozenset(rule.labels.items())), rule)
-    for rule in alike.values():
+        different.setdefault((rule.severity, rule.scope, frozenset(rule.labels)), rule)
+    others = [rule for rule in rules if rule not in different.values()]
+    for rule in [*different.values(), *others[:MOST_ALIKE]]:
         yield from samples(rule.name, rule.severity, rule.labels, rule.scope)
 
 

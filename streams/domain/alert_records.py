@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from streams.domain.notification.stage import Excluded, Suppressed
+from streams.domain.notification.stage import Suppressed, Withheld
 from streams.domain.rules import Scope
 from streams.domain.transitions import Evidence, Explanation, TransitionType
 
@@ -20,15 +20,15 @@ windows are short and grace is long, or a source partition is far behind the oth
 class Step(msgspec.Struct):
     """A transition that an alert made, at a time in seconds since the epoch, UTC.
 
-    `suppressed` says why nobody was notified of it; null if somebody was. `excluded` has receivers
-    that were not although others were, and why; the first few.
+    `suppressed` says why nobody was notified of it; null if somebody was. `withheld` says the same
+    of single receivers, of the first few.
     """
 
     type: TransitionType
     at: float
     sequence: int
     suppressed: Suppressed | None = None
-    excluded: tuple[Excluded, ...] = ()
+    withheld: tuple[Withheld, ...] = ()
 
 
 class HighestCounts(msgspec.Struct):

@@ -5,7 +5,7 @@ say, and decides the transitions. An alert's state is written down in the same t
 transition that led to it, so each is decided once.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, KeysView, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, KeysView
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import NamedTuple, TypeAlias
@@ -18,7 +18,7 @@ from streams.domain.detectors.folding import shown
 from streams.domain.detectors.history import Notified, ScopeHistory, Stretch
 from streams.domain.evaluation import ScopeWindows
 from streams.domain.notification.silence import is_held
-from streams.domain.notification.stage import Excluded, Suppressed
+from streams.domain.notification.stage import Suppressed, Withheld
 from streams.domain.rendering import describe, evidence_of
 from streams.domain.rule_folds import Episode, RuleFold
 from streams.domain.rules import Rule, Scope
@@ -34,7 +34,7 @@ from streams.domain.transitions import (
 MOST_STEPS = 24
 """How many transitions of an alert are remembered: its first one and the newest."""
 
-MOST_EXCLUDED = 5
+MOST_WITHHELD = 5
 """How many receivers a transition remembers that were not notified of it."""
 
 EXPLAINED_AGAIN_AFTER = 10.0
@@ -541,12 +541,12 @@ class AlertBook:
             self._held[alert.alert_id] = 0.0
 
     def notified(
-        self, alert_id: str, receivers: Iterable[str], excluded: Sequence[Excluded] = ()
+        self, alert_id: str, receivers: Iterable[str], withheld: tuple[Withheld, ...] = ()
     ) -> None:
-        """Take note who is notified of an alert's newest transition, and why others are not."""
+        """Take note that receivers are notified of an alert's newest transition, others not."""
         alert = self._alerts[alert_id]
-        if excluded:
-            alert.steps[-1].excluded = tuple(excluded[:MOST_EXCLUDED])
+        if withheld:
+            alert.steps[-1].withheld = withheld[:MOST_WITHHELD]
             self._mark(alert)
         known = alert.notified
         if known is not None and (new := [name for name in receivers if name not in known]):

@@ -453,7 +453,7 @@ class CampaignPartition:
                 self.alerts.suppressed(alert_id, decision)
                 self._suppressed.append(SuppressedTransition(transition, decision))
             else:
-                self.alerts.notified(alert_id, decision.receivers, decision.excluded)
+                self.alerts.notified(alert_id, decision.receivers, decision.withheld)
             yield transition
 
     def take_suppressed(self) -> list[SuppressedTransition]:

@@ -10,6 +10,6 @@ renders.
 - `texts`: title and text for people, for the kinds that have them; `templates`: what operators may
   put in their place.
 - `samples`: alerts that templates are checked against, and test alerts.
-- `hiding`: keeps the secrets of a receiver out of what is shown of its requests.
+- `masking`: keeps the secrets of a receiver out of what is shown of its requests.
 - `registry`: the kinds there are, a module each.
 """

@@ -200,7 +200,7 @@ class Template:
         context = self._template.new_context({**values, _BUDGET: _Budget(), _ESCAPE: escape})
         try:
             chunks = self._template.root_render_func(context)
-            return _cut(chunks if escape is not str else (c for each in chunks for c in each), most)
+            return _cut(chunks, most, anywhere=escape is str)
         except TemplateError:
             raise
         except JinjaError as error:
@@ -274,13 +274,12 @@ def _environment() -> _Environment:
         undefined=StrictUndefined,
         finalize=_shown,
         autoescape=False,
-        # Otherwise constants would be worked out, and filters called, where nothing is counted.
+        # Nothing is worked out before there is something that counts it.
         optimized=False,
         trim_blocks=True,
         lstrip_blocks=True,
         cache_size=0,
     )
-    environment.globals = {}
     environment.filters = {name: _counted(each) for name, each in FILTERS.items()}
     environment.filters |= {_EACH: _each, _JOINED: _counted(lambda texts: _join(texts, ""))}
     environment.tests = {name: environment.tests[name] for name in TESTS}
@@ -396,27 +395,34 @@ def _filtered(node: nodes.Node, name: str, *arguments: nodes.Expr) -> nodes.Filt
     )
 
 
-def _cut(chunks: Iterable[str], most: int) -> str:
-    """Join chunks up to a length, without taking one apart."""
+def _cut(chunks: Iterable[str], most: int, *, anywhere: bool) -> str:
+    """Join chunks up to a length, and take the last one apart only if that may be anywhere."""
     kept: list[str] = []
     length = 0
     for chunk in chunks:
         length += _length(chunk)
         if length > most:
-            return _shortened(kept, length - _length(chunk), most - len(CUT))
+            parts = [*kept, *(chunk if anywhere else ())]
+            return _beginning(parts, most - len(CUT)).strip() + CUT
         kept.append(chunk)
     return "".join(kept).strip()
 
 
-def _shortened(chunks: list[str], length: int, most: int) -> str:
-    """Leave out chunks at the end until there is room for the mark of what is left out."""
-    while chunks and length > most:
-        length -= _length(chunks.pop())
-    return "".join(chunks).strip() + CUT
+def _beginning(parts: Iterable[str], most: int) -> str:
+    """Return as many of the first parts as there is room for."""
+    kept: list[str] = []
+    for part in parts:
+        most -= _length(part)
+        if most < 0:
+            break
+        kept.append(part)
+    return "".join(kept)
 
 
 def _length(text: str) -> int:
     """Return how many characters a text has in UTF-16, in which some of the kinds' APIs count."""
+    if text.isascii():
+        return len(text)
     return len(text) + sum(character > "\uffff" for character in text)
 
 

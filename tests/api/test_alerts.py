@@ -48,14 +48,14 @@ async def test_newest_first_with_all_that_webhooks_tell(start: StartApi) -> None
             "timestamp": rfc3339(NOW),
             "sequence": 1,
             "suppressed": None,
-            "excluded": [],
+            "withheld": [],
         },
         {
             "type": "campaign.alert.resolved",
             "timestamp": rfc3339(NOW + 183),
             "sequence": 2,
             "suppressed": None,
-            "excluded": [],
+            "withheld": [],
         },
     ]
     assert (oldest["peak"]["hits"], oldest["peak"]["attempts"]) == (40, 100)

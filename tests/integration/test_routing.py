@@ -42,9 +42,9 @@ async def test_matchers_and_templates_in_a_worker(
         assert all("failure-spike firing" in each["blocks"][1]["text"]["text"] for each in messages)
 
         alerts = (await worker.json("/v1/alerts"))["alerts"]
-        excluded = {each["campaign_id"]: each["transitions"][0]["excluded"] for each in alerts}
+        withheld = {each["campaign_id"]: each["transitions"][0]["withheld"] for each in alerts}
         why = 'campaign_id=~"spring-.*" does not match: campaign_id is "summer <!here>"'
-        assert excluded == {
+        assert withheld == {
             "summer <!here>": [{"receiver": "pager", "reason": "not-matched", "detail": why}],
             "spring-1": [],
         }

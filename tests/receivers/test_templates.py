@@ -158,6 +158,13 @@ def test_every_turn_of_a_loop_is_counted(monkeypatch: pytest.MonkeyPatch) -> Non
     assert MOST_STEPS > 1_000
 
 
+def test_what_a_filter_reads_is_counted_by_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates, "MOST_STEPS", 300)
+    assert rendered("{{ long|length }}") == "4000"
+    with pytest.raises(TemplateError, match="it takes more than 300 steps"):
+        rendered("{{ long|length }}{{ long|length }}")
+
+
 def escaped(text: str) -> str:
     return text.replace("<", "&lt;")
 

@@ -242,6 +242,22 @@ def test_a_template_is_checked_with_the_rules_that_can_reach_the_receiver(
     assert configured(tmp_path, SLACK % keys, LABELLED).receivers
 
 
+def test_rules_that_differ_are_all_tried_and_of_those_alike_a_few(tmp_path: Path) -> None:
+    rules = "\n".join(
+        ["rules:"]
+        + [f"- {{name: r{n}, group: failure, labels: {{n: x{n}}}}}" for n in range(100)]
+        + ["- {name: last, group: failure, severity: info, labels: {n: x}}"]
+    )
+    text = "text: '{%% if labels.n == \"x%s\" %%}{{ oops }}{%% endif %%}'"
+    for value, refused in (("0", True), ("5", True), ("6", False), ("", True)):
+        receiver = SLACK % (text % value)
+        if refused:
+            with pytest.raises(ConfigurationError, match="'oops' is undefined"):
+                configured(tmp_path, receiver, rules)
+        else:
+            assert configured(tmp_path, receiver, rules).receivers
+
+
 def test_kinds_without_texts_have_no_such_keys(tmp_path: Path) -> None:
     receiver = "{name: a, url: 'https://a.example', secrets: [whsec_%s], title: x}" % ("A" * 32)
     with pytest.raises(ConfigurationError, match=r"\[0\].title is not known for kind web"):

@@ -1,6 +1,6 @@
 """Who is notified of an end: the receivers that were notified that the alert fires."""
 
-from streams.domain.notification.stage import Excluded, Notification, Stage, Suppressed
+from streams.domain.notification.stage import Notification, Stage, Suppressed
 from streams.domain.transitions import ENDS
 
 NOT_NOTIFIED = "not-notified"
@@ -14,16 +14,9 @@ def notified() -> Stage:
         known, kind = notification.notified, notification.transition.type
         if known is None or kind not in ENDS:
             return notification
-        receivers = tuple(name for name in notification.receivers if name in known)
-        if not receivers:
+        unaware = [name for name in notification.receivers if name not in known]
+        if len(unaware) == len(notification.receivers):
             return Suppressed(NOT_NOTIFIED, "no receiver was notified that it fires")
-        excluded = tuple(
-            Excluded(name, NOT_NOTIFIED, "it was not notified that the alert fires")
-            for name in notification.receivers
-            if name not in known
-        )
-        return notification._replace(
-            receivers=receivers, excluded=(*notification.excluded, *excluded)
-        )
+        return notification.without(unaware, NOT_NOTIFIED, "it was not notified that it fires")
 
     return stage

@@ -11,7 +11,7 @@ then: whoever was told of an incident is told that it is over.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from streams.domain.alert_labels import of_data
-from streams.domain.notification.stage import Excluded, Notification, Stage, Suppressed
+from streams.domain.notification.stage import Notification, Stage, Suppressed, Withheld
 from streams.domain.silences.matchers import CompiledMatcher, Matcher
 from streams.domain.transitions import ENDS
 
@@ -44,7 +44,7 @@ class Routes:
 
     def why_not(
         self, receiver: str, named: Collection[str], labels: Mapping[str, str]
-    ) -> Excluded | None:
+    ) -> Withheld | None:
         """Say why a receiver does not get an alert; null if it does.
 
         Args:
@@ -53,11 +53,11 @@ class Routes:
             labels: of the alert.
         """
         if EVERY_RECEIVER not in named and receiver not in named:
-            return Excluded(receiver, NOT_NAMED, "its rule does not name it")
+            return Withheld(receiver, NOT_NAMED, "its rule does not name it")
         for matcher, compiled in self._matchers.get(receiver, ()):
             value = labels.get(matcher.name, "")
             if not compiled.matches(value):
-                return Excluded(receiver, NOT_MATCHED, _mismatch(matcher, value))
+                return Withheld(receiver, NOT_MATCHED, _mismatch(matcher, value))
         return None
 
 
@@ -76,16 +76,20 @@ def route(
         del now
         labels = of_data(notification.transition.data)
         know = _who_know(notification)
-        routed, excluded = [], list(notification.excluded)
+        routed: list[str] = []
+        withheld: list[Withheld] = []
         for name in routes.receivers:
             why = routes.why_not(name, notification.receivers, labels)
             if why is None or name in know:
                 routed.append(name)
             elif why.reason == NOT_MATCHED:
-                excluded.append(why)
+                withheld.append(why)
         if not routed:
-            return _nobody(notification, routes.receivers, excluded)
-        return notification._replace(receivers=tuple(routed), excluded=tuple(excluded))
+            return _nobody(notification, routes.receivers, withheld)
+        routed_to = notification._replace(receivers=tuple(routed), withheld=tuple(withheld))
+        named = dict.fromkeys((*notification.receivers, *know))
+        gone = [each for each in named if each not in {EVERY_RECEIVER, *routes.receivers}]
+        return routed_to.without(gone, NO_RECEIVER, "it is not configured any more")
 
     return stage
 
@@ -98,11 +102,11 @@ def _who_know(notification: Notification) -> tuple[str, ...]:
 
 
 def _nobody(
-    notification: Notification, receivers: Sequence[str], excluded: Sequence[Excluded]
+    notification: Notification, receivers: Sequence[str], withheld: Sequence[Withheld]
 ) -> Suppressed:
-    if excluded:
-        named = "; ".join(f"{each.receiver}: {each.detail}" for each in excluded[:MOST_NAMED])
-        others = len(excluded) - MOST_NAMED
+    if withheld:
+        named = "; ".join(f"{each.receiver}: {each.detail}" for each in withheld[:MOST_NAMED])
+        others = len(withheld) - MOST_NAMED
         return Suppressed(NOT_MATCHED, named + (f"; and {others} more" if others > 0 else ""))
     return Suppressed(NO_RECEIVER, _why(notification, receivers))
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from streams.domain.alert_labels import of_data
 from streams.domain.notification.route import Routes, route
-from streams.domain.notification.stage import Excluded, Notification, Suppressed
+from streams.domain.notification.stage import Notification, Suppressed, Withheld
 from streams.domain.silences.matchers import CompiledMatcher, Matcher, parse
 from streams.domain.transitions import Transition, TransitionType
 from tests.support.transitions import explained, firing
@@ -28,7 +28,6 @@ def labelled(
         (("*",), ("ops", "dev")),
         (("dev",), ("dev",)),
         (("dev", "ops"), ("ops", "dev")),
-        (("dev", "gone"), ("dev",)),
         (("dev", "*"), ("ops", "dev")),
     ],
 )
@@ -37,6 +36,12 @@ def test_to_configured_receivers_that_the_rule_names(
 ) -> None:
     decision = route(("ops", "dev"))(Notification(TRANSITION, named), 0.0)
     assert decision == Notification(TRANSITION, routed)
+
+
+def test_one_that_is_not_configured_any_more_is_named() -> None:
+    decision = route(("ops", "dev"))(Notification(TRANSITION, ("dev", "gone", "gone")), 0.0)
+    why = Withheld("gone", "no-receiver", "it is not configured any more")
+    assert decision == Notification(TRANSITION, ("dev",), withheld=(why,))
 
 
 @pytest.mark.parametrize(
@@ -70,9 +75,9 @@ def test_to_nobody(configured: tuple[str, ...], named: tuple[str, ...], detail: 
 )
 def test_all_matchers_of_a_receiver_have_to_match(transition: Transition, why: str | None) -> None:
     decision = route(("ops", "pager"), PAGER)(Notification(transition, ("*",)), 0.0)
-    excluded = () if why is None else (Excluded("pager", "not-matched", why),)
+    withheld = () if why is None else (Withheld("pager", "not-matched", why),)
     routed = ("ops",) if why else ("ops", "pager")
-    assert decision == Notification(transition, routed, excluded=excluded)
+    assert decision == Notification(transition, routed, withheld=withheld)
 
 
 def test_who_is_not_named_is_not_told_of_by_its_matchers() -> None:
@@ -97,13 +102,16 @@ def test_an_end_goes_to_those_who_know_whatever_rule_and_matchers_are(
     stage = route(("ops", "pager", "dev"), PAGER)
     know = Notification(end, ("dev",), notified=("ops", "pager", "gone"))
     # Of these the stage `notified` keeps who knows.
-    assert stage(know, 0.0) == know._replace(receivers=("ops", "pager", "dev"))
+    assert stage(know, 0.0) == know._replace(
+        receivers=("ops", "pager", "dev"),
+        withheld=(Withheld("gone", "no-receiver", "it is not configured any more"),),
+    )
     # In records of versions that did not keep who knows, rule and matchers decide.
     unknown = Notification(end, ("pager", "dev"))
     assert stage(unknown, 0.0) == unknown._replace(
         receivers=("dev",),
-        excluded=(
-            Excluded(
+        withheld=(
+            Withheld(
                 "pager",
                 "not-matched",
                 'severity="critical" does not match: severity is "warning"',
@@ -112,7 +120,7 @@ def test_an_end_goes_to_those_who_know_whatever_rule_and_matchers_are(
     )
 
 
-def test_a_reminder_does_not_go_to_those_who_know_and_are_excluded() -> None:
+def test_a_reminder_does_not_go_to_those_who_know_and_are_withheld() -> None:
     reminder = labelled("campaign.alert.reminder", severity="warning")
     notification = Notification(reminder, ("*",), notified=("ops", "pager"))
     decision = route(("ops", "pager"), PAGER)(notification, 0.0)

@@ -7,7 +7,7 @@ import msgspec
 from streams.domain import alert_records, transitions
 from streams.domain.alert_records import Alert
 from streams.domain.detectors.threshold import Threshold
-from streams.domain.notification.stage import Excluded
+from streams.domain.notification.stage import Withheld
 from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, PartialCounts
 from streams.domain.partition import CampaignPartition
 from streams.domain.partition_settings import PartitionSettings
@@ -75,14 +75,14 @@ class Worker:
         return alert
 
 
-def test_who_is_excluded_is_in_the_history_also_after_a_restart() -> None:
+def test_who_is_withheld_is_in_the_history_also_after_a_restart() -> None:
     made = settings("ops", "pager", pager="severity=critical")
     worker = Worker(made)
     assert worker.step("FAILURE") == [("firing", "ops")]
     why = 'severity="critical" does not match: severity is "warning"'
-    assert worker.alert.steps[0].excluded == (Excluded("pager", "not-matched", why),)
+    assert worker.alert.steps[0].withheld == (Withheld("pager", "not-matched", why),)
     worker.restart(made)
-    assert worker.alert.steps[0].excluded == (Excluded("pager", "not-matched", why),)
+    assert worker.alert.steps[0].withheld == (Withheld("pager", "not-matched", why),)
     assert worker.alert.notified == ("ops",)
 
 
@@ -92,8 +92,8 @@ def test_an_end_goes_to_those_who_know_when_rule_labels_and_matchers_have_change
     changed = replace(FAILING, receivers=("dev",), labels={"team": "shop"})
     worker.restart(settings("pager", "dev", "ops", rule=changed, pager="team=shop"))
     assert worker.step("SUCCESS", 60.0) == [("resolved", "pager"), ("resolved", "ops")]
-    excluded = worker.alert.steps[-1].excluded
-    assert [(each.receiver, each.reason) for each in excluded] == [("dev", "not-notified")]
+    withheld = worker.alert.steps[-1].withheld
+    assert [(each.receiver, each.reason) for each in withheld] == [("dev", "not-notified")]
 
 
 def test_a_receiver_that_begins_to_match_gets_the_next_reminder_and_the_end() -> None:
@@ -114,10 +114,23 @@ def test_nobody_is_told_of_an_alert_that_all_matchers_exclude_nor_of_its_end() -
     assert worker.alert.state == "resolved"
 
 
-def test_a_record_without_what_was_excluded_is_read() -> None:
+def test_of_many_that_are_withheld_the_history_has_the_first_five() -> None:
+    matchers = {f"r{number}": "severity=critical" for number in range(8)}
+    worker = Worker(settings("ops", *matchers, rule=FAILING, **matchers))
+    assert worker.step("FAILURE") == [("firing", "ops")]
+    assert [each.receiver for each in worker.alert.steps[0].withheld] == [
+        "r0",
+        "r1",
+        "r2",
+        "r3",
+        "r4",
+    ]
+
+
+def test_a_record_without_what_was_withheld_is_read() -> None:
     worker = Worker(settings("ops"))
     worker.step("FAILURE")
     written = msgspec.json.decode(alert_records.encode(worker.alert))
     for step in written["steps"]:
-        del step["excluded"]
+        del step["withheld"]
     assert alert_records.decode(msgspec.json.encode(written)) == worker.alert

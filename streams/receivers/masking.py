@@ -25,7 +25,7 @@ SHORTEST_PATH = 6
 _PREFIX = re.compile(r"whs(ec|k)_")
 
 
-class Hiding:
+class Masking:
     """Hides the secrets of one receiver: its secret settings, and the query of its URL.
 
     Args:
@@ -63,7 +63,8 @@ def _secrets_of(receiver: Receiver) -> Iterator[str]:
         for each in value if isinstance(value, tuple) else (value,):
             if isinstance(each, SecretStr):
                 yield from _with_parts(each.get_secret_value())
-    query = urlsplit(receiver.url).query
+    # A kind may do without a URL.
+    query = urlsplit(getattr(receiver, "url", "")).query
     if query:
         yield query
         yield from _long(value for _, value in parse_qsl(query, keep_blank_values=True))
