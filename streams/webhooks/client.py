@@ -10,7 +10,7 @@ import aiohappyeyeballs
 from yarl import URL
 
 from streams.domain.deliveries import Delivery
-from streams.receivers.hiding import without_secrets
+from streams.receivers.masking import without_secrets
 from streams.receivers.outcomes import Answer, Answered, GiveUp, Outcome, Retry, excerpt_of
 from streams.receivers.receiver import Receiver, Request
 from streams.webhooks import exchange, failures

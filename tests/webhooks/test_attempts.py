@@ -7,7 +7,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from streams.domain.delivery_attempts import AttemptRecord
-from streams.receivers.hiding import without_secrets
+from streams.receivers.masking import without_secrets
 from streams.receivers.outcomes import Answer, Delivered, Retry
 from streams.receivers.receiver import Receiver
 from streams.receivers.slack import SlackReceiver
