@@ -10,5 +10,6 @@ In the order in which a request meets it:
 - `cluster`: asks the other workers for what is not held here, with `asking` and `client`.
 - `campaigns` (with `rows`), `windows`, `alerts`, `deliveries`, `receivers`, `operations`, `pages`:
   the answers; `reading` and `newest` have what they share.
+- `acknowledging`: what people do with alerts.
 - `answers`, `detectors`, `problems`, `paging`: what answers look like.
 """

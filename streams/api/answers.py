@@ -10,10 +10,11 @@ from msgspec import UNSET, Struct, UnsetType
 
 from streams.api.detectors import AnyDetector
 from streams.domain.alert_records import State
+from streams.domain.causes import Cause
 from streams.domain.deliveries import DeliveryState
 from streams.domain.receivers import ReceiverStatus
 from streams.domain.rules import ScopeKind
-from streams.domain.transitions import AlertData, TransitionType
+from streams.domain.transitions import AlertData, Peak, TransitionType
 
 WindowState: TypeAlias = Literal["open", "closed"]
 
@@ -136,16 +137,36 @@ class Suppressed(Struct):
     detail: str
 
 
-class AlertTransition(Struct):
-    """When an alert began to fire, was repeated, or ended.
+class Withheld(Suppressed):
+    """Why one receiver was not notified of a transition of which others were."""
 
-    `suppressed` says why nobody was notified of it; null if somebody was.
+    receiver: str
+
+
+class AlertTransition(Struct):
+    """When an alert began to fire, was repeated or acknowledged, or ended.
+
+    `suppressed` says why nobody was notified of it; null if somebody was. `withheld` says the same
+    of single receivers. `cause` is null if it was made by a version that did not keep causes.
     """
 
     type: TransitionType
     timestamp: str
     sequence: int
     suppressed: Suppressed | None
+    withheld: list[Withheld]
+    cause: Cause | None
+
+
+class PastEpisode(Struct):
+    """An episode of an alert that came back; `episode` counts them from 1."""
+
+    episode: int
+    starts_at: str
+    ends_at: str
+    peak: Peak
+    attempts: int
+    hits: int
 
 
 class Alert(AlertData, kw_only=True):
@@ -153,12 +174,14 @@ class Alert(AlertData, kw_only=True):
 
     `notified_at` is the time of its newest transition, also of one that was suppressed; null while
     the alert is pending. `transitions` are its first and its newest ones, oldest first.
+    `past_episodes` are those before the one that the other fields are about, oldest first.
     """
 
     state: State
     pending_since: str
     notified_at: str | None
     transitions: list[AlertTransition]
+    past_episodes: list[PastEpisode]
 
 
 class Campaign(Answer, kw_only=True):
@@ -210,6 +233,7 @@ class Rule(Struct, rename={"for_": "for"}, kw_only=True):
     keep_firing_for: float
     no_data_after: float
     repeat_interval: float
+    reopen_within: float
     severity: str
     labels: dict[str, str]
     receivers: list[str]

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -34,9 +35,18 @@ class ApiClient:
             UsageError: if the API does not take a parameter, or the URL is none.
             UserError: if there is no answer, or one that says why not.
         """
+        return self._ask("GET", segments, parameters)
+
+    def post(self, *segments: str, **parameters: str | int | None) -> dict[str, Any]:
+        """Have something done; otherwise as `get`."""
+        return self._ask("POST", segments, parameters)
+
+    def _ask(
+        self, method: str, segments: Sequence[str], parameters: Mapping[str, str | int | None]
+    ) -> dict[str, Any]:
         given = {name: value for name, value in parameters.items() if value is not None}
         path = "/" + "/".join(quote(segment, safe="") for segment in segments)
-        status, body = self._fetch(f"{path}?{urlencode(given)}" if given else path)
+        status, body = self._fetch(method, f"{path}?{urlencode(given)}" if given else path)
         try:
             answer = json.loads(body)
         except ValueError:
@@ -57,7 +67,7 @@ class ApiClient:
             return UserError(f"{self._url}: {detail}; give one by --token-file")
         return UserError(detail)
 
-    def _fetch(self, target: str) -> tuple[int, bytes]:
+    def _fetch(self, method: str, target: str) -> tuple[int, bytes]:
         parts = urlsplit(self._url)
         kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
         try:
@@ -70,7 +80,7 @@ class ApiClient:
         try:
             connection.connect()
             connection.sock.settimeout(ANSWER_WITHIN)
-            connection.request("GET", parts.path + target, headers=self._headers)
+            connection.request(method, parts.path + target, headers=self._headers)
             response = connection.getresponse()
             return response.status, response.read()
         except OSError as error:

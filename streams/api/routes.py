@@ -1,11 +1,21 @@
 """Every route there is."""
 
-from streams.api import alerts, campaigns, deliveries, operations, pages, receivers, windows
+from streams.api import (
+    acknowledging,
+    alerts,
+    campaigns,
+    deliveries,
+    operations,
+    pages,
+    receivers,
+    windows,
+)
 
 ROUTES = (
     *campaigns.ROUTES,
     *windows.ROUTES,
     *alerts.ROUTES,
+    *acknowledging.ROUTES,
     *deliveries.ROUTES,
     *receivers.ROUTES,
     *operations.ROUTES,

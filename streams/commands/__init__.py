@@ -4,7 +4,8 @@
 top whatever it needs. So `campaign-streams --help` imports neither pydantic nor aiokafka nor Faust,
 and `campaign-streams query` no Faust.
 
-- `worker`, `dev`, `produce`, `simulate`, `backtest`, `query`, `config`, `topics`, `dead_letter`:
+- `worker`, `dev`, `produce`, `simulate`, `backtest`, `query`, `alerts`, `config`, `topics`,
+  `dead_letter`:
   subcommands
 - `dead_letter_output`: dead letters as a table and as JSON
 - `backtest_output`: transitions, and what they come to, as tables and as JSON
@@ -38,6 +39,7 @@ COMMANDS = {
     "simulate": "Make labelled traffic.",
     "backtest": "Say what rules would have said of recorded events.",
     "query": "Ask the API about campaigns, windows and alerts.",
+    "alerts": "Acknowledge alerts.",
     "config": "Check and show the configuration.",
     "topics": "Make the topics.",
     "dead-letter": "List dead letters and why they were rejected, and replay them.",

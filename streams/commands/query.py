@@ -48,7 +48,7 @@ def command() -> None:
     """
 
 
-def _asking(ask: Callable[..., tuple[Item, list[Item], Columns]]) -> Callable[..., None]:
+def asking(ask: Callable[..., tuple[Item, list[Item], Columns]]) -> Callable[..., None]:
     """Add `--url`, `--token-file` and `--json`, and print what `ask` returns.
 
     That is the API's answer, the rows of the table, and its columns.
@@ -85,7 +85,7 @@ def _asking(ask: Callable[..., tuple[Item, list[Item], Columns]]) -> Callable[..
 @click.option("--sort", metavar="KEY", help="Such as -failure_rate, attempts or campaign_id.")
 @click.option("--app-id", help="Only campaigns of this app.")
 @_limit
-@_asking
+@asking
 def campaigns(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns]:
     """List campaigns that were active lately."""
     answer = api.get("v1", "campaigns", **options)
@@ -101,7 +101,7 @@ def campaigns(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns
 
 @command.command(epilog=examples(f"{PROGRAM} query campaign spring-sale"))
 @click.argument("campaign_id")
-@_asking
+@asking
 def campaign(api: ApiClient, campaign_id: str) -> tuple[Item, list[Item], Columns]:
     """Show one campaign: all that is retained of it, and its open window."""
     answer = api.get("v1", "campaigns", campaign_id)
@@ -125,7 +125,7 @@ def campaign(api: ApiClient, campaign_id: str) -> tuple[Item, list[Item], Column
 @click.option("--to", metavar="TIME", help="RFC 3339, or milliseconds since the epoch.")
 @click.option("--step", type=int, help="Seconds, a multiple of the window size: merges windows.")
 @click.option("--by", help="treatment_id, delivery_type, channel_type, or some with commas.")
-@_asking
+@asking
 def windows(
     api: ApiClient, campaign_id: str, from_: str | None, by: str | None, **options: Any
 ) -> tuple[Item, list[Item], Columns]:
@@ -157,7 +157,7 @@ def windows(
 @click.option("--rule", help="Only alerts of this rule.")
 @click.option("--severity", help="Only alerts of this severity.")
 @_limit
-@_asking
+@asking
 def alerts(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns]:
     """List alerts, current and past, newest first."""
     answer = api.get("v1", "alerts", **options)
@@ -189,7 +189,7 @@ def _slice(explanation: Item | None) -> str:
 
 
 @command.command(epilog=examples(f"{PROGRAM} query rules"))
-@_asking
+@asking
 def rules(api: ApiClient) -> tuple[Item, list[Item], Columns]:
     """List the rules that raise alerts."""
     answer = api.get("v1", "rules")
@@ -210,7 +210,7 @@ def rules(api: ApiClient) -> tuple[Item, list[Item], Columns]:
 @click.option("--state", help="pending or given-up.")
 @click.option("--receiver", help="Only deliveries to this receiver.")
 @_limit
-@_asking
+@asking
 def deliveries(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns]:
     """List webhooks that are still to be delivered, or were given up."""
     answer = api.get("v1", "deliveries", **options)
@@ -228,7 +228,7 @@ def deliveries(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Column
 
 
 @command.command(epilog=examples(f"{PROGRAM} query receivers"))
-@_asking
+@asking
 def receivers(api: ApiClient) -> tuple[Item, list[Item], Columns]:
     """List receivers: who of them asked for a pause, or answered 410 Gone."""
     answer = api.get("v1", "receivers")

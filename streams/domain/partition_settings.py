@@ -25,6 +25,7 @@ class PartitionSettings:
         limits: how many names and campaigns are kept apart.
         emits_windows: whether results of closed windows are emitted.
         silences: all that the worker knows; they change while it runs.
+        take_acknowledgements: the names of the receivers that have a notion of them.
     """
 
     windows: WindowPolicy
@@ -37,3 +38,4 @@ class PartitionSettings:
     limits: Limits = DEFAULT_LIMITS
     emits_windows: bool = False
     silences: SilenceBook = field(default_factory=SilenceBook)
+    take_acknowledgements: frozenset[str] = frozenset()

@@ -40,11 +40,12 @@ LARGEST_EVENT = 512_000
 PAUSE_S = 120.0
 """How long (s) nothing is sent after 429: the API asks for "a few minutes", in no header."""
 
-Action: TypeAlias = Literal["trigger", "resolve"]
+Action: TypeAlias = Literal["trigger", "acknowledge", "resolve"]
 
 ACTIONS: Mapping[TransitionType, Action] = {
     "campaign.alert.firing": "trigger",
     "campaign.alert.reminder": "trigger",
+    "campaign.alert.acknowledged": "acknowledge",
     "campaign.alert.resolved": "resolve",
     "campaign.alert.expired": "resolve",
 }
@@ -105,8 +106,10 @@ _encode = msgspec.json.Encoder().encode
 class PagerDutyReceiver(Receiver):
     """Opens an alert in PagerDuty when one fires, adds its reminders to it, and resolves it.
 
-    An alert has one `dedup_key`, its id, from its first event to its last one. A severity is the
-    same in PagerDuty as in a rule.
+    An alert has one `dedup_key`, its id, from its first event to its last one. An acknowledgement
+    acknowledges the incident there. An alert that comes back has the same key: PagerDuty opens a
+    new incident for it, as the one before is resolved. A severity is the same in PagerDuty as in a
+    rule.
 
     Attributes:
         routing_key: the Integration Key of a service or of an orchestration, 32 characters.
@@ -119,6 +122,8 @@ class PagerDutyReceiver(Receiver):
   routing_key_file: /run/secrets/pager # or routing_key: …; the Integration Key of a service
   timeout: 10s
 """
+
+    takes_acknowledgements: ClassVar[bool] = True
 
     kind: Literal["pagerduty"] = "pagerduty"
     url: Url = "https://events.pagerduty.com/v2/enqueue"

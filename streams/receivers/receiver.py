@@ -43,6 +43,9 @@ class Receiver(Settings, ABC):
     example: ClassVar[str]
     """The keys of such a receiver for the commented example file, as an item of a YAML list."""
 
+    takes_acknowledgements: ClassVar[bool] = False
+    """Whether it has a notion of somebody having taken an alert on, and is notified of that."""
+
     name: Name
     kind: str
     url: Url

@@ -18,6 +18,7 @@ import msgspec
 from pydantic import AfterValidator, SecretStr
 
 from streams.domain import transitions
+from streams.domain.causes import Acknowledged
 from streams.domain.deliveries import Delivery
 from streams.domain.transitions import AlertData, Explanation, Links, Transition, TransitionType
 from streams.receivers.outcomes import Answer, Outcome, of_api_answer
@@ -29,6 +30,8 @@ LONGEST_SUMMARY = 400
 """Characters of a summary before they are escaped, which makes five of one at most. So no text is
 longer than a section's 3,000 or a field's 2,000 characters, and all blocks together stay below the
 13,000 that Slack takes (https://github.com/slackapi/bolt-js/issues/2509)."""
+LONGEST_COMMENT = 300
+"""The same of the comment of whoever acknowledged an alert."""
 LONGEST_NAME = 100
 """The same of a name, an id or a status."""
 LONGEST_LABEL = 40
@@ -41,6 +44,7 @@ MOST_STATUSES = 3
 TITLES: Mapping[TransitionType, str] = {
     "campaign.alert.firing": "Firing",
     "campaign.alert.reminder": "Still firing",
+    "campaign.alert.acknowledged": "Acknowledged",
     "campaign.alert.resolved": "Resolved",
     "campaign.alert.expired": "Ended without data",
 }
@@ -122,6 +126,8 @@ class SlackReceiver(Receiver):
   timeout: 10s
 """
 
+    takes_acknowledgements: ClassVar[bool] = True
+
     kind: Literal["slack"] = "slack"
     url: Url = "https://hooks.slack.com/services/"
     webhook_path: Annotated[Secret, AfterValidator(_path)]
@@ -153,7 +159,7 @@ class SlackReceiver(Receiver):
 
 def _message(transition: Transition) -> Message:
     data = transition.data
-    title = f"{TITLES[transition.type]}: {data.rule} ({data.severity})"
+    title = f"{_title(transition)}: {data.rule} ({data.severity})"
     summary = _escaped(data.summary, LONGEST_SUMMARY)
     blocks: list[Header | Section | Context] = [
         Header(PlainText(title)),
@@ -163,10 +169,21 @@ def _message(transition: Transition) -> Message:
     explained = [] if data.explanation is None else _explained(data.explanation)
     if explained:
         blocks.append(Section(fields=explained))
+    if data.acknowledged is not None:
+        blocks.append(Section(fields=_acknowledged(data.acknowledged)))
     if data.labels:
         blocks.append(Context(_labels(data.labels)))
     blocks.append(Context([Text(_footer(transition))]))
     return Message(f"{title}: {summary}", blocks)
+
+
+def _title(transition: Transition) -> str:
+    cause = transition.data.cause
+    if transition.type == "campaign.alert.expired" and cause and cause.actor == "configuration":
+        return "Ended, as its rule has changed"
+    if transition.type == "campaign.alert.firing" and transition.data.episode > 1:
+        return "Firing again"
+    return TITLES[transition.type]
 
 
 def _fields(data: AlertData) -> list[Text]:
@@ -206,6 +223,12 @@ def _explained(explanation: Explanation) -> list[Text]:
         for status in explanation.statuses[:MOST_STATUSES]
     ]
     return [Text(field) for field in fields]
+
+
+def _acknowledged(acknowledged: Acknowledged) -> list[Text]:
+    by = _field_of("Acknowledged by", acknowledged.by)
+    comment = _escaped(acknowledged.comment, LONGEST_COMMENT)
+    return [Text(by), Text(f"*Comment*\n{comment}")] if comment else [Text(by)]
 
 
 def _labels(labels: Mapping[str, str]) -> list[Text]:

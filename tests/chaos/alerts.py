@@ -10,6 +10,7 @@ from tests.support.topics import Read
 Scope: TypeAlias = tuple[str, str, str | None, str | None]
 """Rule, campaign, treatment, channel."""
 FIRING, REMINDER = "campaign.alert.firing", "campaign.alert.reminder"
+ACKNOWLEDGED = "campaign.alert.acknowledged"
 ENDS = {"campaign.alert.resolved", "campaign.alert.expired"}
 SOUND_ROUNDS = 2
 """So many rounds after it was last broken, a campaign's alert must be over."""
@@ -52,7 +53,7 @@ class AlertLedger:
             self._wrong(value, f"{live} fires, not this one")
         elif value["type"] in ENDS:
             del self._live[scope]
-        elif value["type"] != REMINDER:
+        elif value["type"] not in {REMINDER, ACKNOWLEDGED}:
             self._wrong(value, "no such type")
 
     def _wrong(self, value: Any, why: str) -> None:

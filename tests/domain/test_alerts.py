@@ -38,6 +38,7 @@ RULE = Rule(
     repeat_interval=3600.0,
     labels={"team": "crm"},
 )
+REOPENING = replace(RULE, reopen_within=100.0)
 
 
 def seen(hits: int, attempts: int = 812) -> Observation:
@@ -404,9 +405,17 @@ def told() -> Iterator[tuple[str, Transition | None]]:
     treated = Scope("100%", treatment_id="1")
     evaluate(alerts, {WINDOW: HIGH}, T0, scoped, treated)
     yield "expired", alerts.tick(T0 + 900)[0]
+    alerts = book(REOPENING)
+    evaluate(alerts, {WINDOW: HIGH}, T0, REOPENING)
+    yield "acknowledged", next(alerts.acknowledge("alert-1", "ana", "on it", T0 + 25.5))
+    evaluate(alerts, {WINDOW + 60: seen(8, 800)}, T0 + 60, REOPENING)
+    evaluate(alerts, {WINDOW + 60: LOW}, T0 + 90, REOPENING)
+    yield "reopened", evaluate(alerts, {WINDOW + 180: HIGH}, T0 + 180, REOPENING)
 
 
-@pytest.mark.parametrize("name", ["firing", "reminder", "resolved", "expired"])
+@pytest.mark.parametrize(
+    "name", ["firing", "reminder", "acknowledged", "resolved", "reopened", "expired"]
+)
 def test_golden(name: str) -> None:
     """The files are the contract with receivers: change one only with the documentation."""
     (transition,) = [t for kind_, t in told() if kind_ == name and t is not None]
@@ -422,6 +431,7 @@ def test_golden(name: str) -> None:
 PROMISED = """
     alert_id sequence rule severity campaign_id treatment_id delivery_type channel_type app_id
     starts_at ends_at window evidence peak totals summary labels links explanation
+    cause acknowledged episode first_starts_at
 """
 
 

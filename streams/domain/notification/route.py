@@ -1,8 +1,13 @@
-"""Who is notified: the receivers that the alert's rule names."""
+"""Who is notified: the receivers that the alert's rule names.
+
+Of what comes of an alert, those are notified too who were notified that it fires, whatever the rule
+says by then.
+"""
 
 from collections.abc import Sequence
 
 from streams.domain.notification.stage import Notification, Stage, Suppressed
+from streams.domain.transitions import FOLLOW_UPS
 
 EVERY_RECEIVER = "*"
 NO_RECEIVER = "no-receiver"
@@ -18,10 +23,14 @@ def route(receivers: Sequence[str]) -> Stage:
     def stage(notification: Notification, now: float) -> Notification | Suppressed:
         del now
         named = notification.receivers
+        if notification.transition.type in FOLLOW_UPS:
+            named += notification.notified or ()
         routed = tuple(name for name in receivers if EVERY_RECEIVER in named or name in named)
         if not routed:
             return Suppressed(NO_RECEIVER, _why(notification, receivers))
-        return notification._replace(receivers=routed)
+        gone = [each for each in dict.fromkeys(named) if each not in {EVERY_RECEIVER, *routed}]
+        routed_to = notification._replace(receivers=routed)
+        return routed_to.without(gone, NO_RECEIVER, "it is not configured any more")
 
     return stage
 
