@@ -35,8 +35,9 @@ async def acknowledge(context: Context, ask: Ask) -> answers.OneAlert:
             alert = partition.alerts.get(alert_id)
             if alert is not None:
                 _check(alert)
-                found = await _acknowledged(partition, alert_id, ask)
-                return answers.OneAlert(as_of="", alert=show(partition.alerts, found))
+                if alert.acknowledged is None or not partition.operators.is_settled(alert_id):
+                    alert = await _acknowledged(partition, alert_id, ask)
+                return answers.OneAlert(as_of="", alert=show(partition.alerts, alert))
         return None
 
     everywhere = context.cluster.everywhere()

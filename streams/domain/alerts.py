@@ -625,7 +625,8 @@ class AlertBook:
         if resized:
             alert_figures.resize(alert, self._window_size)
         alert.close_all_but(frozenset(open_starts))
-        if windows is not None:
+        # To a rule that is about something else now, windows say nothing of the alert.
+        if windows is not None and alert.record_id not in self._orphaned:
             alert_figures.uncount_reopened(alert, windows, resized=resized)
             if alert.is_live and rule is not None:
                 history = self._history_of(rule, windows, alert, newest)

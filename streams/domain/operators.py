@@ -54,6 +54,10 @@ class OperatorRequests:
         """Return how many are waiting."""
         return len(self._waiting)
 
+    def is_settled(self, alert_id: str) -> bool:
+        """Tell whether all that was done about an alert is committed."""
+        return all(each.alert_id != alert_id for each in (*self._done, *self._in_commit))
+
     def take(self) -> list[Acknowledgement]:
         """Hand out those that are waiting; whoever takes them does what they ask."""
         taken, self._waiting = self._waiting, []

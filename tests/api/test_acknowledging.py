@@ -104,6 +104,7 @@ async def test_the_answer_comes_after_the_commit(
     assert not asking.done(), "it is decided, and not committed"
     partition.mark_committed()
     assert (await asking).status == 200
+    assert (await api.ask(target, method="POST")).status == 200, "that needs no other commit"
 
 
 async def test_another_worker_is_asked_for_what_it_holds(start: StartApi) -> None:
