@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from tests.chaos.operators import Answered
 from tests.support.topics import Read
 
 Scope: TypeAlias = tuple[str, str, str | None, str | None]
@@ -28,6 +29,9 @@ class AlertLedger:
         self.transitions = 0
         self._sequences: dict[str, int] = {}
         self._live: dict[Scope, str] = {}
+        self._acknowledged: set[str] = set()
+        """The alerts that fire and are acknowledged."""
+        self._acknowledgements: set[Answered] = set()
         self._problems: list[str] = []
 
     def take(self, record: Read) -> None:
@@ -49,11 +53,18 @@ class AlertLedger:
             if live is not None:
                 self._wrong(value, f"{live} still fires")
             self._live[scope] = alert_id
+            self._acknowledged.discard(alert_id)
         elif live != alert_id:
             self._wrong(value, f"{live} fires, not this one")
         elif value["type"] in ENDS:
             del self._live[scope]
-        elif value["type"] not in {REMINDER, ACKNOWLEDGED}:
+        elif alert_id in self._acknowledged:
+            self._wrong(value, "it is acknowledged")
+        elif value["type"] == ACKNOWLEDGED:
+            self._acknowledged.add(alert_id)
+            by = value["data"]["acknowledged"]["by"]
+            self._acknowledgements.add(Answered(alert_id, by))
+        elif value["type"] != REMINDER:
             self._wrong(value, "no such type")
 
     def _wrong(self, value: Any, why: str) -> None:
@@ -67,6 +78,13 @@ class AlertLedger:
     def live(self) -> set[str]:
         """The ids of the alerts that fire."""
         return set(self._live.values())
+
+    def missing(self, answered: set[Answered]) -> list[str]:
+        """Return what workers said was acknowledged, and is not."""
+        return [
+            f"{each.alert_id} is not acknowledged by {each.by}, as was answered"
+            for each in sorted(answered - self._acknowledgements)
+        ]
 
     def problems(
         self, firing: set[str], broken: frozenset[str], sound: frozenset[str]
