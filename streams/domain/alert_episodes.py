@@ -69,6 +69,12 @@ def why_orphaned(alert: Alert, rule: Rule | None) -> Cause | None:
     return None
 
 
+def is_cut_off(alert: Alert) -> bool:
+    """Tell whether an alert has ended by the configuration alone, and its breach may go on."""
+    cause = alert.steps[-1].cause if alert.steps else None
+    return cause is not None and cause.actor == "configuration"
+
+
 def is_redefined(alert: Alert, rule: Rule | None) -> bool:
     """Tell whether the rule of an alert's name is about something else than the alert was.
 

@@ -195,9 +195,15 @@ class AlertBook:
         episode: Episode,
         now: float,
     ) -> Alert | None:
-        """Raise an alert about a breach; null if an alert that has ended was about it."""
+        """Raise an alert about a breach; null if an alert that has ended was about it.
+
+        One that the configuration has cut off was about it for a while only.
+        """
         ended = self._newest_ended.get((rule.name, windows.scope))
-        if episode.begin is None or (ended is not None and episode.number <= ended.episode):
+        if episode.begin is None or (ended is not None and episode.number < ended.episode):
+            return None
+        is_same = ended is not None and episode.number == ended.episode
+        if ended is not None and is_same and not alert_episodes.is_cut_off(ended):
             return None
         alert = self._open(rule, windows, shown(episode.begin, history), None, now)
         alert.episode = episode.number

@@ -26,6 +26,7 @@ from streams.domain.silences.silence import Silence
 from streams.domain.transitions import Transition, rfc3339
 from streams.domain.windows import WindowPolicy
 from tests.support.changelogs import restored
+from tests.support.detectors import Cusum
 from tests.support.partitions import PARTITION_SETTINGS, counts, window_counts
 from tests.support.transitions import firing
 
@@ -476,6 +477,39 @@ def test_a_rule_that_comes_back_soon_reopens_its_alert() -> None:
     worker.settings = SETTINGS
     worker.restart()
     assert worker.step({"a": "FAILURE"}, 60) == ["a firing ops", "a firing pager"]
+    assert worker.alert().occurrence == 2
+
+
+def test_what_a_fold_knows_to_breach_is_an_alert_of_the_changed_rule() -> None:
+    folding = Rule("cusum", frozenset({"FAILURE"}), Cusum(4.0), reopen_within=WITHIN)
+    worker = Worker(replace(SETTINGS, rules=(folding,)))
+    worker.step({"a": "SUCCESS"}, 60)
+    worker.step({"a": "FAILURE"}, 60)
+    assert [kind(each) for each in worker.told] == ["firing"]
+    wider = replace(folding, statuses=frozenset({"FAILURE", "THROTTLED"}))
+    worker.settings = replace(SETTINGS, rules=(wider,))
+    worker.restart()
+    worker.step({"a": "FAILURE"})
+    worker.step({"a": "FAILURE"})
+    assert [kind(each) for each in worker.told] == ["firing", "expired", "firing"]
+    assert worker.told[0].data.alert_id != worker.told[2].data.alert_id
+    worker.restart()
+    worker.step({"a": "FAILURE"})
+    assert len(worker.told) == 3
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_rule_that_was_away_for_a_moment_goes_on_with_what_its_fold_knows(crash: bool) -> None:
+    folding = Rule("cusum", frozenset({"FAILURE"}), Cusum(4.0), reopen_within=WITHIN)
+    worker = Worker(replace(SETTINGS, rules=(folding,)))
+    worker.step({"a": "SUCCESS"}, 60)
+    worker.step({"a": "FAILURE"}, 60)
+    for rules in ((), (folding,)):
+        worker.settings = replace(SETTINGS, rules=rules)
+        worker.restart()
+        worker.step({"a": "FAILURE"}, crash=crash)
+    worker.step({"a": "FAILURE"})
+    assert [kind(each) for each in worker.told] == ["firing", "expired", "firing"]
     assert worker.alert().occurrence == 2
 
 
