@@ -12,5 +12,6 @@ In the order in which a request meets it:
   `operations`, `pages`: the answers; `reading`, `newest` and `delivery_filters` have what they
   share.
 - `replays`: many deliveries made again.
+- `acknowledging`: what people do with alerts.
 - `answers`, `detectors`, `problems`, `paging`: what answers look like.
 """

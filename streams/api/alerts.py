@@ -15,6 +15,7 @@ from streams.domain import alert_records as domain
 from streams.domain.alerts import AlertBook
 from streams.domain.notification.stage import Suppressed
 from streams.domain.partition import CampaignPartition
+from streams.domain.rendering import peak_of
 from streams.domain.transitions import rfc3339
 
 STATE = choice("state", ("pending", "firing", "resolved", "expired"), "Only alerts in this state.")
@@ -45,8 +46,20 @@ def show(book: AlertBook, alert: domain.Alert) -> answers.Alert:
                 step.sequence,
                 _suppressed(step.suppressed),
                 [answers.Withheld(w.reason, w.detail, w.receiver) for w in step.withheld],
+                step.cause,
             )
             for step in alert.steps
+        ],
+        past_episodes=[
+            answers.PastEpisode(
+                each.number,
+                rfc3339(each.starts_at),
+                rfc3339(each.ends_at),
+                peak_of(each.peak),
+                each.attempts,
+                each.hits,
+            )
+            for each in alert.past
         ],
     )
 
@@ -110,6 +123,7 @@ async def rules(context: Context, _: Ask) -> answers.Rules:
                 keep_firing_for=rule.keep_firing_for,
                 no_data_after=rule.no_data_after,
                 repeat_interval=rule.repeat_interval,
+                reopen_within=rule.reopen_within,
                 severity=rule.severity,
                 labels=dict(rule.labels),
                 receivers=list(rule.receivers),

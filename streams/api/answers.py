@@ -14,7 +14,8 @@ from streams.domain.deliveries import DeliveryState
 from streams.domain.rules import ScopeKind
 from streams.domain.silences.recurrence import Recurrence
 from streams.domain.silences.silence import SilenceState
-from streams.domain.transitions import AlertData, TransitionType
+from streams.domain.transition_causes import Cause
+from streams.domain.transitions import AlertData, Peak, TransitionType
 
 WindowState: TypeAlias = Literal["open", "closed"]
 ReceiverState: TypeAlias = Literal["enabled", "failing", "paused", "disabled"]
@@ -145,10 +146,11 @@ class Withheld(Suppressed):
 
 
 class AlertTransition(Struct):
-    """When an alert began to fire, was repeated, or ended.
+    """When an alert began to fire, was repeated or acknowledged, or ended.
 
     `suppressed` says why nobody was notified of it; null if somebody was. `withheld` says the same
-    of single receivers, of up to five.
+    of single receivers, of up to five. `cause` is null if it was made by a version that did not
+    keep causes.
     """
 
     type: TransitionType
@@ -156,6 +158,18 @@ class AlertTransition(Struct):
     sequence: int
     suppressed: Suppressed | None
     withheld: list[Withheld]
+    cause: Cause | None
+
+
+class PastEpisode(Struct):
+    """An episode of an alert that came back; `episode` counts them from 1."""
+
+    episode: int
+    starts_at: str
+    ends_at: str
+    peak: Peak
+    attempts: int
+    hits: int
 
 
 class Alert(AlertData, kw_only=True):
@@ -163,12 +177,14 @@ class Alert(AlertData, kw_only=True):
 
     `notified_at` is the time of its newest transition, also of one that was suppressed; null while
     the alert is pending. `transitions` are its first and its newest ones, oldest first.
+    `past_episodes` are those before the one that the other fields are about, oldest first.
     """
 
     state: State
     pending_since: str
     notified_at: str | None
     transitions: list[AlertTransition]
+    past_episodes: list[PastEpisode]
 
 
 class Campaign(Answer, kw_only=True):
@@ -220,6 +236,7 @@ class Rule(Struct, rename={"for_": "for"}, kw_only=True):
     keep_firing_for: float
     no_data_after: float
     repeat_interval: float
+    reopen_within: float
     severity: str
     labels: dict[str, str]
     receivers: list[str]

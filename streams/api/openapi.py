@@ -93,7 +93,7 @@ def _parameter(route: Route, parameter: Parameter[Any]) -> dict[str, Any]:
     return {
         "name": parameter.name,
         "in": "path" if in_path else "query",
-        "required": in_path,
+        "required": in_path or parameter.required,
         "description": parameter.description,
         "schema": parameter.schema,
     }

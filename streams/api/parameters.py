@@ -39,12 +39,14 @@ class Parameter(Generic[T]):
         read: makes a value of its text; raises ValueError that says what it expects.
         schema: of the text, for OpenAPI.
         description: for OpenAPI; also says what holds without it.
+        required: whether a request without it is refused; those of a path always are.
     """
 
     name: str
     read: Callable[[str], T]
     schema: Mapping[str, Any]
     description: str
+    required: bool = False
 
     def value(self, text: str) -> T:
         """Read the parameter's text.
@@ -61,6 +63,20 @@ class Parameter(Generic[T]):
 def text(name: str, description: str) -> Parameter[str]:
     """Make a parameter that is any text."""
     return Parameter(name, str, {"type": "string"}, description)
+
+
+def short_text(name: str, least: int, most: int, description: str) -> Parameter[str]:
+    """Make a parameter that is a text of `least` to `most` characters; required if `least` > 0."""
+
+    def read(value: str) -> str:
+        if not least <= len(value.strip()) <= len(value) <= most:
+            raise ValueError(f"expected {least} to {most} characters that are no blanks")
+        return value
+
+    schema: dict[str, Any] = {"type": "string", "minLength": least, "maxLength": most}
+    if least:
+        schema["pattern"] = r"\S"
+    return Parameter(name, read, schema, description, required=least > 0)
 
 
 def opaque(name: str, description: str) -> Parameter[str]:

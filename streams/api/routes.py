@@ -1,6 +1,7 @@
 """Every route there is."""
 
 from streams.api import (
+    acknowledging,
     alerts,
     campaigns,
     deliveries,
@@ -16,6 +17,7 @@ ROUTES = (
     *campaigns.ROUTES,
     *windows.ROUTES,
     *alerts.ROUTES,
+    *acknowledging.ROUTES,
     *deliveries.ROUTES,
     *receivers.ROUTES,
     *replays.ROUTES,

@@ -77,7 +77,7 @@ class Route:
         """Read the query's parameters.
 
         Raises:
-            ProblemError: 400, if one is unknown, there twice, or has no right value.
+            ProblemError: 400, if one is unknown, there twice or missing, or has no right value.
         """
         known = {each.name: each for each in self.parameters if not self.is_in_path(each)}
         values: dict[str, Any] = {}
@@ -87,6 +87,9 @@ class Route:
             if name in values:
                 refuse(f"{name} is there twice: give it once")
             values[name] = known[name].value(value)
+        for name, each in known.items():
+            if each.required and name not in values:
+                refuse(f"{name} is missing: {each.description}")
         return values
 
 

@@ -9,7 +9,7 @@ from streams.backtest.task import Decided
 from streams.domain.transitions import AlertData
 
 Ending: TypeAlias = Literal["resolved", "expired"]
-_FIRING = "campaign.alert.firing"
+_FIRING, _REMINDER = "campaign.alert.firing", "campaign.alert.reminder"
 _ENDINGS: dict[str, Ending] = {
     "campaign.alert.resolved": "resolved",
     "campaign.alert.expired": "expired",
@@ -86,7 +86,7 @@ class Episodes:
         elif transition.type in _ENDINGS:
             episode = self._firing.pop(data.alert_id)
             episode.ended_at, episode.ending = at, _ENDINGS[transition.type]
-        else:
+        elif transition.type == _REMINDER:
             self._firing[data.alert_id].reminders += 1
 
     def by_rule(self, rules: Iterable[str]) -> list[RuleSummary]:

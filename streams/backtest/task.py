@@ -154,5 +154,6 @@ def _place(transition: Transition) -> tuple[str, ...]:
 
 def _alert_id(data: AlertData) -> str:
     """Return an id that follows from what the alert is about, and since when."""
-    about = (data.rule, data.campaign_id, data.treatment_id, data.channel_type, data.starts_at)
+    since = data.first_starts_at or data.starts_at
+    about = (data.rule, data.campaign_id, data.treatment_id, data.channel_type, since)
     return str(uuid.uuid5(_ALERTS, repr(about)))

@@ -4,8 +4,8 @@
 top whatever it needs. So `campaign-streams --help` imports neither pydantic nor aiokafka nor Faust,
 and `campaign-streams query` no Faust.
 
-- `worker`, `dev`, `produce`, `simulate`, `backtest`, `query`, `silence`, `delivery`, `config`,
-  `receivers`, `routes`, `topics`, `dead_letter`: subcommands
+- `worker`, `dev`, `produce`, `simulate`, `backtest`, `query`, `alerts`, `silence`, `delivery`,
+  `config`, `receivers`, `routes`, `topics`, `dead_letter`: subcommands
 - `asking`: the options of commands that ask the API, and the tables that they print
 - `dead_letter_output`: dead letters as a table and as JSON
 - `backtest_output`: transitions, and what they come to, as tables and as JSON
@@ -40,6 +40,7 @@ COMMANDS = {
     "simulate": "Make labelled traffic.",
     "backtest": "Say what rules would have said of recorded events.",
     "query": "Ask the API about campaigns, windows and alerts.",
+    "alerts": "Acknowledge alerts.",
     "silence": "Make, list and end silences.",
     "delivery": "Send deliveries again.",
     "config": "Check and show the configuration.",

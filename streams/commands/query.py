@@ -122,6 +122,7 @@ def alerts(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns]:
         "hits": lambda row: f"{row['evidence']['hits']} of {row['evidence']['attempts']}",
         "peak": lambda row: _percent(row["peak"]["rate"]),
         "slice": lambda row: _slice(row.get("explanation")),
+        "acknowledged by": lambda row: shown_name((row["acknowledged"] or {}).get("by")),
         "alert": lambda row: row["alert_id"],
     }
     return answer, answer["alerts"], columns

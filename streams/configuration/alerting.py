@@ -48,6 +48,7 @@ class RuleSettings(Settings):
     keep_firing_for: Duration | None = None
     no_data_after: PositiveDuration = 900.0
     repeat_interval: PositiveDuration = 14400.0
+    reopen_within: Duration = 600.0
     severity: Severity = "critical"
     labels: dict[Text, str] = Field(default_factory=dict)
     receivers: tuple[Text, ...] = (EVERY_RECEIVER,)

@@ -42,6 +42,9 @@ def partition_settings_of(configuration: Configuration, base_url: str | None) ->
             for output in OUTPUTS
         ),
         retention=_retention(configuration),
+        take_acknowledgements=frozenset(
+            each.name for each in configuration.receivers if each.takes_acknowledgements
+        ),
     )
 
 
@@ -94,6 +97,7 @@ def _rule(settings: RuleSettings, groups: dict[str, tuple[str, ...]], window: in
         keep_firing_for=KEEP_FIRING_WINDOWS * window if keep is None else keep,
         no_data_after=settings.no_data_after,
         repeat_interval=settings.repeat_interval,
+        reopen_within=settings.reopen_within,
         severity=settings.severity,
         labels=dict(settings.labels),
         receivers=tuple(settings.receivers),

@@ -25,7 +25,11 @@ In the order in which an event meets it:
   `detector_states`: what detectors remember beyond that.
 - `folds`, `rule_folds`, `scope_sums`, `folded_scopes`: what folding detectors know of scopes, as a
   function of the log; `pools`: what the scopes of an app have learned together.
-- `alerts`: the life of an alert; `alert_records`: its record on the changelog topic.
+- `alerts`: the life of an alert; `alert_records`: its record on the changelog topic;
+  `alert_figures`: what windows say of it; `alert_timers`, `alert_holds`: when something is due,
+  also as silences end; `alert_episodes`: when it is the same one again, and when its rule is
+  another one; `transition_causes`: who brought its transitions about, and why.
+- `operators`: what people ask to be done with alerts, until it is committed.
 - `transitions`, `rendering`: what receivers are shown of it.
 - `silences`: which alerts nobody is notified of, and when; `alert_labels`: what they ask for.
 - `causes`: which slice of all campaigns explains that many alerts fire.

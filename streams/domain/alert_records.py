@@ -7,6 +7,7 @@ import msgspec
 
 from streams.domain.notification.stage import Suppressed, Withheld
 from streams.domain.rules import Scope
+from streams.domain.transition_causes import Acknowledged, Cause
 from streams.domain.transitions import Evidence, Explanation, TransitionType
 
 State: TypeAlias = Literal["pending", "firing", "resolved", "expired"]
@@ -21,13 +22,15 @@ class Step(msgspec.Struct):
     """A transition that an alert made, at a time in seconds since the epoch, UTC.
 
     `suppressed` says why nobody was notified of it; null if somebody was. `withheld` says the same
-    of single receivers, of the first few.
+    of single receivers, of the first few. `cause` is null if it was made by a version that did not
+    keep causes.
     """
 
     type: TransitionType
     at: float
     sequence: int
     suppressed: Suppressed | None = None
+    cause: Cause | None = None
     withheld: tuple[Withheld, ...] = ()
 
 
@@ -50,10 +53,22 @@ class HighestCounts(msgspec.Struct):
         return self.rate, self.attempts
 
 
+class PastEpisode(msgspec.Struct, frozen=True):
+    """An episode of an alert that came back: its number, its times (s), and its figures."""
+
+    number: int
+    starts_at: float
+    ends_at: float
+    peak: HighestCounts
+    attempts: int
+    hits: int
+
+
 class Alert(msgspec.Struct):
     """One episode of one rule in one scope. Times are seconds since the epoch, UTC.
 
     Attributes:
+        alert_id: as everybody knows it; the same for all episodes of an alert that came back.
         pending_since: when the breach began.
         recovering_since: when the rate fell to the recovery level or below; null while it has not.
         last_evaluated_at: when attempts were last seen in the scope.
@@ -74,6 +89,14 @@ class Alert(msgspec.Struct):
         explanation: what explains it, as of `explained_at`; null if nothing could be said.
         notified: the names of the receivers that were notified that it fires; null if it began to
             fire in a version that did not keep them.
+        record_id: of this record, unique; it never changes. It is the alert's id unless the alert
+            came back.
+        acknowledged: who has taken it on; null if nobody has, or if it has ended.
+        occurrence: counts the episodes of the alert from 1.
+        first_starts_at: when the first episode began to fire; null if this is the first.
+        past: the episodes before this one, as many as are remembered.
+        definition: of the rule, when the alert began; empty if it began in a version that did not
+            keep it.
     """
 
     alert_id: str
@@ -107,6 +130,16 @@ class Alert(msgspec.Struct):
     explanation: Explanation | None = None
     explained_at: float | None = None
     notified: tuple[str, ...] | None = None
+    record_id: str = ""
+    acknowledged: Acknowledged | None = None
+    occurrence: int = 1
+    first_starts_at: float | None = None
+    past: tuple[PastEpisode, ...] = ()
+    definition: str = ""
+
+    def __post_init__(self) -> None:
+        """Take the id of the alert for that of the record, if it has none of its own."""
+        self.record_id = self.record_id or self.alert_id
 
     @property
     def is_live(self) -> bool:
@@ -141,10 +174,10 @@ class Alert(msgspec.Struct):
 
 
 class AlertKey(msgspec.Struct, frozen=True, array_like=True, tag="alert"):
-    """Key of an alert on the changelog topic."""
+    """Key of an alert on the changelog topic: its campaign, and the id of its record."""
 
     campaign_id: str
-    alert_id: str
+    record_id: str
 
 
 _encode = msgspec.json.Encoder().encode

@@ -10,19 +10,22 @@ from heapq import heapify, heappop, heappush
 from math import inf
 from typing import NamedTuple, TypeAlias
 
-from streams.domain import alert_labels
-from streams.domain.alert_records import Alert, AlertKey, HighestCounts, State, Step
+from streams.domain import alert_episodes, alert_figures
+from streams.domain import transition_causes as causes
+from streams.domain.alert_holds import Holds
+from streams.domain.alert_records import Alert, AlertKey, State, Step
+from streams.domain.alert_timers import AlertTimers
 from streams.domain.detector_states import DetectorStates
 from streams.domain.detectors.detector import Evaluation, Figures, Reason
 from streams.domain.detectors.folding import shown
 from streams.domain.detectors.history import Notified, ScopeHistory, Stretch
 from streams.domain.evaluation import ScopeWindows
-from streams.domain.notification.silence import is_held
 from streams.domain.notification.stage import Suppressed, Withheld
-from streams.domain.rendering import describe, evidence_of
+from streams.domain.rendering import describe
 from streams.domain.rule_folds import Episode, RuleFold
 from streams.domain.rules import Rule, Scope
 from streams.domain.silences.book import SilenceBook
+from streams.domain.transition_causes import Acknowledged, Cause
 from streams.domain.transitions import (
     AlertData,
     Explanation,
@@ -57,7 +60,8 @@ class AlertBook:
     """The alerts of one partition.
 
     Args:
-        rules: what to watch for; an alert whose rule is gone is ended as `expired`.
+        rules: what to watch for; an alert whose rule is gone, or is about something else now, is
+            ended as `expired`.
         window_size: in seconds.
         history: how long, in seconds, an ended alert is remembered.
         new_id: makes alert ids.
@@ -88,21 +92,19 @@ class AlertBook:
         self._new_id = new_id
         self._base_url = base_url
         self._explanation_of = explain
-        self._silences = SilenceBook() if silences is None else silences
-        self._seen_silences = self._silences.version
-        self._held: dict[str, float] = {}
-        """Firing alerts of whose newest transition nobody was notified as they are silenced, by id;
-        and up to when (s) they certainly are, if the silences stay as they are."""
+        self._held = Holds(SilenceBook() if silences is None else silences)
         self._alerts: dict[str, Alert] = {}
+        """All episodes, by the ids of their records."""
+        self._reopened: dict[str, str] = {}
+        """The record of the newest episode of each alert that came back, by the alert's id."""
+        self._orphaned: dict[str, Cause] = {}
+        """Live alerts that are over by the configuration alone, and why."""
         self._live: dict[tuple[str, Scope], Alert] = {}
         self._newest_ended: dict[tuple[str, Scope], Alert] = {}
         """The newest alert that has ended, of each rule and scope."""
         self._ended: list[tuple[float, str]] = []
         """When alerts ended, and their ids: a heap."""
-        self._due: list[tuple[float, str]] = []
-        """When (s) `tick` has something to do about live alerts, and their ids: a heap."""
-        self._due_at: dict[str, float] = {}
-        """By live alert, the time of its entry there that counts; any other one is outdated."""
+        self._timers = AlertTimers()
         self._of_campaign: dict[str, dict[str, Alert]] = {}
         """The live alerts of each campaign that has any, by their ids."""
         self._without_alerts: set[str] = set()
@@ -148,7 +150,7 @@ class AlertBook:
         ):
             # That there are no attempts may be what it is about.
             alert.last_evaluated_at = now
-        self._evaluated.add(alert.alert_id)
+        self._evaluated.add(alert.record_id)
         self._refresh_figures(alert, windows, evaluation)
         return Decision(evaluation, self._step(alert, rule, evaluation, now))
 
@@ -169,7 +171,7 @@ class AlertBook:
         episodes = fold.take_episodes(windows.scope, windows.folded)
         if alert is not None and alert.episode not in {each.number for each in episodes}:
             # Nothing is known any more of the breach that it is about.
-            yield from self._finish(alert, windows, None, now)
+            yield from self._finish(alert, windows, None, now, causes.STATE_LOST)
         for episode in episodes:
             alert = self._live.get(key)
             history = self._history_of(rule, windows, alert, newest)
@@ -179,11 +181,12 @@ class AlertBook:
                 alert.last_evaluated_at = now
             if alert is None:
                 continue
-            self._evaluated.add(alert.alert_id)
+            self._evaluated.add(alert.record_id)
             if alert.state == "pending" and now - alert.pending_since >= rule.for_:
-                yield self._fire(alert, now)
+                yield self._fire(alert, rule, now)
             if episode.end is not None:
-                yield from self._finish(alert, windows, shown(episode.end, history), now)
+                end = shown(episode.end, history)
+                yield from self._finish(alert, windows, end, now, causes.RECOVERED)
             else:
                 evaluation = rule.detector.evaluate(history, windows.folded)
                 self._refresh_figures(alert, windows, evaluation)
@@ -196,17 +199,23 @@ class AlertBook:
         episode: Episode,
         now: float,
     ) -> Alert | None:
-        """Raise an alert about a breach; null if an alert that has ended was about it."""
+        """Raise an alert about a breach; null if an alert that has ended was about it.
+
+        One that the configuration has cut off was about it for a while only.
+        """
         ended = self._newest_ended.get((rule.name, windows.scope))
-        if episode.begin is None or (ended is not None and episode.number <= ended.episode):
+        if episode.begin is None or (ended is not None and episode.number < ended.episode):
+            return None
+        is_same = ended is not None and episode.number == ended.episode
+        if ended is not None and is_same and not alert_episodes.is_cut_off(ended):
             return None
         alert = self._open(rule, windows, shown(episode.begin, history), None, now)
         alert.episode = episode.number
-        alert.counted = _counted(windows)
+        alert.counted = alert_figures.counted(windows)
         return alert
 
     def _finish(
-        self, alert: Alert, windows: ScopeWindows, figures: Figures | None, now: float
+        self, alert: Alert, windows: ScopeWindows, figures: Figures | None, now: float, cause: Cause
     ) -> Iterator[Transition]:
         """End an alert, as the breach that it is about has ended with these figures."""
         if alert.state == "pending":
@@ -214,12 +223,14 @@ class AlertBook:
             return
         evaluation = Evaluation(Reason.RECOVERED, None, figures, True)
         self._refresh_figures(alert, windows, evaluation)
-        yield self._end(alert, "resolved", now)
+        yield self._end(alert, "resolved", now, cause)
 
     def _history_of(
         self, rule: Rule, windows: ScopeWindows, alert: Alert | None, newest: int
     ) -> ScopeHistory:
         ended = self._newest_ended.get((rule.name, windows.scope))
+        if ended is not None and alert_episodes.is_redefined(ended, rule):
+            ended = None
         return ScopeHistory(
             open=windows.open,
             closed=windows.closed,
@@ -234,37 +245,20 @@ class AlertBook:
 
     def _refresh_figures(self, alert: Alert, windows: ScopeWindows, evaluation: Evaluation) -> None:
         """Let an alert know what windows say: figures that can be worked out again from them."""
-        self._unwritten.add(alert.alert_id)
-        alert.close_all_but(windows.open.keys())
-        alert.counted = _counted(windows)
-        if evaluation.figures is not None:
-            self._set_evidence(alert, evaluation.figures)
-        highest = evaluation.highest
-        alert.now = self._highest(highest) if highest is not None else None
-        if evaluation.breach is not None:
-            last = evaluation.breach.stretch.last
-            if last > alert.breached or last < alert.since:
-                alert.breached = max(alert.breached, last)
-                alert.since = min(alert.since, last)
-                self._mark(alert)
+        self._unwritten.add(alert.record_id)
+        if alert_figures.set_figures(alert, windows, evaluation, self._window_size):
+            self._mark(alert)
 
-    def _set_evidence(self, alert: Alert, figures: Figures) -> None:
-        alert.window_start = figures.stretch.start
-        alert.window_end = figures.stretch.last + self._window_size
-        alert.evidence = evidence_of(figures)
-
-    def _highest(self, stretch: Stretch) -> HighestCounts:
-        seen = stretch.seen
-        return HighestCounts(
-            seen.attempts, seen.hits, stretch.start, stretch.last + self._window_size
-        )
-
-    def _fire(self, alert: Alert, now: float) -> Transition:
-        """Let an alert fire that was pending long enough."""
+    def _fire(self, alert: Alert, rule: Rule, now: float) -> Transition:
+        """Let an alert fire that was pending long enough, or the one before it fire again."""
+        before = self._newest_ended.get((alert.rule, alert.scope))
+        if before is not None and alert_episodes.comes_back(alert, before, rule):
+            alert_episodes.reopen(alert, before)
+            self._reopened[alert.alert_id] = alert.record_id
         alert.state = "firing"
         alert.starts_at = alert.pending_since
         alert.notified = ()
-        return self._notify(alert, "campaign.alert.firing", now)
+        return self._notify(alert, "campaign.alert.firing", now, causes.BREACH)
 
     def _step(
         self, alert: Alert, rule: Rule, evaluation: Evaluation, now: float
@@ -273,7 +267,7 @@ class AlertBook:
             if not evaluation.breaching:
                 self._drop(alert)
             elif now - alert.pending_since >= rule.for_:
-                return self._fire(alert, now)
+                return self._fire(alert, rule, now)
             return None
         if evaluation.recovered is None:
             return None
@@ -285,8 +279,8 @@ class AlertBook:
         since = alert.recovering_since
         if since is not None and now - since >= rule.keep_firing_for:
             if evaluation.current is not None:
-                self._set_evidence(alert, evaluation.current)
-            return self._end(alert, "resolved", now)
+                alert_figures.set_evidence(alert, evaluation.current, self._window_size)
+            return self._end(alert, "resolved", now, causes.RECOVERED)
         return None
 
     def roll(self, open_starts: Collection[int]) -> None:
@@ -322,87 +316,98 @@ class AlertBook:
     @property
     def next_due_at(self) -> float:
         """When (s, UTC) `forget` or `tick` has something to do at the earliest; infinity: never."""
-        if self._held and self._silences.version != self._seen_silences:
+        if self._orphaned or self._held.have_to_be_looked_at:
             return 0.0
-        due = self._due[0][0] if self._due else inf
         forgotten = self._ended[0][0] + self._history if self._ended else inf
-        return min(due, forgotten, self.states.next_forgotten_at)
+        return min(self._timers.next_at, forgotten, self.states.next_forgotten_at)
 
     def tick(self, now: float) -> list[Transition]:
         """Let time (s, UTC) do its part: reminders, ends of silences, and alerts without data.
 
         What is not due costs nothing.
         """
-        transitions: list[Transition] = []
-        self._follow_silences()
-        while self._due and self._due[0][0] <= now:
-            at, alert_id = heappop(self._due)
-            if self._due_at.get(alert_id) == at:
-                del self._due_at[alert_id]
-                transitions += self._let_time_pass(self._alerts[alert_id], now)
+        transitions = list(self.end_orphans(now))
+        for record_id in self._held.follow():
+            self._schedule(self._alerts[record_id])
+        for record_id in self._timers.take(now):
+            transitions += self._let_time_pass(self._alerts[record_id], now)
         return transitions
 
+    def end_orphans(self, now: float) -> Iterator[Transition]:
+        """End the alerts that are over by the configuration alone, at `now` (s, UTC)."""
+        orphaned, self._orphaned = self._orphaned, {}
+        for record_id, cause in orphaned.items():
+            yield from self._expire(self._alerts[record_id], now, cause)
+
+    def _expire(self, alert: Alert, now: float, cause: Cause) -> Iterator[Transition]:
+        if alert.state == "pending":
+            self._drop(alert)
+        else:
+            yield self._end(alert, "expired", now, cause)
+
     def _let_time_pass(self, alert: Alert, now: float) -> Iterator[Transition]:
-        """Do what is due for a live alert, which has no entry in `_due`."""
-        rule = self._rules.get(alert.rule)
-        if rule is None or alert.last_evaluated_at + rule.no_data_after <= now:
-            if alert.state == "pending":
-                self._drop(alert)
-            else:
-                yield self._end(alert, "expired", now)
-        elif alert.alert_id in self._held:
+        """Do what is due for a live alert, which has no timer."""
+        rule = self._rules[alert.rule]
+        if alert.last_evaluated_at + rule.no_data_after <= now:
+            yield from self._expire(alert, now, causes.no_data(rule.no_data_after))
+        elif alert.record_id in self._held:
             yield from self._release(alert, now)
         elif self._next_due(alert) <= now:
-            yield self._notify(alert, "campaign.alert.reminder", now)
+            yield self._notify(alert, "campaign.alert.reminder", now, causes.STILL_FIRING)
         else:
-            # There were attempts since the entry was made.
+            # There were attempts since the timer was set.
             self._schedule(alert)
-
-    def _follow_silences(self) -> None:
-        """Have each alert that is held looked at again if the silences have changed."""
-        if self._silences.version == self._seen_silences:
-            return
-        self._seen_silences = self._silences.version
-        for alert_id in self._held:
-            self._held[alert_id] = 0.0
-            self._schedule(self._alerts[alert_id])
 
     def _release(self, alert: Alert, now: float) -> Iterator[Transition]:
-        """Notify of an alert that is held, if it is not silenced any more."""
-        silenced = self._silences.silenced(alert_labels.of_alert(alert), now)
-        if silenced is not None:
-            self._held[alert.alert_id] = silenced.until
+        """Notify of an alert that is held, if it is not silenced any more.
+
+        Whoever acknowledged it needs no reminder, but those who know nothing of it are notified.
+        """
+        is_news = alert.notified is not None and not alert.notified
+        if self._held.still(alert, now) or (alert.acknowledged is not None and not is_news):
             self._schedule(alert)
             return
-        del self._held[alert.alert_id]
-        is_news = alert.notified is not None and not alert.notified
         kind: TransitionType = "campaign.alert.firing" if is_news else "campaign.alert.reminder"
-        yield self._notify(alert, kind, now)
+        yield self._notify(alert, kind, now, causes.SILENCE_ENDED)
+
+    def acknowledge(self, alert_id: str, by: str, comment: str, now: float) -> Iterator[Transition]:
+        """Take note that an operator has taken a firing alert on: there are no more reminders.
+
+        That holds until the alert ends. Nothing happens if somebody has before, or if the alert
+        does not fire.
+
+        Args:
+            alert_id: of the alert.
+            by: the operator's name.
+            comment: theirs; may be empty.
+            now: wall-clock time (s, UTC).
+        """
+        alert = self.get(alert_id)
+        if alert is None or alert.state != "firing" or alert.acknowledged is not None:
+            return
+        alert.acknowledged = Acknowledged(by, comment, rfc3339(now))
+        cause = causes.acknowledged(by, comment)
+        yield self._notify(alert, "campaign.alert.acknowledged", now, cause)
 
     def _next_due(self, alert: Alert) -> float:
         """Return when (s) a live alert has no data for too long, or a reminder of it is due.
 
         There are no reminders of one that is held: it is looked at when its silences end.
         """
-        rule = self._rules.get(alert.rule)
-        if rule is None:
-            return 0.0
+        rule = self._rules[alert.rule]
         expires_at = alert.last_evaluated_at + rule.no_data_after
         if alert.state != "firing":
             return expires_at
-        if alert.alert_id in self._held:
-            return min(expires_at, self._held[alert.alert_id])
+        if alert.record_id in self._held:
+            return min(expires_at, self._held.until(alert.record_id))
+        if alert.acknowledged is not None:
+            return expires_at
         return min(expires_at, (alert.notified_at or 0) + rule.repeat_interval)
 
     def _schedule(self, alert: Alert) -> None:
-        """Make an entry in `_due` if there is none as early.
-
-        Attempts put off when an alert expires; the entry stays, and is made anew in its time.
-        """
-        due = self._next_due(alert)
-        if due < self._due_at.get(alert.alert_id, inf):
-            self._due_at[alert.alert_id] = due
-            heappush(self._due, (due, alert.alert_id))
+        """Set the timer of a live alert, unless it is over anyway."""
+        if alert.record_id not in self._orphaned:
+            self._timers.set(alert.record_id, self._next_due(alert))
 
     def _open(
         self,
@@ -412,34 +417,8 @@ class AlertBook:
         first: Stretch | None,
         now: float,
     ) -> Alert:
-        stretch = breach.stretch
-        first = first or stretch
-        of_open = {at: seen for at, seen in windows.open.items() if first.start <= at <= first.last}
-        alert = Alert(
-            alert_id=self._new_id(),
-            rule=rule.name,
-            scope=windows.scope,
-            app_id=windows.app_id,
-            state="pending",
-            severity=rule.severity,
-            labels=dict(rule.labels),
-            receivers=rule.receivers,
-            pending_since=now,
-            last_evaluated_at=now,
-            window_start=stretch.start,
-            window_end=stretch.last + self._window_size,
-            evidence=evidence_of(breach),
-            since=first.start,
-            breached=stretch.last,
-            counted={},
-            counted_size=self._window_size,
-            closed=(
-                # A breach that folds may begin in the middle of an open window.
-                max(0, first.seen.attempts - sum(seen.attempts for seen in of_open.values())),
-                max(0, first.seen.hits - sum(seen.hits for seen in of_open.values())),
-            ),
-            closed_through=min(of_open, default=first.last + 1) - 1,
-        )
+        size = self._window_size
+        alert = alert_figures.new_alert(self._new_id(), rule, windows, breach, first, now, size)
         self._enter(alert)
         self._schedule(alert)
         self._mark(alert)
@@ -450,54 +429,58 @@ class AlertBook:
             alert.recovering_since = since
             self._mark(alert)
 
-    def _end(self, alert: Alert, state: State, now: float) -> Transition:
+    def _end(self, alert: Alert, state: State, now: float, cause: Cause) -> Transition:
         alert.state = state
         alert.ends_at = now
+        alert.acknowledged = None
         self._explain(alert, now)
         self._leave(alert)
         self._newest_ended[alert.rule, alert.scope] = alert
-        heappush(self._ended, (now, alert.alert_id))
+        heappush(self._ended, (now, alert.record_id))
         kind: TransitionType = (
             "campaign.alert.resolved" if state == "resolved" else "campaign.alert.expired"
         )
-        return self._notify(alert, kind, now)
+        return self._notify(alert, kind, now, cause)
 
     def _drop(self, alert: Alert) -> None:
         self._leave(alert)
         self._forget(alert)
 
     def _forget(self, alert: Alert) -> None:
-        del self._alerts[alert.alert_id]
+        del self._alerts[alert.record_id]
+        if self._reopened.get(alert.alert_id) == alert.record_id:
+            del self._reopened[alert.alert_id]
         if self._newest_ended.get((alert.rule, alert.scope)) is alert:
             del self._newest_ended[alert.rule, alert.scope]
         self._mark(alert)
 
     def _enter(self, alert: Alert) -> None:
         campaign_id = alert.scope.campaign_id
-        self._alerts[alert.alert_id] = alert
+        self._alerts[alert.record_id] = alert
         self._live[alert.rule, alert.scope] = alert
-        self._of_campaign.setdefault(campaign_id, {})[alert.alert_id] = alert
+        self._of_campaign.setdefault(campaign_id, {})[alert.record_id] = alert
 
     def _leave(self, alert: Alert) -> None:
         campaign_id = alert.scope.campaign_id
         del self._live[alert.rule, alert.scope]
-        self._due_at.pop(alert.alert_id, None)
-        self._held.pop(alert.alert_id, None)
-        del self._of_campaign[campaign_id][alert.alert_id]
+        self._timers.drop(alert.record_id)
+        self._held.drop(alert.record_id)
+        self._orphaned.pop(alert.record_id, None)
+        del self._of_campaign[campaign_id][alert.record_id]
         if not self._of_campaign[campaign_id]:
             del self._of_campaign[campaign_id]
             self._without_alerts.add(campaign_id)
 
     # Notifying
 
-    def _notify(self, alert: Alert, kind: TransitionType, now: float) -> Transition:
+    def _notify(self, alert: Alert, kind: TransitionType, now: float, cause: Cause) -> Transition:
         alert.sequence += 1
         alert.notified_at = now
         # Receivers have been told of this rate: an open window's rate may fall again.
         alert.peak = alert.highest
         if alert.is_live:
             self._explain(alert, now)
-        alert.steps.append(Step(kind, now, alert.sequence))
+        alert.steps.append(Step(kind, now, alert.sequence, cause=cause))
         if len(alert.steps) > MOST_STEPS:
             del alert.steps[1]
         self._mark(alert)
@@ -528,23 +511,17 @@ class AlertBook:
 
     def suppressed(self, alert_id: str, why: Suppressed) -> None:
         """Take note that nobody is notified of an alert's newest transition."""
-        alert = self._alerts[alert_id]
+        alert = self._newest(alert_id)
         alert.steps[-1].suppressed = why
         self._mark(alert)
-        self._hold(alert)
-        if alert.alert_id in self._held:
+        if alert.is_live and self._held.hold(alert):
             self._schedule(alert)
-
-    def _hold(self, alert: Alert) -> None:
-        """Have a live alert looked at once it is not silenced any more, if it is now."""
-        if alert.is_live and alert.steps and is_held(alert.steps[-1].suppressed):
-            self._held[alert.alert_id] = 0.0
 
     def notified(
         self, alert_id: str, receivers: Iterable[str], withheld: tuple[Withheld, ...] = ()
     ) -> None:
         """Take note that receivers are notified of an alert's newest transition, others not."""
-        alert = self._alerts[alert_id]
+        alert = self._newest(alert_id)
         if withheld:
             alert.steps[-1].withheld = withheld[:MOST_WITHHELD]
             self._mark(alert)
@@ -560,16 +537,16 @@ class AlertBook:
     # Written down and read back
 
     def _mark(self, alert: Alert) -> None:
-        self._changed[alert.alert_id] = alert.scope.campaign_id
-        self._unwritten.discard(alert.alert_id)
+        self._changed[alert.record_id] = alert.scope.campaign_id
+        self._unwritten.discard(alert.record_id)
 
     def persist_evidence(self) -> None:
         """Write down what windows say of alerts: it may not be worked out from their counts again.
 
         While nothing closes it can, and it changes all the time, so it is not written each time.
         """
-        for alert_id in list(self._unwritten):
-            self._mark(self._alerts[alert_id])
+        for record_id in list(self._unwritten):
+            self._mark(self._alerts[record_id])
 
     def persist_stale_evidence(self, campaigns: Collection[str]) -> None:
         """Persist the evidence of alerts whose campaign was evaluated, but not their scope or rule.
@@ -579,15 +556,15 @@ class AlertBook:
         """
         for campaign_id in campaigns:
             for alert in self._of_campaign.get(campaign_id, {}).values():
-                if alert.alert_id in self._unwritten and alert.alert_id not in self._evaluated:
+                if alert.record_id in self._unwritten and alert.record_id not in self._evaluated:
                     self._mark(alert)
         self._evaluated.clear()
 
     def take_changes(self) -> Iterator[tuple[AlertKey, Alert | None]]:
         """Hand out the alerts that changed since the last call; null for those that are gone."""
         changed, self._changed = self._changed, {}
-        for alert_id, campaign_id in changed.items():
-            yield AlertKey(campaign_id, alert_id), self._alerts.get(alert_id)
+        for record_id, campaign_id in changed.items():
+            yield AlertKey(campaign_id, record_id), self._alerts.get(record_id)
 
     def restore(self, key: AlertKey, alert: Alert) -> None:
         """Take an alert as it was written down.
@@ -595,9 +572,12 @@ class AlertBook:
         Raises:
             ValueError: if it is another one than its key says.
         """
-        if (alert.scope.campaign_id, alert.alert_id) != (key.campaign_id, key.alert_id):
-            raise ValueError(f"its value is alert {alert.alert_id} of {alert.scope.campaign_id}")
-        self._alerts[alert.alert_id] = alert
+        if (alert.scope.campaign_id, alert.record_id) != (key.campaign_id, key.record_id):
+            raise ValueError(f"its value is alert {alert.record_id} of {alert.scope.campaign_id}")
+        self._alerts[alert.record_id] = alert
+        newest = self._alerts.get(self._reopened.get(alert.alert_id, ""))
+        if alert.occurrence > (newest.occurrence if newest is not None else 1):
+            self._reopened[alert.alert_id] = alert.record_id
         if alert.is_live:
             self._enter(alert)
 
@@ -606,18 +586,21 @@ class AlertBook:
 
         The alerts that `of_open_windows` returns have to be given their figures again (`refresh`).
         """
-        ended = [(a.ends_at, a.alert_id) for a in self.alerts() if a.ends_at is not None]
-        for _, alert_id in sorted(ended):
-            alert = self._alerts[alert_id]
+        every = self._alerts.values()
+        ended = [(each.ends_at, each.record_id) for each in every if each.ends_at is not None]
+        for _, record_id in sorted(ended):
+            alert = self._alerts[record_id]
             self._newest_ended[alert.rule, alert.scope] = alert
         self._ended = ended
         heapify(self._ended)
         for alert in self._live.values():
             alert.last_evaluated_at = now
-            self._hold(alert)
-        self._due_at = {each.alert_id: self._next_due(each) for each in self._live.values()}
-        self._due = [(due, alert_id) for alert_id, due in self._due_at.items()]
-        heapify(self._due)
+            why = alert_episodes.why_orphaned(alert, self._rules.get(alert.rule))
+            if why is not None:
+                self._orphaned[alert.record_id] = why
+            self._held.hold(alert)
+        known = [each for each in self._live.values() if each.record_id not in self._orphaned]
+        self._timers.reset({each.record_id: self._next_due(each) for each in known})
         self._without_alerts.clear()
         self.states.resume(now)
 
@@ -650,49 +633,31 @@ class AlertBook:
         """
         resized = alert.counted_size != self._window_size
         if resized:
-            self._resize(alert)
+            alert_figures.resize(alert, self._window_size)
         alert.close_all_but(frozenset(open_starts))
-        if windows is not None:
-            self._refresh(alert, rule, windows, newest, resized=resized)
-        # What is open again is counted as such from here on.
-        closed_through = min([alert.closed_through, *(start - 1 for start in open_starts)])
-        if resized or closed_through != alert.closed_through:
-            alert.closed_through = closed_through
+        # To a rule that is about something else now, windows say nothing of the alert.
+        if windows is not None and alert.record_id not in self._orphaned:
+            alert_figures.uncount_reopened(alert, windows, resized=resized)
+            if alert.is_live and rule is not None:
+                history = self._history_of(rule, windows, alert, newest)
+                state = windows.folded or self.states.get(rule, windows.scope)
+                self._refresh_figures(alert, windows, rule.detector.evaluate(history, state))
+            else:
+                alert.counted = alert_figures.counted(windows)
+        if alert_figures.close_through(alert, open_starts, resized=resized):
             self._mark(alert)
-
-    def _refresh(
-        self, alert: Alert, rule: Rule | None, windows: ScopeWindows, newest: int, *, resized: bool
-    ) -> None:
-        for start, seen in windows.open.items():
-            was_closed = resized or start <= alert.closed_through
-            if start >= alert.since and start not in alert.counted and was_closed:
-                alert.closed = alert.closed[0] - seen.attempts, alert.closed[1] - seen.hits
-        if alert.is_live and rule is not None:
-            history = self._history_of(rule, windows, alert, newest)
-            state = windows.folded or self.states.get(rule, windows.scope)
-            self._refresh_figures(alert, windows, rule.detector.evaluate(history, state))
-        else:
-            alert.counted = _counted(windows)
-
-    def _resize(self, alert: Alert) -> None:
-        """Forget the windows that were counted, but not what was in them: they are longer now."""
-        alert.close_all_but(())
-        size = self._window_size
-        alert.counted_size = size
-        alert.since -= alert.since % size
-        alert.breached -= alert.breached % size
 
     # Asked
 
     def receivers(self, alert_id: str) -> tuple[str, ...]:
         """Return the names of the receivers that are notified of an alert, as its rule says."""
-        alert = self._alerts[alert_id]
+        alert = self._newest(alert_id)
         rule = self._rules.get(alert.rule)
         return rule.receivers if rule is not None else alert.receivers
 
     def notified_receivers(self, alert_id: str) -> tuple[str, ...] | None:
         """Return the names of those who were notified that an alert fires; null: not known."""
-        return self._alerts[alert_id].notified
+        return self._newest(alert_id).notified
 
     def live(self) -> list[Alert]:
         """Return the alerts whose episodes go on."""
@@ -703,14 +668,17 @@ class AlertBook:
         return list(self._of_campaign.get(campaign_id, {}).values())
 
     def alerts(self) -> list[Alert]:
-        """Return all alerts, live and remembered."""
-        return list(self._alerts.values())
+        """Return all alerts, live and remembered; of one that came back the newest episode."""
+        reopened = self._reopened
+        return [
+            each
+            for each in self._alerts.values()
+            if reopened.get(each.alert_id, each.record_id) == each.record_id
+        ]
 
     def get(self, alert_id: str) -> Alert | None:
-        """Return one alert."""
-        return self._alerts.get(alert_id)
+        """Return the newest episode of an alert."""
+        return self._alerts.get(self._reopened.get(alert_id, alert_id))
 
-
-def _counted(windows: ScopeWindows) -> dict[int, tuple[int, int]]:
-    """Return attempts and hits in each open window, by its start (s)."""
-    return {start: (seen.attempts, seen.hits) for start, seen in windows.open.items()}
+    def _newest(self, alert_id: str) -> Alert:
+        return self._alerts[self._reopened.get(alert_id, alert_id)]

@@ -27,6 +27,7 @@ from streams.domain.folds import AddedRecord, Folds, FoldsKey
 from streams.domain.lookback import ClosedWindows
 from streams.domain.notification import pipeline
 from streams.domain.notification.stage import Notification, Suppressed
+from streams.domain.operators import OperatorRequests
 from streams.domain.partial_counts import PartialCounts
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.pools import PoolsKey
@@ -87,6 +88,7 @@ class CampaignPartition:
     Attributes:
         stores: what keeps records of the changelog topic beside the windows, by the type of key.
         samples: of events that alerts may be about.
+        operators: what people ask to be done with its alerts.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class CampaignPartition:
         )
         self.samples = SampleBook(settings.windows, settings.groups)
         self.deliveries = Outbox(settings.retention)
+        self.operators = OperatorRequests()
         self.receivers = ReceiverBook()
         self.stores: Mapping[type[changelog.Key], changelog.Store] = {
             AlertKey: self.alerts,
@@ -228,8 +231,12 @@ class CampaignPartition:
 
     @property
     def is_evaluated(self) -> bool:
-        """Whether the rules were evaluated on all counts and on the windows that are open now."""
-        return not self.to_evaluate and self._windows_now() == self._seen_windows
+        """Whether the rules were evaluated on all counts and on the windows that are open now.
+
+        And whether all is done that operators asked for.
+        """
+        is_asked = self.to_evaluate or self.operators
+        return not is_asked and self._windows_now() == self._seen_windows
 
     def evaluate(self, now: float, most: int | None = None) -> list[Transition]:
         """Evaluate the rules on the open windows of campaigns that changed, at `now` (s).
@@ -243,8 +250,11 @@ class CampaignPartition:
         self._follow_windows(starts)
         self._queue.evaluate_anyway(self.alerts.forget(now))
         self._queue.evaluate_anyway(self.folds.take_stirred())
+        decided = list(self._notify(self.alerts.end_orphans(now), now))
+        for asked in self.operators.take():
+            found = self.alerts.acknowledge(asked.alert_id, asked.by, asked.comment, now)
+            decided += self._notify(found, now)
         due = self._take(most)
-        decided: list[Transition] = []
         for each in due:
             try:
                 for transition in self._evaluate(each, starts, now):
@@ -477,6 +487,7 @@ class CampaignPartition:
             now: wall-clock time (s, UTC).
             others: whether the task writes records of its own to the changelog topic.
         """
+        self.operators.begin_commit()
         changes: list[tuple[changelog.Key, Any]] = [*self.table.take_changes(now)]
         if self.table.writes != self._seen_writes:
             self._seen_writes = self.table.writes
@@ -486,6 +497,11 @@ class CampaignPartition:
         if (changes or others) and not self.table.has_checkpoint:
             changes.insert(0, (CheckpointKey(), self.table.checkpoint()))
         return list(changelog.encode(changes))
+
+    def mark_committed(self) -> None:
+        """Take note that what the last `take_changes` handed out is committed."""
+        self.deliveries.mark_committed()
+        self.operators.mark_committed()
 
     def take_results(self) -> list[WindowResult]:
         """Hand out the results of closed windows that have to be written with the last changes."""

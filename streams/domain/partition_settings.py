@@ -29,6 +29,7 @@ class PartitionSettings:
         silences: all that the worker knows; they change while it runs.
         matchers: of each receiver that has any, by its name: what labels of alerts have to be.
         retention: how long deliveries that have ended are kept.
+        take_acknowledgements: the names of the receivers that have a notion of them.
     """
 
     windows: WindowPolicy
@@ -43,3 +44,4 @@ class PartitionSettings:
     silences: SilenceBook = field(default_factory=SilenceBook)
     matchers: Mapping[str, tuple[Matcher, ...]] = field(default_factory=dict)
     retention: Retention = DEFAULT_RETENTION
+    take_acknowledgements: frozenset[str] = frozenset()

@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from streams.domain.alert_records import Alert
+from streams.domain.alert_records import Alert, HighestCounts
 from streams.domain.counts import largest_counts
 from streams.domain.detectors.detector import Figures
 from streams.domain.transitions import (
@@ -42,7 +42,6 @@ def describe(alert: Alert, base_url: str | None) -> AlertData:
         base_url: of the API, without a slash at its end; null for no links.
     """
     attempts, hits = alert.totals
-    highest = alert.highest
     return AlertData(
         alert_id=alert.alert_id,
         sequence=alert.sequence,
@@ -57,17 +56,28 @@ def describe(alert: Alert, base_url: str | None) -> AlertData:
         ends_at=rfc3339(alert.ends_at) if alert.ends_at is not None else None,
         window=Span(rfc3339(alert.window_start), rfc3339(alert.window_end)),
         evidence=alert.evidence,
-        peak=Peak(
-            highest.attempts,
-            highest.hits,
-            round(highest.rate, 6),
-            Span(rfc3339(highest.start), rfc3339(highest.end)),
-        ),
+        peak=peak_of(alert.highest),
         totals=EpisodeTotals(attempts, hits, _share(hits, attempts), rfc3339(alert.since)),
         summary=_summary(alert),
         labels=alert.labels,
         links=_links(alert, base_url),
         explanation=alert.explanation,
+        cause=alert.steps[-1].cause if alert.steps else None,
+        acknowledged=alert.acknowledged,
+        episode=alert.occurrence,
+        first_starts_at=rfc3339(alert.first_starts_at)
+        if alert.first_starts_at is not None
+        else None,
+    )
+
+
+def peak_of(highest: HighestCounts) -> Peak:
+    """Return the highest figures of an episode as receivers and the API show them."""
+    return Peak(
+        highest.attempts,
+        highest.hits,
+        round(highest.rate, 6),
+        Span(rfc3339(highest.start), rfc3339(highest.end)),
     )
 
 
@@ -110,13 +120,14 @@ def _summary(alert: Alert) -> str:
         )
         if value is not None
     )
-    text = f"{alert.rule} {alert.state} in campaign {alert.scope.campaign_id}{where}: "
+    state = f"{alert.state} again" if alert.is_live and alert.occurrence > 1 else alert.state
+    text = f"{alert.rule} {state} in campaign {alert.scope.campaign_id}{where}: "
     if seen.attempts:
         text += f"{seen.hits:,} of {seen.attempts:,} attempts ({seen.rate:.1%})"
     else:
         text += f"no attempts since {rfc3339(alert.window_start)}"
     if alert.ends_at is None:
-        return text + _explained(alert.explanation)
+        return text + _explained(alert.explanation) + _acknowledged(alert)
     highest, (attempts, hits) = alert.highest, alert.totals
     began = alert.starts_at if alert.starts_at is not None else alert.pending_since
     peak = f"{highest.hits:,} of {highest.attempts:,} ({highest.rate:.1%})"
@@ -124,6 +135,10 @@ def _summary(alert: Alert) -> str:
         f"{text} at the end; {f'peak {peak}, ' if highest.attempts else ''}"
         f"in all {hits:,} of {attempts:,} in {_duration(alert.ends_at - began)}"
     ) + _explained(alert.explanation)
+
+
+def _acknowledged(alert: Alert) -> str:
+    return f"; acknowledged by {_short(alert.acknowledged.by)}" if alert.acknowledged else ""
 
 
 def _explained(explanation: Explanation | None) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from hashlib import sha256
 from typing import Literal, NamedTuple, TypeAlias
 
 from streams.domain.counts import Cell, StatusGroups
@@ -40,9 +41,12 @@ class Rule:
         keep_firing_for: how long a recovery must last before the alert is resolved.
         no_data_after: an alert without attempts in its scope for so long has expired.
         repeat_interval: how often a firing alert is repeated.
+        reopen_within: an alert that fires again so long after its end at most is the same one,
+            reopened; 0 for never.
         severity: passed on to receivers.
         labels: passed on to receivers.
         receivers: names of those who are told; `*` is everybody.
+        definition: a digest of what the rule's alerts are about: its statuses and its scope.
     """
 
     name: str
@@ -59,6 +63,12 @@ class Rule:
     severity: str = "critical"
     labels: Mapping[str, str] = field(default_factory=dict)
     receivers: tuple[str, ...] = ("*",)
+    reopen_within: float = 0.0
+    definition: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        about = repr((sorted(self.statuses), self.unrecognised, self.scope))
+        object.__setattr__(self, "definition", sha256(about.encode()).hexdigest()[:16])
 
     def matches(self, campaign_id: str, app_id: str | None) -> bool:
         """Tell whether the rule is about this campaign."""

@@ -8,14 +8,19 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from streams.domain.transition_causes import Acknowledged, Cause
+
 TransitionType: TypeAlias = Literal[
     "campaign.alert.firing",
     "campaign.alert.reminder",
+    "campaign.alert.acknowledged",
     "campaign.alert.resolved",
     "campaign.alert.expired",
 ]
 ENDS: frozenset[TransitionType] = frozenset({"campaign.alert.resolved", "campaign.alert.expired"})
 """The transitions with which an alert ends."""
+FOLLOW_UPS: frozenset[TransitionType] = ENDS | {"campaign.alert.acknowledged"}
+"""Those that say nothing to a receiver that was not notified that the alert fires."""
 
 
 class Span(msgspec.Struct):
@@ -132,7 +137,11 @@ class AlertData(msgspec.Struct):
     `channel_type` is the endpoint's channel, if the rule is about channels. No rule is about
     delivery types, so `delivery_type` is always null.
     `links` is null where the worker has no URL that others can follow. `explanation` is null while
-    the alert is pending, and if nothing could be said.
+    the alert is pending, and if nothing could be said. `cause` is that of the newest transition;
+    null while the alert is pending. `acknowledged` is null if nobody has, and once the alert has
+    ended. `episode` counts the episodes of the alert: beyond 1, it came back within the
+    `reopen_within` of its rule. `starts_at`, `ends_at`, `peak` and `totals` are those of this
+    episode; `first_starts_at` is the `starts_at` of the first one, null if this is the first.
     """
 
     alert_id: str
@@ -154,6 +163,10 @@ class AlertData(msgspec.Struct):
     labels: dict[str, str]
     links: Links | None
     explanation: Explanation | None = None
+    cause: Cause | None = None
+    acknowledged: Acknowledged | None = None
+    episode: int = 1
+    first_starts_at: str | None = None
 
 
 class Transition(msgspec.Struct):

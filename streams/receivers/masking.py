@@ -102,7 +102,7 @@ def _forms(secret: str) -> Iterator[str]:
 def without_secrets(answer: Answer, receiver: Receiver) -> Answer:
     """Return an answer in whose excerpt neither a receiver's secrets nor its URL are left."""
     excerpt = answer.excerpt.decode(errors="surrogateescape")
-    hidden = Hiding(receiver, url=True).hide_cut(excerpt)
+    hidden = Masking(receiver, url=True).hide_cut(excerpt)
     if hidden == excerpt:
         return answer
     return replace(answer, excerpt=hidden.encode(errors="surrogateescape"))

@@ -43,11 +43,12 @@ LARGEST_EVENT = 512_000
 PAUSE_S = 120.0
 """How long (s) nothing is sent after 429: the API asks for "a few minutes", in no header."""
 
-Action: TypeAlias = Literal["trigger", "resolve"]
+Action: TypeAlias = Literal["trigger", "acknowledge", "resolve"]
 
 ACTIONS: Mapping[TransitionType, Action] = {
     "campaign.alert.firing": "trigger",
     "campaign.alert.reminder": "trigger",
+    "campaign.alert.acknowledged": "acknowledge",
     "campaign.alert.resolved": "resolve",
     "campaign.alert.expired": "resolve",
 }
@@ -108,8 +109,10 @@ _encode = msgspec.json.Encoder().encode
 class PagerDutyReceiver(TextReceiver):
     """Opens an alert in PagerDuty when one fires, adds its reminders to it, and resolves it.
 
-    An alert has one `dedup_key`, its id, from its first event to its last one. A severity is the
-    same in PagerDuty as in a rule. The title is the event's summary, the text is in its details.
+    An alert has one `dedup_key`, its id, from its first event to its last one. An acknowledgement
+    acknowledges the incident there. An alert that comes back has the same key: PagerDuty opens a
+    new incident for it, as the one before is resolved. A severity is the same in PagerDuty as in a
+    rule. The title is the event's summary, the text is in its details.
 
     Attributes:
         routing_key: the Integration Key of a service or of an orchestration, 32 characters.
@@ -128,6 +131,7 @@ class PagerDutyReceiver(TextReceiver):
 
     longest_title: ClassVar[int] = LONGEST_SUMMARY
     longest_text: ClassVar[int] = LONGEST_TEXT
+    takes_acknowledgements: ClassVar[bool] = True
 
     kind: Literal["pagerduty"] = "pagerduty"
     url: Url = "https://events.pagerduty.com/v2/enqueue"

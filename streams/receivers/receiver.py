@@ -62,6 +62,9 @@ class Receiver(Settings, ABC):
     told_of_receivers: ClassVar[bool] = False
     """Whether it renders events about other receivers (`streams.domain.receiver_events`)."""
 
+    takes_acknowledgements: ClassVar[bool] = False
+    """Whether it has a notion of somebody having taken an alert on, and is notified of that."""
+
     name: Name
     kind: str
     url: Url

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, SecretStr
 from streams.domain import receiver_events, transitions
 from streams.domain.deliveries import Delivery
 from streams.domain.receiver_events import ReceiverEvent
+from streams.domain.transition_causes import Acknowledged
 from streams.domain.transitions import AlertData, Explanation, Links, Transition, TransitionType
 from streams.receivers.outcomes import Answer, Outcome, of_api_answer
 from streams.receivers.receiver import Request, digest_of
@@ -36,6 +37,8 @@ LONGEST_TITLE = 150
 """Characters of a header's text (https://docs.slack.dev/reference/block-kit/blocks/header-block)."""
 LONGEST_TEXT = 5 * LONGEST_SUMMARY
 """Characters of a text from a template, escaped: as long as a summary may get."""
+LONGEST_COMMENT = 300
+"""The same of the comment of whoever acknowledged an alert."""
 LONGEST_NAME = 100
 """The same of a name, an id or a status."""
 LONGEST_LABEL = 40
@@ -48,6 +51,7 @@ MOST_STATUSES = 3
 TITLES: Mapping[TransitionType, str] = {
     "campaign.alert.firing": "Firing",
     "campaign.alert.reminder": "Still firing",
+    "campaign.alert.acknowledged": "Acknowledged",
     "campaign.alert.resolved": "Resolved",
     "campaign.alert.expired": "Ended without data",
 }
@@ -138,6 +142,7 @@ class SlackReceiver(TextReceiver):
     longest_title: ClassVar[int] = LONGEST_TITLE
     longest_text: ClassVar[int] = LONGEST_TEXT
     told_of_receivers: ClassVar[bool] = True
+    takes_acknowledgements: ClassVar[bool] = True
 
     kind: Literal["slack"] = "slack"
     url: Url = "https://hooks.slack.com/services/"
@@ -146,7 +151,7 @@ class SlackReceiver(TextReceiver):
     def built_in(self, transition: Transition) -> Texts:
         """Return what happened, the rule and the severity; and the summary."""
         data = transition.data
-        title = f"{TITLES[transition.type]}: {data.rule} ({data.severity})"
+        title = f"{_title(transition)}: {data.rule} ({data.severity})"
         return Texts(title, abbreviated(printable(data.summary), LONGEST_SUMMARY) or title)
 
     def as_text(self, value: str) -> str:
@@ -201,10 +206,21 @@ def _message(transition: Transition, texts: Texts) -> Message:
     explained = [] if data.explanation is None else _explained(data.explanation)
     if explained:
         blocks.append(Section(fields=explained))
+    if data.acknowledged is not None:
+        blocks.append(Section(fields=_acknowledged(data.acknowledged)))
     if data.labels:
         blocks.append(Context(_labels(data.labels)))
     blocks.append(Context([Text(_footer(transition))]))
     return Message(f"{_escaped(texts.title, LONGEST_TITLE)}: {texts.text}", blocks)
+
+
+def _title(transition: Transition) -> str:
+    cause = transition.data.cause
+    if transition.type == "campaign.alert.expired" and cause and cause.actor == "configuration":
+        return "Ended, as its rule has changed"
+    if transition.type == "campaign.alert.firing" and transition.data.episode > 1:
+        return "Firing again"
+    return TITLES[transition.type]
 
 
 def _fields(data: AlertData) -> list[Text]:
@@ -244,6 +260,12 @@ def _explained(explanation: Explanation) -> list[Text]:
         for status in explanation.statuses[:MOST_STATUSES]
     ]
     return [Text(field) for field in fields]
+
+
+def _acknowledged(acknowledged: Acknowledged) -> list[Text]:
+    by = _field_of("Acknowledged by", acknowledged.by)
+    comment = _escaped(acknowledged.comment, LONGEST_COMMENT)
+    return [Text(by), Text(f"*Comment*\n{comment}")] if comment else [Text(by)]
 
 
 def _labels(labels: Mapping[str, str]) -> list[Text]:

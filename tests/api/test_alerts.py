@@ -49,6 +49,7 @@ async def test_newest_first_with_all_that_webhooks_tell(start: StartApi) -> None
             "sequence": 1,
             "suppressed": None,
             "withheld": [],
+            "cause": {"actor": "rule", "reason": "breach", "name": None, "detail": ""},
         },
         {
             "type": "campaign.alert.resolved",
@@ -56,6 +57,7 @@ async def test_newest_first_with_all_that_webhooks_tell(start: StartApi) -> None
             "sequence": 2,
             "suppressed": None,
             "withheld": [],
+            "cause": {"actor": "rule", "reason": "recovered", "name": None, "detail": ""},
         },
     ]
     assert (oldest["peak"]["hits"], oldest["peak"]["attempts"]) == (40, 100)
@@ -159,6 +161,7 @@ async def test_rules(start: StartApi) -> None:
         "keep_firing_for": 180.0,
         "no_data_after": 900.0,
         "repeat_interval": 14400.0,
+        "reopen_within": 0.0,
         "severity": "critical",
         "labels": {},
         "receivers": ["*"],

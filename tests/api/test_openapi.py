@@ -1,5 +1,6 @@
 """The description of the API is what the API does."""
 
+import asyncio
 import re
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,13 @@ from jsonschema import Draft202012Validator
 from streams.api.routes import ROUTES
 from streams.domain.partition_settings import PartitionSettings
 from tests.api.conftest import NOW, RunningApi, StartApi
-from tests.support.partitions import PARTITION_SETTINGS, MemoryHolder, counts, holder
+from tests.support.partitions import (
+    PARTITION_SETTINGS,
+    MemoryHolder,
+    commit_all,
+    counts,
+    holder,
+)
 from tests.support.silences import silence_of
 
 T0 = int(NOW) - 60
@@ -81,7 +88,9 @@ async def test_every_answer_is_as_described(start: StartApi) -> None:
     queries = {
         "/v1/campaigns": "?recent=5&sort=-failure_rate",
         "/v1/campaigns/{campaign_id}/windows": "?by=treatment_id,channel_type",
+        "/v1/alerts/{alert_id}/acknowledge": "?by=ana&comment=on+it",
     }
+    committing = asyncio.create_task(commit_all(api.holder, NOW))
     for route in ROUTES:
         target = re.sub(r"\{(\w+)\}", lambda found: values[found[1]], route.path)
         answer = await api.ask(
@@ -97,6 +106,7 @@ async def test_every_answer_is_as_described(start: StartApi) -> None:
         content = described_types.get(media_type, {})
         if "schema" in content:
             validator(described, content["schema"]).validate(answer.json)
+    committing.cancel()
 
 
 @pytest.mark.parametrize(
@@ -105,6 +115,8 @@ async def test_every_answer_is_as_described(start: StartApi) -> None:
         ("/v1/campaigns?sort=x", "/v1/campaigns", "GET"),
         ("/v1/campaigns/none", "/v1/campaigns/{campaign_id}", "GET"),
         ("/v1/deliveries/none/replay", "/v1/deliveries/{delivery_id}/replay", "POST"),
+        ("/v1/alerts/none/acknowledge?by=a", "/v1/alerts/{alert_id}/acknowledge", "POST"),
+        ("/v1/alerts/none/acknowledge", "/v1/alerts/{alert_id}/acknowledge", "POST"),
     ],
 )
 async def test_problems_are_as_described(

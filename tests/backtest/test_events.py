@@ -10,8 +10,10 @@ from streams.backtest.recorded import RecordedEvents
 from streams.backtest.task import Decided
 from streams.domain.detectors.threshold import Threshold
 from streams.domain.formats import pinpoint
+from streams.domain.operators import Acknowledgement
 from streams.domain.rules import Rule
 from streams.domain.sources import IngestSettings
+from streams.domain.transitions import AlertData
 from streams.traffic.plans import make_plan
 from streams.traffic.simulation import events
 from tests.backtest.naive import told
@@ -27,6 +29,7 @@ RULES = (
         keep_firing_for=20.0,
         repeat_interval=15.0,
         no_data_after=30.0,
+        reopen_within=120.0,
     ),
     Rule(
         "throttled",
@@ -41,8 +44,13 @@ SETTINGS = replace(PARTITION_SETTINGS, rules=RULES, receivers=(), base_url=None)
 START = int(NOW * 1000)
 
 
-async def of_a_task(arrived: list[tuple[int, bytes]], until: int) -> list[Decided]:
-    """What a StreamTask decides that takes what arrives and commits at each interval."""
+async def of_a_task(
+    arrived: list[tuple[int, bytes]], until: int, *, acknowledges: bool = False
+) -> list[Decided]:
+    """What a StreamTask decides that takes what arrives and commits at each interval.
+
+    If somebody `acknowledges`, they do so for every alert, 2 s after the task has started at first.
+    """
     harness = TaskHarness(SETTINGS, repartitions=False)
     left = list(reversed(arrived))
     decided: list[Decided] = []
@@ -53,6 +61,10 @@ async def of_a_task(arrived: list[tuple[int, bytes]], until: int) -> list[Decide
             values.append(left.pop()[1])
         if values:
             await harness.take(SOURCE, *values)
+        if acknowledges and at % 2_000 == 0:
+            for alert in harness.task.partition.alerts.live():
+                asked = Acknowledgement(alert.alert_id, "ana", "", lambda: None)
+                harness.task.partition.operators.add(asked)
         await harness.task.tick()
         decided += [Decided(at, each) for each in harness.metrics.transitions]
         harness.metrics.transitions.clear()
@@ -78,7 +90,51 @@ async def test_decides_what_a_task_decides_of_the_same_events(seed: int) -> None
 
     assert told(decided) == told(expected)
     kinds = {each.transition.type.removeprefix("campaign.alert.") for each in decided}
-    assert kinds >= {"firing", "resolved"}
+    assert kinds >= {"firing", "resolved", "reminder"}
+    assert one_id_each(decided)
+    operated = await of_a_task(arrived, until, acknowledges=True)
+    assert one_id_each(operated)
+    assert decisions(operated) == decisions(decided), "but for acknowledgements and reminders"
+    assert any(each.transition.data.acknowledged for each in operated)
+    assert (max(each.transition.data.episode for each in decided) > 1) is (seed == 8)
+
+
+def one_id_each(decided: list[Decided]) -> bool:
+    """Tell whether each alert has one id, and sequence, through all of its episodes."""
+    alerts: dict[str, list[AlertData]] = {}
+    for each in decided:
+        alerts.setdefault(each.transition.data.alert_id, []).append(each.transition.data)
+    begins = {each[0].starts_at for each in alerts.values()}
+    assert all(data.first_starts_at in {None, *begins} for each in alerts.values() for data in each)
+    return all(
+        [data.sequence for data in each] == list(range(1, len(each) + 1))
+        and len({data.first_starts_at or data.starts_at for data in each}) == 1
+        for each in alerts.values()
+    )
+
+
+def decisions(decided: list[Decided]) -> list[tuple[object, ...]]:
+    """What counts decide: when alerts fire and end, for which episode, with which figures.
+
+    But for the peak, which has what open windows said at each transition.
+    """
+    return sorted(
+        (
+            (
+                *(each.at, each.transition.type, *scope_of(data)),
+                *(data.episode, data.first_starts_at),
+                *(repr(data.evidence), repr(data.totals), repr(data.cause)),
+            )
+            for each in decided
+            for data in [each.transition.data]
+            if not each.transition.type.endswith((".acknowledged", ".reminder"))
+        ),
+        key=repr,
+    )
+
+
+def scope_of(data: AlertData) -> tuple[str, str, str | None]:
+    return data.rule, data.campaign_id, data.treatment_id
 
 
 def test_what_is_no_event_of_a_worker_is_rejected_by_its_place() -> None:

@@ -43,6 +43,7 @@ RULES = st.lists(
         keep_firing_for=SECONDS,
         no_data_after=st.sampled_from([0.5, 3.0, 40.0]),
         repeat_interval=st.sampled_from([0.7, 5.0, 100.0]),
+        reopen_within=st.sampled_from([0.0, 2.0, 50.0]),
     ),
     min_size=1,
     max_size=3,

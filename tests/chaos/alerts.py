@@ -5,11 +5,13 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from tests.chaos.operators import Answered
 from tests.support.topics import Read
 
 Scope: TypeAlias = tuple[str, str, str | None, str | None]
 """Rule, campaign, treatment, channel."""
 FIRING, REMINDER = "campaign.alert.firing", "campaign.alert.reminder"
+ACKNOWLEDGED = "campaign.alert.acknowledged"
 ENDS = {"campaign.alert.resolved", "campaign.alert.expired"}
 SOUND_ROUNDS = 2
 """So many rounds after it was last broken, a campaign's alert must be over."""
@@ -29,6 +31,9 @@ class AlertLedger:
         """By alert and sequence, what was written."""
         self._sequences: dict[str, int] = {}
         self._live: dict[Scope, str] = {}
+        self._acknowledged: set[str] = set()
+        """The alerts that fire and are acknowledged."""
+        self._acknowledgements: set[Answered] = set()
         self._problems: list[str] = []
 
     def take(self, record: Read) -> None:
@@ -52,10 +57,17 @@ class AlertLedger:
             if live not in {None, alert_id}:
                 self._wrong(value, f"{live} still fires")
             self._live[scope] = alert_id
+            self._acknowledged.discard(alert_id)
         elif live != alert_id:
             self._wrong(value, f"{live} fires, not this one")
         elif value["type"] in ENDS:
             del self._live[scope]
+        elif alert_id in self._acknowledged:
+            self._wrong(value, "it is acknowledged")
+        elif value["type"] == ACKNOWLEDGED:
+            self._acknowledged.add(alert_id)
+            by = value["data"]["acknowledged"]["by"]
+            self._acknowledgements.add(Answered(alert_id, by))
         elif value["type"] != REMINDER:
             self._wrong(value, "no such type")
 
@@ -70,6 +82,13 @@ class AlertLedger:
     def live(self) -> set[str]:
         """The ids of the alerts that fire."""
         return set(self._live.values())
+
+    def missing(self, answered: set[Answered]) -> list[str]:
+        """Return what workers said was acknowledged, and is not."""
+        return [
+            f"{each.alert_id} is not acknowledged by {each.by}, as was answered"
+            for each in sorted(answered - self._acknowledgements)
+        ]
 
     def problems(
         self, firing: set[str], broken: frozenset[str], sound: frozenset[str]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from streams.cancelling import cancel
 from streams.engine.cluster.reading import committed_offsets as offsets_of_group
 from streams.engine.cluster.rights import transactional_id
 from tests.chaos.alerts import SOUND_ROUNDS, AlertLedger
@@ -18,6 +19,7 @@ from tests.chaos.cells import Difference, compare_answers, flood_campaigns
 from tests.chaos.dead import DeadLetters
 from tests.chaos.faults import FAULTS, OF_SEVERAL, Account, Scene
 from tests.chaos.following import Follower
+from tests.chaos.operators import Operator
 from tests.chaos.plan import Together
 from tests.chaos.results import compare_results
 from tests.chaos.system import GRACE_S, RETENTION_S, RULES, SMALL, WINDOW_S, System
@@ -104,6 +106,7 @@ class Rounds:
         self._receiver = receiver
         self._silences = Silences()
         self._webhooks = Webhooks(receiver, self._silences)
+        self._operator = Operator(self._running, random.Random(seed))  # noqa: S311 - repeatable
         self._results = WindowLedger()
         self._letters = DeadLetters()
         self._hop_ends: dict[int, int] = {}
@@ -127,7 +130,7 @@ class Rounds:
             errors = self._system.kafka.coordinator_errors()
             await self._system.usual()
             await self._choose_broken(chance)
-            await disturb(self._system, self._traffic, faults, chance, self)
+            await self._disturb(faults, chance)
             self._broken_in.update(dict.fromkeys(self._traffic.broken, number))
             began = time.monotonic()
             try:
@@ -159,6 +162,16 @@ class Rounds:
         broken = chance.sample(self._traffic.campaigns, BROKEN)
         await self._silences.change(chance.choice(self._askers()), broken[0])
         self._traffic.broken = frozenset(broken)
+
+    async def _disturb(self, faults: Together, chance: random.Random) -> None:
+        """Let events flow and faults come, while somebody acknowledges alerts."""
+        operating = asyncio.create_task(self._operator.run())
+        try:
+            await disturb(self._system, self._traffic, faults, chance, self)
+        finally:
+            await cancel(operating)
+            answered = len(self._operator.answered)
+            self._system.notes.info("%d acknowledgements were answered so far", answered)
 
     # What becomes of the source topic
 
@@ -310,6 +323,10 @@ class Rounds:
         async for record in self._dead.read():
             self._letters.take(record)
 
+    def _running(self) -> list[WorkerProcess]:
+        workers = [self._system.workers[name] for name in self._system.running()]
+        return [each for each in workers if isinstance(each, WorkerProcess)]
+
     def _askers(self) -> list[Asker]:
         workers = ((name, self._system.workers[name]) for name in self._system.running())
         return [Asker(name, each) for name, each in workers if isinstance(each, WorkerProcess)]
@@ -340,7 +357,8 @@ class Rounds:
             for each in self._traffic.campaigns
             if number - self._broken_in.get(each, -SOUND_ROUNDS) >= SOUND_ROUNDS
         }
-        return self._ledger.problems(firing, self._traffic.broken, frozenset(sound))
+        found = self._ledger.problems(firing, self._traffic.broken, frozenset(sound))
+        return found + self._ledger.missing(self._operator.answered)
 
     async def compare_restarted(self, last: Result) -> None:
         """Kill all workers, and compare every cell there ever was with what comes out of Kafka.

@@ -52,6 +52,7 @@ RULES = [
             "min_attempts": 30,
         },
         "keep_firing_for": "1s",
+        "repeat_interval": "3s",
     },
     {
         "name": "spike",

@@ -15,6 +15,7 @@ from tests.chaos.cells import Difference, compare_answers
 from tests.chaos.dead import DeadLetters
 from tests.chaos.faults import FAULTS
 from tests.chaos.link import END_TXN, PRODUCE, Requests
+from tests.chaos.operators import Answered
 from tests.chaos.plan import plan
 from tests.chaos.truth import CellName, Truth
 from tests.chaos.webhooks import Receiver, Silence, Silences, Webhooks
@@ -132,11 +133,13 @@ def test_dead_letters(letters: list[Read], problems: int) -> None:
 def transition(kind: str, alert_id: str, sequence: int) -> Read:
     data: dict[str, Any] = {"alert_id": alert_id, "sequence": sequence, "rule": "r"}
     data |= {"campaign_id": "c", "treatment_id": None, "channel_type": None}
+    data |= {"acknowledged": {"by": "ana"}}
     value = {"type": f"campaign.alert.{kind}", "timestamp": "", "data": data}
     return record(b"c", orjson.dumps(value))
 
 
 FIRED, ENDED = transition("firing", "1", 1), transition("resolved", "1", 2)
+KNOWN = transition("acknowledged", "1", 2)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +153,11 @@ FIRED, ENDED = transition("firing", "1", 1), transition("resolved", "1", 2)
         ([FIRED, transition("resolved", "1", 3)], set(), 1),
         ([FIRED, transition("firing", "2", 1)], {"2"}, 1),
         ([FIRED, ENDED, transition("resolved", "1", 3)], set(), 1),
+        ([FIRED, ENDED, transition("firing", "1", 3)], {"1"}, 0),
+        ([FIRED, KNOWN, transition("resolved", "1", 3), transition("firing", "1", 4)], {"1"}, 0),
+        ([FIRED, KNOWN, transition("reminder", "1", 3)], {"1"}, 1),
+        ([FIRED, KNOWN, transition("acknowledged", "1", 3)], {"1"}, 1),
+        ([FIRED, ENDED, transition("acknowledged", "1", 3)], set(), 1),
     ],
 )
 def test_transitions(transitions: list[Read], firing: set[str], problems: int) -> None:
@@ -157,6 +165,14 @@ def test_transitions(transitions: list[Read], firing: set[str], problems: int) -
     for each in transitions:
         ledger.take(each)
     assert len(ledger.problems(firing, NOBODY, NOBODY)) == problems
+
+
+def test_an_acknowledgement_that_was_answered_and_is_not_there() -> None:
+    ledger = AlertLedger(["r"])
+    for each in (FIRED, KNOWN):
+        ledger.take(each)
+    assert ledger.missing({Answered("1", "ana")}) == []
+    assert len(ledger.missing({Answered("1", "ben"), Answered("2", "ana")})) == 2
 
 
 def test_an_alert_that_did_not_come_or_does_not_end() -> None:

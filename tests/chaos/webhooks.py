@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import orjson
 from aiohttp import web
 
-from tests.chaos.alerts import ENDS, FIRING
+from tests.chaos.alerts import ACKNOWLEDGED, ENDS, FIRING
 from tests.chaos.asking import Asker
 from tests.support.receiver import Collector
 
@@ -183,16 +183,19 @@ class Webhooks:
         self, suppressed: dict[Step, Any], transitions: dict[Step, Any]
     ) -> Iterator[str]:
         accepted = {_step_of(value) for value in self._receiver.accepted}
-        told: set[str] = set()
+        told, fires = set[str](), set[str]()
         for step, value in sorted(transitions.items(), key=lambda each: each[0]):
             if step not in suppressed:
                 yield f"{_named(value)} is not in the API"
             elif suppressed[step] is not None:
                 yield from self._wrongly_suppressed(value, suppressed[step], told)
             else:
-                if value["type"] == FIRING and step[0] in told:
+                if value["type"] == FIRING and step[0] in fires:
                     yield f"{_named(value)} was told to fire before"
                 told.add(step[0])
+                if value["type"] in {FIRING, *ENDS}:
+                    # One that ended may come back.
+                    (fires.add if value["type"] == FIRING else fires.discard)(step[0])
                 if step not in accepted:
                     yield f"{_named(value)} was never told"
                 if self._silences.surely_silenced(*_when(value)):
@@ -202,9 +205,11 @@ class Webhooks:
         if why["reason"] == "silenced":
             if not self._silences.may_be_silenced(*_when(value)):
                 yield f"{_named(value)} is silenced by nothing: {why}"
+        elif why["reason"] == "not-supported" and value["type"] == ACKNOWLEDGED:
+            pass
         elif not (
             why["reason"] == "not-notified"
-            and value["type"] in ENDS
+            and value["type"] in {ACKNOWLEDGED, *ENDS}
             and value["data"]["alert_id"] not in told
         ):
             yield f"{_named(value)} is suppressed: {why}"

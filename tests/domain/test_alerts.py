@@ -1,7 +1,9 @@
 """The life of an alert: examples, golden payloads, and a state machine against a plain model."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 
@@ -38,6 +40,7 @@ RULE = Rule(
     repeat_interval=3600.0,
     labels={"team": "crm"},
 )
+REOPENING = replace(RULE, reopen_within=100.0)
 
 
 def seen(hits: int, attempts: int = 812) -> Observation:
@@ -90,6 +93,11 @@ def evaluate(  # noqa: PLR0913 - all that a decision depends on
 
 def kind(transition: Transition) -> str:
     return transition.type.removeprefix("campaign.alert.")
+
+
+def rfc3339_of(text: str) -> float:
+    """Return the time (s) that a text says."""
+    return datetime.fromisoformat(text).timestamp()
 
 
 def types_of(found: list[Transition]) -> list[str]:
@@ -404,9 +412,17 @@ def told() -> Iterator[tuple[str, Transition | None]]:
     treated = Scope("100%", treatment_id="1")
     evaluate(alerts, {WINDOW: HIGH}, T0, scoped, treated)
     yield "expired", alerts.tick(T0 + 900)[0]
+    alerts = book(REOPENING)
+    evaluate(alerts, {WINDOW: HIGH}, T0, REOPENING)
+    yield "acknowledged", next(alerts.acknowledge("alert-1", "ana", "on it", T0 + 25.5))
+    evaluate(alerts, {WINDOW + 60: seen(8, 800)}, T0 + 60, REOPENING)
+    evaluate(alerts, {WINDOW + 60: LOW}, T0 + 90, REOPENING)
+    yield "reopened", evaluate(alerts, {WINDOW + 180: HIGH}, T0 + 180, REOPENING)
 
 
-@pytest.mark.parametrize("name", ["firing", "reminder", "resolved", "expired"])
+@pytest.mark.parametrize(
+    "name", ["firing", "reminder", "acknowledged", "resolved", "reopened", "expired"]
+)
 def test_golden(name: str) -> None:
     """The files are the contract with receivers: change one only with the documentation."""
     (transition,) = [t for kind_, t in told() if kind_ == name and t is not None]
@@ -422,6 +438,7 @@ def test_golden(name: str) -> None:
 PROMISED = """
     alert_id sequence rule severity campaign_id treatment_id delivery_type channel_type app_id
     starts_at ends_at window evidence peak totals summary labels links explanation
+    cause acknowledged episode first_starts_at
 """
 
 
@@ -495,6 +512,9 @@ class Book(RuleBasedStateMachine):
         self.firing = False
         self.last_evaluated_at = T0
         self.notified_at = T0
+        self.acknowledged = False
+        self.newest_id = ""
+        self.ended_at = -1e9
 
     def empty(self) -> AlertBook:
         return AlertBook((self.rule_,), SIZE, HISTORY, lambda: f"alert-{next(self.ids)}")
@@ -530,7 +550,21 @@ class Book(RuleBasedStateMachine):
         return None
 
     def end(self) -> None:
+        if self.firing:
+            self.ended_at = self.now
         self.firing, self.bad_since, self.good_since = False, None, None
+        self.acknowledged = False
+
+    @rule(alert_id=st.sampled_from(["alert-1", "alert-2", ""]))
+    def acknowledge(self, alert_id: str) -> None:
+        """The newest alert, or any other one."""
+        alert_id = alert_id or self.newest_id
+        found = list(self.alerts.acknowledge(alert_id, "ana", "", self.now))
+        self.note(found)
+
+        is_news = self.firing and not self.acknowledged and alert_id == self.newest_id
+        assert types_of(found) == (["acknowledged"] if is_news else [])
+        self.acknowledged |= is_news
 
     @rule()
     def tick(self) -> None:
@@ -542,7 +576,7 @@ class Book(RuleBasedStateMachine):
         if self.now - self.last_evaluated_at >= 900:
             expected = ["expired"] if self.firing else []
             self.end()
-        elif self.firing and self.now - self.notified_at >= 3600:
+        elif self.firing and not self.acknowledged and self.now - self.notified_at >= 3600:
             expected = ["reminder"]
             self.notified_at = self.now
         assert types_of(found) == expected
@@ -558,18 +592,29 @@ class Book(RuleBasedStateMachine):
 
     def note(self, found: list[Transition]) -> None:
         for transition in found:
-            self.told.setdefault(transition.data.alert_id, []).append(transition)
+            alert_id = transition.data.alert_id
+            if kind(transition) == "firing":
+                began = rfc3339_of(transition.data.starts_at)
+                is_soon = bool(self.newest_id) and began - self.ended_at <= self.rule_.reopen_within
+                is_same = is_soon and self.rule_.reopen_within > 0
+                assert (alert_id == self.newest_id) == is_same
+                self.newest_id = alert_id
+            assert alert_id == self.newest_id
+            self.told.setdefault(alert_id, []).append(transition)
 
     @invariant()
     def each_alert_is_told_from_beginning_to_end(self) -> None:
         for alert_id, story in self.told.items():
             words = types_of(story)
             assert [t.data.sequence for t in story] == list(range(1, len(story) + 1))
-            assert words[0] == "firing"
-            assert set(words[1:-1]) <= {"reminder"}
+            episodes = " ".join(words).replace("resolved", "ended").replace("expired", "ended")
+            assert EPISODES.fullmatch(episodes), episodes
+            assert self.rule_.reopen_within or words.count("firing") == 1
             alert = self.alerts.get(alert_id)
             if alert is not None:
                 assert alert.state == (words[-1] if words[-1] in ENDS else "firing")
+                assert alert.occurrence == words.count("firing") == len(alert.past) + 1
+                assert self.acknowledged == (alert.acknowledged is not None) or alert.ends_at
 
     @invariant()
     def one_episode_at_a_time(self) -> None:
@@ -578,6 +623,15 @@ class Book(RuleBasedStateMachine):
         assert (SCOPE.campaign_id in self.alerts.campaigns_with_live_alerts) == bool(live)
 
 
+class ReopeningBook(Book):
+    """The same, and what comes back soon is the same alert."""
+
+    rule_ = replace(Book.rule_, reopen_within=500.0)
+
+
 ENDS = {"resolved", "expired"}
-TestBook = Book.TestCase
+EPISODE = "firing( reminder)*( acknowledged)?"
+EPISODES = re.compile(f"({EPISODE} ended )*{EPISODE}( ended)?")
+TestBook, TestReopeningBook = Book.TestCase, ReopeningBook.TestCase
 TestBook.settings = settings(max_examples=150, stateful_step_count=40)
+TestReopeningBook.settings = settings(max_examples=150, stateful_step_count=40)

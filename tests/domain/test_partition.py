@@ -24,6 +24,7 @@ from streams.domain.detectors.volume import Volume
 from streams.domain.events import LONGEST_NAMES
 from streams.domain.limits import Limits
 from streams.domain.notification.stage import Suppressed
+from streams.domain.operators import Acknowledgement
 from streams.domain.partial_counts import (
     PARTIAL_COUNTS_VERSION,
     RECORD_BYTES,
@@ -660,25 +661,47 @@ STALLED = Volume(1, 1)
 
 # Rules without those ends that come of silence: a restart cannot know for how long there was any.
 PATIENT = tuple(
-    replace(each, no_data_after=1e9, keep_firing_for=min(each.keep_firing_for, 20.0))
-    for each in (
-        *RULES,
-        replace(with_detector(RULES[0], lookback_windows=5), name="channel", scope="channel"),
-        replace(RULES[0], name="strange", unrecognised=True, statuses=frozenset({"HOLDOUT"})),
-        replace(RULES[0], name="slow", for_=45.0, campaigns=("a*", "b")),
-        replace(
-            RULES[0], name="any", detector=Threshold(0.01, 0.95, recovery_level=0, min_attempts=1)
-        ),
-        replace(RULES[2], name="many", detector=Count(more_than=25)),
-        replace(RULES[0], name="doubled", detector=Unforgetting()),
-        replace(RULES[0], name="burning", detector=BURNING),
-        Rule("volume", frozenset({"SUCCESS"}), VOLUME),
-        Rule("silent", frozenset(), STALLED, scope="treatment", apps=("app",), keep_firing_for=0),
-        replace(RULES[0], name="cusum", detector=Cusum()),
-        replace(RULES[0], name="parts", detector=Cusum(4.0), scope="treatment", for_=15.0),
-        replace(RULES[2], name="few", detector=Cusum(2.0), scope="channel", campaigns=("a*", "b")),
-        replace(RULES[0], name="spike", detector=Spike(sensitivity=1.0, patience=5.0)),
+    replace(
+        each,
+        no_data_after=1e9,
+        keep_firing_for=min(each.keep_firing_for, 20.0),
+        repeat_interval=100.0,
+        reopen_within=90.0 * (number % 2),
     )
+    for number, each in enumerate(
+        (
+            *RULES,
+            replace(with_detector(RULES[0], lookback_windows=5), name="channel", scope="channel"),
+            replace(RULES[0], name="strange", unrecognised=True, statuses=frozenset({"HOLDOUT"})),
+            replace(RULES[0], name="slow", for_=45.0, campaigns=("a*", "b")),
+            replace(
+                RULES[0],
+                name="any",
+                detector=Threshold(0.01, 0.95, recovery_level=0, min_attempts=1),
+            ),
+            replace(RULES[2], name="many", detector=Count(more_than=25)),
+            replace(RULES[0], name="doubled", detector=Unforgetting()),
+            replace(RULES[0], name="burning", detector=BURNING),
+            Rule("volume", frozenset({"SUCCESS"}), VOLUME),
+            Rule(
+                "silent", frozenset(), STALLED, scope="treatment", apps=("app",), keep_firing_for=0
+            ),
+            replace(RULES[0], name="cusum", detector=Cusum()),
+            replace(RULES[0], name="parts", detector=Cusum(4.0), scope="treatment", for_=15.0),
+            replace(
+                RULES[2], name="few", detector=Cusum(2.0), scope="channel", campaigns=("a*", "b")
+            ),
+            replace(RULES[0], name="spike", detector=Spike(sensitivity=1.0, patience=5.0)),
+        )
+    )
+)
+REDEFINED = tuple(
+    replace(
+        each,
+        statuses=each.statuses | ({"DAILY_CAP"} if each.name in {"failing", "cusum"} else set()),
+        scope="campaign" if each.name in {"part", "parts"} else each.scope,
+    )
+    for each in PATIENT
 )
 FEEDERS = 0, 1
 LIMITS = PARTITION_SETTINGS.limits, replace(PARTITION_SETTINGS.limits, names=3, values=2)
@@ -742,6 +765,14 @@ class Twins(RuleBasedStateMachine):
         lived, restarted = (twin.tick(self.now) for twin in self.twins)
         assert lived == restarted
 
+    @rule(name=st.sampled_from("abcz"))
+    def acknowledge(self, name: str) -> None:
+        """Somebody acknowledges all alerts of a campaign; the next commit has it."""
+        for twin in self.twins:
+            for alert in twin.partition.alerts.live_of(name):
+                asked = Acknowledgement(alert.alert_id, "ana", "", lambda: None)
+                assert twin.partition.operators.add(asked)
+
     @rule()
     def commit(self) -> None:
         lived, restarted = (twin.commit(self.now) for twin in self.twins)
@@ -757,16 +788,20 @@ class Twins(RuleBasedStateMachine):
         longer=st.sampled_from((1, 1, 1, 2)),
         rules=st.sampled_from((2, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17)),
         limits=st.sampled_from(LIMITS),
+        every=st.sampled_from((PATIENT, PATIENT, REDEFINED)),
     )
     def change_settings(
-        self, policy: WindowPolicy, longer: int, rules: int, limits: Limits
+        self,
+        policy: WindowPolicy,
+        longer: int,
+        rules: int,
+        limits: Limits,
+        every: tuple[Rule, ...] = PATIENT,
     ) -> None:
         self.commit()
         self.size *= longer if self.size < 240 else 1
         windows = replace(policy, size=self.size)
-        self.settings = replace(
-            self.settings, windows=windows, rules=PATIENT[:rules], limits=limits
-        )
+        self.settings = replace(self.settings, windows=windows, rules=every[:rules], limits=limits)
         for twin in self.twins:
             twin.partition.prepare_handover()
             twin.restart(self.now, self.settings)
@@ -784,7 +819,13 @@ def _known(partition: CampaignPartition) -> dict[str, object]:
         "open": table.open_starts(),
         "cells": {start: dict(all_cells(table, start)) for start in table.starts()},
         "alerts": sorted(
-            (repr(a.scope), a.rule, a.state, repr(_apart_from_ids(alerts.describe(a))))
+            (
+                repr(a.scope),
+                a.rule,
+                a.state,
+                repr(_apart_from_ids(alerts.describe(a))),
+                repr(a.past),
+            )
             for a in alerts.alerts()
         ),
         "owed": len(partition.deliveries),

@@ -225,7 +225,8 @@ async def test_nothing_is_told_of_what_is_told_already(
         settings = settings_of(broker, unique, receiver.url)
         settings["windows"] = {"size": 60, "grace": 60, "retention": 3600}
         rule = {"name": "campaigns", "group": "failure", "no_data_after": "2s"}
-        settings["rules"] = [{**rule, "detector": {**THRESHOLD, "min_attempts": 50}}]
+        detector = {**THRESHOLD, "min_attempts": 50}
+        settings["rules"] = [{**rule, "detector": detector, "reopen_within": "0s"}]
         topic = settings["topics"]["source"]
         await create_topic(broker.address, topic, SOURCES)
         worker = new_worker(settings)

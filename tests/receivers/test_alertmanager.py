@@ -46,6 +46,7 @@ def test_what_ended_is_what_does_not_fire() -> None:
     assert set(get_args(TransitionType)) - ENDED == {
         "campaign.alert.firing",
         "campaign.alert.reminder",
+        "campaign.alert.acknowledged",
     }
 
 

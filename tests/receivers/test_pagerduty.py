@@ -44,9 +44,8 @@ def test_every_transition_has_an_action() -> None:
 def test_an_alert_has_one_key(type_: TransitionType) -> None:
     found = event(explained(type_))
     assert found["dedup_key"] == "a"
-    assert found["event_action"] == (
-        "trigger" if type_.endswith(("firing", "reminder")) else "resolve"
-    )
+    actions = {"firing": "trigger", "reminder": "trigger", "acknowledged": "acknowledge"}
+    assert found["event_action"] == actions.get(type_.split(".")[-1], "resolve")
 
 
 @given(names)

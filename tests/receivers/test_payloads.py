@@ -24,7 +24,7 @@ from tests.support.transitions import explained
 
 GOLDEN = Path(__file__).parent / "golden"
 DOMAIN = Path(__file__).parents[1] / "domain" / "golden"
-NAMES = ("firing", "reminder", "resolved", "expired", "explained")
+NAMES = ("firing", "reminder", "acknowledged", "resolved", "reopened", "expired", "explained")
 NOW = 1_795_428_000.0  # 2026-11-23T10:00:00Z
 MAKERS: dict[str, Callable[[], Receiver]] = {
     "pagerduty": pager,
@@ -74,9 +74,12 @@ async def sent(receiver: Receiver, *names: str, answer: Answer) -> list[Any]:
 
 async def test_pagerduty_opens_one_alert_and_resolves_it() -> None:
     api = pagerduty.PagerDuty()
-    outcomes = await sent(pager(), "firing", "reminder", "resolved", answer=api.enqueue)
-    assert (outcomes, api.refusals) == ([Delivered(202)] * 3, [])
-    assert api.alerts == {"alert-1": [["trigger", "trigger", "resolve"]]}
+    names = "firing", "reminder", "acknowledged", "resolved", "reopened"
+    outcomes = await sent(pager(), *names, answer=api.enqueue)
+    assert (outcomes, api.refusals) == ([Delivered(202)] * 5, [])
+    assert api.alerts == {
+        "alert-1": [["trigger", "trigger", "acknowledge", "resolve"], ["trigger"]]
+    }
 
 
 async def test_pagerduty_refuses_a_wrong_key_once() -> None:
@@ -91,7 +94,10 @@ async def test_slack_takes_every_kind_of_transition() -> None:
     outcomes = await sent(channel(), *NAMES, answer=api.post)
     assert (outcomes, api.refusals) == ([Delivered(200)] * len(NAMES), [])
     titles = [message["blocks"][0]["text"]["text"].split(":")[0] for message in api.messages]
-    assert titles == ["Firing", "Still firing", "Resolved", "Ended without data", "Firing"]
+    assert titles == [
+        *("Firing", "Still firing", "Acknowledged", "Resolved"),
+        *("Firing again", "Ended without data", "Firing"),
+    ]
 
 
 async def test_alertmanager_has_one_alert_that_fires_and_ends() -> None:

@@ -1,5 +1,6 @@
 """Partitions filled with made-up counts, held in memory as a worker holds them."""
 
+import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -148,6 +149,16 @@ def holder(
     """A holder of some of `count` partitions, by default of all of them; nothing is counted yet."""
     here = range(count) if numbers is None else numbers
     return MemoryHolder({n: CampaignPartition(n, settings, [0], now) for n in here}, count)
+
+
+async def commit_all(held: MemoryHolder, now: float) -> None:
+    """Evaluate and commit all partitions at `now` (s), as tasks do, until cancelled."""
+    while True:
+        for partition in held.here.values():
+            partition.evaluate(now)
+            partition.take_changes(now)
+            partition.mark_committed()
+        await asyncio.sleep(0.01)
 
 
 def all_cells(table: WindowTable, start: int) -> Iterator[tuple[str, Cell]]:

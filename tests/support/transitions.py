@@ -2,7 +2,9 @@
 
 import msgspec
 
+from streams.domain.transition_causes import Acknowledged
 from streams.domain.transitions import (
+    ENDS,
     AlertData,
     EpisodeTotals,
     Evidence,
@@ -66,7 +68,8 @@ def explained(type_: TransitionType = "campaign.alert.firing", name: str = "a") 
         treatment_id=name,
         channel_type=name,
         app_id=name,
-        ends_at=None if type_.endswith(("firing", "reminder")) else "2026-11-23T11:00:00Z",
+        ends_at="2026-11-23T11:00:00Z" if type_ in ENDS else None,
+        acknowledged=None if type_ in ENDS else Acknowledged(name, name, "2026-11-23T10:30:00Z"),
         evidence=Evidence(100, 40, 0.4, 0.32, 0.0125, {name: 24, "SUCCESS": 60}, {"odds": 1e4}),
         summary=f"failing firing in campaign {name}: 40 of 100 attempts (40.0%)",
         labels={"team": "crm", "on-call": name},

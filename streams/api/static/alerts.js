@@ -9,12 +9,13 @@ export function alertCard(alert, now, linked) {
   const over = alert.ends_at !== null;
   const suppressed = alert.transitions.at(-1)?.suppressed;
   return el("li", { class: `alert ${alert.state}` },
-    el("div", { class: "name" }, el("span", {}, alert.rule), el("span", { class: "tag" }, over ? alert.state : `${alert.state} · ${alert.severity}`)),
+    el("div", { class: "name" }, el("span", {}, alert.rule), el("span", { class: "tag" }, over ? alert.state : `${alert.state}${alert.episode > 1 ? " again" : ""} · ${alert.severity}`)),
     el("div", { class: "rate" }, percent(seen.rate)),
     linked ? el("p", {}, el("a", { href: campaignLink(alert.campaign_id), title: alert.campaign_id, "data-key": `alert ${alert.alert_id}` }, name(alert.campaign_id)), where) : null,
     el("p", { class: "soft" }, `${number(seen.hits)} of ${number(seen.attempts)} attempts, `,
       over ? `ended ${since(alert.ends_at, now)} ago` : `for ${since(alert.starts_at, now)}`),
     el("p", { class: "soft" }, `peak ${percent(alert.peak.rate)}; since it began ${number(alert.totals.hits)} of ${number(alert.totals.attempts)}`),
+    alert.acknowledged ? el("p", { class: "soft" }, `acknowledged by ${alert.acknowledged.by}${alert.acknowledged.comment ? `: ${alert.acknowledged.comment}` : ""}`) : null,
     alert.explanation?.slice ? explained(alert.explanation.slice) : null,
     suppressed ? el("p", { class: "soft" }, `nobody was notified: ${suppressed.detail}`) : null);
 }

@@ -1,8 +1,9 @@
-"""The stages, in their order: route → silence → notified → enqueue."""
+"""The stages, in their order: route → silence → notified → acknowledgement → enqueue."""
 
 from collections.abc import Iterable
 
 from streams.domain.deliveries import Outbox
+from streams.domain.notification.acknowledgement import acknowledgement
 from streams.domain.notification.enqueue import enqueue
 from streams.domain.notification.notified import notified
 from streams.domain.notification.route import route
@@ -21,7 +22,8 @@ def stages(settings: PartitionSettings, outbox: Outbox) -> tuple[Stage, ...]:
     return (
         route(settings.receivers, settings.matchers),  # who is notified
         silence(settings.silences),  # nobody, if the alert is silenced
-        notified(),  # of its end, only those who know that it fires
+        notified(),  # of what comes of it, only those who know that it fires
+        acknowledgement(settings.take_acknowledgements),  # only those who know what that is
         enqueue(outbox),  # a delivery for each of them in the outbox
     )
 

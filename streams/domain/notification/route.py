@@ -4,8 +4,8 @@ Labels and matchers are those of silences (`streams.domain.silences.matchers`), 
 a receiver have to match, as in a route of Alertmanager
 (https://prometheus.io/docs/alerting/latest/configuration/#route).
 
-The end of an alert goes to all who were notified that it fires, whatever rule and matchers are by
-then: whoever was told of an incident is told that it is over.
+What comes of an alert goes to all who were notified that it fires, whatever rule and matchers are
+by then: whoever was told of an incident is told that it is over.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from streams.domain.alert_labels import of_data
 from streams.domain.notification.stage import Notification, Stage, Suppressed, Withheld
 from streams.domain.silences.matchers import CompiledMatcher, Matcher
-from streams.domain.transitions import ENDS
+from streams.domain.transitions import FOLLOW_UPS
 
 EVERY_RECEIVER = "*"
 NO_RECEIVER = "no-receiver"
@@ -96,7 +96,7 @@ def route(
 
 def _who_know(notification: Notification) -> tuple[str, ...]:
     """Return who is told of an end as they know of the alert; nobody for other transitions."""
-    if notification.transition.type not in ENDS:
+    if notification.transition.type not in FOLLOW_UPS:
         return ()
     return notification.notified or ()
 

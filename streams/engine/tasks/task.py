@@ -493,6 +493,8 @@ class StreamTask:
         try:
             has_deliveries, writes = self._collect(for_handover=for_handover)
             if not writes:
+                # All that is known is committed.
+                self.partition.mark_committed()
                 return
             # In the same step: whatever comes now belongs to the next commit.
             commit = self._output.take_commit(writes.size, has_deliveries=has_deliveries)
@@ -510,7 +512,7 @@ class StreamTask:
             raise
         self._commits += 1
         self._poison_pills.forget_failed(before=self._offsets.committed_in_log)
-        self.partition.deliveries.mark_committed()
+        self.partition.mark_committed()
         commit.seconds = self._context.clock.wall() - began
         self._context.events.committed(commit)
 

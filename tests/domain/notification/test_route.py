@@ -1,3 +1,5 @@
+from typing import get_args
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -42,6 +44,15 @@ def test_one_that_is_not_configured_any_more_is_named() -> None:
     decision = route(("ops", "dev"))(Notification(TRANSITION, ("dev", "gone", "gone")), 0.0)
     why = Withheld("gone", "no-receiver", "it is not configured any more")
     assert decision == Notification(TRANSITION, ("dev",), withheld=(why,))
+
+
+@pytest.mark.parametrize("type_", get_args(TransitionType))
+def test_what_comes_of_an_alert_goes_to_those_who_know_of_it_too(type_: TransitionType) -> None:
+    follow_up = Transition(type_, TRANSITION.timestamp, TRANSITION.data)
+    decision = route(("ops", "dev", "new"))(Notification(follow_up, ("new",), ("dev",)), 0.0)
+    assert isinstance(decision, Notification)
+    goes_on = type_.endswith(("firing", "reminder"))
+    assert decision.receivers == (("new",) if goes_on else ("dev", "new"))
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ import pytest
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.domain import changelog, partial_counts, transitions
+from streams.domain.alert_records import Alert
 from streams.domain.changelog import FORMAT
 from streams.domain.detectors.volume import Volume
+from streams.domain.operators import Acknowledgement
 from streams.domain.partial_counts import PartialCounts, partition_of
 from streams.engine.consume.positions import (
     Position,
@@ -973,3 +975,58 @@ async def test_rules_are_evaluated_once_a_tick_and_again_if_a_window_closed(
     harness.now += harness.task.partition.settings.idle_timeout + 100
     await harness.task.tick()
     assert len(evaluated) == 5, "the alerts of the window that closed have another newest window"
+
+
+async def with_alert() -> tuple[TaskHarness, Alert]:
+    """A task with an alert that fires, committed."""
+    harness = TaskHarness()
+    await harness.take(SOURCE, *(send(status="FAILURE") for _ in range(60)))
+    await harness.settle()
+    await harness.task.tick()
+    harness.writer.written.clear()
+    (alert,) = harness.task.partition.alerts.alerts()
+    return harness, alert
+
+
+async def test_an_acknowledgement_is_written_with_what_it_led_to_and_answered_then() -> None:
+    harness, alert = await with_alert()
+    answered: list[str] = []
+    asked = Acknowledgement(alert.alert_id, "ana", "", lambda: answered.append("ana"))
+    harness.task.partition.operators.add(asked)
+    go = harness.writer.hold()
+    ticking = asyncio.create_task(harness.task.tick())
+    await asyncio.sleep(0.01)
+    assert (alert.acknowledged is not None, answered) == (True, []), "it is being written"
+    late = Acknowledgement(alert.alert_id, "ben", "", lambda: answered.append("ben"))
+    harness.task.partition.operators.add(late)
+    go.set()
+    await ticking
+    assert answered == ["ana"]
+    writes = harness.writer.take().records
+    (told,) = (each for p, records in writes.items() for each in records if p.topic == "alerts")
+    assert transitions.decode(told.value or b"").type == "campaign.alert.acknowledged"
+    assert any(b'"acknowledged":{"by":"ana"' in (each.value or b"") for each in writes[CHANGELOG])
+    await harness.task.tick()
+    assert answered == ["ana", "ben"], "there was nothing to write, as it had been acknowledged"
+    assert harness.writer.written == []
+
+
+async def test_an_acknowledgement_that_was_not_written_is_not_answered() -> None:
+    harness, alert = await with_alert()
+    answered: list[str] = []
+    asked = Acknowledgement(alert.alert_id, "ana", "", lambda: answered.append("ana"))
+    harness.task.partition.operators.add(asked)
+    harness.writer.fail()
+    with pytest.raises(WriteError):
+        await harness.task.tick()
+    assert answered == []
+
+
+async def test_an_acknowledgement_before_a_handover_is_handed_over() -> None:
+    harness, alert = await with_alert()
+    answered: list[str] = []
+    asked = Acknowledgement(alert.alert_id, "ana", "", lambda: answered.append("ana"))
+    harness.task.suspend()
+    harness.task.partition.operators.add(asked)
+    await harness.task.commit_for_handover()
+    assert answered == ["ana"]
