@@ -8,11 +8,12 @@ some time (`Retention`) with its attempts, so that it can be listed and replayed
 
 from collections.abc import Iterator
 from heapq import heappop, heappush
+from sys import intern
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from streams.domain.delivery_attempts import AttemptRecord, kept
+from streams.domain.delivery_attempts import AttemptRecord, compact, kept
 
 DeliveryState: TypeAlias = Literal["pending", "given-up", "delivered"]
 
@@ -70,7 +71,7 @@ class Delivery(msgspec.Struct):
     state: DeliveryState = "pending"
     last_error: str | None = None
     attempted: int = 0
-    history: list[AttemptRecord] = []
+    history: tuple[AttemptRecord, ...] = ()
 
 
 class DeliveryKey(msgspec.Struct, frozen=True, array_like=True, tag="delivery"):
@@ -321,6 +322,7 @@ class Outbox:
             raise ValueError(
                 f"its value is delivery {delivery.delivery_id} of {delivery.campaign_id}"
             )
+        _compact(delivery)
         self._deliveries[delivery.delivery_id] = delivery
         if delivery.state == "pending":
             self._queue(delivery)
@@ -346,3 +348,10 @@ class Outbox:
 
 def _ordering_key_of(delivery: Delivery) -> _OrderingKey:
     return _OrderingKey(delivery.alert_id, delivery.receiver)
+
+
+def _compact(delivery: Delivery) -> None:
+    """Let go of the record that a delivery was read from, and share texts that repeat."""
+    delivery.transition = delivery.transition.copy()
+    delivery.receiver = intern(delivery.receiver)
+    delivery.history = compact(delivery.history)

@@ -225,6 +225,7 @@ class Dispatcher:
                 self._note_standing(name, recovered(record, now))
             else:
                 circuit.resume(known, now)
+                self._trouble.resumed(name)
         elif circuit.failing_since is not None and not known:
             if record is not None and record.lifted_at >= circuit.failing_since:
                 circuit.reset()

@@ -272,7 +272,7 @@ def test_attempts_are_kept_up_to_a_bound_and_written_down() -> None:
 
     assert kept.attempted == 30
     newest = range(31 - NEWEST_KEPT, 31)
-    assert kept.history == [*map(attempt, range(1, FIRST_KEPT + 1)), *map(attempt, newest)]
+    assert kept.history == (*map(attempt, range(1, FIRST_KEPT + 1)), *map(attempt, newest))
 
 
 def test_a_replay_keeps_the_attempts_before_it() -> None:
@@ -291,7 +291,7 @@ def test_an_attempt_at_another_queues_copy_is_not_kept() -> None:
 
     queue.attempted(copy, attempt(1))
 
-    assert (copy.history, commit(queue)) == ([], {})
+    assert (copy.history, commit(queue)) == ((), {})
 
 
 def test_a_delivery_of_before_attempts_were_kept_is_read() -> None:
