@@ -216,6 +216,19 @@ class Outbox:
         self._mark(delivery)
         return True
 
+    def waiting(self, receiver: str) -> Delivery | None:
+        """Return the delivery to a receiver whose next attempt is the earliest; null for none."""
+        heads = (
+            queue[min(queue)] for key, queue in self._queues.items() if key.receiver == receiver
+        )
+        return min(
+            filter(self._is_next, heads), key=lambda each: each.next_attempt_at, default=None
+        )
+
+    def hand_out(self, delivery: Delivery) -> None:
+        """Hand out what is `waiting` before it is due; `release` leaves that time as it was."""
+        self._handed_out.add(_ordering_key_of(delivery))
+
     def hasten(self, receiver: str, now: float) -> None:
         """Make what waits for another attempt at a receiver due at `now` (s): it takes them again.
 
