@@ -150,7 +150,8 @@ def moment(name: str, description: str) -> Parameter[int]:
     """Make a parameter that is a time, in ms since the epoch once it is read."""
     schema = {
         "type": "string",
-        "anyOf": [{"format": "date-time"}, {"pattern": r"^-?\d{1,15}$"}],
+        # Of all that are read, those that are in the years 0002 to 9998 whatever their digits.
+        "anyOf": [{"format": "date-time"}, {"pattern": r"^(-?\d{1,13}|\d{14})$"}],
         "examples": ["2026-11-23T10:00:00Z", "1795428000000"],
     }
     return Parameter(name, read_moment, schema, description)

@@ -8,11 +8,12 @@ some time (`Retention`) with its attempts, so that it can be listed and replayed
 
 from collections.abc import Iterator
 from heapq import heappop, heappush
+from sys import intern
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from streams.domain.delivery_attempts import AttemptRecord, kept
+from streams.domain.delivery_attempts import AttemptRecord, compact, kept
 
 DeliveryState: TypeAlias = Literal["pending", "given-up", "delivered"]
 
@@ -70,7 +71,7 @@ class Delivery(msgspec.Struct):
     state: DeliveryState = "pending"
     last_error: str | None = None
     attempted: int = 0
-    history: list[AttemptRecord] = []
+    history: tuple[AttemptRecord, ...] = ()
 
 
 class DeliveryKey(msgspec.Struct, frozen=True, array_like=True, tag="delivery"):
@@ -215,6 +216,19 @@ class Outbox:
         self._mark(delivery)
         return True
 
+    def waiting(self, receiver: str) -> Delivery | None:
+        """Return the delivery to a receiver whose next attempt is the earliest; null for none."""
+        heads = (
+            queue[min(queue)] for key, queue in self._queues.items() if key.receiver == receiver
+        )
+        return min(
+            filter(self._is_next, heads), key=lambda each: each.next_attempt_at, default=None
+        )
+
+    def hand_out(self, delivery: Delivery) -> None:
+        """Hand out what is `waiting` before it is due; `release` leaves that time as it was."""
+        self._handed_out.add(_ordering_key_of(delivery))
+
     def hasten(self, receiver: str, now: float) -> None:
         """Make what waits for another attempt at a receiver due at `now` (s): it takes them again.
 
@@ -321,6 +335,7 @@ class Outbox:
             raise ValueError(
                 f"its value is delivery {delivery.delivery_id} of {delivery.campaign_id}"
             )
+        _compact(delivery)
         self._deliveries[delivery.delivery_id] = delivery
         if delivery.state == "pending":
             self._queue(delivery)
@@ -346,3 +361,10 @@ class Outbox:
 
 def _ordering_key_of(delivery: Delivery) -> _OrderingKey:
     return _OrderingKey(delivery.alert_id, delivery.receiver)
+
+
+def _compact(delivery: Delivery) -> None:
+    """Let go of the record that a delivery was read from, and share texts that repeat."""
+    delivery.transition = delivery.transition.copy()
+    delivery.receiver = intern(delivery.receiver)
+    delivery.history = compact(delivery.history)

@@ -5,6 +5,7 @@ before it is replayed. Of more attempts those between the first and the newest o
 """
 
 from collections.abc import Sequence
+from sys import intern
 
 import msgspec
 
@@ -35,9 +36,30 @@ class AttemptRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     error: str | None = None
 
 
-def kept(history: Sequence[AttemptRecord], attempt: AttemptRecord) -> list[AttemptRecord]:
+def kept(history: Sequence[AttemptRecord], attempt: AttemptRecord) -> tuple[AttemptRecord, ...]:
     """Return the attempts that are kept once one more was made, oldest first."""
     attempts = [*history, attempt]
     if len(attempts) > FIRST_KEPT + NEWEST_KEPT:
         del attempts[FIRST_KEPT:-NEWEST_KEPT]
-    return attempts
+    return compact(attempts)
+
+
+def compact(history: Sequence[AttemptRecord]) -> tuple[AttemptRecord, ...]:
+    """Return the same attempts in less memory: the same texts, of which there are few, once."""
+    texts: dict[str, str] = {}
+
+    def shared(text: str | None) -> str | None:
+        return None if text is None else texts.setdefault(text, text)
+
+    return tuple(
+        AttemptRecord(
+            each.number,
+            each.at,
+            each.duration_ms,
+            intern(each.result),
+            each.status,
+            shared(each.answer) or "",
+            shared(each.error),
+        )
+        for each in history
+    )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ from streams.webhooks.receiver_queue import Attempt, ReceiverQueue
 from streams.webhooks.schedule import next_attempt_at
 from streams.webhooks.trouble import ReceiverMetrics, Trouble
 
+PROBE_SOUGHT_EVERY_S = 1.0
+"""To seek a delivery for a probe is to look at all that wait."""
 SHORTEST_WAIT_S = 0.005
 """Between two polls: many failing receivers must not make the dispatcher poll all the time."""
 
@@ -129,6 +132,8 @@ class Dispatcher:
         self._outboxes: list[Outbox] = []
         self._books: list[ReceiverBook] = []
         self._disabled: dict[str, ReceiverRecord] = {}
+        self._looked_for_probe: dict[str, float] = {}
+        """When a delivery was last sought to probe a receiver with (s)."""
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -191,6 +196,27 @@ class Dispatcher:
         for outbox in outboxes:
             for delivery in outbox.due(self._timing.clock()):
                 self._dispatch(Attempt(outbox, delivery))
+        for name, receiver_queue in self._receiver_queues.items():
+            self._probe(name, receiver_queue)
+
+    def _probe(self, name: str, receiver_queue: ReceiverQueue) -> None:
+        """Probe a receiver with a delivery that is not due, if none is: that may be in a day."""
+        now = self._timing.clock()
+        looked_at = self._looked_for_probe.get(name, -math.inf)
+        if not receiver_queue.needs_probe(now) or 0 <= now - looked_at < PROBE_SOUGHT_EVERY_S:
+            return
+        self._looked_for_probe[name] = now
+        found = [
+            (delivery.next_attempt_at, number)
+            for number, outbox in enumerate(self._outboxes)
+            if (delivery := outbox.waiting(name)) is not None
+        ]
+        if found:
+            outbox = self._outboxes[min(found)[1]]
+            delivery = outbox.waiting(name)
+            if delivery is not None:
+                outbox.hand_out(delivery)
+                receiver_queue.put(Attempt(outbox, delivery, early=True))
 
     def _apply_standing(self, name: str, receiver_queue: ReceiverQueue) -> None:
         """Apply what is known of a receiver: pause or disable it, or start its waiting attempts."""
@@ -225,6 +251,7 @@ class Dispatcher:
                 self._note_standing(name, recovered(record, now))
             else:
                 circuit.resume(known, now)
+                self._trouble.resumed(name)
         elif circuit.failing_since is not None and not known:
             if record is not None and record.lifted_at >= circuit.failing_since:
                 circuit.reset()
@@ -367,6 +394,10 @@ class Dispatcher:
                 self._delivered(attempt, outcome)
             case Retry():
                 self._metrics.attempted(kind, outcome.failure)
+                if attempt.early:
+                    attempt.outbox.release(attempt.delivery)
+                    _log_of(attempt.delivery).info("probe failed", reason=outcome.reason)
+                    return
                 self._failed(attempt, outcome.reason, self._retry_at(attempt.delivery, outcome))
             case GiveUp():
                 self._metrics.attempted(kind, outcome.failure)

@@ -13,10 +13,18 @@ from streams.webhooks.pace import Pace
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attempt:
-    """An attempt at a delivery that its outbox has handed out, and takes back."""
+    """An attempt at a delivery that its outbox has handed out, and takes back.
+
+    Attributes:
+        outbox: of the delivery.
+        delivery: to attempt.
+        early: whether it was not due. A failure says that the receiver fails still, and uses up
+            none of the delivery's attempts.
+    """
 
     outbox: Outbox
     delivery: Delivery
+    early: bool = False
 
 
 class ReceiverQueue:
@@ -57,16 +65,21 @@ class ReceiverQueue:
             return None
         return max(self.pace.resumes_at, self.circuit.resumes_at)
 
+    def needs_probe(self, now: float) -> bool:
+        """Tell whether a probe may begin at `now` (s), and nothing is here to make it with."""
+        is_idle = not self._waiting and not self._running
+        return self.circuit.is_open and is_idle and self._has_room(now)
+
     def go_on(self) -> None:
         """Start waiting attempts, as far as there is room."""
-        while self._waiting and self._has_room():
+        while self._waiting and self._has_room(self._clock()):
             attempt = self._waiting.popleft()
             task = asyncio.create_task(self._make(attempt))
             self._running[task] = attempt
             task.add_done_callback(self._ended)
 
-    def _has_room(self) -> bool:
-        under_way, now = len(self._running), self._clock()
+    def _has_room(self, now: float) -> bool:
+        under_way = len(self._running)
         return self.pace.room(under_way, now) and self.circuit.permits(under_way, now)
 
     def take_waiting(self) -> list[Attempt]:

@@ -46,7 +46,7 @@ class Trouble:
         self._newest: dict[str, float] = {}
         """The time of the newest event about a receiver (s)."""
         self._failing: set[str] = set()
-        """Of which it was told that they fail, and not yet that they take webhooks again."""
+        """Of which it was told, here or before, that they fail, and not yet that they recovered."""
 
     def fails(self, name: str, failing_since: float, reason: str, now: float) -> None:
         """A receiver's circuit has opened at `now` (s)."""
@@ -61,6 +61,10 @@ class Trouble:
             self._told_failing[name] = now
             self._failing.add(name)
             self._tell(name, "failing", failing_since, reason, now)
+
+    def resumed(self, name: str) -> None:
+        """A receiver failed before a restart, or at the former owner of a partition."""
+        self._failing.add(name)
 
     def recovered(self, name: str, failing_since: float | None, now: float) -> None:
         """A receiver's circuit has closed at `now` (s)."""

@@ -272,7 +272,7 @@ def test_attempts_are_kept_up_to_a_bound_and_written_down() -> None:
 
     assert kept.attempted == 30
     newest = range(31 - NEWEST_KEPT, 31)
-    assert kept.history == [*map(attempt, range(1, FIRST_KEPT + 1)), *map(attempt, newest)]
+    assert kept.history == (*map(attempt, range(1, FIRST_KEPT + 1)), *map(attempt, newest))
 
 
 def test_a_replay_keeps_the_attempts_before_it() -> None:
@@ -291,7 +291,7 @@ def test_an_attempt_at_another_queues_copy_is_not_kept() -> None:
 
     queue.attempted(copy, attempt(1))
 
-    assert (copy.history, commit(queue)) == ([], {})
+    assert (copy.history, commit(queue)) == ((), {})
 
 
 def test_a_delivery_of_before_attempts_were_kept_is_read() -> None:
@@ -479,16 +479,43 @@ class Queue(RuleBasedStateMachine):
             if kept_until <= self.now:
                 del self.model[delivery_id]
 
-    def expected_due(self) -> Iterator[str]:
+    def lines(self) -> list[list[Delivery]]:
+        """The pending deliveries of each alert and receiver."""
         lines: dict[tuple[str, str], list[Delivery]] = {}
         for delivery in self.model.values():
             if delivery.state == "pending":
                 lines.setdefault((delivery.alert_id, delivery.receiver), []).append(delivery)
-        for line in lines.values():
+        return list(lines.values())
+
+    @rule(receiver=receivers)
+    def hasten(self, receiver: str) -> None:
+        self.queue.hasten(receiver, self.now)
+        for line in self.lines():
+            head = min(line, key=lambda delivery: delivery.sequence)
+            if head.receiver == receiver:
+                head.next_attempt_at = min(head.next_attempt_at, self.now)
+
+    @rule(receiver=receivers)
+    def hand_out_early(self, receiver: str) -> None:
+        waiting = [head for head in self.next_ones() if head.receiver == receiver]
+        delivery = self.queue.waiting(receiver)
+        assert (delivery is None) == (not waiting)
+        if delivery is not None:
+            assert delivery.next_attempt_at == min(head.next_attempt_at for head in waiting)
+            assert delivery in waiting
+            self.queue.hand_out(delivery)
+            self.under_way[delivery.delivery_id] = delivery
+
+    def next_ones(self) -> Iterator[Delivery]:
+        for line in self.lines():
             head = min(line, key=lambda delivery: delivery.sequence)
             is_free = not any(d.delivery_id in self.under_way for d in line)
-            is_committed = head.delivery_id not in self.uncommitted | self.in_commit
-            if is_free and is_committed and head.next_attempt_at <= self.now:
+            if is_free and head.delivery_id not in self.uncommitted | self.in_commit:
+                yield head
+
+    def expected_due(self) -> Iterator[str]:
+        for head in self.next_ones():
+            if head.next_attempt_at <= self.now:
                 yield head.delivery_id
 
     @precondition(lambda self: self.under_way)

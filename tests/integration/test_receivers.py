@@ -17,12 +17,16 @@ from tests.support.waiting import until
 from tests.support.workers import Settings, WorkerProcess, settings_for
 
 
-def settings_of(broker: RunningBroker, prefix: str, **urls: str) -> Settings:
+def settings_of(
+    broker: RunningBroker, prefix: str, delivery: Settings | None = None, **urls: str
+) -> Settings:
+    """A receiver for each URL; `delivery` has keys beside those that all tests need."""
+    needed = {"allow_http": True, "allow_networks": ["127.0.0.0/8"], "retry_schedule": ["1s"]}
     return settings_for(
         broker,
         prefix,
         receivers=[{"name": name, "url": url, "secrets": [SECRET]} for name, url in urls.items()],
-        delivery={"allow_http": True, "allow_networks": ["127.0.0.0/8"], "retry_schedule": ["1s"]},
+        delivery={**needed, **(delivery or {})},
     )
 
 
@@ -142,6 +146,48 @@ async def test_peace_is_kept_for_all_alerts_and_over_a_restart(
         await request(worker.port, "/v1/receivers/ops/enable", method="POST")
         # The first one has its own next attempt, as late as it was told.
         await receiver.wait_for(6)
+        assert await asyncio.to_thread(worker.stop) == 0
+
+
+async def test_who_fails_is_probed_told_of_and_gets_everything_over_a_restart(
+    broker: RunningBroker, unique: str, new_worker: NewWorker
+) -> None:
+    campaigns = [f"c{n}" for n in range(12)]
+    delivery = {
+        "circuit": {"failures": 3, "wait": "1s", "longest_wait": "1s"},
+        "retry_schedule": ["1h", "1h"],
+        "tell": "other",
+    }
+    async with Collector() as receiver, Collector() as other:
+        receiver.always = status(503, "no room")
+        settings = settings_of(broker, unique, delivery, ops=receiver.url, other=other.url)
+        await create_topic(broker.address, settings["topics"]["source"], 1)
+        worker = new_worker(settings)
+        await worker.ready()
+        await fail(broker, settings, *campaigns)
+
+        def told() -> list[str]:
+            types = [str(each.value["type"]) for each in other.arrivals]
+            return [each for each in types if each.startswith("receiver.")]
+
+        await other.wait_until(lambda: told() == ["receiver.failing"])
+        assert await state_of(worker, "ops") == "failing"
+        assert await asyncio.to_thread(worker.stop) == 0
+        worker.start()
+        await worker.ready()
+        assert await state_of(worker, "ops") == "failing"
+        receiver.always = None
+
+        async def delivered() -> bool:
+            return await delivered_to(worker, "ops") == {"delivered": len(campaigns)}
+
+        # Long before an hour has passed.
+        await until(delivered)
+        await other.wait_until(lambda: told() == ["receiver.failing", "receiver.recovered"])
+        assert await state_of(worker, "ops") == "enabled"
+        metrics = (await worker.ask("/metrics")).body.decode()
+        name = "campaign_streams_receiver_changes_total"
+        assert f'{name}{{change="recovered",receiver="ops"}} 1.0' in metrics
         assert await asyncio.to_thread(worker.stop) == 0
 
 

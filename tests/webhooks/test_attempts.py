@@ -30,7 +30,7 @@ from tests.webhooks.test_dispatcher import (
 ONCE_AGAIN = Timing((0.01,), poll_interval=0.05)
 
 
-async def history(receiver: Receiver, attempts: int = 2) -> list[AttemptRecord]:
+async def history(receiver: Receiver, attempts: int = 2) -> tuple[AttemptRecord, ...]:
     """Return what is kept once the delivery was given up, as the next owner reads it."""
     holder = FakeHolder()
     delivery = enqueue(holder.queue(), "a")

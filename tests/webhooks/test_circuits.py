@@ -9,6 +9,7 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
+from streams.configuration.alerting import DeliverySettings
 from streams.domain.circuit import CircuitPolicy
 from streams.domain.deliveries import Delivery
 from streams.domain.receivers import ReceiverRecord, failing, lifted
@@ -328,3 +329,39 @@ async def test_a_success_of_an_attempt_under_way_closes_it() -> None:
         await until(lambda: fails(holder))
         sender.answer(Delivered(204), 3)
         await until(lambda: record(holder).failing_since == 0.0)
+
+
+async def test_after_two_days_everything_arrives_in_order_and_nothing_was_given_up() -> None:
+    """With the waits as shipped; meanwhile there are new alerts, and alerts that go on."""
+    holder, clock, shipped = FakeHolder(), Clock(), DeliverySettings()
+    circuit = shipped.circuit
+    policy = Timing(
+        shipped.retry_schedule,
+        0.005,
+        clock=clock,
+        circuit=CircuitPolicy(circuit.failures, circuit.wait, circuit.longest_wait),
+        disable_after=shipped.disable_after,
+    )
+    async with Collector(check=lambda *_: None) as collector:
+        collector.always = status(503)
+        async with running(holder, to(collector.url), timing=policy) as dispatcher:
+            for step in range(2 * 24 * 6):
+                if step % 24 == 0:
+                    for alert in range(step // 24 + 1):
+                        enqueue(holder.queue(), f"a{alert}", step // 24 - alert + 1)
+                clock.forward(600)
+                dispatcher.wake()
+                await asyncio.sleep(0.01)
+            down, waiting = len(collector.arrivals), len(holder.queue())
+            assert waiting == 12 * 13 // 2
+            assert all(d.state == "pending" for d in holder.queue().deliveries())
+            # Probes that were not due use up no attempts, and are kept all the same.
+            assert max(d.attempted - d.attempts for d in holder.queue().deliveries()) > 0
+            collector.always = None
+            clock.forward(circuit.longest_wait)
+            await until(lambda: len(holder.queue()) == 0)
+    ids = [arrival.webhook_id.split(".") for arrival in collector.arrivals[down:]]
+    assert len(ids) == waiting
+    for alert in range(12):
+        sequences = [int(sequence) for name, sequence in ids if name == f"a{alert}"]
+        assert sequences == list(range(1, 13 - alert))
