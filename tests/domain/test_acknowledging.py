@@ -383,6 +383,9 @@ def test_an_alert_that_comes_back_often_remembers_its_newest_episodes() -> None:
     assert [each.number for each in alert.past] == list(range(8, 20))
     assert [step.sequence for step in alert.steps] == [1, *range(18, 41)]
     assert worker.partition.alerts.get(alert.alert_id) is alert
+    records = worker.partition.alerts._alerts.values()
+    assert len(records) == 20
+    assert sum(len(each.steps) + len(each.past) for each in records) == 24 + 12, "once"
 
 
 def test_what_is_forgotten_is_gone_with_all_its_episodes() -> None:
