@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import settings
@@ -11,9 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from streams.domain import transitions
 from streams.domain.alert_records import Alert
-from streams.domain.causes import Acknowledged
+from streams.domain.causes import Acknowledged, CauseReason
 from streams.domain.detectors.threshold import Threshold
 from streams.domain.notification.acknowledgement import NOT_SUPPORTED, acknowledgement
+from streams.domain.notification.notified import NOT_NOTIFIED
+from streams.domain.notification.route import NO_RECEIVER
+from streams.domain.notification.silence import SILENCED
 from streams.domain.notification.stage import Notification, Suppressed, Withheld
 from streams.domain.operators import MOST_WAITING, Acknowledgement, OperatorRequests
 from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, PartialCounts
@@ -533,6 +538,13 @@ def test_a_receiver_that_is_removed_is_named_as_not_told() -> None:
     assert worker.step({"a": "SUCCESS"}, 60) == ["a resolved ops"]
     why = Withheld("pager", "no-receiver", "it is not configured any more")
     assert worker.alert().steps[-1].withheld == (why,)
+
+
+def test_every_reason_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "lifecycle.md").read_text()
+    stages = SILENCED, NOT_NOTIFIED, NO_RECEIVER, NOT_SUPPORTED
+    for reason in (*get_args(CauseReason), *stages):
+        assert f"| `{reason}` |" in page
 
 
 # Against a model
