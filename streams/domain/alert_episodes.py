@@ -31,13 +31,14 @@ def comes_back(alert: Alert, before: Alert | None, rule: Rule) -> bool:
 
 
 def reopen(alert: Alert, before: Alert) -> None:
-    """Make an alert another episode of the one before it."""
+    """Make an alert another episode of the one before it, whose record keeps what it was about."""
     alert.alert_id = before.alert_id
     alert.occurrence = before.occurrence + 1
     alert.first_starts_at = before.first_starts_at or before.starts_at
     alert.sequence = before.sequence
-    alert.steps = list(before.steps)
+    alert.steps = before.steps
     alert.past = (*before.past, _past(before))[-MOST_EPISODES:]
+    before.steps, before.past, before.explanation = [], (), None
 
 
 def _past(alert: Alert) -> PastEpisode:

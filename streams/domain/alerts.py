@@ -254,6 +254,7 @@ class AlertBook:
         before = self._newest_ended.get((alert.rule, alert.scope))
         if before is not None and alert_episodes.comes_back(alert, before, rule):
             alert_episodes.reopen(alert, before)
+            self._mark(before)
             self._reopened[alert.alert_id] = alert.record_id
         alert.state = "firing"
         alert.starts_at = alert.pending_since

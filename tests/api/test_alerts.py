@@ -6,6 +6,7 @@ import pytest
 
 from streams.domain.alert_records import Alert
 from streams.domain.alerts import AlertBook
+from streams.domain.operators import Acknowledgement
 from streams.domain.rules import ScopeKind
 from streams.domain.transitions import AlertData, rfc3339
 from tests.api.conftest import NOW, StartApi
@@ -166,3 +167,52 @@ async def test_rules(start: StartApi) -> None:
         "labels": {},
         "receivers": ["*"],
     }
+
+
+async def test_an_alert_that_came_back_is_shown_once_with_its_past(start: StartApi) -> None:
+    rule = replace(FAILURE_SPIKE, keep_firing_for=0.0, reopen_within=1000.0)
+    settings = replace(partition_settings(rules=(rule,)), receivers=("ops", "pager"))
+    settings = replace(settings, take_acknowledgements=frozenset({"pager"}))
+    held = holder(settings=settings)
+
+    def send(window: int, outcomes: dict[str, int], now: float) -> None:
+        held.add("c", T0 + window, counts(outcomes))
+        for partition in held.here.values():
+            partition.evaluate(now)
+
+    send(0, {"FAILURE": 40, "SUCCESS": 60}, NOW)
+    (partition,) = [each for each in held.here.values() if each.alerts.live()]
+    (alert,) = partition.alerts.live()
+    partition.operators.add(Acknowledgement(alert.alert_id, "ana", "on it", lambda: None))
+    partition.evaluate(NOW + 1)
+    send(60, {"SUCCESS": 10_000}, NOW + 60)
+    send(120, {"FAILURE": 90}, NOW + 120)
+    api = await start(held, settings=settings)
+    (shown,) = (await api.get("/v1/alerts"))["alerts"]
+    assert shown == (await api.get(f"/v1/alerts/{alert.alert_id}"))["alert"]
+    assert (shown["alert_id"], shown["state"], shown["sequence"]) == (alert.alert_id, "firing", 4)
+    assert (shown["episode"], shown["first_starts_at"]) == (2, rfc3339(NOW))
+    assert shown["starts_at"] == rfc3339(NOW + 120)
+    (past,) = shown["past_episodes"]
+    assert (past["episode"], past["attempts"], past["hits"]) == (1, 10_100, 40)
+    assert (past["starts_at"], past["ends_at"]) == (rfc3339(NOW), rfc3339(NOW + 60))
+    assert past["peak"]["rate"] == 0.4
+    assert [each["sequence"] for each in shown["transitions"]] == [1, 2, 3, 4]
+    acknowledged = shown["transitions"][1]
+    assert acknowledged["cause"] == {
+        "actor": "operator",
+        "reason": "acknowledged",
+        "name": "ana",
+        "detail": "on it",
+    }
+    assert acknowledged["withheld"] == [
+        {
+            "reason": "not-supported",
+            "detail": "it has no notion of acknowledgements",
+            "receiver": "ops",
+        }
+    ]
+    for state, count in (("firing", 1), ("resolved", 0)):
+        assert len((await api.get(f"/v1/alerts?state={state}"))["alerts"]) == count
+    described = await api.get("/v1/campaigns/c")
+    assert [each["alert_id"] for each in described["alerts"]] == [alert.alert_id]

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import settings
@@ -13,6 +15,9 @@ from streams.domain import transitions
 from streams.domain.alert_records import Alert
 from streams.domain.detectors.threshold import Threshold
 from streams.domain.notification.acknowledgement import NOT_SUPPORTED, acknowledgement
+from streams.domain.notification.notified import NOT_NOTIFIED
+from streams.domain.notification.route import NO_RECEIVER
+from streams.domain.notification.silence import SILENCED
 from streams.domain.notification.stage import Notification, Suppressed, Withheld
 from streams.domain.operators import MOST_WAITING, Acknowledgement, OperatorRequests
 from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, PartialCounts
@@ -22,7 +27,7 @@ from streams.domain.rules import Rule
 from streams.domain.silences import matchers
 from streams.domain.silences.book import SilenceBook
 from streams.domain.silences.silence import Silence
-from streams.domain.transition_causes import Acknowledged
+from streams.domain.transition_causes import Acknowledged, CauseReason
 from streams.domain.transitions import Transition, rfc3339
 from streams.domain.windows import WindowPolicy
 from tests.support.changelogs import restored
@@ -383,6 +388,9 @@ def test_an_alert_that_comes_back_often_remembers_its_newest_episodes() -> None:
     assert [each.number for each in alert.past] == list(range(8, 20))
     assert [step.sequence for step in alert.steps] == [1, *range(18, 41)]
     assert worker.partition.alerts.get(alert.alert_id) is alert
+    records = worker.partition.alerts._alerts.values()
+    assert len(records) == 20
+    assert sum(len(each.steps) + len(each.past) for each in records) == 24 + 12, "once"
 
 
 def test_what_is_forgotten_is_gone_with_all_its_episodes() -> None:
@@ -530,6 +538,13 @@ def test_a_receiver_that_is_removed_is_named_as_not_told() -> None:
     assert worker.step({"a": "SUCCESS"}, 60) == ["a resolved ops"]
     why = Withheld("pager", "no-receiver", "it is not configured any more")
     assert worker.alert().steps[-1].withheld == (why,)
+
+
+def test_every_reason_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "lifecycle.md").read_text()
+    stages = SILENCED, NOT_NOTIFIED, NO_RECEIVER, NOT_SUPPORTED
+    for reason in (*get_args(CauseReason), *stages):
+        assert f"| `{reason}` |" in page
 
 
 # Against a model
