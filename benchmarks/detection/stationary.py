@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from math import exp
 from typing import NamedTuple
@@ -91,7 +91,8 @@ def main() -> None:
     """Run traffic through the product, print and keep tables."""
     options = _options()
     began = time.monotonic()
-    planned = list(jobs(options.days, options.records))
+    chosen = product(options.volumes, options.flushes)
+    planned = list(jobs(options.days, options.records, chosen))
     days: list[Kind] = []
     false: list[FalseAlarm] = []
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
@@ -122,18 +123,21 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--days", type=int, default=126, help=f"campaign-days {cell}")
     more = f"fewer days {cell} that has more records in them; a record has the counts of a flush"
     parser.add_argument("--records", type=float, default=20e6, help=more)
+    parser.add_argument("--volumes", type=float, nargs="+", default=VOLUMES, help="a minute")
+    parser.add_argument("--flushes", type=float, nargs="+", default=FLUSHES, help="seconds")
     parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))
     return parser.parse_args()
 
 
-def jobs(days: int, records: float) -> Iterator[Job]:
+def jobs(days: int, records: float, chosen: Iterable[tuple[float, float]]) -> Iterator[Job]:
     """Yield a job for each volume and flush.
 
     Args:
         days: of each usual rate,
         records: or fewer, so that they have as many partial counts of a campaign.
+        chosen: volumes and flushes.
     """
-    for volume, flush in product(VOLUMES, FLUSHES):
+    for volume, flush in chosen:
         a_day = DAY / flush * (1.0 - exp(-volume * flush / BLOCK))
         campaigns = min(days, records / a_day) / len(RHOS)
         yield Job(volume, flush, max(1, round(campaigns)))
@@ -211,7 +215,7 @@ def tables(days: Sequence[Kind], false: Sequence[Kind]) -> Iterator[table.Result
 
 
 def _cells(days: Sequence[Kind], false: Sequence[Kind]) -> Iterator[list[str]]:
-    for volume, flush in product(VOLUMES, FLUSHES):
+    for volume, flush in dict.fromkeys(kind[2:] for kind in days):
         mine, found = (
             [kind for kind in kinds if kind[2:] == (volume, flush)] for kinds in (days, false)
         )

@@ -1,5 +1,6 @@
 """Stationary traffic: its counts are as they should be, and alerts are those of its campaigns."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 
@@ -88,8 +89,11 @@ def test_tables_have_each_cell_and_its_exact_interval() -> None:
     assert [row[2].split()[0] for row in by_rho.rows] == ["0.001", "0.000", "0.002"]
 
 
+ALL = list(itertools.product(VOLUMES, FLUSHES))
+
+
 def test_dear_cells_have_fewer_days() -> None:
-    by_cell = {(job.volume, job.flush): job.campaigns for job in stationary.jobs(90, 2e6)}
+    by_cell = {(job.volume, job.flush): job.campaigns for job in stationary.jobs(90, 2e6, ALL)}
     assert len(by_cell) == len(VOLUMES) * len(FLUSHES)
     assert by_cell[8.0, 5.0] == by_cell[8.0, 0.1] == 30
     assert by_cell[5000.0, 0.1] == 1
