@@ -1,6 +1,7 @@
 """The decision that docs/spike.md works out by hand, worked out again from the figures alone."""
 
 import re
+from datetime import datetime, timedelta
 from math import log, log1p
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,14 @@ from scipy import special, stats
 PAGE = Path(__file__).parents[1] / "docs" / "spike.md"
 
 
-def shown() -> dict[str, Any]:
+def payload() -> dict[str, Any]:
     (block,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    evidence: dict[str, Any] = orjson.loads(block)["evidence"]
+    found: dict[str, Any] = orjson.loads(block)
+    return found
+
+
+def shown() -> dict[str, Any]:
+    evidence: dict[str, Any] = payload()["evidence"]
     return evidence
 
 
@@ -63,3 +69,31 @@ def test_the_page_says_what_one_hit_alone_is() -> None:
     s, limit = figures["null_weight"], figures["limit_rate"]
     assert log_e(1, 1, 0.02, s, limit) == pytest.approx(log(0.52 / 0.02))
     assert f"{log(0.52 / 0.02):.3f}" in PAGE.read_text()
+
+
+def test_the_summary_says_since_when_its_figures_are() -> None:
+    data, evidence = payload(), shown()
+    newest = datetime.fromisoformat(evidence["since"]) + timedelta(
+        seconds=evidence["figures"]["seconds"]
+    )
+    assert newest == datetime.fromisoformat(data["starts_at"])
+    rate, usual = evidence["hits"] / evidence["attempts"], data["explanation"]["usual_rate"]
+    assert data["summary"].endswith(
+        f": {evidence['hits']} of {evidence['attempts']} attempts ({rate:.1%}) since "
+        f"{evidence['since']}, usually {usual:.1%}; all parts alike"
+    )
+
+
+def test_the_explanation_follows_from_the_counts_of_whole_windows() -> None:
+    data = payload()
+    found, evidence = data["explanation"], data["evidence"]
+    # Its window begins before the excursion, and holds it.
+    assert found["window"]["start"] < evidence["since"] < found["window"]["end"]
+    assert found["attempts"] == sum(evidence["counts"].values()) > evidence["attempts"]
+    assert found["hits"] == evidence["counts"]["FAILURE"]
+    assert found["rate"] == pytest.approx(found["hits"] / found["attempts"], abs=1e-6)
+    usual = found["usual"]
+    mean = (1 + usual["hits"]) / (20 + usual["attempts"])
+    rate = (usual["hits"] + 20 * mean) / (usual["attempts"] + 20)
+    assert found["usual_rate"] == pytest.approx(rate, abs=1e-6)
+    assert found["expected_hits"] == pytest.approx(found["attempts"] * rate, abs=1e-3)

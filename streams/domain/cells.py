@@ -253,14 +253,21 @@ class Cells:
     ) -> list[int]:
         """Return how many events each campaign has of those count keys that are counted."""
         columns = [column for key, column in self._columns.items() if is_counted(key)]
+        others = [column for key, column in self._columns.items() if not is_counted(key)]
         totals = []
         for campaign_id in campaign_ids:
-            position = self._positions.get(campaign_id, -1)
+            position = self._positions.get(campaign_id)
+            if position is None:
+                totals.append(0)
+                continue
             names = self._own.get(position) if self._own else None
-            if names is None:
+            if names is not None:
+                totals.append(sum(n for key, n in names.counts.items() if is_counted(key)))
+            elif len(columns) <= len(others):
                 totals.append(sum([column.get(position, 0) for column in columns]))
             else:
-                totals.append(sum(n for key, n in names.counts.items() if is_counted(key)))
+                not_counted = sum([column.get(position, 0) for column in others])
+                totals.append(self._events[position] - not_counted)
         return totals
 
     def campaigns(self) -> Collection[str]:

@@ -122,23 +122,26 @@ class FoldedScopes:
         places = [self._free.pop() for _ in range(min(len(keys), len(self._free)))]
         places += range(used, used + len(keys) - len(places))
         self._make_room(max(places) + 1)
-        by_number: dict[int, list[int]] = {}
-        for key, app, place in zip(keys, apps, places, strict=True):
-            self._put(key, place)
-            by_number.setdefault(self.pools.number_of(app), []).append(place)
+        self._put(keys, places)
+        by_app: dict[str | None, list[int]] = {}
+        for app, place in zip(apps, places, strict=True):
+            by_app.setdefault(app, []).append(place)
         self._learned[places] = learned
         self._balances[places] = 0
-        for number, of_app in by_number.items():
+        for app, of_app in by_app.items():
+            number = self.pools.number_of(app)
             self._apps[of_app] = number
             self.states.begin(of_app, self.pools.of(number))
         self.touch(places)
         return places
 
-    def _put(self, key: ScopeKey, place: int) -> None:
-        self._places[key] = place
-        self._keys[place] = key
-        if not isinstance(key, str):
-            self.parts.setdefault(key[0], set()).add(key[1])
+    def _put(self, keys: Iterable[ScopeKey], places: Iterable[int]) -> None:
+        is_part = self._rule.scope != "campaign"
+        for key, place in zip(keys, places, strict=True):
+            self._places[key] = place
+            self._keys[place] = key
+            if is_part and not isinstance(key, str):
+                self.parts.setdefault(key[0], set()).add(key[1])
 
     def _make_room(self, places: int) -> None:
         self._keys += [None] * (places - len(self._keys))
@@ -205,8 +208,9 @@ class FoldedScopes:
         return now
 
     def pool(self, places: Integers, learned: Integers) -> None:
-        """Add what was learned to the sums of the apps."""
-        self.pools.add(self._apps[places].astype(np.int64), learned)
+        """Add what was learned to the sums of the apps; most rows are 0 where windows are small."""
+        some = np.flatnonzero(learned.any(axis=1))
+        self.pools.add(self._apps[places[some]].astype(np.int64), learned[some])
 
     def touch(self, places: Sequence[int]) -> None:
         """Note that the states at some places have changed."""
@@ -290,11 +294,9 @@ class FoldedScopes:
         self._apps[first : first + len(keys)] = written.apps
         self._learned[first : first + len(keys)] = written.learned
         self._balances[first : first + len(keys)] = balances
-        places: list[int] = []
-        for place, name in enumerate(keys, first):
-            if name is not None:
-                self._put(name, place)
-                places.append(place)
+        there = [(name, place) for place, name in enumerate(keys, first) if name is not None]
+        places = [place for _, place in there]
+        self._put([name for name, _ in there], places)
         self.episodes.update({first + at: number for at, number in written.episodes.items()})
         try:
             self.states.read(places, written.states)

@@ -16,6 +16,7 @@ from streams.domain.transitions import (
     Span,
     rfc3339,
 )
+from streams.domain.windows import MS
 
 EVIDENCE_STATUSES = 50
 EVIDENCE_BYTES = 8 * 1024
@@ -93,6 +94,9 @@ def evidence_of(figures: Figures) -> Evidence:
         counts=largest_counts(seen.counts, EVIDENCE_STATUSES, EVIDENCE_BYTES),
         # As they are after a restart: JSON does not tell whether 25 is a whole number.
         figures={name: float(value) for name, value in figures.others.items()},
+        since=rfc3339(
+            figures.since / MS if figures.since is not None else figures.stretch.start,
+        ),
     )
 
 
@@ -121,20 +125,22 @@ def _summary(alert: Alert) -> str:
         if value is not None
     )
     state = f"{alert.state} again" if alert.is_live and alert.occurrence > 1 else alert.state
-    text = f"{alert.rule} {state} in campaign {alert.scope.campaign_id}{where}: "
-    if seen.attempts:
-        text += f"{seen.hits:,} of {seen.attempts:,} attempts ({seen.rate:.1%})"
+    text = f"{alert.rule} {state} in campaign {alert.scope.campaign_id}{where}"
+    if alert.ends_at is not None:
+        began = alert.starts_at if alert.starts_at is not None else alert.pending_since
+        text += f" after {_duration(alert.ends_at - began)}"
+    if not seen.attempts:
+        text += f": no attempts since {rfc3339(alert.window_start)}"
     else:
-        text += f"no attempts since {rfc3339(alert.window_start)}"
-    if alert.ends_at is None:
-        return text + _explained(alert.explanation) + _acknowledged(alert)
-    highest, (attempts, hits) = alert.highest, alert.totals
-    began = alert.starts_at if alert.starts_at is not None else alert.pending_since
-    peak = f"{highest.hits:,} of {highest.attempts:,} ({highest.rate:.1%})"
-    return (
-        f"{text} at the end; {f'peak {peak}, ' if highest.attempts else ''}"
-        f"in all {hits:,} of {attempts:,} in {_duration(alert.ends_at - began)}"
-    ) + _explained(alert.explanation)
+        since = f" since {seen.since}" if seen.since is not None else ""
+        text += f": {seen.hits:,} of {seen.attempts:,} attempts ({seen.rate:.1%}){since}"
+    if alert.ends_at is not None:
+        highest, (attempts, hits) = alert.highest, alert.totals
+        if highest.attempts:
+            text += f"; peak {highest.hits:,} of {highest.attempts:,} ({highest.rate:.1%})"
+        text += f"; in all {hits:,} of {attempts:,} since {rfc3339(alert.since)}"
+        return text + _explained(alert.explanation)
+    return text + _explained(alert.explanation) + _acknowledged(alert)
 
 
 def _acknowledged(alert: Alert) -> str:
@@ -142,21 +148,27 @@ def _acknowledged(alert: Alert) -> str:
 
 
 def _explained(explanation: Explanation | None) -> str:
-    """Say what explains the excess; nothing if there is none."""
+    """Say what is usual, and what explains the excess; nothing if there is none.
+
+    Parts of the campaign are counted in whole windows, so the text says which these are; of all
+    parts together it has the counts of the decision, and none of windows.
+    """
     if explanation is None or not explanation.statuses:
         return ""
-    against = f" against {explanation.usual_rate:.1%}" if explanation.usual is not None else ""
-    if explanation.slice is not None:
-        part = explanation.slice
-        text = f"; {part.share:.0%} of the excess is {_named(part)}: {part.rate:.1%}"
-        against = f" against {part.usual_rate:.1%}" if explanation.usual is not None else ""
+    part, is_known = explanation.slice, explanation.usual is not None
+    text = f", usually {explanation.usual_rate:.1%}" if is_known else ""
+    if part is None:
+        text += "; all parts alike"
     else:
-        text = f"; all parts alike: {explanation.rate:.1%}"
+        text += (
+            f"; {part.share:.0%} of the excess is {_named(part)}: "
+            f"{part.rate:.1%} in the windows since {explanation.window.start}"
+        )
+        text += f", usually {part.usual_rate:.1%}" if is_known else ""
     largest, *others = explanation.statuses
-    status = ""
     if others and largest.share >= _MOST:
-        status = f"; {largest.share:.0%} of it has status {_short(largest.status)}"
-    return text + against + status
+        text += f"; {largest.share:.0%} of it has status {_short(largest.status)}"
+    return text
 
 
 def _named(part: SliceExcess) -> str:

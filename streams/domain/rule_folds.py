@@ -177,8 +177,9 @@ class RuleFold:
         newcomers = [each.key for each in added if self.scopes.place_of(each.key) is None]
         newcomers = [key for key in newcomers if self._matches(campaign_of(key))]
         if newcomers:
-            apps = ChainMap(*[each.apps for each in record.windows])
-            self.scopes.add(newcomers, [apps[campaign_of(key)] for key in newcomers], before)
+            names = list(map(campaign_of, newcomers))
+            apps = ChainMap(*[each.apps_of(set(names)) for each in record.windows])
+            self.scopes.add(newcomers, [apps[name] for name in names], before)
         placed: list[tuple[Added, int]] = []
         for each in added:
             place = self.scopes.place_of(each.key)

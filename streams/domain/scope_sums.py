@@ -74,11 +74,14 @@ class RecordCounts:
                     sums[first] += sums[at]
         return sums
 
-    @cached_property
-    def apps(self) -> dict[str, str | None]:
-        """The app of each campaign, as far as the record says it."""
+    def apps_of(self, campaigns: Container[str]) -> dict[str, str | None]:
+        """Return the apps of those of the campaigns that it names, as far as it says them."""
         counts = self.counts
-        return dict(zip(counts.campaigns, map(counts.apps.__getitem__, counts.at_app), strict=True))
+        return {
+            name: counts.apps[app]
+            for name, app in zip(counts.campaigns, counts.at_app, strict=True)
+            if name in campaigns
+        }
 
 
 class ClosingCounts:

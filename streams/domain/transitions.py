@@ -31,10 +31,12 @@ class Span(msgspec.Struct):
 
 
 class Evidence(msgspec.Struct, omit_defaults=True):
-    """The figures of the windows that the decision was made on.
+    """The counts that the decision was made on, and its other figures.
 
-    `lower_bound` and `baseline_rate` are null if the rule's detector has none. `figures` has the
-    others by which a detector decided, by name; it is left out where there are none.
+    Attempts are counted from `since` on, which may be in the middle of a window; it is left out of
+    alerts of older versions. `lower_bound` and `baseline_rate` are null if the rule's detector has
+    none. `figures` has the others by which a detector decided, by name; it is left out where there
+    are none.
     """
 
     attempts: int
@@ -44,6 +46,7 @@ class Evidence(msgspec.Struct, omit_defaults=True):
     baseline_rate: float | None
     counts: dict[str, int]
     figures: dict[str, float] = {}
+    since: str | None = None
 
 
 class Peak(msgspec.Struct):
@@ -56,9 +59,10 @@ class Peak(msgspec.Struct):
 
 
 class EpisodeTotals(msgspec.Struct):
-    """Attempts and hits since `since`, the start of the first window that breached.
+    """Attempts and hits of whole windows since `since`, the start of the first that breached.
 
-    Each attempt is counted once, whichever windows a decision was made on.
+    Each attempt is counted once, whatever a decision was made on. What was sent in that window
+    before the breach began is among them, so the rate may be below that of the evidence.
     """
 
     attempts: int
@@ -80,7 +84,8 @@ class SliceExcess(msgspec.Struct):
 
     `dimensions` has one or two of `treatment_id`, `delivery_type` and `channel_type`, each with its
     value; null stands for sends without one. `share` is that of the excess of all sends, 0 to 1.
-    `expected_hits` would be usual of as many attempts, and `usual_rate` is their share.
+    Attempts and hits are of the same whole windows as those of the explanation. `expected_hits`
+    would be usual of as many attempts, and `usual_rate` is their share.
     """
 
     dimensions: dict[str, str | None]
@@ -104,12 +109,14 @@ class StatusExcess(msgspec.Struct):
 class Explanation(msgspec.Struct):
     """What explains that the rate is higher than usual.
 
-    `attempts` and `hits` are those of the windows `window`, since the rate has risen;
-    `expected_hits` would be usual of as many attempts, and `usual_rate` is their share. `usual` is
-    null for sends without an earlier window; one hit in twenty is taken to be usual then. `slice`
-    is null if no part of the sends explains the excess better than all of them. `statuses` has the
-    largest. `samples` has up to three events, only with the fields that tell nothing of a person,
-    by their paths in the event.
+    `attempts`, `hits` and `rate` are of the whole windows between the ends of `window`, from the
+    one in which the breach began: with what was sent in it before that, so `rate` may be far below
+    that of the evidence. Parts of a campaign are counted by window alone. `expected_hits` would be
+    usual of as many attempts, and `usual_rate` is their share. `usual` is null for sends without an
+    earlier window; one hit in twenty is taken to be usual then. `slice` is null if no part of the
+    sends explains the excess better than all of them. `statuses` has the largest. `samples` has up
+    to three events, only with the fields that tell nothing of a person, by their paths in the
+    event.
     """
 
     window: Span

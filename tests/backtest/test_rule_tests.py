@@ -48,12 +48,14 @@ def test_says_what_was_expected_and_what_was_seen(tmp_path: Path) -> None:
             "expected  4m59s resolved other (within 5s)",
             (
                 "seen      3m13s firing failure-spike spring: failure-spike firing in campaign "
-                "spring: 70 of 140 attempts (50.0%); all parts alike: 50.0% against 0.0%"
+                "spring: 70 of 140 attempts (50.0%) since 2026-01-01T00:03:00Z, usually 0.0%; "
+                "all parts alike"
             ),
             (
                 "seen      4m59s resolved failure-spike spring: failure-spike resolved in campaign "
-                "spring: 0 of 600 attempts (0.0%) at the end; peak 300 of 600 (50.0%), in all "
-                "300 of 1,200 in 2 min; all parts alike: 25.0% against 0.0%"
+                "spring after 2 min: 0 of 600 attempts (0.0%) since 2026-01-01T00:03:59Z; peak 300 "
+                "of 600 (50.0%); in all 300 of 1,200 since 2026-01-01T00:03:00Z, usually 0.0%; all "
+                "parts alike"
             ),
         ]
     ]

@@ -53,7 +53,7 @@ def test_prints_lines_and_a_summary_for_people(counts: str) -> None:
     first, second, *rest = done.stdout.decode().splitlines()
     assert first == (
         "2026-01-01T00:03:13Z  FIRING    critical  failure-spike firing in campaign c: 70 of 140 "
-        "attempts (50.0%); all parts alike: 50.0% against 0.0%"
+        "attempts (50.0%) since 2026-01-01T00:03:00Z, usually 0.0%; all parts alike"
     )
     assert second.startswith("2026-01-01T00:04:59Z  RESOLVED  critical  failure-spike resolved")
     summary = [line.split() for line in rest if line.strip().startswith("failure-spike")]
@@ -263,7 +263,8 @@ def test_config_check_runs_tests_of_rules(tmp_path: Path) -> None:
         f"campaign-streams: {file}:2:   expected  9s firing failure-spike c (within 1s)",
         (
             f"campaign-streams: {file}:2:   seen      0s firing failure-spike c: failure-spike "
-            "firing in campaign c: 100 of 100 attempts (100.0%); all parts alike: 100.0%"
+            "firing in campaign c: 100 of 100 attempts (100.0%) since 2026-01-01T00:00:00Z; all "
+            "parts alike"
         ),
     ]
 

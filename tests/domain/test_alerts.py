@@ -455,6 +455,7 @@ def test_the_fields_and_their_order_are_those_that_were_promised() -> None:
         "lower_bound",
         "baseline_rate",
         "counts",
+        "since",
     ]
     assert list(body["data"]["links"]) == ["windows", "alert"]
 

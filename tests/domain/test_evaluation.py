@@ -256,7 +256,7 @@ def test_what_was_told_of_a_window_is_not_told_again() -> None:
     ended = life.found[-1].data
     assert (ended.evidence.hits, ended.evidence.attempts) == (0, 180)
     assert (ended.peak.hits, ended.peak.attempts) == (200, 200)
-    assert "0 of 180 attempts (0.0%) at the end; peak 200 of 200 (100.0%)" in ended.summary
+    assert "0 of 180 attempts (0.0%) since 1970-01-01T00:01:00Z; peak 200 of 200" in ended.summary
     # So many more are another incident.
     life.at(64, {0: counts({"FAILURE": 50})})
     assert life.decisions == ["firing", "resolved", "firing"]

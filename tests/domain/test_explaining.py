@@ -7,6 +7,7 @@ import pytest
 
 from streams.domain import partial_counts, transitions
 from streams.domain.counts import OTHER
+from streams.domain.detectors.spike import Spike
 from streams.domain.detectors.threshold import Threshold
 from streams.domain.explaining import FEW_WINDOWS, READS_AT_ONCE, STATUSES, USUAL_ATTEMPTS
 from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, Counts, PartialCounts
@@ -94,7 +95,10 @@ def test_the_webhook_names_the_slice_and_the_figures() -> None:
     assert (found.slice.attempts, found.slice.hits, found.slice.rate) == (200, 176, 0.88)
     assert found.slice.expected_hits == pytest.approx(2.0, abs=0.1)
     assert found.slice.share == pytest.approx(1.0, abs=0.001)
-    assert told.data.summary.endswith("; 100% of the excess is channel GCM: 88.0% against 1.0%")
+    assert told.data.summary.endswith(
+        ": 178 of 400 attempts (44.5%) since 1970-01-01T01:00:00Z, usually 1.0%; 100% of the "
+        "excess is channel GCM: 88.0% in the windows since 1970-01-01T01:00:00Z, usually 1.0%"
+    )
 
 
 def test_the_whole_campaign_is_left_whole() -> None:
@@ -102,7 +106,45 @@ def test_the_whole_campaign_is_left_whole() -> None:
     life.usual()
     life.add(HOUR, sends({(c, t): 40 for c in ("GCM", "EMAIL") for t in "01"}))
     assert life.explanation.slice is None
-    assert life.told[0].data.summary.endswith("; all parts alike: 41.0% against 1.0%")
+    assert life.told[0].data.summary.endswith(
+        ": 164 of 400 attempts (41.0%) since 1970-01-01T01:00:00Z, usually 1.0%; all parts alike"
+    )
+
+
+@pytest.mark.parametrize("broken", [("GCM",), ("GCM", "EMAIL")])
+def test_rates_of_whole_windows_are_told_from_that_since_the_breach_began(
+    broken: tuple[str, ...],
+) -> None:
+    """A minute is sound for 40 s, and then all sends fail: of some channels, or of all."""
+    life = Life(replace(RULE, detector=Spike()))
+    life.usual()
+    for second in range(40):
+        life.add(HOUR, sends({}), now=HOUR + float(second))
+    failing = sends({(channel, treatment): 97 for channel in broken for treatment in "01"})
+    second = 40
+    while not life.told:
+        life.add(HOUR, failing, now=HOUR + float(second))
+        second += 1
+    data = transitions.decode(transitions.encode(life.told[0])).data
+    assert data.evidence.since == "1970-01-01T01:00:40Z"
+    found = life.explanation
+    assert (found.window.start, found.window.end) == (data.totals.since, data.window.end)
+    assert found.window.start == "1970-01-01T01:00:00Z"
+    seconds = second - 40
+    assert data.evidence.attempts == 400 * seconds
+    assert found.attempts == 400 * (40 + seconds)
+    assert data.evidence.rate > 3 * found.rate
+    counted = f"{data.evidence.hits:,} of {data.evidence.attempts:,} attempts"
+    evidence = f": {counted} ({data.evidence.rate:.1%}) since 1970-01-01T01:00:40Z, usually 1.0%; "
+    assert evidence in data.summary
+    if found.slice is None:
+        assert broken == ("GCM", "EMAIL")
+        assert data.summary.endswith("; all parts alike")
+    else:
+        assert data.summary.endswith(
+            f"; 100% of the excess is channel GCM: {found.slice.rate:.1%} in the windows since "
+            "1970-01-01T01:00:00Z, usually 1.0%"
+        )
 
 
 def test_the_status_that_has_grown_is_named() -> None:
@@ -187,7 +229,7 @@ def test_a_newcomer_is_explained_without_what_is_usual() -> None:
     life.add(HOUR, sends(GCM))
     assert life.explanation.usual is None
     assert life.explanation.slice is not None
-    assert "against" not in life.told[0].data.summary
+    assert "usually" not in life.told[0].data.summary
 
 
 def test_a_rule_about_treatments_is_explained_within_its_treatment() -> None:

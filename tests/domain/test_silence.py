@@ -118,7 +118,10 @@ def test_a_stall_is_told_once_and_its_end_once(restart_every: int, others: list[
     ended = stream.found[1][1].data
     assert ended.evidence.attempts > 0
     assert ended.totals.since == "1970-01-01T00:03:00Z"
-    expected = ": 2 of 3 attempts (66.7%) at the end; in all 14 of 21 in 14 min"
+    expected = (
+        " after 14 min: 2 of 3 attempts (66.7%) since 1970-01-01T00:21:00Z; "
+        "in all 14 of 21 since 1970-01-01T00:03:00Z"
+    )
     assert ended.summary.endswith(expected)
 
 

@@ -14,7 +14,7 @@ export function alertCard(alert, now, linked) {
     linked ? el("p", {}, el("a", { href: campaignLink(alert.campaign_id), title: alert.campaign_id, "data-key": `alert ${alert.alert_id}` }, name(alert.campaign_id)), where) : null,
     el("p", { class: "soft" }, `${number(seen.hits)} of ${number(seen.attempts)} attempts, `,
       over ? `ended ${since(alert.ends_at, now)} ago` : `for ${since(alert.starts_at, now)}`),
-    el("p", { class: "soft" }, `peak ${percent(alert.peak.rate)}; since it began ${number(alert.totals.hits)} of ${number(alert.totals.attempts)}`),
+    el("p", { class: "soft" }, `peak ${percent(alert.peak.rate)}; in the windows since it began ${number(alert.totals.hits)} of ${number(alert.totals.attempts)}`),
     alert.acknowledged ? el("p", { class: "soft" }, `acknowledged by ${alert.acknowledged.by}${alert.acknowledged.comment ? `: ${alert.acknowledged.comment}` : ""}`) : null,
     alert.explanation?.slice ? explained(alert.explanation.slice) : null,
     suppressed ? el("p", { class: "soft" }, `nobody was notified: ${suppressed.detail}`) : null);
@@ -25,5 +25,5 @@ const LABELS = { channel_type: "channel", treatment_id: "treatment", delivery_ty
 function explained(part) {
   const named = Object.entries(part.dimensions).flatMap(([dimension, value], at) => [
     at ? " with " : "", value === null ? `no ${LABELS[dimension]}` : `${LABELS[dimension]} `, value === null ? "" : name(value)]);
-  return el("p", { class: "soft" }, `${percent(part.share)} of the excess is `, ...named, `: ${percent(part.rate)} against ${percent(part.usual_rate)}`);
+  return el("p", { class: "soft" }, `${percent(part.share)} of the excess is `, ...named, `: ${percent(part.rate)} in the windows since it began, usually ${percent(part.usual_rate)}`);
 }

@@ -39,12 +39,14 @@ class Figures(NamedTuple):
         lower_bound: of the rate; null for a detector that has no such bound.
         baseline_rate: the usual rate, 0 to 1; null for a detector that knows none.
         others: any other figures from which the decision can be worked out again, by name.
+        since: event time (ms) of the first counts; null if whole windows are counted.
     """
 
     stretch: Stretch
     lower_bound: float | None = None
     baseline_rate: float | None = None
     others: Mapping[str, float] = {}
+    since: int | None = None
 
 
 class Evaluation(NamedTuple):

@@ -16,7 +16,7 @@ from streams.domain.detectors.baseline import Reals, Rise
 from streams.domain.detectors.evidence import LEAST_WEIGHT
 from streams.domain.detectors.excursions import GAP, LARGEST, NUMBERS, Excursion, Judge
 from streams.domain.detectors.folding import ClosedWindow, Integers
-from streams.domain.detectors.rows import Rows, at_places, take
+from streams.domain.detectors.rows import Rows, at_places, extended, take
 
 MOST_JUDGES = 8_192
 """Judges of excursions that are kept, some 400 bytes each; then all are made anew when needed."""
@@ -45,7 +45,7 @@ class ExcursionTable:
 
     def make_room(self, more: int) -> None:
         """Add so many places."""
-        self._quiet = np.concatenate((self._quiet, np.zeros(more, NUMBERS)))
+        self._quiet = extended(self._quiet, more)
 
     def get(self, place: int) -> Excursion | None:
         """Return the excursion of a scope; null if it has none."""
@@ -105,19 +105,22 @@ class ExcursionTable:
 
     def end_old(self, window: ClosedWindow) -> None:
         """End excursions without hits for so long before a window that the next would end them."""
-        since, last, attempts = (
-            self._quiet[name][window.places] for name in ("since", "last", "attempts")
-        )
-        is_old = (attempts > 0) & (1_000 * window.start - since - last > GAP)
-        self.drop(window.places[is_old].tolist())
+        places = self._with_excursion(window).places
+        ended = self._quiet["since"][places] + self._quiet["last"][places]
+        self.drop(places[1_000 * window.start - ended > GAP].tolist())
+
+    def _with_excursion(self, window: ClosedWindow) -> ClosedWindow:
+        """Return the counts of those scopes alone that have an excursion which does not fire."""
+        return window.at(np.flatnonzero(self._quiet["attempts"][window.places]))
 
     def end_usual(self, window: ClosedWindow) -> None:
         """End excursions of which nothing is left: their next hit would end them as well."""
+        window = self._with_excursion(window)
         quiet = take(self._quiet, window.places)
         # With a rate that is no news there may be evidence left, but hardly ever.
         attempts = quiet["stretch_attempts"] + window.unseen
         tolerated, _ = baseline.levels(quiet["rate"], self._rise)
-        is_usual = (quiet["stretch_hits"] <= tolerated * attempts) & (quiet["attempts"] > 0)
+        is_usual = quiet["stretch_hits"] <= tolerated * attempts
         for at in np.flatnonzero(is_usual).tolist():
             if not self._exceeds(quiet, window, at, 0.0):
                 self.drop([window.places.item(at)])

@@ -200,6 +200,7 @@ def shown(figures: FoldFigures, history: ScopeHistory) -> Figures:
         figures.lower_bound,
         figures.baseline_rate,
         figures.others,
+        figures.since,
     )
 
 

@@ -33,6 +33,13 @@ def put(rows: Rows, at: Positions, values: Rows) -> None:
     _whole(rows)[at] = _whole(values)
 
 
+def extended(rows: Rows, more: int) -> Rows:
+    """Return a copy of all rows, with so many more behind them that are all 0."""
+    made = np.zeros(len(rows) + more, rows.dtype)
+    put(made, slice(len(rows)), rows)
+    return made
+
+
 def _whole(rows: Rows) -> Rows:
     return rows.view(_opaque(rows.dtype.itemsize))
 

@@ -48,7 +48,7 @@ from streams.domain.detectors.folding import (
     ScopeStates,
     Turn,
 )
-from streams.domain.detectors.rows import at_places, put, take
+from streams.domain.detectors.rows import at_places, extended, put, take
 from streams.domain.pools import Pooled
 
 LEAST_LEARNED = 30
@@ -238,7 +238,7 @@ class SpikeStates(ScopeStates):
     def _make_room(self, places: int) -> None:
         more = max(16, int(places * _GROWTH)) - len(self._rows) if places > len(self._rows) else 0
         if more:
-            self._rows = np.concatenate((self._rows, np.zeros(more, _ROW)))
+            self._rows = extended(self._rows, more)
             self.excursions.make_room(more)
             room = np.zeros(more)
             self._rate = np.concatenate((self._rate, room))
