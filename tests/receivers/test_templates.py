@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.domain.transitions import TransitionType
 from streams.receivers import templates
 from streams.receivers.samples import samples
 from streams.receivers.templates import CUT, LONGEST_VALUE, MOST_STEPS, Template, TemplateError
@@ -232,7 +234,7 @@ def test_whatever_is_written_it_is_a_text_or_an_error_of_ours(source: str) -> No
 
 def test_samples_have_every_type_with_and_without_what_an_alert_may_lack() -> None:
     made = list(samples("fails", "info", {"team": "crm"}, "channel"))
-    assert len({each.type for each in made}) == 4
+    assert {each.type for each in made} == set(get_args(TransitionType))
     assert {each.data.ends_at is None for each in made if each.type.endswith("resolved")} == {False}
     for name in ("explanation", "links", "app_id"):
         assert {getattr(each.data, name) is None for each in made} == {True, False}
