@@ -38,6 +38,7 @@ from streams.observability.metrics import Metrics
 from streams.webhooks.client import WebhookClient
 from streams.webhooks.dispatcher import Dispatcher, Timing
 from streams.webhooks.guard import Guard
+from streams.webhooks.resender import Resender
 
 _log = structlog.get_logger(__name__)
 
@@ -122,7 +123,10 @@ class Worker:
             located=context.repartitions,
             now=context.now,
         )
-        self._dispatcher = _dispatcher(configuration, self._tasks, metrics, version)
+        sender, receivers = _webhook_client(configuration, version), configuration.receivers
+        timing = Timing(configuration.delivery.retry_schedule)
+        self._dispatcher = Dispatcher(self._tasks, sender, receivers, timing, metrics)
+        self._resender = Resender(self._tasks, sender, receivers, self._dispatcher, metrics)
         events.on_commit(partial(metrics.committed, groups=context.settings.groups))
         events.on_commit(self._dispatcher.on_commit)
         events.on_change(self._dispatcher.wake)
@@ -140,6 +144,7 @@ class Worker:
         await self.api.start()
         self._assignor.url = self._listener.url
         await self._dispatcher.start()
+        await self._resender.start()
         self._log_address()
         self._running_beside = [asyncio.create_task(each()) for each in self._beside]
         await self._app.start()
@@ -173,7 +178,9 @@ class Worker:
     async def stop(self) -> None:
         """Turn unready, commit all tasks for handover, leave the group, end."""
         self.health.stopping()
-        await self._dispatcher.stop(WEBHOOKS_STOP_WITHIN)
+        await asyncio.gather(
+            self._resender.stop(WEBHOOKS_STOP_WITHIN), self._dispatcher.stop(WEBHOOKS_STOP_WITHIN)
+        )
         await self._tasks.stop()
         await self._logs.close()
         for running in self._running_beside:
@@ -207,17 +214,13 @@ def _context(  # noqa: PLR0913, PLR0917 - what it joins
     )
 
 
-def _dispatcher(
-    configuration: Configuration, tasks: TaskManager, metrics: Metrics, version: str
-) -> Dispatcher:
+def _webhook_client(configuration: Configuration, version: str) -> WebhookClient:
     delivery = configuration.delivery
-    client = WebhookClient(
+    return WebhookClient(
         Guard(delivery.allow_networks),
         allow_http=delivery.allow_http,
         user_agent=f"campaign-streams/{version}",
     )
-    timing = Timing(delivery.retry_schedule)
-    return Dispatcher(tasks, client, configuration.receivers, timing, metrics)
 
 
 def _fail(crash: "asyncio.Future[None]", error: BaseException) -> None:

@@ -29,7 +29,8 @@ In the order in which an event meets it:
 - `transitions`, `rendering`: what receivers are shown of it.
 - `silences`: which alerts nobody is notified of, and when; `alert_labels`: what they ask for.
 - `notification`: the stages between a transition and the deliveries.
-- `deliveries`, `receivers`: what is to be sent to whom, and who wants nothing at present.
+- `deliveries`, `receivers`: what is to be sent to whom, and who wants nothing at present;
+  `resending`: who is told again that an alert fires.
 - `commits`: what one committed transaction held, for those who are notified of it.
 - `changelog`: every record of the changelog topic, its key and value, and their format.
 - `partition`: all of that for one partition of campaigns, by its `partition_settings`;

@@ -56,6 +56,11 @@ class DeliveryKey(msgspec.Struct, frozen=True, array_like=True, tag="delivery"):
     delivery_id: str
 
 
+def delivery_id_of(alert_id: str, sequence: int, receiver: str) -> str:
+    """Return the id of the delivery of one transition of an alert to one receiver."""
+    return f"{alert_id}.{sequence}.{receiver}"
+
+
 class _OrderingKey(NamedTuple):
     """Of the deliveries with the same key only the first, by sequence, is attempted."""
 
@@ -151,6 +156,24 @@ class Outbox:
         """Take a delivery back whose attempt was broken off: it is due again."""
         if self._take_back(delivery):
             self._set_timer_of_first(_ordering_key_of(delivery))
+
+    def hold(self, alert_id: str, receiver: str) -> bool:
+        """Hand out no delivery of an alert to a receiver until `let_go`.
+
+        Returns:
+            False if one is handed out, or held already: then there is nothing to let go.
+        """
+        key = _OrderingKey(alert_id, receiver)
+        if key in self._handed_out:
+            return False
+        self._handed_out.add(key)
+        return True
+
+    def let_go(self, alert_id: str, receiver: str) -> None:
+        """Hand deliveries out again that `hold` kept."""
+        key = _OrderingKey(alert_id, receiver)
+        self._handed_out.discard(key)
+        self._set_timer_of_first(key)
 
     def replay(self, delivery_id: str, now: float) -> bool:
         """Make a given-up delivery pending and due; tell whether there is such a one."""
@@ -259,6 +282,10 @@ class Outbox:
     def deliveries(self) -> list[Delivery]:
         """Return all deliveries, pending and given up."""
         return list(self._deliveries.values())
+
+    def waiting(self, alert_id: str, receiver: str) -> list[Delivery]:
+        """Return the pending deliveries of an alert to a receiver."""
+        return list(self._queues.get(_OrderingKey(alert_id, receiver), {}).values())
 
     def get(self, delivery_id: str) -> Delivery | None:
         """Return one delivery."""

@@ -69,6 +69,9 @@ class Metrics:
         self._attempts = self._counter(
             "webhook_attempts", "Attempts to deliver a webhook", "kind", "result"
         )
+        self._resent = self._counter(
+            "alerts_resent", "Firing alerts that a receiver was told of again", "kind", "result"
+        )
         self._deliver = self._histogram(
             "webhook_delivery_seconds", "From a transition's decision to its delivery"
         )
@@ -211,6 +214,10 @@ class Metrics:
     def attempted(self, kind: str, result: str) -> None:
         """A webhook was attempted."""
         self._attempts.labels(kind, result).inc()
+
+    def resent(self, kind: str, result: str, alerts: int) -> None:
+        """A receiver was told again that some alerts fire."""
+        self._resent.labels(kind, result).inc(alerts)
 
     def delivered(self, seconds: float) -> None:
         """A webhook was delivered, `seconds` after its transition was decided."""

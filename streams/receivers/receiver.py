@@ -2,11 +2,12 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from streams.domain.deliveries import Delivery
+from streams.domain.transitions import Transition
 from streams.receivers.outcomes import Answer, Outcome, of_answer
 from streams.settings import Name, PositiveDuration, Settings, Url
 
@@ -68,6 +69,20 @@ class Receiver(Settings, ABC):
     def target(self) -> str:
         """A digest of the URL: tells whether it is still the same, and not what it is."""
         return digest_of(self.url)
+
+
+class ResentReceiver(Receiver):
+    """A receiver that takes an alert to have ended unless it is told again that it fires.
+
+    Attributes:
+        resend_interval: how often it is told, in s.
+    """
+
+    resend_interval: PositiveDuration = 60.0
+
+    @abstractmethod
+    def render_firing(self, firing: Sequence[Transition], now: float) -> Request:
+        """Return the request that says at `now` (s, UTC) that some alerts go on firing."""
 
 
 def digest_of(url: str) -> str:

@@ -11,5 +11,6 @@
 - `schedule`: when to try again.
 - `pace`: how much at a time.
 - `receiver_queue`: the attempts for one receiver, apart from all others.
+- `resender`: tells receivers again that alerts fire, where they take no news for an end.
 - `dispatcher`: takes what is due from every partition and records what came of it.
 """

@@ -3,14 +3,16 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import replace
 
 import aiohappyeyeballs
 from yarl import URL
 
 from streams.domain.deliveries import Delivery
+from streams.domain.transitions import Transition
 from streams.receivers.outcomes import Answer, GiveUp, Outcome, Retry
-from streams.receivers.receiver import Receiver, Request
+from streams.receivers.receiver import Receiver, Request, ResentReceiver
 from streams.webhooks import exchange, failures
 from streams.webhooks.guard import AddressRefusedError, Guard
 from streams.webhooks.resolver import Resolver
@@ -55,7 +57,15 @@ class WebhookClient:
 
     async def send(self, receiver: Receiver, delivery: Delivery, now: float) -> Outcome:
         """Make one attempt, at `now` (s, UTC)."""
-        request = receiver.render(delivery, now)
+        return await self._post(receiver, receiver.render(delivery, now), now)
+
+    async def resend(
+        self, receiver: ResentReceiver, firing: Sequence[Transition], now: float
+    ) -> Outcome:
+        """Tell a receiver at `now` (s, UTC) that some alerts go on firing."""
+        return await self._post(receiver, receiver.render_firing(firing, now), now)
+
+    async def _post(self, receiver: Receiver, request: Request, now: float) -> Outcome:
         url = _parsed(request.url)
         if url is None:
             return GiveUp("protocol", "the URL of the receiver cannot be read")

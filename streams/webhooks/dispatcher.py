@@ -124,6 +124,11 @@ class Dispatcher:
         """Poll the outboxes at once."""
         self._woken.set()
 
+    def accepts(self, name: str) -> bool:
+        """Tell whether a receiver may be sent something now: it is neither paused nor disabled."""
+        pace = self._receiver_queues[name].pace
+        return name not in self._disabled and self._timing.clock() >= pace.resumes_at
+
     def on_commit(self, commit: Commit) -> None:
         """Poll at once if deliveries, or records of receivers, were committed."""
         if commit.has_deliveries:
@@ -201,7 +206,7 @@ class Dispatcher:
             attempt.outbox.release(delivery)
             return
         outcome = await self._send(delivery)
-        self._note_outcome(delivery.receiver, outcome)
+        self.note_outcome(delivery.receiver, outcome)
         if self._holds(attempt.outbox):
             self._record(attempt, outcome)
         else:
@@ -209,7 +214,7 @@ class Dispatcher:
         # The next of the same alert may be due.
         self.wake()
 
-    def _note_outcome(self, name: str, outcome: Outcome) -> None:
+    def note_outcome(self, name: str, outcome: Outcome) -> None:
         """Apply an outcome to the receiver as a whole: its pace, a pause, 410 Gone."""
         pace, now = self._receiver_queues[name].pace, self._timing.clock()
         match outcome:

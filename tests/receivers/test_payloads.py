@@ -97,7 +97,7 @@ async def test_slack_takes_every_kind_of_transition() -> None:
 async def test_alertmanager_has_one_alert_that_fires_and_ends() -> None:
     api = alertmanager.Alertmanager(lambda: NOW + 3800.0)
     for names, count in ((["firing"], 1), (["reminder"], 1), (["resolved"], 0)):
-        outcomes = await sent(manager(), *names, answer=api.post_alerts)
+        outcomes = await sent(manager(fires_for="2h"), *names, answer=api.post_alerts)
         assert (outcomes, api.refusals) == ([Delivered(200)], [])
         assert len(api.firing()) == count
     assert len(api.alerts) == 1
