@@ -16,9 +16,9 @@ from streams.receivers.outcomes import Delivered, GiveUp
 from streams.receivers.receiver import Receiver
 from streams.webhooks.client import WebhookClient
 from streams.webhooks.guard import Guard
-from tests.support import alertmanager, pagerduty, slack
+from tests.support import alertmanager, cloudevents, pagerduty, slack
 from tests.support.deliveries import delivery_of
-from tests.support.kinds import channel, manager, pager, rendered
+from tests.support.kinds import channel, events, manager, pager, rendered
 from tests.support.receiver import Answer, Check, Collector
 from tests.support.transitions import explained
 
@@ -30,11 +30,13 @@ MAKERS: dict[str, Callable[[], Receiver]] = {
     "pagerduty": pager,
     "slack": channel,
     "alertmanager": manager,
+    "cloudevents": events,
 }
 CHECKS: dict[str, Check] = {
     "pagerduty": pagerduty.event_of,
     "slack": slack.message_of,
     "alertmanager": alertmanager.alert_of,
+    "cloudevents": cloudevents.event_of,
 }
 
 each_kind = pytest.mark.parametrize("kind", MAKERS)

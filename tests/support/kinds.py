@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from streams.domain import transitions
 from streams.domain.transitions import Transition
 from streams.receivers.alertmanager import AlertmanagerReceiver
+from streams.receivers.cloudevents import CloudEventsReceiver
 from streams.receivers.pagerduty import PagerDutyReceiver
 from streams.receivers.receiver import Receiver, Request
 from streams.receivers.slack import SlackReceiver
@@ -55,6 +56,11 @@ def manager(**changes: Any) -> AlertmanagerReceiver:
     """Make a receiver of the kind `alertmanager`."""
     url = "https://am.example/api/v2/alerts"
     return AlertmanagerReceiver(name="manager", **{"url": url, **changes})
+
+
+def events(**changes: Any) -> CloudEventsReceiver:
+    """Make a receiver of the kind `cloudevents`."""
+    return CloudEventsReceiver(name="events", **{"url": "https://events.example/", **changes})
 
 
 def rendered(receiver: Receiver, transition: Transition, now: float = 0.0) -> Request:
