@@ -23,7 +23,7 @@ from streams.configuration.http import HttpSettings, TokenSettings
 from streams.configuration.kafka import KafkaSettings, SaslSettings, TlsSettings, TopicSettings
 from streams.configuration.kinds import one_of
 from streams.domain.notification.route import EVERY_RECEIVER
-from streams.receivers.receiver import Receiver
+from streams.receivers.receiver import HttpReceiver, Receiver
 from streams.receivers.registry import KINDS
 from streams.settings import ProblemsError, Settings, same_names
 
@@ -111,7 +111,7 @@ class Configuration(Settings):
             problems += [
                 ((at, "url"), expected)
                 for at, receiver in enumerate(receivers)
-                if not receiver.url.startswith("https:")
+                if isinstance(receiver, HttpReceiver) and not receiver.url.startswith("https:")
             ]
         if problems:
             raise ProblemsError(problems)

@@ -21,7 +21,7 @@ from streams.domain import transitions
 from streams.domain.deliveries import Delivery
 from streams.domain.transitions import AlertData, Explanation, Links, Transition, TransitionType
 from streams.receivers.outcomes import Answer, Outcome, of_api_answer
-from streams.receivers.receiver import Receiver, Request, digest_of
+from streams.receivers.receiver import HttpReceiver, Request, digest_of
 from streams.settings import Secret, Url
 from streams.terminal import abbreviated, printable
 
@@ -106,7 +106,7 @@ def _path(path: SecretStr) -> SecretStr:
     return path
 
 
-class SlackReceiver(Receiver):
+class SlackReceiver(HttpReceiver):
     """Gets a message for each transition, in the channel that the webhook was made for.
 
     Attributes:

@@ -1,10 +1,11 @@
-"""One attempt to deliver: a request is rendered and sent, its answer interpreted."""
+"""The way out to receivers: one attempt, over a connection that is guarded."""
 
 import asyncio
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
+from typing import Any
 
 import aiohappyeyeballs
 from yarl import URL
@@ -26,7 +27,7 @@ NEXT_ADDRESS_AFTER_S = 0.25
 
 
 class WebhookClient:
-    """Sends webhooks.
+    """Sends what receivers are told, as their kinds say.
 
     Each attempt has a connection of its own: alerts are rare, and a kept connection that the other
     side has closed meanwhile would cost a POST its first attempt. Proxies and credentials of the
@@ -55,47 +56,53 @@ class WebhookClient:
         self._tls = tls or ssl.create_default_context()
         self._resolver = resolver or Resolver()
 
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """How certificates are checked."""
+        return self._tls
+
     async def send(self, receiver: Receiver, delivery: Delivery, now: float) -> Outcome:
         """Make one attempt, at `now` (s, UTC)."""
-        return await self._post(receiver, receiver.render(delivery, now), now)
+        return await _within(receiver.timeout, receiver.send(delivery, now, self))
 
     async def resend(
         self, receiver: ResentReceiver, firing: Sequence[Transition], now: float
     ) -> Outcome:
         """Tell a receiver at `now` (s, UTC) that some alerts go on firing."""
-        return await self._post(receiver, receiver.render_firing(firing, now), now)
+        request = receiver.render_firing(firing, now)
+        return await _within(receiver.timeout, receiver.post(request, now, self))
 
-    async def _post(self, receiver: Receiver, request: Request, now: float) -> Outcome:
+    async def exchange(self, request: Request) -> Answer | Outcome:
+        """Send an HTTP request; return its answer, or say why there is none."""
         url = _parsed(request.url)
         if url is None:
             return GiveUp("protocol", "the URL of the receiver cannot be read")
         if url.scheme != "https" and not self._allow_http:
             return GiveUp("forbidden", "the URL is not https; delivery.allow_http can allow it")
         named = replace(request, headers={"User-Agent": self._user_agent, **request.headers})
-        try:
-            async with asyncio.timeout(receiver.timeout):
-                answer = await self._exchange(url, named)
-        except TimeoutError:
-            return Retry("timeout", f"no answer within {receiver.timeout:g} s")
-        return receiver.outcome_of(answer, now) if isinstance(answer, Answer) else answer
-
-    async def _exchange(self, url: URL, request: Request) -> Answer | Outcome:
         host = url.raw_host or ""
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                wire = Wire(await self._connect(host, url.port or 0))
-        except TimeoutError:
-            return Retry("timeout", f"no connection within {CONNECT_TIMEOUT_S:g} s")
-        except OSError as error:
-            return failures.not_connected(error, host)
+        connected = await self.connect(host, url.port or 0)
+        if isinstance(connected, Retry):
+            return connected
+        wire = Wire(connected)
         try:
             if url.scheme == "https":
                 await wire.start_tls(self._tls, host)
-            return await exchange.send(wire, url, request)
+            return await exchange.send(wire, url, named)
         except failures.EXPECTED as error:
             return failures.of_error(error)
         finally:
             wire.close()
+
+    async def connect(self, host: str, port: int) -> socket.socket | Retry:
+        """Return a connected, non-blocking socket, or say why there is none."""
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                return await self._connect(host, port)
+        except TimeoutError:
+            return Retry("timeout", f"no connection within {CONNECT_TIMEOUT_S:g} s")
+        except OSError as error:
+            return failures.not_connected(error, host)
 
     async def _connect(self, host: str, port: int) -> socket.socket:
         """Connect to one of the host's addresses that the guard permits.
@@ -112,6 +119,14 @@ class WebhookClient:
             happy_eyeballs_delay=NEXT_ADDRESS_AFTER_S,
             socket_factory=self._guard.open_socket,
         )
+
+
+async def _within(seconds: float, attempt: Coroutine[Any, Any, Outcome]) -> Outcome:
+    try:
+        async with asyncio.timeout(seconds):
+            return await attempt
+    except TimeoutError:
+        return Retry("timeout", f"no answer within {seconds:g} s")
 
 
 def _parsed(text: str) -> URL | None:

@@ -13,7 +13,7 @@ import pytest
 from streams.domain import transitions
 from streams.domain.transitions import Transition
 from streams.receivers.outcomes import Delivered, GiveUp
-from streams.receivers.receiver import Receiver
+from streams.receivers.receiver import HttpReceiver, Receiver
 from streams.webhooks.client import WebhookClient
 from streams.webhooks.guard import Guard
 from tests.support import alertmanager, cloudevents, pagerduty, slack
@@ -26,7 +26,7 @@ GOLDEN = Path(__file__).parent / "golden"
 DOMAIN = Path(__file__).parents[1] / "domain" / "golden"
 NAMES = ("firing", "reminder", "resolved", "expired", "explained")
 NOW = 1_795_428_000.0  # 2026-11-23T10:00:00Z
-MAKERS: dict[str, Callable[[], Receiver]] = {
+MAKERS: dict[str, Callable[[], HttpReceiver]] = {
     "pagerduty": pager,
     "slack": channel,
     "alertmanager": manager,

@@ -9,8 +9,9 @@ from streams.domain import transitions
 from streams.domain.transitions import Transition
 from streams.receivers.alertmanager import AlertmanagerReceiver
 from streams.receivers.cloudevents import CloudEventsReceiver
+from streams.receivers.email import EmailReceiver
 from streams.receivers.pagerduty import PagerDutyReceiver
-from streams.receivers.receiver import Receiver, Request
+from streams.receivers.receiver import HttpReceiver, Request
 from streams.receivers.slack import SlackReceiver
 from tests.support.deliveries import delivery_of
 from tests.support.pagerduty import ROUTING_KEY
@@ -63,7 +64,17 @@ def events(**changes: Any) -> CloudEventsReceiver:
     return CloudEventsReceiver(name="events", **{"url": "https://events.example/", **changes})
 
 
-def rendered(receiver: Receiver, transition: Transition, now: float = 0.0) -> Request:
+def mail(**changes: Any) -> EmailReceiver:
+    """Make a receiver of the kind `email`."""
+    settings = {
+        "server": "smtp.example.com:465",
+        "sender": "alerts@example.com",
+        "to": ("ops@example.com", "crm@example.com"),
+    }
+    return EmailReceiver.model_validate({"name": "mail", **settings, **changes})
+
+
+def rendered(receiver: HttpReceiver, transition: Transition, now: float = 0.0) -> Request:
     """Return the request for an attempt at `now` (s)."""
     text = transitions.encode(transition).decode()
     return receiver.render(delivery_of("a.1", text, receiver.name), now)
