@@ -18,6 +18,7 @@ from streams.domain.transitions import Transition, TransitionType, rfc3339
 
 REMINDER: TransitionType = "campaign.alert.reminder"
 FIRING: TransitionType = "campaign.alert.firing"
+UNDELIVERED = frozenset({"pending", "given-up"})
 
 Resent: TypeAlias = Transition
 """A reminder with the sequence of the alert's newest transition: what the alert is like now."""
@@ -65,12 +66,11 @@ def _is_reminder(delivery: Delivery) -> bool:
 def _was_delivered(alert: Alert, receiver: str, deliveries: Outbox) -> bool:
     """Tell whether a receiver has a notification of an alert since the alert last began to fire.
 
-    A delivery leaves the outbox once the receiver has it; one that was given up stays for longer
-    than anything that could be sent again is of interest.
+    What is neither pending nor given up is delivered, in the outbox or not any more.
     """
     for step in reversed(alert.steps):
-        delivery_id = delivery_id_of(alert.alert_id, step.sequence, receiver)
-        if step.suppressed is None and deliveries.get(delivery_id) is None:
+        found = deliveries.get(delivery_id_of(alert.alert_id, step.sequence, receiver))
+        if step.suppressed is None and (found is None or found.state not in UNDELIVERED):
             return True
         if step.type == FIRING:
             return False

@@ -184,7 +184,7 @@ class _Rounds:
         for partition in partitions:
             deliveries = partition.deliveries
             for transition in firing_at(name, partition.alerts, deliveries, self._clock()):
-                if not any(each is partition for each in self._host.ready().values()):
+                if self._host.ready().get(partition.number) is not partition:
                     break
                 if deliveries.hold(transition.data.alert_id, name):
                     yield _Held(deliveries, transition)
