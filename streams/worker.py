@@ -126,7 +126,14 @@ class Worker:
         sender, receivers = _webhook_client(configuration, version), configuration.receivers
         timing = Timing(configuration.delivery.retry_schedule)
         self._dispatcher = Dispatcher(self._tasks, sender, receivers, timing, metrics)
-        self._resender = Resender(self._tasks, sender, receivers, self._dispatcher, metrics)
+        self._resender = Resender(
+            self._tasks,
+            sender,
+            receivers,
+            self._dispatcher,
+            metrics,
+            partial(consumer.membership.is_confirmed, kafka.session_timeout / 2),
+        )
         events.on_commit(partial(metrics.committed, groups=context.settings.groups))
         events.on_commit(self._dispatcher.on_commit)
         events.on_change(self._dispatcher.wake)

@@ -2,8 +2,9 @@
 
 Everything is told once in `resend_interval`, and at once what is in a partition that has come here.
 While a request is under way, nothing else is sent of its alerts to that receiver: an end that was
-decided meanwhile goes out after it, never before. What is told is true for a limited time, so the
-request of a worker that was frozen in the middle of it does no lasting harm.
+decided meanwhile goes out after it, never before. A worker that may have lost its partitions tells
+nothing: their next owner may have told of the end. What is told is true for a limited time, so the
+request of a worker that is frozen in the middle of it does no lasting harm.
 """
 
 import asyncio
@@ -87,6 +88,7 @@ class Resender:
         receivers: of any kinds.
         standing: says who gets something, and is told of outcomes.
         metrics: counts.
+        owns: tells whether the partitions that are here are certainly nobody else's.
         clock: wall-clock time, seconds since the epoch.
     """
 
@@ -97,10 +99,11 @@ class Resender:
         receivers: Iterable[Receiver],
         standing: Standing,
         metrics: ResendMetrics,
+        owns: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._rounds = [
-            _Rounds(host, sender, receiver, standing, metrics, clock)
+            _Rounds(host, sender, receiver, standing, metrics, owns, clock)
             for receiver in receivers
             if isinstance(receiver, ResentReceiver)
         ]
@@ -132,6 +135,7 @@ class _Rounds:
         receiver: ResentReceiver,
         standing: Standing,
         metrics: ResendMetrics,
+        owns: Callable[[], bool],
         clock: Callable[[], float],
     ) -> None:
         self.stopping = asyncio.Event()
@@ -140,6 +144,7 @@ class _Rounds:
         self._receiver = receiver
         self._standing = standing
         self._metrics = metrics
+        self._owns = owns
         self._clock = clock
         self._next_at = 0.0
         self._failures = 0
@@ -164,7 +169,7 @@ class _Rounds:
         # A clock that was set back must not silence it.
         all_due = not now < self._next_at <= now + self._receiver.resend_interval
         due = here if all_due else [each for each in here if each not in self._told]
-        if not self._standing.accepts(self._receiver.name):
+        if not (self._owns() and self._standing.accepts(self._receiver.name)):
             return
         self._told = here
         if all_due:
@@ -177,6 +182,9 @@ class _Rounds:
                 self._next_at = self._clock() + min(wait, self._receiver.resend_interval)
                 return
             self._failures = 0
+            if not self._owns():
+                self._next_at = 0.0
+                return
 
     def _firing(self, partitions: Iterable[CampaignPartition]) -> Iterator[_Held]:
         """Hold and return the alerts to tell of, as each is when it is asked for."""

@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.conftest import NewWorker
 from tests.integration.test_alerts import Traffic, going_on
-from tests.support.alertmanager import seconds_of
+from tests.support.alertmanager import Alertmanager, seconds_of
 from tests.support.brokers import RunningBroker
 from tests.support.real_alertmanager import PROGRAM, RealAlertmanager
 from tests.support.receiver import Collector
@@ -140,3 +140,39 @@ async def test_an_alert_is_there_for_as_long_as_it_fires(
         assert resolved["labels"] == first["labels"]
         assert (await worker.metrics())[RESENT] >= 5
         assert await asyncio.to_thread(worker.stop) == 0
+
+
+def has_ended(told: Collector, before: int) -> bool:
+    """Tell, when a request has just come, whether it is the end of the alert."""
+    newest = told.arrivals[before:][-1:]
+    return any(seconds_of(each.value[0]["endsAt"]) <= time.time() for each in newest)
+
+
+async def test_a_worker_that_was_frozen_tells_of_no_alert_that_is_over(
+    broker: RunningBroker, unique: str, new_worker: NewWorker
+) -> None:
+    """It still has the alert in memory when it goes on, and another worker told of its end."""
+    traffic = Traffic(CAMPAIGN)
+    stand_in = Alertmanager(time.time)
+    async with Collector(check=lambda _, __: None) as told:
+        told.always = stand_in.post_alerts
+        settings = settings_of(broker, unique, told.url)
+        frozen = new_worker(settings)
+        async with going_on(broker.address, settings["topics"]["source"], traffic):
+            await frozen.ready()
+            traffic.failing = 0.5
+            # It is told again, so its first delivery is known to have succeeded.
+            await told.wait_for(3)
+            frozen.process.pause()
+            before = len(told.arrivals)
+            traffic.failing = 0.0
+            other = new_worker(settings, "other")
+            await other.ready()
+            await told.wait_until(lambda: has_ended(told, before), within=60)
+            count = len(told.arrivals)
+            frozen.process.resume()
+            await asyncio.sleep(4)
+            assert stand_in.firing() == []
+            assert stand_in.refusals == []
+            assert len(told.arrivals) == count
+        assert await asyncio.to_thread(other.stop) == 0

@@ -85,6 +85,7 @@ class Bench:
     """Partitions with alerts, a dispatcher and a resender."""
 
     def __init__(self, partitions: int) -> None:
+        self.owns = True
         self.clock = Clock()
         self.client = Client()
         self.metrics = Metrics()
@@ -93,7 +94,13 @@ class Bench:
         timing = Timing((3600.0,), poll_interval=0.02, clock=self.clock)
         self.dispatcher = Dispatcher(self.holder, self.client, receivers, timing, self.metrics)
         self.resender = Resender(
-            self.holder, self.client, receivers, self.dispatcher, self.metrics, self.clock
+            self.holder,
+            self.client,
+            receivers,
+            self.dispatcher,
+            self.metrics,
+            lambda: self.owns,
+            self.clock,
         )
 
     def send(self, *campaigns: str, partition: int = 0, window: int = 0, **outcomes: int) -> None:
@@ -225,6 +232,25 @@ async def test_what_has_moved_away_is_not_told() -> None:
         await bench.rounds(1)
         bench.client.goes_on.set()
         await bench.until("a 1", "b 1", "b again")
+
+
+async def test_nothing_is_told_of_what_may_be_somebody_elses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resender, "MOST_AT_ONCE", 1)
+    async with running() as bench:
+        bench.send("a", "b", FAILURE=60)
+        await bench.until("a 1", "b 1")
+        bench.client.goes_on.clear()
+        bench.clock.now += 3600.0
+        await bench.rounds(1)
+        bench.owns = False
+        bench.client.goes_on.set()
+        await asyncio.sleep(0.1)
+        assert len(bench.client.resent) == 1
+        bench.owns = True
+        await bench.rounds(3)
+        assert sorted(bench.client.told_again()[1:]) == ["a", "b"]
 
 
 async def test_a_failure_is_made_good_sooner_than_in_an_interval() -> None:
