@@ -16,13 +16,6 @@ from tests.support.receiver import Collector
 from tests.support.waiting import until
 from tests.support.workers import Settings, WorkerProcess, settings_for
 
-pytestmark = [
-    pytest.mark.skipif(PROGRAM is None, reason="prometheus-alertmanager is not installed"),
-    pytest.mark.parametrize(
-        "broker", [pytest.param("embedded", marks=pytest.mark.embedded)], indirect=True
-    ),
-]
-
 FIRES_FOR_S = 15.0
 """Longer than a worker takes to start on a busy machine, and not much."""
 RESENT = 'campaign_streams_alerts_resent_total{kind="alertmanager",result="delivered"}'
@@ -80,6 +73,10 @@ async def all_delivered(worker: WorkerProcess) -> bool:
     return not (await worker.json("/v1/deliveries"))["deliveries"]
 
 
+@pytest.mark.skipif(PROGRAM is None, reason="prometheus-alertmanager is not installed")
+@pytest.mark.parametrize(
+    "broker", [pytest.param("embedded", marks=pytest.mark.embedded)], indirect=True
+)
 async def test_an_alert_is_there_for_as_long_as_it_fires(
     broker: RunningBroker, unique: str, new_worker: NewWorker, tmp_path: Path
 ) -> None:
@@ -151,7 +148,10 @@ def has_ended(told: Collector, before: int) -> bool:
 async def test_a_worker_that_was_frozen_tells_of_no_alert_that_is_over(
     broker: RunningBroker, unique: str, new_worker: NewWorker
 ) -> None:
-    """It still has the alert in memory when it goes on, and another worker told of its end."""
+    """It still has the alert in memory when it goes on, and another worker told of its end.
+
+    Here Alertmanager is a stand-in, which knows what it was told last.
+    """
     traffic = Traffic(CAMPAIGN)
     stand_in = Alertmanager(time.time)
     async with Collector(check=lambda _, __: None) as told:
