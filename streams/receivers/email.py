@@ -10,7 +10,7 @@ import re
 import socket
 import ssl
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, cast
 
 import aiosmtplib
 import structlog
@@ -108,12 +108,12 @@ class EmailReceiver(Receiver):
     async def send(self, delivery: Delivery, now: float, network: Network) -> Outcome:
         """Send the mail; it is the same at any time."""
         del now
+        message = message_of(delivery, self.sender, self.to)
         host, _, port = self.server.rpartition(":")
         host = host.strip("[]")
         connected = await network.connect(host, int(port))
         if isinstance(connected, Retry):
             return connected
-        message = message_of(delivery, self.sender, self.to)
         session = SMTP(
             hostname=host,
             timeout=None,
@@ -222,7 +222,7 @@ def _end(session: SMTP, *, politely: bool) -> None:
     if politely and session.protocol is not None and session.is_connected:
         with contextlib.suppress(OSError, RuntimeError, aiosmtplib.SMTPException):
             session.protocol.write(b"QUIT\r\n")
-    elif isinstance(transport, asyncio.WriteTransport):
+    else:
         # Closing would wait until the server has read everything.
-        transport.abort()
+        cast("asyncio.WriteTransport", transport).abort()
     session.close()

@@ -83,7 +83,8 @@ class MailServer:
         assert task is not None
         self._running.add(task)
         try:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            # Cancelled when the test ends: asyncio would log that.
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 if await self._answer(writer, GREETING):
                     await self._talk(reader, writer)
         finally:
