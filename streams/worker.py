@@ -42,6 +42,7 @@ from streams.webhooks.dispatcher import Dispatcher, Timing
 from streams.webhooks.guard import Guard
 from streams.webhooks.hooks import Hooks
 from streams.webhooks.proxy import Proxy
+from streams.webhooks.resender import Resender
 
 _log = structlog.get_logger(__name__)
 
@@ -136,7 +137,24 @@ class Worker:
             located=context.repartitions,
             now=context.now,
         )
-        self._dispatcher = _dispatcher(configuration, self._tasks, metrics, version)
+        sender = _webhook_client(configuration, metrics, version)
+        receivers = configuration.receivers
+        self._dispatcher = Dispatcher(
+            self._tasks,
+            sender,
+            receivers,
+            _timing(configuration),
+            metrics,
+            tell=configuration.delivery.tell,
+        )
+        self._resender = Resender(
+            self._tasks,
+            sender,
+            receivers,
+            self._dispatcher,
+            metrics,
+            partial(consumer.membership.is_confirmed, kafka.session_timeout / 2),
+        )
         events.on_commit(partial(metrics.committed, groups=context.settings.groups))
         events.on_commit(self._dispatcher.on_commit)
         events.on_change(self._dispatcher.wake)
@@ -156,6 +174,7 @@ class Worker:
         await self.api.start()
         self._assignor.url = self._listener.url
         await self._dispatcher.start()
+        await self._resender.start()
         self._log_address()
         self._running_beside = [asyncio.create_task(each()) for each in self._beside]
         async with announced(f"topic {self.configuration.topics.silences} to be read"):
@@ -191,7 +210,9 @@ class Worker:
     async def stop(self) -> None:
         """Turn unready, commit all tasks for handover, leave the group, end."""
         self.health.stopping()
-        await self._dispatcher.stop(WEBHOOKS_STOP_WITHIN)
+        await asyncio.gather(
+            self._resender.stop(WEBHOOKS_STOP_WITHIN), self._dispatcher.stop(WEBHOOKS_STOP_WITHIN)
+        )
         await self._tasks.stop()
         await self._logs.close()
         for running in self._running_beside:
@@ -225,13 +246,11 @@ def _context(  # noqa: PLR0913, PLR0917 - what it joins
     )
 
 
-def _dispatcher(
-    configuration: Configuration, tasks: TaskManager, metrics: Metrics, version: str
-) -> Dispatcher:
+def _webhook_client(configuration: Configuration, metrics: Metrics, version: str) -> WebhookClient:
     delivery = configuration.delivery
     secret = delivery.proxy_credentials
     credentials = None if secret is None else secret.get_secret_value()
-    client = WebhookClient(
+    return WebhookClient(
         Guard(delivery.allow_networks),
         allow_http=delivery.allow_http,
         user_agent=f"campaign-streams/{version}",
@@ -239,13 +258,15 @@ def _dispatcher(
         proxy=Proxy.of(delivery.proxy, credentials) if delivery.proxy is not None else None,
         direct=delivery.no_proxy,
     )
-    circuit = delivery.circuit
-    timing = Timing(
+
+
+def _timing(configuration: Configuration) -> Timing:
+    delivery, circuit = configuration.delivery, configuration.delivery.circuit
+    return Timing(
         delivery.retry_schedule,
         circuit=CircuitPolicy(circuit.failures, circuit.wait, circuit.longest_wait),
         disable_after=delivery.disable_after,
     )
-    return Dispatcher(tasks, client, configuration.receivers, timing, metrics, tell=delivery.tell)
 
 
 def _fail(crash: "asyncio.Future[None]", error: BaseException) -> None:

@@ -26,7 +26,7 @@ from streams.configuration.kafka import KafkaSettings, SaslSettings, TlsSettings
 from streams.configuration.kinds import kind_of, one_of
 from streams.configuration.texts import problems_with_texts
 from streams.domain.notification.route import EVERY_RECEIVER
-from streams.receivers.receiver import Receiver
+from streams.receivers.receiver import HttpReceiver, Receiver
 from streams.receivers.registry import KINDS
 from streams.settings import Problem, ProblemsError, Settings, same_names
 
@@ -116,7 +116,7 @@ class Configuration(Settings):
             problems += [
                 ((at, "url"), expected)
                 for at, receiver in enumerate(receivers)
-                if not receiver.url.startswith("https:")
+                if isinstance(receiver, HttpReceiver) and not receiver.url.startswith("https:")
             ]
         if delivery and delivery.tell is not None:
             problems += _not_told(delivery.tell, receivers)

@@ -36,7 +36,8 @@ In the order in which an event meets it:
 - `notification`: the stages between a transition and the deliveries.
 - `deliveries`, `receivers`: what is to be sent to whom, and who wants nothing at present;
   `delivery_attempts`: what is kept of the attempts; `circuit`: whether a receiver that fails is
-  sent anything; `receiver_events`: what another one is told of that.
+  sent anything; `receiver_events`: what another one is told of that;
+  `resending`: who is told again that an alert fires.
 - `commits`: what one committed transaction held, for those who are notified of it.
 - `changelog`: every record of the changelog topic, its key and value, and their format.
 - `partition`: all of that for one partition of campaigns, by its `partition_settings`;

@@ -81,6 +81,11 @@ class DeliveryKey(msgspec.Struct, frozen=True, array_like=True, tag="delivery"):
     delivery_id: str
 
 
+def delivery_id_of(alert_id: str, sequence: int, receiver: str) -> str:
+    """Return the id of the delivery of one transition of an alert to one receiver."""
+    return f"{alert_id}.{sequence}.{receiver}"
+
+
 class _OrderingKey(NamedTuple):
     """Of the deliveries with the same key only the first, by sequence, is attempted."""
 
@@ -203,6 +208,24 @@ class Outbox:
         if self._take_back(delivery):
             self._set_timer_of_first(_ordering_key_of(delivery))
 
+    def hold(self, alert_id: str, receiver: str) -> bool:
+        """Hand out no delivery of an alert to a receiver until `let_go`.
+
+        Returns:
+            False if one is handed out, or held already: then there is nothing to let go.
+        """
+        key = _OrderingKey(alert_id, receiver)
+        if key in self._handed_out:
+            return False
+        self._handed_out.add(key)
+        return True
+
+    def let_go(self, alert_id: str, receiver: str) -> None:
+        """Hand deliveries out again that `hold` kept."""
+        key = _OrderingKey(alert_id, receiver)
+        self._handed_out.discard(key)
+        self._set_timer_of_first(key)
+
     def replay(self, delivery_id: str, now: float) -> bool:
         """Make a delivery that has ended pending and due; tell whether there is such a one."""
         delivery = self._deliveries.get(delivery_id)
@@ -216,7 +239,7 @@ class Outbox:
         self._mark(delivery)
         return True
 
-    def waiting(self, receiver: str) -> Delivery | None:
+    def next_to(self, receiver: str) -> Delivery | None:
         """Return the delivery to a receiver whose next attempt is the earliest; null for none."""
         heads = (
             queue[min(queue)] for key, queue in self._queues.items() if key.receiver == receiver
@@ -226,7 +249,7 @@ class Outbox:
         )
 
     def hand_out(self, delivery: Delivery) -> None:
-        """Hand out what is `waiting` before it is due; `release` leaves that time as it was."""
+        """Hand out a receiver's next before it is due; `release` leaves that time as it was."""
         self._handed_out.add(_ordering_key_of(delivery))
 
     def hasten(self, receiver: str, now: float) -> None:
@@ -349,6 +372,10 @@ class Outbox:
     def deliveries(self) -> list[Delivery]:
         """Return all deliveries, also those that have ended."""
         return list(self._deliveries.values())
+
+    def waiting(self, alert_id: str, receiver: str) -> list[Delivery]:
+        """Return the pending deliveries of an alert to a receiver."""
+        return list(self._queues.get(_OrderingKey(alert_id, receiver), {}).values())
 
     def get(self, delivery_id: str) -> Delivery | None:
         """Return one delivery."""

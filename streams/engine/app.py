@@ -13,6 +13,7 @@ from streams.configuration.kafka import KafkaSettings
 from streams.configuration.models import Configuration
 from streams.engine.consume.fetching import WholeBatchConsumer
 from streams.engine.consume.group import GroupConsumer
+from streams.engine.consume.membership import Membership
 from streams.engine.consume.transport import (
     FAUST_LOG,
     BatchTransport,
@@ -77,7 +78,9 @@ def build_app(
     )
     transport = BatchTransport(app.conf.broker, app, loop=app.loop)
     transport.hooks = TransportHooks(
-        _consumer_factory(configuration, connection, assignor), tasks.positions, tasks.on_seek
+        _consumer_factory(configuration, connection, assignor, consumer.membership),
+        tasks.positions,
+        tasks.on_seek,
     )
     app.transport = transport
     _add_agents(app, configuration, tasks)
@@ -122,13 +125,16 @@ def _follow_rebalances(app: faust.App, tasks: TaskManager, consumer: GroupConsum
 
 
 def _consumer_factory(
-    configuration: Configuration, connection: Mapping[str, Any], assignor: TaskAssignor
+    configuration: Configuration,
+    connection: Mapping[str, Any],
+    assignor: TaskAssignor,
+    membership: Membership,
 ) -> Callable[[], "AIOKafkaConsumer[bytes | None, bytes | None]"]:
     kafka = configuration.kafka
     committed = kafka.guarantee == "exactly-once"
 
     def new_consumer() -> "AIOKafkaConsumer[bytes | None, bytes | None]":
-        return WholeBatchConsumer(
+        made = WholeBatchConsumer(
             **connection,
             group_id=kafka.group_id,
             group_instance_id=kafka.group_instance_id,
@@ -146,5 +152,7 @@ def _consumer_factory(
             metadata_max_age_ms=5_000,
             fetch_max_bytes=FETCH_BYTES,
         )
+        made.membership = membership
+        return made
 
     return new_consumer

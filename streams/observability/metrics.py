@@ -80,6 +80,9 @@ class Metrics:
             "kind",
             "part",
         )
+        self._resent = self._counter(
+            "alerts_resent", "Firing alerts that a receiver was told of again", "kind", "result"
+        )
         self._deliver = self._histogram(
             "webhook_delivery_seconds", "From a transition's decision to its delivery"
         )
@@ -247,6 +250,10 @@ class Metrics:
     def receiver_changed(self, name: str, change: str) -> None:
         """A receiver fails, takes webhooks again, or is disabled."""
         self._receiver_changes.labels(name, change).inc()
+
+    def resent(self, kind: str, result: str, alerts: int) -> None:
+        """A receiver was told again that some alerts fire."""
+        self._resent.labels(kind, result).inc(alerts)
 
     def delivered(self, seconds: float) -> None:
         """A webhook was delivered, `seconds` after its transition was decided."""

@@ -1,11 +1,12 @@
 """Kinds of receivers: the settings of each, the request that notifies it, its answers.
 
 A kind is one file with one class, and one line in `registry`. The configuration takes its keys from
-there (with their hints, environment variables and `…_file`), `streams.webhooks` sends what it
-renders.
+there (with their hints, environment variables and `…_file`), `streams.webhooks` lends it the way
+out.
 
 - `receiver`: what all kinds have in common.
 - `outcomes`: what an answer means, unless a kind knows better.
+- `email_message`: what a mail says.
 - `signing`: signatures of Standard Webhooks.
 - `texts`: title and text for people, for the kinds that have them; `templates`: what operators may
   put in their place.

@@ -7,17 +7,19 @@ Alertmanager's classic mode, are those of Prometheus' data model
 """
 
 import re
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal, Self
 
 import msgspec
+from pydantic import model_validator
 
 from streams.domain import transitions
 from streams.domain.deliveries import Delivery
 from streams.domain.transitions import AlertData, Transition, rfc3339
 from streams.receivers.outcomes import Answer, Outcome, of_api_answer
-from streams.receivers.receiver import Request
+from streams.receivers.receiver import Request, ResentReceiver
 from streams.receivers.texts import TextReceiver, Texts
-from streams.settings import PositiveDuration, Token
+from streams.settings import PositiveDuration, ProblemsError, Token, format_duration
 
 ENDED = frozenset({"campaign.alert.resolved", "campaign.alert.expired"})
 
@@ -41,8 +43,11 @@ class PostableAlert(msgspec.Struct, rename="camel", omit_defaults=True):
 _encode = msgspec.json.Encoder().encode
 
 
-class AlertmanagerReceiver(TextReceiver):
+class AlertmanagerReceiver(TextReceiver, ResentReceiver):
     """Gets each transition as the alert that it is of, firing or ended.
+
+    Alertmanager takes an alert to have ended at its `endsAt`, and keeps none of them over a
+    restart of its own. So what fires is sent again all the time, as Prometheus does it.
 
     An alert of Alertmanager is what a rule watches for in one scope: the labels are the rule
     (`alertname`), its severity and labels, and the ids of the scope, so it is the same one when it
@@ -51,8 +56,9 @@ class AlertmanagerReceiver(TextReceiver):
 
     Attributes:
         token: sent as `Authorization: Bearer …`; null for none.
-        fires_for: how long (s) after an attempt Alertmanager takes an alert to be firing if nothing
-            else is said of it. Its end is sent as soon as it is known.
+        resend_interval: how often (s) what fires is sent again.
+        fires_for: how long (s) after that Alertmanager takes an alert to be firing if it hears
+            nothing else: then no worker runs, or none reaches it. An end is sent at once.
     """
 
     example: ClassVar[str] = """\
@@ -60,7 +66,8 @@ class AlertmanagerReceiver(TextReceiver):
   kind: alertmanager                   # Prometheus' Alertmanager, API v2
   url: https://alertmanager.example.com/api/v2/alerts
   token_file: /run/secrets/am          # or token: …; sent as a bearer token; null for none
-  fires_for: 1d                        # if it is told nothing else; more than repeat_interval
+  resend_interval: 1m                  # what fires is sent again so often
+  fires_for: 15m                       # from then on, if Alertmanager hears nothing else
   timeout: 10s
   matchers: []                         # [severity="critical"]: only alerts that all of them match
   title: null                          # a template in place of the built-in one: docs/operations.md
@@ -72,7 +79,15 @@ class AlertmanagerReceiver(TextReceiver):
 
     kind: Literal["alertmanager"] = "alertmanager"
     token: Token | None = None
-    fires_for: PositiveDuration = 86_400.0
+    fires_for: PositiveDuration = 900.0
+
+    @model_validator(mode="after")
+    def _resent_in_time(self) -> Self:
+        least = 2 * self.resend_interval + self.timeout
+        if self.fires_for < least:
+            expected = f"expected twice resend_interval and timeout, {format_duration(least)}"
+            raise ProblemsError([(("fires_for",), f"{expected}, or more")])
+        return self
 
     def built_in(self, transition: Transition) -> Texts:
         """Return the summary, which is all that there is."""
@@ -81,12 +96,20 @@ class AlertmanagerReceiver(TextReceiver):
     def render(self, delivery: Delivery, now: float) -> Request:
         """Return a POST of one alert. While it fires, `endsAt` counts from this attempt."""
         transition = transitions.decode(delivery.transition)
+        return self._post([transition], now)
+
+    def render_firing(self, firing: Sequence[Transition], now: float) -> Request:
+        """Return a POST of alerts that go on firing; `endsAt` counts from `now` (s, UTC)."""
+        return self._post(firing, now)
+
+    def _post(self, told: Sequence[Transition], now: float) -> Request:
         headers = {"Content-Type": "application/json"}
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token.get_secret_value()}"
-        texts = self.texts(transition)
-        body = _encode([self._alert(transition, texts, now)])
-        return Request("POST", self.url, headers, body, texts.failures)
+        texts = [self.texts(each) for each in told]
+        body = _encode([self._alert(each, its, now) for each, its in zip(told, texts, strict=True)])
+        failures = tuple(failure for each in texts for failure in each.failures)
+        return Request("POST", self.url, headers, body, failures)
 
     def outcome_of(self, answer: Answer, now: float) -> Outcome:
         """Say what an answer at `now` (s, UTC) means: 400 says that the alert is wrong."""

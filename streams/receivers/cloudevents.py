@@ -13,7 +13,7 @@ import msgspec
 from pydantic import AfterValidator, SecretStr
 
 from streams.domain.deliveries import Delivery
-from streams.receivers.receiver import Receiver, Request
+from streams.receivers.receiver import HttpReceiver, Request
 from streams.settings import Token
 
 SPEC_VERSION = "1.0"
@@ -61,7 +61,7 @@ _decode = msgspec.json.Decoder(_Transition).decode
 _encode = msgspec.json.Encoder().encode
 
 
-class CloudEventsReceiver(Receiver):
+class CloudEventsReceiver(HttpReceiver):
     """Gets each transition as an event.
 
     Its `id` is the transition's webhook id, its `type` and `time` are the transition's, `data` is

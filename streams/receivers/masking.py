@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from pydantic import SecretStr
 
 from streams.receivers.outcomes import Answer
-from streams.receivers.receiver import Receiver
+from streams.receivers.receiver import HttpReceiver, Receiver
 from streams.settings import HIDDEN
 
 SHORTEST_PART = 8
@@ -34,7 +34,8 @@ class Masking:
     """
 
     def __init__(self, receiver: Receiver, *, url: bool = False) -> None:
-        secrets = [*_secrets_of(receiver), *(_of_url(receiver.url) if url else ())]
+        urls = _of_url(receiver.url) if url and isinstance(receiver, HttpReceiver) else ()
+        secrets = [*_secrets_of(receiver), *urls]
         forms = {form for secret in secrets for form in _forms(secret)}
         # The longest first: one may be a part of another.
         self._forms = sorted(forms, key=lambda form: (-len(form), form))

@@ -1,6 +1,7 @@
 """What came of an attempt, as a value, and how an answer becomes one."""
 
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -126,6 +127,13 @@ def of_api_answer(answer: Answer, now: float) -> Outcome:
     if isinstance(outcome, Retry) and answer.status == HTTPStatus.BAD_REQUEST:
         return GiveUp(outcome.failure, outcome.reason)
     return outcome
+
+
+def of_tls_error(error: ssl.SSLError) -> Retry:
+    """Say why TLS could not be negotiated."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Retry("tls", f"the certificate is not valid: {error.verify_message}")
+    return Retry("tls", f"TLS failed: {error.reason or error.strerror or error}")
 
 
 def excerpt_of(answer: Answer) -> str:

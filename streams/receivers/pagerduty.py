@@ -25,7 +25,7 @@ from streams.domain.transitions import (
     TransitionType,
 )
 from streams.receivers.outcomes import Answer, Outcome, Retry, of_api_answer
-from streams.receivers.receiver import Request
+from streams.receivers.receiver import HttpReceiver, Request
 from streams.receivers.texts import TextReceiver, Texts
 from streams.settings import Token, Url
 from streams.terminal import abbreviated, printable
@@ -106,7 +106,7 @@ class Event(msgspec.Struct, omit_defaults=True):
 _encode = msgspec.json.Encoder().encode
 
 
-class PagerDutyReceiver(TextReceiver):
+class PagerDutyReceiver(TextReceiver, HttpReceiver):
     """Opens an alert in PagerDuty when one fires, adds its reminders to it, and resolves it.
 
     An alert has one `dedup_key`, its id, from its first event to its last one. An acknowledgement

@@ -2,6 +2,7 @@
 
 from streams.receivers.alertmanager import AlertmanagerReceiver
 from streams.receivers.cloudevents import CloudEventsReceiver
+from streams.receivers.email import EmailReceiver
 from streams.receivers.pagerduty import PagerDutyReceiver
 from streams.receivers.receiver import Receiver
 from streams.receivers.slack import SlackReceiver
@@ -12,5 +13,6 @@ KINDS: tuple[type[Receiver], ...] = (
     CloudEventsReceiver,  # CloudEvents over HTTP
     PagerDutyReceiver,  # PagerDuty's Events API v2
     SlackReceiver,  # an incoming webhook of Slack
+    EmailReceiver,  # mails, by SMTP
     AlertmanagerReceiver,  # Prometheus' Alertmanager, API v2
 )

@@ -23,7 +23,7 @@ from streams.domain.receiver_events import ReceiverEvent
 from streams.domain.transition_causes import Acknowledged
 from streams.domain.transitions import AlertData, Explanation, Links, Transition, TransitionType
 from streams.receivers.outcomes import Answer, Outcome, of_api_answer
-from streams.receivers.receiver import Request, digest_of
+from streams.receivers.receiver import HttpReceiver, Request, digest_of
 from streams.receivers.templates import TemplateFailure
 from streams.receivers.texts import TextReceiver, Texts
 from streams.settings import Secret, Url
@@ -117,7 +117,7 @@ def _path(path: SecretStr) -> SecretStr:
     return path
 
 
-class SlackReceiver(TextReceiver):
+class SlackReceiver(TextReceiver, HttpReceiver):
     """Gets a message for each transition, in the channel that the webhook was made for.
 
     What a template of a text says itself is Slack's markup, so it can mention somebody; names that

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, SecretStr
 
 from streams.domain.deliveries import Delivery
-from streams.receivers.receiver import Receiver, Request
+from streams.receivers.receiver import HttpReceiver, Request
 from streams.receivers.signing import check_secret, signed_headers
 from streams.settings import Secret
 
@@ -15,7 +15,7 @@ def _checked(secret: SecretStr) -> SecretStr:
     return secret
 
 
-class WebhookReceiver(Receiver):
+class WebhookReceiver(HttpReceiver):
     """Gets transitions as they are on the alerts topic.
 
     Attributes:

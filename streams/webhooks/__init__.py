@@ -15,5 +15,6 @@
 - `trials`: a test alert to one receiver, with all that is sent and answered.
 - `trouble`: tells that a receiver fails, recovers or is disabled.
 - `attempt_records`: what is kept of an attempt.
+- `resender`: tells receivers again that alerts fire, where they take no news for an end.
 - `dispatcher`: takes what is due from every partition and records what came of it.
 """

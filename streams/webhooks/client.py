@@ -1,18 +1,21 @@
-"""One attempt to deliver: a request is rendered and sent, its answer interpreted."""
+"""The way out to receivers: one attempt, over a connection that is guarded."""
 
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import aiohappyeyeballs
 from yarl import URL
 
 from streams.domain.deliveries import Delivery
+from streams.domain.transitions import Transition
 from streams.receivers.masking import without_secrets
 from streams.receivers.outcomes import Answer, Answered, GiveUp, Outcome, Retry, excerpt_of
-from streams.receivers.receiver import Receiver, Request
+from streams.receivers.receiver import HttpReceiver, Receiver, Request, ResentReceiver
+from streams.receivers.templates import TemplateFailure
 from streams.webhooks import exchange, failures
 from streams.webhooks.guard import AddressRefusedError, Guard
 from streams.webhooks.hooks import NO_HOOKS, Hooks
@@ -28,7 +31,7 @@ NEXT_ADDRESS_AFTER_S = 0.25
 
 
 class WebhookClient:
-    """Sends webhooks.
+    """Sends what receivers are told, as their kinds say.
 
     Each attempt has a connection of its own: alerts are rare, and a kept connection that the other
     side has closed meanwhile would cost a POST its first attempt. Proxies and credentials of the
@@ -41,7 +44,7 @@ class WebhookClient:
         tls: for certificates other than the system's authorities know.
         resolver: finds addresses.
         hooks: are told of what attempts are made of.
-        proxy: the way out; null for none.
+        proxy: the way out of HTTP requests; null for none.
         direct: the names of receivers that are sent to without the proxy.
     """
 
@@ -58,54 +61,40 @@ class WebhookClient:
         direct: Iterable[str] = (),
     ) -> None:
         self._guard = guard
-        self._allow_http = allow_http
-        self._user_agent = user_agent
-        self._tls = tls or ssl.create_default_context()
+        self.allow_http = allow_http
+        self.user_agent = user_agent
+        self.tls = tls or ssl.create_default_context()
         self._resolver = resolver or Resolver()
-        self._hooks = hooks
+        self.hooks = hooks
         self._proxy = proxy
         self._direct = frozenset(direct)
 
     async def send(self, receiver: Receiver, delivery: Delivery, now: float) -> Outcome:
         """Make one attempt, at `now` (s, UTC)."""
-        request = receiver.render(delivery, now)
-        for failure in request.template_failures:
-            self._hooks.template_failed(receiver, delivery, failure)
-        url = _parsed(request.url)
-        if url is None:
-            return GiveUp("protocol", "the URL of the receiver cannot be read")
-        if url.scheme != "https" and not self._allow_http:
-            return GiveUp("forbidden", "the URL is not https; delivery.allow_http can allow it")
-        named = replace(request, headers={"User-Agent": self._user_agent, **request.headers})
-        try:
-            async with asyncio.timeout(receiver.timeout):
-                proxy = None if receiver.name in self._direct else self._proxy
-                answer = await self._exchange(url, named, proxy)
-        except TimeoutError:
-            return Retry("timeout", f"no answer within {receiver.timeout:g} s")
-        if not isinstance(answer, Answer):
-            return answer
-        answer = without_secrets(answer, receiver)
-        answered = Answered(answer.status, excerpt_of(answer))
-        return replace(receiver.outcome_of(answer, now), answered=answered)
+        way = _Way(self, receiver, delivery)
+        outcome = await _within(receiver.timeout, receiver.send(delivery, now, way))
+        return replace(outcome, answered=way.answered)
 
-    async def _exchange(self, url: URL, request: Request, proxy: Proxy | None) -> Answer | Outcome:
-        host = url.raw_host or ""
+    async def resend(
+        self, receiver: ResentReceiver, firing: Sequence[Transition], now: float
+    ) -> Outcome:
+        """Tell a receiver at `now` (s, UTC) that some alerts go on firing."""
+        request, way = receiver.render_firing(firing, now), _Way(self, receiver)
+        return await _within(receiver.timeout, receiver.post(request, now, way))
+
+    def proxy_for(self, receiver: Receiver) -> Proxy | None:
+        """Return the way out of a receiver's requests; null for none but the network."""
+        return None if receiver.name in self._direct else self._proxy
+
+    async def connect(self, host: str, port: int, proxy: Proxy | None) -> socket.socket | Retry:
+        """Return a connected, non-blocking socket, or say why there is none."""
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                wire = Wire(await self._connect(host, url.port or 0, proxy))
+                return await self._connect(host, port, proxy)
         except TimeoutError:
             return Retry("timeout", f"no connection within {CONNECT_TIMEOUT_S:g} s")
         except OSError as error:
             return failures.not_connected(error, host)
-        try:
-            if url.scheme == "https":
-                await wire.start_tls(self._tls, host)
-            return await exchange.send(wire, url, request, self._hooks)
-        except failures.EXPECTED as error:
-            return failures.of_error(error)
-        finally:
-            wire.close()
 
     async def _connect(self, host: str, port: int, proxy: Proxy | None) -> socket.socket:
         """Connect to one of the host's addresses that the guard permits, by the proxy if any.
@@ -124,6 +113,70 @@ class WebhookClient:
             happy_eyeballs_delay=NEXT_ADDRESS_AFTER_S,
             socket_factory=self._guard.open_socket,
         )
+
+
+class _Way:
+    """The way out of one attempt: a `streams.receivers.receiver.Network`.
+
+    Attributes:
+        answered: what the receiver answered, without its secrets; null if it did not, by HTTP.
+    """
+
+    def __init__(
+        self, client: WebhookClient, receiver: Receiver, delivery: Delivery | None = None
+    ) -> None:
+        self.answered: Answered | None = None
+        self._client = client
+        self._receiver = receiver
+        self._delivery = delivery
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """How certificates are checked."""
+        return self._client.tls
+
+    async def connect(self, host: str, port: int) -> socket.socket | Retry:
+        """Return a connected, non-blocking socket, or say why there is none."""
+        return await self._client.connect(host, port, None)
+
+    def template_failed(self, failure: TemplateFailure) -> None:
+        """A template could not be rendered; of what is told again that was said before."""
+        if self._delivery is not None:
+            self._client.hooks.template_failed(self._receiver, self._delivery, failure)
+
+    async def exchange(self, request: Request) -> Answer | Outcome:
+        """Send an HTTP request; return its answer, or say why there is none."""
+        url, client = _parsed(request.url), self._client
+        if url is None:
+            return GiveUp("protocol", "the URL of the receiver cannot be read")
+        if url.scheme != "https" and not client.allow_http:
+            return GiveUp("forbidden", "the URL is not https; delivery.allow_http can allow it")
+        named = replace(request, headers={"User-Agent": client.user_agent, **request.headers})
+        proxy = client.proxy_for(self._receiver)
+        connected = await client.connect(url.raw_host or "", url.port or 0, proxy)
+        if isinstance(connected, Retry):
+            return connected
+        wire = Wire(connected)
+        try:
+            if url.scheme == "https":
+                await wire.start_tls(client.tls, url.raw_host or "")
+            answer = await exchange.send(wire, url, named, client.hooks)
+        except failures.EXPECTED as error:
+            return failures.of_error(error)
+        finally:
+            wire.close()
+        if isinstance(self._receiver, HttpReceiver):
+            answer = without_secrets(answer, self._receiver)
+        self.answered = Answered(answer.status, excerpt_of(answer))
+        return answer
+
+
+async def _within(seconds: float, attempt: Coroutine[Any, Any, Outcome]) -> Outcome:
+    try:
+        async with asyncio.timeout(seconds):
+            return await attempt
+    except TimeoutError:
+        return Retry("timeout", f"no answer within {seconds:g} s")
 
 
 def _parsed(text: str) -> URL | None:

@@ -158,6 +158,12 @@ class Dispatcher:
         """Poll the outboxes at once."""
         self._woken.set()
 
+    def accepts(self, name: str) -> bool:
+        """Tell whether a receiver may be sent something now: no pause, not disabled, not failing."""
+        queue = self._receiver_queues[name]
+        waits = queue.circuit.is_open or self._timing.clock() < queue.pace.resumes_at
+        return name not in self._disabled and not waits
+
     def on_commit(self, commit: Commit) -> None:
         """Poll at once if deliveries, or records of receivers, were committed."""
         if commit.has_deliveries:
@@ -209,11 +215,11 @@ class Dispatcher:
         found = [
             (delivery.next_attempt_at, number)
             for number, outbox in enumerate(self._outboxes)
-            if (delivery := outbox.waiting(name)) is not None
+            if (delivery := outbox.next_to(name)) is not None
         ]
         if found:
             outbox = self._outboxes[min(found)[1]]
-            delivery = outbox.waiting(name)
+            delivery = outbox.next_to(name)
             if delivery is not None:
                 outbox.hand_out(delivery)
                 receiver_queue.put(Attempt(outbox, delivery, early=True))
@@ -295,7 +301,7 @@ class Dispatcher:
         began, timer = self._timing.clock(), time.perf_counter()
         outcome = await self._send(delivery)
         duration_ms = round((time.perf_counter() - timer) * 1000)
-        self._note_outcome(delivery.receiver, outcome)
+        self.note_outcome(delivery.receiver, outcome)
         if self._holds(attempt.outbox):
             made = record_of(outcome, delivery.attempted + 1, began, duration_ms)
             attempt.outbox.attempted(delivery, made)
@@ -305,7 +311,7 @@ class Dispatcher:
         # The next of the same alert may be due.
         self.wake()
 
-    def _note_outcome(self, name: str, outcome: Outcome) -> None:
+    def note_outcome(self, name: str, outcome: Outcome) -> None:
         """Apply an outcome to the receiver as a whole: its pace, a pause, 410 Gone."""
         pace, now = self._receiver_queues[name].pace, self._timing.clock()
         match outcome:

@@ -5,7 +5,7 @@ import ssl
 
 import h11
 
-from streams.receivers.outcomes import GiveUp, Outcome, Retry, shown
+from streams.receivers.outcomes import GiveUp, Outcome, Retry, of_tls_error, shown
 from streams.webhooks.exchange import BrokenError
 from streams.webhooks.wire import TooMuchError
 
@@ -28,10 +28,8 @@ def of_error(error: Exception) -> Outcome:
     """Say what one of the `EXPECTED` errors means."""
     if isinstance(error, h11.LocalProtocolError):
         return GiveUp("protocol", "the URL of the receiver cannot be used")
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return Retry("tls", f"the certificate is not valid: {error.verify_message}")
     if isinstance(error, ssl.SSLError):
-        return Retry("tls", f"TLS failed: {error.reason or _os_reason(error)}")
+        return of_tls_error(error)
     if isinstance(error, OSError | BrokenError):
         return Retry("connection", "the connection broke before there was an answer")
     return Retry("protocol", f"not an HTTP answer: {shown(str(error))}")

@@ -9,7 +9,7 @@ from streams.configuration.load import load, read
 from streams.configuration.models import Configuration
 from streams.domain.deliveries import Delivery
 from streams.errors import ConfigurationError
-from streams.receivers.receiver import Receiver, Request
+from streams.receivers.receiver import HttpReceiver, Request
 from streams.receivers.webhook import WebhookReceiver
 from streams.settings import Secret, Settings, Text
 
@@ -289,7 +289,7 @@ def test_items_of_lists() -> None:
 # Sections that come in several kinds
 
 
-class Fax(Receiver):
+class Fax(HttpReceiver):
     """A second kind, with a key that the first has not."""
 
     kind: Literal["fax"] = "fax"

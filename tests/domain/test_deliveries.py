@@ -415,6 +415,31 @@ def test_what_is_not_due_costs_nothing() -> None:
     assert len(queue) == 1000
 
 
+# What is held
+
+
+def test_nothing_is_handed_out_of_what_is_held() -> None:
+    queue = owing(make("a", 1), make("a", 1, "pager"), make("b", 1))
+    assert queue.hold("a", "ops")
+    assert not queue.hold("a", "ops")
+    assert sorted(d.delivery_id for d in queue.due(NOW)) == ["a.1.pager", "b.1.ops"]
+    queue.let_go("a", "ops")
+    assert [d.delivery_id for d in queue.due(NOW)] == ["a.1.ops"]
+    assert not queue.hold("a", "ops"), "its attempt is under way"
+
+
+def test_what_is_added_meanwhile_waits() -> None:
+    queue = Outbox()
+    assert queue.hold("a", "ops")
+    queue.add(make("a", 1))
+    queue.add(make("a", 2))
+    commit(queue)
+    assert queue.due(NOW) == []
+    assert [d.sequence for d in queue.waiting("a", "ops")] == [1, 2]
+    queue.let_go("a", "ops")
+    assert [d.sequence for d in queue.due(NOW)] == [1]
+
+
 # A state machine
 
 
@@ -498,7 +523,7 @@ class Queue(RuleBasedStateMachine):
     @rule(receiver=receivers)
     def hand_out_early(self, receiver: str) -> None:
         waiting = [head for head in self.next_ones() if head.receiver == receiver]
-        delivery = self.queue.waiting(receiver)
+        delivery = self.queue.next_to(receiver)
         assert (delivery is None) == (not waiting)
         if delivery is not None:
             assert delivery.next_attempt_at == min(head.next_attempt_at for head in waiting)

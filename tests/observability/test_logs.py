@@ -10,7 +10,7 @@ import structlog
 
 from streams.domain.deliveries import Delivery
 from streams.observability.logs import REPEAT_AFTER, Sparing, configure, secret_settings
-from streams.receivers.receiver import Receiver, Request
+from streams.receivers.receiver import HttpReceiver, Receiver, Request
 from streams.receivers.registry import KINDS
 from streams.settings import HIDDEN, Secret
 
@@ -96,7 +96,7 @@ def test_secrets_are_hidden(form: str, capsys: pytest.CaptureFixture[str]) -> No
     assert "hunter2" not in text.replace('int("Bearer hunter2")', "")
 
 
-class PagingReceiver(Receiver):
+class PagingReceiver(HttpReceiver):
     """A kind whose secret has a name that no other kind's has."""
 
     kind: Literal["paging"] = "paging"

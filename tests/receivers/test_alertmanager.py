@@ -2,9 +2,10 @@
 
 from typing import Any, get_args
 
+import orjson
 import pytest
 from hypothesis import given
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from streams.domain.transitions import Transition, TransitionType
 from streams.receivers.alertmanager import ENDED
@@ -57,6 +58,30 @@ def test_it_fires_from_each_attempt_on() -> None:
     )
     assert seconds_of(second["endsAt"]) - seconds_of(first["endsAt"]) == 60
     assert {**first, "endsAt": ""} == {**second, "endsAt": ""}
+
+
+def test_what_goes_on_firing_is_told_together() -> None:
+    request = manager(fires_for="2h", token="s3cret").render_firing(
+        [explained("campaign.alert.reminder"), explained("campaign.alert.reminder", name="b")], NOW
+    )
+    assert (request.method, request.url) == ("POST", "https://am.example/api/v2/alerts")
+    assert request.headers["Authorization"] == "Bearer s3cret"
+    alerts = orjson.loads(request.body)
+    assert [each["labels"]["campaign_id"] for each in alerts] == ["a", "b"]
+    assert [seconds_of(each["endsAt"]) for each in alerts] == [NOW + 7200] * 2
+    for each in alerts:
+        alert_of(request.headers, orjson.dumps([each]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "least"),
+    [({"fires_for": "2m"}, "130s"), ({"resend_interval": "1h"}, "7210s")],
+)
+def test_what_fires_is_told_again_in_time(changes: dict[str, Any], least: str) -> None:
+    """Once more than it has to be, as one may fail."""
+    with pytest.raises(ValidationError, match=f"twice resend_interval and timeout, {least}, or"):
+        manager(**changes)
+    assert manager(resend_interval="1m", timeout="10s", fires_for="130s").fires_for == 130.0
 
 
 @given(names)

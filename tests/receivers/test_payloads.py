@@ -13,12 +13,12 @@ import pytest
 from streams.domain import transitions
 from streams.domain.transitions import Transition
 from streams.receivers.outcomes import Delivered, GiveUp
-from streams.receivers.receiver import Receiver
+from streams.receivers.receiver import HttpReceiver, Receiver
 from streams.webhooks.client import WebhookClient
 from streams.webhooks.guard import Guard
-from tests.support import alertmanager, pagerduty, slack
+from tests.support import alertmanager, cloudevents, pagerduty, slack
 from tests.support.deliveries import delivery_of
-from tests.support.kinds import channel, manager, pager, rendered
+from tests.support.kinds import channel, events, manager, pager, rendered
 from tests.support.receiver import Answer, Check, Collector
 from tests.support.transitions import explained
 
@@ -26,15 +26,17 @@ GOLDEN = Path(__file__).parent / "golden"
 DOMAIN = Path(__file__).parents[1] / "domain" / "golden"
 NAMES = ("firing", "reminder", "acknowledged", "resolved", "reopened", "expired", "explained")
 NOW = 1_795_428_000.0  # 2026-11-23T10:00:00Z
-MAKERS: dict[str, Callable[[], Receiver]] = {
+MAKERS: dict[str, Callable[[], HttpReceiver]] = {
     "pagerduty": pager,
     "slack": channel,
     "alertmanager": manager,
+    "cloudevents": events,
 }
 CHECKS: dict[str, Check] = {
     "pagerduty": pagerduty.event_of,
     "slack": slack.message_of,
     "alertmanager": alertmanager.alert_of,
+    "cloudevents": cloudevents.event_of,
 }
 
 each_kind = pytest.mark.parametrize("kind", MAKERS)
@@ -103,7 +105,7 @@ async def test_slack_takes_every_kind_of_transition() -> None:
 async def test_alertmanager_has_one_alert_that_fires_and_ends() -> None:
     api = alertmanager.Alertmanager(lambda: NOW + 3800.0)
     for names, count in ((["firing"], 1), (["reminder"], 1), (["resolved"], 0)):
-        outcomes = await sent(manager(), *names, answer=api.post_alerts)
+        outcomes = await sent(manager(fires_for="2h"), *names, answer=api.post_alerts)
         assert (outcomes, api.refusals) == ([Delivered(200)], [])
         assert len(api.firing()) == count
     assert len(api.alerts) == 1

@@ -10,7 +10,7 @@ from streams.domain.deliveries import Delivery
 from streams.domain.receiver_events import ReceiverChange
 from streams.domain.transitions import rfc3339
 from streams.receivers.cloudevents import CloudEventsReceiver
-from streams.receivers.receiver import Receiver
+from streams.receivers.receiver import HttpReceiver, Receiver
 from streams.receivers.registry import KINDS
 from streams.receivers.webhook import WebhookReceiver
 from tests.support.cloudevents import event_of
@@ -27,7 +27,7 @@ def event(change: ReceiverChange, reason: str | None = HOSTILE) -> Delivery:
     return receiver_events.delivery_of("watcher", change, "ops", NOW - 60, reason, NOW)
 
 
-def made(kind: type[Receiver]) -> Receiver:
+def made(kind: type[Receiver]) -> HttpReceiver:
     if kind is WebhookReceiver:
         return webhook_to("https://a.example/")
     if kind is CloudEventsReceiver:

@@ -8,7 +8,7 @@ import yaml
 from streams.configuration import schema
 from streams.configuration.kinds import kind_of
 from streams.configuration.models import Configuration
-from streams.receivers.receiver import Receiver
+from streams.receivers.receiver import HttpReceiver, Receiver
 from streams.receivers.registry import KINDS
 from streams.settings import HIDDEN
 
@@ -70,7 +70,8 @@ def test_secrets_are_not_shown(kind: type[Receiver]) -> None:
     text = repr(made) + made.model_dump_json()
     assert SECRET not in text
     assert HIDDEN in text
-    assert made.url not in repr(made)
+    if isinstance(made, HttpReceiver):
+        assert made.url not in repr(made)
 
 
 def test_a_key_means_the_same_in_every_kind() -> None:

@@ -8,8 +8,10 @@ from pydantic import SecretStr
 from streams.domain import transitions
 from streams.domain.transitions import Transition
 from streams.receivers.alertmanager import AlertmanagerReceiver
+from streams.receivers.cloudevents import CloudEventsReceiver
+from streams.receivers.email import EmailReceiver
 from streams.receivers.pagerduty import PagerDutyReceiver
-from streams.receivers.receiver import Receiver, Request
+from streams.receivers.receiver import HttpReceiver, Request
 from streams.receivers.slack import SlackReceiver
 from tests.support.deliveries import delivery_of
 from tests.support.pagerduty import ROUTING_KEY
@@ -57,7 +59,22 @@ def manager(**changes: Any) -> AlertmanagerReceiver:
     return AlertmanagerReceiver(name="manager", **{"url": url, **changes})
 
 
-def rendered(receiver: Receiver, transition: Transition, now: float = 0.0) -> Request:
+def events(**changes: Any) -> CloudEventsReceiver:
+    """Make a receiver of the kind `cloudevents`."""
+    return CloudEventsReceiver(name="events", **{"url": "https://events.example/", **changes})
+
+
+def mail(**changes: Any) -> EmailReceiver:
+    """Make a receiver of the kind `email`."""
+    settings = {
+        "server": "smtp.example.com:465",
+        "sender": "alerts@example.com",
+        "to": ("ops@example.com", "crm@example.com"),
+    }
+    return EmailReceiver.model_validate({"name": "mail", **settings, **changes})
+
+
+def rendered(receiver: HttpReceiver, transition: Transition, now: float = 0.0) -> Request:
     """Return the request for an attempt at `now` (s)."""
     text = transitions.encode(transition).decode()
     return receiver.render(delivery_of("a.1", text, receiver.name), now)

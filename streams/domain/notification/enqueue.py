@@ -3,7 +3,7 @@
 import msgspec
 
 from streams.domain import transitions
-from streams.domain.deliveries import Delivery, Outbox
+from streams.domain.deliveries import Delivery, Outbox, delivery_id_of
 from streams.domain.notification.stage import Notification, Stage
 from streams.domain.transitions import AlertData
 
@@ -21,10 +21,9 @@ def enqueue(outbox: Outbox) -> Stage:
 
 
 def _delivery(data: AlertData, receiver: str, transition: msgspec.Raw, now: float) -> Delivery:
-    webhook_id = f"{data.alert_id}.{data.sequence}"
     return Delivery(
-        delivery_id=f"{webhook_id}.{receiver}",
-        webhook_id=webhook_id,
+        delivery_id=delivery_id_of(data.alert_id, data.sequence, receiver),
+        webhook_id=f"{data.alert_id}.{data.sequence}",
         receiver=receiver,
         campaign_id=data.campaign_id,
         alert_id=data.alert_id,

@@ -24,6 +24,7 @@ from streams.domain.events import Unreadable
 from streams.engine.consume.codecs import bound_unpacking
 from streams.engine.consume.header_names import keep_bytes, parse_leniently
 from streams.engine.consume.identified import IdentifiedFetches
+from streams.engine.consume.membership import Membership
 
 FETCHES = 3
 """How often a batch is fetched whose checksum is wrong, in case that it was damaged on its way."""
@@ -230,16 +231,18 @@ class WholeBatchConsumer(AIOKafkaConsumer):  # type: ignore[misc] # it has no ty
 
     The first of them may be from before the offset that was asked for: the broker sends whole
     batches, even to whoever reads from the middle of one on. Nothing is fetched of a partition
-    before `logs` knows which log is meant.
+    before `logs` knows which log is meant. `membership` follows its heartbeats.
     """
 
     logs: IdentifiedFetches
+    membership: Membership
 
     async def start(self) -> None:
         """Connect, and join the group."""
         keep_bytes()
         bound_unpacking()
         await super().start()
+        self.membership.follow(self._coordinator)
         # Nothing was fetched yet: partitions are assigned later.
         fetcher: Any = self._fetcher
         fetcher._client = self.logs = IdentifiedFetches(fetcher._client)  # noqa: SLF001 - no other seam

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from streams.engine.consume.membership import Membership
 from streams.engine.consume.positions import Positions
 from streams.engine.consume.transport import BatchConsumer
 
@@ -16,6 +17,8 @@ class GroupConsumer:
     """
 
     def __init__(self) -> None:
+        self.membership = Membership()
+        """Whether the worker is certainly in the group."""
         self._consumer: BatchConsumer | None = None
 
     def made(self, consumer: BatchConsumer) -> None:
