@@ -78,6 +78,7 @@ class EmailReceiver(Receiver):
   sender: alerts@example.com
   to: [ops@example.com]
   timeout: 30s
+  matchers: []                         # [severity="critical"]: only alerts that all of them match
 """
 
     kind: Literal["email"] = "email"

@@ -19,7 +19,7 @@ from tests.support.transitions import explained
 
 GOLDEN = Path(__file__).parent / "golden"
 DOMAIN = Path(__file__).parents[1] / "domain" / "golden"
-NAMES = ("firing", "reminder", "resolved", "expired", "explained")
+NAMES = "firing", "reminder", "acknowledged", "resolved", "reopened", "expired", "explained"
 ENCODED = "=?utf-8?q?x=0D=0ABcc:_evil@example.com?= =?utf-8?b?DQpCY2M6IGV2aWw=?="
 """A name that is two lines once it is decoded as a header is."""
 
