@@ -159,7 +159,7 @@ class Dispatcher:
         self._woken.set()
 
     def accepts(self, name: str) -> bool:
-        """Tell whether a receiver may be sent something now: no pause, not disabled, not failing."""
+        """Tell whether a receiver may be sent something now: not paused, disabled or failing."""
         queue = self._receiver_queues[name]
         waits = queue.circuit.is_open or self._timing.clock() < queue.pace.resumes_at
         return name not in self._disabled and not waits
