@@ -46,7 +46,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import table
-from benchmarks.slices import EVIDENCE, SECONDS_LOST, SURE_AFTER, wilson
+from benchmarks.detection import scoring
+from benchmarks.slices import EVIDENCE, SECONDS_LOST, SURE_AFTER
 from streams.domain.causes import book as books
 from streams.domain.causes import summary as summaries
 from streams.domain.causes.book import Book, Cause
@@ -825,8 +826,8 @@ def row(scenario: Scenario, score: Score) -> list[str]:
 def _share(right: int, of: int) -> tuple[str, str]:
     if not of:
         return "", ""
-    low, high = wilson(right, of)
-    return f"{right / of:.3f} of {of:,}", f"{low:.3f} to {high:.3f}"
+    found = scoring.share(right, of)
+    return f"{found.value:.3f} of {of:,}", f"{found.low:.3f} to {found.high:.3f}"
 
 
 def _most(values: list[float]) -> str:

@@ -154,13 +154,15 @@ class Alert(AlertData, kw_only=True):
     """An alert as it is now.
 
     `notified_at` is the time of its newest transition, also of one that was suppressed; null while
-    the alert is pending. `transitions` are its first and its newest ones, oldest first.
+    the alert is pending. `transitions` are its first and its newest ones, oldest first. `group_id`
+    is that of the group that tells receivers of it; null if none does.
     """
 
     state: State
     pending_since: str
     notified_at: str | None
     transitions: list[AlertTransition]
+    group_id: str | None = None
 
 
 class Campaign(Answer, kw_only=True):

@@ -1,10 +1,12 @@
 """What is counted and which rules are evaluated, the same in every partition."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from streams.domain.causes.exchange import GroupView
 from streams.domain.counts import StatusGroups
 from streams.domain.limits import DEFAULT_LIMITS, Limits
+from streams.domain.notification.grouping import GroupTimes
 from streams.domain.rules import Rule
 from streams.domain.silences.book import SilenceBook
 from streams.domain.windows import WindowPolicy
@@ -25,6 +27,9 @@ class PartitionSettings:
         limits: how many names and campaigns are kept apart.
         emits_windows: whether results of closed windows are emitted.
         silences: all that the worker knows; they change while it runs.
+        grouping: by receiver that is told of alerts in groups, when it is told.
+        lanes: how many partitions there are.
+        group_view: what all lanes say of groups, as the worker knows it; it changes.
     """
 
     windows: WindowPolicy
@@ -37,3 +42,6 @@ class PartitionSettings:
     limits: Limits = DEFAULT_LIMITS
     emits_windows: bool = False
     silences: SilenceBook = field(default_factory=SilenceBook)
+    grouping: Mapping[str, GroupTimes] = field(default_factory=dict)
+    lanes: int = 1
+    group_view: GroupView = field(default_factory=GroupView)

@@ -115,12 +115,12 @@ def test_there_is_a_file_for_every_format_that_is_read(number: int) -> None:
 
 
 def test_the_formats_that_are_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changelog, "FORMAT", 7)
+    monkeypatch.setattr(changelog, "FORMAT", 8)
     value = b'{"format":%d,"window_size":60,"event_time":0,"inputs":{},"dirty":{}}'
-    for number in (OLDEST_FORMAT, 6, 7):
+    for number in (OLDEST_FORMAT, 7, 8):
         assert changelog.decode(b'["checkpoint"]', value % number)
-    for number in (OLDEST_FORMAT - 1, 8):
-        with pytest.raises(FormatError, match=rf"format {number}, .*formats {OLDEST_FORMAT} to 7:"):
+    for number in (OLDEST_FORMAT - 1, 9):
+        with pytest.raises(FormatError, match=rf"format {number}, .*formats {OLDEST_FORMAT} to 8:"):
             changelog.decode(b'["checkpoint"]', value % number)
 
 

@@ -66,13 +66,14 @@ class Found(NamedTuple):
     campaigns: int
 
 
-def find(frames: Mapping[int, Cells]) -> list[Found]:
+def find(frames: Mapping[int, Cells], least: float = LEAST_EVIDENCE) -> list[Found]:
     """Return the causes, those with most evidence first.
 
     Args:
         frames: sums of all lanes, by the start (s) of the frame. The one that shows most is taken.
+        least: evidence (nats) that a cause has.
     """
-    by_frame = [_find(since, frames[since]) for since in sorted(frames)]
+    by_frame = [_find(since, frames[since], least) for since in sorted(frames)]
     return max(by_frame, key=lambda found: sum(cause.evidence for cause in found), default=[])
 
 
@@ -96,7 +97,7 @@ def evidence_in(frames: Mapping[int, Cells], values: Values) -> float:
     return max(scores)
 
 
-def _find(since: int, cells: Cells) -> list[Found]:
+def _find(since: int, cells: Cells, least: float) -> list[Found]:
     counts = _value_counts(cells)
     # In the order of the keys, so that every worker has the same to the last bit.
     excess = sum(max(0.0, cells[key].excess) for key in sorted(cells, key=in_order))
@@ -110,10 +111,10 @@ def _find(since: int, cells: Cells) -> list[Found]:
             break
         # The first one of several with as much.
         evidence, values, keys = max(scored, key=lambda each: each[0])
-        if evidence < LEAST_EVIDENCE:
+        if evidence < least:
             break
         others = sum(exp(min(0.0, each[0] - evidence)) for each in scored)
-        others += exp(LEAST_EVIDENCE - evidence)
+        others += exp(least - evidence)
         part = [left.pop(key) for key in keys]
         found.append(_found(_Scored(values, evidence, 1.0 / others), since, part, excess))
     return found

@@ -1,9 +1,10 @@
-"""The stages, in their order: route → silence → notified → enqueue."""
+"""The stages, in their order: route → silence → notified → group → enqueue."""
 
 from collections.abc import Iterable
 
 from streams.domain.deliveries import Outbox
 from streams.domain.notification.enqueue import enqueue
+from streams.domain.notification.group import Lane, group
 from streams.domain.notification.notified import notified
 from streams.domain.notification.route import route
 from streams.domain.notification.silence import silence
@@ -11,17 +12,19 @@ from streams.domain.notification.stage import Notification, Stage, Suppressed
 from streams.domain.partition_settings import PartitionSettings
 
 
-def stages(settings: PartitionSettings, outbox: Outbox) -> tuple[Stage, ...]:
+def stages(settings: PartitionSettings, lane: Lane, outbox: Outbox) -> tuple[Stage, ...]:
     """Return the stages that the transitions of one partition go through.
 
     Args:
         settings: what is the same in every partition.
+        lane: takes over what is told in groups.
         outbox: the partition's.
     """
     return (
         route(settings.receivers),  # who is notified
         silence(settings.silences),  # nobody, if the alert is silenced
         notified(),  # of its end, only those who know that it fires
+        group(lane),  # nobody of those who are told in groups
         enqueue(outbox),  # a delivery for each of them in the outbox
     )
 

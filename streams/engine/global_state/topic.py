@@ -55,15 +55,24 @@ class GlobalTopic:
         name: of the topic.
         partitions: how many it has.
         table: takes what is read.
+        read_committed: whether it is written in transactions: of one that was aborted, or is under
+            way, nothing is read.
     """
 
     def __init__(
-        self, connection: Mapping[str, Any], name: str, partitions: int, table: Table
+        self,
+        connection: Mapping[str, Any],
+        name: str,
+        partitions: int,
+        table: Table,
+        *,
+        read_committed: bool = False,
     ) -> None:
         self.name = name
         self._partitions = [TopicPartition(name, number) for number in range(partitions)]
         self._connection = connection
         self._table = table
+        self._isolation = "read_committed" if read_committed else "read_uncommitted"
         self._positions: Mapping[TopicPartition, int] = {}
         self._answered_at = time.monotonic()
         self._is_read = asyncio.Event()
@@ -104,6 +113,7 @@ class GlobalTopic:
             **self._connection,
             group_id=None,
             enable_auto_commit=False,
+            isolation_level=self._isolation,
             # A topic that was deleted and made anew ends before what was read: it is read anew.
             auto_offset_reset="none",
         )
