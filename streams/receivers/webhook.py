@@ -32,6 +32,8 @@ class WebhookReceiver(GroupedReceiver):
   secrets_file: /run/secrets/ops       # or secrets: [whsec_…, whsk_…]; one a line, several while one is rotated
   timeout: 10s
   group_by: none                       # cause: alerts with a common cause are one notification
+  group_wait: 5s                       # how long an alert that may have one waits, and a group
+  group_interval: 1m                   # between two notifications about a group, at least
 """  # noqa: E501 - lines of the example file
 
     kind: Literal["webhook"] = "webhook"

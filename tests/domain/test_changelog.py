@@ -21,6 +21,8 @@ from streams.domain.changelog import (
     Kind,
     UnprocessableKey,
 )
+from streams.domain.causes.lane import GroupedAlertKey, LaneVersionKey
+from streams.domain.causes.teller import TellerKey
 from streams.domain.deliveries import DeliveryKey
 from streams.domain.detector_states import DetectorStateKey, DetectorStateRecord
 from streams.domain.folded_scopes import FoldGroup, FoldGroupKey
@@ -44,6 +46,9 @@ KEYS = {
     FoldGroupKey("rule", 3): b'["fold","rule",3]',
     PoolsKey("rule"): b'["pools","rule"]',
     ReceiverKey("ops"): b'["receiver","ops"]',
+    GroupedAlertKey("c", "id"): b'["grouped","c","id"]',
+    LaneVersionKey(): b'["group-lane"]',
+    TellerKey("rule"): b'["teller","rule"]',
     InputOffsetsKey(): b'["offsets"]',
     UnprocessableKey(): b'["unprocessable"]',
 }
