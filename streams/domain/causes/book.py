@@ -16,6 +16,8 @@ RENAME_MARGIN = 3.0
 """Evidence (nats) that another slice must have beyond that of the present name."""
 JOINED_WITHIN = 120.0
 """Seconds after which a cause that the sums do not show any more takes no further alerts."""
+FORGOTTEN_AFTER = 15.0
+"""Seconds after which a cause without alerts is forgotten that the sums do not show any more."""
 REMEMBERED = 600.0
 """Seconds for which a cause that has ended is remembered."""
 
@@ -95,7 +97,7 @@ def observe(book: Book, found: Sequence[Found], frames: Mapping[int, Cells], now
     for each in found:
         book = _take(book, each, frames, now, seen)
     # Nobody has been told of a cause without an alert.
-    kept = [c for c in book.live if c.joined or now - c.supported_at < JOINED_WITHIN]
+    kept = [c for c in book.live if c.joined or now - c.supported_at < FORGOTTEN_AFTER]
     return msgspec.structs.replace(book, live=tuple(kept))
 
 

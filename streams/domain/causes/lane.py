@@ -268,7 +268,8 @@ class LaneGroups:
         if sums is None:
             sums = self._sums[rule.name] = LaneSums(self._parts.table, self._parts.groups, rule)
         sums.refresh()
-        frames = sums.frames(self._broken(rule.name))
+        broken = self._broken(rule.name)
+        frames = sums.frames(broken, self._recovered(rule.name, broken))
         # A lane makes one report at a time, so its time in ms is a version.
         summary = LaneSummary(self._parts.number, rule.name, int(now * 1000), frames)
         report = LaneReport(summary, now, asks, self._count_waiting(rule.name))
@@ -283,6 +284,15 @@ class LaneGroups:
                 campaign_id = alert.scope.campaign_id
                 broken[campaign_id] = min(alert.since, broken.get(campaign_id, alert.since))
         return broken
+
+    def _recovered(self, rule: str, broken: Mapping[str, int]) -> dict[str, float]:
+        """Return when (s) the newest alert of a campaign ended, if it has none now."""
+        recovered: dict[str, float] = {}
+        for alert in self._parts.alerts.alerts():
+            campaign_id = alert.scope.campaign_id
+            if alert.rule == rule and alert.ends_at is not None and campaign_id not in broken:
+                recovered[campaign_id] = max(alert.ends_at, recovered.get(campaign_id, 0.0))
+        return recovered
 
     def _asks(self, rule: str, now: float) -> bool:
         return any(

@@ -96,19 +96,27 @@ class LaneSums:
                 if not self._table.is_open(start):
                     self._closed.add(start)
 
-    def frames(self, broken: Mapping[str, int]) -> tuple[Frame, ...]:
+    def frames(
+        self, broken: Mapping[str, int], recovered: Mapping[str, float]
+    ) -> tuple[Frame, ...]:
         """Return the sums as a summary has them, as of the last `refresh`.
 
         Args:
             broken: by campaign, the start (s) of the first window of its alert, if it has one.
                 Campaigns that were broken long before a frame are left out of it.
+            recovered: by campaign without one, when (s) its newest alert ended. It is left out of
+                frames with anything before that, as what it says is over.
         """
         starts = sorted(self._windows)[-FRAMES:]
         return tuple(
             bounded_frame(
                 since,
                 self._cells(
-                    since, [name for name, first in broken.items() if first < since - SOONER]
+                    since,
+                    [
+                        *(name for name, first in broken.items() if first < since - SOONER),
+                        *(name for name, ended_at in recovered.items() if ended_at > since),
+                    ],
                 ),
             )
             for since in starts
