@@ -221,9 +221,18 @@ class CampaignPartition:
         decided = self.evaluate(now)
         self.table.advance(now, offset)
         self._queue.forget_before(self._first_in_reach(), self.folds.breaching())
-        self.groups.step(now)
-        self.tellers.step(now)
+        self._step_groups(now)
         return decided
+
+    def _step_groups(self, now: float) -> None:
+        """Let time (s, UTC) do its part for alerts that are told of in groups."""
+        try:
+            self.groups.step(now)
+        except Exception as error:  # noqa: BLE001 - alerts matter more than what they have in common
+            self._failures.append(EvaluationFailure(OTHER, error))
+            self.groups.release_all(now)
+        self.tellers.step(now)
+        self._failures += [EvaluationFailure(OTHER, e) for e in self.tellers.take_failures()]
 
     @property
     def to_evaluate(self) -> int:

@@ -12,6 +12,8 @@ import pytest
 from streams.domain import changelog
 from streams.domain.alert_records import AlertKey
 from streams.domain.buckets import BucketKey
+from streams.domain.causes.lane import GroupedAlertKey, LaneVersionKey
+from streams.domain.causes.teller import TellerKey
 from streams.domain.changelog import (
     FORMAT,
     KINDS,
@@ -21,8 +23,6 @@ from streams.domain.changelog import (
     Kind,
     UnprocessableKey,
 )
-from streams.domain.causes.lane import GroupedAlertKey, LaneVersionKey
-from streams.domain.causes.teller import TellerKey
 from streams.domain.deliveries import DeliveryKey
 from streams.domain.detector_states import DetectorStateKey, DetectorStateRecord
 from streams.domain.folded_scopes import FoldGroup, FoldGroupKey

@@ -155,7 +155,5 @@ async def _resolved(receiver: Collector) -> Any:
         return any(each.value["type"] == GROUP_RESOLVED for each in receiver.arrivals)
 
     await until(is_over, within=60)
-    (ended,) = (
-        each.value for each in receiver.arrivals if each.value["type"] == GROUP_RESOLVED
-    )
+    (ended,) = (each.value for each in receiver.arrivals if each.value["type"] == GROUP_RESOLVED)
     return ended

@@ -13,6 +13,7 @@ So an alert is never kept for long because somebody else does not answer. Each s
 transaction of the lane, so an alert has one way to each receiver, whatever is restarted or moved.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -55,7 +56,9 @@ REPORT_EVERY = 1.0
 LOOK_EVERY = 0.5
 """Seconds between two looks at an alert that waits."""
 ASKS_FOR = 120.0
-"""Seconds for which a lane asks for reports after an alert became a member."""
+"""Seconds for which a lane asks for reports after an alert began to wait."""
+MOST_LOOKS = 200
+"""Alerts that are looked at in one step, within some 100 ms; the others in the next one."""
 SUMS_KEPT = 60.0
 """Seconds after the last report for which the sums of windows are kept in memory."""
 
@@ -145,6 +148,10 @@ class LaneGroups:
         self._known: dict[str, GroupedAlert] = {}
         self._waiting: dict[str, float] = {}
         """By alert that waits, when (s) to look at it next."""
+        self._waiting_of: Counter[str] = Counter()
+        """How many wait, by rule, at the last step."""
+        self._asks_until: dict[str, float] = {}
+        """By rule, until when (s) the lane asks for reports."""
         self._unacknowledged: set[str] = set()
         """Members that have ended, and whose teller may not know it."""
         self._sums: dict[str, LaneSums] = {}
@@ -179,7 +186,7 @@ class LaneGroups:
             self._known[data.alert_id] = GroupedAlert(
                 data.alert_id, data.campaign_id, data.rule, grouped, now, transition
             )
-            self._waiting[data.alert_id] = now
+            self._wait(self._known[data.alert_id])
             self._mark(data.alert_id)
         return tuple(name for name in receivers if name not in grouped)
 
@@ -213,12 +220,23 @@ class LaneGroups:
     def step(self, now: float) -> None:
         """Report what others ask for, and decide what becomes of the alerts that wait (s, UTC)."""
         self._follow_view()
+        self._waiting_of = Counter(self._known[alert_id].rule for alert_id in self._waiting)
         for name, rule in self._rules.items():
             self._report_if_due(rule, name, now)
-        for alert_id, due in list(self._waiting.items()):
-            if due <= now:
-                self._look(self._known[alert_id], now)
+        due = [alert_id for alert_id, at in self._waiting.items() if at <= now]
+        for alert_id in due[:MOST_LOOKS]:
+            self._look(self._known[alert_id], now)
         self._prune(now)
+
+    def release_all(self, now: float) -> None:
+        """Tell of all alerts that wait by themselves: it cannot be found out what they have."""
+        for alert_id in list(self._waiting):
+            self._release(self._known[alert_id], now)
+
+    def _wait(self, known: GroupedAlert) -> None:
+        self._waiting[known.alert_id] = known.since
+        until = known.since + ASKS_FOR
+        self._asks_until[known.rule] = max(until, self._asks_until.get(known.rule, 0.0))
 
     def _follow_view(self) -> None:
         view = self._parts.view
@@ -255,7 +273,7 @@ class LaneGroups:
         newest = self._reports.get(name)
         if newest is not None and 0 <= now - newest.at < REPORT_EVERY:
             return
-        asks = self._asks(name, now)
+        asks = self._waiting_of[name] > 0 or now < self._asks_until.get(name, 0.0)
         others = self._parts.view.fresh_reports(name, now)
         if not (asks or any(report.asks for report in others.values())):
             if newest is not None and now - newest.at > SUMS_KEPT:
@@ -272,7 +290,7 @@ class LaneGroups:
         frames = sums.frames(broken, self._recovered(rule.name, broken))
         # A lane makes one report at a time, so its time in ms is a version.
         summary = LaneSummary(self._parts.number, rule.name, int(now * 1000), frames)
-        report = LaneReport(summary, now, asks, self._count_waiting(rule.name))
+        report = LaneReport(summary, now, asks, self._waiting_of[rule.name])
         self._reports[rule.name] = report
         key = exchange.encode(ReportKey(rule.name, self._parts.number))
         self._records[key] = exchange.encode(report)
@@ -293,16 +311,6 @@ class LaneGroups:
             if alert.rule == rule and alert.ends_at is not None and campaign_id not in broken:
                 recovered[campaign_id] = max(alert.ends_at, recovered.get(campaign_id, 0.0))
         return recovered
-
-    def _asks(self, rule: str, now: float) -> bool:
-        return any(
-            known.rule == rule and (known.member is None or now - known.since < ASKS_FOR)
-            for known in self._known.values()
-            if not known.acknowledged
-        )
-
-    def _count_waiting(self, rule: str) -> int:
-        return sum(self._known[alert_id].rule == rule for alert_id in self._waiting)
 
     # An alert that waits
 
@@ -350,7 +358,7 @@ class LaneGroups:
         """Tell whether an alert may have a common cause, as far as is known."""
         reports = self._all_reports(known.rule, now)
         others = [report.waiting for lane, report in reports.items() if lane != self._parts.number]
-        if self._count_waiting(known.rule) + sum(others) > 1:
+        if self._waiting_of[known.rule] + sum(others) > 1:
             return True
         return found.is_undecided or self._is_explained(sends, HINT, now, or_undecided=True)
 
@@ -500,7 +508,7 @@ class LaneGroups:
             raise ValueError(f"its value is alert {value.alert_id} of {value.campaign_id}")
         self._known[value.alert_id] = value
         if value.member is None:
-            self._waiting[value.alert_id] = value.since
+            self._wait(value)
         elif value.member.ended_at is not None and not value.acknowledged:
             self._unacknowledged.add(value.alert_id)
 

@@ -143,11 +143,14 @@ class Tellers:
         self._parts = parts
         self._rules = {rule.name: rule for rule in parts.rules}
         self._records: dict[str, TellerRecord] = {}
+        self._latest: dict[str, bytes] = {}
+        """By rule, its record after the last step."""
         self._written: dict[str, bytes] = {}
         """By rule, its record as it was last handed out, so that only changes are written."""
         self._announced: dict[str, bytes] = {}
         self._generation = -1
         self._next_at = 0.0
+        self._failures: list[Exception] = []
         self._changed: set[str] = set()
         self._to_announce: dict[bytes, bytes] = {}
 
@@ -162,7 +165,22 @@ class Tellers:
         # Rules that are gone from the configuration may have members.
         for rule in sorted({*self._rules, *self._parts.view.members, *self._records}):
             if teller_of(rule, self._parts.lanes) == self._parts.number:
-                self._step(rule, now)
+                self._try_step(rule, now)
+
+    def _try_step(self, rule: str, now: float) -> None:
+        """Take a step; if it fails, nothing of it is kept."""
+        try:
+            self._step(rule, now)
+        except Exception as error:  # noqa: BLE001 - counting and other rules must go on
+            self._failures.append(error)
+            self._records.pop(rule, None)
+            if rule in self._latest:
+                self._records[rule] = decode_record(self._latest[rule])
+
+    def take_failures(self) -> list[Exception]:
+        """Return the errors of steps that failed since the last call."""
+        failures, self._failures = self._failures, []
+        return failures
 
     def _step(self, rule: str, now: float) -> None:
         reports = self._parts.view.fresh_reports(rule, now)
@@ -177,11 +195,18 @@ class Tellers:
         for member in news:
             self._take(record, member)
         self._settle(record, now)
+        deliveries: list[Delivery] = []
         for receiver in self._receivers(record):
-            self._tell(record, receiver, now)
+            deliveries += self._tell(record, receiver, now)
         self._forget(record, now)
-        self._keep(record)
-        self._announce(record, now)
+        latest, announcement = encode_record(record), _announcement(record, now)
+        # From here on nothing fails.
+        self._latest[rule] = latest
+        self._records[rule] = record
+        self._changed.add(rule)
+        self._announce(rule, announcement)
+        for delivery in deliveries:
+            self._parts.outbox.add(delivery)
 
     # What lanes say
 
@@ -256,7 +281,8 @@ class Tellers:
             name for name in self._parts.receivers if name in named_ones or name in record.groups
         ]
 
-    def _tell(self, record: TellerRecord, receiver: str, now: float) -> None:
+    def _tell(self, record: TellerRecord, receiver: str, now: float) -> list[Delivery]:
+        """Return what a receiver is told at a time (s, UTC)."""
         groups = record.groups.get(receiver, Groups())
         assigned = {
             name: Assignment(each.group_id, self._title(record, each.group_id))
@@ -275,7 +301,7 @@ class Tellers:
             for known in record.members.values():
                 if known.group_id == each.group.key and receiver in known.entered:
                     known.told = tuple(dict.fromkeys((*known.told, receiver)))
-            self._parts.outbox.add(self._delivery(record, receiver, each, now))
+        return [self._delivery(record, receiver, each, now) for each in notifications]
 
     @staticmethod
     def _is_in(groups: Groups, receiver: str, known: KnownMember) -> bool:
@@ -364,28 +390,10 @@ class Tellers:
             for group in groups.groups.values()
         )
 
-    def _keep(self, record: TellerRecord) -> None:
-        self._records[record.rule] = record
-        self._changed.add(record.rule)
-
-    def _announce(self, record: TellerRecord, now: float) -> None:
-        announcement = Announcement(
-            record.rule,
-            tuple(
-                OpenCause(cause.cause_id, cause.values, cause.status, cause.since)
-                for cause in books.open_to_alerts(record.book, now)
-            ),
-            record.seen,
-            {
-                cause.cause_id: cause.merged_into
-                for cause in record.book.ended
-                if cause.merged_into is not None
-            },
-        )
-        value = exchange.encode(announcement)
-        if self._announced.get(record.rule) != value:
-            self._announced[record.rule] = value
-            self._to_announce[exchange.encode(AnnouncementKey(record.rule))] = value
+    def _announce(self, rule: str, value: bytes) -> None:
+        if self._announced.get(rule) != value:
+            self._announced[rule] = value
+            self._to_announce[exchange.encode(AnnouncementKey(rule))] = value
 
     def take_records(self) -> Iterable[tuple[bytes, bytes | None]]:
         """Hand out the records for the groups topic."""
@@ -396,7 +404,7 @@ class Tellers:
         """Hand out the records that changed since the last call."""
         changed, self._changed = self._changed, set()
         for rule in sorted(changed):
-            value = encode_record(self._records[rule])
+            value = self._latest[rule]
             if self._written.get(rule) != value:
                 self._written[rule] = value
                 yield TellerKey(rule), self._records[rule]
@@ -410,10 +418,28 @@ class Tellers:
         if record.rule != key.rule:
             raise ValueError(f"its value is of rule {record.rule}")
         self._records[record.rule] = record
-        self._written[record.rule] = encode_record(record)
+        self._latest[record.rule] = self._written[record.rule] = encode_record(record)
 
 
 encode_record = msgspec.json.Encoder().encode
+decode_record = msgspec.json.Decoder(TellerRecord).decode
+
+
+def _announcement(record: TellerRecord, now: float) -> bytes:
+    announcement = Announcement(
+        record.rule,
+        tuple(
+            OpenCause(cause.cause_id, cause.values, cause.status, cause.since)
+            for cause in books.open_to_alerts(record.book, now)
+        ),
+        record.seen,
+        {
+            cause.cause_id: cause.merged_into
+            for cause in record.book.ended
+            if cause.merged_into is not None
+        },
+    )
+    return exchange.encode(announcement)
 
 
 def _without_alerts(cause: Cause) -> Cause:
