@@ -8,6 +8,9 @@ slices, and one of them looks worst by chance. A slice is a cause if that is at 
 
 The slice with the greatest evidence is the first cause. Its cells are taken out, and the next one
 is looked for in what is left: that tells causes apart that are there at the same time.
+
+Where there are few campaigns, two with faults of their own are easily all that send by a channel:
+there a cause needs three.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,6 +33,10 @@ PENALTY = 1.0
 """Evidence that a dimension costs, beside the logarithm of the number of its values; nats."""
 LEAST_EVIDENCE = 1.5 * OWN_FAULT
 """Of a cause, after penalties; nats."""
+SMALL_FLEET = 10
+"""Campaigns; with fewer, two that break by themselves are too often all that has something."""
+LEAST_OF_FEW = 2.5 * OWN_FAULT
+"""Evidence of a cause in a small fleet: three campaigns have it, and not two; nats."""
 MOST_CAUSES = 8
 """Causes of one rule at the same time."""
 OF_ONE_STATUS = 0.9
@@ -66,14 +73,17 @@ class Found(NamedTuple):
     campaigns: int
 
 
-def find(frames: Mapping[int, Cells], least: float = LEAST_EVIDENCE) -> list[Found]:
+def find(frames: Mapping[int, Cells], least: float | None = None) -> list[Found]:
     """Return the causes, those with most evidence first.
 
     Args:
         frames: sums of all lanes, by the start (s) of the frame. The one that shows most is taken.
-        least: evidence (nats) that a cause has.
+        least: evidence (nats) that a cause has; null for as much as makes it one.
     """
-    by_frame = [_find(since, frames[since], least) for since in sorted(frames)]
+    by_frame = [
+        _find(since, frames[since], _least(frames[since]) if least is None else least)
+        for since in sorted(frames)
+    ]
     return max(by_frame, key=lambda found: sum(cause.evidence for cause in found), default=[])
 
 
@@ -118,6 +128,14 @@ def _find(since: int, cells: Cells, least: float) -> list[Found]:
         part = [left.pop(key) for key in keys]
         found.append(_found(_Scored(values, evidence, 1.0 / others), since, part, excess))
     return found
+
+
+def _least(cells: Cells) -> float:
+    """Return how much evidence (nats) makes a cause, among so many campaigns."""
+    of_app: dict[str | None, int] = {}
+    for (app_id, _, _), cell in cells.items():
+        of_app[app_id] = max(cell.campaigns, of_app.get(app_id, 0))
+    return LEAST_OF_FEW if sum(of_app.values()) < SMALL_FLEET else LEAST_EVIDENCE
 
 
 def _found(scored: "_Scored", since: int, part: list[CellSum], whole: float) -> Found:

@@ -53,6 +53,10 @@ HINT = OWN_FAULT + 1.0
 """Evidence (nats) of a slice that hints at a common cause: one campaign alone never has it."""
 REPORT_EVERY = 1.0
 """Seconds between two reports of a lane, at least."""
+ROWS_A_SECOND = 10_000
+"""Rows of sums that are worked out a second, in some 100 ms: a large lane reports less often."""
+SELDOMEST = 5.0
+"""Seconds between two reports of a lane, at most."""
 LOOK_EVERY = 0.5
 """Seconds between two looks at an alert that waits."""
 ASKS_FOR = 120.0
@@ -271,7 +275,9 @@ class LaneGroups:
 
     def _report_if_due(self, rule: Rule, name: str, now: float) -> None:
         newest = self._reports.get(name)
-        if newest is not None and 0 <= now - newest.at < REPORT_EVERY:
+        sums = self._sums.get(name)
+        seldom = min(SELDOMEST, sums.rows / ROWS_A_SECOND) if sums is not None else 0.0
+        if newest is not None and 0 <= now - newest.at < max(REPORT_EVERY, seldom):
             return
         asks = self._waiting_of[name] > 0 or now < self._asks_until.get(name, 0.0)
         others = self._parts.view.fresh_reports(name, now)

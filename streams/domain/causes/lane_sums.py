@@ -39,6 +39,9 @@ from streams.domain.table import WindowTable
 USUAL_WINDOWS = 15
 """Windows before a frame from which it is known what is usual."""
 
+COUNTS_AT_ONCE = 100_000
+"""Counts of closed windows that one `refresh` reads, in some 200 ms; older ones are read later."""
+
 Ints: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -86,15 +89,28 @@ class LaneSums:
         self._matches: dict[tuple[str, str | None], bool] = {}
 
     def refresh(self) -> None:
-        """Read the windows that have changed."""
+        """Read the windows that have changed; of many closed ones, the newest first.
+
+        So what is usual is known from fewer windows at first.
+        """
         starts = self._table.starts()[-(FRAMES + USUAL_WINDOWS) :]
         self._windows = {at: seen for at, seen in self._windows.items() if at in starts}
         self._closed &= self._windows.keys()
-        for start in starts:
-            if start not in self._closed:
-                self._windows[start] = self._read(start)
-                if not self._table.is_open(start):
-                    self._closed.add(start)
+        left = COUNTS_AT_ONCE
+        for start in reversed(starts):
+            if start in self._closed:
+                continue
+            if self._table.is_open(start):
+                self._windows[start], _ = self._read(start)
+            elif left > 0:
+                self._windows[start], counts = self._read(start)
+                self._closed.add(start)
+                left -= counts
+
+    @property
+    def rows(self) -> int:
+        """How many combinations of campaign, channel and delivery type there are."""
+        return len(self._rows)
 
     def frames(
         self, broken: Mapping[str, int], recovered: Mapping[str, float]
@@ -153,19 +169,21 @@ class LaneSums:
         starts = sorted(at for at in self._windows if at < since)[-USUAL_WINDOWS:]
         return [self._windows[at] for at in starts]
 
-    def _read(self, start: int) -> _Window:
+    def _read(self, start: int) -> tuple[_Window, int]:
+        """Return a window (start, s), and how many counts it has."""
+        read = 0
         attempts: dict[int, int] = {}
         hits: dict[str, dict[int, int]] = {}
         for counts in self._table.counts(start):
             for dimensions, row, count in self._counted(counts):
+                read += 1
                 attempts[row] = attempts.get(row, 0) + count
                 if self._rule.is_hit(dimensions.outcome, self._groups):
                     of_status = hits.setdefault(dimensions.outcome, {})
                     of_status[row] = of_status.get(row, 0) + count
         size = len(self._rows)
-        return _Window(
-            _column(attempts, size), {name: _column(each, size) for name, each in hits.items()}
-        )
+        by_status = {name: _column(each, size) for name, each in hits.items()}
+        return _Window(_column(attempts, size), by_status), read
 
     def _counted(self, counts: WindowCounts) -> Iterator[tuple[Dimensions, int, int]]:
         """Yield the attempts of a window: what they are counts of, their row, and how many."""

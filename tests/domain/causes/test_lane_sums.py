@@ -13,9 +13,7 @@ from streams.domain.rules import Rule
 from tests.support.partitions import FAILURE_SPIKE, STATUS_GROUPS, MemoryHolder, holder
 
 STATUSES = ("SUCCESS", "FAILURE", "TIMEOUT")
-RULE = Rule(
-    "failing", frozenset({"FAILURE", "TIMEOUT"}), FAILURE_SPIKE.detector, campaigns=("c*",)
-)
+RULE = Rule("failing", frozenset({"FAILURE", "TIMEOUT"}), FAILURE_SPIKE.detector, campaigns=("c*",))
 WINDOWS = 25
 
 
@@ -140,3 +138,21 @@ def test_without_windows_there_is_nothing() -> None:
     sums = LaneSums(holder(1).here[0].table, STATUS_GROUPS, RULE)
     sums.refresh()
     assert sums.frames({}, {}) == ()
+
+
+def test_old_windows_are_read_later_if_there_are_many_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.domain.causes.lane_sums.COUNTS_AT_ONCE", 1)
+    made = filled(Random(1))  # noqa: S311 - repeatable
+    newest = 60 * (WINDOWS - 1)
+    made.advance(newest + 100)
+    made.here[0].take_changes(newest + 200)
+    sums = LaneSums(made.here[0].table, STATUS_GROUPS, RULE)
+    sums.refresh()
+    at_first = sums.frames({}, {})
+    for _ in range(FRAMES + USUAL_WINDOWS):
+        sums.refresh()
+    assert len(at_first) < FRAMES
+    since = at_first[-1].since
+    nearly(sums.frames({}, {})[-1], frame_of(since, campaigns_at(made, since)))
