@@ -12,8 +12,9 @@ from typing import ClassVar, Literal, TypeAlias
 
 import msgspec
 
-from streams.domain import transitions
+from streams.domain import group_transitions, transitions
 from streams.domain.deliveries import Delivery
+from streams.domain.group_transitions import GroupTransition, named
 from streams.domain.transitions import (
     AlertData,
     EpisodeTotals,
@@ -24,8 +25,9 @@ from streams.domain.transitions import (
     Transition,
     TransitionType,
 )
+from streams.receivers.grouped import GroupedReceiver, is_about_group
 from streams.receivers.outcomes import Answer, Outcome, Retry, of_api_answer
-from streams.receivers.receiver import Receiver, Request
+from streams.receivers.receiver import Request
 from streams.settings import Token, Url
 from streams.terminal import abbreviated, printable
 
@@ -102,11 +104,11 @@ class Event(msgspec.Struct, omit_defaults=True):
 _encode = msgspec.json.Encoder().encode
 
 
-class PagerDutyReceiver(Receiver):
+class PagerDutyReceiver(GroupedReceiver):
     """Opens an alert in PagerDuty when one fires, adds its reminders to it, and resolves it.
 
-    An alert has one `dedup_key`, its id, from its first event to its last one. A severity is the
-    same in PagerDuty as in a rule.
+    An alert has one `dedup_key`, its id, from its first event to its last one; so has a group of
+    alerts with a common cause. A severity is the same in PagerDuty as in a rule.
 
     Attributes:
         routing_key: the Integration Key of a service or of an orchestration, 32 characters.
@@ -118,6 +120,9 @@ class PagerDutyReceiver(Receiver):
   url: https://events.pagerduty.com/v2/enqueue
   routing_key_file: /run/secrets/pager # or routing_key: …; the Integration Key of a service
   timeout: 10s
+  group_by: none                       # cause: these three as of a webhook
+  group_wait: 5s
+  group_interval: 1m
 """
 
     kind: Literal["pagerduty"] = "pagerduty"
@@ -127,7 +132,10 @@ class PagerDutyReceiver(Receiver):
     def render(self, delivery: Delivery, now: float) -> Request:
         """Return a POST of the event; it is the same at any time."""
         del now
-        event = self._event(transitions.decode(delivery.transition))
+        if is_about_group(delivery):
+            event = self._group_event(group_transitions.decode(delivery.transition))
+        else:
+            event = self._event(transitions.decode(delivery.transition))
         body = _encode(event)
         if len(body) > LARGEST_EVENT:
             event.payload.custom_details = None
@@ -157,6 +165,41 @@ class PagerDutyReceiver(Receiver):
             client_url=links.alert if links else None,
             links=[Link(links.alert, "Alert"), Link(links.windows, "Windows")] if links else [],
         )
+
+    def _group_event(self, transition: GroupTransition) -> Event:
+        data = transition.data
+        links = data.links
+        ended = transition.type == "campaign.group.resolved"
+        return Event(
+            routing_key=self.routing_key.get_secret_value(),
+            event_action="resolve" if ended else "trigger",
+            dedup_key=data.group_id,
+            payload=_group_payload(transition),
+            client="campaign-streams",
+            client_url=links.alerts if links else None,
+            links=[Link(links.alerts, "Alerts")] if links else [],
+        )
+
+
+def _group_payload(transition: GroupTransition) -> Payload:
+    data = transition.data
+    dimensions = data.cause.dimensions
+    channel, app = dimensions.get("channel_type"), dimensions.get("app_id")
+    details = {
+        name: value
+        for name, value in msgspec.to_builtins(data).items()
+        if name not in {"summary", "links", "sequence"}
+    }
+    return Payload(
+        summary=_summary(data.summary) or data.rule,
+        source=_shown(named(dimensions)) or data.rule,
+        severity=data.severity,
+        timestamp=transition.timestamp,
+        class_=data.rule,
+        component=_shown(channel) if channel is not None else None,
+        group=_shown(app) if app is not None else None,
+        custom_details=_printable(details),
+    )
 
 
 def _payload(transition: Transition) -> Payload:

@@ -17,11 +17,17 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from pydantic import AfterValidator, SecretStr
 
-from streams.domain import transitions
+from streams.domain import group_transitions, transitions
 from streams.domain.deliveries import Delivery
+from streams.domain.group_transitions import (
+    GroupData,
+    GroupTransition,
+    GroupTransitionType,
+)
 from streams.domain.transitions import AlertData, Explanation, Links, Transition, TransitionType
+from streams.receivers.grouped import GroupedReceiver, is_about_group
 from streams.receivers.outcomes import Answer, Outcome, of_api_answer
-from streams.receivers.receiver import Receiver, Request, digest_of
+from streams.receivers.receiver import Request, digest_of
 from streams.settings import Secret, Url
 from streams.terminal import abbreviated, printable
 
@@ -45,7 +51,17 @@ TITLES: Mapping[TransitionType, str] = {
     "campaign.alert.expired": "Ended without data",
 }
 
+GROUP_TITLES: Mapping[GroupTransitionType, str] = {
+    "campaign.group.firing": "Firing, one cause",
+    "campaign.group.updated": "Still firing, one cause",
+    "campaign.group.reminder": "Still firing, one cause",
+    "campaign.group.resolved": "Resolved, one cause",
+}
+MOST_ALERTS = 5
+"""Campaigns of a group that are named."""
+
 DIMENSIONS = {
+    "app_id": "app",
     "channel_type": "channel",
     "treatment_id": "treatment",
     "delivery_type": "delivery type",
@@ -106,8 +122,8 @@ def _path(path: SecretStr) -> SecretStr:
     return path
 
 
-class SlackReceiver(Receiver):
-    """Gets a message for each transition, in the channel that the webhook was made for.
+class SlackReceiver(GroupedReceiver):
+    """Gets a message for each transition, of an alert or of a group, in the channel that the webhook was made for.
 
     Attributes:
         url: of the webhook, without its last part.
@@ -120,6 +136,9 @@ class SlackReceiver(Receiver):
   url: https://hooks.slack.com/services/
   webhook_path_file: /run/secrets/chat # or webhook_path: T…/B…/…; the rest of the webhook's URL
   timeout: 10s
+  group_by: none                       # cause: these three as of a webhook
+  group_wait: 5s
+  group_interval: 1m
 """
 
     kind: Literal["slack"] = "slack"
@@ -129,7 +148,11 @@ class SlackReceiver(Receiver):
     def render(self, delivery: Delivery, now: float) -> Request:
         """Return a POST of the message; it is the same at any time."""
         del now
-        body = _encode(_message(transitions.decode(delivery.transition)))
+        if is_about_group(delivery):
+            message = _group_message(group_transitions.decode(delivery.transition))
+        else:
+            message = _message(transitions.decode(delivery.transition))
+        body = _encode(message)
         headers = {"Content-Type": "application/json; charset=utf-8"}
         return Request("POST", self._whole_url, headers, body)
 
@@ -167,6 +190,49 @@ def _message(transition: Transition) -> Message:
         blocks.append(Context(_labels(data.labels)))
     blocks.append(Context([Text(_footer(transition))]))
     return Message(f"{title}: {summary}", blocks)
+
+
+def _group_message(transition: GroupTransition) -> Message:
+    data = transition.data
+    title = f"{GROUP_TITLES[transition.type]}: {data.rule} ({data.severity})"
+    summary = _escaped(data.summary, LONGEST_SUMMARY)
+    blocks: list[Header | Section | Context] = [
+        Header(PlainText(title)),
+        Section(text=Text(summary or title)),
+        Section(fields=[Text(field) for field in _cause_fields(data)]),
+    ]
+    if data.alerts:
+        blocks.append(Section(fields=[Text(field) for field in _alert_fields(data)]))
+    if data.labels:
+        blocks.append(Context(_labels(data.labels)))
+    footer = f"{transition.timestamp}, notification {data.sequence} of the group"
+    if data.links is not None and len(data.links.alerts) <= LONGEST_URL:
+        footer += f" · <{_url(data.links.alerts)}|all alerts>"
+    blocks.append(Context([Text(footer)]))
+    return Message(f"{title}: {summary}", blocks)
+
+
+def _cause_fields(data: GroupData) -> list[str]:
+    cause, counts = data.cause, data.counts
+    fields = [
+        _field_of(DIMENSIONS[name].capitalize(), "none" if value is None else value)
+        for name, value in cause.dimensions.items()
+    ]
+    if cause.status is not None:
+        fields.append(_field_of("Status", cause.status))
+    fields += [
+        f"*Alerts*\n{counts.firing:,} firing, {counts.ended:,} ended, {counts.joined:,} in all",
+        f"*Share of the excess of all campaigns*\n{cause.share:.0%}",
+        f"*Began*\n{data.starts_at}",
+    ]
+    return fields if data.ends_at is None else [*fields, f"*Ended*\n{data.ends_at}"]
+
+
+def _alert_fields(data: GroupData) -> list[str]:
+    return [
+        _field_of("Campaign", alert.campaign_id) + f"\n{alert.hits:,} of {alert.attempts:,}"
+        for alert in data.alerts[:MOST_ALERTS]
+    ]
 
 
 def _fields(data: AlertData) -> list[Text]:

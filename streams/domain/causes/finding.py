@@ -35,7 +35,7 @@ LEAST_EVIDENCE = 1.5 * OWN_FAULT
 """Of a cause, after penalties; nats."""
 SMALL_FLEET = 10
 """Campaigns; with fewer, two that break by themselves are too often all that has something."""
-LEAST_OF_FEW = 2.5 * OWN_FAULT
+LEAST_OF_FEW = 3.0 * OWN_FAULT
 """Evidence of a cause in a small fleet: three campaigns have it, and not two; nats."""
 MOST_CAUSES = 8
 """Causes of one rule at the same time."""
