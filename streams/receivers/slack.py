@@ -123,7 +123,7 @@ def _path(path: SecretStr) -> SecretStr:
 
 
 class SlackReceiver(GroupedReceiver):
-    """Gets a message for each transition, of an alert or of a group, in the channel that the webhook was made for.
+    """Gets a message for each transition of an alert or a group, in the channel of the webhook.
 
     Attributes:
         url: of the webhook, without its last part.

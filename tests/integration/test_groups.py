@@ -111,8 +111,8 @@ async def test_one_message_for_one_cause(
             assert cause["data"]["cause"]["dimensions"] == {"channel_type": "GCM"}
             assert {each["campaign_id"] for each in cause["data"]["alerts"]} <= set(CAMPAIGNS)
 
-            # A restart in the middle of it changes nothing, and every campaign is found.
-            assert await asyncio.to_thread(workers[0].stop) == 0
+            # A worker that is killed in the middle of it changes nothing; every campaign is found.
+            await asyncio.to_thread(workers[0].kill)
             workers[0].start()
             await workers[0].ready()
             group_id = cause["data"]["group_id"]

@@ -106,7 +106,7 @@ def test_golden(kind: str, name: str) -> None:
     CHECKS[kind](dict(request.headers), request.body)
 
 
-async def sent(receiver: Receiver, *names: str, answer: Answer) -> list[Any]:
+async def sent(receiver: Receiver, *told: str, answer: Answer) -> list[Any]:
     """Send transitions over loopback, to a server that answers so; return the outcomes."""
     client = WebhookClient(Guard(["127.0.0.0/8"]), allow_http=True)
     async with Collector(check=lambda _, __: None) as collector:
@@ -114,7 +114,7 @@ async def sent(receiver: Receiver, *names: str, answer: Answer) -> list[Any]:
         to = receiver.model_copy(update={"url": f"http://127.0.0.1:{collector.port}/v2/"})
         deliveries = [
             delivery_of("a.1", transitions.encode(transition(name)).decode(), to.name)
-            for name in names
+            for name in told
         ]
         return [await client.send(to, delivery, NOW) for delivery in deliveries]
 
@@ -143,8 +143,8 @@ async def test_slack_takes_every_kind_of_transition() -> None:
 
 async def test_alertmanager_has_one_alert_that_fires_and_ends() -> None:
     api = alertmanager.Alertmanager(lambda: NOW + 3800.0)
-    for names, count in ((["firing"], 1), (["reminder"], 1), (["resolved"], 0)):
-        outcomes = await sent(manager(), *names, answer=api.post_alerts)
+    for told, count in ((["firing"], 1), (["reminder"], 1), (["resolved"], 0)):
+        outcomes = await sent(manager(), *told, answer=api.post_alerts)
         assert (outcomes, api.refusals) == ([Delivered(200)], [])
         assert len(api.firing()) == count
     assert len(api.alerts) == 1

@@ -84,7 +84,10 @@ def find(frames: Mapping[int, Cells], least: float | None = None) -> list[Found]
         _find(since, frames[since], _least(frames[since]) if least is None else least)
         for since in sorted(frames)
     ]
-    return max(by_frame, key=lambda found: sum(cause.evidence for cause in found), default=[])
+    # Evidence has a bound: of several with as much, the newest has fewest sends from before.
+    return max(
+        reversed(by_frame), key=lambda found: sum(cause.evidence for cause in found), default=[]
+    )
 
 
 def covers(values: Values, key: CellKey) -> bool:

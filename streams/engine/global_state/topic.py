@@ -145,7 +145,10 @@ class GlobalTopic:
             consumer.seek(partition, begin)
         positions: Mapping[TopicPartition, int] = begins
         records: dict[bytes, bytes | None] = {}
-        while any(positions[each] < ends[each] for each in self._partitions):
+        while any(
+            positions[each] < self._committed_end(consumer, each, ends[each])
+            for each in self._partitions
+        ):
             for fetched in (await consumer.getmany(timeout_ms=500)).values():
                 records.update((record.key or b"", record.value) for record in fetched)
             positions = await self._positions_of(consumer)
@@ -153,6 +156,17 @@ class GlobalTopic:
         self._answered_at = time.monotonic()
         self._is_read.set()
         await self._moved_to(positions)
+
+    def _committed_end(self, consumer: _Consumer, partition: TopicPartition, end: int) -> int:
+        """Return up to where a partition can be read, of which `end` is the end.
+
+        What lies behind the beginning of a transaction that is under way has to wait for its end,
+        which may be the business of a worker that was killed.
+        """
+        if self._isolation == "read_uncommitted":
+            return end
+        stable = consumer.last_stable_offset(partition)
+        return end if stable is None or stable < 0 else min(end, stable)
 
     async def _take(self, consumer: _Consumer) -> None:
         """Wait for records, and take them."""

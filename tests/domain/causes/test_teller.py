@@ -39,7 +39,7 @@ TIMES = GroupTimes(group_wait=5.0, group_interval=60.0)
 
 def cell(evidence: int, hits: int) -> CellSum:
     statuses = {"FAILURE": (hits, 3_000)}
-    return CellSum(3, 1_000, hits, 6_000, (evidence,) * 4, statuses)
+    return CellSum(12, 1_000, hits, 6_000, (evidence,) * 4, statuses)
 
 
 def report(at: float, *, evidence: int = 18_000, lane: int = 0) -> bytes:
