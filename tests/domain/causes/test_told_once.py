@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from streams.domain.causes.lane_sums import LaneSums
 from streams.domain.transitions import ENDS
 from tests.support.fleet import Fleet, Received
 
@@ -100,7 +101,39 @@ def test_alerts_are_told_by_themselves_while_the_topic_cannot_be_read() -> None:
     assert max(delays) < 17
 
 
-@pytest.mark.parametrize("seed", range(12))
+def test_alerts_are_told_by_themselves_if_nothing_can_be_worked_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fleet = Fleet(5)
+    fleet.run(180)
+    monkeypatch.setattr(LaneSums, "refresh", _raise)
+    fleet.broken |= set(fleet.everywhere("GCM"))
+    fleet.tolerant = True
+    fleet.run(40)
+    assert types(fleet.received["ops"]) == [FIRING] * 15
+    assert Counter(fleet.failures) == {"broken": len(fleet.failures)}
+    assert fleet.failures
+
+
+def _raise(_: LaneSums) -> None:
+    raise RuntimeError("broken")
+
+
+def test_a_receiver_that_does_not_group_any_more_is_told_of_the_end_of_a_group() -> None:
+    fleet = Fleet(6)
+    fleet.run(180)
+    fleet.broken |= set(fleet.everywhere("GCM"))
+    fleet.run(40)
+    fleet.configure({})
+    fleet.broken.clear()
+    fleet.run(QUIET)
+    assert types(fleet.received["ops"]) == [GROUP_FIRING, GROUP_RESOLVED]
+    fleet.broken |= set(fleet.everywhere("GCM"))
+    fleet.run(40)
+    assert types(fleet.received["ops"])[2:] == [FIRING] * 15
+
+
+@pytest.mark.parametrize("seed", range(6))
 def test_every_alert_is_told_and_nothing_twice(seed: int) -> None:
     fleet = Fleet(seed)
     random = fleet.random
