@@ -826,8 +826,8 @@ def row(scenario: Scenario, score: Score) -> list[str]:
 def _share(right: int, of: int) -> tuple[str, str]:
     if not of:
         return "", ""
-    _, low, high = scoring.share(right, of)
-    return f"{right / of:.3f} of {of:,}", f"{low:.3f} to {high:.3f}"
+    found = scoring.share(right, of)
+    return f"{found.value:.3f} of {of:,}", f"{found.low:.3f} to {found.high:.3f}"
 
 
 def _most(values: list[float]) -> str:

@@ -27,6 +27,7 @@ TOPICS = {
     "repartition": "partial-counts",
     "changelog": "changelog",
     "silences": "silences",
+    "groups": "groups",
     "alerts": "alerts",
     "dead_letter": "dead",
 }

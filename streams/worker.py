@@ -5,6 +5,7 @@ import contextlib
 import importlib.metadata
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import faust
@@ -26,6 +27,7 @@ from streams.engine.cluster.rights import check_rights
 from streams.engine.cluster.surroundings import Surroundings, announced
 from streams.engine.cluster.topics import TopicAdmin
 from streams.engine.consume.group import GroupConsumer
+from streams.engine.global_state.groups import Groups
 from streams.engine.global_state.silences import Silences
 from streams.engine.health import Health
 from streams.engine.produce.broker_clock import BrokerClock
@@ -114,6 +116,9 @@ class Worker:
             configuration.silences.longest,
             context.now,
         )
+        self._groups = Groups(
+            client, topics.groups, counts[topics.groups], context.settings.group_view
+        )
         self._app = build_app(configuration, client, self._assignor, self._tasks, consumer)
         self._surroundings = Surroundings(
             client, configuration, range(tasks), waiting=self._tasks.waiting_for
@@ -162,6 +167,7 @@ class Worker:
         self._beside = (
             self._silences.follow,
             self._silences.remove_old,
+            self._groups.follow,
             self._surroundings.watch,
             partial(watch_lag, client, kafka.group_id, self._tasks.committed, metrics.lag),
         )
@@ -179,6 +185,8 @@ class Worker:
         self._running_beside = [asyncio.create_task(each()) for each in self._beside]
         async with announced(f"topic {self.configuration.topics.silences} to be read"):
             await self._silences.read()
+        async with announced(f"topic {self.configuration.topics.groups} to be read"):
+            await self._groups.read()
         await self._app.start()
 
     def _log_address(self) -> None:
@@ -236,7 +244,9 @@ def _context(  # noqa: PLR0913, PLR0917 - what it joins
         topics=Topics.of(topics, counts),
         repartitions=repartitions,
         ingest_settings=ingest_settings_of(configuration),
-        settings=partition_settings_of(configuration, listener.url),
+        settings=replace(
+            partition_settings_of(configuration, listener.url), lanes=counts[topics.changelog]
+        ),
         now=clock.now,
         clock=clock,
         instruments=metrics,

@@ -24,6 +24,7 @@ RULE = text("rule", "Only alerts of this rule.")
 SEVERITY = text("severity", "Only alerts of this severity.")
 TREATMENT = text("treatment_id", "Only what is about this treatment.")
 CHANNEL = text("channel_type", "Only what is about this channel.")
+GROUP = text("group_id", "Only alerts that receivers are told of in this group.")
 ALERT_ID = text("alert_id", "The alert's id.")
 
 _NEWEST: Newest[domain.Alert, answers.Alerts] = Newest(
@@ -31,8 +32,8 @@ _NEWEST: Newest[domain.Alert, answers.Alerts] = Newest(
 )
 
 
-def show(book: AlertBook, alert: domain.Alert) -> answers.Alert:
-    """Return an alert as the API shows it."""
+def show(book: AlertBook, alert: domain.Alert, group_id: str | None = None) -> answers.Alert:
+    """Return an alert, told of in a group or in none, as the API shows it."""
     notified_at = rfc3339(alert.notified_at) if alert.notified_at is not None else None
     return answers.Alert(
         **msgspec.structs.asdict(book.describe(alert)),
@@ -61,7 +62,12 @@ def show(book: AlertBook, alert: domain.Alert) -> answers.Alert:
             )
             for each in alert.past
         ],
+        group_id=group_id,
     )
+
+
+def _show(partition: CampaignPartition, alert: domain.Alert) -> answers.Alert:
+    return show(partition.alerts, alert, partition.groups.group_of(alert.alert_id))
 
 
 def _suppressed(why: Suppressed | None) -> answers.Suppressed | None:
@@ -73,10 +79,18 @@ async def alerts(context: Context, ask: Ask) -> answers.Alerts:
     return await _NEWEST.page(
         context,
         ask,
-        lambda partition: partition.alerts.alerts(),
+        lambda partition: _of_group(partition, ask),
         lambda alert: _is_wanted(alert, ask),
-        lambda partition, alert: show(partition.alerts, alert),
+        _show,
     )
+
+
+def _of_group(partition: CampaignPartition, ask: Ask) -> list[domain.Alert]:
+    """Return all alerts of a partition, or those of the group that is asked for."""
+    found, wanted = partition.alerts.alerts(), ask.get(GROUP, None)
+    if wanted is None:
+        return found
+    return [alert for alert in found if wanted in partition.groups.groups_of(alert.alert_id)]
 
 
 def _is_wanted(alert: domain.Alert, ask: Ask) -> bool:
@@ -98,7 +112,7 @@ async def one_alert(context: Context, ask: Ask) -> answers.OneAlert:
         for partition in partitions:
             alert = partition.alerts.get(alert_id)
             if alert is not None:
-                return answers.OneAlert(as_of="", alert=show(partition.alerts, alert))
+                return answers.OneAlert(as_of="", alert=_show(partition, alert))
         return None
 
     everywhere = context.cluster.everywhere()
@@ -139,7 +153,7 @@ ROUTES = (
         alerts,
         "Alerts, current and past, newest first",
         answers.Alerts,
-        (STATE, CAMPAIGN, TREATMENT, CHANNEL, RULE, SEVERITY, LIMIT, CURSOR),
+        (STATE, CAMPAIGN, TREATMENT, CHANNEL, RULE, SEVERITY, GROUP, LIMIT, CURSOR),
     ),
     Route(
         "/v1/alerts/{alert_id}",

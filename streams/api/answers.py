@@ -178,6 +178,7 @@ class Alert(AlertData, kw_only=True):
     `notified_at` is the time of its newest transition, also of one that was suppressed; null while
     the alert is pending. `transitions` are its first and its newest ones, oldest first.
     `past_episodes` are those before the one that the other fields are about, oldest first.
+    `group_id` is that of the group that tells receivers of it; null if none does.
     """
 
     state: State
@@ -185,6 +186,7 @@ class Alert(AlertData, kw_only=True):
     notified_at: str | None
     transitions: list[AlertTransition]
     past_episodes: list[PastEpisode]
+    group_id: str | None = None
 
 
 class Campaign(Answer, kw_only=True):
@@ -266,10 +268,11 @@ class DeliveryAttempt(Struct, kw_only=True):
 
 
 class Delivery(Struct, kw_only=True):
-    """One transition of an alert, for one receiver.
+    """One transition of an alert, or of a group, for one receiver.
 
     `attempts` of it failed since it was decided or last replayed; `attempted` is how many were made
-    in all. `next_attempt_at` is null for one that has ended: delivered or given up at `ended_at`.
+    in all. Of a group, `alert_id` is the group's id, and `campaign_id` is empty.
+    `next_attempt_at` is null for one that has ended: delivered or given up at `ended_at`.
     """
 
     delivery_id: str

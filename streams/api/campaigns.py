@@ -162,7 +162,7 @@ async def _describe(
         totals=totals(total, context.settings.groups),
         current_window=_current_window(partitions, campaign_id),
         alerts=[
-            show(partition.alerts, alert)
+            show(partition.alerts, alert, partition.groups.group_of(alert.alert_id))
             for partition in partitions
             for alert in partition.alerts.alerts()
             if alert.scope.campaign_id == campaign_id

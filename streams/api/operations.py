@@ -10,6 +10,7 @@ from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.problems import ProblemError
 from streams.api.routing import Route
+from streams.domain import group_transitions
 from streams.outputs.output import OutputTopic
 from streams.outputs.registry import OUTPUTS
 
@@ -47,19 +48,29 @@ async def openapi(context: Context, _: Ask) -> web.Response:
     return web.Response(body=context.document, content_type=JSON)
 
 
-def _schema(output: OutputTopic) -> Route:
+def _schema_of(output: OutputTopic) -> Route:
     """Return the route of the JSON Schema of an output topic's values."""
-    body = orjson.dumps(output.json_schema())
+    return _schema(output.schema, output.json_schema(), output.describes)
+
+
+def _schema(name: str, json_schema: dict[str, object], describes: str) -> Route:
+    """Return the route of a JSON Schema; `name` is the last part of its path."""
+    body = orjson.dumps(json_schema)
 
     async def schema(_context: Context, _: Ask) -> web.Response:
         return web.Response(body=body, content_type=JSON_SCHEMA)
 
-    path = f"/v1/schemas/{output.schema}"
-    return Route(path, schema, f"The JSON Schema of {output.describes}", (JSON_SCHEMA,))
+    path = f"/v1/schemas/{name}"
+    return Route(path, schema, f"The JSON Schema of {describes}", (JSON_SCHEMA,))
 
 
 ROUTES = (
-    *map(_schema, OUTPUTS),
+    *map(_schema_of, OUTPUTS),
+    _schema(
+        "group-transition",
+        group_transitions.json_schema(),
+        "native webhooks about a group of alerts",
+    ),
     Route(
         "/livez",
         livez,

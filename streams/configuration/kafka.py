@@ -126,6 +126,7 @@ if TYPE_CHECKING:
         repartition: str = ""
         changelog: str = ""
         silences: str = ""
+        groups: str = ""
         dead_letter: str = ""
 
 else:

@@ -13,6 +13,7 @@ from streams.domain.rules import HitsOfAny, Rule
 from streams.domain.sources import IngestSettings
 from streams.domain.windows import WindowPolicy
 from streams.outputs.registry import OUTPUTS
+from streams.receivers.grouped import GroupedReceiver
 
 KEEP_FIRING_WINDOWS = 3
 """How many windows an alert goes on after the rate is low, if a rule does not say: sends that fail
@@ -37,6 +38,11 @@ def partition_settings_of(configuration: Configuration, base_url: str | None) ->
         base_url=base_url,
         new_id=lambda: str(uuid.uuid4()),
         limits=_limits(configuration, groups),
+        grouping={
+            receiver.name: times
+            for receiver in configuration.receivers
+            if isinstance(receiver, GroupedReceiver) and (times := receiver.group_times) is not None
+        },
         emits_windows=any(
             output.reads_windows and configuration.topics.name_of(output.topic) is not None
             for output in OUTPUTS

@@ -20,6 +20,7 @@ from streams.domain.detectors.detector import Evaluation, Figures, Reason
 from streams.domain.detectors.folding import shown
 from streams.domain.detectors.history import Notified, ScopeHistory, Stretch
 from streams.domain.evaluation import ScopeWindows
+from streams.domain.notification.group import GROUPED
 from streams.domain.notification.stage import Suppressed, Withheld
 from streams.domain.rendering import describe
 from streams.domain.rule_folds import Episode, RuleFold
@@ -530,6 +531,24 @@ class AlertBook:
         if known is not None and (new := [name for name in receivers if name not in known]):
             alert.notified = (*known, *new)
             self._mark(alert)
+
+    def told(self, alert_id: str, receivers: Iterable[str], sequence: int) -> None:
+        """Take note that receivers are notified after all of a transition, by its number."""
+        alert = self._newest(alert_id)
+        for step in alert.steps:
+            if step.sequence == sequence:
+                step.suppressed = None
+        self.notified(alert_id, receivers)
+        self._mark(alert)
+
+    def grouped(self, alert_id: str, receivers: Iterable[str], why: str) -> None:
+        """Take note that receivers are told of an alert in a group from here on."""
+        alert = self._newest(alert_id)
+        for step in alert.steps:
+            if step.suppressed is not None and step.suppressed.reason == GROUPED:
+                step.suppressed = Suppressed(GROUPED, why)
+        self.notified(alert_id, receivers)
+        self._mark(alert)
 
     def describe(self, alert: Alert) -> AlertData:
         """Return the alert as receivers and the API show it."""

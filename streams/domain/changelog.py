@@ -28,6 +28,12 @@ A key is a JSON array, the kind of the record first. Values are JSON but for buc
     states are written, and any sum changed
     ["receiver", name]               ReceiverRecord ReceiverBook
     a receiver is paused, gone or enabled
+    ["grouped", campaign id, alert id] GroupedAlert LaneGroups
+    an alert waits, or is handed over to be told of in a group; null: it is told by itself
+    ["group-lane"]                   int            LaneGroups: version of its newest member
+    a member was written to the groups topic
+    ["teller", rule]                 TellerRecord   Tellers: causes and groups of a rule
+    any of them changed; in the partition that tells of the rule
     ["offsets"]                      [InputOffset]  TaskOffsets
     the task has read on in any partition
     ["unprocessable"]                [offset]       StreamTask: partial counts it will not replay
@@ -52,6 +58,8 @@ import msgspec
 from streams.domain import alert_records, folded_scopes
 from streams.domain.alert_records import AlertKey
 from streams.domain.buckets import BucketKey, read_bucket
+from streams.domain.causes.lane import GroupedAlert, GroupedAlertKey, LaneVersionKey
+from streams.domain.causes.teller import TellerKey, TellerRecord
 from streams.domain.deliveries import Delivery, DeliveryKey
 from streams.domain.detector_states import DetectorStateKey, DetectorStateRecord
 from streams.domain.folded_scopes import FoldGroupKey
@@ -61,7 +69,7 @@ from streams.domain.receivers import ReceiverKey, ReceiverRecord
 from streams.domain.table import Checkpoint, CheckpointKey
 from streams.errors import FormatError
 
-FORMAT = 6
+FORMAT = 7
 """Version of all keys and values that are written. The checkpoint says it, and is there if any
 record is."""
 OLDEST_FORMAT = 5
@@ -166,6 +174,9 @@ KINDS = (
     _json(PoolsKey, PoolsRecord),
     Kind(FoldGroupKey, folded_scopes.encode, folded_scopes.decode),
     _json(ReceiverKey, ReceiverRecord),
+    _json(GroupedAlertKey, GroupedAlert),
+    _json(LaneVersionKey, int),
+    _json(TellerKey, TellerRecord),
     _json(InputOffsetsKey, list[InputOffset]),
     _json(UnprocessableKey, list[int]),
 )

@@ -47,8 +47,10 @@ class Delivery(msgspec.Struct):
         receiver: the name of the receiver.
         sequence: counts the alert's transitions from 1; deliveries of one alert to one receiver are
             sent in its order.
-        transition: JSON of a `Transition`, to the byte as it was decided. The receiver's kind
-            renders it when it is sent.
+        campaign_id: of the alert; empty if it is about a group.
+        alert_id: of the alert, or the group.
+        transition: JSON of a `Transition` or a `GroupTransition`, to the byte as it was decided.
+            The receiver's kind renders it when it is sent.
         created_at: when it was decided.
         next_attempt_at: when the next attempt is due; when a given-up delivery was given up, or a
             delivered one delivered.

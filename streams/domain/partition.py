@@ -11,6 +11,8 @@ from streams.domain import changelog
 from streams.domain.alert_records import Alert, AlertKey
 from streams.domain.alerts import AlertBook
 from streams.domain.buckets import Bucket, BucketKey
+from streams.domain.causes.lane import GroupedAlertKey, LaneGroups, LaneParts, LaneVersionKey
+from streams.domain.causes.teller import TellerKey, TellerParts, Tellers
 from streams.domain.commits import SuppressedTransition
 from streams.domain.counts import OTHER
 from streams.domain.deferrable import NOTHING, Deferrable
@@ -36,7 +38,7 @@ from streams.domain.rule_folds import RuleFold
 from streams.domain.rules import Hits, Rule, Scope
 from streams.domain.sample_book import SampleBook
 from streams.domain.table import Checkpoint, CheckpointKey, WindowTable
-from streams.domain.transitions import Explanation, Transition
+from streams.domain.transitions import ENDS, Explanation, Transition
 from streams.domain.watermark import Watermark
 
 
@@ -89,6 +91,8 @@ class CampaignPartition:
         stores: what keeps records of the changelog topic beside the windows, by the type of key.
         samples: of events that alerts may be about.
         operators: what people ask to be done with its alerts.
+        groups: alerts that are told of in groups.
+        tellers: of those rules whose causes this partition tells of.
     """
 
     def __init__(
@@ -125,6 +129,31 @@ class CampaignPartition:
         self.deliveries = Outbox(settings.retention)
         self.operators = OperatorRequests()
         self.receivers = ReceiverBook()
+        self.groups = LaneGroups(
+            LaneParts(
+                number=number,
+                lanes=settings.lanes,
+                rules=settings.rules,
+                groups=settings.groups,
+                times=settings.grouping,
+                view=settings.group_view,
+                table=self.table,
+                alerts=self.alerts,
+                outbox=self.deliveries,
+            )
+        )
+        self.tellers = Tellers(
+            TellerParts(
+                number=number,
+                lanes=settings.lanes,
+                rules=settings.rules,
+                receivers=settings.receivers,
+                times=settings.grouping,
+                view=settings.group_view,
+                outbox=self.deliveries,
+                base_url=settings.base_url,
+            )
+        )
         self.stores: Mapping[type[changelog.Key], changelog.Store] = {
             AlertKey: self.alerts,
             DetectorStateKey: self.alerts.states,
@@ -133,6 +162,9 @@ class CampaignPartition:
             PoolsKey: self.folds,
             DeliveryKey: self.deliveries,
             ReceiverKey: self.receivers,
+            GroupedAlertKey: self.groups,
+            LaneVersionKey: self.groups,
+            TellerKey: self.tellers,
         }
         by_windows = [rule for rule in settings.rules if self.folds.of(rule) is None]
         self._hits = tuple(Hits(rule, settings.groups) for rule in settings.rules)
@@ -152,7 +184,7 @@ class CampaignPartition:
         """The table's writes when the folds were last written."""
         self._seen_windows = _SeenWindows(-1, -1, 0)
         self._failures: list[EvaluationFailure] = []
-        self._stages = pipeline.stages(settings, self.deliveries)
+        self._stages = pipeline.stages(settings, self.groups, self.deliveries)
         self._suppressed: list[SuppressedTransition] = []
 
     def apply(self, partial_counts: PartialCounts, offset: int, now: float) -> None:
@@ -192,7 +224,18 @@ class CampaignPartition:
         decided = self.evaluate(now)
         self.table.advance(now, offset)
         self._queue.forget_before(self._first_in_reach(), self.folds.breaching())
+        self._step_groups(now)
         return decided
+
+    def _step_groups(self, now: float) -> None:
+        """Let time (s, UTC) do its part for alerts that are told of in groups."""
+        try:
+            self.groups.step(now)
+        except Exception as error:  # noqa: BLE001 - alerts matter more than what they have in common
+            self._failures.append(EvaluationFailure(OTHER, error))
+            self.groups.release_all(now)
+        self.tellers.step(now)
+        self._failures += [EvaluationFailure(OTHER, e) for e in self.tellers.take_failures()]
 
     @property
     def to_evaluate(self) -> int:
@@ -453,6 +496,8 @@ class CampaignPartition:
         """Send each transition through the notification stages; yield it, whatever they decide."""
         for transition in decided:
             alert_id = transition.data.alert_id
+            if transition.type in ENDS:
+                self.groups.ending(alert_id, now)
             notification = Notification(
                 transition,
                 self.alerts.receivers(alert_id),
@@ -465,6 +510,10 @@ class CampaignPartition:
             else:
                 self.alerts.notified(alert_id, decision.receivers, decision.withheld)
             yield transition
+
+    def take_group_records(self) -> list[tuple[bytes, bytes | None]]:
+        """Return the records for the groups topic since the last call, in their order."""
+        return [*self.groups.take_records(), *self.tellers.take_records()]
 
     def take_suppressed(self) -> list[SuppressedTransition]:
         """Return the transitions since the last call of which nobody is notified."""

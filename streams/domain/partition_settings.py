@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from streams.domain.causes.exchange import GroupView
 from streams.domain.counts import StatusGroups
 from streams.domain.deliveries import DEFAULT_RETENTION, Retention
 from streams.domain.limits import DEFAULT_LIMITS, Limits
+from streams.domain.notification.grouping import GroupTimes
 from streams.domain.rules import Rule
 from streams.domain.silences.book import SilenceBook
 from streams.domain.silences.matchers import Matcher
@@ -30,6 +32,9 @@ class PartitionSettings:
         matchers: of each receiver that has any, by its name: what labels of alerts have to be.
         retention: how long deliveries that have ended are kept.
         take_acknowledgements: the names of the receivers that have a notion of them.
+        grouping: by receiver that is told of alerts in groups, when it is told.
+        lanes: how many partitions there are.
+        group_view: what all lanes say of groups, as the worker knows it; it changes.
     """
 
     windows: WindowPolicy
@@ -45,3 +50,6 @@ class PartitionSettings:
     matchers: Mapping[str, tuple[Matcher, ...]] = field(default_factory=dict)
     retention: Retention = DEFAULT_RETENTION
     take_acknowledgements: frozenset[str] = frozenset()
+    grouping: Mapping[str, GroupTimes] = field(default_factory=dict)
+    lanes: int = 1
+    group_view: GroupView = field(default_factory=GroupView)

@@ -5,6 +5,7 @@ from streams.outputs.output import OutputTopic
 from streams.outputs.topics import (
     CHANGELOG,
     DEAD_LETTER,
+    GROUPS,
     REPARTITION,
     SILENCES,
     SOURCE,
@@ -20,6 +21,7 @@ TOPICS: tuple[Topic, ...] = (
     REPARTITION,
     CHANGELOG,
     SILENCES,
+    GROUPS,
     *(output.topic for output in OUTPUTS),
     DEAD_LETTER,
 )

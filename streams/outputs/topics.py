@@ -80,6 +80,15 @@ SILENCES = Topic(
     settings={**BROKER_TIME, CLEANUP_POLICY: "compact", "min.cleanable.dirty.ratio": "0.1"},
     unfit="silences would be lost",
 )
+GROUPS = Topic(
+    "groups",
+    "campaign-streams-groups",
+    "internal: what lanes know of common causes, which every worker reads whole",
+    ("READ", "WRITE"),
+    partitions=1,
+    settings={**_LARGE, CLEANUP_POLICY: "compact", "min.cleanable.dirty.ratio": "0.1"},
+    unfit="alerts that are told of in groups would be lost",
+)
 DEAD_LETTER = Topic(
     "dead_letter",
     "campaign-events-dead-letter",

@@ -5,6 +5,7 @@ there (with their hints, environment variables and `…_file`), `streams.webhook
 out.
 
 - `receiver`: what all kinds have in common.
+- `grouped`: what kinds have in common that can be told of alerts with a common cause as one.
 - `outcomes`: what an answer means, unless a kind knows better.
 - `email_message`: what a mail says.
 - `signing`: signatures of Standard Webhooks.

@@ -12,8 +12,9 @@ from typing import ClassVar, Literal, TypeAlias
 
 import msgspec
 
-from streams.domain import transitions
+from streams.domain import group_transitions, transitions
 from streams.domain.deliveries import Delivery
+from streams.domain.group_transitions import GroupTransition, named
 from streams.domain.transitions import (
     AlertData,
     EpisodeTotals,
@@ -24,8 +25,10 @@ from streams.domain.transitions import (
     Transition,
     TransitionType,
 )
+from streams.receivers.grouped import GroupedReceiver, is_about_group
 from streams.receivers.outcomes import Answer, Outcome, Retry, of_api_answer
-from streams.receivers.receiver import HttpReceiver, Request
+from streams.receivers.receiver import Request
+from streams.receivers.templates import TemplateFailure
 from streams.receivers.texts import TextReceiver, Texts
 from streams.settings import Token, Url
 from streams.terminal import abbreviated, printable
@@ -106,13 +109,14 @@ class Event(msgspec.Struct, omit_defaults=True):
 _encode = msgspec.json.Encoder().encode
 
 
-class PagerDutyReceiver(TextReceiver, HttpReceiver):
+class PagerDutyReceiver(TextReceiver, GroupedReceiver):
     """Opens an alert in PagerDuty when one fires, adds its reminders to it, and resolves it.
 
     An alert has one `dedup_key`, its id, from its first event to its last one. An acknowledgement
     acknowledges the incident there. An alert that comes back has the same key: PagerDuty opens a
     new incident for it, as the one before is resolved. A severity is the same in PagerDuty as in a
-    rule. The title is the event's summary, the text is in its details.
+    rule. The title is the event's summary, the text is in its details. A group of alerts with a
+    common cause has one key, too.
 
     Attributes:
         routing_key: the Integration Key of a service or of an orchestration, 32 characters.
@@ -124,6 +128,9 @@ class PagerDutyReceiver(TextReceiver, HttpReceiver):
   url: https://events.pagerduty.com/v2/enqueue
   routing_key_file: /run/secrets/pager # or routing_key: …; the Integration Key of a service
   timeout: 10s
+  group_by: none                       # cause: these three as of a webhook
+  group_wait: 5s
+  group_interval: 1m
   matchers: []                         # [severity="critical"]: only alerts that all of them match
   title: null                          # a template in place of the built-in one: docs/operations.md
   text: null                           # the same for the text
@@ -144,15 +151,19 @@ class PagerDutyReceiver(TextReceiver, HttpReceiver):
     def render(self, delivery: Delivery, now: float) -> Request:
         """Return a POST of the event; it is the same at any time."""
         del now
+        if is_about_group(delivery):
+            return self._post(self._group_event(group_transitions.decode(delivery.transition)))
         transition = transitions.decode(delivery.transition)
         texts = self.texts(transition)
-        event = self._event(transition, texts)
+        return self._post(self._event(transition, texts), texts.failures)
+
+    def _post(self, event: Event, failures: tuple[TemplateFailure, ...] = ()) -> Request:
         body = _encode(event)
         if len(body) > LARGEST_EVENT:
             event.payload.custom_details = None
             body = _encode(event)
         headers = {"Content-Type": "application/json"}
-        return Request("POST", self.url, headers, body, texts.failures)
+        return Request("POST", self.url, headers, body, failures)
 
     def outcome_of(self, answer: Answer, now: float) -> Outcome:
         """Say what an answer at `now` (s, UTC) means.
@@ -177,6 +188,41 @@ class PagerDutyReceiver(TextReceiver, HttpReceiver):
             client_url=links.alert if links else None,
             links=[Link(links.alert, "Alert"), Link(links.windows, "Windows")] if links else [],
         )
+
+    def _group_event(self, transition: GroupTransition) -> Event:
+        data = transition.data
+        links = data.links
+        ended = transition.type == "campaign.group.resolved"
+        return Event(
+            routing_key=self.routing_key.get_secret_value(),
+            event_action="resolve" if ended else "trigger",
+            dedup_key=data.group_id,
+            payload=_group_payload(transition),
+            client="campaign-streams",
+            client_url=links.alerts if links else None,
+            links=[Link(links.alerts, "Alerts")] if links else [],
+        )
+
+
+def _group_payload(transition: GroupTransition) -> Payload:
+    data = transition.data
+    dimensions = data.cause.dimensions
+    channel, app = dimensions.get("channel_type"), dimensions.get("app_id")
+    details = {
+        name: value
+        for name, value in msgspec.to_builtins(data).items()
+        if name not in {"summary", "links", "sequence"}
+    }
+    return Payload(
+        summary=_summary(data.summary) or data.rule,
+        source=_shown(named(dimensions)) or data.rule,
+        severity=data.severity,
+        timestamp=transition.timestamp,
+        class_=data.rule,
+        component=_shown(channel) if channel is not None else None,
+        group=_shown(app) if app is not None else None,
+        custom_details=_printable(details),
+    )
 
 
 def _payload(transition: Transition, title: str, text: str | None) -> Payload:

@@ -17,13 +17,19 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from pydantic import AfterValidator, SecretStr
 
-from streams.domain import receiver_events, transitions
+from streams.domain import group_transitions, receiver_events, transitions
 from streams.domain.deliveries import Delivery
+from streams.domain.group_transitions import (
+    GroupData,
+    GroupTransition,
+    GroupTransitionType,
+)
 from streams.domain.receiver_events import ReceiverEvent
 from streams.domain.transition_causes import Acknowledged
 from streams.domain.transitions import AlertData, Explanation, Links, Transition, TransitionType
+from streams.receivers.grouped import GroupedReceiver, is_about_group
 from streams.receivers.outcomes import Answer, Outcome, of_api_answer
-from streams.receivers.receiver import HttpReceiver, Request, digest_of
+from streams.receivers.receiver import Request, digest_of
 from streams.receivers.templates import TemplateFailure
 from streams.receivers.texts import TextReceiver, Texts
 from streams.settings import Secret, Url
@@ -56,7 +62,17 @@ TITLES: Mapping[TransitionType, str] = {
     "campaign.alert.expired": "Ended without data",
 }
 
+GROUP_TITLES: Mapping[GroupTransitionType, str] = {
+    "campaign.group.firing": "Firing, one cause",
+    "campaign.group.updated": "Still firing, one cause",
+    "campaign.group.reminder": "Still firing, one cause",
+    "campaign.group.resolved": "Resolved, one cause",
+}
+MOST_ALERTS = 5
+"""Campaigns of a group that are named."""
+
 DIMENSIONS = {
+    "app_id": "app",
     "channel_type": "channel",
     "treatment_id": "treatment",
     "delivery_type": "delivery type",
@@ -117,8 +133,8 @@ def _path(path: SecretStr) -> SecretStr:
     return path
 
 
-class SlackReceiver(TextReceiver, HttpReceiver):
-    """Gets a message for each transition, in the channel that the webhook was made for.
+class SlackReceiver(TextReceiver, GroupedReceiver):
+    """Gets a message for each transition of an alert or a group, in the channel of the webhook.
 
     What a template of a text says itself is Slack's markup, so it can mention somebody; names that
     it shows are text.
@@ -134,6 +150,9 @@ class SlackReceiver(TextReceiver, HttpReceiver):
   url: https://hooks.slack.com/services/
   webhook_path_file: /run/secrets/chat # or webhook_path: T…/B…/…; the rest of the webhook's URL
   timeout: 10s
+  group_by: none                       # cause: these three as of a webhook
+  group_wait: 5s
+  group_interval: 1m
   matchers: []                         # [severity="critical"]: only alerts that all of them match
   title: null                          # a template in place of the built-in one: docs/operations.md
   text: null                           # the same for the text
@@ -161,6 +180,8 @@ class SlackReceiver(TextReceiver, HttpReceiver):
     def render(self, delivery: Delivery, now: float) -> Request:
         """Return a POST of the message; it is the same at any time."""
         del now
+        if is_about_group(delivery):
+            return self._request(_group_message(group_transitions.decode(delivery.transition)))
         event = receiver_events.read(delivery.transition)
         if event is not None:
             return self._request(_about_receiver(event))
@@ -221,6 +242,49 @@ def _title(transition: Transition) -> str:
     if transition.type == "campaign.alert.firing" and transition.data.episode > 1:
         return "Firing again"
     return TITLES[transition.type]
+
+
+def _group_message(transition: GroupTransition) -> Message:
+    data = transition.data
+    title = f"{GROUP_TITLES[transition.type]}: {data.rule} ({data.severity})"
+    summary = _escaped(data.summary, LONGEST_SUMMARY)
+    blocks: list[Header | Section | Context] = [
+        Header(PlainText(title)),
+        Section(text=Text(summary or title)),
+        Section(fields=[Text(field) for field in _cause_fields(data)]),
+    ]
+    if data.alerts:
+        blocks.append(Section(fields=[Text(field) for field in _alert_fields(data)]))
+    if data.labels:
+        blocks.append(Context(_labels(data.labels)))
+    footer = f"{transition.timestamp}, notification {data.sequence} of the group"
+    if data.links is not None and len(data.links.alerts) <= LONGEST_URL:
+        footer += f" · <{_url(data.links.alerts)}|all alerts>"
+    blocks.append(Context([Text(footer)]))
+    return Message(f"{title}: {summary}", blocks)
+
+
+def _cause_fields(data: GroupData) -> list[str]:
+    cause, counts = data.cause, data.counts
+    fields = [
+        _field_of(DIMENSIONS[name].capitalize(), "none" if value is None else value)
+        for name, value in cause.dimensions.items()
+    ]
+    if cause.status is not None:
+        fields.append(_field_of("Status", cause.status))
+    fields += [
+        f"*Alerts*\n{counts.firing:,} firing, {counts.ended:,} ended, {counts.joined:,} in all",
+        f"*Share of the excess of all campaigns*\n{cause.share:.0%}",
+        f"*Began*\n{data.starts_at}",
+    ]
+    return fields if data.ends_at is None else [*fields, f"*Ended*\n{data.ends_at}"]
+
+
+def _alert_fields(data: GroupData) -> list[str]:
+    return [
+        _field_of("Campaign", alert.campaign_id) + f"\n{alert.hits:,} of {alert.attempts:,}"
+        for alert in data.alerts[:MOST_ALERTS]
+    ]
 
 
 def _fields(data: AlertData) -> list[Text]:

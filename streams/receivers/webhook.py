@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, SecretStr
 
 from streams.domain.deliveries import Delivery
-from streams.receivers.receiver import HttpReceiver, Request
+from streams.receivers.grouped import GroupedReceiver
+from streams.receivers.receiver import Request
 from streams.receivers.signing import check_secret, signed_headers
 from streams.settings import Secret
 
@@ -15,7 +16,7 @@ def _checked(secret: SecretStr) -> SecretStr:
     return secret
 
 
-class WebhookReceiver(HttpReceiver):
+class WebhookReceiver(GroupedReceiver):
     """Gets transitions as they are on the alerts topic.
 
     Attributes:
@@ -30,6 +31,9 @@ class WebhookReceiver(HttpReceiver):
   url: https://alerts.example.com/campaigns
   secrets_file: /run/secrets/ops       # or secrets: [whsec_…, whsk_…]; one a line, several while one is rotated
   timeout: 10s
+  group_by: none                       # cause: alerts with a common cause are one notification
+  group_wait: 5s                       # how long an alert that may have one waits, and a group
+  group_interval: 1m                   # between two notifications about a group, at least
   matchers: []                         # [severity="critical"]: only alerts that all of them match
 """  # noqa: E501 - lines of the example file
 

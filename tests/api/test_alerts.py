@@ -6,6 +6,8 @@ import pytest
 
 from streams.domain.alert_records import Alert
 from streams.domain.alerts import AlertBook
+from streams.domain.causes.exchange import Member
+from streams.domain.causes.lane import NO_TRANSITION, GroupedAlert, GroupedAlertKey
 from streams.domain.operators import Acknowledgement
 from streams.domain.rules import ScopeKind
 from streams.domain.transitions import AlertData, rfc3339
@@ -216,3 +218,48 @@ async def test_an_alert_that_came_back_is_shown_once_with_its_past(start: StartA
         assert len((await api.get(f"/v1/alerts?state={state}"))["alerts"]) == count
     described = await api.get("/v1/campaigns/c")
     assert [each["alert_id"] for each in described["alerts"]] == [alert.alert_id]
+
+
+async def test_the_alerts_of_a_group(start: StartApi) -> None:
+    held = with_alerts()
+    for partition in held.here.values():
+        for alert in partition.alerts.alerts():
+            cause = "cause" if alert.scope.campaign_id != "c1" else "another"
+            member = Member(
+                alert_id=alert.alert_id,
+                rule=alert.rule,
+                lane=partition.number,
+                version=1,
+                campaign_id=alert.scope.campaign_id,
+                app_id=alert.app_id,
+                severity=alert.severity,
+                receivers=("ops",),
+                cause_id=cause,
+                starts_at=NOW,
+                attempts=100,
+                hits=40,
+            )
+            partition.groups.restore(
+                GroupedAlertKey(alert.scope.campaign_id, alert.alert_id),
+                GroupedAlert(
+                    alert.alert_id,
+                    alert.scope.campaign_id,
+                    alert.rule,
+                    ("ops",),
+                    NOW,
+                    NO_TRANSITION,
+                    member,
+                ),
+            )
+    api = await start(held)
+    found = (await api.get("/v1/alerts?group_id=cause"))["alerts"]
+    assert [(each["campaign_id"], each["group_id"]) for each in found] == [
+        ("c2", "cause"),
+        ("c0", "cause"),
+    ]
+    # An alert whose cause was over when its teller heard of it has a group of its own.
+    alone = f"another-{(await api.get('/v1/alerts?group_id=another'))['alerts'][0]['alert_id']}"
+    assert len((await api.get(f"/v1/alerts?group_id={alone}"))["alerts"]) == 1
+    assert (await api.get("/v1/alerts?group_id=nobody"))["alerts"] == []
+    (one,) = (await api.get("/v1/campaigns/c1"))["alerts"]
+    assert one["group_id"] == "another"

@@ -6,8 +6,10 @@ from pydantic import ValidationError
 
 from streams.configuration.alerting import RuleSettings
 from streams.configuration.models import Configuration
+from streams.configuration.translation import partition_settings_of
 from streams.domain.formats import pinpoint
 from streams.domain.formats.registry import FORMATS
+from streams.domain.notification.grouping import GroupTimes
 from streams.receivers.webhook import WebhookReceiver
 from tests.support import flat_format
 
@@ -193,3 +195,25 @@ def test_secrets_are_not_printed() -> None:
     with pytest.raises(ValidationError) as caught:
         WebhookReceiver.model_validate(receiver(secrets=[SECRET + "x"]))
     assert SECRET not in str(caught.value)
+
+
+def test_receivers_that_group() -> None:
+    configuration = Configuration.model_validate(
+        {
+            "receivers": [
+                receiver(name="each"),
+                receiver(name="usual", group_by="cause"),
+                receiver(name="own", group_by="cause", group_wait="3s"),
+            ]
+        }
+    )
+    assert partition_settings_of(configuration, None).grouping == {
+        "usual": GroupTimes(group_wait=5.0, group_interval=60.0),
+        "own": GroupTimes(group_wait=3.0, group_interval=60.0),
+    }
+
+
+def test_alertmanager_groups_by_itself() -> None:
+    item = {"kind": "alertmanager", "name": "a", "url": "https://a.example/", "group_by": "cause"}
+    with pytest.raises(ValidationError, match="group_by"):
+        Configuration.model_validate({"receivers": [item]})

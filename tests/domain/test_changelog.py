@@ -12,6 +12,8 @@ import pytest
 from streams.domain import changelog
 from streams.domain.alert_records import AlertKey
 from streams.domain.buckets import BucketKey
+from streams.domain.causes.lane import GroupedAlertKey, LaneVersionKey
+from streams.domain.causes.teller import TellerKey
 from streams.domain.changelog import (
     FORMAT,
     KINDS,
@@ -44,6 +46,9 @@ KEYS = {
     FoldGroupKey("rule", 3): b'["fold","rule",3]',
     PoolsKey("rule"): b'["pools","rule"]',
     ReceiverKey("ops"): b'["receiver","ops"]',
+    GroupedAlertKey("c", "id"): b'["grouped","c","id"]',
+    LaneVersionKey(): b'["group-lane"]',
+    TellerKey("rule"): b'["teller","rule"]',
     InputOffsetsKey(): b'["offsets"]',
     UnprocessableKey(): b'["unprocessable"]',
 }
@@ -115,12 +120,12 @@ def test_there_is_a_file_for_every_format_that_is_read(number: int) -> None:
 
 
 def test_the_formats_that_are_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changelog, "FORMAT", 7)
+    monkeypatch.setattr(changelog, "FORMAT", 8)
     value = b'{"format":%d,"window_size":60,"event_time":0,"inputs":{},"dirty":{}}'
-    for number in (OLDEST_FORMAT, 6, 7):
+    for number in (OLDEST_FORMAT, 7, 8):
         assert changelog.decode(b'["checkpoint"]', value % number)
-    for number in (OLDEST_FORMAT - 1, 8):
-        with pytest.raises(FormatError, match=rf"format {number}, .*formats {OLDEST_FORMAT} to 7:"):
+    for number in (OLDEST_FORMAT - 1, 9):
+        with pytest.raises(FormatError, match=rf"format {number}, .*formats {OLDEST_FORMAT} to 8:"):
             changelog.decode(b'["checkpoint"]', value % number)
 
 

@@ -9,8 +9,11 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from streams.domain import transitions
+from streams.domain import group_transitions, transitions
+from streams.domain.deliveries import Delivery
 from streams.domain.transitions import Transition
 from streams.receivers.outcomes import Delivered, GiveUp
 from streams.receivers.receiver import HttpReceiver, Receiver
@@ -18,13 +21,15 @@ from streams.webhooks.client import WebhookClient
 from streams.webhooks.guard import Guard
 from tests.support import alertmanager, cloudevents, pagerduty, slack
 from tests.support.deliveries import delivery_of
-from tests.support.kinds import channel, events, manager, pager, rendered
+from tests.support.kinds import channel, events, manager, names, pager, rendered
 from tests.support.receiver import Answer, Check, Collector
 from tests.support.transitions import explained
 
 GOLDEN = Path(__file__).parent / "golden"
 DOMAIN = Path(__file__).parents[1] / "domain" / "golden"
 NAMES = ("firing", "reminder", "acknowledged", "resolved", "reopened", "expired", "explained")
+GROUPS = Path(__file__).parents[1] / "domain" / "causes" / "golden"
+GROUP_NAMES = ("firing", "updated", "resolved")
 NOW = 1_795_428_000.0  # 2026-11-23T10:00:00Z
 MAKERS: dict[str, Callable[[], HttpReceiver]] = {
     "pagerduty": pager,
@@ -48,6 +53,48 @@ def transition(name: str) -> Transition:
     return transitions.decode((DOMAIN / f"{name}.json").read_bytes())
 
 
+def group_delivery(name: str) -> Delivery:
+    body = (GROUPS / f"{name}.json").read_text()
+    sequence = GROUP_NAMES.index(name) + 1
+    return delivery_of(f"748928addfe516966ea42632.{sequence}", body)
+
+
+@pytest.mark.parametrize("kind", ["pagerduty", "slack"])
+@pytest.mark.parametrize("name", GROUP_NAMES)
+def test_golden_of_groups(kind: str, name: str) -> None:
+    request = MAKERS[kind]().render(group_delivery(name), NOW)
+    CHECKS[kind](dict(request.headers), request.body)
+    body = orjson.dumps(orjson.loads(request.body), option=orjson.OPT_INDENT_2).decode() + "\n"
+    assert body == (GOLDEN / f"{kind}-group-{name}.json").read_text()
+
+
+@pytest.mark.parametrize("kind", ["pagerduty", "slack"])
+@given(st.lists(names, min_size=6, max_size=6))
+def test_hostile_names_in_a_group(kind: str, hostile: list[str]) -> None:
+    transition = group_transitions.decode((GROUPS / "firing.json").read_bytes())
+    data, cause = transition.data, transition.data.cause
+    cause.dimensions = {"app_id": hostile[0], "channel_type": hostile[1]}
+    cause.status = hostile[2]
+    data.summary = group_transitions.summary_of(transition.type, data.rule, cause, data.counts)
+    data.labels = {hostile[3]: hostile[4]}
+    for alert in data.alerts:
+        alert.campaign_id, alert.app_id = hostile[5], hostile[0]
+    delivery = delivery_of("g.1", group_transitions.encode(transition).decode())
+    request = MAKERS[kind]().render(delivery, NOW)
+    CHECKS[kind](dict(request.headers), request.body)
+
+
+async def test_pagerduty_opens_one_alert_for_a_group_and_resolves_it() -> None:
+    api = pagerduty.PagerDuty()
+    client = WebhookClient(Guard(["127.0.0.0/8"]), allow_http=True)
+    async with Collector(check=lambda _, __: None) as collector:
+        collector.always = api.enqueue
+        to = pager(url=f"http://127.0.0.1:{collector.port}/v2/")
+        for name in GROUP_NAMES:
+            assert await client.send(to, group_delivery(name), NOW) == Delivered(202)
+    assert api.alerts == {"748928addfe516966ea42632": [["trigger", "trigger", "resolve"]]}
+
+
 def body_of(kind: str, name: str) -> Any:
     return orjson.loads(rendered(MAKERS[kind](), transition(name), NOW).body)
 
@@ -61,7 +108,7 @@ def test_golden(kind: str, name: str) -> None:
     CHECKS[kind](dict(request.headers), request.body)
 
 
-async def sent(receiver: Receiver, *names: str, answer: Answer) -> list[Any]:
+async def sent(receiver: Receiver, *told: str, answer: Answer) -> list[Any]:
     """Send transitions over loopback, to a server that answers so; return the outcomes."""
     client = WebhookClient(Guard(["127.0.0.0/8"]), allow_http=True)
     async with Collector(check=lambda _, __: None) as collector:
@@ -69,7 +116,7 @@ async def sent(receiver: Receiver, *names: str, answer: Answer) -> list[Any]:
         to = receiver.model_copy(update={"url": f"http://127.0.0.1:{collector.port}/v2/"})
         deliveries = [
             delivery_of("a.1", transitions.encode(transition(name)).decode(), to.name)
-            for name in names
+            for name in told
         ]
         return [await client.send(to, delivery, NOW) for delivery in deliveries]
 
@@ -104,8 +151,8 @@ async def test_slack_takes_every_kind_of_transition() -> None:
 
 async def test_alertmanager_has_one_alert_that_fires_and_ends() -> None:
     api = alertmanager.Alertmanager(lambda: NOW + 3800.0)
-    for names, count in ((["firing"], 1), (["reminder"], 1), (["resolved"], 0)):
-        outcomes = await sent(manager(fires_for="2h"), *names, answer=api.post_alerts)
+    for told, count in ((["firing"], 1), (["reminder"], 1), (["resolved"], 0)):
+        outcomes = await sent(manager(fires_for="2h"), *told, answer=api.post_alerts)
         assert (outcomes, api.refusals) == ([Delivered(200)], [])
         assert len(api.firing()) == count
     assert len(api.alerts) == 1

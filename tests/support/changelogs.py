@@ -15,7 +15,17 @@ from typing import Any
 from uuid import UUID
 
 from streams.domain import changelog, partial_counts
+from streams.domain.causes.book import Book
+from streams.domain.causes.exchange import Member
+from streams.domain.causes.lane import (
+    NO_TRANSITION,
+    GroupedAlert,
+    GroupedAlertKey,
+    LaneVersionKey,
+)
+from streams.domain.causes.teller import KnownMember, TellerKey, TellerRecord
 from streams.domain.changelog import InputOffset, InputOffsetsKey, UnprocessableKey
+from streams.domain.notification.grouping import Group, Groups
 from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, PartialCounts
 from streams.domain.partition import CampaignPartition
 from streams.domain.partition_settings import PartitionSettings
@@ -35,6 +45,39 @@ INPUT_OFFSETS = [
     InputOffset("campaign-events", 0, 7, 250_000, UUID(int=1), 3),
     InputOffset("campaign-streams-repartition", 0, 5, 0, UUID(int=2), 3),
 ]
+
+MEMBER = Member(
+    alert_id="grouped",
+    rule="failure-spike",
+    lane=0,
+    version=7,
+    campaign_id="spring",
+    app_id="app",
+    severity="critical",
+    receivers=("ops",),
+    cause_id="cause",
+    starts_at=100.0,
+    attempts=120,
+    hits=60,
+)
+GROUPED: list[tuple[changelog.Key, Any]] = [
+    (
+        GroupedAlertKey("spring", "grouped"),
+        GroupedAlert("grouped", "spring", "failure-spike", ("ops",), 100.0, NO_TRANSITION, MEMBER),
+    ),
+    (LaneVersionKey(), 7),
+    (
+        TellerKey("failure-spike"),
+        TellerRecord(
+            "failure-spike",
+            Book("failure-spike", made=1),
+            {"grouped": KnownMember(MEMBER, "cause", ("ops",))},
+            {"ops": Groups({"cause": Group("cause", "channel GCM", 100.0, ("grouped",), 1)})},
+            {0: 7},
+        ),
+    ),
+]
+"""Records of alerts that are told of in groups."""
 
 
 def written(changes: Iterable[tuple[changelog.Key, Any]]) -> dict[bytes, bytes | None]:
@@ -137,6 +180,7 @@ class ShortLife:
         self.commit(LIFE_ENDS_AT)
         # Of the task:
         self.records |= written([(InputOffsetsKey(), INPUT_OFFSETS), (UnprocessableKey(), [3])])
+        self.records |= written(GROUPED)
         kept = {key: value for key, value in self.records.items() if value is not None}
         return StoredChangelog(kept, self.repartition)
 

@@ -40,6 +40,7 @@ def settings_for(broker: RunningBroker, prefix: str, **sections: Settings | list
         "repartition": "repartition",
         "changelog": "changelog",
         "silences": "silences",
+        "groups": "groups",
         "alerts": "alerts",
     }
     roles["dead_letter"] = "dead"

@@ -9,4 +9,8 @@ which of its own alerts belong to which cause.
 - `finding`: the causes that merged sums show.
 - `membership`: whether an alert belongs to a cause, or has a fault of its own.
 - `book`: causes over time: each has one id, grows, shrinks and ends once.
+- `lane_sums`: the sums of a lane, worked out from its windows.
+- `exchange`: what lanes and tellers tell each other, and a view of it.
+- `lane`: alerts that wait, are told by themselves, or are handed over to the teller.
+- `teller`: finds the causes of a rule, and tells receivers of groups.
 """

@@ -16,8 +16,10 @@ RENAME_MARGIN = 3.0
 """Evidence (nats) that another slice must have beyond that of the present name."""
 JOINED_WITHIN = 120.0
 """Seconds after which a cause that the sums do not show any more takes no further alerts."""
+FORGOTTEN_AFTER = 15.0
+"""Seconds after which a cause without alerts is forgotten that the sums do not show any more."""
 REMEMBERED = 600.0
-"""Seconds for which a cause that has ended is remembered, so that another one gets another id."""
+"""Seconds for which a cause that has ended is remembered."""
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -61,11 +63,15 @@ class Cause(msgspec.Struct, frozen=True):
 
 
 class Book(msgspec.Struct, frozen=True):
-    """The causes of one rule: those that go on, oldest first, and those that ended not long ago."""
+    """The causes of one rule: those that go on, oldest first, and those that ended not long ago.
+
+    `made` is how many there have ever been. It is in the id of each, so no id comes twice.
+    """
 
     rule: str
     live: tuple[Cause, ...] = ()
     ended: tuple[Cause, ...] = ()
+    made: int = 0
 
 
 encode = msgspec.json.Encoder(order="deterministic").encode
@@ -91,7 +97,7 @@ def observe(book: Book, found: Sequence[Found], frames: Mapping[int, Cells], now
     for each in found:
         book = _take(book, each, frames, now, seen)
     # Nobody has been told of a cause without an alert.
-    kept = [c for c in book.live if c.joined or now - c.supported_at < JOINED_WITHIN]
+    kept = [c for c in book.live if c.joined or now - c.supported_at < FORGOTTEN_AFTER]
     return msgspec.structs.replace(book, live=tuple(kept))
 
 
@@ -135,7 +141,7 @@ def _take(
     if not alike:
         cause = _new(book, found, now)
         seen.add(cause.cause_id)
-        return msgspec.structs.replace(book, live=(*book.live, cause))
+        return msgspec.structs.replace(book, live=(*book.live, cause), made=book.made + 1)
     oldest = alike[0]
     if oldest.cause_id in seen:
         # A part of a cause whose name stands.
@@ -194,12 +200,8 @@ def _refreshed(cause: Cause, found: Found, now: float, *, renamed: bool) -> Caus
 
 
 def _new(book: Book, found: Found, now: float) -> Cause:
-    known = {cause.cause_id for cause in (*book.live, *book.ended)}
-    number = 0
-    while (name := _id(book.rule, found, number)) in known:
-        number += 1
     return Cause(
-        cause_id=name,
+        cause_id=_id(book.rule, found, book.made),
         rule=book.rule,
         values=dict(found.values),
         status=found.status,

@@ -8,6 +8,9 @@ slices, and one of them looks worst by chance. A slice is a cause if that is at 
 
 The slice with the greatest evidence is the first cause. Its cells are taken out, and the next one
 is looked for in what is left: that tells causes apart that are there at the same time.
+
+Where there are few campaigns, two with faults of their own are easily all that send by a channel:
+there a cause needs three.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,6 +33,10 @@ PENALTY = 1.0
 """Evidence that a dimension costs, beside the logarithm of the number of its values; nats."""
 LEAST_EVIDENCE = 1.5 * OWN_FAULT
 """Of a cause, after penalties; nats."""
+SMALL_FLEET = 10
+"""Campaigns; with fewer, two that break by themselves are too often all that has something."""
+LEAST_OF_FEW = 3.0 * OWN_FAULT
+"""Evidence of a cause in a small fleet: three campaigns have it, and not two; nats."""
 MOST_CAUSES = 8
 """Causes of one rule at the same time."""
 OF_ONE_STATUS = 0.9
@@ -66,14 +73,21 @@ class Found(NamedTuple):
     campaigns: int
 
 
-def find(frames: Mapping[int, Cells]) -> list[Found]:
+def find(frames: Mapping[int, Cells], least: float | None = None) -> list[Found]:
     """Return the causes, those with most evidence first.
 
     Args:
         frames: sums of all lanes, by the start (s) of the frame. The one that shows most is taken.
+        least: evidence (nats) that a cause has; null for as much as makes it one.
     """
-    by_frame = [_find(since, frames[since]) for since in sorted(frames)]
-    return max(by_frame, key=lambda found: sum(cause.evidence for cause in found), default=[])
+    by_frame = [
+        _find(since, frames[since], _least(frames[since]) if least is None else least)
+        for since in sorted(frames)
+    ]
+    # Evidence has a bound: of several with as much, the newest has fewest sends from before.
+    return max(
+        reversed(by_frame), key=lambda found: sum(cause.evidence for cause in found), default=[]
+    )
 
 
 def covers(values: Values, key: CellKey) -> bool:
@@ -96,7 +110,7 @@ def evidence_in(frames: Mapping[int, Cells], values: Values) -> float:
     return max(scores)
 
 
-def _find(since: int, cells: Cells) -> list[Found]:
+def _find(since: int, cells: Cells, least: float) -> list[Found]:
     counts = _value_counts(cells)
     # In the order of the keys, so that every worker has the same to the last bit.
     excess = sum(max(0.0, cells[key].excess) for key in sorted(cells, key=in_order))
@@ -110,13 +124,21 @@ def _find(since: int, cells: Cells) -> list[Found]:
             break
         # The first one of several with as much.
         evidence, values, keys = max(scored, key=lambda each: each[0])
-        if evidence < LEAST_EVIDENCE:
+        if evidence < least:
             break
         others = sum(exp(min(0.0, each[0] - evidence)) for each in scored)
-        others += exp(LEAST_EVIDENCE - evidence)
+        others += exp(least - evidence)
         part = [left.pop(key) for key in keys]
         found.append(_found(_Scored(values, evidence, 1.0 / others), since, part, excess))
     return found
+
+
+def _least(cells: Cells) -> float:
+    """Return how much evidence (nats) makes a cause, among so many campaigns."""
+    of_app: dict[str | None, int] = {}
+    for (app_id, _, _), cell in cells.items():
+        of_app[app_id] = max(cell.campaigns, of_app.get(app_id, 0))
+    return LEAST_OF_FEW if sum(of_app.values()) < SMALL_FLEET else LEAST_EVIDENCE
 
 
 def _found(scored: "_Scored", since: int, part: list[CellSum], whole: float) -> Found:

@@ -126,8 +126,13 @@ def frame_of(since: int, campaigns: Iterable[CampaignSends]) -> Frame:
     cells: Cells = {}
     for campaign in campaigns:
         for (channel, delivery), found in evidence_of(campaign).items():
-            key = _short(campaign.app_id), _short(channel), _short(delivery)
+            key = short(campaign.app_id), short(channel), short(delivery)
             cells[key] = cells.get(key, NOTHING) + _sum(found)
+    return bounded_frame(since, cells)
+
+
+def bounded_frame(since: int, cells: Cells) -> Frame:
+    """Return a frame of sums by cell; past the bounds, cells and statuses are folded."""
     rows = ((key, _with_few_statuses(cell)) for key, cell in _bounded(cells).items())
     return Frame(since, tuple(sorted(rows, key=lambda row: in_order(row[0]))))
 
@@ -144,11 +149,14 @@ def merge(one: Merged, two: Merged) -> Merged:
 
 def total(merged: Merged, rule: str) -> dict[int, Cells]:
     """Add up the summaries of all lanes for one rule: by the start (s) of a frame, its cells."""
+    return added_up([merged[key] for key in sorted(merged) if key[0] == rule])
+
+
+def added_up(summaries: Iterable[LaneSummary]) -> dict[int, Cells]:
+    """Add up summaries of one rule, one of each lane: by the start (s) of a frame, its cells."""
     frames: dict[int, Cells] = {}
-    for key in sorted(merged):
-        if key[0] != rule:
-            continue
-        for frame in merged[key].frames:
+    for summary in summaries:
+        for frame in summary.frames:
             cells = frames.setdefault(frame.since, {})
             for cell_key, cell in frame.cells:
                 cells[cell_key] = cells.get(cell_key, NOTHING) + cell
@@ -168,17 +176,18 @@ def _rank(summary: LaneSummary) -> tuple[int, bytes]:
     return summary.version, encode(summary)
 
 
-def _short(name: str | None) -> str | None:
+def short(name: str | None) -> str | None:
+    """Return a name as it is in a summary: `OTHER` if it is longer than `LONGEST_NAME`."""
     return OTHER if name is not None and len(name) > LONGEST_NAME else name
 
 
 def _sum(found: PlaceEvidence) -> CellSum:
     statuses: dict[str, tuple[int, int]] = {}
     for name, expected in found.expected_by_status.items():
-        short = _short(name) or OTHER
-        known = statuses.get(short, (0, 0))
+        shown = short(name) or OTHER
+        known = statuses.get(shown, (0, 0))
         hits = found.seen.hits.get(name, 0)
-        statuses[short] = known[0] + hits, known[1] + round(MILLI * expected)
+        statuses[shown] = known[0] + hits, known[1] + round(MILLI * expected)
     return CellSum(
         1,
         found.seen.attempts,

@@ -14,13 +14,14 @@ def enqueue(outbox: Outbox) -> Stage:
     def stage(notification: Notification, now: float) -> Notification:
         encoded = msgspec.Raw(transitions.encode(notification.transition))
         for receiver in notification.receivers:
-            outbox.add(_delivery(notification.transition.data, receiver, encoded, now))
+            outbox.add(delivery_of(notification.transition.data, receiver, encoded, now))
         return notification
 
     return stage
 
 
-def _delivery(data: AlertData, receiver: str, transition: msgspec.Raw, now: float) -> Delivery:
+def delivery_of(data: AlertData, receiver: str, transition: msgspec.Raw, now: float) -> Delivery:
+    """Return a delivery of a transition, enqueued at `now` (s, UTC)."""
     return Delivery(
         delivery_id=delivery_id_of(data.alert_id, data.sequence, receiver),
         webhook_id=f"{data.alert_id}.{data.sequence}",

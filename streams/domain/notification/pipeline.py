@@ -1,10 +1,14 @@
-"""The stages, in their order: route → silence → notified → acknowledgement → enqueue."""
+"""The stages, in their order.
+
+route → silence → notified → acknowledgement → group → enqueue.
+"""
 
 from collections.abc import Iterable
 
 from streams.domain.deliveries import Outbox
 from streams.domain.notification.acknowledgement import acknowledgement
 from streams.domain.notification.enqueue import enqueue
+from streams.domain.notification.group import Lane, group
 from streams.domain.notification.notified import notified
 from streams.domain.notification.route import route
 from streams.domain.notification.silence import silence
@@ -12,11 +16,12 @@ from streams.domain.notification.stage import Notification, Stage, Suppressed
 from streams.domain.partition_settings import PartitionSettings
 
 
-def stages(settings: PartitionSettings, outbox: Outbox) -> tuple[Stage, ...]:
+def stages(settings: PartitionSettings, lane: Lane, outbox: Outbox) -> tuple[Stage, ...]:
     """Return the stages that the transitions of one partition go through.
 
     Args:
         settings: what is the same in every partition.
+        lane: takes over what is told in groups.
         outbox: the partition's.
     """
     return (
@@ -24,6 +29,7 @@ def stages(settings: PartitionSettings, outbox: Outbox) -> tuple[Stage, ...]:
         silence(settings.silences),  # nobody, if the alert is silenced
         notified(),  # of what comes of it, only those who know that it fires
         acknowledgement(settings.take_acknowledgements),  # only those who know what that is
+        group(lane),  # nobody of those who are told in groups
         enqueue(outbox),  # a delivery for each of them in the outbox
     )
 

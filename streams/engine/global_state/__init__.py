@@ -2,4 +2,5 @@
 
 - `topic`: one such topic, read from its beginning, followed, and written to.
 - `silences`: the silences of all workers.
+- `groups`: what the lanes of all workers say of common causes.
 """

@@ -55,15 +55,24 @@ class GlobalTopic:
         name: of the topic.
         partitions: how many it has.
         table: takes what is read.
+        read_committed: whether it is written in transactions: of one that was aborted, or is under
+            way, nothing is read.
     """
 
     def __init__(
-        self, connection: Mapping[str, Any], name: str, partitions: int, table: Table
+        self,
+        connection: Mapping[str, Any],
+        name: str,
+        partitions: int,
+        table: Table,
+        *,
+        read_committed: bool = False,
     ) -> None:
         self.name = name
         self._partitions = [TopicPartition(name, number) for number in range(partitions)]
         self._connection = connection
         self._table = table
+        self._isolation = "read_committed" if read_committed else "read_uncommitted"
         self._positions: Mapping[TopicPartition, int] = {}
         self._answered_at = time.monotonic()
         self._is_read = asyncio.Event()
@@ -104,6 +113,7 @@ class GlobalTopic:
             **self._connection,
             group_id=None,
             enable_auto_commit=False,
+            isolation_level=self._isolation,
             # A topic that was deleted and made anew ends before what was read: it is read anew.
             auto_offset_reset="none",
         )
@@ -135,7 +145,10 @@ class GlobalTopic:
             consumer.seek(partition, begin)
         positions: Mapping[TopicPartition, int] = begins
         records: dict[bytes, bytes | None] = {}
-        while any(positions[each] < ends[each] for each in self._partitions):
+        while any(
+            positions[each] < self._committed_end(consumer, each, ends[each])
+            for each in self._partitions
+        ):
             for fetched in (await consumer.getmany(timeout_ms=500)).values():
                 records.update((record.key or b"", record.value) for record in fetched)
             positions = await self._positions_of(consumer)
@@ -143,6 +156,17 @@ class GlobalTopic:
         self._answered_at = time.monotonic()
         self._is_read.set()
         await self._moved_to(positions)
+
+    def _committed_end(self, consumer: _Consumer, partition: TopicPartition, end: int) -> int:
+        """Return up to where a partition can be read, of which `end` is the end.
+
+        What lies behind the beginning of a transaction that is under way has to wait for its end,
+        which may be the business of a worker that was killed.
+        """
+        if self._isolation == "read_uncommitted":
+            return end
+        stable = consumer.last_stable_offset(partition)
+        return end if stable is None or stable < 0 else min(end, stable)
 
     async def _take(self, consumer: _Consumer) -> None:
         """Wait for records, and take them."""

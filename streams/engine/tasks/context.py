@@ -16,7 +16,7 @@ from streams.engine.produce.broker_clock import BrokerClock, known_clock
 from streams.engine.tasks.events import TaskEvents
 from streams.outputs.output import OutputTopic
 from streams.outputs.registry import OUTPUTS
-from streams.outputs.topics import CHANGELOG, DEAD_LETTER, REPARTITION
+from streams.outputs.topics import CHANGELOG, DEAD_LETTER, GROUPS, REPARTITION
 
 
 class Output(NamedTuple):
@@ -37,6 +37,8 @@ class Topics:
     dead_letter: str
     dead_letter_partitions: int
     outputs: tuple[Output, ...]
+    groups: str = "groups"
+    group_partitions: int = 1
 
     @classmethod
     def of(cls, settings: TopicSettings, partition_counts: Mapping[str, int]) -> Self:
@@ -53,6 +55,8 @@ class Topics:
                 for kind, name in named
                 if name is not None
             ),
+            settings.groups,
+            partition_counts[settings.groups],
         )
 
     def written(self) -> Iterator[tuple[str, str, int]]:
@@ -65,6 +69,7 @@ class Topics:
         yield CHANGELOG.setting, self.changelog, 0
         for output in self.outputs:
             yield output.kind.topic.setting, output.name, output.partitions
+        yield GROUPS.setting, self.groups, self.group_partitions
         yield DEAD_LETTER.setting, self.dead_letter, self.dead_letter_partitions
 
 
@@ -121,5 +126,6 @@ class TaskContext:
                 for output in topics.outputs
                 for n in range(output.partitions)
             ),
+            TopicPartition(topics.groups, task % topics.group_partitions),
             TopicPartition(topics.dead_letter, task % topics.dead_letter_partitions),
         ]

@@ -540,6 +540,9 @@ class StreamTask:
             records += changelog.encode([(UnprocessableKey(), self._skipped)])
         for record in records:
             writes.add(self._context.topics.changelog, self.partition.number, Record(*record))
+        for key, value in self.partition.take_group_records():
+            number = self.partition.number % self._context.topics.group_partitions
+            writes.add(self._context.topics.groups, number, Record(key, value))
         self._output.add_to(writes, self.partition.take_results())
         self._offsets.add_to(writes, always=always)
         return has_deliveries, writes

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.domain.causes.book import (
+    FORGOTTEN_AFTER,
     JOINED_WITHIN,
     REMEMBERED,
     RENAME_MARGIN,
@@ -89,8 +90,8 @@ def test_it_goes_on_though_the_sums_do_not_show_it_any_more() -> None:
 
 def test_one_without_alerts_is_forgotten() -> None:
     book = look(Book(RULE), sums(40, 40), 610)
-    assert look(book, {}, 609 + JOINED_WITHIN).live == book.live
-    assert look(book, {}, 610 + JOINED_WITHIN) == Book(RULE)
+    assert look(book, {}, 609 + FORGOTTEN_AFTER).live == book.live
+    assert look(book, {}, 610 + FORGOTTEN_AFTER) == Book(RULE, made=1)
 
 
 def test_the_slice_may_grow_the_id_stays() -> None:

@@ -12,6 +12,31 @@ from tests.support.transitions import firing
 NOTIFICATION = Notification(firing(), ("*",))
 
 
+class Apart:
+    """A lane whose receivers are told of each alert by itself."""
+
+    def take_over(self, notification: Notification, now: float) -> tuple[str, ...]:
+        del now
+        return notification.receivers
+
+    def why(self, alert_id: str) -> str:
+        raise AssertionError(alert_id)
+
+
+class InGroups:
+    """A lane that takes over all that a receiver is told."""
+
+    def __init__(self, receiver: str) -> None:
+        self._receiver = receiver
+
+    def take_over(self, notification: Notification, now: float) -> tuple[str, ...]:
+        del now
+        return tuple(name for name in notification.receivers if name != self._receiver)
+
+    def why(self, alert_id: str) -> str:
+        return f"in group of {alert_id}"
+
+
 def only(name: str, seen: list[float]) -> Stage:
     """Let notifications pass to one receiver, and remember when."""
 
@@ -38,13 +63,15 @@ def test_each_stage_gets_what_the_one_before_it_let_pass() -> None:
 
 def test_the_stages_route_and_enqueue() -> None:
     outbox = Outbox()
-    through = pipeline.stages(replace(PARTITION_SETTINGS, receivers=("ops", "dev")), outbox)
+    through = pipeline.stages(
+        replace(PARTITION_SETTINGS, receivers=("ops", "dev")), Apart(), outbox
+    )
     assert pipeline.run(through, NOTIFICATION, 5.0) == NOTIFICATION._replace(
         receivers=("ops", "dev")
     )
     assert [each.receiver for each in outbox.deliveries()] == ["ops", "dev"]
 
-    through = pipeline.stages(replace(PARTITION_SETTINGS, receivers=()), outbox)
+    through = pipeline.stages(replace(PARTITION_SETTINGS, receivers=()), Apart(), outbox)
     assert pipeline.run(through, NOTIFICATION, 5.0) == Suppressed(
         "no-receiver", "no receiver is configured"
     )
@@ -55,11 +82,26 @@ def test_route_comes_before_silence_and_silence_before_the_outbox() -> None:
     outbox, book = Outbox(), SilenceBook()
     settings = replace(PARTITION_SETTINGS, silences=book)
     book.put(Silence("s", (parse("rule=failing"),), 0.0, 9.0, "ana", "why", 0.0))
-    through = pipeline.stages(settings, outbox)
+    through = pipeline.stages(settings, Apart(), outbox)
     assert pipeline.run(through, NOTIFICATION, 5.0) == Suppressed("silenced", "by silence s")
     assert len(outbox) == 0
     assert isinstance(pipeline.run(through, NOTIFICATION, 9.0), Notification)
-    through = pipeline.stages(replace(settings, receivers=()), outbox)
+    through = pipeline.stages(replace(settings, receivers=()), Apart(), outbox)
     decision = pipeline.run(through, NOTIFICATION, 5.0)
     assert isinstance(decision, Suppressed)
     assert decision.reason == "no-receiver"
+
+
+def test_who_is_told_in_groups_gets_no_delivery_of_the_alert_by_itself() -> None:
+    outbox = Outbox()
+    settings = replace(PARTITION_SETTINGS, receivers=("ops", "dev"))
+    through = pipeline.stages(settings, InGroups("ops"), outbox)
+    assert pipeline.run(through, NOTIFICATION, 5.0) == NOTIFICATION._replace(receivers=("dev",))
+    assert [each.receiver for each in outbox.deliveries()] == ["dev"]
+
+    through = pipeline.stages(replace(settings, receivers=("ops",)), InGroups("ops"), outbox)
+    alert_id = NOTIFICATION.transition.data.alert_id
+    assert pipeline.run(through, NOTIFICATION, 5.0) == Suppressed(
+        "grouped", f"in group of {alert_id}"
+    )
+    assert len(outbox) == 1

@@ -77,7 +77,7 @@ async def test_what_is_missing_is_made_and_twice_is_harmless(
     expected = {
         f"{unique}-{role}": 3 for role in ("events", "repartition", "changelog", "alerts", "dead")
     }
-    expected[f"{unique}-silences"] = 1
+    expected |= {f"{unique}-silences": 1, f"{unique}-groups": 1}
     assert await admin.prepare(create=True) == expected
     assert await admin.prepare(create=True) == expected
     assert await admin.prepare(create=False) == expected
@@ -134,9 +134,9 @@ async def test_another_number_of_partitions_is_named(
 
 
 async def test_others_may_have_any_number_of_partitions(broker: RunningBroker, unique: str) -> None:
-    wanted = {"events": 5, "silences": 2, "alerts": 1, "dead": 2}
+    wanted = {"events": 5, "silences": 2, "groups": 2, "alerts": 1, "dead": 2}
     for role, partitions in wanted.items():
-        policy = "compact" if role == "silences" else "delete"
+        policy = "compact" if role in {"silences", "groups"} else "delete"
         await make_topic(broker.address, f"{unique}-{role}", partitions, cleanup_policy=policy)
     counts = await admin_of(broker, unique).prepare(create=True)
     assert counts == {
@@ -191,13 +191,16 @@ async def test_a_topic_that_is_cleaned_up_wrongly_is_named_with_what_to_do(
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("role", ["repartition", "changelog", "silences", "alerts", "dead_letter"])
+@pytest.mark.parametrize(
+    "role", ["repartition", "changelog", "silences", "groups", "alerts", "dead_letter"]
+)
 async def test_a_topic_that_takes_too_small_records_is_named_with_what_to_do(
     kafka: KafkaBroker, unique: str, role: str
 ) -> None:
     admin = admin_of(RunningBroker("kafka", kafka.address), unique)
     name = getattr(admin._configuration.topics, role)
-    policy = {"changelog": "compact", "silences": "compact"}.get(role, "delete")
+    compacted = {"changelog", "silences", "groups"}
+    policy = "compact" if role in compacted else "delete"
     await make_topic(kafka.address, name, 3, max_message_bytes="500000", cleanup_policy=policy)
     with pytest.raises(TopicError) as caught:
         await admin.prepare(create=True)
@@ -291,5 +294,5 @@ async def test_to_look_makes_nothing_where_brokers_make_topics_by_themselves(
         await admin_of(broker, unique).prepare(create=False)
     assert await topics_of(own_kafka.address) == set()
     counts = await admin_of(broker, unique).prepare(create=True)
-    assert counts.pop(f"{unique}-silences") == 1
+    assert (counts.pop(f"{unique}-silences"), counts.pop(f"{unique}-groups")) == (1, 1)
     assert set(counts.values()) == {3}

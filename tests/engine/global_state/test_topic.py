@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from streams.cancelling import cancel
 from streams.configuration.kafka import KafkaSettings
@@ -38,11 +39,11 @@ class Held:
 
 @asynccontextmanager
 async def following(
-    address: str, name: str, partitions: int = 1
+    address: str, name: str, partitions: int = 1, *, read_committed: bool = False
 ) -> AsyncIterator[tuple[GlobalTopic, Held]]:
     held = Held()
     client = connection(KafkaSettings(bootstrap_servers=(address,)))
-    topic = GlobalTopic(client, name, partitions, held)
+    topic = GlobalTopic(client, name, partitions, held, read_committed=read_committed)
     running = asyncio.create_task(topic.follow())
     try:
         yield topic, held
@@ -117,3 +118,32 @@ async def test_brokers_that_are_away_for_a_while(
         await topic.write(b"after", b"z")
         assert held.records[b"after"] == b"z"
         assert held.records[b"before"] == b"x"
+
+
+@pytest.mark.kafka
+async def test_nothing_is_read_of_a_transaction_that_is_open_or_was_aborted(
+    kafka: KafkaBroker, unique: str
+) -> None:
+    """And nobody who starts waits for its end: that may be the business of a killed worker."""
+    await create_topic(kafka.address, unique, 1, cleanup_policy="compact")
+    writer = AIOKafkaProducer(bootstrap_servers=kafka.address, transactional_id=unique)
+    await writer.start()
+    try:
+        async with writer.transaction():
+            await writer.send_and_wait(unique, b"1", key=b"a")
+        await writer.begin_transaction()
+        await writer.send_and_wait(unique, b"2", key=b"a")
+        async with following(kafka.address, unique, read_committed=True) as (topic, held):
+            async with asyncio.timeout(10):
+                await topic.read()
+            assert held.records == {b"a": b"1"}
+            await writer.abort_transaction()
+            async with writer.transaction():
+                await writer.send_and_wait(unique, b"3", key=b"b")
+            await until(lambda: _has(held, {b"a": b"1", b"b": b"3"}))
+    finally:
+        await writer.stop()
+
+
+async def _has(held: Held, records: dict[bytes, bytes]) -> bool:
+    return held.records == records

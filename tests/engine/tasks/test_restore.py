@@ -83,7 +83,7 @@ class State:
     records: list[tuple[bytes, bytes | None]] = field(default_factory=list)
 
     async def write(self, *records: tuple[bytes, bytes | None]) -> None:
-        roles = {"events": 2, "repartition": 2, "changelog": 2, "alerts": 1, "dead": 1}
+        roles = {"events": 2, "repartition": 2, "changelog": 2, "alerts": 1, "dead": 1, "groups": 1}
         for role, partitions in roles.items():
             await create_topic(self.broker.address, f"{self.prefix}-{role}", partitions)
         async with AIOKafkaProducer(bootstrap_servers=self.broker.address) as producer:
@@ -94,7 +94,9 @@ class State:
         prefix = self.prefix
         roles = ("events", "repartition", "changelog", "alerts", "dead")
         source, keyed, state, alerts, dead = (f"{prefix}-{role}" for role in roles)
-        topics = Topics(source, keyed, state, dead, 1, (Output(ALERTS, alerts, 1),))
+        topics = Topics(
+            source, keyed, state, dead, 1, (Output(ALERTS, alerts, 1),), f"{prefix}-groups"
+        )
         logs = LogFinder({"bootstrap_servers": self.broker.address}, topics)
         ingest_settings = IngestSettings(
             pinpoint.FORMAT, PARTITION_SETTINGS.windows, max_record_bytes=2000

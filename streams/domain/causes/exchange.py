@@ -1,0 +1,203 @@
+"""What lanes and tellers tell each other: the records of the groups topic.
+
+    key                                value
+    ["lane", rule, lane]               LaneReport: sums of the lane's campaigns
+    ["member", rule, lane, alert id]   Member: an alert that is told of in a group; null: it is over
+    ["causes", rule]                   Announcement: the causes that the rule's teller knows
+
+A lane is a partition of campaigns. The teller of a rule is the lane that decides about its causes
+and tells receivers of them. Each record has one writer, and is written in its transactions. The
+members of a lane have versions, which rise with each record.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Union
+from zlib import crc32
+
+import msgspec
+
+from streams.domain.causes.finding import Dimension
+from streams.domain.causes.summary import LaneSummary
+
+FRESH = 10.0
+"""Seconds for which a report counts."""
+
+
+def teller_of(rule: str, lanes: int) -> int:
+    """Return the lane that tells of the causes of a rule."""
+    return crc32(rule.encode()) % lanes
+
+
+class LaneReport(msgspec.Struct, frozen=True):
+    """What a lane knows of its campaigns.
+
+    Attributes:
+        summary: their sums.
+        at: when they were made (s, UTC).
+        asks: whether the lane wants to know of the others, as it has alerts that are new.
+        waiting: how many of its alerts wait to be told of.
+    """
+
+    summary: LaneSummary
+    at: float
+    asks: bool
+    waiting: int
+
+
+class Member(msgspec.Struct, frozen=True):
+    """An alert that receivers are told of in a group. Times are seconds since the epoch, UTC.
+
+    Attributes:
+        version: higher for each record of the lane.
+        receivers: who are told.
+        cause_id: of the cause that explains it.
+        attempts: in its campaign since it began, as far as its lane knew.
+        hits: of these.
+        ended_at: when it ended; null while it fires.
+    """
+
+    alert_id: str
+    rule: str
+    lane: int
+    version: int
+    campaign_id: str
+    app_id: str | None
+    severity: str
+    receivers: tuple[str, ...]
+    cause_id: str
+    starts_at: float
+    attempts: int
+    hits: int
+    ended_at: float | None = None
+
+
+class OpenCause(msgspec.Struct, frozen=True):
+    """A cause that alerts may belong to, as the lanes have to know it."""
+
+    cause_id: str
+    values: dict[Dimension, str | None]
+    status: str | None
+    since: int
+
+
+class Announcement(msgspec.Struct, frozen=True):
+    """What the teller of a rule tells the lanes.
+
+    Attributes:
+        causes: that alerts may belong to.
+        seen: by lane, the version of the newest member that the teller has in its state.
+        merged: by cause, the one that has its alerts now.
+    """
+
+    rule: str
+    causes: tuple[OpenCause, ...] = ()
+    seen: dict[int, int] = {}
+    merged: dict[str, str] = {}
+
+
+class ReportKey(msgspec.Struct, frozen=True, array_like=True, tag="lane"):
+    """Key of a `LaneReport`."""
+
+    rule: str
+    lane: int
+
+
+class MemberKey(msgspec.Struct, frozen=True, array_like=True, tag="member"):
+    """Key of a `Member`."""
+
+    rule: str
+    lane: int
+    alert_id: str
+
+
+class AnnouncementKey(msgspec.Struct, frozen=True, array_like=True, tag="causes"):
+    """Key of an `Announcement`."""
+
+    rule: str
+
+
+encode = msgspec.json.Encoder().encode
+_AnyKey: Any = Union[ReportKey, MemberKey, AnnouncementKey]  # noqa: UP007 - a value, for msgspec
+_decode_key = msgspec.json.Decoder(_AnyKey).decode
+_decode_report = msgspec.json.Decoder(LaneReport).decode
+_decode_member = msgspec.json.Decoder(Member).decode
+_decode_announcement = msgspec.json.Decoder(Announcement).decode
+
+
+class GroupView:
+    """What is on the groups topic, as far as it was read.
+
+    Attributes:
+        reports: by rule and lane.
+        members: by rule, lane and alert id.
+        announced: by rule.
+        version: rises with each record.
+        generation: rises whenever the topic was read anew: what is not on it has to be written.
+    """
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.generation = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all, as the topic is read anew."""
+        self.reports: dict[str, dict[int, LaneReport]] = {}
+        self.members: dict[str, dict[int, dict[str, Member]]] = {}
+        self.announced: dict[str, Announcement] = {}
+        self.version += 1
+        self.generation += 1
+
+    def restore(self, key: bytes, value: bytes | None) -> None:
+        """Take a record.
+
+        Raises:
+            ValueError: if it is none of the groups topic.
+        """
+        try:
+            self._restore(_decode_key(key), value)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise ValueError(f"key {key[:200]!r}: {error}") from error
+        self.version += 1
+
+    def _restore(self, key: ReportKey | MemberKey | AnnouncementKey, value: bytes | None) -> None:
+        match key:
+            case ReportKey(rule, lane):
+                reports = self.reports.setdefault(rule, {})
+                if value is None:
+                    reports.pop(lane, None)
+                else:
+                    reports[lane] = _decode_report(value)
+            case MemberKey(rule, lane, alert_id):
+                members = self.members.setdefault(rule, {}).setdefault(lane, {})
+                if value is None:
+                    members.pop(alert_id, None)
+                else:
+                    members[alert_id] = _decode_member(value)
+            case AnnouncementKey(rule):
+                if value is None:
+                    self.announced.pop(rule, None)
+                else:
+                    self.announced[rule] = _decode_announcement(value)
+
+    def fresh_reports(self, rule: str, now: float) -> Mapping[int, LaneReport]:
+        """Return the reports of a rule that count at `now` (s), by lane."""
+        known = self.reports.get(rule, {})
+        return {lane: each for lane, each in sorted(known.items()) if now - each.at <= FRESH}
+
+    def highest_version(self, lane: int) -> int:
+        """Return the highest version of a member that a lane has written; 0 for none."""
+        versions = [
+            member.version
+            for lanes in self.members.values()
+            for member in lanes.get(lane, {}).values()
+        ]
+        return max(versions, default=0)
+
+    def group_of(self, rule: str, cause_id: str) -> str:
+        """Return the cause that has the alerts of a cause now: itself, if it was not merged."""
+        announced = self.announced.get(rule)
+        merged = announced.merged if announced is not None else {}
+        for _ in range(len(merged)):
+            cause_id = merged.get(cause_id, cause_id)
+        return cause_id
