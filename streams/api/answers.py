@@ -228,7 +228,7 @@ class Rules(Struct):
 class Delivery(Struct, kw_only=True):
     """One transition of an alert, or of a group, to be delivered to one receiver.
 
-    `next_attempt_at` is null for one that was given up. Of a group, `alert_id` is the group's id, and
+    `next_attempt_at` is null for one that was given up. Of a group, `alert_id` is its id and
     `campaign_id` is empty.
     """
 
