@@ -534,7 +534,9 @@ class AlertBook:
 
     def told(self, alert_id: str, receivers: Iterable[str], sequence: int) -> None:
         """Take note that receivers are notified after all of a transition, by its number."""
-        alert = self._newest(alert_id)
+        alert = self.get(alert_id)
+        if alert is None:
+            return
         for step in alert.steps:
             if step.sequence == sequence:
                 step.suppressed = None

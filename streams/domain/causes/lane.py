@@ -32,7 +32,7 @@ from streams.domain.causes.exchange import (
     MemberKey,
     ReportKey,
 )
-from streams.domain.causes.finding import LEAST_EVIDENCE, Dimension, Found, find
+from streams.domain.causes.finding import Dimension, Found, find
 from streams.domain.causes.lane_sums import LaneSums
 from streams.domain.causes.membership import AlertSends, Attribution, attribute
 from streams.domain.causes.summary import LaneSummary, added_up
@@ -111,6 +111,20 @@ class _CandidateCause(NamedTuple):
     since: int
 
 
+class _Shown(NamedTuple):
+    """What the sums of all lanes show.
+
+    Attributes:
+        state: of which reports they are.
+        hints: slices that hint at a cause.
+        causes: those of which the teller will make causes.
+    """
+
+    state: object
+    hints: list[Found]
+    causes: list[Found]
+
+
 @dataclass(frozen=True, slots=True)
 class LaneParts:
     """What a lane's groups are about.
@@ -164,7 +178,7 @@ class LaneGroups:
         self._generation = -1
         self._seen_view = -1
         self._pruned_at = 0.0
-        self._found: dict[str, tuple[object, list[Found]]] = {}
+        self._found: dict[str, _Shown] = {}
         self._changed: dict[str, str] = {}
         self._version_changed = False
         self._records: dict[bytes, bytes | None] = {}
@@ -344,7 +358,8 @@ class LaneGroups:
         if waited >= max(longest, SURE_WAIT):
             return True
         if waited >= longest:
-            return not self._is_explained(sends, LEAST_EVIDENCE, now)
+            causes = self._shown(known.rule, now).causes
+            return _attributed(sends, causes).cause_id is None
         return self._is_settled(known, now) and not self._has_hint(known, sends, found, now)
 
     def _longest_wait(self, known: GroupedAlert) -> float:
@@ -366,31 +381,18 @@ class LaneGroups:
         others = [report.waiting for lane, report in reports.items() if lane != self._parts.number]
         if self._waiting_of[known.rule] + sum(others) > 1:
             return True
-        return found.is_undecided or self._is_explained(sends, HINT, now, or_undecided=True)
+        hint = _attributed(sends, self._shown(known.rule, now).hints)
+        return found.is_undecided or hint.cause_id is not None or hint.is_undecided
 
-    def _is_explained(
-        self, sends: AlertSends, least: float, now: float, *, or_undecided: bool = False
-    ) -> bool:
-        """Tell whether a slice with so much evidence (nats) explains an alert."""
-        rule = self._parts.alerts.get(sends.alert_id)
-        found = self._causes_found(rule.rule, now) if rule is not None else []
-        candidates = [
-            _CandidateCause(str(number), each.values, each.status, each.since)
-            for number, each in enumerate(found)
-            if each.evidence >= least
-        ]
-        attributed = attribute(sends, candidates)
-        return attributed.cause_id is not None or (or_undecided and attributed.is_undecided)
-
-    def _causes_found(self, rule: str, now: float) -> list[Found]:
+    def _shown(self, rule: str, now: float) -> "_Shown":
         """Return what the sums of all lanes show; worked out once for the same reports."""
         reports = self._all_reports(rule, now)
         state = tuple((lane, report.summary.version) for lane, report in reports.items())
         known = self._found.get(rule)
-        if known is None or known[0] != state:
+        if known is None or known.state != state:
             frames = added_up(report.summary for report in reports.values())
-            known = self._found[rule] = state, find(frames, HINT)
-        return known[1]
+            known = self._found[rule] = _Shown(state, find(frames, HINT), find(frames))
+        return known
 
     def _all_reports(self, rule: str, now: float) -> dict[int, LaneReport]:
         """Return the reports of all lanes that count; the lane's own as it was last made."""
@@ -517,6 +519,17 @@ class LaneGroups:
             self._wait(value)
         elif value.member.ended_at is not None and not value.acknowledged:
             self._unacknowledged.add(value.alert_id)
+
+
+def _attributed(sends: AlertSends, found: Iterable[Found]) -> Attribution:
+    """Return which of the slices explains an alert, by its number."""
+    return attribute(
+        sends,
+        [
+            _CandidateCause(str(number), each.values, each.status, each.since)
+            for number, each in enumerate(found)
+        ],
+    )
 
 
 def _sends_of(alert: Alert, sums: LaneSums) -> AlertSends:

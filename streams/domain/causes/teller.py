@@ -22,6 +22,7 @@ from streams.domain.causes.exchange import (
     Announcement,
     AnnouncementKey,
     GroupView,
+    LaneReport,
     Member,
     OpenCause,
     teller_of,
@@ -53,6 +54,8 @@ from streams.domain.notification.grouping import (
 from streams.domain.rules import Rule
 from streams.domain.transitions import rfc3339
 
+OTHERS_WITHIN = 2.0
+"""Seconds for which reports of other lanes are waited for: parts of all sums invent causes."""
 STEP_EVERY = 0.5
 """Seconds between two steps of a teller."""
 
@@ -183,13 +186,13 @@ class Tellers:
         return failures
 
     def _step(self, rule: str, now: float) -> None:
-        reports = self._parts.view.fresh_reports(rule, now)
         news = list(self._news(rule))
         record = self._records.get(rule)
         if record is None:
-            if not (news or reports):
+            if not (news or self._parts.view.fresh_reports(rule, now)):
                 return
             record = TellerRecord(rule, Book(rule))
+        reports = self._reports(record, now)
         frames = added_up(report.summary for report in reports.values())
         record.book = books.observe(record.book, find(frames), frames, now)
         for member in news:
@@ -209,6 +212,19 @@ class Tellers:
             self._parts.outbox.add(delivery)
 
     # What lanes say
+
+    def _reports(self, record: TellerRecord, now: float) -> Mapping[int, LaneReport]:
+        """Return the reports to find causes in: of all lanes, or of those that answer in time.
+
+        What was reported before a cause ended may still show it.
+        """
+        ended = max([each.ended_at or 0.0 for each in record.book.ended], default=0.0)
+        fresh = self._parts.view.fresh_reports(record.rule, now)
+        reports = {lane: each for lane, each in fresh.items() if each.at > ended}
+        oldest = min([each.at for each in reports.values()], default=now)
+        if len(reports) < self._parts.lanes and now - oldest < OTHERS_WITHIN:
+            return {}
+        return reports
 
     def _news(self, rule: str) -> Iterator[Member]:
         """Yield what lanes have written that is not in the record yet, in its order."""

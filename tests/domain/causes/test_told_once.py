@@ -134,7 +134,8 @@ def test_a_receiver_that_does_not_group_any_more_is_told_of_the_end_of_a_group()
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_every_alert_is_told_and_nothing_twice(seed: int) -> None:
+def test_every_alert_is_told_and_nothing_twice(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.domain.causes.teller.MOST_CAMPAIGNS", 1_000)
     fleet = Fleet(seed)
     random = fleet.random
     fleet.run(120, chaos=0.1)
