@@ -38,7 +38,7 @@ def command() -> None:
     "add",
     epilog=examples(
         f"{PROGRAM} silence add campaign_id=spring-sale --for 2h --comment 'new certificate'",
-        f"{PROGRAM} silence add 'app_id=~\"shop|club\"' channel_type=GCM --for 30m --comment test",
+        f"{PROGRAM} silence add 'app_id=~\"shop|club\"' severity=warning --for 30m --comment test",
         f"{PROGRAM} silence add severity=warning --from-time 22:00 --to-time 06:00 --days sat,sun "
         "--time-zone Europe/Berlin --comment 'nobody is there'",
     ),

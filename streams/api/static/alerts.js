@@ -7,7 +7,9 @@ export function alertCard(alert, now, linked) {
   const where = [["treatment", alert.treatment_id], ["channel", alert.channel_type]]
     .filter(([, value]) => value !== null).map(([label, value]) => `, ${label} ${value}`).join("");
   const over = alert.ends_at !== null;
-  const suppressed = alert.transitions.at(-1)?.suppressed;
+  // That somebody has taken it on is told only to receivers that know what that is.
+  const told = alert.transitions.filter((step) => step.type !== "campaign.alert.acknowledged");
+  const suppressed = told.at(-1)?.suppressed;
   return el("li", { class: `alert ${alert.state}` },
     el("div", { class: "name" }, el("span", {}, alert.rule), el("span", { class: "tag" }, over ? alert.state : `${alert.state}${alert.episode > 1 ? " again" : ""} · ${alert.severity}`)),
     el("div", { class: "rate" }, percent(seen.rate)),
