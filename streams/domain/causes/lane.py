@@ -67,6 +67,7 @@ SUMS_KEPT = 60.0
 """Seconds after the last report for which the sums of windows are kept in memory."""
 
 
+FIRING = "campaign.alert.firing"
 NO_TRANSITION = msgspec.Raw(b"null")
 
 
@@ -79,6 +80,7 @@ class GroupedAlert(msgspec.Struct):
         transition: while it waits, JSON of the transition that is told if it is told by itself.
         member: as it was last written to the groups topic; null while it waits.
         acknowledged: whether its teller knows that it has ended.
+        is_back: whether it came back before its teller knew that; then it is told by itself.
     """
 
     alert_id: str
@@ -89,6 +91,12 @@ class GroupedAlert(msgspec.Struct):
     transition: msgspec.Raw
     member: Member | None = None
     acknowledged: bool = False
+    is_back: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether what is told of it in a group has ended."""
+        return self.member is not None and self.member.ended_at is not None
 
 
 class GroupedAlertKey(msgspec.Struct, frozen=True, array_like=True, tag="grouped"):
@@ -189,7 +197,11 @@ class LaneGroups:
         """Return the receivers that are notified of a transition by itself; wait for the others."""
         data, receivers = notification.transition.data, notification.receivers
         known = self._known.get(data.alert_id)
+        if known is not None and known.is_over and notification.transition.type == FIRING:
+            known = self._come_back(known)
         if known is not None:
+            if known.is_back:
+                return receivers
             return tuple(name for name in receivers if name not in known.receivers)
         if notification.transition.type in ENDS or data.rule not in self._rules:
             return receivers
@@ -208,6 +220,18 @@ class LaneGroups:
             self._mark(data.alert_id)
         return tuple(name for name in receivers if name not in grouped)
 
+    def _come_back(self, known: GroupedAlert) -> GroupedAlert | None:
+        """Begin anew with an alert that was told of in a group, and fires again.
+
+        As long as its teller may not know that it had ended, it is told by itself.
+        """
+        if known.acknowledged:
+            del self._known[known.alert_id]
+            return None
+        known.is_back = True
+        self._mark(known.alert_id)
+        return known
+
     def why(self, alert_id: str) -> str:
         """Say what becomes of an alert that is not told by itself."""
         known = self._known.get(alert_id)
@@ -221,7 +245,7 @@ class LaneGroups:
         One that waits is told by itself, firing and end.
         """
         known = self._known.get(alert_id)
-        if known is None:
+        if known is None or known.is_back:
             return
         if known.member is None:
             self._release(known, now)
@@ -466,7 +490,7 @@ class LaneGroups:
     def group_of(self, alert_id: str) -> str | None:
         """Return the id of the group that tells of an alert; null if it is told by itself."""
         known = self._known.get(alert_id)
-        if known is None or known.member is None:
+        if known is None or known.member is None or known.is_back:
             return None
         return self._parts.view.group_of(known.rule, known.member.cause_id)
 

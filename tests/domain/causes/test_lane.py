@@ -7,6 +7,7 @@ from streams.domain.causes.lane import SETTLE
 from streams.domain.notification.grouping import GroupTimes
 from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, PartialCounts
 from streams.domain.partition import CampaignPartition
+from streams.domain.rules import Rule
 from tests.support.changelogs import restored
 from tests.support.partitions import PARTITION_SETTINGS, counts, window_counts
 
@@ -14,9 +15,12 @@ START = 60_000
 TIMES = GroupTimes(group_wait=5.0)
 
 
-def lane(lanes: int, view: GroupView | None = None) -> CampaignPartition:
+def lane(
+    lanes: int, view: GroupView | None = None, rules: tuple[Rule, ...] = PARTITION_SETTINGS.rules
+) -> CampaignPartition:
     settings = replace(
         PARTITION_SETTINGS,
+        rules=rules,
         grouping={"ops": TIMES},
         lanes=lanes,
         group_view=view or GroupView(),
@@ -24,14 +28,24 @@ def lane(lanes: int, view: GroupView | None = None) -> CampaignPartition:
     return CampaignPartition(0, settings, [0], START)
 
 
-def fail(partition: CampaignPartition, *campaigns: str) -> PartialCounts:
+def fail(partition: CampaignPartition, *campaigns: str, at: int = START) -> PartialCounts:
     """Let half of the sends of campaigns fail."""
-    sends = {name: counts({"SUCCESS": 50, "FAILURE": 50}) for name in campaigns}
-    added = PartialCounts(
-        PARTIAL_COUNTS_VERSION, {0: START * 1000}, 0, [window_counts(START, sends)]
-    )
-    partition.apply(added, 0, START)
+    return send(partition, {"SUCCESS": 50, "FAILURE": 50}, *campaigns, at=at)
+
+
+def send(
+    partition: CampaignPartition, outcomes: dict[str, int], *campaigns: str, at: int
+) -> PartialCounts:
+    sends = {name: counts(outcomes) for name in campaigns}
+    added = PartialCounts(PARTIAL_COUNTS_VERSION, {0: at * 1000}, 0, [window_counts(at, sends)])
+    partition.apply(added, (at - START) // 60, at)
     return added
+
+
+def succeed(partition: CampaignPartition, campaign: str, at: int) -> None:
+    """Let all sends of a campaign succeed, and time go on."""
+    send(partition, {"SUCCESS": 10_000}, campaign, at=at)
+    partition.advance(at, (at - START) // 60 + 1)
 
 
 def told(partition: CampaignPartition) -> list[str]:
@@ -112,3 +126,27 @@ def test_a_receiver_that_does_not_group_is_told_at_once() -> None:
 
 def written_keys(partition: CampaignPartition) -> list[bytes]:
     return [key for key, _ in partition.take_changes(START)]
+
+
+def test_one_that_comes_back_is_told_again_in_a_group_or_by_itself() -> None:
+    rule = replace(PARTITION_SETTINGS.rules[0], keep_firing_for=0.0, reopen_within=1_000.0)
+    for is_known in (True, False):
+        partition = lane(3, rules=(rule,))
+        fail(partition, "spring")
+        partition.advance(START, 1)
+        (alert,) = partition.alerts.alerts()
+        partition.groups._join(partition.groups._known[alert.alert_id], alert, "cause")
+        succeed(partition, "spring", START + 60)
+        assert told(partition) == []
+        member = partition.groups._known[alert.alert_id]
+        assert member.is_over
+        member.acknowledged = is_known
+        fail(partition, "spring", at=START + 120)
+        partition.advance(START + 120, 3)
+        (back,) = [each for each in partition.alerts.alerts() if each.state == "firing"]
+        assert back.alert_id == alert.alert_id
+        assert told(partition) == ([] if is_known else ["spring"])
+        partition.advance(START + 130, 3)
+        assert told(partition) == ["spring"], "nothing explains it"
+        succeed(partition, "spring", START + 180)
+        assert told(partition) == ["spring", "spring"], "who was told is told of its end"
