@@ -46,7 +46,7 @@ class Traffic:
 @asynccontextmanager
 async def going_on(address: str, topic: str, *traffic: Traffic) -> AsyncIterator[None]:
     """Keep sending."""
-    await create_topic(address, topic, SOURCES)
+    await create_topic(address, topic, SOURCES, may_exist=True)
 
     async def send() -> None:
         async with Sender(address, topic) as sender:

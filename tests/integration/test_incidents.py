@@ -112,7 +112,7 @@ class Traffic:
 @asynccontextmanager
 async def going_on(address: str, topic: str, incidents: Incidents) -> AsyncIterator[Traffic]:
     """Keep sending."""
-    await create_topic(address, topic, SOURCES)
+    await create_topic(address, topic, SOURCES, may_exist=True)
     traffic = Traffic(incidents)
     async with Sender(address, topic) as sender:
         running = asyncio.create_task(traffic.send(sender))

@@ -19,15 +19,30 @@ COMMITTED = {"PrepareCommit", "CompleteCommit"}
 Read: TypeAlias = "ConsumerRecord[bytes | None, bytes | None]"
 
 
-async def create_topic(address: str, name: str, partitions: int, **settings: str) -> None:
-    """Make a topic; settings with underscores for dots."""
+TOPIC_EXISTS = 36
+"""Kafka's code of an error."""
+
+
+async def create_topic(
+    address: str, name: str, partitions: int, *, may_exist: bool = False, **settings: str
+) -> None:
+    """Make a topic; settings with underscores for dots.
+
+    Args:
+        address: of a broker.
+        name: of the topic.
+        partitions: how many it has.
+        may_exist: whether a worker that was started before may have made it by now.
+        settings: of the topic.
+    """
     configs = {key.replace("_", "."): value for key, value in settings.items()}
     admin = AIOKafkaAdminClient(bootstrap_servers=address)
     await admin.start()
     try:
         topic = NewTopic(name, partitions, 1, topic_configs=configs)
         response = await admin.create_topics([topic])
-        assert all(code == 0 for _, code, *_ in response.topic_errors), response
+        right = {0, TOPIC_EXISTS} if may_exist else {0}
+        assert all(code in right for _, code, *_ in response.topic_errors), response
     finally:
         await admin.close()
 
