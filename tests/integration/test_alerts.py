@@ -15,7 +15,7 @@ from tests.integration.conftest import NewWorker
 from tests.support.brokers import RunningBroker
 from tests.support.mixture import SourceRecord, send_event
 from tests.support.receiver import SECRET, Collector
-from tests.support.topics import Sender, create_topic, read_topic
+from tests.support.topics import Sender, ensure_topic, read_topic
 from tests.support.waiting import until
 from tests.support.workers import Settings, WorkerProcess, settings_for
 
@@ -46,7 +46,7 @@ class Traffic:
 @asynccontextmanager
 async def going_on(address: str, topic: str, *traffic: Traffic) -> AsyncIterator[None]:
     """Keep sending."""
-    await create_topic(address, topic, SOURCES, may_exist=True)
+    await ensure_topic(address, topic, SOURCES)
 
     async def send() -> None:
         async with Sender(address, topic) as sender:

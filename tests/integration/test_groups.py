@@ -16,7 +16,7 @@ from tests.integration.test_alerts import FIRING, RESOLVED, firing
 from tests.support.brokers import RunningBroker
 from tests.support.mixture import SourceRecord, endpoint, send_event
 from tests.support.receiver import SECRET, Arrival, Collector
-from tests.support.topics import Sender, create_topic
+from tests.support.topics import Sender, ensure_topic
 from tests.support.waiting import until
 from tests.support.workers import Settings, WorkerProcess, settings_for
 
@@ -78,7 +78,7 @@ class FleetTraffic:
 @asynccontextmanager
 async def going_on(address: str, topic: str, traffic: FleetTraffic) -> AsyncIterator[None]:
     """Keep sending."""
-    await create_topic(address, topic, SOURCES, may_exist=True)
+    await ensure_topic(address, topic, SOURCES)
 
     async def send() -> None:
         async with Sender(address, topic) as sender:

@@ -18,7 +18,7 @@ from tests.integration.conftest import NewWorker
 from tests.support.brokers import RunningBroker
 from tests.support.mixture import SourceRecord, endpoint, send_event
 from tests.support.receiver import SECRET, Collector
-from tests.support.topics import Sender, create_topic
+from tests.support.topics import Sender, create_topic, ensure_topic
 from tests.support.waiting import until
 from tests.support.workers import THRESHOLD, Settings, WorkerProcess, settings_for
 
@@ -112,7 +112,7 @@ class Traffic:
 @asynccontextmanager
 async def going_on(address: str, topic: str, incidents: Incidents) -> AsyncIterator[Traffic]:
     """Keep sending."""
-    await create_topic(address, topic, SOURCES, may_exist=True)
+    await ensure_topic(address, topic, SOURCES)
     traffic = Traffic(incidents)
     async with Sender(address, topic) as sender:
         running = asyncio.create_task(traffic.send(sender))

@@ -1,7 +1,7 @@
 """Making, filling and reading topics."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Self, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -23,28 +23,28 @@ TOPIC_EXISTS = 36
 """Kafka's code of an error."""
 
 
-async def create_topic(
-    address: str, name: str, partitions: int, *, may_exist: bool = False, **settings: str
-) -> None:
-    """Make a topic; settings with underscores for dots.
+async def create_topic(address: str, name: str, partitions: int, **settings: str) -> None:
+    """Make a topic; settings with underscores for dots."""
+    assert await _created(address, name, partitions, settings) == 0
 
-    Args:
-        address: of a broker.
-        name: of the topic.
-        partitions: how many it has.
-        may_exist: whether a worker that was started before may have made it by now.
-        settings: of the topic.
-    """
+
+async def ensure_topic(address: str, name: str, partitions: int) -> None:
+    """Make a topic, unless a worker that was started before has made it by now."""
+    assert await _created(address, name, partitions, {}) in {0, TOPIC_EXISTS}
+
+
+async def _created(address: str, name: str, partitions: int, settings: Mapping[str, str]) -> int:
+    """Make a topic; return what Kafka says, as the code of an error."""
     configs = {key.replace("_", "."): value for key, value in settings.items()}
     admin = AIOKafkaAdminClient(bootstrap_servers=address)
     await admin.start()
     try:
         topic = NewTopic(name, partitions, 1, topic_configs=configs)
         response = await admin.create_topics([topic])
-        right = {0, TOPIC_EXISTS} if may_exist else {0}
-        assert all(code in right for _, code, *_ in response.topic_errors), response
     finally:
         await admin.close()
+    ((_, code, *_),) = response.topic_errors
+    return int(code)
 
 
 async def delete_topic(address: str, name: str) -> None:
