@@ -16,7 +16,7 @@ from streams.api.newest import DEFAULT_LIMIT, LIMIT
 from streams.api.paging import Pager, Position, Value, read_cursor
 from streams.api.parameters import choice, duration, opaque, text, whole
 from streams.api.reading import (
-    Breath,
+    CooperativeYield,
     add_totals,
     add_windows,
     empty,
@@ -141,7 +141,7 @@ async def _describe(
 ) -> Campaign | None:
     """Describe a campaign as far as these partitions know it; null if they do not."""
     total, starts = empty(), set[int]()
-    breath = Breath()
+    yield_now = CooperativeYield()
     for partition in partitions:
         table = partition.table
         for start in table.starts():
@@ -149,7 +149,7 @@ async def _describe(
             if cell is not None:
                 include(total, cell)
                 starts.add(start)
-            await breath()
+            await yield_now()
     if not starts:
         return None
     return Campaign(

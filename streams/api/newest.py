@@ -9,7 +9,7 @@ from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.paging import Cursor, Pager, Position, read_cursor
 from streams.api.parameters import opaque, read_moment, whole
-from streams.api.reading import Breath
+from streams.api.reading import CooperativeYield
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import in_ms
 
@@ -64,10 +64,10 @@ class Newest(Generic[T, A]):
             here = [(partition, item) for partition in partitions for item in items(partition)]
             pager = self._pager(self._held_at, limit, cursor)
             page, next_cursor = await pager.cut(here, lambda each: wanted(each[1]))
-            shown, breath = [], Breath()
+            shown, yield_now = [], CooperativeYield()
             for partition, item in page:
                 shown.append(show(partition, item))
-                await breath(_NAMES_AN_ITEM)
+                await yield_now(_NAMES_AN_ITEM)
             return self._answer(shown, next_cursor)
 
         everywhere = context.cluster.everywhere()

@@ -27,7 +27,7 @@ _NAMES_A_CELL = 16
 """With so many more names, reading a cell takes about twice as long."""
 
 
-class Breath:
+class CooperativeYield:
     """Lets others work now and then: await it once for each cell that was read."""
 
     def __init__(self) -> None:

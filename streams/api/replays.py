@@ -17,7 +17,7 @@ from streams.api.deliveries import refuse_disabled
 from streams.api.delivery_filters import FILTERS, passes
 from streams.api.parameters import choice
 from streams.api.problems import ProblemError, not_found
-from streams.api.reading import Breath
+from streams.api.reading import CooperativeYield
 from streams.api.receivers import NAME
 from streams.api.routing import Route, split_target
 from streams.domain.partition import CampaignPartition
@@ -72,11 +72,11 @@ async def _replay(context: Context, ask: Ask) -> Gathered[answers.Replayed]:
 
     async def local(partitions: Sequence[CampaignPartition]) -> answers.Replayed:
         refuse_disabled(name, standing(name, [each.receivers for each in partitions]))
-        matched, replayed, breath = 0, 0, Breath()
+        matched, replayed, yield_now = 0, 0, CooperativeYield()
         for partition in partitions:
             outbox = partition.deliveries
             for delivery in outbox.deliveries():
-                await breath()
+                await yield_now()
                 wanted = delivery.receiver == name and delivery.state == state
                 if not wanted or not passes(delivery, ask):
                     continue

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from streams.api.answers import CampaignRow, LiveAlert, RecentWindow
 from streams.api.paging import Cursor, Pager, Position, Value
-from streams.api.reading import Breath, add_totals, empty, figures, include
+from streams.api.reading import CooperativeYield, add_totals, empty, figures, include
 from streams.domain.alert_records import Alert
 from streams.domain.buckets import Snapshot
 from streams.domain.counts import OTHER, Cell, StatusGroups, summarise
@@ -188,7 +188,7 @@ class Listing:
 
     async def read(self, partitions: Iterable[CampaignPartition], first: int) -> None:
         """Add up each campaign's windows that start at `first` (s) or later."""
-        breath = Breath()
+        yield_now = CooperativeYield()
         for partition in partitions:
             home = _Home(partition, {})
             here: dict[str, Brief] = {}
@@ -197,11 +197,11 @@ class Listing:
                 if snapshot is not None:
                     home.windows[start] = snapshot
                     for counts in snapshot.counts():
-                        await self._add(here, counts, Brief(None, start, (home,)), breath)
-            await self._include(here, breath)
+                        await self._add(here, counts, Brief(None, start, (home,)), yield_now)
+            await self._include(here, yield_now)
 
     async def _add(
-        self, here: dict[str, Brief], counts: WindowCounts, new: Brief, breath: Breath
+        self, here: dict[str, Brief], counts: WindowCounts, new: Brief, yield_now: CooperativeYield
     ) -> None:
         """Add counts of a window to campaigns; windows come newest first.
 
@@ -209,7 +209,7 @@ class Listing:
             here: campaigns with counts in newer windows of the same home.
             counts: to be added.
             new: what a campaign has at first that is not among them.
-            breath: lets others work.
+            yield_now: lets others work.
         """
         found: list[Brief] = []
         for names, apps in zip(_parts(counts.campaigns), _parts(counts.at_app), strict=True):
@@ -220,16 +220,16 @@ class Listing:
                 elif brief.app_id is None:
                     brief.app_id = counts.apps[app]
                 found.append(brief)
-            await breath(len(names))
+            await yield_now(len(names))
         for column in counts.columns:
             if column.dimensions.engagement:
                 continue
             group = self._groups.group_of.get(column.dimensions.outcome)
             for at, of_them in zip(_parts(column.at), _parts(column.counts), strict=True):
                 _count(found, at, of_them, group)
-                await breath(len(at))
+                await yield_now(len(at))
 
-    async def _include(self, here: dict[str, Brief], breath: Breath) -> None:
+    async def _include(self, here: dict[str, Brief], yield_now: CooperativeYield) -> None:
         """Add the campaigns of one home to those of the others, among which few of them are."""
         for names in _parts(list(here)):
             for name in names:
@@ -237,26 +237,26 @@ class Listing:
                 before = self.briefs.setdefault(name, brief)
                 if before is not brief:
                     before.add(brief)
-            await breath(len(names))
+            await yield_now(len(names))
 
     async def _rows(self, names: Sequence[str], recent: int) -> list[CampaignRow]:
         """Return the rows of some campaigns, with so many of their newest windows."""
-        breath = Breath()
+        yield_now = CooperativeYield()
         totals = {name: empty() for name in names}
         by_home = self._by_home(names)
         for home, of_it in by_home:
             for snapshot in home.windows.values():
                 for name, cell in snapshot.cells(of_it):
                     include(totals[name], cell)
-                    await breath(len(cell.sends))
-        newest = await self._newest_windows(by_home, recent, breath) if recent else {}
+                    await yield_now(len(cell.sends))
+        newest = await self._newest_windows(by_home, recent, yield_now) if recent else {}
         rows = []
         for name in names:
             row = self._row(name, totals[name])
             if recent:
                 row.recent = self._recent(newest.get(name, {}), recent)
             rows.append(row)
-            await breath(len(totals[name].sends))
+            await yield_now(len(totals[name].sends))
         return rows
 
     def _by_home(self, names: Iterable[str]) -> list[tuple[_Home, list[str]]]:
@@ -286,7 +286,7 @@ class Listing:
 
     @staticmethod
     async def _newest_windows(
-        by_home: Iterable[tuple[_Home, list[str]]], limit: int, breath: Breath
+        by_home: Iterable[tuple[_Home, list[str]]], limit: int, yield_now: CooperativeYield
     ) -> dict[str, dict[int, Cell]]:
         """Return the newest windows of campaigns, at least `limit` where there are as many."""
         found: dict[str, dict[int, Cell]] = {}
@@ -303,8 +303,8 @@ class Listing:
                     left[name] -= 1
                     if not left[name]:
                         del left[name]
-                    await breath(len(cell.sends))
-                await breath(len(left))
+                    await yield_now(len(cell.sends))
+                await yield_now(len(left))
         return found
 
     def _recent(self, cells: dict[int, Cell], limit: int) -> list[RecentWindow]:

@@ -8,7 +8,7 @@ from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.parameters import choices, moment, text, whole
 from streams.api.problems import ProblemError, not_found, refuse
-from streams.api.reading import DIMENSIONS, Breath, add_windows, empty, include, window
+from streams.api.reading import DIMENSIONS, CooperativeYield, add_windows, empty, include, window
 from streams.api.routing import Route
 from streams.domain.counts import Dimension
 from streams.domain.partition import CampaignPartition
@@ -78,14 +78,14 @@ def _range(ask: Ask, step: int) -> tuple[int, int | None]:
 async def _read(partitions: Sequence[CampaignPartition], wanted: _Wanted) -> list[Window] | None:
     """Read a campaign's windows; null if none of the partitions knows it."""
     steps: dict[int, list[tuple[CampaignPartition, int]]] = {}
-    breath = Breath()
+    yield_now = CooperativeYield()
     for partition in partitions:
         for start in partition.table.starts():
             if start < wanted.first or (wanted.last is not None and start >= wanted.last):
                 continue
             if partition.table.has(wanted.campaign_id, start):
                 steps.setdefault(start - start % wanted.step, []).append((partition, start))
-            await breath()
+            await yield_now()
     if len(steps) > MOST_WINDOWS:
         enough = -(-len(steps) // MOST_WINDOWS) * wanted.step
         refuse(
@@ -94,18 +94,21 @@ async def _read(partitions: Sequence[CampaignPartition], wanted: _Wanted) -> lis
         )
     if not steps and not any(each.table.knows(wanted.campaign_id) for each in partitions):
         return None
-    return [await _merge(wanted, start, steps[start], breath) for start in sorted(steps)]
+    return [await _merge(wanted, start, steps[start], yield_now) for start in sorted(steps)]
 
 
 async def _merge(
-    wanted: _Wanted, start: int, parts: list[tuple[CampaignPartition, int]], breath: Breath
+    wanted: _Wanted,
+    start: int,
+    parts: list[tuple[CampaignPartition, int]],
+    yield_now: CooperativeYield,
 ) -> Window:
     total = empty()
     for partition, part in parts:
         cell = partition.table.cell(wanted.campaign_id, part)
         if cell is not None:  # it may have expired since
             include(total, cell)
-        await breath()
+        await yield_now()
     is_open = any(partition.table.is_open(part) for partition, part in parts)
     groups = parts[0][0].settings.groups
     span = (start, start + wanted.step)
