@@ -88,6 +88,37 @@ def delivery_id_of(alert_id: str, sequence: int, receiver: str) -> str:
     return f"{alert_id}.{sequence}.{receiver}"
 
 
+def decided(  # noqa: PLR0913, PLR0917 - what a delivery is made of
+    alert_id: str,
+    sequence: int,
+    receiver: str,
+    transition: msgspec.Raw,
+    now: float,
+    campaign_id: str = "",
+) -> Delivery:
+    """Return a delivery of what was decided at `now` (s, UTC), due at once.
+
+    Args:
+        alert_id: names the alert, or whatever else it is about.
+        sequence: of the transition.
+        receiver: the name of the receiver.
+        transition: JSON of what it is told.
+        now: wall-clock time.
+        campaign_id: of the alert's campaign; empty if it is about no single one.
+    """
+    return Delivery(
+        delivery_id=delivery_id_of(alert_id, sequence, receiver),
+        webhook_id=f"{alert_id}.{sequence}",
+        receiver=receiver,
+        campaign_id=campaign_id,
+        alert_id=alert_id,
+        sequence=sequence,
+        transition=transition,
+        created_at=now,
+        next_attempt_at=now,
+    )
+
+
 class _OrderingKey(NamedTuple):
     """Of the deliveries with the same key only the first, by sequence, is attempted."""
 

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from streams.domain.deliveries import Delivery
+from streams.domain.deliveries import Delivery, decided
 from streams.domain.transitions import in_ms, rfc3339
 
 ReceiverChange: TypeAlias = Literal["failing", "recovered", "disabled"]
@@ -73,19 +73,7 @@ def delivery_of(  # noqa: PLR0913, PLR0917 - what an event says
     data = ReceiverEventData(receiver, since, reason, _summary(change, receiver, since, reason))
     event = ReceiverEvent(f"{PREFIX}{change}", rfc3339(now), data)
     # In order by time; there is no campaign and no alert.
-    subject, sequence = f"{PREFIX}{receiver}", in_ms(now)
-    webhook_id = f"{subject}.{sequence}"
-    return Delivery(
-        delivery_id=f"{webhook_id}.{to}",
-        webhook_id=webhook_id,
-        receiver=to,
-        campaign_id="",
-        alert_id=subject,
-        sequence=sequence,
-        transition=msgspec.Raw(_encode(event)),
-        created_at=now,
-        next_attempt_at=now,
-    )
+    return decided(f"{PREFIX}{receiver}", in_ms(now), to, msgspec.Raw(_encode(event)), now)
 
 
 def _summary(change: ReceiverChange, name: str, since: str | None, reason: str | None) -> str:

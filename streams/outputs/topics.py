@@ -15,6 +15,7 @@ _DAY_MS = 86_400_000
 # Answers to writes then say what time it is at the broker, and none is refused for its time.
 BROKER_TIME = {TIMESTAMP_TYPE: "LogAppendTime"}
 MONTH = {**BROKER_TIME, "retention.ms": str(30 * _DAY_MS)}
+_COMPACTED = {CLEANUP_POLICY: "compact", "min.cleanable.dirty.ratio": "0.1"}
 _LARGE = {**BROKER_TIME, MAX_MESSAGE_BYTES: str(RECORD_BYTES)}
 
 
@@ -68,7 +69,7 @@ CHANGELOG = Topic(
     "internal: window tables and alerts",
     ("READ", "WRITE"),
     one_a_task=True,
-    settings={**_LARGE, CLEANUP_POLICY: "compact", "min.cleanable.dirty.ratio": "0.1"},
+    settings={**_LARGE, **_COMPACTED},
     unfit="counts would be lost",
 )
 SILENCES = Topic(
@@ -77,7 +78,7 @@ SILENCES = Topic(
     "internal: silences, which every worker reads whole",
     ("READ", "WRITE"),
     partitions=1,
-    settings={**BROKER_TIME, CLEANUP_POLICY: "compact", "min.cleanable.dirty.ratio": "0.1"},
+    settings={**BROKER_TIME, **_COMPACTED},
     unfit="silences would be lost",
 )
 GROUPS = Topic(
@@ -86,7 +87,7 @@ GROUPS = Topic(
     "internal: what lanes know of common causes, which every worker reads whole",
     ("READ", "WRITE"),
     partitions=1,
-    settings={**_LARGE, CLEANUP_POLICY: "compact", "min.cleanable.dirty.ratio": "0.1"},
+    settings={**_LARGE, **_COMPACTED},
     unfit="alerts that are told of in groups would be lost",
 )
 DEAD_LETTER = Topic(

@@ -22,6 +22,7 @@ from urllib.parse import quote
 from streams.domain import transitions
 from streams.domain.deliveries import Delivery
 from streams.domain.transitions import AlertData, Explanation, Transition, TransitionType
+from streams.receivers.texts import TITLES
 from streams.terminal import abbreviated, printable
 
 LONGEST_NAME = 200
@@ -33,13 +34,6 @@ LONGEST_LINK = 2000
 MOST_LABELS = 50
 MOST_STATUSES = 5
 
-TITLES: Mapping[TransitionType, str] = {
-    "campaign.alert.firing": "Firing",
-    "campaign.alert.reminder": "Still firing",
-    "campaign.alert.acknowledged": "Acknowledged",
-    "campaign.alert.resolved": "Resolved",
-    "campaign.alert.expired": "Ended without data",
-}
 COLOURS: Mapping[TransitionType, str] = {
     "campaign.alert.firing": "#b3261e",
     "campaign.alert.reminder": "#b3261e",

@@ -5,7 +5,7 @@ from typing import get_args
 
 import msgspec
 
-from streams.domain.deliveries import Delivery
+from streams.domain.deliveries import Delivery, decided
 from streams.domain.transitions import (
     ENDS,
     AlertData,
@@ -82,18 +82,8 @@ def trial_delivery(
         + ("resolved" if ended else "firing")
         + ": nothing is wrong, and there is nothing to do"
     )
-    webhook_id = f"{data.alert_id}.{data.sequence}"
-    return Delivery(
-        delivery_id=f"{webhook_id}.{receiver}",
-        webhook_id=webhook_id,
-        receiver=receiver,
-        campaign_id=data.campaign_id,
-        alert_id=data.alert_id,
-        sequence=data.sequence,
-        transition=msgspec.Raw(encode(Transition(kind, rfc3339(now), data))),
-        created_at=now,
-        next_attempt_at=now,
-    )
+    body = msgspec.Raw(encode(Transition(kind, rfc3339(now), data)))
+    return decided(data.alert_id, data.sequence, receiver, body, now, data.campaign_id)
 
 
 def is_test(transition: Transition) -> bool:

@@ -26,12 +26,12 @@ from streams.domain.group_transitions import (
 )
 from streams.domain.receiver_events import ReceiverEvent
 from streams.domain.transition_causes import Acknowledged
-from streams.domain.transitions import AlertData, Explanation, Links, Transition, TransitionType
+from streams.domain.transitions import AlertData, Explanation, Links, Transition
 from streams.receivers.grouped import GroupedReceiver, is_about_group
 from streams.receivers.outcomes import Answer, Outcome, of_api_answer
 from streams.receivers.receiver import Request, digest_of
 from streams.receivers.templates import TemplateFailure
-from streams.receivers.texts import TextReceiver, Texts
+from streams.receivers.texts import TITLES, TextReceiver, Texts
 from streams.settings import Secret, Url
 from streams.terminal import abbreviated, printable
 
@@ -54,13 +54,6 @@ LONGEST_URL = 1000
 MOST_LABELS = 5
 MOST_STATUSES = 3
 
-TITLES: Mapping[TransitionType, str] = {
-    "campaign.alert.firing": "Firing",
-    "campaign.alert.reminder": "Still firing",
-    "campaign.alert.acknowledged": "Acknowledged",
-    "campaign.alert.resolved": "Resolved",
-    "campaign.alert.expired": "Ended without data",
-}
 
 GROUP_TITLES: Mapping[GroupTransitionType, str] = {
     "campaign.group.firing": "Firing, one cause",

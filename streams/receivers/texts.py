@@ -12,11 +12,20 @@ from typing import Annotated, ClassVar
 import msgspec
 from pydantic import AfterValidator
 
-from streams.domain.transitions import Transition
+from streams.domain.transitions import Transition, TransitionType
 from streams.receivers.receiver import Receiver
 from streams.receivers.samples import TEST_MARK, is_test
 from streams.receivers.templates import Part, TemplateError, TemplateFailure, compiled
 from streams.settings import Text
+
+TITLES: Mapping[TransitionType, str] = {
+    "campaign.alert.firing": "Firing",
+    "campaign.alert.reminder": "Still firing",
+    "campaign.alert.acknowledged": "Acknowledged",
+    "campaign.alert.resolved": "Resolved",
+    "campaign.alert.expired": "Ended without data",
+}
+"""What happened, in words for people."""
 
 
 def _possible(source: str) -> str:

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from streams.domain.transitions import Transition, TransitionType
 from streams.receivers.outcomes import Answer, Delivered, Disable, GiveUp, Retry
-from streams.receivers.slack import DIMENSIONS, TITLES
+from streams.receivers.slack import DIMENSIONS
+from streams.receivers.texts import TITLES
 from tests.support.kinds import HOSTILE, SLACK_PATH, channel, names, rendered
 from tests.support.slack import links_of, message_of, shown, texts_of
 from tests.support.transitions import explained

@@ -29,7 +29,7 @@ from streams.domain.causes.exchange import (
 )
 from streams.domain.causes.finding import find
 from streams.domain.causes.summary import added_up
-from streams.domain.deliveries import Delivery, Outbox
+from streams.domain.deliveries import Delivery, Outbox, decided
 from streams.domain.group_transitions import (
     MOST_CAMPAIGNS,
     GroupAlert,
@@ -338,19 +338,8 @@ class Tellers:
         self, record: TellerRecord, receiver: str, told: GroupNotification, now: float
     ) -> Delivery:
         transition = self._transition(record, told, now)
-        group_id, sequence = told.group.key, told.group.sequence
-        webhook_id = f"{group_id}.{sequence}"
-        return Delivery(
-            delivery_id=f"{webhook_id}.{receiver}",
-            webhook_id=webhook_id,
-            receiver=receiver,
-            campaign_id="",
-            alert_id=group_id,
-            sequence=sequence,
-            transition=msgspec.Raw(encode(transition)),
-            created_at=now,
-            next_attempt_at=now,
-        )
+        body = msgspec.Raw(encode(transition))
+        return decided(told.group.key, told.group.sequence, receiver, body, now)
 
     def _transition(
         self, record: TellerRecord, told: GroupNotification, now: float

@@ -3,7 +3,7 @@
 import msgspec
 
 from streams.domain import transitions
-from streams.domain.deliveries import Delivery, Outbox, delivery_id_of
+from streams.domain.deliveries import Delivery, Outbox, decided
 from streams.domain.notification.stage import Notification, Stage
 from streams.domain.transitions import AlertData
 
@@ -22,14 +22,4 @@ def enqueue(outbox: Outbox) -> Stage:
 
 def delivery_of(data: AlertData, receiver: str, transition: msgspec.Raw, now: float) -> Delivery:
     """Return a delivery of a transition, enqueued at `now` (s, UTC)."""
-    return Delivery(
-        delivery_id=delivery_id_of(data.alert_id, data.sequence, receiver),
-        webhook_id=f"{data.alert_id}.{data.sequence}",
-        receiver=receiver,
-        campaign_id=data.campaign_id,
-        alert_id=data.alert_id,
-        sequence=data.sequence,
-        transition=transition,
-        created_at=now,
-        next_attempt_at=now,
-    )
+    return decided(data.alert_id, data.sequence, receiver, transition, now, data.campaign_id)
