@@ -160,8 +160,10 @@ def moment(name: str, description: str) -> Parameter[int]:
 def read_moment(value: str) -> int:
     """Read a time, RFC 3339 or ms since the epoch, as ms since the epoch.
 
+    A date before the year 2 is taken as that year's beginning, one after 9998 as that year's end.
+
     Raises:
-        ValueError: if it is neither, or not in the years 2 to 9998; says what is expected.
+        ValueError: if it is neither, or a number beyond those years; says what is expected.
     """
     time = int(value) if _EPOCH_MS.fullmatch(value) else _read_rfc3339(value)
     if not FIRST_MS <= time <= LAST_MS:
@@ -173,9 +175,12 @@ def _read_rfc3339(value: str) -> int:
     # A plus sign that was not encoded arrives as a space.
     value = re.sub(r" (?=\d{2}:\d{2}$)", "+", value)
     if _RFC3339.fullmatch(value):
+        # Python's calendar begins with the year 1; the year 0 was a leap year, as 4 was.
+        year_0 = value.startswith("0000")
+        known = "0004" + value[4:] if year_0 else value
         with contextlib.suppress(ValueError):  # there is no 30 February
-            time = datetime.fromisoformat(value.upper())
-            return round((time - _EPOCH).total_seconds() * 1000)
+            time = round((datetime.fromisoformat(known.upper()) - _EPOCH).total_seconds() * 1000)
+            return FIRST_MS if year_0 else min(max(FIRST_MS, time), LAST_MS)
     raise ValueError(
         "expected a time such as 2026-11-23T10:00:00Z, or milliseconds since the epoch"
     )
