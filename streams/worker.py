@@ -162,6 +162,7 @@ class Worker:
         )
         events.on_commit(partial(metrics.committed, groups=context.settings.groups))
         events.on_commit(self._dispatcher.on_commit)
+        events.on_commit(self.api.on_commit)
         events.on_change(self._dispatcher.wake)
         events.on_restored(metrics.recovered)
         self._beside = (

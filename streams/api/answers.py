@@ -72,6 +72,13 @@ class Window(CorrectedTotals, kw_only=True):
     groups: list[Group] | UnsetType = UNSET
 
 
+class CampaignWindow(Window, kw_only=True):
+    """One window of a campaign; its app is null where no event has named one."""
+
+    campaign_id: str
+    app_id: str | None
+
+
 class Windows(Answer, kw_only=True):
     """Windows of a campaign, oldest first."""
 
@@ -405,3 +412,33 @@ class Problem(Struct):
     status: int
     detail: str
     type: str = "about:blank"
+
+
+class Changes(Answer, kw_only=True):
+    """Windows, alerts and deliveries that have changed, as they are now.
+
+    `next` asks for what changes from here on; there is `more` already if the answer would have been
+    too long. In `incomplete_partitions` more has changed than is known: read what matters anew.
+    """
+
+    windows: list[CampaignWindow]
+    alerts: list[Alert]
+    deliveries: list[Delivery]
+    incomplete_partitions: list[int]
+    more: bool
+    next: str
+
+
+class StreamHealth(Struct):
+    """Whether the worker that streams is ready, if not why, and which partitions are away."""
+
+    ready: bool
+    reasons: list[str]
+    partitions: int
+    missing_partitions: list[int]
+
+
+class Missed(Struct):
+    """Partitions in which more has changed than was streamed: read what matters anew."""
+
+    partitions: list[int]

@@ -74,6 +74,15 @@ class Cluster:
         """Return all partitions."""
         return list(range(self._holder.partitions()))
 
+    def holders(self) -> list[list[int]]:
+        """Return the partitions that anybody holds, by holder, this worker first."""
+        ready, peers = self._holder.ready(), self._holder.peers()
+        elsewhere: dict[str, list[int]] = {}
+        for number, url in peers.items():
+            if number not in ready:
+                elsewhere.setdefault(url, []).append(number)
+        return [sorted(ready), *elsewhere.values()]
+
     def homes_of(self, campaign_id: str) -> list[int]:
         """Return the partitions in which a campaign may be.
 

@@ -1,12 +1,15 @@
 """What the answers are made from."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from streams.api.answers import Answer
+from streams.api.change_logs import ChangeLogs
 from streams.api.cluster import Cluster
 from streams.api.rows import RowReader
+from streams.api.stream_events import Wanted
+from streams.domain.change_log import Positions
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.silences.book import SilenceBook
 from streams.domain.silences.silence import Silence
@@ -53,6 +56,20 @@ class Silences(Protocol):
         ...
 
 
+class LiveStream(Protocol):
+    """Tells of changes as they come."""
+
+    async def open(
+        self, context: "Context", wanted: Wanted, since: Positions | None
+    ) -> AsyncGenerator[bytes, None]:
+        """Return what is sent to a reader that begins at some positions; null for now.
+
+        Raises:
+            ProblemError: 503, if there are too many readers.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What the answers are made from.
@@ -61,6 +78,8 @@ class Context:
         settings: what is counted, which rules are evaluated and who is notified.
         cluster: the partitions, here and at other workers.
         rows: reads the campaign list.
+        change_logs: what has changed in the partitions that are here.
+        stream: what has changed in all partitions, as it comes.
         silences: which alerts nobody is notified of.
         health: of this worker.
         metrics: writes the metrics in the format that `Accept` asks for, and says its content type.
@@ -72,6 +91,8 @@ class Context:
     settings: PartitionSettings
     cluster: Cluster
     rows: RowReader
+    change_logs: ChangeLogs
+    stream: LiveStream
     silences: Silences
     health: Health
     metrics: Callable[[str], tuple[bytes, str]]

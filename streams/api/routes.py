@@ -4,12 +4,14 @@ from streams.api import (
     acknowledging,
     alerts,
     campaigns,
+    changes,
     deliveries,
     operations,
     pages,
     receivers,
     replays,
     silences,
+    streaming,
     windows,
 )
 
@@ -22,6 +24,8 @@ ROUTES = (
     *receivers.ROUTES,
     *replays.ROUTES,
     *silences.ROUTES,
+    *changes.ROUTES,
+    *streaming.ROUTES,
     *operations.ROUTES,
     *pages.ROUTES,
 )

@@ -6,7 +6,7 @@ decoded after, and never normalised. `a%2Fb` is one segment, and so is `..`.
 
 import difflib
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -21,10 +21,23 @@ from streams.api.parameters import Parameter
 from streams.api.problems import ProblemError, not_found, refuse
 
 Scope: TypeAlias = Literal["read", "write"]
-Reply: TypeAlias = Struct | web.Response
+Reply: TypeAlias = "Struct | web.Response | EventStream"
 _MOST_PARAMETERS = 50
 
 Handler: TypeAlias = Callable[[Context, Ask], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class EventStream:
+    """An answer without an end.
+
+    Args:
+        chunks: what is sent, piece by piece; closed when the client has gone.
+        content_type: of all of it.
+    """
+
+    chunks: AsyncGenerator[bytes, None]
+    content_type: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """The HTTP server: listens, limits, and answers every mistake with a problem."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -12,6 +14,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from streams.api.access import Gate
 from streams.api.asking import Ask
+from streams.api.change_logs import ChangeLogs
 from streams.api.cluster import Cluster
 from streams.api.context import Context, Health, Silences
 from streams.api.listening import Listener
@@ -20,9 +23,11 @@ from streams.api.pages import load_assets
 from streams.api.peers import SIGNATURE_HEADER, Peers
 from streams.api.problems import ProblemError
 from streams.api.routes import ROUTES
-from streams.api.routing import Target, find, split_target
+from streams.api.routing import EventStream, Target, find, split_target
 from streams.api.rows import RowReader
+from streams.api.stream import Hub
 from streams.configuration.http import HttpSettings
+from streams.domain.commits import Commit
 from streams.domain.partition_host import PartitionHost
 from streams.domain.partition_settings import PartitionSettings
 
@@ -42,6 +47,8 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+R = TypeVar("R", bound=web.StreamResponse)
 
 _encode = msgspec.json.Encoder().encode
 log = structlog.get_logger(__name__)
@@ -79,10 +86,14 @@ class ApiServer:
         self._listener = listener
         self._peers = Peers(http, listener.url, now)
         self._cluster = Cluster(holder, self._peers, located=located)
+        self._holder = holder
+        self._hub = Hub()
         self._context = Context(
             settings,
             self._cluster,
             RowReader(settings.groups, settings.windows, now),
+            ChangeLogs(),
+            self._hub,
             silences,
             health,
             metrics,
@@ -110,11 +121,17 @@ class ApiServer:
 
     async def stop(self) -> None:
         """Take no new requests, finish those under way for a few seconds, and close."""
+        await self._hub.stop()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
         self._listener.close()
         await self._cluster.stop()
+
+    def on_commit(self, commit: Commit) -> None:
+        """Take note of what a committed transaction has changed, for those who follow it."""
+        context = self._context
+        context.change_logs.committed(commit, self._holder.ready(), context.now())
 
     @property
     def port(self) -> int:
@@ -126,8 +143,16 @@ class ApiServer:
         """Where others reach it; null if nobody can follow it."""
         return self._listener.url
 
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = await self._reply(request)
+        if isinstance(response, EventStream):
+            return await _stream(request, response)
+        return _with_headers(response)
+
+    async def _reply(self, request: web.BaseRequest) -> web.Response | EventStream:
+        """Answer a request, whatever is wrong with it."""
         nonce = None
+        response: web.Response | EventStream
         try:
             target = split_target(request.raw_path)
             nonce = self._peers.asked_by(request.method, str(target), request.headers)
@@ -140,15 +165,15 @@ class ApiServer:
         except Exception:
             log.exception("request failed", method=request.method, target=request.raw_path)
             response = _defect().response()
-        if nonce is not None:
+        if nonce is not None and isinstance(response, web.Response):
             # Those that another worker asks for are answered in one piece.
             body = response.body if isinstance(response.body, bytes) else b""
             response.headers[SIGNATURE_HEADER] = self._peers.answer(nonce, response.status, body)
-        return _with_headers(response)
+        return response
 
     async def _route(
         self, request: web.BaseRequest, target: Target, *, of_worker: bool
-    ) -> web.Response:
+    ) -> web.Response | EventStream:
         method = "GET" if request.method == "HEAD" else request.method
         try:
             route, values = find(ROUTES, method, target.path)
@@ -161,7 +186,7 @@ class ApiServer:
         query = route.read_query(target.query)
         ask = Ask(method, str(target), values, query, request.headers, body)
         reply = await route.handle(self._context, ask)
-        if isinstance(reply, web.Response):
+        if isinstance(reply, web.Response | EventStream):
             return reply
         return web.Response(
             status=route.status,
@@ -169,6 +194,28 @@ class ApiServer:
             content_type="application/json",
             charset="utf-8",
         )
+
+
+async def _stream(request: web.BaseRequest, stream: EventStream) -> web.StreamResponse:
+    """Send a stream until the client has gone, or has not read for long."""
+    response = _with_headers(web.StreamResponse())
+    response.headers["Content-Type"] = stream.content_type
+    response.headers["X-Accel-Buffering"] = "no"  # or nginx keeps it until there is a lot
+    async with contextlib.aclosing(stream.chunks) as chunks:
+        await response.prepare(request)
+        if request.method == "HEAD":
+            return response
+        try:
+            async for chunk in chunks:
+                async with asyncio.timeout(LONGEST_WRITE):
+                    await response.write(chunk)
+        except ConnectionError:
+            log.debug("stream is left", remote=request.remote)
+        except TimeoutError:
+            log.debug("stream is not read", remote=request.remote)
+            if request.transport is not None:
+                request.transport.abort()
+    return response
 
 
 async def _read_body(request: web.BaseRequest) -> bytes:
@@ -209,7 +256,7 @@ def _closing(status: HTTPStatus, detail: str) -> ProblemError:
     return ProblemError(status, detail, {"Connection": "close"})
 
 
-def _with_headers(response: web.Response) -> web.Response:
+def _with_headers(response: R) -> R:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     return response

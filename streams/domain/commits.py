@@ -51,6 +51,8 @@ class Commit:
         decisions: transitions of alerts, in the order in which they were decided.
         suppressed: those of these transitions of which nobody is notified.
         has_deliveries: whether deliveries were enqueued or changed, or what is known of a receiver.
+        delivery_ids: ids of the deliveries that were enqueued or changed, or are gone.
+        next_offset: in the repartition topic: of the next partial counts that the task will add.
     """
 
     partition: int
@@ -68,6 +70,8 @@ class Commit:
     decisions: list[Decision] = field(default_factory=list)
     suppressed: list[SuppressedTransition] = field(default_factory=list)
     has_deliveries: bool = False
+    delivery_ids: list[str] = field(default_factory=list)
+    next_offset: int = 0
 
     def add_counted(self, pre_aggregator: PreAggregator) -> None:
         """Add the events of which partial counts were taken."""

@@ -366,6 +366,11 @@ class Outbox:
         """Whether the next `take_changes` has any."""
         return bool(self._changed)
 
+    @property
+    def changed_ids(self) -> list[str]:
+        """The ids of the deliveries that the next `take_changes` has."""
+        return list(self._changed)
+
     def take_changes(self) -> Iterator[tuple[DeliveryKey, Delivery | None]]:
         """Hand out what changed since the last call; null for deliveries that are gone."""
         changed, self._changed = self._changed, {}

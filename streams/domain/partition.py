@@ -13,6 +13,7 @@ from streams.domain.alerts import AlertBook
 from streams.domain.buckets import Bucket, BucketKey
 from streams.domain.causes.lane import GroupedAlertKey, LaneGroups, LaneParts, LaneVersionKey
 from streams.domain.causes.teller import TellerKey, TellerParts, Tellers
+from streams.domain.changed_cells import ChangedCells
 from streams.domain.commits import SuppressedTransition
 from streams.domain.counts import OTHER
 from streams.domain.deferrable import NOTHING, Deferrable
@@ -93,6 +94,7 @@ class CampaignPartition:
         operators: what people ask to be done with its alerts.
         groups: alerts that are told of in groups.
         tellers: of those rules whose causes this partition tells of.
+        changed: campaigns whose windows have changed.
     """
 
     def __init__(
@@ -126,6 +128,7 @@ class CampaignPartition:
             silences=settings.silences,
         )
         self.samples = SampleBook(settings.windows, settings.groups)
+        self.changed = ChangedCells()
         self.deliveries = Outbox(settings.retention)
         self.operators = OperatorRequests()
         self.receivers = ReceiverBook()
@@ -180,6 +183,8 @@ class CampaignPartition:
         """Campaigns to evaluate on closing: event time has closed windows since they were."""
         self._table_closed: list[tuple[int, int]] = []
         """During a replay: the offsets at which windows closed, and their starts (s), in order."""
+        self._replayed_from: int | None = None
+        """The offset from which partial counts are replayed; null if none are."""
         self._seen_writes = 0
         """The table's writes when the folds were last written."""
         self._seen_windows = _SeenWindows(-1, -1, 0)
@@ -198,6 +203,7 @@ class CampaignPartition:
         record = AddedRecord(offset, partial_counts, [], [])
         for counts in partial_counts.windows:
             start = self.settings.windows.start_of(counts.start * 1000)
+            self.changed.change(start, counts.campaigns, offset)
             added = self.table.add(counts, offset, now)
             if added is None:
                 record.late.append(start)
@@ -577,7 +583,8 @@ class CampaignPartition:
         self.folds.restored()
         offsets = self.table.restore(checkpoint, buckets), self.folds.replay_from_offset
         self._table_closed = self.table.closed_at_offsets()
-        return min((each for each in offsets if each is not None), default=None)
+        self._replayed_from = min((each for each in offsets if each is not None), default=None)
+        return self._replayed_from
 
     def replay(self, partial_counts: PartialCounts, offset: int, now: float) -> None:
         """Add partial counts again, as far as they are not in what was written.
@@ -588,6 +595,9 @@ class CampaignPartition:
             now: wall-clock time (s, UTC).
         """
         self._follow_table(offset)
+        for each in partial_counts.windows:
+            start = self.settings.windows.start_of(each.start * 1000)
+            self.changed.change(start, each.campaigns, offset)
         record = AddedRecord(offset, partial_counts, [], [])
         for start, counts, is_late in self.table.replay(partial_counts, offset, now):
             if is_late or counts is None:
@@ -611,6 +621,7 @@ class CampaignPartition:
             offset: of the repartition topic, where reading goes on.
         """
         self._follow_table(offset)
+        self.changed.restored(self._replayed_from, offset)
         self.table.finish_restore(now, offset)
         self.folds.finish_replay()
         starts = self.table.open_starts()[::-1]

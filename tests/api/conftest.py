@@ -10,9 +10,10 @@ import pytest
 from streams.api.listening import listen
 from streams.api.server import ApiServer
 from streams.configuration.http import HttpSettings
+from streams.domain.commits import Commit, Decision
 from streams.domain.partition_settings import PartitionSettings
 from tests.support.http import HttpAnswer, request
-from tests.support.partitions import PARTITION_SETTINGS, MemoryHolder
+from tests.support.partitions import PARTITION_SETTINGS, MemoryHolder, next_offset
 from tests.support.silences import MemorySilences
 
 NOW = 1_795_428_000.0  # 2026-11-23T10:00:00Z
@@ -41,6 +42,19 @@ class RunningApi:
     url: str
     """Where other workers ask it."""
     host: str = "127.0.0.1"
+    on_commit: Callable[[Commit], None] = lambda _: None
+
+    def commit(self, now: float = NOW) -> None:
+        """Evaluate and commit all partitions that are here at `now` (s), as their tasks do."""
+        for partition in self.holder.here.values():
+            decided = partition.evaluate(now)
+            delivery_ids = partition.deliveries.changed_ids
+            list(partition.take_changes(now))
+            partition.mark_committed()
+            decisions = [Decision(each, 0.0) for each in decided]
+            commit = Commit(partition.number, decisions=decisions, delivery_ids=delivery_ids)
+            commit.next_offset = next_offset()
+            self.on_commit(commit)
 
     async def ask(self, target: str, **options: Any) -> HttpAnswer:
         return await request(self.port, target, host=self.host, **options)
@@ -102,7 +116,7 @@ async def running(
     try:
         url = server.url or f"http://127.0.0.1:{server.port}"
         host = "::1" if ":" in http.host else "127.0.0.1"
-        yield RunningApi(server.port, holder, health, silences, url, host)
+        yield RunningApi(server.port, holder, health, silences, url, host, server.on_commit)
     finally:
         await server.stop()
 

@@ -151,6 +151,11 @@ def holder(
     return MemoryHolder({n: CampaignPartition(n, settings, [0], now) for n in here}, count)
 
 
+def next_offset() -> int:
+    """Return the offset of the next partial counts, which may leave some out."""
+    return next(_offsets)
+
+
 async def commit_all(held: MemoryHolder, now: float) -> None:
     """Evaluate and commit all partitions at `now` (s), as tasks do, until cancelled."""
     while True:

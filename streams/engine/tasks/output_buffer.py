@@ -117,10 +117,10 @@ class OutputBuffer:
             self._heartbeats.add_to(counts, pre_aggregator.event_times, pre_aggregator.received_at)
         return counts
 
-    def take_commit(self, records: int, *, has_deliveries: bool) -> Commit:
+    def take_commit(self, records: int) -> Commit:
         """Return the commit that was collected just now, and begin the next one."""
         commit, self.next_commit = self.next_commit, Commit(self._task)
-        commit.records, commit.has_deliveries = records, has_deliveries
+        commit.records = records
         return commit
 
     def add_to(self, writes: TransactionBatch, results: Sequence[WindowResult] = ()) -> None:

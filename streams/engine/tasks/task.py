@@ -491,13 +491,13 @@ class StreamTask:
         """Write what was counted, the results, and the positions up to which the task has read."""
         began = self._context.clock.wall()
         try:
-            has_deliveries, writes = self._collect(for_handover=for_handover)
+            writes = self._collect(for_handover=for_handover)
             if not writes:
                 # All that is known is committed.
                 self.partition.mark_committed()
                 return
             # In the same step: whatever comes now belongs to the next commit.
-            commit = self._output.take_commit(writes.size, has_deliveries=has_deliveries)
+            commit = self._output.take_commit(writes.size)
             self._offsets.commit(writes, await self._writer.write(writes))
         # What was collected is gone from memory, and may be written or not.
         except (TaskLostError, FormatError) as error:
@@ -516,21 +516,18 @@ class StreamTask:
         commit.seconds = self._context.clock.wall() - began
         self._context.events.committed(commit)
 
-    def _collect(self, *, for_handover: bool) -> tuple[bool, TransactionBatch]:
-        """Collect everything that is to be written, in one step without a yield.
-
-        Returns:
-            Whether deliveries or receivers changed, and the writes.
-        """
-        writes = TransactionBatch()
-        self._collect_partial_counts(writes)
+    def _collect(self, *, for_handover: bool) -> TransactionBatch:
+        """Collect everything that is to be written, in one step without a yield."""
+        writes, commit = TransactionBatch(), self._output.next_commit
+        commit.next_offset = self._collect_partial_counts(writes)
         now = self._context.now()
         if not self.partition.is_evaluated:
             # No count is written before it was decided on: its next owner will not evaluate it.
             self._decide(self.partition.evaluate(now), now)
         if for_handover:
             self.partition.prepare_handover()
-        has_deliveries = self.partition.has_changed_deliveries
+        commit.has_deliveries = self.partition.has_changed_deliveries
+        commit.delivery_ids = self.partition.deliveries.changed_ids
         # The response to a task's first write has the broker's time.
         always = not self._context.clock.is_known
         others = self._has_skipped or always or bool(self._offsets.moved)
@@ -545,12 +542,15 @@ class StreamTask:
             writes.add(self._context.topics.groups, number, Record(key, value))
         self._output.add_to(writes, self.partition.take_results())
         self._offsets.add_to(writes, always=always)
-        return has_deliveries, writes
+        return writes
 
-    def _collect_partial_counts(self, writes: TransactionBatch) -> None:
+    def _collect_partial_counts(self, writes: TransactionBatch) -> int:
         """Write partial counts to the tasks of their campaigns, over the repartition topic.
 
         Without repartitioning that topic is the log of those that were added to the windows.
+
+        Returns:
+            The offset in the log of the next partial counts that are not in the windows yet.
         """
         repartition = self._context.topics.repartition
         if self._context.repartitions:
@@ -559,9 +559,12 @@ class StreamTask:
                     writes.add(repartition, number, Record(None, value))
         else:
             self._add_own_counts()
+            next_offset = self._next_in_log
             added, self._added = self._added, []
             for value in added:
                 writes.add(repartition, self.partition.number, Record(None, value))
+            return next_offset
+        return self._next_in_log
 
     def _add_own_counts(self) -> None:
         """Add the task's own partial counts to the windows; only without repartitioning.

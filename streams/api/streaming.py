@@ -1,0 +1,31 @@
+"""The route of the live stream."""
+
+from http import HTTPStatus
+
+from streams.api.asking import Ask
+from streams.api.changes import SINCE, decode_positions
+from streams.api.context import Context
+from streams.api.routing import EventStream, Route
+from streams.api.stream_events import APP, CAMPAIGN, KIND, RULE, Wanted
+
+EVENT_STREAM = "text/event-stream"
+
+
+async def stream(context: Context, ask: Ask) -> EventStream:
+    """Answer with what changes from now, or from the last event, on."""
+    last = ask.headers.get("Last-Event-ID") or ask.get(SINCE, None)
+    since = None if last is None else decode_positions(last)
+    chunks = await context.stream.open(context, Wanted.of(ask), since)
+    return EventStream(chunks, EVENT_STREAM)
+
+
+ROUTES = (
+    Route(
+        "/v1/stream",
+        stream,
+        "Windows, alerts, deliveries and the worker's health, as they change: server-sent events",
+        (EVENT_STREAM,),
+        (KIND, CAMPAIGN, APP, RULE, SINCE),
+        problems=(HTTPStatus.SERVICE_UNAVAILABLE,),
+    ),
+)
