@@ -155,9 +155,10 @@ class Hub:
         answer = await read_changes(context, {}, everywhere, ())
         # Of a partition that is away, whatever changes from now on is told once it is back.
         away = LogPosition("", 0, -1, context.now())
-        now = dict.fromkeys(everywhere, away) | decode_positions(answer.next)
+        here = decode_positions(answer.next)
+        now = dict.fromkeys(everywhere, away) | here
         if self._running is None:
-            self._positions = dict(now)
+            self._positions = here
             self._running = asyncio.create_task(self._run(context))
         if since is not None:
             now |= {n: at for n, at in since.items() if n in now}
@@ -214,13 +215,14 @@ class Hub:
         if reader.under_way:
             await asyncio.wait(reader.under_way)
             reader.under_way.clear()
+        # From there on the hub has what changes.
+        followed = set(self._positions)
         since = {n: reader.positions[n] for n in reader.behind}
         windows_of = reader.wanted.windows_of
         answer = await read_changes(context, since, sorted(since), windows_of)
-        answered = reader.behind.difference(answer.missing_partitions)
         reader.positions |= decode_positions(answer.next)
         if not answer.more:
-            reader.behind -= answered
+            reader.behind -= followed.difference(answer.missing_partitions)
         events = [each for each in events_of(answer) if reader.wanted.has(each)]
         if answer.incomplete_partitions:
             events.append(missed(answer.incomplete_partitions))
