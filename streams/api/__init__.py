@@ -16,4 +16,6 @@ In the order in which a request meets it:
 - `replays`: many deliveries made again.
 - `acknowledging`: what people do with alerts.
 - `answers`, `detectors`, `problems`, `paging`: what answers look like.
+- `representations`: the form that a client asks for, whether it has it already, and gzip;
+  `tabular`: lists as CSV and NDJSON.
 """

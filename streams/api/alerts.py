@@ -10,6 +10,7 @@ from streams.api.context import Context
 from streams.api.newest import CURSOR, LIMIT, Newest
 from streams.api.parameters import choice, text
 from streams.api.problems import not_found
+from streams.api.representations import Rows
 from streams.api.routing import Route
 from streams.domain import alert_records as domain
 from streams.domain.alerts import AlertBook
@@ -154,6 +155,7 @@ ROUTES = (
         "Alerts, current and past, newest first",
         answers.Alerts,
         (STATE, CAMPAIGN, TREATMENT, CHANNEL, RULE, SEVERITY, GROUP, LIMIT, CURSOR),
+        rows=Rows("alerts", answers.Alert),
     ),
     Route(
         "/v1/alerts/{alert_id}",
@@ -162,5 +164,11 @@ ROUTES = (
         answers.OneAlert,
         (ALERT_ID,),
     ),
-    Route("/v1/rules", rules, "The rules that raise alerts", answers.Rules),
+    Route(
+        "/v1/rules",
+        rules,
+        "The rules that raise alerts",
+        answers.Rules,
+        rows=Rows("rules", answers.Rule),
+    ),
 )

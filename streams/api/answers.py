@@ -95,6 +95,18 @@ class OneWindow(Answer, kw_only=True):
     window: Window
 
 
+class WindowPart(Totals, kw_only=True):
+    """A window, or a group of one, as a row of CSV."""
+
+    start: str
+    end: str
+    state: WindowState
+    treatment_id: str | UnsetType | None = UNSET
+    delivery_type: str | UnsetType | None = UNSET
+    channel_type: str | UnsetType | None = UNSET
+    late_events: int | UnsetType = UNSET
+
+
 class LiveAlert(Struct):
     """A pending or firing alert, in short."""
 

@@ -24,6 +24,7 @@ from streams.api.reading import (
     totals,
     window,
 )
+from streams.api.representations import Rows
 from streams.api.routing import Route
 from streams.api.rows import Question, Span, add_rows
 from streams.api.windows import CAMPAIGN_ID, unknown_campaign
@@ -204,6 +205,7 @@ ROUTES = (
         "Campaigns that were active lately",
         Campaigns,
         (ACTIVE_WITHIN, SORT, APP_ID, RECENT, LIMIT, CURSOR),
+        rows=Rows("campaigns", CampaignRow),
     ),
     Route(
         "/v1/campaigns/{campaign_id}",

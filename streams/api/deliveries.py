@@ -11,6 +11,7 @@ from streams.api.delivery_filters import FILTERS, RECEIVER, STATE, about, passes
 from streams.api.newest import CURSOR, LIMIT, Newest
 from streams.api.parameters import text
 from streams.api.problems import ProblemError, not_found
+from streams.api.representations import Rows
 from streams.api.routing import Route
 from streams.domain import deliveries as domain
 from streams.domain.delivery_attempts import AttemptRecord
@@ -169,6 +170,7 @@ ROUTES = (
         "Webhooks: still to be delivered, given up, or delivered lately; newest first",
         answers.Deliveries,
         (STATE, RECEIVER, *FILTERS, LIMIT, CURSOR),
+        rows=Rows("deliveries", answers.Delivery),
     ),
     Route(
         "/v1/deliveries/{delivery_id}",

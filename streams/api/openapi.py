@@ -11,7 +11,9 @@ import orjson
 from streams.api.answers import Problem
 from streams.api.parameters import Parameter
 from streams.api.problems import CONTENT_TYPE
+from streams.api.representations import JSON
 from streams.api.routing import Route
+from streams.api.tabular import CSV, NDJSON
 
 _REFERENCE = "#/components/schemas/{name}"
 _ALWAYS = (
@@ -22,10 +24,19 @@ _ALWAYS = (
 )
 _WITH_TOKEN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _WITH_BODY = (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.UNPROCESSABLE_ENTITY)
+_ETAG = "Of what the answer says: `If-None-Match` with it is answered with 304 as long as it holds."
+_LINK = "With CSV and NDJSON: the next page (`rel=next`), if there is one."
+_MISSING = "With CSV and NDJSON: the partitions that could not be asked, if there are any."
+_ROWS = {
+    CSV: "RFC 4180, with a header line. A text that a spreadsheet could take for a formula, or "
+    "that begins with an apostrophe, has an apostrophe before it.",
+    NDJSON: "One item a line.",
+}
 _DESCRIPTION = (
     "Counts, rates and alerts of campaigns, from any worker for all of them. Times are RFC 3339 in "
     "UTC. What could not be asked is named: `partial`, `missing_partitions`. Mistakes are answered "
-    "with `application/problem+json` (RFC 9457)."
+    "with `application/problem+json` (RFC 9457). Large answers are compressed for those who accept "
+    "gzip."
 )
 
 
@@ -67,13 +78,14 @@ def _operation(route: Route) -> dict[str, Any]:
     statuses.update(_WITH_BODY if route.body is not None else ())
     statuses.update(_WITH_TOKEN if route.scope else ())
     statuses.update([HTTPStatus.NOT_FOUND] if route.pattern.groups else ())
-    success = str(route.status.value)
+    is_json = not isinstance(route.answer, tuple)
+    statuses.update([HTTPStatus.NOT_ACCEPTABLE] if is_json else ())
     operation: dict[str, Any] = {
         "operationId": f"{route.method.lower()}{_camel(route.path)}",
         "summary": route.summary,
         "parameters": [_parameter(route, each) for each in route.parameters],
         "responses": {
-            success: {"description": route.summary, "content": _content(route)},
+            **_success(route),
             **{str(status.value): _problem(status) for status in sorted(statuses)},
         },
         "security": [{"token": []}] if route.scope else [],
@@ -81,7 +93,7 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.body is not None:
         operation["requestBody"] = {
             "required": True,
-            "content": _struct("application/json", route.body),
+            "content": _struct(JSON, route.body),
         }
     if route.scope == "write":
         operation["description"] = "Needs the scope `write`."
@@ -99,10 +111,32 @@ def _parameter(route: Route, parameter: Parameter[Any]) -> dict[str, Any]:
     }
 
 
+def _success(route: Route) -> dict[str, Any]:
+    """Return the responses of a success, with those for whom nothing has changed."""
+    response: dict[str, Any] = {"description": route.summary, "content": _content(route)}
+    if route.method != "GET" or not route.is_tagged:
+        return {str(route.status.value): response}
+    response["headers"] = {"ETag": _header(_ETAG)}
+    if route.rows is not None:
+        response["headers"] |= {"Link": _header(_LINK), "Missing-Partitions": _header(_MISSING)}
+    return {
+        str(route.status.value): response,
+        "304": {"description": "Not Modified", "headers": {"ETag": _header(_ETAG)}},
+    }
+
+
+def _header(description: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}}
+
+
 def _content(route: Route) -> dict[str, Any]:
     if isinstance(route.answer, tuple):
         return {media_type: {} for media_type in route.answer}
-    return _struct("application/json", route.answer)
+    rows = {
+        media_type: {"schema": {"type": "string", "description": _ROWS[media_type]}}
+        for media_type in route.forms[1:]
+    }
+    return {**_struct(JSON, route.answer), **rows}
 
 
 def _problem(status: HTTPStatus) -> dict[str, Any]:

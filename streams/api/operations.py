@@ -9,12 +9,12 @@ from streams.api.answers import HealthStatus
 from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.problems import ProblemError
+from streams.api.representations import JSON
 from streams.api.routing import Route
 from streams.domain import group_transitions
 from streams.outputs.output import OutputTopic
 from streams.outputs.registry import OUTPUTS
 
-JSON = "application/json"
 JSON_SCHEMA = "application/schema+json"
 METRICS = ("text/plain", "application/openmetrics-text")
 
@@ -85,6 +85,12 @@ ROUTES = (
         HealthStatus,
         scope=None,
     ),
-    Route("/metrics", metrics, "The metrics of this worker, for Prometheus", METRICS),
+    Route(
+        "/metrics",
+        metrics,
+        "The metrics of this worker, for Prometheus",
+        METRICS,
+        is_tagged=False,
+    ),
     Route("/openapi.json", openapi, "This description", (JSON,)),
 )

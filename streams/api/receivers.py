@@ -7,6 +7,7 @@ from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.parameters import read_moment, text
 from streams.api.problems import not_found
+from streams.api.representations import Rows
 from streams.api.routing import Route
 from streams.domain.partition import CampaignPartition
 from streams.domain.receivers import ReceiverRecord, lifted, standing
@@ -96,6 +97,7 @@ ROUTES = (
         receivers,
         "The receivers of alerts, and which of them fail, are paused or disabled",
         answers.Receivers,
+        rows=Rows("receivers", answers.Receiver),
     ),
     Route(
         "/v1/receivers/{name}/enable",

@@ -19,6 +19,7 @@ from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.parameters import Parameter
 from streams.api.problems import ProblemError, not_found, refuse
+from streams.api.representations import JSON, LIST_FORMS, Rows
 
 Scope: TypeAlias = Literal["read", "write"]
 Reply: TypeAlias = "Struct | web.Response | EventStream"
@@ -55,6 +56,8 @@ class Route:
         status: of a success.
         scope: what a token needs for it; null lets everybody in.
         page: whether it is for browsers, which then ask for a token.
+        rows: of a list, which CSV and NDJSON have as well.
+        is_tagged: whether a GET has an `ETag`: not where each answer is another one.
         problems: the statuses that it may end with, besides those that all routes have and, with
             parameters in the path, 404.
         pattern: matches the path as it came over the wire, a group for each parameter.
@@ -70,6 +73,8 @@ class Route:
     status: HTTPStatus = HTTPStatus.OK
     scope: Scope | None = "read"
     page: bool = False
+    rows: Rows | None = None
+    is_tagged: bool = True
     problems: tuple[HTTPStatus, ...] = ()
     pattern: re.Pattern[str] = field(init=False)
 
@@ -81,6 +86,13 @@ class Route:
     def methods(self) -> tuple[str, ...]:
         """The methods that a client may use."""
         return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The media types that a client may ask for, the usual one first."""
+        if isinstance(self.answer, tuple):
+            return self.answer
+        return LIST_FORMS if self.rows is not None else (JSON,)
 
     def is_in_path(self, parameter: Parameter[Any]) -> bool:
         """Tell whether a parameter is one of the path, and not of the query."""

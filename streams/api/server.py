@@ -6,7 +6,6 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import TypeVar
 
-import msgspec
 import structlog
 from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError, LineTooLong
@@ -22,6 +21,7 @@ from streams.api.openapi import document
 from streams.api.pages import load_assets
 from streams.api.peers import SIGNATURE_HEADER, Peers
 from streams.api.problems import ProblemError
+from streams.api.representations import JSON, Sender, choose, represent, says
 from streams.api.routes import ROUTES
 from streams.api.routing import EventStream, Target, find, split_target
 from streams.api.rows import RowReader
@@ -49,8 +49,6 @@ _HEADERS = {
 }
 
 R = TypeVar("R", bound=web.StreamResponse)
-
-_encode = msgspec.json.Encoder().encode
 log = structlog.get_logger(__name__)
 
 
@@ -102,6 +100,7 @@ class ApiServer:
             load_assets(),
         )
         self._gate = Gate(http, loopback_only=listener.loopback_only)
+        self._sender = Sender()
         self._runner: web.ServerRunner | None = None
 
     async def start(self) -> None:
@@ -182,18 +181,25 @@ class ApiServer:
             raise
         if not of_worker:
             self._gate.check(request, route)
+        form = JSON
+        if not of_worker and not isinstance(route.answer, tuple):
+            form = choose(",".join(request.headers.getall("Accept", ())), route.forms)
         body = await _read_body(request)
         query = route.read_query(target.query)
         ask = Ask(method, str(target), values, query, request.headers, body)
         reply = await route.handle(self._context, ask)
-        if isinstance(reply, web.Response | EventStream):
+        if isinstance(reply, EventStream):
             return reply
-        return web.Response(
-            status=route.status,
-            body=_encode(reply),
-            content_type="application/json",
-            charset="utf-8",
-        )
+        if isinstance(reply, web.Response):
+            response, meant = reply, b""
+        else:
+            response = await represent(reply, form, route.rows, route.status, str(target))
+            meant = says(reply) if route.method == "GET" and not of_worker else b""
+        if of_worker or route.method != "GET":
+            return response
+        if not route.is_tagged:
+            return await self._sender.compressed(response, request.headers)
+        return await self._sender.ready(response, request.headers, meant or None)
 
 
 async def _stream(request: web.BaseRequest, stream: EventStream) -> web.StreamResponse:

@@ -14,6 +14,7 @@ from streams.api.newest import CURSOR, DEFAULT_LIMIT, LIMIT
 from streams.api.paging import Pager, Position, read_cursor
 from streams.api.parameters import choice, read_moment, text
 from streams.api.problems import ProblemError, not_found
+from streams.api.representations import Rows
 from streams.api.routing import Route
 from streams.domain.silences.matchers import Matcher, MatcherError, parse
 from streams.domain.silences.recurrence import Recurrence
@@ -173,6 +174,7 @@ ROUTES = (
         "Silences: which alerts nobody is notified of, newest first",
         answers.Silences,
         (STATE, LIMIT, CURSOR),
+        rows=Rows("silences", answers.Silence),
     ),
     Route(
         "/v1/silences",

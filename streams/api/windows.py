@@ -1,14 +1,15 @@
 """A campaign's windows."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
-from streams.api.answers import OneWindow, Window, Windows
+from streams.api.answers import OneWindow, Window, WindowPart, Windows
 from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.parameters import choices, moment, text, whole
 from streams.api.problems import ProblemError, not_found, refuse
 from streams.api.reading import DIMENSIONS, CooperativeYield, add_windows, empty, include, window
+from streams.api.representations import Rows
 from streams.api.routing import Route
 from streams.domain.counts import Dimension
 from streams.domain.partition import CampaignPartition
@@ -155,6 +156,17 @@ def unknown_campaign(campaign_id: str) -> ProblemError:
     )
 
 
+def _parts(windows: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    """Yield the groups of windows, as rows; a window without groups is one row."""
+    for each in windows:
+        groups = each.get("groups")
+        if groups is None:
+            yield each
+        else:
+            span = {name: each[name] for name in ("start", "end", "state")}
+            yield from ({**group, **span} for group in groups)
+
+
 ROUTES = (
     Route(
         "/v1/campaigns/{campaign_id}/windows",
@@ -162,6 +174,7 @@ ROUTES = (
         "A campaign's windows, oldest first",
         Windows,
         (CAMPAIGN_ID, FROM, TO, STEP, BY),
+        rows=Rows("windows", Window, WindowPart, _parts),
     ),
     Route(
         "/v1/campaigns/{campaign_id}/windows/{start}",

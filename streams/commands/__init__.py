@@ -5,15 +5,15 @@ top whatever it needs. So `campaign-streams --help` imports neither pydantic nor
 and `campaign-streams query` no Faust.
 
 - `worker`, `dev`, `produce`, `simulate`, `backtest`, `query`, `alerts`, `silence`, `delivery`,
-  `config`, `receivers`, `routes`, `topics`, `dead_letter`: subcommands
-- `asking`: the options of commands that ask the API, and the tables that they print
-- `dead_letter_output`: dead letters as a table and as JSON
+  `config`, `receivers`, `routes`, `topics`, `dead_letter`, `completion`: subcommands
+- `asking`: the options of commands that ask the API; `rows`: what they print, in any form;
+  `following`: what is new in it; `trends`: how campaigns went, drawn
+- `dead_letter_output`: dead letters as a table, and for programs
 - `backtest_output`: transitions, and what they come to, as tables and as JSON
-- `asking`: the options of commands that ask the API
 - `common`: the program's name, examples in the help, printing
 - `inputs`: the files that commands read; `times`: times as options have them
 - `configured`: the options --config and --set, and the configuration in effect
-- `progress`, `tables`: the progress bar and tables of the terminal
+- `progress`, `tables`, `sparklines`: the progress bar, tables and small plots of the terminal
 - `running`: signals while a command runs
 """
 
@@ -26,6 +26,7 @@ import sys
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from streams.commands.common import PROGRAM, examples, print_error
 from streams.commands.running import Interrupted, output_is_gone
@@ -48,6 +49,7 @@ COMMANDS = {
     "routes": "Say who would be notified of an alert, and why others would not.",
     "topics": "Make the topics.",
     "dead-letter": "List dead letters and why they were rejected, and replay them.",
+    "completion": "Print what bash, zsh or fish need to complete commands.",
 }
 
 
@@ -79,6 +81,15 @@ class Program(click.Group):
         module = importlib.import_module(f"streams.commands.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the subcommands' names without reading them."""
+        names = [
+            CompletionItem(name, help=text)
+            for name, text in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the subcommands without reading them."""

@@ -4,12 +4,14 @@ import getpass
 
 import click
 
+from streams.api import answers
 from streams.api.client import ApiClient
-from streams.commands.asking import NAME_MOST, Columns, Item, asking
+from streams.commands.asking import asking
 from streams.commands.common import PROGRAM, examples
+from streams.commands.rows import Columns, Found, shown_name
+from streams.commands.tables import Column
 from streams.domain.operators import LONGEST_COMMENT, LONGEST_NAME
 from streams.errors import UsageError
-from streams.terminal import abbreviated
 
 
 @click.group(
@@ -31,10 +33,8 @@ def command() -> None:
     help=f"Who does, up to {LONGEST_NAME} characters; otherwise the name you are logged in by.",
 )
 @click.option("--comment", help=f"What you say about it, up to {LONGEST_COMMENT} characters.")
-@asking
-def acknowledge(
-    api: ApiClient, alert_id: str, by: str | None, comment: str | None
-) -> tuple[Item, list[Item], Columns]:
+@asking()
+def acknowledge(api: ApiClient, alert_id: str, by: str | None, comment: str | None) -> Found:
     """Take a firing alert on: there are no more reminders of it.
 
     That holds until it ends; if it comes back it has to be acknowledged anew. Doing it again
@@ -44,14 +44,14 @@ def acknowledge(
         "v1", "alerts", alert_id, "acknowledge", by=by or _own_name(), comment=comment
     )
     columns: Columns = {
-        "alert": lambda row: row["alert_id"],
-        "rule": lambda row: row["rule"],
-        "campaign": lambda row: abbreviated(row["campaign_id"], NAME_MOST),
-        "acknowledged by": lambda row: row["acknowledged"]["by"],
-        "at": lambda row: row["acknowledged"]["at"],
-        "comment": lambda row: row["acknowledged"]["comment"],
+        Column("alert", 1, 12): lambda row: row["alert_id"],
+        Column("rule", 2, 10): lambda row: row["rule"],
+        Column("campaign", 0, 12): lambda row: shown_name(row["campaign_id"]),
+        Column("acknowledged by", 0, 15): lambda row: row["acknowledged"]["by"],
+        Column("at", 2, 20): lambda row: row["acknowledged"]["at"],
+        Column("comment", 3, 10): lambda row: row["acknowledged"]["comment"],
     }
-    return answer, [answer["alert"]], columns
+    return Found(answer, [answer["alert"]], columns, answers.Alert)
 
 
 def _own_name() -> str:

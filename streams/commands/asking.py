@@ -1,34 +1,27 @@
-"""What commands share that ask the API: their options, and the tables that they print."""
+"""What commands share that ask the API: their options, and how they print what they are told."""
 
 import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from streams.api.client import ApiClient
+from streams.commands import following
 from streams.commands.common import print_json, say
-from streams.commands.tables import print_table
+from streams.commands.following import Followed
+from streams.commands.rows import FORMS, Form, Found, Item, RowPrinter
 from streams.configuration.files import read_small
 from streams.errors import UsageError
-from streams.terminal import abbreviated, printable
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 URL_VARIABLE = "CAMPAIGN_STREAMS_URL"
 TOKEN_VARIABLE = "CAMPAIGN_STREAMS_TOKEN"  # noqa: S105 - where the token is, not the token
-_WIDE = 10_000
-NAME_MOST = 64
-"""Characters of a name in a table, where the vendor's have 32; `--json` has all of it."""
 
 limit = click.option("--limit", type=int, help="How many at most, up to 1000.")
-
-Item = dict[str, Any]
-Columns = dict[str, Callable[[Item], object]]
+cursor = click.option("--cursor", help="The next page: next_cursor of the one before.")
 
 
 def with_api(run: Callable[..., None]) -> Callable[..., None]:
@@ -55,28 +48,70 @@ def with_api(run: Callable[..., None]) -> Callable[..., None]:
     return with_client
 
 
-def asking(ask: Callable[..., tuple[Item, list[Item], Columns]]) -> Callable[..., None]:
-    """Do as `with_api`, and print what `ask` returns.
+def with_output(run: Callable[..., None]) -> Callable[..., None]:
+    """Add `--output`; `run` is given the form as `form`, in which `--json` is one as well."""
 
-    That is the API's answer, the rows of the table, and its columns.
+    @click.option(
+        "--output",
+        type=click.Choice(FORMS),
+        help="The form: table (the default), json as --json, csv or ndjson.",
+    )
+    @functools.wraps(run)
+    def with_form(*, output: Form | None, as_json: bool, **options: Any) -> None:
+        if as_json and output not in {None, "json"}:
+            raise click.UsageError("choose one: --json or --output")
+        run(form="json" if as_json else output or "table", **options)
+
+    return with_form
+
+
+def asking(
+    follow: Followed | None = None,
+) -> Callable[[Callable[..., Found]], Callable[..., None]]:
+    """Do as `with_api` and `with_output`, and print what the decorated function returns.
+
+    Args:
+        follow: what is new in a list that can be followed; it adds `--follow` and `--interval`.
     """
 
-    @with_api
-    @functools.wraps(ask)
-    def run(api: ApiClient, *, as_json: bool, **options: Any) -> None:
-        answer, rows, columns = ask(api, **options)
-        if as_json:
-            print_json(answer, indent=2)
-        else:
-            print_rows(rows, columns)
-        _print_notes(answer)
+    def decorate(ask: Callable[..., Found]) -> Callable[..., None]:
+        @functools.wraps(ask)
+        def run(*, api: ApiClient, form: Form, **options: Any) -> None:
+            if follow is not None and options.pop("follow"):
+                interval = options.pop("interval")
+                if form == "json":
+                    raise click.UsageError("--follow has no end, so it needs --output ndjson")
+                following.run(
+                    functools.partial(ask, api, **options), follow, interval, RowPrinter(form)
+                )
+                return
+            options.pop("interval", None)
+            found = ask(api, **options)
+            if form == "json":
+                print_json(found.answer, indent=2)
+            else:
+                RowPrinter(form).print(found, found.rows)
+                if form == "table":
+                    _print_below(found)
+            _print_notes(found.answer)
 
-    return run
+        return with_api(_positional(with_output(following.options(run) if follow else run)))
+
+    return decorate
 
 
-def shown_name(name: str | None) -> str:
-    """Return a name as a table has it: not all of it if it is very long."""
-    return abbreviated(name or "", NAME_MOST)
+def _positional(run: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(run)
+    def with_positional(api: ApiClient, **options: Any) -> None:
+        run(api=api, **options)
+
+    return with_positional
+
+
+def _print_below(found: Found) -> None:
+    if click.get_text_stream("stdout").isatty():
+        for line in found.below:
+            say(line)
 
 
 def _token(file: Path | None) -> str | None:
@@ -90,21 +125,9 @@ def _token(file: Path | None) -> str | None:
         raise UsageError(f"--token-file {file}: {error}") from None
 
 
-def print_rows(rows: Iterable[Item], columns: Columns) -> None:
-    """Print rows as a table."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    cells = [[show(row) for show in columns.values()] for row in rows]
-    for at, name in enumerate(columns):
-        numbers = any(isinstance(row[at], int | float) for row in cells)
-        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
-    for row in cells:
-        table.add_row(*(Text(printable(str("" if c is None else c))) for c in row))
-    print_table(table, _WIDE)
-
-
 def _print_notes(answer: Item) -> None:
     if answer.get("next_cursor"):
-        say("there are more: --limit shows up to 1000, --json has next_cursor", err=True)
+        say(f"there are more: --cursor {answer['next_cursor']}, or --limit up to 1000", err=True)
     if answer.get("partial"):
         names = ", ".join(map(str, answer["missing_partitions"]))
         say(f"incomplete: partition {names} cannot be asked now, try again", err=True)

@@ -4,8 +4,6 @@ from typing import Any
 
 import click
 import msgspec
-from rich import box
-from rich.table import Table
 
 from streams.backtest.arrivals import Arrivals
 from streams.backtest.comparison import Comparison
@@ -14,12 +12,11 @@ from streams.backtest.recorded import RecordedEvents
 from streams.backtest.scoring import Outcome, Score
 from streams.backtest.task import Decided
 from streams.commands.common import print_error, say
-from streams.commands.tables import print_table
+from streams.commands.tables import Column, print_table
 from streams.domain.transitions import rfc3339
 from streams.settings import format_duration
-from streams.terminal import printable, printable_json
+from streams.terminal import printable_json
 
-_WIDTH = 120
 _PREFIX = "campaign.alert."
 MOST_STATUSES = 5
 """Unknown statuses that are named."""
@@ -38,13 +35,14 @@ def print_transition(decided: Decided, *, ndjson: bool) -> None:
 
 def print_summary(episodes: Episodes, arrivals: Arrivals[Any], *, err: bool) -> None:
     """Print what each rule said, and of how much."""
-    table = _table("rule", "alerts", "campaigns", "resolved", "expired", "still firing", "lasted")
+    titles = ("rule", "alerts", "campaigns", "resolved", "expired", "still firing", "lasted")
+    rows = []
     rules = [rule.name for rule in arrivals.settings.partition.rules]
     for each in episodes.by_rule(rules):
         counts = each.alerts, each.campaigns, each.resolved, each.expired, each.firing
         lasted = "" if each.median_s is None else f"{format_duration(round(each.median_s, 1))}"
-        table.add_row(printable(each.rule), *(f"{count:,}" for count in counts), lasted)
-    print_table(table, _WIDTH, err=err)
+        rows.append([each.rule, *counts, lasted])
+    print_table(_columns(titles), rows, err=err)
     seen = arrivals.seen
     if seen.first_at is not None:
         say(
@@ -118,12 +116,14 @@ def print_comparison(found: Comparison, against: str, *, ndjson: bool) -> None:
 
 def print_score(score: Score, *, err: bool) -> None:
     """Print how well the rules found what is labelled, in all and by kind."""
-    table = _table("incidents", "labelled", "found", "masked", "detect, median", "p90")
+    titles = ("incidents", "labelled", "found", "masked", "detect, median", "p90")
     kinds = sorted({each.label.kind for each in score.outcomes})
-    for kind in kinds:
-        _add_outcomes(table, kind, [e for e in score.outcomes if e.label.kind == kind])
-    _add_outcomes(table, "all", score.outcomes)
-    print_table(table, _WIDTH, err=err)
+    rows = [
+        _outcomes(kind, [each for each in score.outcomes if each.label.kind == kind])
+        for kind in kinds
+    ]
+    rows.append(_outcomes("all", score.outcomes))
+    print_table(_columns(titles), rows, err=err)
     recall, precision = score.recall, score.precision
     a_day = score.false_alarms_a_day
     parts = [
@@ -137,22 +137,17 @@ def print_score(score: Score, *, err: bool) -> None:
         say(f"{_count(score.left_out, 'label')} left out: of other times", err=err)
 
 
-def _add_outcomes(table: Table, name: str, outcomes: list[Outcome]) -> None:
+def _outcomes(name: str, outcomes: list[Outcome]) -> list[object]:
     part = Score(outcomes, [], 0, 0.0, 0)
     delays = part.delays_s
-    table.add_row(
-        printable(name),
-        *(f"{count:,}" for count in (len(outcomes), part.found, part.masked)),
+    return [
+        *(name, len(outcomes), part.found, part.masked),
         *(("", "") if delays is None else (f"{delay:,.1f} s" for delay in delays)),
-    )
+    ]
 
 
-def _table(first: str, *columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(first, overflow="fold")
-    for name in columns:
-        table.add_column(name, justify="right")
-    return table
+def _columns(titles: tuple[str, ...]) -> list[Column]:
+    return [Column(title, at and 1, 12) for at, title in enumerate(titles)]
 
 
 def _print_json(value: object) -> None:

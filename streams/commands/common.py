@@ -5,7 +5,8 @@ Imported by `campaign-streams --help`, so it imports nothing that takes long.
 
 import json
 import math
-from typing import Any
+import sys
+from typing import Any, TextIO
 
 import click
 
@@ -45,9 +46,16 @@ def print_error(message: str) -> None:
 
 def say(line: str, *, err: bool = False) -> None:
     """Print a line for a person, on standard output or error; nothing in it steers the terminal."""
-    click.echo(printable(line), err=err)
+    click.echo(writable(printable(line), sys.stderr if err else sys.stdout), err=err)
+
+
+def writable(text: str, stream: TextIO) -> str:
+    """Write what a stream's encoding does not have as an escape; most streams have everything."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def print_json(value: object, *, indent: int | None = None) -> None:
     """Print a JSON document; what could steer the terminal is escaped in it."""
-    click.echo(printable_json(json.dumps(value, indent=indent, ensure_ascii=False)))
+    is_unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    click.echo(printable_json(json.dumps(value, indent=indent, ensure_ascii=not is_unicode)))

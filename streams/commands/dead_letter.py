@@ -8,8 +8,9 @@ import click
 
 from streams.commands import dead_letter_output as output
 from streams.commands import running
-from streams.commands.common import PROGRAM, examples, print_json, say
+from streams.commands.common import PROGRAM, examples, say
 from streams.commands.configured import with_configuration
+from streams.commands.rows import FORMS, Form
 from streams.commands.times import Since
 from streams.configuration.models import Configuration
 from streams.domain.events import Reason
@@ -76,7 +77,13 @@ _reason = click.option(
     help="Only the newest N; the summary counts all.",
 )
 @click.option("--values", is_flag=True, help="Show how the records begin, too.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with the record.")
+@click.option("--json", "as_json", is_flag=True, help="The same as --output ndjson.")
+@click.option(
+    "--output",
+    "form",
+    type=click.Choice(FORMS),
+    help="The form: table (the default), json, csv, or ndjson: one JSON object a line.",
+)
 @with_configuration()
 def list_(
     configuration: Configuration,
@@ -85,18 +92,21 @@ def list_(
     limit: int,
     values: bool,
     as_json: bool,
+    form: Form | None,
 ) -> None:
     """List dead letters, newest last, and how many there are by reason.
 
     `where` is the place in the dead-letter topic (partition:offset), `source` the place of the
-    record that it was. With --json, bytes that are no UTF-8 come in base64, under a name that ends
-    in `_base64`.
+    record that it was. In any form but the table records are whole; bytes that are no UTF-8 come in
+    base64, under a name that ends in `_base64`.
     """
+    if as_json and form is not None:
+        raise click.UsageError("choose one: --json or --output")
+    form = form or ("ndjson" if as_json else "table")
     selection = Selection(reasons=frozenset(reasons) or None, since=since)
     listing = running.run(_list(configuration, selection, limit))
-    if as_json:
-        for letter in listing.letters:
-            print_json(output.as_json(letter, replayed=letter.place in listing.replayed))
+    if form != "table":
+        output.print_letters(listing, form)
     elif listing.reasons:
         output.print_table(listing, values=values)
     else:

@@ -1,25 +1,50 @@
-"""How dead letters are shown: a table for people, JSON for programs."""
+"""How dead letters are shown: a table for people; JSON, NDJSON and CSV for programs."""
 
 from base64 import b64encode
 from collections.abc import Iterator
 
 import click
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
+from streams.api.tabular import csv_lines
 from streams.commands import common, tables
+from streams.commands.rows import Form, write_csv
+from streams.commands.tables import Column
 from streams.domain.transitions import rfc3339
 from streams.engine.dead_letters.listing import DeadLetter, Listing
-from streams.terminal import printable
 
 SHOWN_BYTES = 200
-WIDE = 250
-"""Columns of the table where no terminal says how many there are."""
+_TABLE = (
+    Column("where", 0, 8),
+    Column("failed at", 2, 20),
+    Column("reason", 0, 12),
+    Column("source", 3, 12),
+    Column("size", 3),
+    Column("replayed", 2),
+    Column("detail", 1, 12),
+)
+_CSV = (
+    *("partition", "offset", "failed_at", "reason", "detail"),
+    *("source_topic", "source_partition", "source_offset", "size", "original_size", "truncated"),
+    *("replayed", "key", "key_base64", "value", "value_base64", "headers"),
+)
+
+
+def print_letters(listing: Listing, form: Form) -> None:
+    """Print the dead letters, newest last, for a program: in any form but the table."""
+    shown = [
+        as_json(letter, replayed=letter.place in listing.replayed) for letter in listing.letters
+    ]
+    if form == "csv":
+        write_csv("".join(csv_lines(_CSV, shown)))
+    elif form == "json":
+        common.print_json(shown, indent=2)
+    else:
+        for letter in shown:
+            common.print_json(letter)
 
 
 def as_json(letter: DeadLetter, *, replayed: bool) -> dict[str, object]:
-    """Return what `--json` prints of a dead letter."""
+    """Return what a program is shown of a dead letter."""
     return {
         "partition": letter.place.partition,
         "offset": letter.place.offset,
@@ -48,16 +73,15 @@ def _text(name: str, value: bytes | None) -> dict[str, str | None]:
 
 def print_table(listing: Listing, *, values: bool) -> None:
     """Print the dead letters, newest last, and how many there are by reason."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name in ("where", "failed at", "reason", "source", "size", "replayed", "detail"):
-        table.add_column(name, justify="right" if name == "size" else "left", overflow="fold")
-    if values:
-        table.add_column("value", overflow="fold")
-    for letter in listing.letters:
-        cells = _cells(letter, replayed=letter.place in listing.replayed)
-        value = [_beginning(letter.value)] if values else []
-        table.add_row(*(Text(printable(cell)) for cell in (*cells, *value)))
-    tables.print_table(table, WIDE)
+    columns = (*_TABLE, Column("value", 4, 12)) if values else _TABLE
+    rows = [
+        [
+            *_cells(letter, replayed=letter.place in listing.replayed),
+            *([_beginning(letter.value)] if values else []),
+        ]
+        for letter in listing.letters
+    ]
+    tables.print_table(columns, rows)
     _print_summary(listing)
 
 

@@ -5,26 +5,35 @@ from typing import Any
 
 import click
 
+from streams.api import answers
 from streams.api.client import ApiClient
-from streams.commands.asking import Columns, Item, asking, limit, shown_name
+from streams.commands.asking import asking, cursor, limit
 from streams.commands.common import PROGRAM, examples, say
+from streams.commands.following import Followed
+from streams.commands.rows import Columns, Found, Item, shown_name
+from streams.commands.tables import Column
+from streams.commands.trends import failed_and_attempts, failed_lately
 from streams.domain.detectors.registry import DETECTORS
 from streams.domain.detectors.settings import fields
 from streams.terminal import printable
+
+_TREND = 20
+"""Windows of a campaign's trend."""
 
 
 @click.group(
     "query",
     epilog=examples(
-        f"{PROGRAM} query campaigns --sort=-failure_rate",
+        f"{PROGRAM} query campaigns --sort=-failure_rate --trend",
         f"{PROGRAM} query windows spring-sale --from 2026-11-23T10:00:00Z --step 300",
-        f"{PROGRAM} query alerts --state firing --json",
+        f"{PROGRAM} query alerts --state firing --follow",
+        f"{PROGRAM} query campaigns --output csv > campaigns.csv",
     ),
 )
 def command() -> None:
     """Ask the API about campaigns, windows, alerts, rules, receivers and deliveries.
 
-    Times are in UTC.
+    Times are in UTC. A table is as wide as the terminal; in a pipe it has all columns.
     """
 
 
@@ -32,37 +41,51 @@ def command() -> None:
 @click.option("--active-within", metavar="TIME", help="Such as 15m (the default), 24h or 7d.")
 @click.option("--sort", metavar="KEY", help="Such as -failure_rate, attempts or campaign_id.")
 @click.option("--app-id", help="Only campaigns of this app.")
+@click.option(
+    "--trend", is_flag=True, help=f"Show the failed share of the newest {_TREND} windows."
+)
 @limit
-@asking
-def campaigns(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns]:
+@cursor
+@asking(Followed(("campaign_id",), ("counts", "alerts", "last_window")))
+def campaigns(api: ApiClient, *, trend: bool, **options: Any) -> Found:
     """List campaigns that were active lately."""
-    answer = api.get("v1", "campaigns", **options)
+    answer = api.get("v1", "campaigns", recent=_TREND if trend else None, **options)
+    rows = answer["campaigns"]
     columns: Columns = {
-        "campaign": lambda row: shown_name(row["campaign_id"]),
-        "app": lambda row: shown_name(row["app_id"]),
+        Column("campaign", 0, 12): lambda row: shown_name(row["campaign_id"]),
+        Column("app", 4): lambda row: shown_name(row["app_id"]),
         **_FIGURES,
-        "firing": lambda row: sum(alert["state"] == "firing" for alert in row["alerts"]) or "",
-        "last window": lambda row: row["last_window"],
+        Column("firing", 1): lambda row: sum(a["state"] == "firing" for a in row["alerts"]) or "",
+        Column("last window", 3, 20): lambda row: row["last_window"],
     }
-    return answer, answer["campaigns"], columns
+    if trend:
+        title, line = failed_lately(rows, answer["window_seconds"], _TREND)
+        columns[Column(title, 2, _TREND)] = line
+    return Found(answer, rows, columns, answers.CampaignRow)
 
 
 @command.command(epilog=examples(f"{PROGRAM} query campaign spring-sale"))
 @click.argument("campaign_id")
-@asking
-def campaign(api: ApiClient, campaign_id: str) -> tuple[Item, list[Item], Columns]:
+@asking()
+def campaign(api: ApiClient, campaign_id: str) -> Found:
     """Show one campaign: all that is retained of it, and its open window."""
     answer = api.get("v1", "campaigns", campaign_id)
-    rows = [{"what": "all that is retained", **answer["totals"]}]
+    rows: list[Item] = [{"what": "all that is retained", **answer["totals"]}]
     if answer["current_window"]:
         start = answer["current_window"]["start"]
         rows.append({"what": f"open window {start}", **answer["current_window"]})
     rows += [{"what": f"alert {alert['rule']}: {alert['state']}"} for alert in answer["alerts"]]
     columns: Columns = {
-        "": lambda row: row["what"],
-        **{name: _if_any(show) for name, show in (_FIGURES | _COUNTS).items()},
+        Column("", 0, 16): lambda row: row["what"],
+        **{column: _if_any(show) for column, show in (_FIGURES | _COUNTS).items()},
     }
-    return answer, rows, columns
+    return Found(answer, rows, columns, _Part)
+
+
+class _Part(answers.Totals, kw_only=True):
+    """A part of what is shown of one campaign."""
+
+    what: str
 
 
 @command.command(
@@ -73,11 +96,16 @@ def campaign(api: ApiClient, campaign_id: str) -> tuple[Item, list[Item], Column
 @click.option("--to", metavar="TIME", help="RFC 3339, or milliseconds since the epoch.")
 @click.option("--step", type=int, help="Seconds, a multiple of the window size: merges windows.")
 @click.option("--by", help="treatment_id, delivery_type, channel_type, or some with commas.")
-@asking
+@asking(
+    Followed(
+        ("start", "treatment_id", "delivery_type", "channel_type"),
+        ("state", "counts", "late_events"),
+    )
+)
 def windows(
     api: ApiClient, campaign_id: str, from_: str | None, by: str | None, **options: Any
-) -> tuple[Item, list[Item], Columns]:
-    """List a campaign's windows, oldest first."""
+) -> Found:
+    """List a campaign's windows, oldest first, and draw them."""
     answer = api.get(
         "v1", "campaigns", campaign_id, "windows", **{"from": from_, "by": by, **options}
     )
@@ -85,16 +113,19 @@ def windows(
     groups: Columns = {}
     if by:
         rows = [{**window, **group} for window in rows for group in window["groups"]]
-        groups = {name: _value_of(name) for name in by.split(",")}
+        groups = {Column(name, 1): _value_of(name) for name in by.split(",")}
     columns: Columns = {
-        "start": lambda row: row["start"],
-        "state": lambda row: row["state"],
+        Column("start", 0, 20): lambda row: row["start"],
+        Column("state", 4, 6, is_state=True): lambda row: row["state"],
         **groups,
         **_FIGURES,
-        "late": lambda row: row["late_events"],
+        Column("late", 3): lambda row: row["late_events"],
         **_COUNTS,
     }
-    return answer, rows, columns
+    step = options["step"] or answer["window_seconds"]
+    return Found(
+        answer, rows, columns, answers.WindowPart, failed_and_attempts(answer["windows"], step)
+    )
 
 
 @command.command(epilog=examples(f"{PROGRAM} query alerts --state firing"))
@@ -105,27 +136,34 @@ def windows(
 @click.option("--rule", help="Only alerts of this rule.")
 @click.option("--severity", help="Only alerts of this severity.")
 @limit
-@asking
-def alerts(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns]:
+@cursor
+@asking(Followed(("alert_id",), ("state", "sequence", "acknowledged"), newest_first=True))
+def alerts(api: ApiClient, **options: Any) -> Found:
     """List alerts, current and past, newest first."""
     answer = api.get("v1", "alerts", **options)
     columns: Columns = {
-        "since": lambda row: row["starts_at"],
-        "until": lambda row: row["ends_at"] or "",
-        "state": lambda row: row["state"],
-        "severity": lambda row: row["severity"],
-        "rule": lambda row: row["rule"],
-        "campaign": lambda row: shown_name(row["campaign_id"]),
-        "treatment": lambda row: shown_name(row["treatment_id"]),
-        "channel": lambda row: shown_name(row["channel_type"]),
-        "rate": lambda row: _percent(row["evidence"]["rate"]),
-        "hits": lambda row: f"{row['evidence']['hits']} of {row['evidence']['attempts']}",
-        "peak": lambda row: _percent(row["peak"]["rate"]),
-        "slice": lambda row: _slice(row.get("explanation")),
-        "acknowledged by": lambda row: shown_name((row["acknowledged"] or {}).get("by")),
-        "alert": lambda row: row["alert_id"],
+        Column("since", 2, 20): lambda row: row["starts_at"],
+        Column("until", 5, 20): lambda row: row["ends_at"] or "",
+        Column("state", 0, 8, is_state=True): lambda row: row["state"],
+        Column("severity", 4): lambda row: row["severity"],
+        Column("rule", 1, 10): lambda row: row["rule"],
+        Column("campaign", 0, 12): lambda row: shown_name(row["campaign_id"]),
+        Column("treatment", 3): lambda row: shown_name(row["treatment_id"]),
+        Column("channel", 3): lambda row: shown_name(row["channel_type"]),
+        Column("rate", 1): lambda row: _percent(row["evidence"]["rate"]),
+        Column("hits", 6): lambda row: (
+            f"{row['evidence']['hits']} of {row['evidence']['attempts']}"
+        ),
+        Column("peak", 6): lambda row: _percent(row["peak"]["rate"]),
+        Column("slice", 6, 12): lambda row: _slice(row.get("explanation")),
+        Column("acknowledged by", 5): lambda row: shown_name((row["acknowledged"] or {}).get("by")),
+        Column("alert", 1, 12): lambda row: row["alert_id"],
     }
-    return answer, answer["alerts"], columns
+    return Found(answer, answer["alerts"], columns, answers.Alert)
+
+
+def _hits(row: Item) -> str:
+    return f"{row['evidence']['hits']} of {row['evidence']['attempts']}"
 
 
 def _slice(explanation: Item | None) -> str:
@@ -138,21 +176,21 @@ def _slice(explanation: Item | None) -> str:
 
 
 @command.command(epilog=examples(f"{PROGRAM} query rules"))
-@asking
-def rules(api: ApiClient) -> tuple[Item, list[Item], Columns]:
+@asking()
+def rules(api: ApiClient) -> Found:
     """List the rules that raise alerts."""
     answer = api.get("v1", "rules")
     columns: Columns = {
-        "rule": lambda row: row["name"],
-        "severity": lambda row: row["severity"],
-        "scope": lambda row: row["scope"],
-        "detector": lambda row: row["detector"]["kind"],
-        "settings": lambda row: _detector_settings(row["detector"]),
-        "campaigns": lambda row: ", ".join(row["match"]["campaigns"]),
-        "receivers": lambda row: ", ".join(row["receivers"]),
-        "statuses": lambda row: ", ".join(row["statuses"]),
+        Column("rule", 0, 12): lambda row: row["name"],
+        Column("severity", 1): lambda row: row["severity"],
+        Column("scope", 4): lambda row: row["scope"],
+        Column("detector", 1): lambda row: row["detector"]["kind"],
+        Column("settings", 2, 16): lambda row: _detector_settings(row["detector"]),
+        Column("campaigns", 4): lambda row: ", ".join(row["match"]["campaigns"]),
+        Column("receivers", 2, 10): lambda row: ", ".join(row["receivers"]),
+        Column("statuses", 5, 12): lambda row: ", ".join(row["statuses"]),
     }
-    return answer, answer["rules"], columns
+    return Found(answer, answer["rules"], columns, answers.Rule)
 
 
 @command.command(epilog=examples(f"{PROGRAM} query deliveries --state given-up"))
@@ -163,46 +201,44 @@ def rules(api: ApiClient) -> tuple[Item, list[Item], Columns]:
 @click.option("--rule", help="Only what is about alerts of this rule.")
 @click.option("--from", "from_", metavar="TIME", help="Only what was decided then or later.")
 @click.option("--to", metavar="TIME", help="Only what was decided before.")
-@click.option("--cursor", help="The next page: next_cursor of the one before.")
 @limit
-@asking
-def deliveries(
-    api: ApiClient, from_: str | None, **options: Any
-) -> tuple[Item, list[Item], Columns]:
+@cursor
+@asking(Followed(("delivery_id",), ("state", "attempted"), newest_first=True))
+def deliveries(api: ApiClient, from_: str | None, **options: Any) -> Found:
     """List webhooks: still to be delivered, given up, or delivered lately; newest first."""
     answer = api.get("v1", "deliveries", **{"from": from_, **options})
     columns: Columns = {
-        "created": lambda row: row["created_at"],
-        "state": lambda row: row["state"],
-        "receiver": lambda row: row["receiver"],
-        "campaign": lambda row: shown_name(row["campaign_id"]),
-        "rule": lambda row: row["rule"] or "",
-        "attempts": lambda row: row["attempted"],
-        "ms": lambda row: (row["last_attempt"] or {}).get("duration_ms", ""),
-        "next attempt": lambda row: row["next_attempt_at"] or "",
-        "last error": lambda row: row["last_error"] or "",
-        "delivery": lambda row: row["delivery_id"],
+        Column("created", 2, 20): lambda row: row["created_at"],
+        Column("state", 0, 9, is_state=True): lambda row: row["state"],
+        Column("receiver", 0, 8): lambda row: row["receiver"],
+        Column("campaign", 3, 10): lambda row: shown_name(row["campaign_id"]),
+        Column("rule", 4): lambda row: row["rule"] or "",
+        Column("attempts", 3): lambda row: row["attempted"],
+        Column("ms", 6): lambda row: (row["last_attempt"] or {}).get("duration_ms", ""),
+        Column("next attempt", 5, 20): lambda row: row["next_attempt_at"] or "",
+        Column("last error", 2, 10): lambda row: row["last_error"] or "",
+        Column("delivery", 1, 12): lambda row: row["delivery_id"],
     }
-    return answer, answer["deliveries"], columns
+    return Found(answer, answer["deliveries"], columns, answers.Delivery)
 
 
 @command.command(epilog=examples(f"{PROGRAM} query delivery 5f0c9d52-….1.ops"))
 @click.argument("delivery_id")
-@asking
-def delivery(api: ApiClient, delivery_id: str) -> tuple[Item, list[Item], Columns]:
+@asking()
+def delivery(api: ApiClient, delivery_id: str) -> Found:
     """Show the attempts at one delivery, oldest first."""
     answer = api.get("v1", "deliveries", delivery_id)
     found = answer["delivery"]
     columns: Columns = {
-        "attempt": lambda row: row["number"],
-        "at": lambda row: row["at"],
-        "ms": lambda row: row["duration_ms"],
-        "result": lambda row: row["result"],
-        "status": lambda row: row["status"] or "",
-        "answer": lambda row: row["error"] or row["answer"],
+        Column("attempt", 1): lambda row: row["number"],
+        Column("at", 2, 20): lambda row: row["at"],
+        Column("ms", 3): lambda row: row["duration_ms"],
+        Column("result", 0, 10, is_state=True): lambda row: row["result"],
+        Column("status", 1): lambda row: row["status"] or "",
+        Column("answer", 1, 12): lambda row: row["error"] or row["answer"],
     }
     say(_in_short(found), err=True)
-    return answer, found["history"], columns
+    return Found(answer, found["history"], columns, answers.DeliveryAttempt)
 
 
 def _in_short(found: Item) -> str:
@@ -218,18 +254,18 @@ def _in_short(found: Item) -> str:
 
 
 @command.command(epilog=examples(f"{PROGRAM} query receivers"))
-@asking
-def receivers(api: ApiClient) -> tuple[Item, list[Item], Columns]:
+@asking(Followed(("name",), ("state", "until", "reason")))
+def receivers(api: ApiClient) -> Found:
     """List receivers: who of them asked for a pause, or answered 410 Gone."""
     answer = api.get("v1", "receivers")
     columns: Columns = {
-        "receiver": lambda row: row["name"],
-        "state": lambda row: row["state"],
-        "since": lambda row: row["since"] or "",
-        "until": lambda row: row["until"] or "",
-        "reason": lambda row: row["reason"] or "",
+        Column("receiver", 0, 10): lambda row: row["name"],
+        Column("state", 0, 8, is_state=True): lambda row: row["state"],
+        Column("since", 2, 20): lambda row: row["since"] or "",
+        Column("until", 3, 20): lambda row: row["until"] or "",
+        Column("reason", 1, 12): lambda row: row["reason"] or "",
     }
-    return answer, answer["receivers"], columns
+    return Found(answer, answer["receivers"], columns, answers.Receiver)
 
 
 def _percent(rate: float | None) -> str:
@@ -252,12 +288,12 @@ def _detector_settings(row: Item) -> str:
 
 
 _FIGURES: Columns = {
-    "attempts": lambda row: row["attempts"],
-    "failed": lambda row: _percent(row["rates"]["failure"]),
-    "throttled": lambda row: _percent(row["rates"]["throttled"]),
+    Column("attempts", 1): lambda row: row["attempts"],
+    Column("failed", 0): lambda row: _percent(row["rates"]["failure"]),
+    Column("throttled", 2): lambda row: _percent(row["rates"]["throttled"]),
 }
 _COUNTS: Columns = {
-    "counts": lambda row: ", ".join(
+    Column("counts", 2, 16): lambda row: ", ".join(
         f"{shown_name(status)} {n}" for status, n in row["counts"].items()
     )
 }

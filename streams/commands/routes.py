@@ -4,22 +4,18 @@ import difflib
 from collections.abc import Iterator, Mapping
 
 import click
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 from streams.commands.common import PROGRAM, examples, print_error, print_json, say
 from streams.commands.configured import with_configuration
-from streams.commands.tables import print_table
+from streams.commands.tables import Column, print_table
 from streams.configuration.alerting import RuleSettings
 from streams.configuration.models import Configuration
 from streams.configuration.routes import FROM_EVENTS, FROM_SCOPES, labels_of_rule, routes_of
 from streams.configuration.translation import partition_settings_of
 from streams.domain.notification.stage import Withheld
 from streams.errors import UsageError
-from streams.terminal import abbreviated, printable
+from streams.terminal import abbreviated
 
-_WIDE = 10_000
 _LONGEST_SHOWN = 100
 """Characters of a label or a name in a line for people; `--json` has all of it."""
 
@@ -147,13 +143,19 @@ def _print(reasons: Mapping[str, Withheld | None], kinds: Mapping[str, str]) -> 
     if not reasons:
         say("no receiver is configured")
         return
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for title in ("receiver", "kind", "notified", "why not"):
-        table.add_column(title, overflow="fold")
-    for name, why in reasons.items():
-        cells = (name, kinds[name], "yes" if why is None else "no", why.detail if why else "")
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    print_table(table, _WIDE)
+    columns = (
+        Column("receiver", 0, 10),
+        Column("kind", 2),
+        Column("notified", 0),
+        Column("why not", 1, 12),
+    )
+    print_table(
+        columns,
+        [
+            (name, kinds[name], "yes" if why is None else "no", why.detail if why else "")
+            for name, why in reasons.items()
+        ],
+    )
 
 
 def _verified(found: list[str], verify: str | None) -> int:

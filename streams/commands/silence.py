@@ -6,9 +6,13 @@ from typing import Any
 
 import click
 
+from streams.api import answers
 from streams.api.client import ApiClient
-from streams.commands.asking import Columns, Item, asking, limit, shown_name
+from streams.commands.asking import asking, cursor, limit
 from streams.commands.common import PROGRAM, examples
+from streams.commands.following import Followed
+from streams.commands.rows import Columns, Found, Item, shown_name
+from streams.commands.tables import Column
 from streams.commands.times import Duration, Moment
 from streams.domain.silences.recurrence import DAYS
 from streams.domain.transitions import rfc3339
@@ -16,7 +20,7 @@ from streams.terminal import abbreviated
 
 _MATCHERS_MOST = 60
 _COMMENT_MOST = 40
-"""Characters of a column; `--json` has all of it."""
+"""Characters of a column; other forms have all of it."""
 
 
 @click.group(
@@ -53,7 +57,7 @@ def command() -> None:
 @click.option("--to-time", metavar="HH:MM", help="When they end; 24:00 is midnight.")
 @click.option("--days", metavar="DAY,…", help=f"On which days: some of {','.join(DAYS)}.")
 @click.option("--time-zone", default="UTC", show_default=True, help="Whose hours and days.")
-@asking
+@asking()
 def add(
     api: ApiClient,
     matchers: tuple[str, ...],
@@ -66,7 +70,7 @@ def add(
     to_time: str | None,
     days: str | None,
     time_zone: str,
-) -> tuple[Item, list[Item], Columns]:
+) -> Found:
     """Make a silence for alerts that match all MATCHERs.
 
     A MATCHER is label=value, label!=value, label=~pattern or label!~pattern, as in Prometheus. The
@@ -93,27 +97,28 @@ def add(
         hours = {"start": from_time, "end": to_time, "time_zone": time_zone}
         body["recurrence"] = {**hours, "days": days.split(",") if days else []}
     answer = api.post("v1", "silences", body=body)
-    return answer, [answer["silence"]], _COLUMNS
+    return Found(answer, [answer["silence"]], _COLUMNS, answers.Silence)
 
 
 @command.command("list", epilog=examples(f"{PROGRAM} silence list --state active"))
 @click.option("--state", help="pending, active or expired.")
 @limit
-@asking
-def list_(api: ApiClient, **options: Any) -> tuple[Item, list[Item], Columns]:
+@cursor
+@asking(Followed(("silence_id",), ("state", "ended_at"), newest_first=True))
+def list_(api: ApiClient, **options: Any) -> Found:
     """List silences, newest first."""
     answer = api.get("v1", "silences", **options)
-    return answer, answer["silences"], _COLUMNS
+    return Found(answer, answer["silences"], _COLUMNS, answers.Silence)
 
 
 @command.command("end", epilog=examples(f"{PROGRAM} silence end SILENCE_ID --by anna"))
 @click.argument("silence_id")
 @click.option("--by", "ended_by", help="Who ends it; your name on this machine without it.")
-@asking
-def end_(api: ApiClient, silence_id: str, ended_by: str | None) -> tuple[Item, list[Item], Columns]:
+@asking()
+def end_(api: ApiClient, silence_id: str, ended_by: str | None) -> Found:
     """End a silence before its time."""
     answer = api.delete("v1", "silences", silence_id, ended_by=ended_by or _user())
-    return answer, [answer["silence"]], _COLUMNS
+    return Found(answer, [answer["silence"]], _COLUMNS, answers.Silence)
 
 
 def _user() -> str:
@@ -133,12 +138,12 @@ def _hours(row: Item) -> str:
 
 
 _COLUMNS: Columns = {
-    "state": lambda row: row["state"],
-    "alerts": lambda row: abbreviated(", ".join(row["matchers"]), _MATCHERS_MOST),
-    "from": lambda row: row["starts_at"],
-    "until": lambda row: row["ended_at"] or row["ends_at"] or "",
-    "hours": _hours,
-    "by": lambda row: shown_name(row["created_by"]),
-    "comment": lambda row: abbreviated(row["comment"], _COMMENT_MOST),
-    "silence": lambda row: row["silence_id"],
+    Column("state", 0, 7, is_state=True): lambda row: row["state"],
+    Column("alerts", 0, 12): lambda row: abbreviated(", ".join(row["matchers"]), _MATCHERS_MOST),
+    Column("from", 4, 20): lambda row: row["starts_at"],
+    Column("until", 1, 20): lambda row: row["ended_at"] or row["ends_at"] or "",
+    Column("hours", 3, 16): _hours,
+    Column("by", 3): lambda row: shown_name(row["created_by"]),
+    Column("comment", 3, 10): lambda row: abbreviated(row["comment"], _COMMENT_MOST),
+    Column("silence", 1, 12): lambda row: row["silence_id"],
 }

@@ -51,9 +51,9 @@ def test_a_table_says_who_and_why_not(config: str, capsys: pytest.CaptureFixture
     out, err = capsys.readouterr()
     rows = [line.split(maxsplit=3) for line in out.splitlines()]
     assert rows[0][:3] == ["receiver", "kind", "notified"]
-    assert rows[2] == ["ops", "webhook", "yes"]
-    assert rows[3][:3] == ["pager", "pagerduty", "no"]
-    assert rows[3][3].strip() == (
+    assert rows[1] == ["ops", "webhook", "yes", "-"]
+    assert rows[2][:3] == ["pager", "pagerduty", "no"]
+    assert rows[2][3].strip() == (
         'campaign_id=~"spring-.*" does not match: campaign_id is "summer"'
     )
     assert err == "note: rule fails does not watch this campaign: see its match.campaigns\n"
