@@ -11,7 +11,8 @@ In the order in which a request meets it:
 - `campaigns` (with `rows`), `windows`, `alerts`, `silences`, `deliveries`, `receivers`,
   `operations`, `pages`: the answers; `reading`, `newest` and `delivery_filters` have what they
   share.
-- `changes`: what has changed since a position, by the commits that `change_logs` follows.
+- `changes`: what has changed since a position, by the commits that `change_logs` follows;
+  `campaign_ids` names several campaigns.
 - `streaming`: the live stream, of which `stream` is the hub and `stream_events` what it tells.
 - `replays`: many deliveries made again.
 - `acknowledging`: what people do with alerts.

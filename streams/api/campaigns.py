@@ -51,6 +51,7 @@ SORT = choice(
 )
 CURSOR = opaque("cursor", "From `next_cursor` of the page before; give the same `sort` with it.")
 APP_ID = text("app_id", "Only campaigns of this app.")
+SEARCH = text("search", "Only campaigns with this text in their ids, in any case.")
 RECENT = whole("recent", 1, _MOST_RECENT, "Adds so many of each campaign's newest windows.")
 
 
@@ -62,6 +63,7 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
     cursor = read_cursor(ask.get(CURSOR, None), sort, textual=textual)
     span = Span(ask.get(ACTIVE_WITHIN, _QUARTER_OF_AN_HOUR), cursor.since if cursor else None)
     app_id = ask.get(APP_ID, None)
+    search = ask.get(SEARCH, "").lower()
     recent = ask.get(RECENT, 0)
     limit = ask.get(LIMIT, DEFAULT_LIMIT)
     size = context.settings.windows.size
@@ -69,7 +71,7 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
     def position(row: CampaignRow) -> Position:
         return Position(_value(row, sort_by), row.campaign_id)
 
-    question = Question(sort, limit, cursor, app_id, recent)
+    question = Question(sort, limit, cursor, app_id, search, recent)
 
     def answer(
         as_of: str, since: float, rows: list[CampaignRow], next_cursor: str | None
@@ -204,7 +206,7 @@ ROUTES = (
         campaigns,
         "Campaigns that were active lately",
         Campaigns,
-        (ACTIVE_WITHIN, SORT, APP_ID, RECENT, LIMIT, CURSOR),
+        (ACTIVE_WITHIN, SORT, APP_ID, SEARCH, RECENT, LIMIT, CURSOR),
         rows=Rows("campaigns", CampaignRow),
     ),
     Route(

@@ -10,9 +10,10 @@ import msgspec
 from streams.api import answers
 from streams.api.alerts import show as show_alert
 from streams.api.asking import Ask
+from streams.api.campaign_ids import CAMPAIGN_IDS
 from streams.api.context import Context
 from streams.api.deliveries import show as show_delivery
-from streams.api.parameters import Parameter, opaque
+from streams.api.parameters import opaque
 from streams.api.problems import refuse
 from streams.api.reading import CooperativeYield, window
 from streams.api.routing import Route
@@ -22,29 +23,11 @@ from streams.domain.partition import CampaignPartition
 
 MOST_WINDOWS = 2_000
 """About so many windows of a partition at a time: the others come with the next changes."""
-MOST_NAMED = 500
 
 _decode_positions = msgspec.json.Decoder(Positions).decode
-_decode_names = msgspec.json.Decoder(list[str]).decode
-
-
-def _read_names(value: str) -> tuple[str, ...]:
-    try:
-        names = _decode_names(value)
-    except (msgspec.MsgspecError, UnicodeEncodeError):
-        raise ValueError("expected a JSON array of campaign ids") from None
-    if len(names) > MOST_NAMED:
-        raise ValueError(f"expected at most {MOST_NAMED} campaign ids")
-    return tuple(names)
 
 
 SINCE = opaque("since", "From `next` of the answer before; without it, nothing has changed yet.")
-CAMPAIGN_IDS = Parameter(
-    "campaign_ids",
-    _read_names,
-    {"type": "string", "contentMediaType": "application/json", "examples": ['["summer-sale"]']},
-    f"Windows of these campaigns alone: a JSON array of up to {MOST_NAMED} ids.",
-)
 
 
 def encode_positions(positions: Positions) -> str:
@@ -183,5 +166,6 @@ ROUTES = (
         "Windows, alerts and deliveries that have changed since the answer before",
         answers.Changes,
         (SINCE, CAMPAIGN_IDS),
+        is_tagged=False,
     ),
 )

@@ -64,6 +64,7 @@ class Question(NamedTuple):
         limit: how many campaigns a page has at most.
         cursor: where the page before ended.
         app_id: of the campaigns that are wanted; null for all.
+        search: is in their ids, in lower case; empty for all.
         recent: how many of each campaign's newest windows are shown.
     """
 
@@ -71,6 +72,7 @@ class Question(NamedTuple):
     limit: int
     cursor: Cursor | None
     app_id: str | None
+    search: str
     recent: int
 
 
@@ -162,9 +164,9 @@ class Listing:
         page = self._answers.pop(question, None)
         if page is None:
             names, next_cursor = await self._pager(question).cut(
-                self.briefs, lambda name: name != OTHER and self._has(name, question.app_id)
+                self.briefs, lambda name: name != OTHER and self._has(name, question)
             )
-            names += [name for name in (OTHER,) if self._has(name, question.app_id)]
+            names += [name for name in (OTHER,) if self._has(name, question)]
             page = _Page(await self._rows(names, question.recent), next_cursor)
         self._answers[question] = page
         if len(self._answers) > _REPEATED:
@@ -181,10 +183,14 @@ class Listing:
         descending = question.sort.startswith("-")
         return Pager(question.sort, descending, place, question.limit, question.cursor, self.since)
 
-    def _has(self, name: str, app_id: str | None) -> bool:
-        """Tell whether a campaign is in the list of an app; null stands for all apps."""
+    def _has(self, name: str, question: Question) -> bool:
+        """Tell whether a campaign is in the list that is asked for."""
         brief = self.briefs.get(name)
-        return brief is not None and (app_id is None or brief.app_id == app_id)
+        return (
+            brief is not None
+            and question.app_id in {None, brief.app_id}
+            and (not question.search or question.search in name.lower())
+        )
 
     async def read(self, partitions: Iterable[CampaignPartition], first: int) -> None:
         """Add up each campaign's windows that start at `first` (s) or later."""

@@ -17,7 +17,8 @@ from http import HTTPStatus
 import structlog
 
 from streams.api import answers
-from streams.api.changes import MOST_NAMED, decode_positions, encode_positions, read_changes
+from streams.api.campaign_ids import MOST_NAMED
+from streams.api.changes import decode_positions, encode_positions, read_changes
 from streams.api.context import Context
 from streams.api.problems import ProblemError
 from streams.api.stream_events import Event, Wanted, events_of, health, missed

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from streams.api import answers
 from streams.api.asking import Ask
+from streams.api.campaign_ids import CAMPAIGN_IDS
 from streams.api.parameters import choices, text
 
 KIND = choices(
@@ -39,18 +40,32 @@ class Event(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """What a reader wants; null for everything."""
+    """What a reader wants; null for everything.
+
+    Attributes:
+        kinds: types of events.
+        campaign_id: what is about this campaign.
+        campaign_ids: windows of these campaigns alone.
+        app_id: windows and alerts of campaigns of this app.
+        rule: alerts and deliveries of this rule.
+    """
 
     kinds: tuple[str, ...] | None
     campaign_id: str | None
+    campaign_ids: frozenset[str] | None
     app_id: str | None
     rule: str | None
 
     @classmethod
     def of(cls, ask: Ask) -> "Wanted":
         """Return what a request wants."""
+        campaign_ids = ask.get(CAMPAIGN_IDS, None)
         return cls(
-            ask.get(KIND, None), ask.get(CAMPAIGN, None), ask.get(APP, None), ask.get(RULE, None)
+            ask.get(KIND, None),
+            ask.get(CAMPAIGN, None),
+            frozenset(campaign_ids) if campaign_ids is not None else None,
+            ask.get(APP, None),
+            ask.get(RULE, None),
         )
 
     @property
@@ -58,7 +73,9 @@ class Wanted(NamedTuple):
         """The campaigns whose windows are wanted; null for all."""
         if self.kinds is not None and "window" not in self.kinds:
             return ()
-        return None if self.campaign_id is None else (self.campaign_id,)
+        if self.campaign_id is not None:
+            return (self.campaign_id,)
+        return None if self.campaign_ids is None else tuple(self.campaign_ids)
 
     def has(self, event: Event) -> bool:
         """Tell whether an event is wanted; those that are about no data always are."""
@@ -66,8 +83,10 @@ class Wanted(NamedTuple):
             return False
         if event.kind in {"health", "missed"}:
             return True
+        is_named = self.campaign_ids is None or event.campaign_id in self.campaign_ids
         return (
             self.campaign_id in {None, event.campaign_id}
+            and (event.kind != "window" or is_named)
             and (event.kind == "delivery" or self.app_id in {None, event.app_id})
             and (event.kind == "window" or self.rule in {None, event.rule})
         )

@@ -3,6 +3,7 @@
 from http import HTTPStatus
 
 from streams.api.asking import Ask
+from streams.api.campaign_ids import CAMPAIGN_IDS
 from streams.api.changes import SINCE, decode_positions
 from streams.api.context import Context
 from streams.api.routing import EventStream, Route
@@ -25,7 +26,7 @@ ROUTES = (
         stream,
         "Windows, alerts, deliveries and the worker's health, as they change: server-sent events",
         (EVENT_STREAM,),
-        (KIND, CAMPAIGN, APP, RULE, SINCE),
+        (KIND, CAMPAIGN, CAMPAIGN_IDS, APP, RULE, SINCE),
         problems=(HTTPStatus.SERVICE_UNAVAILABLE,),
     ),
 )

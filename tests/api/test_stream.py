@@ -55,6 +55,7 @@ async def test_an_alert_and_its_delivery_are_told_of_as_the_lists_have_them(
     [
         ({"campaign_id": "a"}, {("window", "a"), ("alert", "a"), ("delivery", "a")}),
         ({"type": "window", "campaign_id": "b"}, {("window", "b")}),
+        ({"campaign_ids": '["b"]'}, {("window", "b"), ("alert", "a"), ("delivery", "a")}),
         ({"type": "window", "app_id": "other"}, {("window", "b")}),
         ({"type": "window,alert", "app_id": "app"}, {("window", "a"), ("alert", "a")}),
         ({"type": "alert", "rule": "failure-spike"}, {("alert", "a")}),
