@@ -1,120 +1,171 @@
-// One campaign: its figures over the chosen time, its plots, and its parts.
+// One campaign: its figures over the chosen time, its plots with the alerts in them, and its parts.
 
-import { alertCard } from "./alerts.js";
+import { alertCard, named, usual } from "./alerts.js";
+import { button } from "./actions.js";
 import { countChart, points, rateChart, sparkline } from "./charts.js";
-import { ask, campaignPath, cannotAsk, Problem } from "./client.js";
-import { clock, el, name, number, OTHER, percent, replace } from "./dom.js";
+import { campaignPath, cannotAsk } from "./client.js";
+import { h, patch } from "./dom.js";
+import { name, number, OTHER, percent, when } from "./format.js";
+import { follow } from "./live.js";
+import { change, link, RANGES } from "./place.js";
+import { get, tell } from "./status.js";
 
-const SECONDS = { "15m": 900, "1h": 3600, "6h": 21600, "24h": 86400, "7d": 604800 };
 const MOST_POINTS = 120;
 const DIMENSIONS = [["treatment_id", "treatment"], ["channel_type", "channel"], ["delivery_type", "delivery type"]];
+const PAUSE = 500;
 
-const state = { by: "treatment_id", open: false };
-
-export async function campaign(view, id, range, refresh) {
+export function campaign(view, place) {
+  const { id, settings } = place;
+  const by = DIMENSIONS.some(([key]) => key === settings.by) ? settings.by : "treatment_id";
+  const state = { about: null, windows: [], span: null, deliveries: new Map(), problem: "" };
+  let timer = null;
+  let closed = false;
   if (cannotAsk(id)) {
-    throw new Problem(404, `Browsers cannot ask for a campaign named “${id}”. In a terminal: campaign-streams query windows ${id}`);
+    patch(view, h("p", { class: "card notice bad" }, `Browsers cannot ask for a campaign named “${id}”. In a terminal: campaign-streams query windows ${id}`));
+    return { close: () => {}, draw: () => {} };
   }
-  const about = await ask(campaignPath(id));
-  const span = spanOf(about, range);
-  const answer = await ask(`${campaignPath(id)}/windows`, {
-    from: span.from, to: span.to, step: span.step / 1000, by: state.by,
-  });
-  return () => {
-    const shown = points(answer.windows);
-    const width = Math.max(320, Math.min(1160, view.clientWidth - 40));
-    replace(view, head(about), tiles(answer.windows), alerts(about),
-      answer.windows.length ? plots(shown, span, width) : quiet(about),
-      answer.windows.length ? parts(answer.windows, span, refresh) : null);
-    return answer;
-  };
+
+  async function load() {
+    clearTimeout(timer);
+    timer = null;
+    const about = await get(campaignPath(id));
+    if (!about || closed) return;
+    const span = spanOf(about, settings);
+    const [answer, list] = await Promise.all([
+      get(`${campaignPath(id)}/windows`, { from: span.from, to: span.to, step: span.step / 1000, by }),
+      get("v1/deliveries", { campaign_id: id, limit: 200 }),
+    ]);
+    if (!answer || !list || closed) return;
+    Object.assign(state, { about, span, windows: answer.windows });
+    for (const each of list.deliveries) state.deliveries.set(each.delivery_id, each);
+    draw();
+  }
+
+  const soon = () => { if (!timer && !document.hidden) timer = setTimeout(load, PAUSE); };
+  const zoom = (from, to) => change({ from: new Date(from).toISOString(), to: new Date(to).toISOString() });
+
+  function draw() {
+    if (!state.about) return;
+    const { about, span, windows } = state;
+    const width = Math.max(280, Math.min(1160, view.clientWidth - 40));
+    patch(view, head(about), tiles(windows), alertsOf(state, load),
+      windows.length ? plots(about, windows, span, width, settings, zoom) : quiet(about),
+      windows.length ? parts(windows, span, by) : null);
+  }
+
+  const stream = follow({ campaign_id: id, type: "window,alert,delivery,health" }, tell({
+    opened: load,
+    missed: load,
+    window: soon,
+    alert: soon,
+    delivery: (each) => { state.deliveries.set(each.delivery_id, each); draw(); },
+  }));
+  return { draw, close: () => { closed = true; clearTimeout(timer); stream.close(); } };
 }
 
-function spanOf(about, range) {
-  const size = about.window_seconds;
-  const step = Math.max(1, Math.ceil(SECONDS[range] / size / MOST_POINTS)) * size * 1000;
-  const to = Math.ceil(Date.parse(about.as_of) / step) * step;
-  return { from: to - Math.ceil((SECONDS[range] * 1000) / step) * step, to, step };
+function spanOf(about, settings) {
+  const size = about.window_seconds * 1000;
+  const given = [Date.parse(settings.from), Date.parse(settings.to)];
+  const zoomed = given.every(Number.isFinite) && given[0] < given[1];
+  const length = zoomed ? given[1] - given[0] : RANGES[settings.range] * 1000;
+  const step = Math.max(1, Math.ceil(length / size / MOST_POINTS)) * size;
+  const to = Math.ceil((zoomed ? given[1] : Date.parse(about.as_of)) / step) * step;
+  return { from: to - Math.max(1, Math.ceil(length / step)) * step, to, step, zoomed };
 }
 
 function head(about) {
-  return el("div", { class: "head" },
-    el("a", { href: "#", "data-key": "back" }, "← all campaigns"),
-    el("h1", { title: about.campaign_id }, name(about.campaign_id)),
-    about.app_id ? el("span", { class: "soft" }, "app ", name(about.app_id)) : null,
-    about.campaign_id === OTHER ? el("span", { class: "soft" }, "campaigns past limits.campaigns, counted together; no rule looks at them") : null);
+  return h("div", { class: "head" },
+    h("a", { href: link("overview") }, "← all campaigns"),
+    h("h1", { title: about.campaign_id }, named(about)),
+    about.campaign_name ? h("span", { class: "soft" }, name(about.campaign_id)) : null,
+    about.app_id ? h("span", { class: "soft" }, "app ", h("a", { href: link("overview", null, { app_id: about.app_id }) }, name(about.app_name ?? about.app_id))) : null,
+    about.campaign_id === OTHER ? h("span", { class: "soft" }, "campaigns past limits.campaigns, counted together; no rule looks at them") : null);
 }
 
 function tiles(windows) {
   const sum = add(windows);
   const engagement = Object.values(sum.engagement).reduce((a, b) => a + b, 0);
-  return el("div", { class: "tiles" }, [
+  return h("dl", { class: "tiles" }, [
     ["attempts", number(sum.attempts), ""],
     ["failed", percent(sum.rates.failure), sum.rates.failure > 0.05 ? "fail" : ""],
     ["throttled", percent(sum.rates.throttled), sum.rates.throttled > 0.05 ? "throttle" : ""],
     ["opened or received", number(engagement), ""],
     ["late events", number(sum.late), ""],
-  ].map(([label, value, style]) => el("div", { class: "tile" },
-    el("div", { class: `value ${style}` }, value), el("div", { class: "label" }, label))));
+  ].map(([label, value, style]) => h("div", { class: "tile" }, h("dt", { class: "label" }, label), h("dd", { class: `value ${style}` }, value))));
 }
 
-function alerts(about) {
-  if (!about.alerts.length) return null;
-  const newest = [...about.alerts].sort((a, b) => b.pending_since.localeCompare(a.pending_since)).slice(0, 6);
-  return el("ul", { class: "alerts", "aria-label": "Alerts" }, newest.map((each) => alertCard(each, about.as_of, false)));
+function alertsOf(state, load) {
+  const newest = [...state.about.alerts].sort((a, b) => b.pending_since.localeCompare(a.pending_since));
+  if (!newest.length) return null;
+  const of = (alert) => [...state.deliveries.values()].filter((each) => each.alert_id === alert.alert_id);
+  return h("section", { key: "alerts", "aria-label": "Alerts" },
+    h("ul", { class: "alerts" }, newest.slice(0, 3).map((each) => alertCard(each, of(each), { linked: false, done: load }))),
+    newest.length > 3 ? h("p", {}, h("a", { href: link("alerts", null, { campaign_id: state.about.campaign_id }) }, `all ${newest.length} alerts`)) : null);
 }
 
 function quiet(about) {
-  return el("section", { class: "card" }, el("h2", {}, "Nothing in this time"),
-    el("p", {}, `The newest window began at ${about.last_window}. Choose a longer time at the top of this page.`));
+  return h("section", { class: "card" }, h("h2", {}, "Nothing in this time"),
+    h("p", {}, "The newest window began at ", when(about.last_window), ". Choose a longer time at the top of this page."));
 }
 
-function plots(shown, span, width) {
+function episodes(alerts) {
+  return alerts.filter((each) => each.starts_at).flatMap((each) => [
+    ...each.past_episodes.map((past) => ({ from: Date.parse(past.starts_at), to: Date.parse(past.ends_at), usual: null, label: each.rule })),
+    {
+      from: Date.parse(each.starts_at),
+      to: each.ends_at ? Date.parse(each.ends_at) : Date.now(),
+      usual: usual(each),
+      label: `${each.rule}, peak ${percent(each.peak.rate)}`,
+    }]);
+}
+
+function plots(about, windows, span, width, settings, zoom) {
+  const shownPoints = points(windows);
   const length = span.step >= 120_000 ? `${span.step / 60_000} minutes` : `${span.step / 1000} seconds`;
-  return el("section", { class: "card" },
-    el("h2", {}, "Rates"),
-    el("p", { class: "legend" }, el("span", { class: "l-fail" }, "failed"), el("span", { class: "l-throttle" }, "throttled"),
-      `share of the attempts of each ${length}, times in UTC`),
-    rateChart(shown, span, width),
-    el("h2", {}, "Attempts"),
-    el("p", { class: "legend" }, el("span", { class: "l-fail" }, "failed"), el("span", { class: "l-throttle" }, "throttled"), el("span", { class: "l-rest" }, "the others")),
-    countChart(shown, span, width),
-    details(shown));
+  const fired = episodes(about.alerts);
+  const half = (span.to - span.from) / 2;
+  const move = (by) => zoom(span.from + by, span.to + by);
+  return h("section", { key: "plots", class: "card" },
+    h("div", { class: "split" }, h("h2", {}, "Rates"), h("div", { class: "buttons", role: "group", "aria-label": "Time shown" },
+      button("Earlier", () => move(-half)), button("Later", () => move(half)),
+      button("Closer", () => zoom(span.from + half / 2, span.to - half / 2), { disabled: span.to - span.from <= 4 * span.step }),
+      button("Wider", () => zoom(span.from - half, span.to + half)),
+      span.zoomed ? button("Now", () => change({ from: "", to: "" })) : null)),
+    h("p", { class: "legend" }, h("span", { class: "l-fail" }, "failed"), h("span", { class: "l-throttle" }, "throttled"),
+      fired.length ? [h("span", { class: "l-episode" }, "an alert fires"), fired.some((each) => each.usual !== null) ? h("span", { class: "l-usual" }, "usual rate") : null] : null,
+      `share of the attempts of each ${length}`),
+    rateChart(shownPoints, span, width, fired, zoom),
+    h("h2", {}, "Attempts"),
+    h("p", { class: "legend" }, h("span", { class: "l-fail" }, "failed"), h("span", { class: "l-throttle" }, "throttled"), h("span", { class: "l-rest" }, "the others")),
+    countChart(shownPoints, span, width, fired, zoom),
+    h("details", {}, h("summary", {}, "As a table"), h("div", { class: "scroll" }, h("table", {},
+      headings("Window", "Attempts", "Failed", "Throttled"),
+      h("tbody", {}, [...shownPoints].reverse().map((p) => h("tr", { key: p.start }, h("th", { scope: "row", class: "left" }, when(p.start)),
+        h("td", {}, number(p.attempts)), h("td", {}, percent(p.failure)), h("td", {}, percent(p.throttled)))))))));
 }
 
-function details(shown) {
-  const box = el("details", { ontoggle: (event) => { state.open = event.target.open; } },
-    el("summary", { "data-key": "windows" }, "As a table"),
-    el("div", { class: "scroll" }, el("table", {},
-      headings("Window (UTC)", "Attempts", "Failed", "Throttled"),
-      el("tbody", {}, [...shown].reverse().map((p) => el("tr", {}, el("th", { scope: "row" }, clock(p.start)),
-        el("td", {}, number(p.attempts)), el("td", {}, percent(p.failure)), el("td", {}, percent(p.throttled))))))));
-  box.open = state.open;
-  return box;
+const headings = (...labels) => h("thead", {}, h("tr", {}, labels.map((label, at) => h("th", { scope: "col", class: at ? "" : "left" }, label))));
+
+function parts(windows, span, by) {
+  return h("div", { key: "parts", class: "columns" },
+    h("section", { class: "card" },
+      h("div", { class: "split" }, h("h2", {}, "Compared"), h("label", { class: "soft" }, "by ",
+        h("select", { onchange: (event) => change({ by: event.target.value }) },
+          DIMENSIONS.map(([key, label]) => h("option", { value: key, selected: key === by }, label))))),
+      h("div", { class: "scroll" }, h("table", {},
+        headings(DIMENSIONS.find(([key]) => key === by)[1], "Attempts", "Failed", "Throttled", ""),
+        h("tbody", {}, groups(windows, by).map(([value, series]) => groupRow(value, series, span)))))),
+    h("section", { class: "card" }, h("h2", {}, "By status"),
+      h("div", { class: "scroll" }, h("table", {}, headings("Status", "Events"),
+        h("tbody", {}, Object.entries(add(windows).counts).sort((a, b) => b[1] - a[1])
+          .map(([status, count]) => h("tr", { key: status }, h("th", { scope: "row", class: "left" }, h("span", { class: "campaign", title: status }, name(status))), h("td", {}, number(count)))))))));
 }
 
-const headings = (...labels) => el("thead", {}, el("tr", {}, labels.map((label) => el("th", { scope: "col" }, label))));
-
-function parts(windows, span, refresh) {
-  const select = el("select", { "data-key": "by", onchange: (event) => { state.by = event.target.value; refresh(); } },
-    DIMENSIONS.map(([key, label]) => el("option", { value: key, selected: key === state.by ? "" : null }, label)));
-  return el("div", { class: "columns" },
-    el("section", { class: "card" },
-      el("div", { class: "split" }, el("h2", {}, "Compared"), el("label", { class: "soft" }, "by ", select)),
-      el("div", { class: "scroll" }, el("table", {},
-        headings(DIMENSIONS.find(([key]) => key === state.by)[1], "Attempts", "Failed", "Throttled", ""),
-        el("tbody", {}, groups(windows).map(([value, series]) => groupRow(value, series, span)))))),
-    el("section", { class: "card" }, el("h2", {}, "By status"),
-      el("table", {}, headings("Status", "Events"),
-        el("tbody", {}, Object.entries(add(windows).counts).sort((a, b) => b[1] - a[1])
-          .map(([status, count]) => el("tr", {}, el("th", { scope: "row" }, el("span", { class: "campaign", title: status }, name(status))), el("td", {}, number(count))))))));
-}
-
-function groups(windows) {
+function groups(windows, by) {
   const found = new Map();
   for (const each of windows) {
     for (const group of each.groups ?? []) {
-      const value = group[state.by];
+      const value = group[by];
       if (value === undefined) continue; // asked before the choice changed
       if (!found.has(value)) found.set(value, []);
       found.get(value).push({ ...group, start: each.start });
@@ -125,12 +176,12 @@ function groups(windows) {
 
 function groupRow(value, series, span) {
   const sum = add(series);
-  return el("tr", {},
-    el("th", { scope: "row" }, value === null ? el("span", { class: "soft" }, "none") : el("span", { class: "campaign", title: value }, name(value))),
-    el("td", {}, number(sum.attempts)),
-    el("td", { class: sum.rates.failure > 0.05 ? "fail high" : "" }, percent(sum.rates.failure)),
-    el("td", { class: sum.rates.throttled > 0.05 ? "throttle high" : "" }, percent(sum.rates.throttled)),
-    el("td", {}, sparkline(points(series), span)));
+  return h("tr", { key: `${typeof value} ${value}` },
+    h("th", { scope: "row", class: "left" }, value === null ? h("span", { class: "soft" }, "none") : h("span", { class: "campaign", title: value }, name(value))),
+    h("td", {}, number(sum.attempts)),
+    h("td", { class: sum.rates.failure > 0.05 ? "fail high" : "" }, percent(sum.rates.failure)),
+    h("td", { class: sum.rates.throttled > 0.05 ? "throttle high" : "" }, percent(sum.rates.throttled)),
+    h("td", { class: "plots" }, sparkline(points(series), span)));
 }
 
 function add(windows) {

@@ -1,16 +1,18 @@
-// Plots as SVG. A point is {start, end, attempts, failure, throttled}: times in ms, rates or null.
+// Plots as SVG over a true time axis. A point is {start, attempts, failure, throttled}: time in ms,
+// rates or null.
 
-import { clock, number, percent, svg } from "./dom.js";
+import { h } from "./dom.js";
+import { clock, date, number, percent, utc } from "./format.js";
 
-const HEIGHT = 170;
+const HEIGHT = 180;
 const LEFT = 52;
+const RIGHT = 6;
 const BOTTOM = 22;
 const TOP = 8;
 
 export function points(windows) {
   return windows.map((each) => ({
     start: Date.parse(each.start),
-    end: each.end ? Date.parse(each.end) : null,
     attempts: each.attempts,
     failure: each.rates.failure,
     throttled: each.rates.throttled,
@@ -21,13 +23,14 @@ export function points(windows) {
 export function sparkline(shown, span) {
   const [width, height] = [130, 26];
   const top = Math.max(0.05, ...shown.map((p) => Math.max(p.failure ?? 0, p.throttled ?? 0)));
-  const x = (time) => 2 + ((time - span.from) / Math.max(1, span.to - span.from)) * (width - 4);
+  const x = (time) => 2 + ((time - span.from) / Math.max(1, span.to - span.step - span.from)) * (width - 4);
   const y = (rate) => height - 2 - (rate / top) * (height - 4);
-  const lines = [["throttled", "s-throttle"], ["failure", "s-fail"]].map(([key, style]) =>
-    line(shown, key, x, y, span.step, `line spark ${style}`));
-  return svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" }, lines);
+  return h("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" },
+    line(shown, "throttled", x, y, span.step, "line spark s-throttle"),
+    line(shown, "failure", x, y, span.step, "line spark s-fail"));
 }
 
+// A line with gaps where there are no windows; a window between two gaps is a dot.
 function line(shown, key, x, y, step, style) {
   let path = "";
   let before = null;
@@ -39,86 +42,127 @@ function line(shown, key, x, y, step, style) {
     path += `${joined ? "L" : "M"}${x(point.start).toFixed(1)} ${y(value).toFixed(1)}`;
     const next = shown[at + 1];
     if (!joined && !(next && next[key] !== null && next.start - point.start <= step)) {
-      alone.push(svg("circle", { cx: x(point.start), cy: y(value), r: 2, class: style.split(" ").pop() }));
+      alone.push(h("circle", { cx: x(point.start), cy: y(value), r: 2, class: style.split(" ").pop() }));
     }
     before = point.start;
   });
-  return [svg("path", { d: path, class: style }), ...alone];
+  return [h("path", { d: path, class: style }), alone];
 }
 
-export function rateChart(shown, span, width) {
-  const top = nice(Math.max(0.02, ...shown.map((p) => Math.max(p.failure ?? 0, p.throttled ?? 0))));
+// `episodes` are {from, to, usual, label}: when an alert fired, and what was usual then.
+export function rateChart(shown, span, width, episodes, zoom) {
+  const highest = Math.max(0.02, ...shown.map((p) => Math.max(p.failure ?? 0, p.throttled ?? 0)), ...episodes.map((e) => e.usual ?? 0));
+  const top = Math.min(1, nice(highest));
   const [x, y] = scales(span, top, width);
   const middle = (time) => x(time + span.step / 2);
-  return frame("Failure and throttled rate of each window", width, top, (rate) => `${+(rate * 100).toFixed(1)} %`, span, x, y, [
+  return frame("Failed and throttled share of the attempts of each window", width, top, (rate) => `${+(rate * 100).toFixed(1)} %`, span, x, y, zoom,
+    shading(episodes, span, x),
+    episodes.filter((e) => e.usual !== null).map((e) => h("line", {
+      class: "usual", x1: x(clamp(e.from, span)), x2: Math.max(x(clamp(e.from, span)) + 4, x(clamp(e.to, span))), y1: y(e.usual), y2: y(e.usual),
+    })),
     line(shown, "throttled", middle, y, span.step, "line s-throttle"),
     line(shown, "failure", middle, y, span.step, "line s-fail"),
-    hovers(shown, span, x),
-  ]);
+    hovers(shown, span, x));
 }
 
-export function countChart(shown, span, width) {
+export function countChart(shown, span, width, episodes, zoom) {
   const top = nice(Math.max(10, ...shown.map((p) => p.attempts)));
   const [x, y] = scales(span, top, width);
-  const bars = shown.flatMap((point) => {
+  const bars = shown.map((point) => {
     const failed = point.attempts * (point.failure ?? 0);
     const throttled = point.attempts * (point.throttled ?? 0);
     let base = 0;
-    return [["f-fail", failed], ["f-throttle", throttled], ["f-rest", point.attempts - failed - throttled]]
-      .map(([style, count]) => {
-        const bar = svg("rect", {
-          x: x(point.start) + 0.5,
-          width: Math.max(1, x(point.start + span.step) - x(point.start) - 1),
-          y: y(base + count),
-          height: Math.max(0, y(base) - y(base + count)),
-          class: style,
-        });
-        base += count;
-        return bar;
+    return [["f-fail", failed], ["f-throttle", throttled], ["f-rest", point.attempts - failed - throttled]].map(([style, count]) => {
+      const bar = h("rect", {
+        x: x(point.start) + 0.5,
+        width: Math.max(1, x(point.start + span.step) - x(point.start) - 1),
+        y: y(base + count),
+        height: Math.max(0, y(base) - y(base + count)),
+        class: style,
       });
+      base += count;
+      return bar;
+    });
   });
-  return frame("Attempts of each window", width, top, number, span, x, y, [bars, hovers(shown, span, x)]);
+  return frame("Attempts of each window", width, top, number, span, x, y, zoom,
+    shading(episodes, span, x), bars, hovers(shown, span, x));
+}
+
+const clamp = (time, span) => Math.min(span.to, Math.max(span.from, time));
+
+function shading(episodes, span, x) {
+  return episodes.filter((e) => e.to > span.from && e.from < span.to).map((e) => h("rect", {
+    class: "episode", x: x(clamp(e.from, span)), y: TOP, height: HEIGHT - TOP - BOTTOM,
+    width: Math.max(2, x(clamp(e.to, span)) - x(clamp(e.from, span))),
+  }, h("title", {}, e.label)));
 }
 
 function scales(span, top, width) {
-  const x = (time) => LEFT + ((time - span.from) / (span.to - span.from)) * (width - LEFT - 6);
+  const x = (time) => LEFT + ((time - span.from) / (span.to - span.from)) * (width - LEFT - RIGHT);
   const y = (value) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
   return [x, y];
 }
 
-function frame(label, width, top, format, span, x, y, content) {
+function frame(label, width, top, format, span, x, y, zoom, ...content) {
   const rows = [0, 0.5, 1].map((share) => [
-    svg("line", { class: "grid", x1: LEFT, x2: width - 6, y1: y(top * share), y2: y(top * share) }),
-    svg("text", { x: LEFT - 6, y: y(top * share) + 4, "text-anchor": "end" }, format(top * share)),
+    h("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(top * share), y2: y(top * share) }),
+    h("text", { x: LEFT - 6, y: y(top * share) + 4, "text-anchor": "end" }, format(top * share)),
   ]);
   const ticks = times(span, width).map((time) =>
-    svg("text", { x: x(time), y: HEIGHT - 5, "text-anchor": "middle" }, tick(time, span)));
-  const box = { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-label": label };
-  return svg("svg", box, rows.flat(), ticks, content.flat(2));
+    h("text", { x: x(time), y: HEIGHT - 5, "text-anchor": "middle" }, tick(time, span)));
+  const box = { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-label": label, class: "plot" };
+  return h("svg", { ...box, onpointerdown: (event) => drag(event, span, width, zoom) }, rows, ticks, content,
+    h("rect", { class: "selection", y: TOP, height: HEIGHT - TOP - BOTTOM, x: 0, width: 0 }));
+}
+
+// Drags a range out of a plot, and zooms to it.
+function drag(event, span, width, zoom) {
+  const plot = event.currentTarget;
+  const box = plot.getBoundingClientRect();
+  const selection = plot.querySelector(".selection");
+  const at = (e) => Math.min(width - RIGHT, Math.max(LEFT, ((e.clientX - box.left) / box.width) * width));
+  const time = (px) => span.from + ((px - LEFT) / (width - LEFT - RIGHT)) * (span.to - span.from);
+  const begin = at(event);
+  let end = begin;
+  const move = (e) => {
+    end = at(e);
+    selection.setAttribute("x", Math.min(begin, end));
+    selection.setAttribute("width", Math.abs(end - begin));
+  };
+  const stop = () => {
+    window.removeEventListener("pointermove", move);
+    window.removeEventListener("pointerup", stop);
+    selection.setAttribute("width", 0);
+    if (Math.abs(end - begin) > 8) zoom(time(Math.min(begin, end)), time(Math.max(begin, end)));
+  };
+  window.addEventListener("pointermove", move);
+  window.addEventListener("pointerup", stop);
 }
 
 function hovers(shown, span, x) {
-  return shown.map((point) => svg("rect", {
+  return shown.map((point) => h("rect", {
     class: "hover", x: x(point.start), y: TOP, height: HEIGHT - TOP - BOTTOM,
     width: Math.max(2, x(point.start + span.step) - x(point.start)),
-  }, svg("title", {}, `${clock(point.start)} UTC: ${number(point.attempts)} attempts, ` +
+  }, h("title", {}, `${clock(point.start)} (${utc(point.start)}): ${number(point.attempts)} attempts, ` +
     `${percent(point.failure)} failed, ${percent(point.throttled)} throttled`)));
 }
 
-const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440].map((minutes) => minutes * 60_000);
+const MINUTE = 60_000;
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880].map((minutes) => minutes * MINUTE);
 
 function times(span, width) {
   const most = Math.max(2, Math.floor(width / 110));
   const step = STEPS.find((each) => (span.to - span.from) / each <= most) ?? STEPS.at(-1);
+  // Whole hours and days of the reader's zone.
+  const shift = new Date(span.from).getTimezoneOffset() * MINUTE;
   const found = [];
-  for (let at = Math.ceil(span.from / step) * step; at < span.to; at += step) found.push(at);
+  for (let at = Math.ceil((span.from - shift) / step) * step + shift; at < span.to; at += step) found.push(at);
   return found;
 }
 
-const tick = (time, span) =>
-  span.to - span.from > 172_800_000 ? new Date(time).toISOString().slice(5, 10) : clock(time);
+const tick = (time, span) => (span.to - span.from > 172_800_000 ? date(time) : clock(time));
 
 function nice(value) {
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 4, 6, 8, 10].find((each) => each * power >= value) * power;
+  return ([1, 2, 4, 6, 8, 10].find((each) => each * power >= value * 0.999) ?? 10) * power;
 }

@@ -1,6 +1,6 @@
 // Asks the API. A problem's detail says what to do.
 
-const PATIENCE = 10_000;
+const PATIENCE = 30_000;
 
 export class Problem extends Error {
   constructor(status, detail) {
@@ -9,29 +9,39 @@ export class Problem extends Error {
   }
 }
 
-export async function ask(path, parameters = {}) {
+export function address(path, parameters = {}) {
   const url = new URL(path, document.baseURI);
-  url.search = new URLSearchParams(parameters).toString();
+  const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  url.search = new URLSearchParams(given).toString();
   // fetch refuses a URL with the token that this page was opened with; the browser sends it anyway.
   url.username = url.password = "";
+  return url;
+}
+
+export async function ask(path, parameters = {}, options = {}) {
   let response;
   try {
-    response = await fetch(url, {
-      headers: { Accept: "application/json" },
+    response = await fetch(address(path, parameters), {
+      headers: { Accept: "application/json", ...(options.body ? { "Content-Type": "application/json" } : {}) },
+      method: options.method ?? "GET",
+      body: options.body ? JSON.stringify(options.body) : undefined,
       signal: AbortSignal.timeout(PATIENCE),
     });
   } catch {
     throw new Problem(0, "The worker does not answer. Is it running? Trying again.");
   }
   const body = await response.json().catch(() => ({}));
-  if (response.status === 401) {
-    throw new Problem(401, "The token was refused. Load this page anew to give another one.");
-  }
+  if (response.status === 401) throw new Problem(401, "The token was refused. Load this page anew to give another one.");
   if (!response.ok) throw new Problem(response.status, body.detail ?? response.statusText);
   return body;
 }
 
+export async function text(path) {
+  const response = await fetch(address(path), { signal: AbortSignal.timeout(PATIENCE) });
+  if (!response.ok) throw new Problem(response.status, response.statusText);
+  return response.text();
+}
+
 // Browsers take these two for directions, however they are encoded.
 export const cannotAsk = (id) => id === "." || id === "..";
-
 export const campaignPath = (id) => `v1/campaigns/${encodeURIComponent(id)}`;

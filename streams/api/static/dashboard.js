@@ -1,67 +1,53 @@
-// The dashboard: asks again every other second, and shows the overview or one campaign.
+// The dashboard: shows the view that the page's URL names, and its range.
 
+import { alertList, oneAlert } from "./alerts.js";
 import { campaign } from "./campaign.js";
-import { overview } from "./campaigns.js";
-import { el, replace } from "./dom.js";
+import { zone } from "./format.js";
+import { health } from "./health.js";
+import { overview } from "./overview.js";
+import { change, here, link } from "./place.js";
+import { rules } from "./rules.js";
+import { forgetProblems } from "./status.js";
 
-const EVERY = 2000;
+const VIEWS = { overview, campaign, alerts: alertList, alert: oneAlert, rules, health };
+const NEED_ID = new Set(["campaign", "alert"]);
+const RANGED = new Set(["overview", "campaign"]);
+
 const view = document.getElementById("view");
-const notice = document.getElementById("notice");
-const status = document.getElementById("status");
 const range = document.getElementById("range");
+let shown = null;
 
-let asked = 0;
-let timer = null;
-
-async function refresh() {
-  clearTimeout(timer);
-  const mine = ++asked;
-  let show;
-  try {
-    const id = chosen();
-    show = await (id === null ? overview(view, range.value, refresh) : campaign(view, id, range.value, refresh));
-  } catch (error) {
-    if (mine === asked) fail(error);
+function show() {
+  const place = here();
+  const known = place.view in VIEWS && (!NEED_ID.has(place.view) || place.id);
+  if (!known) {
+    window.history.replaceState(null, "", link("overview"));
+    return show();
   }
-  if (mine !== asked) return; // something else was chosen meanwhile
-  if (show) succeed(show());
-  if (!document.hidden) timer = setTimeout(refresh, EVERY);
-}
-
-function chosen() {
-  const hash = window.location.hash;
-  if (!hash.startsWith("#campaign=")) return null;
-  try {
-    return decodeURIComponent(hash.slice("#campaign=".length)) || null;
-  } catch {
-    return null;
+  const isOther = shown?.place.view !== place.view || shown.place.id !== place.id;
+  shown?.close();
+  forgetProblems();
+  if (isOther) {
+    view.replaceChildren();
+    window.scrollTo(0, 0);
   }
+  range.value = place.settings.range;
+  range.parentElement.hidden = !RANGED.has(place.view);
+  for (const each of document.querySelectorAll("nav a")) {
+    const isHere = each.dataset.view === place.view;
+    if (isHere) each.setAttribute("aria-current", "page");
+    else each.removeAttribute("aria-current");
+  }
+  shown = { ...VIEWS[place.view](view, place), place };
+  return undefined;
 }
 
-function succeed(answer) {
-  status.className = "status live";
-  const text = `live, as of ${answer.as_of.slice(11, 19)} UTC`;
-  if (status.textContent !== text) status.textContent = text;
-  const missing = answer.missing_partitions;
-  tell(missing.length
-    ? `Incomplete: partition ${missing.join(", ")} cannot be asked now (it is moving to another worker, or its worker does not answer). Its campaigns are missing below.`
-    : "", "");
-}
-
-function fail(error) {
-  status.className = "status lost";
-  status.textContent = error.status ? "refused" : "connection lost";
-  if (error.status === 404) replace(view);
-  if (error.status === undefined) console.error(error);
-  tell(error.status === undefined ? "This page has a defect: see the browser's console." : error.message, "bad");
-}
-
-function tell(text, kind) {
-  if (notice.textContent === text) return; // so that it is read out once
-  notice.replaceChildren(...(text ? [el("p", { class: `card notice ${kind}` }, text)] : []));
-}
-
-window.addEventListener("hashchange", () => { view.replaceChildren(); window.scrollTo(0, 0); refresh(); });
-document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
-range.addEventListener("change", refresh);
-refresh();
+document.getElementById("zone").textContent = zone;
+range.addEventListener("change", () => change({ range: range.value, from: "", to: "" }));
+window.addEventListener("hashchange", show);
+window.addEventListener("popstate", show);
+window.addEventListener("placechange", show);
+window.addEventListener("resize", () => shown?.draw());
+// What lasts goes on lasting.
+setInterval(() => { if (!document.hidden) shown?.draw(); }, 5_000);
+show();

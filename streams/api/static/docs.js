@@ -1,80 +1,80 @@
 // The description of the API as a page, from openapi.json.
 
 import { ask } from "./client.js";
-import { el } from "./dom.js";
+import { h, patch } from "./dom.js";
 
 const page = document.getElementById("docs");
 
 try {
   show(await ask("openapi.json"));
 } catch (error) {
-  page.replaceChildren(el("p", { class: "card notice bad" }, error.message));
+  patch(page, h("p", { class: "card notice bad" }, error.message));
 }
 
 function show(api) {
   const operations = Object.entries(api.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => operationBox(api, path, method, operation)));
-  page.replaceChildren(
-    el("div", { class: "head" }, el("h1", {}, api.info.title), el("span", { class: "soft" }, api.info.version)),
-    el("p", {}, prose(api.info.description)),
-    el("p", { class: "soft" }, prose(api.components.securitySchemes.token.description)),
-    el("section", { class: "card" }, operations),
-    el("h2", {}, "Answers"),
-    el("section", { class: "card" }, Object.entries(api.components.schemas).map(schemaBox)));
+  patch(page, 
+    h("div", { class: "head" }, h("h1", {}, api.info.title), h("span", { class: "soft" }, api.info.version)),
+    h("p", {}, prose(api.info.description)),
+    h("p", { class: "soft" }, prose(api.components.securitySchemes.token.description)),
+    h("section", { class: "card" }, operations),
+    h("h2", {}, "Answers"),
+    h("section", { class: "card" }, Object.entries(api.components.schemas).map(schemaBox)));
 }
 
 // Words between backquotes are code.
 function prose(text) {
-  return text.split("`").map((part, at) => (at % 2 ? el("code", {}, part) : part));
+  return text.split("`").map((part, at) => (at % 2 ? h("code", {}, part) : part));
 }
 
 function operationBox(api, path, method, operation) {
-  return el("details", { class: "operation" },
-    el("summary", {}, el("span", { class: `method ${method}` }, method.toUpperCase()),
-      el("code", {}, path), el("span", { class: "soft" }, `  ${operation.summary}`)),
-    el("div", { class: "body" },
-      operation.description ? el("p", {}, prose(operation.description)) : null,
+  return h("details", { class: "operation" },
+    h("summary", {}, h("span", { class: `method ${method}` }, method.toUpperCase()),
+      h("code", {}, path), h("span", { class: "soft" }, `  ${operation.summary}`)),
+    h("div", { class: "body" },
+      operation.description ? h("p", {}, prose(operation.description)) : null,
       operation.parameters.length ? parameters(operation.parameters) : null,
       responses(operation.responses),
-      method === "get" && !path.includes("{") ? el("p", {}, el("a", { href: path.slice(1) || "./" }, "Try it")) : null));
+      method === "get" && !path.includes("{") ? h("p", {}, h("a", { href: path.slice(1) || "./" }, "Try it")) : null));
 }
 
 function parameters(list) {
-  return el("table", {},
-    el("tbody", {}, list.map((each) => el("tr", {},
-      el("th", { scope: "row" }, el("code", {}, each.name), each.required ? "" : el("span", { class: "soft" }, " optional")),
-      el("td", {}, prose(each.description), " ", el("span", { class: "soft" }, typeOf(each.schema)))))));
+  return h("table", {},
+    h("tbody", {}, list.map((each) => h("tr", {},
+      h("th", { scope: "row" }, h("code", {}, each.name), each.required ? "" : h("span", { class: "soft" }, " optional")),
+      h("td", {}, prose(each.description), " ", h("span", { class: "soft" }, typeOf(each.schema)))))));
 }
 
 function responses(all) {
-  return el("p", {}, "Answers: ", Object.entries(all).flatMap(([status, response]) => [
-    el("code", {}, status), " ", contentOf(response.content), " "]));
+  return h("p", {}, "Answers: ", Object.entries(all).flatMap(([status, response]) => [
+    h("code", {}, status), " ", contentOf(response.content), " "]));
 }
 
 function contentOf(content) {
   const [[type, { schema }]] = Object.entries(content);
-  return schema ? link(schema.$ref) : el("span", { class: "soft" }, type);
+  return schema ? link(schema.$ref) : h("span", { class: "soft" }, type);
 }
 
 function link(reference) {
   const name = reference.split("/").pop();
-  return el("a", { href: `#${name}`, onclick: () => { document.getElementById(name).open = true; } }, name);
+  return h("a", { href: `#${name}`, onclick: () => { document.getElementById(name).open = true; } }, name);
 }
 
 function schemaBox([name, schema]) {
   const fields = Object.entries(schema.properties ?? {});
-  return el("details", { class: "operation", id: name },
-    el("summary", {}, el("code", {}, name)),
-    el("div", { class: "body" }, el("p", {}, prose(schema.description ?? "")),
-      el("table", {}, el("tbody", {}, fields.map(([field, of]) => el("tr", {},
-        el("th", { scope: "row" }, el("code", {}, field)), el("td", {}, described(of))))))));
+  return h("details", { class: "operation", id: name },
+    h("summary", {}, h("code", {}, name)),
+    h("div", { class: "body" }, h("p", {}, prose(schema.description ?? "")),
+      h("table", {}, h("tbody", {}, fields.map(([field, of]) => h("tr", {},
+        h("th", { scope: "row" }, h("code", {}, field)), h("td", {}, described(of))))))));
 }
 
 function described(schema) {
   if (schema.$ref) return link(schema.$ref);
-  if (schema.items?.$ref) return el("span", {}, "list of ", link(schema.items.$ref));
+  if (schema.items?.$ref) return h("span", {}, "list of ", link(schema.items.$ref));
   const reference = schema.anyOf?.find((each) => each.$ref);
-  if (reference) return el("span", {}, link(reference.$ref), " or null");
+  if (reference) return h("span", {}, link(reference.$ref), " or null");
   return typeOf(schema);
 }
 

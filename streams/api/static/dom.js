@@ -1,56 +1,88 @@
-// Elements and figures. Text is only ever set as text: names of campaigns come from outside.
+// Elements, and how a page is brought up to date without being built anew: what stays the same stays
+// in place, with its focus, selection and scroll position. Text is only ever set as text: names of
+// campaigns come from outside.
 
-export function el(tag, attributes = {}, ...children) {
-  return fill(document.createElement(tag), attributes, children);
+const SVG = "http://www.w3.org/2000/svg";
+const PROPERTIES = new Set(["checked", "disabled", "selected", "hidden", "open"]);
+const known = new WeakMap();
+
+// Describes an element. An attribute that is null is left out; `key` tells siblings apart.
+export function h(tag, attributes = {}, ...children) {
+  const { key = null, ...rest } = attributes;
+  const wanted = children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+  return { tag, key, attributes: rest, children: wanted };
 }
 
-export function svg(tag, attributes = {}, ...children) {
-  return fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+// Makes the children of a parent what is described.
+export function patch(parent, ...children) {
+  update(parent, h("", {}, children).children, parent.namespaceURI === SVG);
 }
 
-function fill(element, attributes, children) {
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== undefined) element.setAttribute(name, value);
+function update(parent, wanted, inSvg) {
+  const byKey = new Map();
+  for (const node of parent.childNodes) {
+    const key = known.get(node)?.key;
+    if (key !== null && key !== undefined) byKey.set(key, node);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
-  return element;
+  const kept = new Set();
+  for (const each of wanted) if (byKey.has(each.key)) kept.add(byKey.get(each.key));
+  let at = parent.firstChild;
+  for (const each of wanted) {
+    while (at && !kept.has(at) && isKeyed(at)) at = remove(at);
+    let node = reusable(each, byKey, at, kept);
+    if (!node) node = make(each, inSvg);
+    if (node === at) at = at.nextSibling;
+    else parent.insertBefore(node, at);
+    kept.delete(node);
+    fill(node, each, inSvg);
+  }
+  while (at) at = remove(at);
 }
 
-// Puts new content in place, and the focus back where it was.
-export function replace(parent, ...children) {
-  const key = parent.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-  parent.replaceChildren(...children.flat().filter((child) => child));
-  if (key) [...parent.querySelectorAll("[data-key]")].find((e) => e.dataset.key === key)?.focus();
+const isKeyed = (node) => (known.get(node)?.key ?? null) !== null;
+
+function remove(node) {
+  const next = node.nextSibling;
+  node.remove();
+  return next;
 }
 
-const whole = new Intl.NumberFormat("en");
-
-export const number = (value) => whole.format(value);
-
-export function percent(rate) {
-  if (rate === null) return "–";
-  if (rate > 0 && rate < 0.001) return "<0.1 %";
-  return `${(rate * 100).toFixed(1)} %`;
+function reusable(each, byKey, at, kept) {
+  if (typeof each !== "object") return at?.nodeType === Node.TEXT_NODE ? at : null;
+  if (each.key !== null) {
+    const found = byKey.get(each.key);
+    return found && known.get(found)?.tag === each.tag ? found : null;
+  }
+  const is = at && known.get(at);
+  return is && is.tag === each.tag && is.key === null && !kept.has(at) ? at : null;
 }
 
-export const clock = (time) => new Date(time).toISOString().slice(11, 16);
-
-export function since(time, now) {
-  const seconds = Math.max(0, Math.round((Date.parse(now) - Date.parse(time)) / 1000));
-  if (seconds < 90) return `${seconds} s`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  if (seconds < 172800) return `${Math.round(seconds / 3600)} h`;
-  return `${Math.round(seconds / 86400)} d`;
+function make(each, inSvg) {
+  if (typeof each !== "object") return document.createTextNode("");
+  const isSvg = inSvg || each.tag === "svg";
+  const node = isSvg ? document.createElementNS(SVG, each.tag) : document.createElement(each.tag);
+  known.set(node, { tag: each.tag, key: each.key, attributes: {} });
+  return node;
 }
 
-export const OTHER = "__other__";
-
-// A name with what cannot be seen written out. <bdi> keeps its direction to itself.
-export function name(id) {
-  if (id === OTHER) return el("bdi", { title: "what is past the bounds of `limits`, counted together" }, id);
-  const written = id.replace(/\p{C}|^\s|\s$/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
-  return el("bdi", {}, written);
+function fill(node, each, inSvg) {
+  if (typeof each !== "object") {
+    if (node.data !== String(each)) node.data = String(each);
+    return;
+  }
+  const of = known.get(node);
+  for (const [name, value] of Object.entries(each.attributes)) {
+    if (of.attributes[name] !== value) set(node, name, value);
+  }
+  for (const name of Object.keys(of.attributes)) if (!(name in each.attributes)) set(node, name, null);
+  of.attributes = each.attributes;
+  update(node, each.children, inSvg || each.tag === "svg");
 }
 
-export const campaignLink = (id) => `#campaign=${encodeURIComponent(id)}`;
+function set(node, name, value) {
+  if (name.startsWith("on")) node[name] = value;
+  else if (name === "value") node.value = node.value === value ? node.value : value ?? "";
+  else if (PROPERTIES.has(name)) node[name] = value ?? false;
+  else if (value === null || value === undefined || value === false) node.removeAttribute(name);
+  else node.setAttribute(name, value === true ? "" : value);
+}

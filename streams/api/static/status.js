@@ -1,0 +1,75 @@
+// The line at the top: whether what is shown is live, whole, or neither.
+
+import { ask, text } from "./client.js";
+import { h, patch } from "./dom.js";
+import { plural } from "./format.js";
+
+const status = document.getElementById("status");
+const notice = document.getElementById("notice");
+const facts = { connected: false, ever: false, health: null, problems: {} };
+const listeners = new Set();
+
+// Whether the absence of alerts can be believed.
+export const isSure = () => facts.connected && !Object.keys(facts.problems).length && facts.health?.ready && !facts.health.missing_partitions.length;
+
+export const onStatus = (listener) => { listeners.add(listener); return () => listeners.delete(listener); };
+
+// Adds to a view's handlers of the stream what the status needs to know.
+export function tell(handlers) {
+  return {
+    ...handlers,
+    opened: () => { learn({ connected: true, ever: true }); handlers.opened?.(); },
+    lost: () => { learn({ connected: false }); handlers.lost?.(); },
+    health: (told) => { learn({ health: told }); handlers.health?.(told); },
+  };
+}
+
+// Asks the API for something; says what went wrong if it does, and returns null.
+export const get = (path, parameters) => shown(path, () => ask(path, parameters));
+export const getText = (path) => shown(path, () => text(path));
+
+async function shown(path, question) {
+  const { [path]: _, ...others } = facts.problems;
+  try {
+    const answer = await question();
+    learn({ problems: others });
+    return answer;
+  } catch (error) {
+    if (error.status === undefined) console.error(error);
+    learn({ problems: { ...facts.problems, [path]: error.status === undefined ? "This page has a defect: see the browser's console." : error.message } });
+    return null;
+  }
+}
+
+// What another view asked for is no problem of the next one.
+export const forgetProblems = () => learn({ problems: {} });
+
+function learn(more) {
+  const before = JSON.stringify(facts);
+  Object.assign(facts, more);
+  if (JSON.stringify(facts) === before) return;
+  draw();
+  for (const each of listeners) each();
+}
+
+function draw() {
+  const live = facts.connected;
+  status.className = `status ${live ? (isSure() ? "live" : "partial") : "lost"}`;
+  const text = live ? (isSure() ? "live" : "incomplete") : facts.ever ? "connection lost" : "connecting…";
+  if (status.textContent !== text) status.textContent = text;
+  const told = notices();
+  patch(notice, told.map(([kind, line]) => h("p", { class: `card notice ${kind}` }, line)));
+}
+
+function notices() {
+  const found = [];
+  if (!facts.connected && facts.ever) found.push(["bad", "The connection to the worker is lost: what is shown may be old. Trying again."]);
+  for (const problem of new Set(Object.values(facts.problems))) found.push(["bad", problem]);
+  const health = facts.connected ? facts.health : null;
+  if (health?.missing_partitions.length) {
+    found.push(["", `Incomplete: ${plural(health.missing_partitions.length, "partition")} of ${health.partitions} cannot be asked now (${health.missing_partitions.join(", ")}): moving to another worker, or its worker does not answer.`]);
+  }
+  if (health && !health.ready) found.push(["", `The worker is not ready: ${health.reasons.join("; ")}.`]);
+  else if (health?.reasons.length) found.push(["", `Warning: ${health.reasons.join("; ")}.`]);
+  return found;
+}
