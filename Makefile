@@ -20,7 +20,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-annotate --no-header $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage mutate test-long test-kafka chaos fuzz fuzz-worker schemathesis \
+.PHONY: help demo test coverage mutate test-long test-kafka test-browser chaos fuzz fuzz-worker schemathesis \
 	test-all check format documents kafka kafka-stop lock clean \
 	bench bench-flat bench-latency bench-queries bench-memory bench-workers bench-hostile \
 	bench-receivers bench-stages bench-spike evaluate plots
@@ -32,10 +32,10 @@ demo: $(INSTALLED) ## the whole system on this machine; ARGS="--events FILE" for
 	@exec $(BIN)/campaign-streams dev $(ARGS)
 
 test: $(INSTALLED) ## all tests that need neither Java nor Docker
-	$(PYTEST) -m "not kafka and not long" $(ARGS)
+	$(PYTEST) -m "not kafka and not long and not browser" $(ARGS)
 
 coverage: $(INSTALLED) ## the same tests, with the share of the code that they run in their own process
-	$(PYTEST) -m "not kafka and not long" --cov --cov-report=term:skip-covered $(ARGS)
+	$(PYTEST) -m "not kafka and not long and not browser" --cov --cov-report=term:skip-covered $(ARGS)
 
 mutate: $(INSTALLED) ## changes a module of streams/domain here and there: do tests notice? MODULE=windows
 	$(BIN)/python -m tests.mutation $(MODULE) $(ARGS)
@@ -45,6 +45,9 @@ test-long: $(INSTALLED) ## the tests that take minutes, such as a whole incident
 
 test-kafka: $(INSTALLED) ## the tests on a real Apache Kafka (needs Java 17 and Maven)
 	REQUIRE_KAFKA=1 $(PYTEST) -m "kafka and not long" $(ARGS)
+
+test-browser: $(INSTALLED) ## the pages in a real browser (needs Chromium)
+	REQUIRE_BROWSER=1 $(PYTEST) -m browser $(ARGS)
 
 test-all: $(INSTALLED) ## every test, also those that take minutes on a real Apache Kafka
 	REQUIRE_KAFKA=1 $(PYTEST) $(ARGS)

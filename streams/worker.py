@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import importlib.metadata
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import faust
 import structlog
 from aiokafka.errors import KafkaError
 
+from streams.api.context import KnownNames
 from streams.api.listening import Listener, listen
 from streams.api.server import ApiServer
 from streams.cancelling import cancel
@@ -28,6 +30,7 @@ from streams.engine.cluster.surroundings import Surroundings, announced
 from streams.engine.cluster.topics import TopicAdmin
 from streams.engine.consume.group import GroupConsumer
 from streams.engine.global_state.groups import Groups
+from streams.engine.global_state.names import Names
 from streams.engine.global_state.silences import Silences
 from streams.engine.health import Health
 from streams.engine.produce.broker_clock import BrokerClock
@@ -119,6 +122,13 @@ class Worker:
         self._groups = Groups(
             client, topics.groups, counts[topics.groups], context.settings.group_view
         )
+        self._names = [
+            Names(client, topic, counts[topic], book, partial(metrics.name_skipped, topic))
+            for topic, book in (
+                (topics.campaign_names, context.settings.names.campaigns),
+                (topics.app_names, context.settings.names.apps),
+            )
+        ]
         self._app = build_app(configuration, client, self._assignor, self._tasks, consumer)
         self._surroundings = Surroundings(
             client, configuration, range(tasks), waiting=self._tasks.waiting_for
@@ -129,7 +139,7 @@ class Worker:
             context.clock,
             join_within=3 * kafka.session_timeout,
             has_crashed=partial(_has_crashed, self._crash, self._app),
-            out_of_date=lambda: self._silences.out_of_date,
+            out_of_date=lambda: _out_of_date(self._silences, *self._names),
         )
         self.api = ApiServer(
             configuration.http,
@@ -138,6 +148,7 @@ class Worker:
             context.settings,
             self.health,
             silences=self._silences,
+            names=KnownNames(*self._names),
             metrics=lambda accept: metrics.page(self._tasks.ready(), accept),
             located=context.repartitions,
             now=context.now,
@@ -165,10 +176,11 @@ class Worker:
         events.on_commit(self.api.on_commit)
         events.on_change(self._dispatcher.wake)
         events.on_restored(metrics.recovered)
-        self._beside = (
+        self._beside: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = (
             self._silences.follow,
             self._silences.remove_old,
             self._groups.follow,
+            *(each.follow for each in self._names),
             self._surroundings.watch,
             partial(watch_lag, client, kafka.group_id, self._tasks.committed, metrics.lag),
         )
@@ -188,6 +200,9 @@ class Worker:
             await self._silences.read()
         async with announced(f"topic {self.configuration.topics.groups} to be read"):
             await self._groups.read()
+        for names in self._names:
+            async with announced(f"topic {names.topic} to be read"):
+                await names.read()
         await self._app.start()
 
     def _log_address(self) -> None:
@@ -278,6 +293,10 @@ def _timing(configuration: Configuration) -> Timing:
         circuit=CircuitPolicy(circuit.failures, circuit.wait, circuit.longest_wait),
         disable_after=delivery.disable_after,
     )
+
+
+def _out_of_date(*known: Silences | Names) -> str | None:
+    return "; ".join(filter(None, (each.out_of_date for each in known))) or None
 
 
 def _fail(crash: "asyncio.Future[None]", error: BaseException) -> None:

@@ -83,6 +83,7 @@ class Windows(Answer, kw_only=True):
     """Windows of a campaign, oldest first."""
 
     campaign_id: str
+    campaign_name: str | UnsetType = UNSET
     window_seconds: int
     windows: list[Window]
 
@@ -91,6 +92,7 @@ class OneWindow(Answer, kw_only=True):
     """One window of a campaign."""
 
     campaign_id: str
+    campaign_name: str | UnsetType = UNSET
     window_seconds: int
     window: Window
 
@@ -129,12 +131,17 @@ class RecentWindow(Struct):
 class CampaignRow(CorrectedTotals, kw_only=True):
     """A campaign with its totals over the time that was asked for.
 
-    `last_window` is the start of its newest window; `recent` is there if it was asked for.
+    `last_window` is the start of its newest window; `recent` is there if it was asked for, and the
+    names if it and its app have some. `lower_bounds` are the rates that are certain: the lower ends
+    of Wilson's 95 % intervals, so that 1 of 1 says less than 300 of 1,000; null without attempts.
     """
 
     campaign_id: str
+    campaign_name: str | UnsetType = UNSET
     app_id: str | None
+    app_name: str | UnsetType = UNSET
     last_window: str
+    lower_bounds: Rates | UnsetType = UNSET
     alerts: list[LiveAlert]
     recent: list[RecentWindow] | UnsetType = UNSET
 
@@ -212,7 +219,9 @@ class Campaign(Answer, kw_only=True):
     """One campaign: totals over all retained windows, its newest open window, its alerts."""
 
     campaign_id: str
+    campaign_name: str | UnsetType = UNSET
     app_id: str | None
+    app_name: str | UnsetType = UNSET
     window_seconds: int
     first_window: str
     last_window: str
@@ -298,6 +307,7 @@ class Delivery(Struct, kw_only=True):
     webhook_id: str
     receiver: str
     campaign_id: str
+    campaign_name: str | UnsetType = UNSET
     alert_id: str
     rule: str | None
     type: str | None
@@ -408,6 +418,13 @@ class OneSilence(Answer, kw_only=True):
     """One silence."""
 
     silence: Silence
+
+
+class Name(Struct):
+    """What people call a campaign or an app."""
+
+    id: str
+    name: str
 
 
 class HealthStatus(Struct, omit_defaults=True):

@@ -20,7 +20,7 @@ class Ask:
     """One request, taken apart.
 
     Args:
-        method: GET, POST or DELETE; a HEAD is asked as GET.
+        method: GET, POST, PUT or DELETE; a HEAD is asked as GET.
         target: path and query as they came, for other workers.
         path: the values of the path's parameters.
         query: the values of the query's parameters, already read.

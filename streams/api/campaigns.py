@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from streams.api.alerts import show
 from streams.api.answers import (
     Campaign,
@@ -26,7 +28,7 @@ from streams.api.reading import (
 )
 from streams.api.representations import Rows
 from streams.api.routing import Route
-from streams.api.rows import Question, Span, add_rows
+from streams.api.rows import Question, Span, add_rows, lower_bounds
 from streams.api.windows import CAMPAIGN_ID, unknown_campaign
 from streams.domain.counts import Cell, StatusGroups
 from streams.domain.partition import CampaignPartition
@@ -36,7 +38,11 @@ _QUARTER_OF_AN_HOUR = 900.0
 _MOST_RECENT = 60
 _DEFAULT_SORT = "campaign_id"
 _TEXTUAL_SORTS = ("campaign_id", "last_window")
-_SORTS = ("campaign_id", "attempts", "failure_rate", "throttled_rate", "last_window")
+
+_SORTS = (
+    *("campaign_id", "attempts", "failure_rate", "throttled_rate"),
+    *("failure_lower_bound", "throttled_lower_bound", "last_window"),
+)
 
 ACTIVE_WITHIN = duration(
     "active_within",
@@ -46,12 +52,12 @@ ACTIVE_WITHIN = duration(
 SORT = choice(
     "sort",
     tuple(sign + name for name in _SORTS for sign in ("", "-")),
-    f"The order, descending with a minus; those without a rate come last. {_DEFAULT_SORT} without "
-    "it.",
+    "The order, descending with a minus; those without a rate come last. A lower bound is the rate "
+    f"that is certain: 300 of 1,000 come before 1 of 1. {_DEFAULT_SORT} without it.",
 )
 CURSOR = opaque("cursor", "From `next_cursor` of the page before; give the same `sort` with it.")
 APP_ID = text("app_id", "Only campaigns of this app.")
-SEARCH = text("search", "Only campaigns with this text in their ids, in any case.")
+SEARCH = text("search", "Only campaigns with this text in their ids or names, in any case.")
 RECENT = whole("recent", 1, _MOST_RECENT, "Adds so many of each campaign's newest windows.")
 
 
@@ -64,6 +70,7 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
     span = Span(ask.get(ACTIVE_WITHIN, _QUARTER_OF_AN_HOUR), cursor.since if cursor else None)
     app_id = ask.get(APP_ID, None)
     search = ask.get(SEARCH, "").lower()
+    named = context.names.campaigns.book.with_text(search)
     recent = ask.get(RECENT, 0)
     limit = ask.get(LIMIT, DEFAULT_LIMIT)
     size = context.settings.windows.size
@@ -71,7 +78,7 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
     def position(row: CampaignRow) -> Position:
         return Position(_value(row, sort_by), row.campaign_id)
 
-    question = Question(sort, limit, cursor, app_id, search, recent)
+    question = Question(sort, limit, cursor, app_id, search, named, recent)
 
     def answer(
         as_of: str, since: float, rows: list[CampaignRow], next_cursor: str | None
@@ -98,7 +105,20 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
     page, next_cursor = await pager.cut(rows, more=more)
     if context.cluster.is_asked_by_worker(ask):
         page, next_cursor = rows, next_cursor if more else None
+    page = [_finished(context, row) for row in page]
     return context.stamp(answer("", since, page, next_cursor), gathered.missing, as_of)
+
+
+def _finished(context: Context, row: CampaignRow) -> CampaignRow:
+    # What was read is used again, so it stays as it is.
+    names = context.names
+    campaign_name, app_name = names.of_campaign(row.campaign_id), names.of_app(row.app_id)
+    return replace(
+        row,
+        campaign_name=campaign_name,
+        app_name=app_name,
+        lower_bounds=lower_bounds(row),
+    )
 
 
 def _oldest(parts: Iterable[Campaigns]) -> tuple[float, float] | None:
@@ -112,17 +132,10 @@ def _seconds(written: str) -> float:
 
 
 def _value(row: CampaignRow, sort: str) -> Value:
-    match sort:
-        case "failure_rate":
-            return row.rates.failure
-        case "throttled_rate":
-            return row.rates.throttled
-        case "attempts":
-            return row.attempts
-        case "last_window":
-            return row.last_window
-        case _:
-            return row.campaign_id
+    shares = {"rate": row.rates, "lower_bound": lower_bounds(row)}
+    of, _, share = sort.partition("_")
+    value: Value = getattr(shares[share], of) if share in shares else getattr(row, sort)
+    return value
 
 
 async def one_campaign(context: Context, ask: Ask) -> Campaign:
@@ -136,6 +149,8 @@ async def one_campaign(context: Context, ask: Ask) -> Campaign:
     unknown = unknown_campaign(campaign_id)
     gathered = await context.cluster.require(ask, homes, Campaign, local, unknown)
     answer = _add_descriptions(gathered.parts, context.settings.groups)
+    answer.campaign_name = context.names.of_campaign(campaign_id)
+    answer.app_name = context.names.of_app(answer.app_id)
     return context.stamp(answer, gathered.missing)
 
 

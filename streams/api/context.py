@@ -4,12 +4,15 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from msgspec import UNSET, UnsetType
+
 from streams.api.answers import Answer
 from streams.api.change_logs import ChangeLogs
 from streams.api.cluster import Cluster
 from streams.api.rows import RowReader
 from streams.api.stream_events import Wanted
 from streams.domain.change_log import Positions
+from streams.domain.names import NameBook
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.silences.book import SilenceBook
 from streams.domain.silences.silence import Silence
@@ -70,6 +73,48 @@ class LiveStream(Protocol):
         ...
 
 
+class NamesOfKind(Protocol):
+    """The names of campaigns, or of apps, as every worker knows them."""
+
+    @property
+    def book(self) -> NameBook:
+        """All of them."""
+        ...
+
+    async def set(self, its_id: str, name: str) -> str:
+        """Give a name; return it as it is once the book has it.
+
+        Raises:
+            BadNameError: if it is none.
+            UserError: if it cannot be given now.
+        """
+        ...
+
+    async def remove(self, its_id: str) -> str | None:
+        """Take a name away; return it once the book has that, null if there was none.
+
+        Raises:
+            UserError: if it cannot be taken away now.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KnownNames:
+    """What campaigns and apps are called."""
+
+    campaigns: NamesOfKind
+    apps: NamesOfKind
+
+    def of_campaign(self, campaign_id: str) -> str | UnsetType:
+        """Return what a campaign is called, as answers have it."""
+        return self.campaigns.book.of(campaign_id) or UNSET
+
+    def of_app(self, app_id: str | None) -> str | UnsetType:
+        """Return what an app is called, as answers have it."""
+        return self.apps.book.of(app_id) or UNSET
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What the answers are made from.
@@ -81,6 +126,7 @@ class Context:
         change_logs: what has changed in the partitions that are here.
         stream: what has changed in all partitions, as it comes.
         silences: which alerts nobody is notified of.
+        names: of campaigns and apps.
         health: of this worker.
         metrics: writes the metrics in the format that `Accept` asks for, and says its content type.
         now: the wall clock (s, UTC).
@@ -94,6 +140,7 @@ class Context:
     change_logs: ChangeLogs
     stream: LiveStream
     silences: Silences
+    names: KnownNames
     health: Health
     metrics: Callable[[str], tuple[bytes, str]]
     now: Callable[[], float]

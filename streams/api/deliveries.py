@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from streams.api import answers
 from streams.api.asking import Ask
@@ -18,6 +18,8 @@ from streams.domain.delivery_attempts import AttemptRecord
 from streams.domain.partition import CampaignPartition
 from streams.domain.receivers import ReceiverBook, ReceiverRecord, standing
 from streams.domain.transitions import rfc3339
+
+D = TypeVar("D", bound=answers.Delivery)
 
 DELIVERY_ID = text("delivery_id", "The delivery's id.")
 
@@ -67,6 +69,11 @@ def _shown(delivery: domain.Delivery, receivers: ReceiverBook) -> dict[str, Any]
     }
 
 
+def _named(context: Context, delivery: D) -> D:
+    delivery.campaign_name = context.names.of_campaign(delivery.campaign_id)
+    return delivery
+
+
 def _attempt(attempt: AttemptRecord) -> answers.DeliveryAttempt:
     return answers.DeliveryAttempt(
         number=attempt.number,
@@ -86,7 +93,7 @@ async def deliveries(context: Context, ask: Ask) -> answers.Deliveries:
         ask,
         lambda partition: partition.deliveries.deliveries(),
         lambda delivery: _is_wanted(delivery, ask),
-        lambda partition, delivery: show(delivery, partition.receivers),
+        lambda partition, delivery: _named(context, show(delivery, partition.receivers)),
     )
 
 
@@ -112,7 +119,7 @@ async def one_delivery(context: Context, ask: Ask) -> answers.OneDelivery:
         for partition in partitions:
             delivery = partition.deliveries.get(delivery_id)
             if delivery is not None:
-                whole = show_whole(delivery, partition.receivers)
+                whole = _named(context, show_whole(delivery, partition.receivers))
                 return answers.OneDelivery(as_of="", delivery=whole)
         return None
 
@@ -153,7 +160,7 @@ async def replay(context: Context, ask: Ask) -> answers.OneDelivery:
                     f"delivery {delivery_id} has not ended, it is still being tried: "
                     f"next at {rfc3339(delivery.next_attempt_at)}",
                 )
-            whole = show_whole(delivery, partition.receivers)
+            whole = _named(context, show_whole(delivery, partition.receivers))
             return answers.OneDelivery(as_of="", delivery=whole)
         return None
 

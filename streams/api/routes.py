@@ -6,6 +6,7 @@ from streams.api import (
     campaigns,
     changes,
     deliveries,
+    names,
     operations,
     pages,
     receivers,
@@ -26,6 +27,7 @@ ROUTES = (
     *silences.ROUTES,
     *changes.ROUTES,
     *streaming.ROUTES,
+    *names.ROUTES,
     *operations.ROUTES,
     *pages.ROUTES,
 )

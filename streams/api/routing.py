@@ -51,7 +51,7 @@ class Route:
         summary: one line, for OpenAPI.
         answer: what it answers with: a struct (JSON), or media types.
         parameters: of the path and of the query.
-        method: GET, POST or DELETE.
+        method: GET, POST, PUT or DELETE.
         body: what the request's body is (JSON); null for routes that look at none.
         status: of a success.
         scope: what a token needs for it; null lets everybody in.

@@ -14,12 +14,13 @@ from typing import NamedTuple, TypeAlias, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from streams.api.answers import CampaignRow, LiveAlert, RecentWindow
+from streams.api.answers import CampaignRow, LiveAlert, Rates, RecentWindow
 from streams.api.paging import Cursor, Pager, Position, Value
 from streams.api.reading import CooperativeYield, add_totals, empty, figures, include
 from streams.domain.alert_records import Alert
 from streams.domain.buckets import Snapshot
 from streams.domain.counts import OTHER, Cell, StatusGroups, summarise
+from streams.domain.detectors import wilson
 from streams.domain.partial_counts import WindowCounts
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import rfc3339
@@ -37,6 +38,9 @@ _REPEATED = 8
 
 _AT_A_TIME = 2_000
 """Counts that are added up within some 1 ms."""
+
+CONFIDENCE = 0.975
+"""One-sided; the lower end of an interval that has 95 %, which is the usual one."""
 
 T = TypeVar("T")
 
@@ -65,6 +69,7 @@ class Question(NamedTuple):
         cursor: where the page before ended.
         app_id: of the campaigns that are wanted; null for all.
         search: is in their ids, in lower case; empty for all.
+        named: those that are wanted although `search` is not in their ids.
         recent: how many of each campaign's newest windows are shown.
     """
 
@@ -73,6 +78,7 @@ class Question(NamedTuple):
     cursor: Cursor | None
     app_id: str | None
     search: str
+    named: frozenset[str]
     recent: int
 
 
@@ -119,10 +125,31 @@ class Brief(msgspec.Struct, gc=False):
                 return self.failed / self.attempts if self.attempts else None
             case "throttled_rate":
                 return self.throttled / self.attempts if self.attempts else None
+            case "failure_lower_bound":
+                return lower_bound(self.failed, self.attempts)
+            case "throttled_lower_bound":
+                return lower_bound(self.throttled, self.attempts)
             case "attempts":
                 return self.attempts
             case _:
                 return _written(self.last)
+
+
+def lower_bound(hits: int, attempts: int) -> float | None:
+    """Return the share of attempts that is certain: the lower end of Wilson's interval."""
+    if not attempts:
+        return None
+    # Of no hits nothing is certain; rounding would put such campaigns in an order of their own.
+    return wilson.lower_bound(hits, attempts, CONFIDENCE) if hits else 0.0
+
+
+def lower_bounds(row: CampaignRow) -> Rates:
+    """Return the same of what a row has."""
+    failed, throttled = (
+        None if rate is None else lower_bound(round(rate * row.attempts), row.attempts)
+        for rate in (row.rates.failure, row.rates.throttled)
+    )
+    return Rates(failed, throttled)
 
 
 class Listing:
@@ -189,7 +216,7 @@ class Listing:
         return (
             brief is not None
             and question.app_id in {None, brief.app_id}
-            and (not question.search or question.search in name.lower())
+            and (question.search in name.lower() or name in question.named)
         )
 
     async def read(self, partitions: Iterable[CampaignPartition], first: int) -> None:

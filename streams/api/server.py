@@ -15,7 +15,7 @@ from streams.api.access import Gate
 from streams.api.asking import Ask
 from streams.api.change_logs import ChangeLogs
 from streams.api.cluster import Cluster
-from streams.api.context import Context, Health, Silences
+from streams.api.context import Context, Health, KnownNames, Silences
 from streams.api.listening import Listener
 from streams.api.openapi import document
 from streams.api.pages import load_assets
@@ -62,6 +62,7 @@ class ApiServer:
         settings: what is counted, which rules are evaluated and who is notified.
         health: of this worker.
         silences: which alerts nobody is notified of.
+        names: of campaigns and apps.
         metrics: writes the metrics in the format that `Accept` asks for, and says its content type.
         located: whether a campaign is in the partition that its id tells; with
             `source.keyed` the producers decide, and it may be in any.
@@ -77,6 +78,7 @@ class ApiServer:
         health: Health,
         *,
         silences: Silences,
+        names: KnownNames,
         metrics: Callable[[str], tuple[bytes, str]],
         located: bool,
         now: Callable[[], float],
@@ -93,6 +95,7 @@ class ApiServer:
             ChangeLogs(),
             self._hub,
             silences,
+            names,
             health,
             metrics,
             now,

@@ -63,6 +63,7 @@ async def windows(context: Context, ask: Ask) -> Windows:
     gathered = await context.cluster.require(ask, homes, Windows, local, unknown)
     answer = gathered.parts[0]
     answer.windows = add_windows((p.windows for p in gathered.parts), context.settings.groups)
+    answer.campaign_name = context.names.of_campaign(campaign_id)
     return context.stamp(answer, gathered.missing)
 
 
@@ -137,6 +138,7 @@ async def one_window(context: Context, ask: Ask) -> OneWindow:
     gathered = await context.cluster.require(ask, homes, OneWindow, local, nothing)
     answer = gathered.parts[0]
     (answer.window,) = add_windows(([p.window] for p in gathered.parts), context.settings.groups)
+    answer.campaign_name = context.names.of_campaign(campaign_id)
     return context.stamp(answer, gathered.missing)
 
 

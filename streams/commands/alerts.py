@@ -47,6 +47,7 @@ def acknowledge(api: ApiClient, alert_id: str, by: str | None, comment: str | No
         Column("alert", 1, 12): lambda row: row["alert_id"],
         Column("rule", 2, 10): lambda row: row["rule"],
         Column("campaign", 0, 12): lambda row: shown_name(row["campaign_id"]),
+        Column("name", 1, 12): lambda row: shown_name(row.get("campaign_name")),
         Column("acknowledged by", 0, 15): lambda row: row["acknowledged"]["by"],
         Column("at", 2, 20): lambda row: row["acknowledged"]["at"],
         Column("comment", 3, 10): lambda row: row["acknowledged"]["comment"],

@@ -21,10 +21,13 @@ _TREND = 20
 """Windows of a campaign's trend."""
 
 
+_NAME = Column("name", 1, 12)
+
+
 @click.group(
     "query",
     epilog=examples(
-        f"{PROGRAM} query campaigns --sort=-failure_rate --trend",
+        f"{PROGRAM} query campaigns --sort=-failure_lower_bound --trend",
         f"{PROGRAM} query windows spring-sale --from 2026-11-23T10:00:00Z --step 300",
         f"{PROGRAM} query alerts --state firing --follow",
         f"{PROGRAM} query campaigns --output csv > campaigns.csv",
@@ -39,7 +42,7 @@ def command() -> None:
 
 @command.command(epilog=examples(f"{PROGRAM} query campaigns --active-within 1h --sort=-attempts"))
 @click.option("--active-within", metavar="TIME", help="Such as 15m (the default), 24h or 7d.")
-@click.option("--sort", metavar="KEY", help="Such as -failure_rate, attempts or campaign_id.")
+@click.option("--sort", metavar="KEY", help="Such as -failure_lower_bound or attempts.")
 @click.option("--app-id", help="Only campaigns of this app.")
 @click.option(
     "--trend", is_flag=True, help=f"Show the failed share of the newest {_TREND} windows."
@@ -53,6 +56,7 @@ def campaigns(api: ApiClient, *, trend: bool, **options: Any) -> Found:
     rows = answer["campaigns"]
     columns: Columns = {
         Column("campaign", 0, 12): lambda row: shown_name(row["campaign_id"]),
+        _NAME: _campaign_name,
         Column("app", 4): lambda row: shown_name(row["app_id"]),
         **_FIGURES,
         Column("firing", 1): lambda row: sum(a["state"] == "firing" for a in row["alerts"]) or "",
@@ -148,6 +152,7 @@ def alerts(api: ApiClient, **options: Any) -> Found:
         Column("severity", 4): lambda row: row["severity"],
         Column("rule", 1, 10): lambda row: row["rule"],
         Column("campaign", 0, 12): lambda row: shown_name(row["campaign_id"]),
+        _NAME: _campaign_name,
         Column("treatment", 3): lambda row: shown_name(row["treatment_id"]),
         Column("channel", 3): lambda row: shown_name(row["channel_type"]),
         Column("rate", 1): lambda row: _percent(row["evidence"]["rate"]),
@@ -212,6 +217,7 @@ def deliveries(api: ApiClient, from_: str | None, **options: Any) -> Found:
         Column("state", 0, 9, is_state=True): lambda row: row["state"],
         Column("receiver", 0, 8): lambda row: row["receiver"],
         Column("campaign", 3, 10): lambda row: shown_name(row["campaign_id"]),
+        _NAME: _campaign_name,
         Column("rule", 4): lambda row: row["rule"] or "",
         Column("attempts", 3): lambda row: row["attempted"],
         Column("ms", 6): lambda row: (row["last_attempt"] or {}).get("duration_ms", ""),
@@ -266,6 +272,10 @@ def receivers(api: ApiClient) -> Found:
         Column("reason", 1, 12): lambda row: row["reason"] or "",
     }
     return Found(answer, answer["receivers"], columns, answers.Receiver)
+
+
+def _campaign_name(row: Item) -> str:
+    return shown_name(row.get("campaign_name"))
 
 
 def _percent(rate: float | None) -> str:

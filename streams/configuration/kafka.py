@@ -127,6 +127,8 @@ if TYPE_CHECKING:
         changelog: str = ""
         silences: str = ""
         groups: str = ""
+        campaign_names: str = ""
+        app_names: str = ""
         dead_letter: str = ""
 
 else:

@@ -30,7 +30,8 @@ In the order in which an event meets it:
   also as silences end; `alert_episodes`: when it is the same one again, and when its rule is
   another one; `transition_causes`: who brought its transitions about, and why.
 - `operators`: what people ask to be done with alerts, until it is committed.
-- `transitions`, `rendering`: what receivers are shown of it.
+- `transitions`, `rendering`: what receivers are shown of it; `names`: what campaigns and apps are
+  called.
 - `silences`: which alerts nobody is notified of, and when; `alert_labels`: what they ask for.
 - `causes`: which slice of all campaigns explains that many alerts fire, and who is told of it;
   `group_transitions`: what receivers are shown of it.

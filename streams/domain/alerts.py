@@ -20,6 +20,7 @@ from streams.domain.detectors.detector import Evaluation, Figures, Reason
 from streams.domain.detectors.folding import shown
 from streams.domain.detectors.history import Notified, ScopeHistory, Stretch
 from streams.domain.evaluation import ScopeWindows
+from streams.domain.names import NAMELESS, Names
 from streams.domain.notification.group import GROUPED
 from streams.domain.notification.stage import Suppressed, Withheld
 from streams.domain.rendering import describe
@@ -69,6 +70,7 @@ class AlertBook:
         base_url: of the API, for links, without a slash at its end; null for no links.
         explain: finds out what explains an alert.
         silences: by which alerts are silenced.
+        names: of campaigns and apps.
 
     Attributes:
         states: what the rules' detectors remember.
@@ -84,6 +86,7 @@ class AlertBook:
         *,
         explain: Explain = lambda *_: None,
         silences: SilenceBook | None = None,
+        names: Names = NAMELESS,
     ) -> None:
         rules = tuple(rules)
         self._rules = {rule.name: rule for rule in rules}
@@ -92,6 +95,7 @@ class AlertBook:
         self._history = history
         self._new_id = new_id
         self._base_url = base_url
+        self._names = names
         self._explanation_of = explain
         self._held = Holds(SilenceBook() if silences is None else silences)
         self._alerts: dict[str, Alert] = {}
@@ -554,7 +558,7 @@ class AlertBook:
 
     def describe(self, alert: Alert) -> AlertData:
         """Return the alert as receivers and the API show it."""
-        return describe(alert, self._base_url)
+        return describe(alert, self._base_url, self._names)
 
     # Written down and read back
 

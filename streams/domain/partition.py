@@ -126,6 +126,7 @@ class CampaignPartition:
             settings.base_url,
             explain=self._explain,
             silences=settings.silences,
+            names=settings.names,
         )
         self.samples = SampleBook(settings.windows, settings.groups)
         self.changed = ChangedCells()

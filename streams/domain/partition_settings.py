@@ -7,6 +7,7 @@ from streams.domain.causes.exchange import GroupView
 from streams.domain.counts import StatusGroups
 from streams.domain.deliveries import DEFAULT_RETENTION, Retention
 from streams.domain.limits import DEFAULT_LIMITS, Limits
+from streams.domain.names import Names
 from streams.domain.notification.grouping import GroupTimes
 from streams.domain.rules import Rule
 from streams.domain.silences.book import SilenceBook
@@ -34,6 +35,7 @@ class PartitionSettings:
         take_acknowledgements: the names of the receivers that have a notion of them.
         grouping: by receiver that is told of alerts in groups, when it is told.
         lanes: how many partitions there are.
+        names: of campaigns and apps, as the worker knows them; they change.
         group_view: what all lanes say of groups, as the worker knows it; it changes.
     """
 
@@ -52,4 +54,5 @@ class PartitionSettings:
     take_acknowledgements: frozenset[str] = frozenset()
     grouping: Mapping[str, GroupTimes] = field(default_factory=dict)
     lanes: int = 1
+    names: Names = field(default_factory=Names)
     group_view: GroupView = field(default_factory=GroupView)

@@ -2,9 +2,12 @@
 
 from urllib.parse import quote
 
+from msgspec import UNSET, UnsetType
+
 from streams.domain.alert_records import Alert, HighestCounts
 from streams.domain.counts import largest_counts
 from streams.domain.detectors.detector import Figures
+from streams.domain.names import NAMELESS, Names
 from streams.domain.transitions import (
     AlertData,
     EpisodeTotals,
@@ -14,6 +17,7 @@ from streams.domain.transitions import (
     Peak,
     SliceExcess,
     Span,
+    named,
     rfc3339,
 )
 from streams.domain.windows import MS
@@ -35,13 +39,15 @@ _DIMENSIONS = {
 }
 
 
-def describe(alert: Alert, base_url: str | None) -> AlertData:
+def describe(alert: Alert, base_url: str | None, names: Names = NAMELESS) -> AlertData:
     """Return an alert as receivers and the API show it.
 
     Args:
         alert: the alert.
         base_url: of the API, without a slash at its end; null for no links.
+        names: of campaigns and apps.
     """
+    campaign_name = names.campaigns.of(alert.scope.campaign_id) or UNSET
     attempts, hits = alert.totals
     return AlertData(
         alert_id=alert.alert_id,
@@ -59,7 +65,7 @@ def describe(alert: Alert, base_url: str | None) -> AlertData:
         evidence=alert.evidence,
         peak=peak_of(alert.highest),
         totals=EpisodeTotals(attempts, hits, _share(hits, attempts), rfc3339(alert.since)),
-        summary=_summary(alert),
+        summary=_summary(alert, campaign_name),
         labels=alert.labels,
         links=_links(alert, base_url),
         explanation=alert.explanation,
@@ -69,6 +75,8 @@ def describe(alert: Alert, base_url: str | None) -> AlertData:
         first_starts_at=rfc3339(alert.first_starts_at)
         if alert.first_starts_at is not None
         else None,
+        campaign_name=campaign_name,
+        app_name=names.apps.of(alert.app_id) or UNSET,
     )
 
 
@@ -114,7 +122,7 @@ def _share(hits: int, attempts: int) -> float:
     return round(hits / attempts, 6) if attempts else 0.0
 
 
-def _summary(alert: Alert) -> str:
+def _summary(alert: Alert, campaign_name: str | UnsetType) -> str:
     seen = alert.evidence
     where = "".join(
         f", {name} {value}"
@@ -125,7 +133,9 @@ def _summary(alert: Alert) -> str:
         if value is not None
     )
     state = f"{alert.state} again" if alert.is_live and alert.occurrence > 1 else alert.state
-    text = f"{alert.rule} {state} in campaign {alert.scope.campaign_id}{where}"
+    text = (
+        f"{alert.rule} {state} in campaign {named(alert.scope.campaign_id, campaign_name)}{where}"
+    )
     if alert.ends_at is not None:
         began = alert.starts_at if alert.starts_at is not None else alert.pending_since
         text += f" after {_duration(alert.ends_at - began)}"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from streams.domain.transition_causes import Acknowledged, Cause
 
@@ -149,6 +150,7 @@ class AlertData(msgspec.Struct):
     ended. `episode` counts the episodes of the alert: beyond 1, it came back within the
     `reopen_within` of its rule. `starts_at`, `ends_at`, `peak` and `totals` are those of this
     episode; `first_starts_at` is the `starts_at` of the first one, null if this is the first.
+    `campaign_name` and `app_name` are what people call them, left out where they have no name.
     """
 
     alert_id: str
@@ -174,6 +176,8 @@ class AlertData(msgspec.Struct):
     acknowledged: Acknowledged | None = None
     episode: int = 1
     first_starts_at: str | None = None
+    campaign_name: str | UnsetType = UNSET
+    app_name: str | UnsetType = UNSET
 
 
 class Transition(msgspec.Struct):
@@ -182,6 +186,11 @@ class Transition(msgspec.Struct):
     type: TransitionType
     timestamp: str
     data: AlertData
+
+
+def named(its_id: str, name: str | UnsetType | None) -> str:
+    """Return what people are shown of a campaign or an app: its name, if it has one, and its id."""
+    return f"{name} ({its_id})" if name else its_id
 
 
 def in_ms(seconds: float) -> int:

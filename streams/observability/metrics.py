@@ -80,6 +80,9 @@ class Metrics:
             "kind",
             "part",
         )
+        self._names_skipped = self._counter(
+            "names_skipped", "Records of a topic of names that name nothing", "topic"
+        )
         self._resent = self._counter(
             "alerts_resent", "Firing alerts that a receiver was told of again", "kind", "result"
         )
@@ -231,6 +234,10 @@ class Metrics:
     def attempted(self, kind: str, result: str) -> None:
         """A webhook was attempted."""
         self._attempts.labels(kind, result).inc()
+
+    def name_skipped(self, topic: str) -> None:
+        """A record of a topic of names, by its name, names nothing."""
+        self._names_skipped.labels(topic).inc()
 
     def template_failed(
         self, receiver: Receiver, delivery: Delivery, failure: TemplateFailure

@@ -3,6 +3,8 @@
 from streams.outputs.alerts import ALERTS
 from streams.outputs.output import OutputTopic
 from streams.outputs.topics import (
+    APP_NAMES,
+    CAMPAIGN_NAMES,
     CHANGELOG,
     DEAD_LETTER,
     GROUPS,
@@ -22,6 +24,8 @@ TOPICS: tuple[Topic, ...] = (
     CHANGELOG,
     SILENCES,
     GROUPS,
+    CAMPAIGN_NAMES,
+    APP_NAMES,
     *(output.topic for output in OUTPUTS),
     DEAD_LETTER,
 )

@@ -90,6 +90,25 @@ GROUPS = Topic(
     settings={**_LARGE, **_COMPACTED},
     unfit="alerts that are told of in groups would be lost",
 )
+_NAMES_UNFIT = "names would be lost"
+CAMPAIGN_NAMES = Topic(
+    "campaign_names",
+    "campaign-names",
+    "what campaigns are called, by id, which every worker reads whole; others may write it, too",
+    ("READ", "WRITE"),
+    partitions=1,
+    settings={**BROKER_TIME, **_COMPACTED},
+    unfit=_NAMES_UNFIT,
+)
+APP_NAMES = Topic(
+    "app_names",
+    "app-names",
+    "the same of apps",
+    ("READ", "WRITE"),
+    partitions=1,
+    settings={**BROKER_TIME, **_COMPACTED},
+    unfit=_NAMES_UNFIT,
+)
 DEAD_LETTER = Topic(
     "dead_letter",
     "campaign-events-dead-letter",

@@ -161,6 +161,10 @@ def _annotations(data: AlertData, summary: str, description: str | None) -> dict
         "rate": str(seen.rate),
         "peak_rate": str(peak.rate),
     }
+    if data.campaign_name:
+        texts["campaign_name"] = data.campaign_name
+    if data.app_name:
+        texts["app_name"] = data.app_name
     if description is not None:
         texts["description"] = description
     if data.links is not None:

@@ -21,7 +21,13 @@ from urllib.parse import quote
 
 from streams.domain import transitions
 from streams.domain.deliveries import Delivery
-from streams.domain.transitions import AlertData, Explanation, Transition, TransitionType
+from streams.domain.transitions import (
+    AlertData,
+    Explanation,
+    Transition,
+    TransitionType,
+    named,
+)
 from streams.receivers.texts import TITLES
 from streams.terminal import abbreviated, printable
 
@@ -106,7 +112,7 @@ def _message_id(alert_id: str, sequence: int, domain: str) -> str:
 
 
 def _subject(data: AlertData) -> str:
-    about = [f"campaign {data.campaign_id}"]
+    about = [f"campaign {data.campaign_name or data.campaign_id}"]
     if data.treatment_id is not None:
         about.append(f"treatment {data.treatment_id}")
     if data.channel_type is not None:
@@ -121,13 +127,13 @@ def _title(transition: Transition) -> str:
 
 
 def _rows(data: AlertData) -> Iterator[Row]:
-    named = {
-        "Campaign": data.campaign_id,
-        "App": data.app_id,
+    about = {
+        "Campaign": named(data.campaign_id, data.campaign_name),
+        "App": data.app_id and named(data.app_id, data.app_name),
         "Treatment": data.treatment_id,
         "Channel": data.channel_type,
     }
-    for name, value in named.items():
+    for name, value in about.items():
         if value is not None:
             yield _row(name, value)
     seen, peak, totals = data.evidence, data.peak, data.totals

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import ClassVar, Literal, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from streams.domain import group_transitions, transitions
 from streams.domain.deliveries import Delivery
@@ -57,7 +58,7 @@ ACTIONS: Mapping[TransitionType, Action] = {
 }
 
 
-class CustomDetails(msgspec.Struct, omit_defaults=True):
+class CustomDetails(msgspec.Struct, omit_defaults=True, kw_only=True):
     """What an alert was decided on, as the transition has it."""
 
     campaign_id: str
@@ -72,6 +73,8 @@ class CustomDetails(msgspec.Struct, omit_defaults=True):
     totals: EpisodeTotals
     labels: dict[str, str]
     explanation: Explanation | None = None
+    campaign_name: str | UnsetType = UNSET
+    app_name: str | UnsetType = UNSET
 
 
 class Payload(msgspec.Struct, rename={"class_": "class"}, omit_defaults=True):
@@ -250,9 +253,11 @@ def _details_of(data: AlertData, text: str | None) -> dict[str, object]:
 def _details(data: AlertData) -> CustomDetails:
     return CustomDetails(
         campaign_id=data.campaign_id,
+        campaign_name=data.campaign_name,
         treatment_id=data.treatment_id,
         channel_type=data.channel_type,
         app_id=data.app_id,
+        app_name=data.app_name,
         starts_at=data.starts_at,
         ends_at=data.ends_at,
         window=data.window,

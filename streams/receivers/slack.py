@@ -26,7 +26,7 @@ from streams.domain.group_transitions import (
 )
 from streams.domain.receiver_events import ReceiverEvent
 from streams.domain.transition_causes import Acknowledged
-from streams.domain.transitions import AlertData, Explanation, Links, Transition
+from streams.domain.transitions import AlertData, Explanation, Links, Transition, named
 from streams.receivers.grouped import GroupedReceiver, is_about_group
 from streams.receivers.outcomes import Answer, Outcome, of_api_answer
 from streams.receivers.receiver import Request, digest_of
@@ -282,13 +282,13 @@ def _alert_fields(data: GroupData) -> list[str]:
 
 def _fields(data: AlertData) -> list[Text]:
     seen, totals, peak = data.evidence, data.totals, data.peak
-    named = {
-        "Campaign": data.campaign_id,
-        "App": data.app_id,
+    about = {
+        "Campaign": named(data.campaign_id, data.campaign_name),
+        "App": data.app_id and named(data.app_id, data.app_name),
         "Treatment": data.treatment_id,
         "Channel": data.channel_type,
     }
-    fields = [_field_of(name, value) for name, value in named.items() if value is not None]
+    fields = [_field_of(name, value) for name, value in about.items() if value is not None]
     fields += [
         f"*Window*\n{data.window.start} to {data.window.end}",
         f"*Hits of attempts*\n{_rate(seen.hits, seen.attempts, seen.rate)}",

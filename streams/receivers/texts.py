@@ -114,6 +114,8 @@ def values_of(transition: Transition, built_in: Texts) -> Mapping[str, object]:
     """
     data = msgspec.to_builtins(transition.data)
     data["evidence"].setdefault("figures", {})
+    data.setdefault("campaign_name", None)
+    data.setdefault("app_name", None)
     return {
         **data,
         "type": transition.type,

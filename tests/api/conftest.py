@@ -7,12 +7,14 @@ from typing import Any, Protocol
 
 import pytest
 
+from streams.api.context import KnownNames
 from streams.api.listening import listen
 from streams.api.server import ApiServer
 from streams.configuration.http import HttpSettings
 from streams.domain.commits import Commit, Decision
 from streams.domain.partition_settings import PartitionSettings
 from tests.support.http import HttpAnswer, request
+from tests.support.names import MemoryNames
 from tests.support.partitions import PARTITION_SETTINGS, MemoryHolder, next_offset
 from tests.support.silences import MemorySilences
 
@@ -39,6 +41,7 @@ class RunningApi:
     holder: MemoryHolder
     health: SettableHealth
     silences: MemorySilences
+    names: KnownNames
     url: str
     """Where other workers ask it."""
     host: str = "127.0.0.1"
@@ -99,6 +102,7 @@ async def running(
 ) -> AsyncIterator[RunningApi]:
     health = SettableHealth()
     silences = MemorySilences(now)
+    names = MemoryNames.of(settings.names)
     http = http or HttpSettings(port=0)
     listener = await listen(http)
     server = ApiServer(
@@ -108,6 +112,7 @@ async def running(
         settings,
         health,
         silences=silences,
+        names=names,
         metrics=lambda accept: (b"made_up 1.0\n", f"text/plain; asked={accept}"),
         located=located,
         now=now,
@@ -116,7 +121,7 @@ async def running(
     try:
         url = server.url or f"http://127.0.0.1:{server.port}"
         host = "::1" if ":" in http.host else "127.0.0.1"
-        yield RunningApi(server.port, holder, health, silences, url, host, server.on_commit)
+        yield RunningApi(server.port, holder, health, silences, names, url, host, server.on_commit)
     finally:
         await server.stop()
 

@@ -41,6 +41,7 @@ async def test_rows_have_totals_over_the_recent_windows(start: StartApi) -> None
         "counts": {"FAILURE": 40, "SUCCESS": 160},
         "attempts": 200,
         "rates": {"failure": 0.2, "throttled": 0.0},
+        "lower_bounds": {"failure": pytest.approx(0.15045, abs=1e-5), "throttled": 0.0},
         "engagement": {"opened_notification": 4},
         "late_events": 0,
         "alerts": [],
@@ -54,6 +55,23 @@ async def test_active_within_reaches_back_from_now(start: StartApi) -> None:
     assert "old" not in await ids(api, "active_within=15m")
     assert "old" in await ids(api, "active_within=3h")
     assert "old" not in await ids(api, "active_within=1h59m")
+
+
+async def test_what_is_certain_comes_first(start: StartApi) -> None:
+    held = holder()
+    held.add("one of one", LAST, counts({"FAILURE": 1}))
+    held.add("300 of 1,000", LAST, counts({"FAILURE": 300, "SUCCESS": 700}))
+    held.add("3 of 4", LAST, counts({"FAILURE": 3, "SUCCESS": 1}))
+    held.add("none of many", LAST, counts({"SUCCESS": 1_000, "THROTTLED": 30}))
+    held.add("nothing", LAST, counts({"QUIET_TIME": 1}))
+    api = await start(held)
+    expected = ["3 of 4", "300 of 1,000", "one of one", "none of many", "nothing"]
+    assert await ids(api, "sort=-failure_lower_bound") == expected
+    assert await pages(api, "sort=-failure_lower_bound&limit=1") == expected
+    assert await ids(api, "sort=-failure_lower_bound&limit=2") == expected[:2], "the top two"
+    assert (await ids(api, "sort=-throttled_lower_bound"))[0] == "none of many"
+    row, *_ = (await api.get("/v1/campaigns?sort=failure_lower_bound&limit=1"))["campaigns"]
+    assert row["lower_bounds"] == {"failure": 0.0, "throttled": pytest.approx(0.0205, abs=1e-4)}
 
 
 @pytest.mark.parametrize(
@@ -104,6 +122,15 @@ async def test_a_cursor_holds_while_campaigns_come_and_change(start: StartApi) -
 async def test_an_app_s_campaigns(start: StartApi) -> None:
     api = await start(three_campaigns())
     assert await ids(api, "app_id=other") == ["good"]
+
+
+async def test_a_search_in_ids_and_names(start: StartApi) -> None:
+    api = await start(three_campaigns())
+    await api.names.campaigns.set("bad", "Summer SALE")
+    assert await ids(api, "search=D%20B") == ["held back"]
+    assert await ids(api, "search=sale") == ["bad"]
+    assert await ids(api, "search=o") == ["good"]
+    assert await ids(api, "search=nothing") == []
 
 
 async def test_recent_windows_for_sparklines(start: StartApi) -> None:

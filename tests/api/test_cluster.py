@@ -57,6 +57,31 @@ async def test_other_campaigns_are_one_wherever_they_were_counted(start: StartAp
         assert [each["counts"] for each in answer["windows"]] == [{"SUCCESS": 800}]
 
 
+async def test_what_is_certain_is_in_the_same_order_at_every_worker(start: StartApi) -> None:
+    one, other = await two_workers(start)
+    for at in range(40):
+        number = partition_of(f"c{at}", 4)
+        home = one.holder if number in HERE else other.holder
+        home.add(f"c{at}", T0, counts({"FAILURE": at, "SUCCESS": at * at % 17}))
+    orders = [await names_in_order(api, "-failure_lower_bound") for api in (one, other)]
+    assert orders[0] == orders[1]
+    assert len(set(orders[0])) == 40
+
+
+async def names_in_order(api: RunningApi, sort: str) -> list[str]:
+    """Return the campaigns of all pages of some, in an order by what is certain."""
+    rows: list[dict[str, Any]] = []
+    more: str | None = ""
+    while more is not None:
+        answer = await api.get(f"/v1/campaigns?sort={sort}&limit=7{more}")
+        rows += answer["campaigns"]
+        cursor = answer["next_cursor"]
+        more = None if cursor is None else f"&cursor={cursor}"
+    bounds = [row["lower_bounds"]["failure"] for row in rows if row["attempts"]]
+    assert bounds == sorted(bounds, reverse=True)
+    return [row["campaign_id"] for row in rows]
+
+
 @pytest.mark.parametrize("sort", ["campaign_id", "-campaign_id", "attempts", "-attempts"])
 @pytest.mark.parametrize("limit", [1, 4, 100])
 async def test_other_campaigns_stand_where_their_sum_belongs(

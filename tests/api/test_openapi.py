@@ -83,9 +83,15 @@ async def test_every_answer_is_as_described(start: StartApi) -> None:
         "file": "dashboard.html",
         "name": "ops",
         "silence_id": "known",
+        "app_id": "app",
     }
     api.silences.book.put(silence_of("known", "rule=a", now=NOW))
+    new_name = b'{"name": "Spring sale"}'
     bodies = {"/v1/silences": NEW_SILENCE}
+    for path in ("/v1/campaigns/{campaign_id}/name", "/v1/apps/{app_id}/name"):
+        bodies[path] = new_name
+    api.names.campaigns.book.restore(b"a/b", new_name)
+    api.names.apps.book.restore(b"app", new_name)
     queries = {
         "/v1/campaigns": "?recent=5&sort=-failure_rate",
         "/v1/campaigns/{campaign_id}/windows": "?by=treatment_id,channel_type",

@@ -14,6 +14,7 @@ from streams.api.listening import listen
 from streams.api.server import ApiServer
 from streams.configuration.http import HttpSettings
 from streams.domain.partial_counts import Counts, partition_of
+from tests.support.names import MemoryNames
 from tests.support.partitions import PARTITION_SETTINGS, MemoryHolder, counts, holder
 from tests.support.silences import MemorySilences
 
@@ -85,6 +86,7 @@ async def serve(options: argparse.Namespace) -> None:
         PARTITION_SETTINGS,
         WellHealth(),
         silences=MemorySilences(),
+        names=MemoryNames.of(PARTITION_SETTINGS.names),
         metrics=lambda _: (b"", "text/plain"),
         located=True,
         now=time.time,

@@ -41,6 +41,8 @@ def settings_for(broker: RunningBroker, prefix: str, **sections: Settings | list
         "changelog": "changelog",
         "silences": "silences",
         "groups": "groups",
+        "campaign_names": "campaign-names",
+        "app_names": "app-names",
         "alerts": "alerts",
     }
     roles["dead_letter"] = "dead"

@@ -1,7 +1,7 @@
 // Alerts: as cards, as a list, and one with all that is known of it.
 
 import { acknowledge, button, replay, silence } from "./actions.js";
-import { h, patch } from "./dom.js";
+import { h, heard, patch, scrolling } from "./dom.js";
 import { lasting, name, number, percent, plural, when } from "./format.js";
 import { follow } from "./live.js";
 import { change, here, link } from "./place.js";
@@ -102,7 +102,7 @@ export function alertList(view, place) {
 function table(alerts) {
   if (!alerts.length) return h("p", { class: "soft" }, "No such alert.");
   alerts.sort((a, b) => b.pending_since.localeCompare(a.pending_since));
-  return h("div", { class: "scroll" }, h("table", {},
+  return scrolling("Alerts", h("table", {},
     h("thead", {}, h("tr", {}, ["Campaign", "Rule", "State", "Began", "Lasted", "Peak", "Hits of attempts"].map((each, at) => h("th", { scope: "col", class: at < 3 ? "left" : "" }, each)))),
     h("tbody", {}, alerts.map((each) => h("tr", { key: each.alert_id },
       h("th", { scope: "row", class: "left" }, h("a", { class: "campaign", href: link("alert", each.alert_id) }, named(each)), where(each)),
@@ -178,8 +178,8 @@ function history(alert) {
 export function deliveryTable(deliveries, load) {
   if (!deliveries.length) return h("p", { class: "soft" }, "None.");
   deliveries.sort((a, b) => b.created_at.localeCompare(a.created_at));
-  return h("div", { class: "scroll" }, h("table", {},
-    h("thead", {}, h("tr", {}, ["Receiver", "What", "State", "Decided", "Attempts", "Last answer", ""].map((each, at) => h("th", { scope: "col", class: at < 3 || at === 5 ? "left" : "" }, each)))),
+  return scrolling("Deliveries", h("table", {},
+    h("thead", {}, h("tr", {}, ["Receiver", "What", "State", "Decided", "Attempts", "Last answer", heard("Action")].map((each, at) => h("th", { scope: "col", class: at < 3 || at === 5 ? "left" : "" }, each)))),
     h("tbody", {}, deliveries.map((each) => h("tr", { key: each.delivery_id },
       h("th", { scope: "row", class: "left" }, name(each.receiver)),
       h("td", { class: "left" }, SHORT[each.type] ?? each.type ?? "–"),

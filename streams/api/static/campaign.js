@@ -4,7 +4,7 @@ import { alertCard, named, usual } from "./alerts.js";
 import { button } from "./actions.js";
 import { countChart, points, rateChart, sparkline } from "./charts.js";
 import { campaignPath, cannotAsk } from "./client.js";
-import { h, patch } from "./dom.js";
+import { h, heard, patch, scrolling } from "./dom.js";
 import { name, number, OTHER, percent, when } from "./format.js";
 import { follow } from "./live.js";
 import { change, link, RANGES } from "./place.js";
@@ -138,7 +138,7 @@ function plots(about, windows, span, width, settings, zoom) {
     h("h2", {}, "Attempts"),
     h("p", { class: "legend" }, h("span", { class: "l-fail" }, "failed"), h("span", { class: "l-throttle" }, "throttled"), h("span", { class: "l-rest" }, "the others")),
     countChart(shownPoints, span, width, fired, zoom),
-    h("details", {}, h("summary", {}, "As a table"), h("div", { class: "scroll" }, h("table", {},
+    h("details", {}, h("summary", {}, "As a table"), scrolling("Windows", h("table", {},
       headings("Window", "Attempts", "Failed", "Throttled"),
       h("tbody", {}, [...shownPoints].reverse().map((p) => h("tr", { key: p.start }, h("th", { scope: "row", class: "left" }, when(p.start)),
         h("td", {}, number(p.attempts)), h("td", {}, percent(p.failure)), h("td", {}, percent(p.throttled)))))))));
@@ -152,11 +152,11 @@ function parts(windows, span, by) {
       h("div", { class: "split" }, h("h2", {}, "Compared"), h("label", { class: "soft" }, "by ",
         h("select", { onchange: (event) => change({ by: event.target.value }) },
           DIMENSIONS.map(([key, label]) => h("option", { value: key, selected: key === by }, label))))),
-      h("div", { class: "scroll" }, h("table", {},
-        headings(DIMENSIONS.find(([key]) => key === by)[1], "Attempts", "Failed", "Throttled", ""),
+      scrolling("Parts compared", h("table", {},
+        headings(DIMENSIONS.find(([key]) => key === by)[1], "Attempts", "Failed", "Throttled", heard("Rates over time")),
         h("tbody", {}, groups(windows, by).map(([value, series]) => groupRow(value, series, span)))))),
     h("section", { class: "card" }, h("h2", {}, "By status"),
-      h("div", { class: "scroll" }, h("table", {}, headings("Status", "Events"),
+      scrolling("Statuses", h("table", {}, headings("Status", "Events"),
         h("tbody", {}, Object.entries(add(windows).counts).sort((a, b) => b[1] - a[1])
           .map(([status, count]) => h("tr", { key: status }, h("th", { scope: "row", class: "left" }, h("span", { class: "campaign", title: status }, name(status))), h("td", {}, number(count)))))))));
 }

@@ -13,6 +13,12 @@ export function h(tag, attributes = {}, ...children) {
   return { tag, key, attributes: rest, children: wanted };
 }
 
+// A box that scrolls where there is little room, by keyboard as well.
+export const scrolling = (label, ...children) => h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, children);
+
+// Text for those who hear a page.
+export const heard = (text) => h("span", { class: "heard" }, text);
+
 // Makes the children of a parent what is described.
 export function patch(parent, ...children) {
   update(parent, h("", {}, children).children, parent.namespaceURI === SVG);

@@ -1,7 +1,7 @@
 // Whether the workers do their work: readiness, partitions, consumer lag, dead letters, receivers.
 
 import { deliveryTable } from "./alerts.js";
-import { h, patch } from "./dom.js";
+import { h, patch, scrolling } from "./dom.js";
 import { name, number, when } from "./format.js";
 import { follow } from "./live.js";
 import { get, getText, tell } from "./status.js";
@@ -55,7 +55,7 @@ function partitions(samples) {
   const rows = samples.filter((each) => each.name === "campaign_streams_consumer_lag");
   if (!rows.length) return h("p", { class: "soft" }, "It reads none, or does not know yet how far it is behind.");
   rows.sort((a, b) => b.value - a.value);
-  return h("div", { class: "scroll" }, h("table", {},
+  return scrolling("Partitions", h("table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col", class: "left" }, "Topic and partition"), h("th", { scope: "col" }, "Records behind"))),
     h("tbody", {}, rows.map((each) => h("tr", { key: `${each.labels.topic} ${each.labels.partition}` },
       h("th", { scope: "row", class: "left" }, name(`${each.labels.topic ?? ""} ${each.labels.partition ?? ""}`)), h("td", {}, number(each.value)))))));
@@ -70,7 +70,7 @@ function deadLetters(samples) {
 
 function receiverTable(receivers) {
   if (!receivers.length) return h("p", {}, "None: nobody is told of alerts.");
-  return h("div", { class: "scroll" }, h("table", {},
+  return scrolling("Receivers", h("table", {},
     h("thead", {}, h("tr", {}, ["Receiver", "State", "Since", "Why"].map((each, at) => h("th", { scope: "col", class: at === 2 ? "" : "left" }, each)))),
     h("tbody", {}, receivers.map((each) => h("tr", { key: each.name },
       h("th", { scope: "row", class: "left" }, name(each.name)),

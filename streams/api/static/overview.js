@@ -3,7 +3,7 @@
 import { alertCard, named } from "./alerts.js";
 import { button } from "./actions.js";
 import { points, sparkline } from "./charts.js";
-import { h, patch } from "./dom.js";
+import { h, patch, scrolling } from "./dom.js";
 import { number, percent, plural, when } from "./format.js";
 import { follow } from "./live.js";
 import { change, link, rangeName } from "./place.js";
@@ -13,6 +13,7 @@ const RECENT = 30;
 const PAGE = 100;
 const MOST = 500;
 const CERTAIN = 0.05;
+const FEW = 20;
 const PAUSE = 1_000;
 const COLUMNS = [
   ["campaign_id", "Campaign"],
@@ -86,15 +87,15 @@ export function overview(view, place) {
 
 function firing(state, load) {
   const alerts = [...state.alerts.values()].sort(urgency);
-  if (!state.checked) return h("p", { key: "alerts", class: "calm unsure" }, "Asking for alerts…");
+  if (!state.checked) return h("h1", { key: "alerts", class: "calm unsure" }, "Asking for alerts…");
   if (!alerts.length) {
     return isSure()
-      ? h("p", { key: "alerts", class: "calm" }, "No alert is firing.")
-      : h("p", { key: "alerts", class: "calm unsure" }, "No alert is known to be firing, but not everything can be asked.");
+      ? h("h1", { key: "alerts", class: "calm" }, "No alert is firing.")
+      : h("h1", { key: "alerts", class: "calm unsure" }, "No alert is known to be firing, but not everything can be asked.");
   }
   const of = (alert) => [...state.deliveries.values()].filter((each) => each.alert_id === alert.alert_id || (alert.group_id && each.alert_id === alert.group_id));
   return h("section", { key: "alerts", "aria-label": "Firing alerts" },
-    h("h2", {}, `${plural(alerts.length, "alert")}${state.more ? " and more" : ""} firing`, h("a", { class: "aside", href: link("alerts", null, { state: "firing" }) }, "as a list")),
+    h("h1", {}, `${plural(alerts.length, "alert")}${state.more ? " and more" : ""} firing`, h("a", { class: "aside", href: link("alerts", null, { state: "firing" }) }, "as a list")),
     h("ul", { class: "alerts" }, alerts.slice(0, 24).map((each) => alertCard(each, of(each), { linked: true, done: load }))));
 }
 
@@ -106,7 +107,7 @@ function campaigns(state, place, sort, more) {
   const { settings } = place;
   return h("section", { key: "campaigns", class: "card" },
     h("div", { class: "split" }, h("h2", {}, "Campaigns"), h("div", { class: "filters" },
-      h("label", {}, "Find ", h("input", { type: "search", value: settings.search ?? "", placeholder: "part of an id", oninput: searching })),
+      h("label", {}, "Find ", h("input", { type: "search", value: settings.search ?? "", placeholder: "part of a name or id", oninput: searching })),
       settings.app_id ? h("a", { href: link("overview", null, { ...settings, app_id: "" }) }, "all apps") : null)),
     !state.list ? h("p", { class: "soft" }, "Loading…") : state.list.campaigns.length ? table(state.list, place, sort, more, state.limit) : nothing(settings));
 }
@@ -132,12 +133,12 @@ function table(list, place, sort, more, limit) {
   const to = Math.ceil(Date.parse(list.as_of) / step) * step;
   const span = { from: to - RECENT * step, to, step };
   return [
-    h("div", { class: "scroll" }, h("table", {},
+    scrolling("Campaigns", h("table", {},
       h("thead", {}, h("tr", {}, COLUMNS.map(([key, label]) => heading(key, label, sort)),
         h("th", { class: "left plots", scope: "col" }, h("span", { class: "fail" }, "failed"), " and ", h("span", { class: "throttle" }, "throttled"), `, last ${RECENT} windows`),
         h("th", { scope: "col", class: "lesser" }, "Last window"))),
       h("tbody", {}, list.campaigns.map((row) => tableRow(row, span, place))))),
-    list.next_cursor ? h("p", {}, limit < MOST ? button("Show more", more) : "There are more: find them by a part of their id.") : null,
+    list.next_cursor ? h("p", {}, limit < MOST ? button("Show more", more) : "There are more: find them by a part of their name or id.") : null,
   ];
 }
 
@@ -155,7 +156,7 @@ function tableRow(row, span, place) {
   const fires = row.alerts.some((alert) => alert.state === "firing");
   const rate = (key, style) => {
     const certain = row.lower_bounds[key];
-    return h("td", { class: certain > CERTAIN ? `${style} high` : "", title: certain === null ? "no attempts" : `${percent(certain)} or more, for certain` }, percent(row.rates[key]));
+    return h("td", { class: certain > CERTAIN && row.attempts >= FEW ? `${style} high` : "", title: certain === null ? "no attempts" : `${percent(certain)} or more, for certain` }, percent(row.rates[key]));
   };
   return h("tr", { key: row.campaign_id },
     h("th", { scope: "row", class: "left" },

@@ -1,7 +1,7 @@
 // What is watched for, and what nobody is told of: rules and silences.
 
 import { button, endSilence } from "./actions.js";
-import { h, patch } from "./dom.js";
+import { h, heard, patch, scrolling } from "./dom.js";
 import { name, when } from "./format.js";
 import { follow } from "./live.js";
 import { link } from "./place.js";
@@ -29,7 +29,7 @@ function oneRule(rule) {
   const detector = Object.entries(rule.detector).filter(([, value]) => value !== null);
   const only = [...rule.match.campaigns, ...rule.match.apps].filter((pattern) => pattern !== "*");
   return h("li", { key: rule.name },
-    h("h3", {}, name(rule.name), h("span", { class: "tag" }, rule.severity), h("a", { class: "aside", href: link("alerts", null, { rule: rule.name }) }, "its alerts")),
+    h("h2", {}, name(rule.name), h("span", { class: "tag" }, rule.severity), h("a", { class: "aside", href: link("alerts", null, { rule: rule.name }) }, "its alerts")),
     h("p", {}, "Hits: ", rule.statuses.map((each, at) => [at ? ", " : "", h("code", {}, name(each))]), rule.unrecognised ? " and every status in no group" : "",
       `; for each ${rule.scope}${only.length ? " of " : ""}`,
       only.map((each, at) => [at ? ", " : "", h("code", {}, name(each))])),
@@ -39,8 +39,8 @@ function oneRule(rule) {
 
 function silenceTable(silences, load) {
   if (!silences.length) return h("p", { class: "soft" }, "None. An alert can be silenced from its card.");
-  return h("div", { class: "scroll" }, h("table", {},
-    h("thead", {}, h("tr", {}, ["Alerts that match", "State", "From", "To", "By", "Why", ""].map((each, at) => h("th", { scope: "col", class: at < 2 || at === 5 ? "left" : "" }, each)))),
+  return scrolling("Silences", h("table", {},
+    h("thead", {}, h("tr", {}, ["Alerts that match", "State", "From", "To", "By", "Why", heard("Action")].map((each, at) => h("th", { scope: "col", class: at < 2 || at === 5 ? "left" : "" }, each)))),
     h("tbody", {}, silences.map((each) => h("tr", { key: each.silence_id },
       h("th", { scope: "row", class: "left wide" }, each.matchers.map((matcher, at) => [at ? h("br") : null, h("code", {}, name(matcher))])),
       h("td", { class: "left" }, each.state),

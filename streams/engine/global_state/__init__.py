@@ -2,5 +2,6 @@
 
 - `topic`: one such topic, read from its beginning, followed, and written to.
 - `silences`: the silences of all workers.
+- `names`: what campaigns and apps are called.
 - `groups`: what the lanes of all workers say of common causes.
 """

@@ -30,6 +30,9 @@ from tests.support.topics import create_topic
 from tests.support.waiting import until
 from tests.support.workers import settings_for
 
+WHOLE = ("silences", "groups", "campaign-names", "app-names")
+"""What the topics that every worker reads whole are called in tests, after their prefix."""
+
 
 def admin_of(broker: RunningBroker, prefix: str, *, keyed: bool = False) -> TopicAdmin:
     settings = settings_for(broker, prefix, topics={"partitions": 3}, source={"keyed": keyed})
@@ -77,7 +80,7 @@ async def test_what_is_missing_is_made_and_twice_is_harmless(
     expected = {
         f"{unique}-{role}": 3 for role in ("events", "repartition", "changelog", "alerts", "dead")
     }
-    expected |= {f"{unique}-silences": 1, f"{unique}-groups": 1}
+    expected |= {f"{unique}-{role}": 1 for role in WHOLE}
     assert await admin.prepare(create=True) == expected
     assert await admin.prepare(create=True) == expected
     assert await admin.prepare(create=False) == expected
@@ -134,9 +137,9 @@ async def test_another_number_of_partitions_is_named(
 
 
 async def test_others_may_have_any_number_of_partitions(broker: RunningBroker, unique: str) -> None:
-    wanted = {"events": 5, "silences": 2, "groups": 2, "alerts": 1, "dead": 2}
+    wanted = {"events": 5, **dict.fromkeys(WHOLE, 2), "alerts": 1, "dead": 2}
     for role, partitions in wanted.items():
-        policy = "compact" if role in {"silences", "groups"} else "delete"
+        policy = "compact" if role in WHOLE else "delete"
         await make_topic(broker.address, f"{unique}-{role}", partitions, cleanup_policy=policy)
     counts = await admin_of(broker, unique).prepare(create=True)
     assert counts == {
@@ -192,14 +195,18 @@ async def test_a_topic_that_is_cleaned_up_wrongly_is_named_with_what_to_do(
 
 @pytest.mark.kafka
 @pytest.mark.parametrize(
-    "role", ["repartition", "changelog", "silences", "groups", "alerts", "dead_letter"]
+    "role",
+    [
+        *("repartition", "changelog", "silences", "groups", "campaign_names", "app_names"),
+        *("alerts", "dead_letter"),
+    ],
 )
 async def test_a_topic_that_takes_too_small_records_is_named_with_what_to_do(
     kafka: KafkaBroker, unique: str, role: str
 ) -> None:
     admin = admin_of(RunningBroker("kafka", kafka.address), unique)
     name = getattr(admin._configuration.topics, role)
-    compacted = {"changelog", "silences", "groups"}
+    compacted = {"changelog", "silences", "groups", "campaign_names", "app_names"}
     policy = "compact" if role in compacted else "delete"
     await make_topic(kafka.address, name, 3, max_message_bytes="500000", cleanup_policy=policy)
     with pytest.raises(TopicError) as caught:
@@ -294,5 +301,5 @@ async def test_to_look_makes_nothing_where_brokers_make_topics_by_themselves(
         await admin_of(broker, unique).prepare(create=False)
     assert await topics_of(own_kafka.address) == set()
     counts = await admin_of(broker, unique).prepare(create=True)
-    assert (counts.pop(f"{unique}-silences"), counts.pop(f"{unique}-groups")) == (1, 1)
+    assert [counts.pop(f"{unique}-{role}") for role in WHOLE] == [1, 1, 1, 1]
     assert set(counts.values()) == {3}
