@@ -128,7 +128,9 @@ async def measure(
         settings = settings_of(
             feed,
             name,
-            receivers=[{"name": "ops", "url": receiver.url, "secrets": [SECRET]}],
+            receivers=[
+                {"name": "ops", "url": receiver.url, "secrets": [SECRET], "group_by": "none"}
+            ],
             delivery={"allow_http": True, "allow_networks": ["127.0.0.0/8"]},
         )
         with WorkerProcess(settings, directory, name) as worker:

@@ -130,7 +130,9 @@ async def measure(broker: KafkaBroker, load: int, incidents: int, directory: Pat
         settings = settings_of(
             feed,
             f"latency-{load}",
-            receivers=[{"name": "ops", "url": receiver.url, "secrets": [SECRET]}],
+            receivers=[
+                {"name": "ops", "url": receiver.url, "secrets": [SECRET], "group_by": "none"}
+            ],
             delivery={"allow_http": True, "allow_networks": ["127.0.0.0/8"]},
         )
         with WorkerProcess(settings, directory, f"latency-{load}") as worker:

@@ -93,7 +93,12 @@ async def measure(
             feed,
             name,
             receivers=[
-                {"name": each.replace(" ", "-").replace("/", "-"), "url": url, "secrets": [SECRET]}
+                {
+                    "name": each.replace(" ", "-").replace("/", "-"),
+                    "url": url,
+                    "secrets": [SECRET],
+                    "group_by": "none",
+                }
                 for each, url in urls.items()
             ],
             delivery={"allow_http": True, "allow_networks": ["127.0.0.0/8"]},

@@ -41,6 +41,11 @@ class Silences(Protocol):
         """All of them."""
         ...
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the book has all; it has not when the worker has just started."""
+        ...
+
     async def make(self, silence: Silence) -> None:
         """Make a silence; return once the book has it.
 

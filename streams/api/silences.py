@@ -74,6 +74,7 @@ def show(compiled: CompiledSilence, now: float) -> answers.Silence:
 
 async def silences(context: Context, ask: Ask) -> answers.Silences:
     """Answer with silences, newest first."""
+    _check_read(context)
     now = context.now()
     pager = Pager(
         _ORDER,
@@ -95,6 +96,7 @@ def _position(compiled: CompiledSilence) -> Position:
 
 async def one_silence(context: Context, ask: Ask) -> answers.OneSilence:
     """Answer with one silence."""
+    _check_read(context)
     found = context.silences.book.get(ask.path["silence_id"])
     if found is None:
         raise _nowhere(ask)
@@ -103,6 +105,7 @@ async def one_silence(context: Context, ask: Ask) -> answers.OneSilence:
 
 async def make(context: Context, ask: Ask) -> answers.OneSilence:
     """Make a silence."""
+    _check_read(context)
     asked = ask.read_body(NewSilence)
     now = context.now()
     silence = Silence(
@@ -126,6 +129,7 @@ async def make(context: Context, ask: Ask) -> answers.OneSilence:
 
 async def end(context: Context, ask: Ask) -> answers.OneSilence:
     """End a silence."""
+    _check_read(context)
     try:
         ended = await context.silences.end(ask.path["silence_id"], ask.get(ENDED_BY, "api"))
     except UserError as error:
@@ -133,6 +137,13 @@ async def end(context: Context, ask: Ask) -> answers.OneSilence:
     if ended is None:
         raise _nowhere(ask)
     return _answer(context, CompiledSilence(ended))
+
+
+def _check_read(context: Context) -> None:
+    """Refuse to say of a silence that there is none, as long as that is not known."""
+    if not context.silences.is_read:
+        detail = "the silences are being read: try again in a moment"
+        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "1"})
 
 
 def _answer(context: Context, compiled: CompiledSilence) -> answers.OneSilence:

@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 import msgspec
 from aiohttp import web
 
-from streams.domain import transitions
+from streams.domain import group_transitions, transitions
+from streams.domain.group_transitions import GroupTransition
 from streams.domain.transitions import Transition
 from streams.errors import UserError
 from streams.terminal import abbreviated
@@ -44,7 +45,8 @@ class LocalReceiver:
         clock: wall-clock time, seconds since the epoch.
 
     Attributes:
-        received: the last transitions, oldest first, each once however often it was sent.
+        received: the last transitions of alerts and of groups, oldest first, each once however
+            often it was sent.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class LocalReceiver:
         self._clock = clock
         self._runner: web.AppRunner | None = None
         self._seen: deque[str] = deque(maxlen=_KEPT)
-        self.received: deque[Transition] = deque(maxlen=_KEPT)
+        self.received: deque[Transition | GroupTransition] = deque(maxlen=_KEPT)
 
     @property
     def url(self) -> str:
@@ -102,7 +104,7 @@ class LocalReceiver:
             self._say(f"webhook refused: {problem}")
             return web.Response(status=401, text=problem)
         try:
-            transition = transitions.decode(body)
+            transition = _decoded(body)
         except msgspec.DecodeError as error:
             self._say(f"webhook refused: {error}")
             return web.Response(status=400, text=str(error))
@@ -115,9 +117,15 @@ class LocalReceiver:
         return web.Response(status=204)
 
 
-def line(transition: Transition) -> str:
+def _decoded(body: bytes) -> Transition | GroupTransition:
+    if group_transitions.is_of_group(body):
+        return group_transitions.decode(body)
+    return transitions.decode(body)
+
+
+def line(transition: Transition | GroupTransition) -> str:
     """Write a transition in one line."""
-    what = transition.type.removeprefix("campaign.alert.").upper()
+    what = transition.type.rpartition(".")[2].upper()
     clock = transition.timestamp[11:19]
     summary = abbreviated(transition.data.summary, SUMMARY_MOST)
     return f"{clock}  {what:<8}  {transition.data.severity:<8}  {summary}"

@@ -21,7 +21,7 @@ class GroupedReceiver(HttpReceiver):
         group_interval: between two notifications about a group, at least.
     """
 
-    group_by: GroupBy = "none"
+    group_by: GroupBy = "cause"
     group_wait: PositiveDuration = 5.0
     group_interval: PositiveDuration = 60.0
 

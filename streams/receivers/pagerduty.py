@@ -131,7 +131,7 @@ class PagerDutyReceiver(TextReceiver, GroupedReceiver):
   url: https://events.pagerduty.com/v2/enqueue
   routing_key_file: /run/secrets/pager # or routing_key: …; the Integration Key of a service
   timeout: 10s
-  group_by: none                       # cause: these three as of a webhook
+  group_by: cause                      # these three as of a webhook
   group_wait: 5s
   group_interval: 1m
   matchers: []                         # [severity="critical"]: only alerts that all of them match

@@ -143,7 +143,7 @@ class SlackReceiver(TextReceiver, GroupedReceiver):
   url: https://hooks.slack.com/services/
   webhook_path_file: /run/secrets/chat # or webhook_path: T…/B…/…; the rest of the webhook's URL
   timeout: 10s
-  group_by: none                       # cause: these three as of a webhook
+  group_by: cause                      # these three as of a webhook
   group_wait: 5s
   group_interval: 1m
   matchers: []                         # [severity="critical"]: only alerts that all of them match

@@ -31,7 +31,7 @@ class WebhookReceiver(GroupedReceiver):
   url: https://alerts.example.com/campaigns
   secrets_file: /run/secrets/ops       # or secrets: [whsec_…, whsk_…]; one a line, several while one is rotated
   timeout: 10s
-  group_by: none                       # cause: alerts with a common cause are one notification
+  group_by: cause                      # alerts with a common cause are one notification; none: one for each
   group_wait: 5s                       # how long an alert that may have one waits, and a group
   group_interval: 1m                   # between two notifications about a group, at least
   matchers: []                         # [severity="critical"]: only alerts that all of them match

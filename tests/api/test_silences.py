@@ -174,3 +174,14 @@ async def test_one_that_is_nowhere(start: StartApi) -> None:
     api = await start(holder())
     for method in ("GET", "DELETE"):
         assert "a/b" in await api.refused("/v1/silences/a%2Fb", 404, method=method)
+
+
+async def test_of_a_worker_that_has_not_read_them_yet(start: StartApi) -> None:
+    api = await start(holder())
+    api.silences.is_read = False
+    for method, target in (("GET", ""), ("GET", "/known"), ("DELETE", "/known")):
+        refused = await api.refused(f"/v1/silences{target}", 503, method=method)
+        assert "are being read" in refused
+    assert (await post(api, wish())).status == 503
+    api.silences.is_read = True
+    assert (await api.get("/v1/silences"))["silences"] == []

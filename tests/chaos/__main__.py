@@ -27,12 +27,12 @@ from pathlib import Path
 import uvloop
 
 from tests.chaos import faust_rounds, recount, report
-from tests.chaos.faults import FAULTS, OF_SEVERAL, faults_of
+from tests.chaos.faults import ALL, BY_NAME, FAULTS, OF_SEVERAL, faults_of
 from tests.chaos.faust_rounds import FaustRounds
 from tests.chaos.faust_system import FaustSystem
 from tests.chaos.plan import Together, plan
 from tests.chaos.rounds import Rounds
-from tests.chaos.system import System, running
+from tests.chaos.system import MOST_USUAL, System, running
 from tests.chaos.traffic import Traffic
 from tests.support.brokers import KafkaStartError
 from tests.support.kafka_jars import KafkaUnavailableError
@@ -43,12 +43,16 @@ def _arguments() -> argparse.Namespace:
         prog="python -m tests.chaos",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"faults: {', '.join(FAULTS)}; of several brokers: {', '.join(OF_SEVERAL)}",
+        epilog=f"faults: {', '.join(FAULTS)}; of several brokers: {', '.join(OF_SEVERAL)}; "
+        f"only by name: {', '.join(BY_NAME)}",
     )
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=int, default=5_000, help="events a second (default 5000)")
     parser.add_argument("--brokers", type=int, default=1, choices=(1, 3), help="default 1")
+    parser.add_argument(
+        "--workers", type=int, default=2, choices=range(1, MOST_USUAL + 1), help="default 2"
+    )
     parser.add_argument(
         "--keyed",
         action="store_true",
@@ -73,8 +77,8 @@ def _arguments() -> argparse.Namespace:
 def _faults(text: str) -> list[Together]:
     chosen = [tuple(together.split("+")) for together in text.split(",")]
     for name in itertools.chain.from_iterable(chosen):
-        if name not in (known := FAULTS | OF_SEVERAL):
-            raise argparse.ArgumentTypeError(f"{name}: choose from {', '.join(known)}")
+        if name not in ALL:
+            raise argparse.ArgumentTypeError(f"{name}: choose from {', '.join(ALL)}")
     return chosen
 
 
@@ -94,11 +98,19 @@ async def _run(options: argparse.Namespace, directory: Path) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     make = FaustSystem if options.program == "faust" else System
     notes = _log_to(directory / "chaos.log")
-    system = make(directory, notes, options.brokers, keyed=options.keyed, seed=options.seed)
+    system = make(
+        directory,
+        notes,
+        options.brokers,
+        workers=options.workers,
+        keyed=options.keyed,
+        seed=options.seed,
+    )
     async with running(system) as it:
         keyed = ", source.keyed" if options.keyed else ""
         report.say(
             f"Apache Kafka {it.kafka.version}, brokers: {options.brokers}, "
+            f"workers: {options.workers}, "
             f"Python {platform.python_version()}, {options.program}, "
             f"seed {options.seed}, {options.rate:,} events/s{keyed}"
         )
@@ -128,7 +140,7 @@ def _planned(kinds: Iterable[str], options: argparse.Namespace) -> list[Together
 
 async def _rounds(system: System, traffic: Traffic, options: argparse.Namespace) -> int:
     planned = _planned(faults_of(options.brokers), options)
-    rounds = Rounds(system, traffic, options.seed, system.receiver)
+    rounds = Rounds(system, traffic, options.seed)
     results = []
     began = time.monotonic()
     report.say(report.HEAD)

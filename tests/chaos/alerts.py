@@ -91,7 +91,11 @@ class AlertLedger:
         ]
 
     def problems(
-        self, firing: set[str], broken: frozenset[str], sound: frozenset[str]
+        self,
+        firing: set[str],
+        broken: frozenset[str],
+        sound: frozenset[str],
+        often: frozenset[str] = frozenset(),
     ) -> list[str]:
         """Return what is wrong, each thing once.
 
@@ -99,12 +103,17 @@ class AlertLedger:
             firing: ids of the alerts that fire, as a worker says.
             broken: campaigns that failed all through this round.
             sound: campaigns that have not failed for long.
+            often: campaigns that failed all through this round, and in many others: that may be
+                usual by now to some rule.
         """
         live = {(scope[0], scope[1]) for scope in self._live}
         alerts = [(rule, each) for rule in self._rules for each in sorted(broken | sound)]
         found, self._problems = self._problems, []
         found += [f"{each} fires on the topic, not in the API" for each in self.live - firing]
         found += [f"{each} fires in the API, not on the topic" for each in firing - self.live]
+        for each in sorted(often):
+            if not any((rule, each) in live for rule in self._rules):
+                found.append(f"no alert of {each}, which is broken")
         for rule, each in alerts:
             is_live = (rule, each) in live
             if each in broken and not is_live:

@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.support.http import HttpAnswer
 from tests.support.workers import WorkerProcess
 
 WHOLE_WITHIN_S = 30.0
+DELIVERED_WITHIN_S = 60.0
 
 
 class Asker:
@@ -38,22 +37,16 @@ class Asker:
                 raise TimeoutError(f"no whole answer to {target}: {said}")
             await asyncio.sleep(0.2)
 
-    async def post(self, target: str, body: object) -> Any:
-        """Send a body; return the answer when there is one that is a success."""
-        return await self._until_done(lambda: self._worker.post(target, body))
+    async def delivered(self) -> None:
+        """Return when no delivery is pending any more.
 
-    async def delete(self, target: str) -> Any:
-        """Delete something; return the answer when there is one that is a success."""
-        return await self._until_done(lambda: self._worker.delete(target))
-
-    async def _until_done(self, act: Callable[[], Awaitable[HttpAnswer]]) -> Any:
-        deadline = time.monotonic() + WHOLE_WITHIN_S
-        while True:
-            answer = await act()
-            if answer.status in {200, 201}:
-                return answer.json
+        Raises:
+            TimeoutError: some are for long.
+        """
+        deadline = time.monotonic() + DELIVERED_WITHIN_S
+        while (await self.whole("/v1/deliveries?state=pending&limit=1"))["deliveries"]:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not done: {answer.status} {answer.body[:200]!r}")
+                raise TimeoutError("deliveries are pending for long, though all is calm")
             await asyncio.sleep(0.2)
 
     async def alerts(self) -> list[Any]:

@@ -6,10 +6,8 @@ Each leaves a note of what it did, with the moment.
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import orjson
 from aiokafka.errors import KafkaError
@@ -24,68 +22,18 @@ from tests.chaos.link import (
     TXN_OFFSET_COMMIT,
     Link,
 )
-from tests.chaos.system import NAMES, SESSION_S, WINDOW_S, System
-from tests.chaos.traffic import PARTITIONS, Traffic
+from tests.chaos.scene import SOON_S, Account, Scene, later
+from tests.chaos.storms import kill_storm
+from tests.chaos.system import SESSION_S, WINDOW_S, System
+from tests.chaos.traffic import PARTITIONS
 from tests.support.brokers import KafkaStartError
 from tests.support.oversized import HostileSender, oversized, unpacked
 
 MEET_WITHIN_S = 8.0
 IN_FLUSH = (ADD_PARTITIONS_TO_TXN, PRODUCE, TXN_OFFSET_COMMIT)
-SOON_S = 0.03
-"""A fault in the middle of a request comes up to so many seconds after it."""
 OTHER_GRACES_S = (1, 3, 8, 15)
 STARTS = 3
 """Attempts to start a broker."""
-
-
-class Account(Protocol):
-    """Whoever counts the source topic independently, and has to know what becomes of it.
-
-    `changing_source` is held by the fault that changes the topic: one at a time.
-    """
-
-    changing_source: asyncio.Lock
-
-    async def renew_source(self, away: float) -> None:
-        """Make the source topic anew when it was away for so many seconds, and all is counted."""
-        ...
-
-    async def expire_source(self, share: float) -> int:
-        """Delete that share of what no worker has read; return how many records that were."""
-        ...
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What a fault has to do with, and its own chance."""
-
-    system: System
-    traffic: Traffic
-    chance: random.Random
-    account: Account | None
-
-    def note(self, text: str) -> None:
-        """Write down what is done."""
-        self.system.notes.info("%s", text)
-
-    def heads(self) -> bool:
-        """Toss a coin."""
-        return self.chance.random() < 0.5
-
-    async def wait(self, least: float, most: float) -> None:
-        """Let some seconds pass."""
-        await asyncio.sleep(self.chance.uniform(least, most))
-
-    def soon(self, act: Callable[[], None]) -> Callable[[], None]:
-        """Return what does something at once, or in the next few milliseconds."""
-        return act if self.heads() else _later(self.chance.uniform(0.0, SOON_S), act)
-
-
-def _later(seconds: float, act: Callable[[], None]) -> Callable[[], None]:
-    def later() -> None:
-        asyncio.get_running_loop().call_later(seconds, act)
-
-    return later
 
 
 Fault: TypeAlias = Callable[[Scene], Awaitable[None]]
@@ -133,7 +81,7 @@ async def _kill_at(scene: Scene, key: int, name: str | None = None, after: float
         scene.system.kill(name)
 
     swallow = scene.heads() and not after
-    act = kill if swallow else _later(after, kill) if after else scene.soon(kill)
+    act = kill if swallow else later(after, kill) if after else scene.soon(kill)
     how = await link.meet(key, act, swallow=swallow, within=MEET_WITHIN_S)
     scene.note(f"kill -9 {name} {how}")
     await asyncio.sleep(max(after, SOON_S))
@@ -184,7 +132,7 @@ async def rolling_restart(scene: Scene) -> None:
 
 
 async def join(scene: Scene) -> None:
-    scene.system.wanted.add(NAMES[-1])
+    scene.system.wanted.add(scene.system.names[-1])
     await scene.wait(3, 6)
 
 
@@ -456,7 +404,7 @@ async def source_expired(scene: Scene) -> None:
 
 async def _expire_source(scene: Scene, account: Account) -> int:
     with contextlib.ExitStack() as held:
-        for name in NAMES:
+        for name in scene.system.names:
             held.enter_context(scene.system.down(name))
         for name in scene.system.running():
             scene.system.kill(name)
@@ -494,8 +442,13 @@ FAULTS: dict[str, Fault] = {
     "topic-anew": topic_anew,
     "source-expired": source_expired,
 }
+BY_NAME: dict[str, Fault] = {"kill-storm": kill_storm}
+"""Those that take long, and come only where they are asked for."""
 OF_SEVERAL: dict[str, Fault] = {"broker-lost": broker_lost, "leader-lost": leader_lost}
 """Those that need more than one broker."""
+
+
+ALL = FAULTS | BY_NAME | OF_SEVERAL
 
 
 def faults_of(brokers: int) -> dict[str, Fault]:

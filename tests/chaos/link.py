@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Literal, TypeAlias
 
@@ -19,6 +19,10 @@ from tests.support.ports import LOOPBACK, free_port
 Direction: TypeAlias = Literal["to the broker", "to the worker"]
 DIRECTIONS: tuple[Direction, Direction] = ("to the broker", "to the worker")
 CHUNK = 64 * 1024
+
+Watcher: TypeAlias = Callable[[int, bytes], bool]
+"""Is given the key of a request, and the piece of data that it begins in; tells whether to break
+the connection instead of letting that go on."""
 
 PRODUCE = 0
 JOIN_GROUP = 11
@@ -69,7 +73,7 @@ class Link:
         connection."""
         self._flowing = {direction: asyncio.Event() for direction in DIRECTIONS}
         self._writers: set[asyncio.StreamWriter] = set()
-        self._watchers: list[Callable[[int], bool]] = []
+        self._watchers: list[Watcher] = []
         self._serving: set[asyncio.Task[None] | None] = set()
         self._servers: list[asyncio.Server] = []
 
@@ -127,21 +131,27 @@ class Link:
         """
         met = asyncio.Event()
 
-        def watch(seen: int) -> bool:
+        def watch(seen: int, _: bytes) -> bool:
             if seen != key or met.is_set():
                 return False
             met.set()
             act()
             return swallow
 
+        with self.watching(watch):
+            try:
+                await asyncio.wait_for(met.wait(), within)
+            except TimeoutError:
+                act()
+                return f"without having met a request {key}"
+        return f"at a request {key}, {'which is swallowed' if swallow else 'which goes on'}"
+
+    @contextlib.contextmanager
+    def watching(self, watch: Watcher) -> Iterator[None]:
+        """Show something each request from the worker for so long."""
         self._watchers.append(watch)
         try:
-            await asyncio.wait_for(met.wait(), within)
-        except TimeoutError:
-            act()
-            return f"without having met a request {key}"
-        else:
-            return f"at a request {key}, {'which is swallowed' if swallow else 'which goes on'}"
+            yield
         finally:
             self._watchers.remove(watch)
 
@@ -198,7 +208,7 @@ class Link:
             while data := await reader.read(CHUNK):
                 if direction == "to the broker":
                     keys = requests.keys(data)
-                    if self._swallows(keys):
+                    if self._swallows(keys, data):
                         return
                     if not self.unanswered.isdisjoint(keys):
                         self.unanswered.difference_update(keys)
@@ -213,8 +223,8 @@ class Link:
             # What was sent before the end waits as well, and so does the end.
             await flowing.wait()
 
-    def _swallows(self, keys: list[int]) -> bool:
-        swallowed = [watch(key) for key in keys for watch in list(self._watchers)]
+    def _swallows(self, keys: list[int], data: bytes) -> bool:
+        swallowed = [watch(key, data) for key in keys for watch in list(self._watchers)]
         return any(swallowed)
 
 

@@ -18,7 +18,8 @@ _TROUBLE = re.compile(r"\[(?:warning|error|critical) *\] (?P<event>.*?) {2}| (?P
 HEAD = (
     f"{'round':>5}  {'seed':>8}  {'events':>9}  {'calm s':>6}  {'lost':>6}  {'doubled':>7}  "
     f"{'dead letters':>12}  {'wrong':>5}  {'transitions':>11}  {'wrong':>5}  "
-    f"{'results':>9}  {'wrong':>5}  {'webhooks':>8}  {'wrong':>5}  faults"
+    f"{'results':>9}  {'wrong':>5}  {'webhooks':>8}  {'groups':>6}  {'of':>4}  {'wrong':>5}  "
+    f"{'kills':>5}  faults"
 )
 
 
@@ -36,7 +37,8 @@ def line(result: Result) -> str:
         f"{result.dead_letters:>12,}  {len(result.dead_wrong):>5,}  "
         f"{result.transitions:>11,}  {len(result.alerts_wrong):>5,}  "
         f"{result.results:>9,}  {len(result.results_wrong):>5,}  "
-        f"{result.webhooks:>8,}  {len(result.webhooks_wrong):>5,}  {' + '.join(result.faults)}"
+        f"{result.webhooks:>8,}  {result.groups:>6,}  {result.members:>4,}  "
+        f"{len(result.webhooks_wrong):>5,}  {result.kills:>5,}  {' + '.join(result.faults)}"
     )
 
 
@@ -63,7 +65,11 @@ def summary(results: list[Result]) -> Iterable[str]:
         f"{sum(r.dead_letters for r in results):,} dead letters, "
         f"{sum(r.transitions for r in results):,} transitions, "
         f"{sum(r.results for r in results):,} window results, "
-        f"{sum(r.webhooks for r in results):,} webhooks: "
+        f"{sum(r.webhooks for r in results):,} webhooks, "
+        f"{sum(r.groups for r in results):,} groups of {sum(r.members for r in results):,} alerts, "
+        f"{sum(r.silences for r in results):,} silences, "
+        f"{sum(r.acknowledgements for r in results):,} acknowledgements, "
+        f"{sum(r.kills for r in results):,} times kill -9: "
         f"{sum(r.difference.lost for r in results):,} lost, "
         f"{sum(r.difference.doubled for r in results):,} doubled, "
         f"{sum(len(r.dead_wrong) for r in results):,} dead letters wrong, "

@@ -17,15 +17,26 @@ from tests.chaos.alerts import SOUND_ROUNDS, AlertLedger
 from tests.chaos.asking import Asker
 from tests.chaos.cells import Difference, compare_answers, flood_campaigns
 from tests.chaos.dead import DeadLetters
-from tests.chaos.faults import FAULTS, OF_SEVERAL, Account, Scene
+from tests.chaos.faults import ALL
 from tests.chaos.following import Follower
+from tests.chaos.groups import GroupedWebhooks, GroupLedger
 from tests.chaos.operators import Operator
 from tests.chaos.plan import Together
 from tests.chaos.results import compare_results
-from tests.chaos.system import GRACE_S, RETENTION_S, RULES, SMALL, WINDOW_S, System
+from tests.chaos.scene import Account, Scene
+from tests.chaos.silences import CALM_S, Silences
+from tests.chaos.system import (
+    GRACE_S,
+    GROUPING,
+    RETENTION_S,
+    RULES,
+    SMALL,
+    WINDOW_S,
+    System,
+)
 from tests.chaos.traffic import PARTITIONS, Traffic
 from tests.chaos.truth import FLOOD, CellName, Truth
-from tests.chaos.webhooks import Receiver, Silences, Webhooks
+from tests.chaos.webhooks import History, Webhooks
 from tests.support.brokers import KafkaStartError
 from tests.support.topics import committed_offsets, has_hidden_offsets
 from tests.support.waiting import until
@@ -37,7 +48,7 @@ BEFORE_S = (2.0, 5.0)
 APART_S = 4.0
 """Faults of the same round begin within so many seconds of each other."""
 AFTER_S = (2.0, 4.0)
-FAULTS_WITHIN_S = 120.0
+FAULTS_WITHIN_S = 180.0
 CALM_WITHIN_S = 120.0
 MARKERS_WITHIN_S = 10
 """Seconds in which the markers of transactions that have ended come."""
@@ -47,6 +58,10 @@ LOST = re.compile(r"\blost_at_least=(\d+)")
 """What a worker says when it cannot read records any more."""
 BROKEN = 3
 """So many campaigns fail in each round."""
+CHANNEL_DOWN_EVERY = 3
+"""In one of so many rounds a channel is down."""
+TOLD_WITHIN_S = 60.0
+"""Seconds in which receivers are told of everything, once all is calm."""
 
 
 @dataclass
@@ -66,6 +81,13 @@ class Result:
     results: int = 0
     results_wrong: list[str] = field(default_factory=list)
     webhooks: int = 0
+    kills: int = 0
+    groups: int = 0
+    """Groups that a receiver was told of."""
+    members: int = 0
+    """Alerts that were handed over to be told in them."""
+    silences: int = 0
+    acknowledgements: int = 0
     webhooks_wrong: list[str] = field(default_factory=list)
     trouble: list[str] = field(default_factory=list)
     """What kept the round from its end."""
@@ -91,7 +113,7 @@ class Result:
 class Rounds:
     """Rounds on one system, each compared with all that was ever sent to it."""
 
-    def __init__(self, system: System, traffic: Traffic, seed: int, receiver: Receiver) -> None:
+    def __init__(self, system: System, traffic: Traffic, seed: int) -> None:
         self._system = system
         self._traffic = traffic
         self._seed = seed
@@ -103,9 +125,13 @@ class Rounds:
         self._windows = Follower(address, topic("windows"), system.tasks)
         self._truth = Truth(WINDOW_S, GRACE_S, RETENTION_S)
         self._ledger = AlertLedger(str(rule["name"]) for rule in RULES)
-        self._receiver = receiver
         self._silences = Silences()
-        self._webhooks = Webhooks(receiver, self._silences)
+        self._history = History()
+        self._webhooks = Webhooks(system.receiver, self._silences)
+        self._handed_over = Follower(address, topic("groups"), 1)
+        self._groups = GroupLedger()
+        self._grouped = GroupedWebhooks(GROUPING, system.grouping_receiver, self._groups)
+        self._told_before: set[str] = set()
         self._operator = Operator(self._running, random.Random(seed))  # noqa: S311 - repeatable
         self._results = WindowLedger()
         self._letters = DeadLetters()
@@ -124,14 +150,16 @@ class Rounds:
         records, letters = self._truth.records, self._put_aside
         self._expired, told = 0, self._told_lost()
         transitions, results = self._ledger.transitions, self._results.records
-        sent = len(self._receiver.sent)
+        before = self._totals()
         self._results.may_repeat |= "other-windows" in faults
         try:
             errors = self._system.kafka.coordinator_errors()
             await self._system.usual()
-            await self._choose_broken(chance)
+            await self._choose_broken(number, chance)
             await self._disturb(faults, chance)
             self._broken_in.update(dict.fromkeys(self._traffic.broken, number))
+            if self._traffic.channel_changed or self._traffic.channel_down:
+                self._broken_in.update(dict.fromkeys(self._traffic.sharing, number))
             began = time.monotonic()
             try:
                 await self._settle()
@@ -152,16 +180,42 @@ class Rounds:
             result.trouble.append(f"{self._expired} records were deleted unread, {told} are said")
         result.transitions = self._ledger.transitions - transitions
         result.results = self._results.records - results
-        result.webhooks = len(self._receiver.sent) - sent
+        for name, total in self._totals().items():
+            setattr(result, name, total - before[name])
         for each in result.wrong:
             self._system.notes.error("%s", each)
         return result
 
-    async def _choose_broken(self, chance: random.Random) -> None:
-        """Choose the campaigns that fail next; one of them is silenced, the last one no more."""
+    def _totals(self) -> dict[str, int]:
+        """Return what there has been in all rounds, by the name in a result."""
+        receivers = self._system.receiver, self._system.grouping_receiver
+        groups, members = self._grouped.summary
+        return {
+            "webhooks": sum(len(each.sent) for each in receivers),
+            "kills": self._system.kills,
+            "groups": groups,
+            "members": members,
+            "silences": self._silences.made,
+            "acknowledgements": len(self._operator.answered),
+        }
+
+    async def _choose_broken(self, number: int, chance: random.Random) -> None:
+        """Choose what fails next; one campaign of it is silenced, the last one no more."""
         broken = chance.sample(self._traffic.campaigns, BROKEN)
-        await self._silences.change(chance.choice(self._askers()), broken[0])
+        # Not in the first one: nothing is known of the campaigns yet.
+        is_down = number % CHANNEL_DOWN_EVERY == 2
+        silenced = [broken[0], *sorted(self._traffic.sharing)[: 2 * is_down]]
+        worker = chance.choice(self._running())
+        await self._silences.change(worker, chance.choice(silenced), CALM_S)
         self._traffic.broken = frozenset(broken)
+        self._traffic.channel_down, self._traffic.channel_changed = is_down, False
+
+    async def change_silence(self, chance: random.Random) -> None:
+        """End the silence that there is, and make another one, if a worker answers."""
+        running = self._running()
+        if running:
+            campaign_id = chance.choice(sorted(self._traffic.broken | self._traffic.sharing))
+            await self._silences.change(chance.choice(running), campaign_id)
 
     async def _disturb(self, faults: Together, chance: random.Random) -> None:
         """Let events flow and faults come, while somebody acknowledges alerts."""
@@ -296,15 +350,14 @@ class Rounds:
 
     async def _compare(self, number: int, result: Result, names: set[CellName]) -> None:
         """Compare cells with what each worker says, and everything else."""
+        await self._silences.tidy(self._running()[-1])
         await self._read_dead()
         for asker in self._askers():
             result.difference.add(await self._ask(asker, names))
         result.dead_wrong = self._dead_wrong + self._letters.problems(self._truth.refused)
         self._dead_wrong = []
+        result.webhooks_wrong = await self._compare_told()
         result.alerts_wrong = await self._compare_alerts(number)
-        result.webhooks_wrong = await self._webhooks.problems(
-            self._askers()[-1], self._ledger.values
-        )
         result.results_wrong = await self._compare_results(names)
         self._truth.changed.clear()
 
@@ -341,15 +394,40 @@ class Rounds:
             )
         return difference
 
+    async def _compare_told(self) -> list[str]:
+        """Return what is wrong with what receivers were told, each thing once.
+
+        What is told of groups, and of alerts that were silenced, takes its time.
+        """
+        asker = self._askers()[-1]
+        deadline = time.monotonic() + TOLD_WITHIN_S
+        while True:
+            await asker.delivered()
+            self._history.take(await asker.alerts())
+            await self._read_alerts()
+            async for record in self._handed_over.read():
+                self._groups.take(record)
+            found = [
+                *self._webhooks.wrong(self._history, self._ledger.values),
+                *self._grouped.wrong(self._history, self._ledger.values),
+            ]
+            new = [each for each in found if each not in self._told_before]
+            if not new or time.monotonic() > deadline:
+                self._told_before.update(new)
+                return new
+            await asyncio.sleep(0.5)
+
+    async def _read_alerts(self) -> None:
+        async for record in self._alerts.read():
+            self._ledger.take(record)
+
     async def _compare_alerts(self, number: int) -> list[str]:
         asker = self._askers()[-1]
         while True:
-            async for record in self._alerts.read():
-                self._ledger.take(record)
+            await self._read_alerts()
             firing = await asker.firing()
             seen = self._ledger.transitions
-            async for record in self._alerts.read():
-                self._ledger.take(record)
+            await self._read_alerts()
             if seen == self._ledger.transitions:
                 break  # none came while the worker was asked
         sound = {
@@ -357,7 +435,10 @@ class Rounds:
             for each in self._traffic.campaigns
             if number - self._broken_in.get(each, -SOUND_ROUNDS) >= SOUND_ROUNDS
         }
-        found = self._ledger.problems(firing, self._traffic.broken, frozenset(sound))
+        traffic = self._traffic
+        is_down = traffic.channel_down and not traffic.channel_changed
+        sharing = traffic.sharing if is_down else frozenset()
+        found = self._ledger.problems(firing, traffic.broken, frozenset(sound), sharing)
         return found + self._ledger.missing(self._operator.answered)
 
     async def compare_restarted(self, last: Result) -> None:
@@ -416,4 +497,4 @@ async def disturb(
 
 async def _begin(name: str, scene: Scene, after: float) -> None:
     await asyncio.sleep(after)
-    await (FAULTS | OF_SEVERAL)[name](scene)
+    await ALL[name](scene)

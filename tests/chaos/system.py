@@ -15,8 +15,8 @@ import orjson
 
 from tests.chaos.kafka import Cluster
 from tests.chaos.link import Link
+from tests.chaos.receiver import WORKER, Receiver
 from tests.chaos.traffic import PARTITIONS
-from tests.chaos.webhooks import Receiver
 from tests.support import poison
 from tests.support.brokers import RunningBroker
 from tests.support.processes import ServerProcess
@@ -24,9 +24,9 @@ from tests.support.receiver import SECRET
 from tests.support.waiting import until
 from tests.support.workers import Settings, WorkerProcess, settings_for
 
-NAMES = ("a", "b", "c")
-USUAL = 2
-"""So many workers run while nothing happens."""
+NAMES = ("a", "b", "c", "d")
+MOST_USUAL = len(NAMES) - 1
+"""One more than run while nothing happens can join."""
 SESSION_S = 4.0
 WINDOW_S, GRACE_S, RETENTION_S = 5, 5, 86_400
 """At first; `System.change_windows` changes them."""
@@ -38,6 +38,10 @@ STARTS_AGAIN_AFTER_S = 0.5
 
 RETRIES_S = [*[1] * 30, *[5] * 30]
 """So often that nothing is given up while a receiver fails by chance."""
+PLAIN, GROUPING = "ops", "team"
+"""The names of the receivers."""
+GROUPED = {"group_by": "cause", "group_wait": "3s", "group_interval": "2s"}
+"""How the second one is told."""
 LIMITS = {"names": 200, "values": 40, "campaigns": 80}
 """Far above what the campaigns that are watched have, so that a flood soon meets them."""
 
@@ -52,7 +56,8 @@ RULES = [
             "min_attempts": 30,
         },
         "keep_firing_for": "1s",
-        "repeat_interval": "3s",
+        # Not so often that something is always on its way while a channel is down.
+        "repeat_interval": "10s",
     },
     {
         "name": "spike",
@@ -106,22 +111,27 @@ class System:
     Workers that end are started again, as a supervisor does, unless they are held down.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is made of
         self,
         directory: Path,
         notes: logging.Logger,
         brokers: int,
         *,
+        workers: int = 2,
         keyed: bool = False,
         seed: int = 0,
     ) -> None:
         self.directory = directory
         self.notes = notes
-        self.links = {name: Link(name, brokers) for name in NAMES}
+        self.names = NAMES[: workers + 1]
+        """All workers that there may be; one less runs while nothing happens."""
+        self.links = {name: Link(name, brokers) for name in self.names}
         self.kafka = Cluster(list(self.links.values()), brokers)
         self.keyed = keyed
         """Whether the source topic is keyed by campaign, so that nothing is repartitioned."""
         self.receiver = Receiver(f"{seed}")
+        self.grouping_receiver = Receiver(f"{seed}/grouping")
+        """Is told of alerts with a common cause in groups."""
         self.workers: dict[str, Worker] = {}
         self.wanted: set[str] = set()
         self.held: Counter[str] = Counter()
@@ -130,6 +140,8 @@ class System:
         """Held while brokers are started."""
         self.repairs = 0
         """How often the brokers were restarted because a group coordinator was broken."""
+        self.kills = 0
+        """How often a worker that ran was killed (-9)."""
         self.own_ends = 0
         """How often a worker ended that nobody had ended."""
         self._begun: set[str] = set()
@@ -155,7 +167,20 @@ class System:
             limits=LIMITS,
             windows={"size": WINDOW_S, "grace": GRACE_S, "retention": RETENTION_S},
             rules=RULES,
-            receivers=[{"name": "ops", "url": self.receiver.url, "secrets": [SECRET]}],
+            receivers=[
+                {
+                    "name": PLAIN,
+                    "url": self.receiver.url,
+                    "secrets": [SECRET],
+                    "group_by": "none",
+                },
+                {
+                    "name": GROUPING,
+                    "url": self.grouping_receiver.url,
+                    "secrets": [SECRET],
+                    **GROUPED,
+                },
+            ],
             delivery={
                 "allow_http": True,
                 "allow_networks": ["127.0.0.0/8"],
@@ -186,7 +211,12 @@ class System:
 
     def _settings_over(self, link: Link) -> Settings:
         over_link = {**self.settings["kafka"], "bootstrap_servers": link.addresses}
-        return {**self.settings, "kafka": over_link}
+        # So that it can be told whose webhook it is.
+        receivers = [
+            {**each, "url": f"{each['url']}&{WORKER}={link.name}"}
+            for each in self.settings["receivers"]
+        ]
+        return {**self.settings, "kafka": over_link, "receivers": receivers}
 
     @property
     def tasks(self) -> int:
@@ -237,6 +267,7 @@ class System:
 
     def kill(self, name: str) -> None:
         """Kill -9 a worker."""
+        self.kills += name in self.running()
         self._ended.add(name)
         self.workers[name].kill()
 
@@ -290,7 +321,7 @@ class System:
     async def change_windows(self, size: int, grace: int, *, gently: bool) -> None:
         """End all workers, `gently` or with kill -9, and let them go on with other windows (s)."""
         with contextlib.ExitStack() as held:
-            for name in NAMES:
+            for name in self.names:
                 held.enter_context(self.down(name))
             for name in self.running():
                 if gently:
@@ -306,11 +337,11 @@ class System:
 
     async def usual(self) -> None:
         """Let the usual number of workers run, and be ready."""
-        self.wanted |= set(NAMES[:USUAL])
-        for name in NAMES[USUAL:]:
-            self.wanted.discard(name)
-            if name in self.running():
-                await self.stop(name)
+        *usual, joining = self.names
+        self.wanted |= set(usual)
+        self.wanted.discard(joining)
+        if joining in self.running():
+            await self.stop(joining)
         await self.ready()
 
     async def restart_all(self) -> None:
@@ -328,8 +359,8 @@ class System:
             self.give_disk(name)
         async with self.repairing:
             await asyncio.to_thread(self.kafka.start)
-        for name in NAMES:
-            if len(self.wanted) < USUAL:
+        for name in self.names:
+            if len(self.wanted) < len(self.names) - 1:
                 self.wanted.add(name)
         await self.ready()
 
@@ -358,7 +389,7 @@ Running = TypeVar("Running", bound=System)
 async def running(system: Running) -> AsyncIterator[Running]:
     """Run a system; nothing of it is left at the end."""
     try:
-        async with system.receiver.listening():
+        async with system.receiver.listening(), system.grouping_receiver.listening():
             await system.start()
             supervising = asyncio.create_task(system.supervise())
             try:

@@ -2,7 +2,8 @@
 
 import re
 import struct
-from typing import Any, cast
+import time
+from typing import Any
 
 import orjson
 import pytest
@@ -10,15 +11,16 @@ from aiokafka.structs import ConsumerRecord
 
 from tests.chaos import results
 from tests.chaos.alerts import AlertLedger
-from tests.chaos.asking import Asker
 from tests.chaos.cells import Difference, compare_answers
 from tests.chaos.dead import DeadLetters
 from tests.chaos.faults import FAULTS
 from tests.chaos.link import END_TXN, PRODUCE, Requests
 from tests.chaos.operators import Answered
 from tests.chaos.plan import plan
+from tests.chaos.silences import UNKNOWN, Silence, Silences
 from tests.chaos.truth import CellName, Truth
-from tests.chaos.webhooks import Receiver, Silence, Silences, Webhooks
+from tests.chaos.webhooks import MOST_STEPS, History, Webhooks
+from tests.support.http import HttpAnswer
 from tests.support.mixture import send_event
 from tests.support.oracle import rfc3339
 from tests.support.topics import Read
@@ -178,8 +180,10 @@ def test_an_acknowledgement_that_was_answered_and_is_not_there() -> None:
 def test_an_alert_that_did_not_come_or_does_not_end() -> None:
     ledger = AlertLedger(["r"])
     assert len(ledger.problems(set(), frozenset({"c"}), NOBODY)) == 1
+    assert len(ledger.problems(set(), NOBODY, NOBODY, frozenset({"c"}))) == 1
     ledger.take(FIRED)
     assert ledger.problems({"1"}, frozenset({"c"}), NOBODY) == []
+    assert ledger.problems({"1"}, NOBODY, NOBODY, frozenset({"c"})) == []
     assert len(ledger.problems({"1"}, NOBODY, frozenset({"c"}))) == 1
 
 
@@ -265,37 +269,41 @@ def told(kind: str, sequence: int, at: float = T0) -> Any:
     return {"type": f"campaign.alert.{kind}", "timestamp": timestamp, "data": data}
 
 
-class AskedOfAlerts:
-    """Says of one alert why its transitions were suppressed; null for those that were not."""
-
-    def __init__(self, state: str, *suppressed: str | None) -> None:
-        self._alert = {
-            "alert_id": "1",
-            "campaign_id": "c",
-            "state": state,
-            "transitions": [
-                {"sequence": n, "suppressed": {"reason": why} if why else None}
-                for n, why in enumerate(suppressed, start=1)
-            ],
+def history_of(state: str, *suppressed: str | None) -> History:
+    """What the API says of one alert: why its transitions were suppressed; null for the others."""
+    steps: list[Any] = [
+        {
+            "type": "campaign.alert.firing",
+            "sequence": n,
+            "suppressed": {"reason": why} if why else None,
+            "withheld": [],
         }
-
-    async def alerts(self) -> list[Any]:
-        return [self._alert]
-
-    async def whole(self, _: str) -> Any:
-        return {"deliveries": []}
+        for n, why in enumerate(suppressed, start=1)
+    ]
+    alert: dict[str, Any] = {"alert_id": "1", "campaign_id": "c", "state": state}
+    alert |= {"acknowledged": None, "transitions": steps}
+    history = History()
+    history.take([alert])
+    return history
 
 
 class Got:
-    """What a receiver was sent, and took."""
+    """What a receiver was sent, and took; each under its own id, unless said otherwise."""
 
     def __init__(self, *accepted: Any, refused: tuple[Any, ...] = ()) -> None:
         self.accepted = list(accepted)
         self.sent = [*accepted, *refused]
+        self.bodies: dict[str, set[bytes]] = {}
+        for value in self.sent:
+            data = value["data"]
+            of = data["group_id"] if "group_id" in data else data["alert_id"]
+            webhook_id = f"{of}.{data['sequence']}"
+            self.bodies.setdefault(webhook_id, set()).add(orjson.dumps(value))
 
 
 FIRES, ENDS_IT = told("firing", 1), told("resolved", 2)
 WHILE, AFTER = Silence("s", "c", T0 - 9, T0 - 8), Silence("s", "c", T0 - 9, T0 - 8, T0 - 7, T0 - 6)
+UNANSWERED = Silence("", "c", T0 - 9, UNKNOWN)
 
 
 @pytest.mark.parametrize(
@@ -307,43 +315,126 @@ WHILE, AFTER = Silence("s", "c", T0 - 9, T0 - 8), Silence("s", "c", T0 - 9, T0 -
         (Got(ENDS_IT, refused=(FIRES,)), "resolved", (None, None), (), "told before its firing"),
         (Got(ENDS_IT, FIRES), "resolved", (None, None), (), "told before its firing"),
         (Got(FIRES, told("resolved", 3)), "firing", (None,), (), "not what the alerts topic has"),
+        (Got(FIRES, told("firing", 1, T0 + 1)), "firing", (None,), (), "1.1 has 2 bodies"),
         (Got(), "firing", ("silenced",), (WHILE,), None),
+        (Got(), "firing", ("silenced",), (UNANSWERED,), None),
+        (Got(FIRES), "firing", (None,), (UNANSWERED,), None),
         (Got(refused=(FIRES,)), "firing", ("silenced",), (WHILE,), "though it is"),
         (Got(FIRES), "firing", (None,), (WHILE,), "though it is silenced"),
         (Got(), "resolved", ("silenced",), (AFTER,), "silenced by nothing"),
         (Got(), "resolved", ("silenced", "not-notified"), (WHILE,), None),
         (Got(FIRES), "resolved", (None, "not-notified"), (), "is suppressed"),
         (Got(), "firing", ("no-receiver",), (), "is suppressed"),
+        (Got(), "firing", (), (), "is not in the API"),
     ],
 )
-async def test_webhooks(
+def test_webhooks(
     got: Got,
     state: str,
     suppressed: tuple[str | None, ...],
     silences: tuple[Silence, ...],
     wrong: str | None,
 ) -> None:
-    webhooks = Webhooks(cast("Receiver", got), Silences(silences))
-    transitions = dict(list({("1", 1): FIRES, ("1", 2): ENDS_IT}.items())[: len(suppressed)])
-    asker = cast("Asker", AskedOfAlerts(state, *suppressed))
-    problems = await webhooks.problems(asker, transitions)
+    webhooks = Webhooks(got, Silences(silences))
+    decided = max(1, len(suppressed))
+    transitions = dict(list({("1", 1): FIRES, ("1", 2): ENDS_IT}.items())[:decided])
+    problems = list(webhooks.wrong(history_of(state, *suppressed), transitions))
     if wrong is None:
         assert problems == []
     else:
         assert re.search(wrong, "\n".join(problems))
-    assert await webhooks.problems(asker, transitions) == [], "each is said once"
 
 
-async def test_an_alert_that_is_kept_though_nothing_silences_it() -> None:
-    webhooks = Webhooks(cast("Receiver", Got()), Silences([AFTER._replace(ended_at=T0)]))
-    asker = cast("Asker", AskedOfAlerts("firing", "silenced"))
-    (problem,) = await webhooks.problems(asker, {("1", 1): FIRES})
+def test_an_alert_that_is_kept_though_nothing_silences_it() -> None:
+    webhooks = Webhooks(Got(), Silences([AFTER._replace(ended_at=T0)]))
+    (problem,) = webhooks.wrong(history_of("firing", "silenced"), {("1", 1): FIRES})
     assert "silenced by nothing any more" in problem
 
 
-async def test_alerts_that_are_told_twice_to_fire() -> None:
+@pytest.mark.parametrize(("first", "kept"), [(None, 0), ("silenced", 1)])
+def test_an_alert_that_is_acknowledged_while_it_is_silenced(first: str | None, kept: int) -> None:
+    history = history_of("firing", first, "silenced")
+    (alert,) = history.alerts
+    alert["acknowledged"] = {"by": "ana"}
+    alert["transitions"][1]["type"] = "campaign.alert.acknowledged"
+    over = Silence("s", "c", T0 - 9, T0 - 8, T0 + 1, T0 + 1)
+    webhooks = Webhooks(Got(*[FIRES] * (first is None)), Silences([over]))
+    known = told("acknowledged", 2)
+    problems = list(webhooks.wrong(history, {("1", 1): FIRES, ("1", 2): known}))
+    assert [each for each in problems if "silenced by nothing any more" in each] == problems[:kept]
+
+
+def test_alerts_that_are_told_twice_to_fire() -> None:
     again = told("firing", 2)
-    webhooks = Webhooks(cast("Receiver", Got(FIRES, again)), Silences())
-    asker = cast("Asker", AskedOfAlerts("firing", None, None))
-    (problem,) = await webhooks.problems(asker, {("1", 1): FIRES, ("1", 2): again})
+    webhooks = Webhooks(Got(FIRES, again), Silences())
+    transitions = {("1", 1): FIRES, ("1", 2): again}
+    (problem,) = webhooks.wrong(history_of("firing", None, None), transitions)
     assert "was told to fire before" in problem
+
+
+def test_an_alert_that_comes_back_while_it_is_silenced() -> None:
+    transitions = {
+        ("1", 1): FIRES,
+        ("1", 2): ENDS_IT,
+        ("1", 3): told("firing", 3, T0 + 9),
+        ("1", 4): told("resolved", 4, T0 + 9),
+    }
+    later = WHILE._replace(asked_at=T0 + 5, made_at=T0 + 6)
+    webhooks = Webhooks(Got(FIRES, ENDS_IT), Silences([later]))
+    history = history_of("resolved", None, None, "silenced", "not-notified")
+    assert list(webhooks.wrong(history, transitions)) == []
+
+
+def test_what_the_api_does_not_show_any_more() -> None:
+    history = history_of("firing", *[None] * MOST_STEPS)
+    history.take([{**history.alerts[0], "transitions": history.alerts[0]["transitions"][1:]}])
+    assert history.get(("1", 1)) is not None
+    assert history.may_have_forgotten(("1", MOST_STEPS + 1))
+    assert not history.may_have_forgotten(("2", 1))
+
+
+class SilencingWorker:
+    """Makes and ends silences, or does not answer."""
+
+    def __init__(self, *, answers: bool = True, active: tuple[str, ...] = ()) -> None:
+        self.answers = answers
+        self.active = [*active]
+
+    async def ask(self, _: str) -> HttpAnswer:
+        return self._answer({"silences": [{"silence_id": each} for each in self.active]})
+
+    async def post(self, _: str, body: object) -> HttpAnswer:
+        assert body
+        self.active.append(f"made-{len(self.active)}")
+        return self._answer({"silence": {"silence_id": self.active[-1]}})
+
+    async def delete(self, target: str) -> HttpAnswer:
+        self.active.remove(target.split("/")[3].partition("?")[0])
+        return self._answer({})
+
+    def _answer(self, value: object) -> HttpAnswer:
+        if not self.answers:
+            raise ConnectionResetError
+        return HttpAnswer(200, {}, orjson.dumps(value))
+
+
+async def test_a_silence_that_nobody_answered_for() -> None:
+    silences, worker = Silences(), SilencingWorker(answers=False)
+    await silences.change(worker, "c")
+    now = time.time()
+    assert worker.active
+    assert (silences.made, silences.surely_silenced("c", now + 9)) == (0, False)
+    assert silences.may_be_silenced("c", now + 9)
+    worker.answers = True
+    await silences.change(worker, "d")
+    assert await silences.tidy(worker)
+    assert (silences.made, len(worker.active)) == (1, 1)
+    now = time.time()
+    assert not silences.may_be_silenced("c", now + 2)
+    assert silences.surely_silenced("d", now + 2)
+    assert not await silences.tidy(worker)
+    # One that nobody answers to have ended may go on, and may not.
+    worker.answers = False
+    await silences.change(worker, "e")
+    assert not silences.surely_silenced("d", now + 9)
+    assert silences.may_be_silenced("d", now + 9)

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import NamedTuple
 
 import orjson
 from aiokafka.errors import KafkaError
 
 from tests.chaos.truth import FLOOD
-from tests.support.mixture import MS, SPOILS, Mixture, SourceRecord, send_event
+from tests.support.mixture import MS, SPOILS, Mixture, SourceRecord, endpoint, send_event
 from tests.support.oracle import ENGAGEMENT, GROUPS
 from tests.support.topics import Sender
 
@@ -35,10 +35,16 @@ FLOODED = 0.4
 """Share of all events that a flood has; in half of these the campaign's id is a new one."""
 HOT = 0.9
 """Share of all events that a hot campaign has."""
+SHARING = 12
+"""So many campaigns have sends by one channel in common, which nobody else uses."""
+SHARED_CHANNEL = "IN_APP"
+SHARED = 0.8
+"""Share of these campaigns' events that are sends by it."""
 
 COUNTABLE = {"_campaign.send", *(f"_campaign.{name}" for name in ENGAGEMENT)}
 _SLOT = 1_111_111_111_111
 _FAILURES = ("FAILURE", "HOOK_FAILURE", "TRANSIENT_FAILURE")
+_SOUND_MIX = (*("SUCCESS",) * 19, "FAILURE")
 
 
 class Pattern(NamedTuple):
@@ -51,11 +57,12 @@ class Pattern(NamedTuple):
 class Traffic:
     """Sends events inside `async with flowing()`.
 
-    What is wrong with them is changed while they flow: `broken` campaigns fail, `hot` has most of
-    the events, `silent` partitions get none, `speed` multiplies the rate, in a `flood` a tenant
-    makes up names and campaigns. With `countable` all of
-    them can be counted: none is broken, and none of a kind that is left out. With `keyed` all
-    events of a campaign are in one partition.
+    What is wrong with them is changed while they flow: `broken` campaigns fail, all sends by the
+    channel that the `sharing` campaigns have in common fail while it is `channel_down`, `hot` has
+    most of the events, `silent` partitions get none, `speed` multiplies the rate, in a `flood` a
+    tenant makes up names and campaigns. With `countable` all of them can be counted: none is
+    broken, and none of a kind that is left out. With `keyed` all events of a campaign are in one
+    partition.
     """
 
     def __init__(  # noqa: PLR0913 - what the stream is like
@@ -71,6 +78,9 @@ class Traffic:
         self.rate = rate
         self.speed = 1.0
         self.broken: frozenset[str] = frozenset()
+        self.channel_down = False
+        self.channel_changed = False
+        """Whether it has gone down or come up in this round."""
         self.hot: str | None = None
         self.flood = False
         self.silent: frozenset[int] = frozenset()
@@ -84,6 +94,11 @@ class Traffic:
         self.campaigns = mixture.ids
         self._sound = {each: _patterns(mixture, each, countable) for each in mixture.ids}
         self._failing = {each: _failing(each) for each in mixture.ids}
+        self.sharing = frozenset(mixture.ids[::2][:SHARING])
+        self._shared = {
+            each: (_by_channel(each, _SOUND_MIX), _by_channel(each, _FAILURES))
+            for each in self.sharing
+        }
         self._holding = 0
         self._silent = asyncio.Event()
         self.turn = asyncio.Lock()
@@ -190,6 +205,8 @@ class Traffic:
         patterns = self._sound[campaign_id]
         if campaign_id in self.broken and draw() < BROKEN:
             patterns = self._failing[campaign_id]
+        elif campaign_id in self.sharing and draw() < SHARED:
+            patterns = self._shared[campaign_id][self.channel_down]
         head, tail = patterns[int(draw() * len(patterns))]
         at = self._late_from + now % 20_000 if draw() < LATE else now - int(draw() * DISORDER_MS)
         return b"%b%d%b" % (head, at, tail)
@@ -226,6 +243,12 @@ def _failing(campaign_id: str) -> list[Pattern]:
         for status in _FAILURES
         for treatment in ("0", "1")
     ]
+
+
+def _by_channel(campaign_id: str, statuses: Sequence[str]) -> list[Pattern]:
+    context = endpoint(SHARED_CHANNEL)
+    events = (send_event(campaign_id, _SLOT, status, context=context) for status in statuses)
+    return [_pattern(event) for event in events]
 
 
 def _pattern(event: dict[str, object]) -> Pattern:

@@ -201,8 +201,8 @@ def test_receivers_that_group() -> None:
     configuration = Configuration.model_validate(
         {
             "receivers": [
-                receiver(name="each"),
-                receiver(name="usual", group_by="cause"),
+                receiver(name="each", group_by="none"),
+                receiver(name="usual"),
                 receiver(name="own", group_by="cause", group_wait="3s"),
             ]
         }

@@ -1,7 +1,9 @@
 """The local receiver, sent to by the product's own client."""
 
+import json
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -49,6 +51,7 @@ TRANSITION = Transition(
         links=Links("/w", "/a"),
     ),
 )
+GROUP = Path(__file__).parents[1] / "domain" / "causes" / "golden" / "firing.json"
 BODY = transitions.encode(TRANSITION).decode()
 LINE = (
     "10:00:42  FIRING    critical  failure-spike firing in campaign c: 164 of 812 attempts (20.2%)"
@@ -81,6 +84,14 @@ async def test_an_alert_is_one_line(receiver: LocalReceiver, said: list[str]) ->
 
     assert said == [LINE]
     assert list(receiver.received) == [TRANSITION]
+
+
+async def test_a_group_is_one_line(receiver: LocalReceiver, said: list[str]) -> None:
+    body = GROUP.read_text()
+    assert await send(receiver, body=body) == Delivered(204)
+
+    summary = json.loads(body)["data"]["summary"]
+    assert said == [f"10:00:48  FIRING    critical  {summary}"]
 
 
 async def test_the_same_alert_again_is_accepted_and_not_news(

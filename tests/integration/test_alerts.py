@@ -86,7 +86,7 @@ def settings_of(
         prefix,
         windows={"size": 2, "grace": 2, "retention": 3600},
         rules=[rule],
-        receivers=[{"name": "ops", "url": receiver, "secrets": [SECRET]}],
+        receivers=[{"name": "ops", "url": receiver, "secrets": [SECRET], "group_by": "none"}],
         delivery={"allow_http": True, "allow_networks": ["127.0.0.0/8"]},
     )
 

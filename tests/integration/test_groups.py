@@ -40,7 +40,6 @@ def settings_of(broker: RunningBroker, prefix: str, receiver: str) -> Settings:
         "name": "ops",
         "url": receiver,
         "secrets": [SECRET],
-        "group_by": "cause",
         "group_wait": "3s",
         "group_interval": "2s",
     }

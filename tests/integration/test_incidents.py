@@ -151,7 +151,7 @@ def settings_of(broker: RunningBroker, prefix: str, receiver: str) -> Settings:
                 "match": {"campaigns": ["zero"]},
             },
         ],
-        receivers=[{"name": "ops", "url": receiver, "secrets": [SECRET]}],
+        receivers=[{"name": "ops", "url": receiver, "secrets": [SECRET], "group_by": "none"}],
         delivery={"allow_http": True, "allow_networks": ["127.0.0.0/8"]},
     )
 

@@ -25,7 +25,10 @@ def settings_of(
     return settings_for(
         broker,
         prefix,
-        receivers=[{"name": name, "url": url, "secrets": [SECRET]} for name, url in urls.items()],
+        receivers=[
+            {"name": name, "url": url, "secrets": [SECRET], "group_by": "none"}
+            for name, url in urls.items()
+        ],
         delivery={**needed, **(delivery or {})},
     )
 

@@ -24,6 +24,7 @@ async def test_matchers_and_templates_in_a_worker(
                 "kind": "slack",
                 "url": f"http://127.0.0.1:{chat.port}/",
                 "webhook_path": SLACK_PATH,
+                "group_by": "none",
                 "title": "{{ campaign_id }}: {{ evidence.rate|percent }}",
                 # It holds for the samples, and not if everything fails.
                 "text": "{{ 1 / (evidence.attempts - evidence.hits) }}",

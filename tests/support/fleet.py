@@ -63,16 +63,18 @@ class Fleet:
         lanes: how many there are.
         workers: how many.
         campaigns: how many each lane has, all of one app.
+        reopen_within: seconds in which an alert that comes back is the same one.
         settings: of partitions, beside rules and receivers: `ops` groups, `plain` does not.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it is made of
         self,
         seed: int,
         *,
         lanes: int = 3,
         workers: int = 2,
         campaigns: int = 5,
+        reopen_within: float = 0.0,
         settings: PartitionSettings = PARTITION_SETTINGS,
     ) -> None:
         self.random = Random(seed)  # noqa: S311 - repeatable
@@ -84,7 +86,7 @@ class Fleet:
         self._settings = [
             replace(
                 settings,
-                rules=(replace(RULE, keep_firing_for=0.0),),
+                rules=(replace(RULE, keep_firing_for=0.0, reopen_within=reopen_within),),
                 receivers=("ops", "plain"),
                 grouping={"ops": TIMES},
                 lanes=lanes,

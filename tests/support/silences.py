@@ -11,11 +11,16 @@ from streams.errors import UserError
 
 
 class MemorySilences:
-    """Silences that are written nowhere. Set `fails` to have every write fail with it."""
+    """Silences that are written nowhere. Set `fails` to have every write fail with it.
+
+    Attributes:
+        is_read: whether the book has all that there are.
+    """
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self.book = SilenceBook()
         self.fails: UserError | None = None
+        self.is_read = True
         self._now = now
 
     async def make(self, silence: Silence) -> None:

@@ -22,7 +22,7 @@ r need not be exactly the same: it is in one of a few `BANDS`, which overlap.
 """
 
 from collections.abc import Iterable, Mapping
-from math import exp, log1p
+from math import exp, log, log1p
 from typing import NamedTuple, TypeAlias
 
 from streams.domain.slices import PRIOR_ATTEMPTS
@@ -87,6 +87,8 @@ class PlaceEvidence(NamedTuple):
         expected_by_status: the same by status, of the statuses that were seen or are usual.
         evidence: by band, for a common cause.
         own: evidence for any fault at all, of the campaign or in common: max G, in nats.
+        unlike: evidence that the share of hits is greater than in the usual sends, if what is usual
+            is known from these alone: nats.
     """
 
     seen: Sends
@@ -94,6 +96,7 @@ class PlaceEvidence(NamedTuple):
     expected_by_status: Mapping[str, float]
     evidence: Bands
     own: float
+    unlike: float
 
 
 def evidence_of(campaign: CampaignSends) -> dict[Place, PlaceEvidence]:
@@ -143,7 +146,30 @@ def _evidence(
         _expected_by_status(seen, usual, expected),
         (clipped[0], clipped[1], clipped[2], clipped[3]),
         own,
+        _unlike(seen, rate, PRIOR_ATTEMPTS + usual.attempts),
     )
+
+
+def _unlike(seen: Sends, rate: float, known: float) -> float:
+    """Return the logarithm of the likelihood ratio of two rates and of one for both; never below 0.
+
+    The usual rate was seen in `known` attempts.
+    """
+    weight = min(1.0, MOST_ATTEMPTS / seen.attempts)
+    attempts, hits = weight * seen.attempts, weight * seen.all_hits
+    if hits <= rate * attempts:
+        return 0.0
+    both = (hits + rate * known) / (attempts + known)
+    return (
+        _log_likelihood(hits, attempts, hits / attempts)
+        + _log_likelihood(rate * known, known, rate)
+        - _log_likelihood(hits + rate * known, attempts + known, both)
+    )
+
+
+def _log_likelihood(hits: float, attempts: float, rate: float) -> float:
+    misses = attempts - hits
+    return hits * log(rate) + (misses * log1p(-rate) if misses > 0 else 0.0)
 
 
 def _gains(attempts: int, hits: int, rate: float) -> list[float]:

@@ -54,6 +54,7 @@ class Member(msgspec.Struct, frozen=True):
         attempts: in its campaign since it began, as far as its lane knew.
         hits: of these.
         ended_at: when it ended; null while it fires.
+        episode: counts the episodes of the alert from 1: one that comes back is another member.
     """
 
     alert_id: str
@@ -69,6 +70,12 @@ class Member(msgspec.Struct, frozen=True):
     attempts: int
     hits: int
     ended_at: float | None = None
+    episode: int = 1
+
+    @property
+    def member_id(self) -> str:
+        """Return what names it among all members of the rule."""
+        return self.alert_id if self.episode == 1 else f"{self.alert_id}-{self.episode}"
 
 
 class OpenCause(msgspec.Struct, frozen=True):

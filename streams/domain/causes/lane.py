@@ -6,8 +6,9 @@ An alert of a receiver that groups waits until it is known whether it may have a
   after `SETTLE` seconds, it is told by itself, in the words in which it was decided, if the sums
   show nothing that could explain it and no other one waits.
 - Otherwise it waits for the teller of its rule to name a cause, `group_wait` seconds at most, or
-  `SURE_WAIT` if the sums leave little doubt. If a cause explains it, it becomes a member of its
-  group: from then on the teller tells of it, and of its end. If none does, it is told by itself.
+  `SURE_WAIT` if the sums leave little doubt that it has one. If a cause explains it, it becomes a
+  member of its group: from then on the teller tells of it, and of its end. If none does, it is told
+  by itself.
 
 So an alert is never kept for long because somebody else does not answer. Each step is in the
 transaction of the lane, so an alert has one way to each receiver, whatever is restarted or moved.
@@ -48,7 +49,8 @@ from streams.domain.transitions import ENDS
 SETTLE = 1.0
 """Seconds for which the other lanes are waited for."""
 SURE_WAIT = 15.0
-"""Seconds that an alert waits that a cause explains of which the teller has not told yet."""
+"""Seconds that an alert waits that a cause explains of which the teller has not told yet, or that
+seems to have a fault of its own beside a cause, which may be chance."""
 HINT = OWN_FAULT + 1.0
 """Evidence (nats) of a slice that hints at a common cause: one campaign alone never has it."""
 REPORT_EVERY = 1.0
@@ -382,8 +384,8 @@ class LaneGroups:
         if waited >= max(longest, SURE_WAIT):
             return True
         if waited >= longest:
-            causes = self._shown(known.rule, now).causes
-            return _attributed(sends, causes).cause_id is None
+            shown = _attributed(sends, self._shown(known.rule, now).causes)
+            return shown.cause_id is None and not (shown.is_unsure or found.is_unsure)
         return self._is_settled(known, now) and not self._has_hint(known, sends, found, now)
 
     def _longest_wait(self, known: GroupedAlert) -> float:
@@ -442,6 +444,7 @@ class LaneGroups:
             starts_at=alert.starts_at or alert.pending_since,
             attempts=attempts,
             hits=hits,
+            episode=alert.occurrence,
         )
         del self._waiting[known.alert_id]
         known.transition = NO_TRANSITION
@@ -503,9 +506,9 @@ class LaneGroups:
         known = self._known.get(alert_id)
         if known is None or known.member is None:
             return set()
-        cause_id = known.member.cause_id
+        member_id, cause_id = known.member.member_id, known.member.cause_id
         merged = self._parts.view.group_of(known.rule, cause_id)
-        return {cause_id, merged, f"{cause_id}-{alert_id}"}
+        return {cause_id, merged, f"{cause_id}-{member_id}", f"{merged}-{member_id}"}
 
     # Written down and read back
 

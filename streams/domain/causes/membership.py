@@ -6,6 +6,7 @@ and it began when they did. Of several causes it belongs to the one with most of
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from math import inf
 from typing import NamedTuple, Protocol
 
 from streams.domain.causes.evidence import Place, PlaceEvidence
@@ -17,6 +18,8 @@ UNDECIDED_SHARE = 0.25
 """Of an alert's excess that causes explain: with so much, it may be one of theirs."""
 LEFT_OVER = 6.0
 """Evidence (nats) for a fault of its own in what causes do not explain."""
+SURELY_LEFT_OVER = 12.0
+"""So much is no chance, whatever else may yet be seen."""
 ALIKE = 0.25
 """Of the share of sends that fail beyond the usual in what causes explain: so much has to fail
 elsewhere too. Rates differ from minute to minute, and a small rise among many sends is evident."""
@@ -70,17 +73,27 @@ class CommonCause(Protocol):
 class Attribution(NamedTuple):
     """The cause that an alert belongs to, null for none, and why.
 
-    `explained` is the share of its excess that causes explain, 0 to 1.
+    `explained` is the share of its excess that causes explain, 0 to 1. `left_over` is the evidence
+    (nats) for a fault of its own; infinity where that does not depend on counts.
     """
 
     cause_id: str | None
     reason: Reason
     explained: float = 0.0
+    left_over: float = 0.0
 
     @property
     def is_undecided(self) -> bool:
         """Tell whether it may yet turn out to belong to a cause, as more is known."""
         return self.cause_id is None and self.explained >= UNDECIDED_SHARE
+
+    @property
+    def is_unsure(self) -> bool:
+        """Tell whether what seems to be a fault of its own may be chance.
+
+        Of many campaigns that a cause breaks, some have a few hits too many elsewhere at first.
+        """
+        return self.reason == Reason.OWN_FAULT and self.left_over < SURELY_LEFT_OVER
 
 
 def attribute(alert: AlertSends, causes: Sequence[CommonCause]) -> Attribution:
@@ -99,22 +112,28 @@ def attribute(alert: AlertSends, causes: Sequence[CommonCause]) -> Attribution:
     best = min(in_time, key=lambda cause: (-by_cause[cause.cause_id], cause.cause_id))
     explained, whole = _excess_in(alert, in_time), _whole_excess(alert)
     share = explained / whole if whole else 0.0
-    reason = _reason(alert, in_time, best, share)
+    left_over = _left_over(alert, in_time)
+    reason = _reason(alert, best, share, left_over)
     cause_id = best.cause_id if reason == Reason.EXPLAINED else None
-    return Attribution(cause_id, reason, min(1.0, share))
+    return Attribution(cause_id, reason, min(1.0, share), left_over)
 
 
-def _reason(
-    alert: AlertSends, causes: Sequence[CommonCause], best: CommonCause, explained: float
-) -> Reason:
+def _left_over(alert: AlertSends, causes: Sequence[CommonCause]) -> float:
+    """Return the evidence (nats) for a fault of its own beside causes; 0 for none."""
+    if alert.of_a_treatment:
+        return inf
+    inside = [part for place, part in alert.parts.items() if _is_in(alert, place, causes)]
     outside = [part for place, part in alert.parts.items() if not _is_in(alert, place, causes)]
+    level = ALIKE * _lost(inside)
+    # What is usual may be known from few sends, and a few hits too many are then no fault.
+    evidence = (min(part.own, part.unlike) for part in outside if _lost([part]) >= level)
+    return max(evidence, default=0.0)
+
+
+def _reason(alert: AlertSends, best: CommonCause, explained: float, left_over: float) -> Reason:
     if explained < LEAST_SHARE:
         return Reason.OTHER_SLICE
-    inside = [part for place, part in alert.parts.items() if _is_in(alert, place, causes)]
-    level = ALIKE * _lost(inside)
-    if alert.of_a_treatment or any(
-        part.own >= LEFT_OVER and _lost([part]) >= level for part in outside
-    ):
+    if left_over >= LEFT_OVER:
         return Reason.OWN_FAULT
     if best.status is not None and _of_status(alert, best) < LEAST_SHARE:
         return Reason.OTHER_STATUS

@@ -90,7 +90,7 @@ class TellerRecord(msgspec.Struct):
 
     Attributes:
         book: the causes.
-        members: alerts, by id.
+        members: alerts, by `Member.member_id`.
         groups: by receiver.
         seen: by lane, the version of the newest member that is in `members`, or was.
         causes: of groups that go on, by the group's id; without alerts.
@@ -236,10 +236,10 @@ class Tellers:
 
     def _take(self, record: TellerRecord, member: Member) -> None:
         record.seen[member.lane] = member.version
-        known = record.members.get(member.alert_id)
+        known = record.members.get(member.member_id)
         if known is None:
             group_id = self._group_for(record, member)
-            record.members[member.alert_id] = KnownMember(member, group_id)
+            record.members[member.member_id] = KnownMember(member, group_id)
         elif known.member.ended_at is None:
             known.member = member
 
@@ -253,7 +253,7 @@ class Tellers:
         if cause_id in live:
             return cause_id
         # No id is used again, so that no notification has that of another one.
-        group_id = f"{cause_id}-{member.alert_id}"
+        group_id = f"{cause_id}-{member.member_id}"
         known = [each for each in record.book.ended if each.cause_id == cause_id]
         if known:
             record.causes[group_id] = _without_alerts(known[0])
@@ -268,8 +268,8 @@ class Tellers:
         joining = {name: record.members[name].group_id for name in firing | untold}
         record.book = books.settle(record.book, firing | untold, joining, now)
         for cause in record.book.live:
-            for alert_id in cause.firing:
-                known = record.members.get(alert_id)
+            for member_id in cause.firing:
+                known = record.members.get(member_id)
                 if known is not None and not known.told and known.group_id != cause.cause_id:
                     # It was merged into this one.
                     known.group_id, known.entered = cause.cause_id, ()
@@ -346,7 +346,7 @@ class Tellers:
     ) -> GroupTransition:
         group, kind = told.group, _TYPES[told.change]
         members = [each.member for each in record.members.values() if each.group_id == group.key]
-        listed = [each for each in members if each.alert_id in group.firing] or members
+        listed = [each for each in members if each.member_id in group.firing] or members
         listed.sort(key=lambda each: (-each.hits, each.campaign_id, each.alert_id))
         counts = GroupCounts(
             firing=len(group.firing),
@@ -380,17 +380,17 @@ class Tellers:
 
     def _forget(self, record: TellerRecord, now: float) -> None:
         """Forget members whose end was told long ago."""
-        for alert_id, known in list(record.members.items()):
-            if known.over_at is None and self._is_over(record, alert_id, known):
+        for member_id, known in list(record.members.items()):
+            if known.over_at is None and self._is_over(record, member_id, known):
                 known.over_at = now
             elif known.over_at is not None and now - known.over_at >= REMEMBERED:
-                del record.members[alert_id]
+                del record.members[member_id]
 
-    def _is_over(self, record: TellerRecord, alert_id: str, known: KnownMember) -> bool:
+    def _is_over(self, record: TellerRecord, member_id: str, known: KnownMember) -> bool:
         if known.member.ended_at is None or self._is_untold(known):
             return False
         return not any(
-            alert_id in group.told or alert_id in group.firing or group.key == known.group_id
+            member_id in group.told or member_id in group.firing or group.key == known.group_id
             for groups in record.groups.values()
             for group in groups.groups.values()
         )

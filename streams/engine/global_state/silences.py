@@ -48,6 +48,11 @@ class Silences:
         self._now = now
 
     @property
+    def is_read(self) -> bool:
+        """Whether the book has what the topic had when reading began."""
+        return self._topic.is_read
+
+    @property
     def out_of_date(self) -> str | None:
         """Why the book may be out of date; null if it is not."""
         why = self._topic.out_of_date

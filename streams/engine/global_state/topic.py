@@ -83,6 +83,11 @@ class GlobalTopic:
         await self._is_read.wait()
 
     @property
+    def is_read(self) -> bool:
+        """Whether it was read up to where it ended when reading began."""
+        return self._is_read.is_set()
+
+    @property
     def out_of_date(self) -> str | None:
         """Why what is known of it may be out of date; null if it is not."""
         silent = time.monotonic() - self._answered_at

@@ -77,6 +77,28 @@ def test_what_causes_explain_in_part_is_undecided() -> None:
     assert not attribute(alert(90, 1), []).is_undecided
 
 
+def test_a_few_hits_too_many_elsewhere_may_be_chance() -> None:
+    few, many = attribute(alert(40, 12), [CHANNEL]), attribute(alert(90, 60), [CHANNEL])
+    assert few.reason == many.reason == Reason.OWN_FAULT
+    assert few.is_unsure
+    assert not many.is_unsure
+    assert not attribute(alert(90, 1, of_a_treatment=True), [CHANNEL]).is_unsure
+    assert not attribute(alert(90, 12), [CHANNEL]).is_unsure
+
+
+def test_hits_where_little_is_known_of_what_is_usual_are_no_fault() -> None:
+    seen = {GCM: Sends(63, {"F": 20}), EMAIL: Sends(40, {"F": 4})}
+    found = {}
+    for known in (100, 1_000):
+        usual = {
+            GCM: Sends(2 * known, {"F": known // 50}),
+            EMAIL: Sends(known, {"F": known // 500}),
+        }
+        parts = evidence_of(CampaignSends("c", "a", seen, usual))
+        found[known] = attribute(AlertSends("alert", "a", 600, parts), [CHANNEL]).reason
+    assert found == {100: Reason.EXPLAINED, 1_000: Reason.OWN_FAULT}
+
+
 def test_a_cause_of_another_app() -> None:
     assert attribute(alert(90, 90), [Named({"app_id": "b"})]).reason == Reason.OTHER_SLICE
 

@@ -28,6 +28,7 @@ from streams.domain.causes.teller import TellerParts, Tellers, decode_record, en
 from streams.domain.deliveries import Delivery, Outbox
 from streams.domain.group_transitions import GroupCause, GroupCounts, summary_of
 from streams.domain.notification.grouping import GroupTimes
+from streams.domain.transitions import rfc3339
 from tests.support.partitions import FAILURE_SPIKE
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -205,6 +206,45 @@ def test_a_view_that_lags_behind_brings_nothing_back() -> None:
     told.tellers.step(NOW + 80)
     told.tellers.step(NOW + 200)
     assert told.take() == []
+
+
+def test_one_that_comes_back_is_another_member_of_the_group() -> None:
+    told = Told()
+    told.report(NOW)
+    told.tellers.step(NOW)
+    cause_id = told.cause_id()
+    told.put(member(1, 1, cause_id=cause_id), member(2, 2, cause_id=cause_id))
+    told.tellers.step(NOW + 1)
+    told.tellers.step(NOW + 6)
+    assert len(told.take()) == 1
+    told.put(member(1, 3, cause_id=cause_id, ended_at=NOW + 7))
+    told.tellers.step(NOW + 8)
+    told.put(member(1, 4, cause_id=cause_id, episode=2, starts_at=NOW + 9))
+    told.tellers.step(NOW + 10)
+    told.restart()
+    told.tellers.step(NOW + 70)
+    (updated,) = told.take()
+    data = group_transitions.decode(updated.transition).data
+    assert (data.counts.firing, data.counts.joined, data.counts.new) == (2, 3, 1)
+    assert [each.alert_id for each in data.alerts] == ["alert-2", "alert-1"]
+    assert data.alerts[1].starts_at == rfc3339(NOW + 9)
+
+
+def test_one_that_comes_back_when_the_group_is_over_has_a_group_of_its_own() -> None:
+    told = Told()
+    for episode in (1, 2):
+        at = NOW + 100 * episode
+        first = member(1, 2 * episode, cause_id="long-ago", episode=episode, starts_at=at)
+        told.put(first)
+        told.tellers.step(at)
+        told.tellers.step(at + 6)
+        (firing,) = told.take()
+        assert firing.webhook_id == f"long-ago-{first.member_id}.1"
+        told.put(replace_member(first, version=2 * episode + 1, ended_at=at + 7))
+        told.tellers.step(at + 8)
+        told.tellers.step(at + 70)
+        (resolved,) = told.take()
+        assert resolved.webhook_id == f"long-ago-{first.member_id}.2"
 
 
 def test_an_alert_whose_cause_is_over_has_a_group_of_its_own() -> None:
