@@ -32,6 +32,7 @@ from streams.engine.consume.group import GroupConsumer
 from streams.engine.global_state.groups import Groups
 from streams.engine.global_state.names import Names
 from streams.engine.global_state.silences import Silences
+from streams.engine.global_state.table import GlobalTable
 from streams.engine.health import Health
 from streams.engine.produce.broker_clock import BrokerClock
 from streams.engine.tasks.assignor import TaskAssignor
@@ -42,6 +43,7 @@ from streams.engine.tasks.manager import TaskManager
 from streams.engine.tasks.restore import TaskRestorer
 from streams.engine.tasks.writers import TaskWriters
 from streams.observability.metrics import Metrics
+from streams.receivers.pagerduty import PagerDutyReceiver
 from streams.webhooks.client import WebhookClient
 from streams.webhooks.dispatcher import Dispatcher, Timing
 from streams.webhooks.guard import Guard
@@ -139,7 +141,7 @@ class Worker:
             context.clock,
             join_within=3 * kafka.session_timeout,
             has_crashed=partial(_has_crashed, self._crash, self._app),
-            out_of_date=lambda: _out_of_date(self._silences, *self._names),
+            out_of_date=partial(_out_of_date, self._silences, self._groups, *self._names),
         )
         self.api = ApiServer(
             configuration.http,
@@ -152,16 +154,16 @@ class Worker:
             metrics=lambda accept: metrics.page(self._tasks.ready(), accept),
             located=context.repartitions,
             now=context.now,
+            pagerduty={
+                each.name: signatures
+                for each in configuration.receivers
+                if isinstance(each, PagerDutyReceiver) and (signatures := each.signatures)
+            },
         )
         sender = _webhook_client(configuration, metrics, version)
         receivers = configuration.receivers
         self._dispatcher = Dispatcher(
-            self._tasks,
-            sender,
-            receivers,
-            _timing(configuration),
-            metrics,
-            tell=configuration.delivery.tell,
+            self._tasks, sender, receivers, _timing(configuration), metrics
         )
         self._resender = Resender(
             self._tasks,
@@ -245,6 +247,11 @@ class Worker:
         await self.api.stop()
 
 
+def _out_of_date(*tables: GlobalTable) -> list[str]:
+    """Return why what all workers know may be out of date here."""
+    return [why for table in tables if (why := table.out_of_date) is not None]
+
+
 def _context(  # noqa: PLR0913, PLR0917 - what it joins
     configuration: Configuration,
     counts: Mapping[str, int],
@@ -293,10 +300,6 @@ def _timing(configuration: Configuration) -> Timing:
         circuit=CircuitPolicy(circuit.failures, circuit.wait, circuit.longest_wait),
         disable_after=delivery.disable_after,
     )
-
-
-def _out_of_date(*known: Silences | Names) -> str | None:
-    return "; ".join(filter(None, (each.out_of_date for each in known))) or None
 
 
 def _fail(crash: "asyncio.Future[None]", error: BaseException) -> None:

@@ -14,7 +14,7 @@ PACKAGE = Path(streams.__file__).parent
 MAPPED = (
     *("backtest", "commands"),
     *("api", "domain", "domain/causes", "domain/detectors", "domain/formats"),
-    *("domain/notification", "domain/silences"),
+    *("domain/fleet", "domain/notification", "domain/silences"),
     *("engine", "engine/cluster", "engine/consume", "engine/global_state"),
     *("engine/dead_letters", "engine/produce", "engine/tasks", "engine/transactions"),
     *("outputs", "receivers", "webhooks"),

@@ -16,7 +16,7 @@ from aiohttp import HttpVersion11, web
 from streams.api.problems import ProblemError
 from streams.api.proxies import Proxies, came_through_proxy, forwarded_hosts
 from streams.api.routing import Route, Scope
-from streams.configuration.http import HttpSettings
+from streams.configuration.http import HttpSettings, TokenSettings
 
 _CHALLENGE = 'Bearer realm="campaign-streams"'
 _BROWSER_CHALLENGE = 'Basic realm="campaign-streams: the token as password", charset="UTF-8"'
@@ -36,41 +36,47 @@ class Gate:
     """
 
     def __init__(self, settings: HttpSettings, *, loopback_only: bool) -> None:
-        self._tokens = [(token.sha256.encode(), token.scopes) for token in settings.tokens]
+        self._tokens = settings.tokens
         self._anonymous = settings.anonymous
         self._loopback_only = loopback_only
         self._proxies = Proxies(settings.trusted_proxies)
         self._own_host = urlsplit(settings.advertised_url or "").netloc
 
-    def check(self, request: web.BaseRequest, route: Route | None) -> None:
+    def check(self, request: web.BaseRequest, route: Route | None) -> str | None:
         """Let a request in; `route` is null for a path that does not exist.
+
+        Returns:
+            The name of the token that it was let in with; null for none.
 
         Raises:
             ProblemError: 401 without a right token, 403 if the token is not enough.
         """
         scope: Scope | None = route.scope if route else "read"
         if scope is None:
-            return
+            return None
         if scope == "write":
             self._refuse_other_sites(request)
         authorization = request.headers.get("Authorization")
+        name = None
         if authorization is not None:
-            allowed = self._scopes(_token(authorization))
-            if allowed is None:
+            found = self._known(_token(authorization))
+            if found is None:
                 raise _unauthorised(_NOT_KNOWN, route)
+            name, allowed = found.name, found.scopes
         else:
             allowed = self._scopes_without_token(request)
             if not allowed:
                 raise _unauthorised(_NONE_GIVEN, route)
         if scope not in allowed:
             raise ProblemError(HTTPStatus.FORBIDDEN, f"this needs a token with the scope {scope}")
+        return name
 
-    def _scopes(self, token: str) -> tuple[Scope, ...] | None:
+    def _known(self, token: str) -> TokenSettings | None:
         digest = sha256(token.encode(errors="surrogateescape")).hexdigest().encode()
         found = None
-        for known, scopes in self._tokens:  # all of them: the time taken tells nothing
-            if hmac.compare_digest(known, digest):
-                found = scopes
+        for each in self._tokens:  # all of them: the time taken tells nothing
+            if hmac.compare_digest(each.sha256.encode(), digest):
+                found = each
         return found
 
     def _scopes_without_token(self, request: web.BaseRequest) -> tuple[Scope, ...]:

@@ -18,17 +18,23 @@ from streams.api.routing import Route
 from streams.domain.alert_records import Alert
 from streams.domain.operators import LONGEST_COMMENT, LONGEST_NAME, Acknowledgement
 from streams.domain.partition import CampaignPartition
+from streams.domain.transition_causes import AcknowledgedReason
 
 COMMITTED_WITHIN = 1.5
 """Seconds: less than another worker that asks this one waits for the answer."""
 
-BY = short_text("by", 1, LONGEST_NAME, "Who acknowledges it: a name, as it is shown.")
+BY = short_text(
+    *("by", 1, LONGEST_NAME),
+    "Who acknowledges it: a name, as it is shown; without it, the name of the token, and with "
+    "neither the request is refused.",
+    required=False,
+)
 COMMENT = short_text("comment", 0, LONGEST_COMMENT, "What they say about it; nothing without it.")
 
 
 async def acknowledge(context: Context, ask: Ask) -> answers.OneAlert:
     """Acknowledge a firing alert; the answer has who has acknowledged it, which may be another."""
-    alert_id = ask.path["alert_id"]
+    alert_id, ask = ask.path["alert_id"], ask.attributed(BY)
 
     async def local(partitions: Sequence[CampaignPartition]) -> answers.OneAlert | None:
         for partition in partitions:
@@ -54,7 +60,9 @@ async def _acknowledged(partition: CampaignPartition, alert_id: str, ask: Ask) -
             alert has ended meanwhile.
     """
     by, comment, committed = ask.query[BY.name], ask.get(COMMENT, ""), asyncio.Event()
-    request = Acknowledgement(alert_id, by, comment, committed.set)
+    reason: AcknowledgedReason = "pagerduty" if ask.asker.via == "pagerduty" else "acknowledged"
+    token = ask.asker.token
+    request = Acknowledgement(alert_id, by, comment, committed.set, token, reason)
     if not partition.operators.add(request):
         raise _later(f"too many wait for the partition of alert {alert_id}: ask again")
     try:

@@ -301,6 +301,7 @@ class Delivery(Struct, kw_only=True):
     `attempts` of it failed since it was decided or last replayed; `attempted` is how many were made
     in all. Of a group, `alert_id` is the group's id, and `campaign_id` is empty.
     `next_attempt_at` is null for one that has ended: delivered or given up at `ended_at`.
+    `replayed_by` is whoever had it made again last: the name of their token, or `api`.
     """
 
     delivery_id: str
@@ -319,6 +320,7 @@ class Delivery(Struct, kw_only=True):
     ended_at: str | None
     next_attempt_at: str | None
     last_error: str | None
+    replayed_by: str | None
     last_attempt: DeliveryAttempt | None
 
 
@@ -392,6 +394,7 @@ class Silence(Struct, kw_only=True):
     `matchers` are written as Prometheus writes them; an alert has to match all. `state` is `active`
     if alerts are silenced now, `pending` if they will be, `expired` if it is over. `ends_at` is
     null for one that recurs without an end; `ended_at` and `ended_by` say who ended it early.
+    `created_token` and `ended_token` are the names of the tokens with which that was asked for.
     """
 
     silence_id: str
@@ -405,6 +408,8 @@ class Silence(Struct, kw_only=True):
     created_at: str
     ended_at: str | None
     ended_by: str | None
+    created_token: str | None
+    ended_token: str | None
 
 
 class Silences(Answer, kw_only=True):
@@ -425,6 +430,18 @@ class Name(Struct):
 
     id: str
     name: str
+
+
+class PagerDutyTaken(Struct):
+    """What became of a webhook of PagerDuty.
+
+    `detail` says why it was ignored. `by` is whoever has acknowledged the alert, also before.
+    """
+
+    result: Literal["acknowledged", "ignored"]
+    detail: str = ""
+    alert_id: str | None = None
+    by: str | None = None
 
 
 class HealthStatus(Struct, omit_defaults=True):

@@ -1,9 +1,10 @@
 """One request, as the answers see it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -13,6 +14,34 @@ from streams.api.problems import ProblemError, refuse
 T = TypeVar("T")
 D = TypeVar("D")
 S = TypeVar("S", bound=msgspec.Struct)
+
+
+class Asker(NamedTuple):
+    """Who asks, as far as the server knows it.
+
+    Attributes:
+        token: the name of their token; null for none.
+        via: the kind of receiver that says that somebody has asked for it; null for none.
+    """
+
+    token: str | None = None
+    via: str | None = None
+
+    @property
+    def header(self) -> str:
+        """The same for another worker, as a header's value; empty for nobody in particular."""
+        return f"{self.via or ''};{self.token or ''}" if any(self) else ""
+
+    @classmethod
+    def of_header(cls, value: str) -> "Asker":
+        """Return what another worker says."""
+        via, _, token = value.partition(";")
+        return cls(token or None, via or None)
+
+
+NOBODY = Asker()
+ANYBODY = "api"
+"""Who has asked, where neither the request names anybody nor there is a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +55,7 @@ class Ask:
         query: the values of the query's parameters, already read.
         headers: as they came.
         body: as it came.
+        asker: who asks.
     """
 
     method: str
@@ -34,6 +64,7 @@ class Ask:
     query: Mapping[str, Any]
     headers: Mapping[str, str]
     body: bytes = b""
+    asker: Asker = NOBODY
 
     def get(self, parameter: Parameter[T], default: D) -> T | D:
         """Return the value of a query parameter, or what holds without it."""
@@ -43,6 +74,26 @@ class Ask:
     def allows(self, filter_: Parameter[str], value: str | None) -> bool:
         """Tell whether an item with this value passes a filter; all do if it is not given."""
         return self.get(filter_, value) == value
+
+    def attributed(self, parameter: Parameter[str]) -> "Ask":
+        """Return the request with its token's name in a parameter that names nobody.
+
+        Other workers are told, too.
+
+        Raises:
+            ProblemError: 400, if there is no token either.
+        """
+        if parameter.name in self.query:
+            return self
+        if self.asker.token is None:
+            refuse(f"{parameter.name} is missing: {parameter.description}")
+        return self.with_query(parameter.name, self.asker.token)
+
+    def with_query(self, name: str, value: str) -> "Ask":
+        """Return the request with a parameter of the query that it has not."""
+        joint = "&" if "?" in self.target else "?"
+        target = f"{self.target}{joint}{urlencode({name: value})}"
+        return replace(self, target=target, query={**self.query, name: value})
 
     def read_body(self, struct: type[S]) -> S:
         """Return what the body is.

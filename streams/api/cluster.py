@@ -19,7 +19,7 @@ from yarl import URL
 
 from streams.api.answers import Answer, Problem
 from streams.api.asking import Ask
-from streams.api.peers import PARTITIONS_HEADER, SIGNATURE_HEADER, Peers
+from streams.api.peers import ASKER_HEADER, PARTITIONS_HEADER, SIGNATURE_HEADER, Peers
 from streams.api.problems import ProblemError, refuse, unavailable
 from streams.domain.counts import OTHER
 from streams.domain.partial_counts import partition_of
@@ -213,8 +213,11 @@ class Cluster:
         headers = {PARTITIONS_HEADER: partitions, "Accept-Encoding": "identity"}
         nonce = ""
         if self._peers.sign:
+            asker = ask.asker.header
+            if asker:
+                headers[ASKER_HEADER] = asker
             nonce, headers[SIGNATURE_HEADER] = self._peers.request(
-                ask.method, url, ask.target, partitions
+                ask.method, url, ask.target, partitions, asker
             )
         # Already encoded: anything else would normalise the path, and a campaign may be named `..`.
         target = URL(url + ask.target, encoded=True)

@@ -1,6 +1,6 @@
 """What the answers are made from."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -17,6 +17,7 @@ from streams.domain.partition_settings import PartitionSettings
 from streams.domain.silences.book import SilenceBook
 from streams.domain.silences.silence import Silence
 from streams.domain.transitions import rfc3339
+from streams.receivers.pagerduty_webhooks import Signatures
 
 A = TypeVar("A", bound=Answer)
 
@@ -55,7 +56,7 @@ class Silences(Protocol):
         """
         ...
 
-    async def end(self, silence_id: str, by: str) -> Silence | None:
+    async def end(self, silence_id: str, by: str, token: str | None = None) -> Silence | None:
         """End a silence; return it as it is once the book has that, null if there is none.
 
         Raises:
@@ -137,6 +138,7 @@ class Context:
         now: the wall clock (s, UTC).
         document: the OpenAPI document.
         assets: the files of the pages, by name.
+        pagerduty: checks webhooks of PagerDuty, by the name of the receiver that they are about.
     """
 
     settings: PartitionSettings
@@ -151,6 +153,7 @@ class Context:
     now: Callable[[], float]
     document: bytes
     assets: dict[str, bytes]
+    pagerduty: Mapping[str, Signatures]
 
     def stamp(self, answer: A, missing: Iterable[int], as_of: float | None = None) -> A:
         """Say in an answer what is missing, and of when (s, UTC) its figures are; null for now."""

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 from streams.api import answers
-from streams.api.asking import Ask
+from streams.api.asking import ANYBODY, Ask
 from streams.api.context import Context
 from streams.api.delivery_filters import FILTERS, RECEIVER, STATE, about, passes
 from streams.api.newest import CURSOR, LIMIT, Newest
@@ -65,6 +65,7 @@ def _shown(delivery: domain.Delivery, receivers: ReceiverBook) -> dict[str, Any]
         if waiting
         else None,
         "last_error": delivery.last_error,
+        "replayed_by": delivery.replayed_by,
         "last_attempt": _attempt(delivery.history[-1]) if delivery.history else None,
     }
 
@@ -154,7 +155,9 @@ async def replay(context: Context, ask: Ask) -> answers.OneDelivery:
                 continue
             record = standing(delivery.receiver, [each.receivers for each in partitions])
             refuse_disabled(delivery.receiver, record)
-            if not partition.deliveries.replay(delivery_id, context.now()):
+            if not partition.deliveries.replay(
+                delivery_id, context.now(), ask.asker.token or ANYBODY
+            ):
                 raise ProblemError(
                     HTTPStatus.CONFLICT,
                     f"delivery {delivery_id} has not ended, it is still being tried: "

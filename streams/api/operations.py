@@ -11,7 +11,7 @@ from streams.api.context import Context
 from streams.api.problems import ProblemError
 from streams.api.representations import JSON
 from streams.api.routing import Route
-from streams.domain import group_transitions
+from streams.domain import group_transitions, silence_events
 from streams.outputs.output import OutputTopic
 from streams.outputs.registry import OUTPUTS
 
@@ -70,6 +70,11 @@ ROUTES = (
         "group-transition",
         group_transitions.json_schema(),
         "native webhooks about a group of alerts",
+    ),
+    _schema(
+        "silence-event",
+        silence_events.json_schema(),
+        "native webhooks about a silence that ends",
     ),
     Route(
         "/livez",

@@ -65,8 +65,13 @@ def text(name: str, description: str) -> Parameter[str]:
     return Parameter(name, str, {"type": "string"}, description)
 
 
-def short_text(name: str, least: int, most: int, description: str) -> Parameter[str]:
-    """Make a parameter that is a text of `least` to `most` characters; required if `least` > 0."""
+def short_text(
+    name: str, least: int, most: int, description: str, *, required: bool | None = None
+) -> Parameter[str]:
+    """Make a parameter that is a text of `least` to `most` characters.
+
+    It is required if `least` > 0, unless `required` says otherwise.
+    """
 
     def read(value: str) -> str:
         if not least <= len(value.strip()) <= len(value) <= most:
@@ -76,7 +81,8 @@ def short_text(name: str, least: int, most: int, description: str) -> Parameter[
     schema: dict[str, Any] = {"type": "string", "minLength": least, "maxLength": most}
     if least:
         schema["pattern"] = r"\S"
-    return Parameter(name, read, schema, description, required=least > 0)
+    needed = least > 0 if required is None else required
+    return Parameter(name, read, schema, description, required=needed)
 
 
 def opaque(name: str, description: str) -> Parameter[str]:

@@ -3,9 +3,9 @@
 Whoever joins the group can announce any address, so an address is neither given a token nor
 believed. With `http.cluster_secrets` each request from worker to worker is signed, and so is its
 answer: HMAC-SHA256 (RFC 2104), compared in constant time. The signature covers the method, the
-URL of the worker that is asked, the target, the partitions, the time (ms) and a nonce; that of the
-answer covers the nonce of its request, the status and the body. A request holds for `VALID_FOR`
-seconds, at one worker, once.
+URL of the worker that is asked, the target, the partitions, the time (ms), a nonce, and who asks,
+if that is known; that of the answer covers the nonce of its request, the status and the body. A
+request holds for `VALID_FOR` seconds, at one worker, once.
 
 The worker that signs has checked who asks it and for what; the one that is asked relies on that.
 """
@@ -25,6 +25,7 @@ from streams.configuration.http import HttpSettings
 
 PARTITIONS_HEADER = "Campaign-Streams-Partitions"
 SIGNATURE_HEADER = "Campaign-Streams-Signature"
+ASKER_HEADER = "Campaign-Streams-Asker"
 VALID_FOR = 30.0
 """Seconds that a signed request holds, and that the clocks of two workers may differ."""
 _SIGNATURE = re.compile(r"v1;(?P<time>\d{1,15});(?P<nonce>[0-9a-f]{32});(?P<mac>[0-9a-f]{64})")
@@ -71,10 +72,13 @@ class Peers:
             return None
         return "workers beyond loopback need http.cluster_secrets, the same at all of them"
 
-    def request(self, method: str, url: str, target: str, partitions: str) -> Signed:
-        """Sign a request to the worker that announced `url`."""
+    def request(
+        self, method: str, url: str, target: str, partitions: str, asker: str = ""
+    ) -> Signed:
+        """Sign a request to the worker that announced `url`; `asker` is the header of who asks."""
         time, nonce = str(round(self._now() * 1000)), secrets.token_hex(16)
-        mac = _mac(self._keys[0], "request", method, url, target, partitions, time, nonce)
+        parts = (method, url, target, partitions, time, nonce)
+        mac = _mac(self._keys[0], "request", *parts, *filter(None, [asker]))
         return Signed(nonce, f"v1;{time};{nonce};{mac}")
 
     def asked_by(self, method: str, target: str, headers: Mapping[str, str]) -> str | None:
@@ -91,7 +95,8 @@ class Peers:
             raise _refusal("expected v1;time;nonce;signature")
         time, nonce = found["time"], found["nonce"]
         parts = (method, self._url or "", target, headers.get(PARTITIONS_HEADER, ""), time, nonce)
-        if not self._is_mac(found["mac"], "request", *parts):
+        asker = filter(None, [headers.get(ASKER_HEADER)])
+        if not self._is_mac(found["mac"], "request", *parts, *asker):
             raise _refusal("it is not by any of this worker's http.cluster_secrets")
         age = self._now() - int(time) / 1000
         if abs(age) > VALID_FOR:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from urllib.parse import parse_qsl, urlencode
 
 from streams.api import answers
-from streams.api.asking import Ask
+from streams.api.asking import ANYBODY, Ask
 from streams.api.cluster import Gathered
 from streams.api.context import Context
 from streams.api.deliveries import refuse_disabled
@@ -68,7 +68,7 @@ def _dry(ask: Ask) -> Ask:
 async def _replay(context: Context, ask: Ask) -> Gathered[answers.Replayed]:
     """Replay at every worker what the request asks for, or only count it in a dry run."""
     name, is_dry = ask.path["name"], ask.get(DRY_RUN, "false") == "true"
-    state = ask.get(STATE, "given-up")
+    state, by = ask.get(STATE, "given-up"), ask.asker.token or ANYBODY
 
     async def local(partitions: Sequence[CampaignPartition]) -> answers.Replayed:
         refuse_disabled(name, standing(name, [each.receivers for each in partitions]))
@@ -82,7 +82,7 @@ async def _replay(context: Context, ask: Ask) -> Gathered[answers.Replayed]:
                     continue
                 matched += 1
                 if not is_dry:
-                    replayed += outbox.replay(delivery.delivery_id, context.now())
+                    replayed += outbox.replay(delivery.delivery_id, context.now(), by)
         return answers.Replayed(
             as_of="", receiver=name, dry_run=is_dry, matched=matched, replayed=replayed
         )

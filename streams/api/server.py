@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -12,14 +12,14 @@ from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError, LineTo
 from aiohttp.web_protocol import RequestHandler
 
 from streams.api.access import Gate
-from streams.api.asking import Ask
+from streams.api.asking import Ask, Asker
 from streams.api.change_logs import ChangeLogs
 from streams.api.cluster import Cluster
 from streams.api.context import Context, Health, KnownNames, Silences
 from streams.api.listening import Listener
 from streams.api.openapi import document
 from streams.api.pages import load_assets
-from streams.api.peers import SIGNATURE_HEADER, Peers
+from streams.api.peers import ASKER_HEADER, SIGNATURE_HEADER, Peers
 from streams.api.problems import ProblemError
 from streams.api.representations import JSON, Sender, choose, represent, says
 from streams.api.routes import ROUTES
@@ -30,6 +30,7 @@ from streams.configuration.http import HttpSettings
 from streams.domain.commits import Commit
 from streams.domain.partition_host import PartitionHost
 from streams.domain.partition_settings import PartitionSettings
+from streams.receivers.pagerduty_webhooks import Signatures
 
 LONGEST_REQUEST = 30.0  # s
 LONGEST_BODY = 10.0  # s
@@ -67,6 +68,7 @@ class ApiServer:
         located: whether a campaign is in the partition that its id tells; with
             `source.keyed` the producers decide, and it may be in any.
         now: the wall clock (s, UTC).
+        pagerduty: checks webhooks of PagerDuty, by the name of the receiver that they are about.
     """
 
     def __init__(  # noqa: PLR0913 - what it joins
@@ -82,6 +84,7 @@ class ApiServer:
         metrics: Callable[[str], tuple[bytes, str]],
         located: bool,
         now: Callable[[], float],
+        pagerduty: Mapping[str, Signatures] | None = None,
     ) -> None:
         self._listener = listener
         self._peers = Peers(http, listener.url, now)
@@ -101,6 +104,7 @@ class ApiServer:
             now,
             document(ROUTES),
             load_assets(),
+            pagerduty or {},
         )
         self._gate = Gate(http, loopback_only=listener.loopback_only)
         self._sender = Sender()
@@ -182,14 +186,16 @@ class ApiServer:
         except ProblemError:
             self._gate.check(request, None)
             raise
-        if not of_worker:
-            self._gate.check(request, route)
+        if of_worker:
+            asker = Asker.of_header(request.headers.get(ASKER_HEADER, ""))
+        else:
+            asker = Asker(self._gate.check(request, route))
         form = JSON
         if not of_worker and not isinstance(route.answer, tuple):
             form = choose(",".join(request.headers.getall("Accept", ())), route.forms)
         body = await _read_body(request)
         query = route.read_query(target.query)
-        ask = Ask(method, str(target), values, query, request.headers, body)
+        ask = Ask(method, str(target), values, query, request.headers, body, asker)
         reply = await route.handle(self._context, ask)
         if isinstance(reply, EventStream):
             return reply

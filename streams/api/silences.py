@@ -8,12 +8,12 @@ import msgspec
 from msgspec import Meta
 
 from streams.api import answers
-from streams.api.asking import Ask
+from streams.api.asking import ANYBODY, Ask
 from streams.api.context import Context
 from streams.api.newest import CURSOR, DEFAULT_LIMIT, LIMIT
 from streams.api.paging import Pager, Position, read_cursor
 from streams.api.parameters import choice, read_moment, text
-from streams.api.problems import ProblemError, not_found
+from streams.api.problems import ProblemError, not_found, refuse
 from streams.api.representations import Rows
 from streams.api.routing import Route
 from streams.domain.silences.matchers import Matcher, MatcherError, parse
@@ -31,7 +31,9 @@ from streams.errors import UserError
 
 STATE = choice("state", ("pending", "active", "expired"), "Only silences in this state.")
 SILENCE_ID = text("silence_id", "The silence's id.")
-ENDED_BY = text("ended_by", "Who ends it; `api` without it.")
+ENDED_BY = text(
+    "ended_by", "Who ends it; without it, the name of the token, or `api` where there is none."
+)
 
 _ORDER = "silences"
 _Creator = Annotated[str, Meta(min_length=1, max_length=LONGEST_CREATOR)]
@@ -43,12 +45,13 @@ _Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 class NewSilence(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A silence to be made.
 
-    Without `starts_at` it starts now. With a `recurrence`, `ends_at` may be left out.
+    Without `created_by` it is made by whoever the token is of. Without `starts_at` it starts now.
+    With a `recurrence`, `ends_at` may be left out.
     """
 
     matchers: _Matchers
-    created_by: _Creator
     comment: _Comment
+    created_by: _Creator | None = None
     starts_at: _Time | None = None
     ends_at: _Time | None = None
     recurrence: Recurrence | None = None
@@ -69,6 +72,8 @@ def show(compiled: CompiledSilence, now: float) -> answers.Silence:
         created_at=rfc3339(silence.created_at),
         ended_at=None if silence.ended_at is None else rfc3339(silence.ended_at),
         ended_by=silence.ended_by,
+        created_token=silence.created_token,
+        ended_token=silence.ended_token,
     )
 
 
@@ -113,7 +118,8 @@ async def make(context: Context, ask: Ask) -> answers.OneSilence:
         matchers=tuple(map(_matcher, asked.matchers)),
         starts_at=now if asked.starts_at is None else _moment("starts_at", asked.starts_at),
         ends_at=None if asked.ends_at is None else _moment("ends_at", asked.ends_at),
-        created_by=asked.created_by,
+        created_by=_creator(ask, asked),
+        created_token=ask.asker.token,
         comment=asked.comment,
         created_at=now,
         recurrence=asked.recurrence,
@@ -127,11 +133,20 @@ async def make(context: Context, ask: Ask) -> answers.OneSilence:
     return _answer(context, CompiledSilence(silence))
 
 
+def _creator(ask: Ask, asked: NewSilence) -> str:
+    found = asked.created_by or ask.asker.token
+    if found is None:
+        refuse("the body: created_by is missing: say who makes it, or ask with a token")
+    return found
+
+
 async def end(context: Context, ask: Ask) -> answers.OneSilence:
     """End a silence."""
     _check_read(context)
     try:
-        ended = await context.silences.end(ask.path["silence_id"], ask.get(ENDED_BY, "api"))
+        token = ask.asker.token
+        by = ask.get(ENDED_BY, token or ANYBODY)
+        ended = await context.silences.end(ask.path["silence_id"], by, token)
     except UserError as error:
         raise _unavailable(error) from error
     if ended is None:

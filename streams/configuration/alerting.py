@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, SecretStr, StrictInt, field_validato
 from streams.configuration.detectors import DEFAULT, AnyDetectorSettings
 from streams.domain.deliveries import GIVEN_UP_KEPT_S
 from streams.domain.notification.route import EVERY_RECEIVER
+from streams.domain.silences.notices import DEFAULT_NOTICE_BEFORE
 from streams.domain.silences.silence import DEFAULT_LONGEST
 from streams.settings import (
     Count,
@@ -114,6 +115,7 @@ class SilenceSettings(Settings):
     """What silences may be; durations in seconds."""
 
     longest: PositiveDuration = DEFAULT_LONGEST
+    notice_before: Duration = DEFAULT_NOTICE_BEFORE
 
 
 def default_rules() -> tuple[RuleSettings, ...]:

@@ -51,6 +51,11 @@ def partition_settings_of(configuration: Configuration, base_url: str | None) ->
         take_acknowledgements=frozenset(
             each.name for each in configuration.receivers if each.takes_acknowledgements
         ),
+        notice_before=configuration.silences.notice_before,
+        take_notices=frozenset(
+            each.name for each in configuration.receivers if each.told_of_silences
+        ),
+        tell=configuration.delivery.tell,
     )
 
 

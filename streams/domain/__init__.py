@@ -35,6 +35,8 @@ In the order in which an event meets it:
 - `silences`: which alerts nobody is notified of, and when; `alert_labels`: what they ask for.
 - `causes`: which slice of all campaigns explains that many alerts fire, and who is told of it;
   `group_transitions`: what receivers are shown of it.
+- `fleet`: what is told once, whichever workers have to do with it; `silence_events`: that a
+  silence ends.
 - `notification`: the stages between a transition and the deliveries.
 - `deliveries`, `receivers`: what is to be sent to whom, and who wants nothing at present;
   `delivery_attempts`: what is kept of the attempts; `circuit`: whether a receiver that fails is

@@ -23,6 +23,7 @@ from streams.domain.evaluation import ScopeWindows
 from streams.domain.names import NAMELESS, Names
 from streams.domain.notification.group import GROUPED
 from streams.domain.notification.stage import Suppressed, Withheld
+from streams.domain.operators import Acknowledgement
 from streams.domain.rendering import describe
 from streams.domain.rule_folds import Episode, RuleFold
 from streams.domain.rules import Rule, Scope
@@ -376,23 +377,21 @@ class AlertBook:
         kind: TransitionType = "campaign.alert.firing" if is_news else "campaign.alert.reminder"
         yield self._notify(alert, kind, now, causes.SILENCE_ENDED)
 
-    def acknowledge(self, alert_id: str, by: str, comment: str, now: float) -> Iterator[Transition]:
+    def acknowledge(self, asked: Acknowledgement, now: float) -> Iterator[Transition]:
         """Take note that an operator has taken a firing alert on: there are no more reminders.
 
         That holds until the alert ends. Nothing happens if somebody has before, or if the alert
         does not fire.
 
         Args:
-            alert_id: of the alert.
-            by: the operator's name.
-            comment: theirs; may be empty.
+            asked: of which alert, by whom.
             now: wall-clock time (s, UTC).
         """
-        alert = self.get(alert_id)
+        alert = self.get(asked.alert_id)
         if alert is None or alert.state != "firing" or alert.acknowledged is not None:
             return
-        alert.acknowledged = Acknowledged(by, comment, rfc3339(now))
-        cause = causes.acknowledged(by, comment)
+        alert.acknowledged = Acknowledged(asked.by, asked.comment, rfc3339(now))
+        cause = causes.acknowledged(asked.by, asked.comment, asked.token, asked.reason)
         yield self._notify(alert, "campaign.alert.acknowledged", now, cause)
 
     def _next_due(self, alert: Alert) -> float:

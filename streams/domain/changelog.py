@@ -34,6 +34,10 @@ A key is a JSON array, the kind of the record first. Values are JSON but for buc
     a member was written to the groups topic
     ["teller", rule]                 TellerRecord   Tellers: causes and groups of a rule
     any of them changed; in the partition that tells of the rule
+    ["notice", notice id]            NoticeRecord   SilenceNotices
+    a receiver was told that a silence ends; null: it has ended. In the partition that tells of it
+    ["trouble", name]                TroubleRecord  ReceiverTrouble
+    it was told how a receiver is, in the partition that tells of it
     ["offsets"]                      [InputOffset]  TaskOffsets
     the task has read on in any partition
     ["unprocessable"]                [offset]       StreamTask: partial counts it will not replay
@@ -62,6 +66,8 @@ from streams.domain.causes.lane import GroupedAlert, GroupedAlertKey, LaneVersio
 from streams.domain.causes.teller import TellerKey, TellerRecord
 from streams.domain.deliveries import Delivery, DeliveryKey
 from streams.domain.detector_states import DetectorStateKey, DetectorStateRecord
+from streams.domain.fleet.receiver_trouble import TroubleKey, TroubleRecord
+from streams.domain.fleet.silence_notices import NoticeKey, NoticeRecord
 from streams.domain.folded_scopes import FoldGroupKey
 from streams.domain.folds import FoldsKey, FoldsRecord
 from streams.domain.pools import PoolsKey, PoolsRecord
@@ -69,7 +75,7 @@ from streams.domain.receivers import ReceiverKey, ReceiverRecord
 from streams.domain.table import Checkpoint, CheckpointKey
 from streams.errors import FormatError
 
-FORMAT = 7
+FORMAT = 8
 """Version of all keys and values that are written. The checkpoint says it, and is there if any
 record is."""
 OLDEST_FORMAT = 5
@@ -177,6 +183,8 @@ KINDS = (
     _json(GroupedAlertKey, GroupedAlert),
     _json(LaneVersionKey, int),
     _json(TellerKey, TellerRecord),
+    _json(NoticeKey, NoticeRecord),
+    _json(TroubleKey, TroubleRecord),
     _json(InputOffsetsKey, list[InputOffset]),
     _json(UnprocessableKey, list[int]),
 )

@@ -58,6 +58,7 @@ class Delivery(msgspec.Struct):
         last_error: why the last attempt failed; null if none did.
         attempted: how many were made in all.
         history: what is kept of them, oldest first.
+        replayed_by: who had it made again last; null if nobody has.
     """
 
     delivery_id: str
@@ -74,6 +75,7 @@ class Delivery(msgspec.Struct):
     last_error: str | None = None
     attempted: int = 0
     history: tuple[AttemptRecord, ...] = ()
+    replayed_by: str | None = None
 
 
 class DeliveryKey(msgspec.Struct, frozen=True, array_like=True, tag="delivery"):
@@ -259,8 +261,14 @@ class Outbox:
         self._handed_out.discard(key)
         self._set_timer_of_first(key)
 
-    def replay(self, delivery_id: str, now: float) -> bool:
-        """Make a delivery that has ended pending and due; tell whether there is such a one."""
+    def replay(self, delivery_id: str, now: float, by: str | None = None) -> bool:
+        """Make a delivery that has ended pending and due; tell whether there is such a one.
+
+        Args:
+            delivery_id: of the delivery.
+            now: wall-clock time (s, UTC).
+            by: who asks for it.
+        """
         delivery = self._deliveries.get(delivery_id)
         if delivery is None or delivery.state == "pending":
             return False
@@ -268,6 +276,7 @@ class Outbox:
         delivery.state = "pending"
         delivery.attempts = 0
         delivery.next_attempt_at = now
+        delivery.replayed_by = by
         self._queue(delivery)
         self._mark(delivery)
         return True

@@ -7,6 +7,8 @@ lost with its task has led to nothing, and can be made again: an alert is acknow
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from streams.domain.transition_causes import AcknowledgedReason
+
 LONGEST_NAME = 100
 LONGEST_COMMENT = 500
 """Characters of an operator's name and comment: both are in the alert's record and its history."""
@@ -23,12 +25,16 @@ class Acknowledgement:
         by: the operator's name.
         comment: theirs; may be empty.
         on_commit: is called once what came of it is committed.
+        token: the name of the token with which they ask; null for none.
+        reason: `pagerduty` if it was acknowledged there.
     """
 
     alert_id: str
     by: str
     comment: str
     on_commit: Callable[[], None]
+    token: str | None = None
+    reason: AcknowledgedReason = "acknowledged"
 
 
 class OperatorRequests:

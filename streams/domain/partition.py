@@ -25,6 +25,9 @@ from streams.domain.emission import WindowResult
 from streams.domain.evaluation import CampaignWindows, ObservedCampaign, ScopeWindows
 from streams.domain.evaluation_queue import ANY_HIT, EvaluationQueue, Lack
 from streams.domain.explaining import Explainer
+from streams.domain.fleet.events import FleetEvents
+from streams.domain.fleet.receiver_trouble import TroubleKey
+from streams.domain.fleet.silence_notices import NoticeKey
 from streams.domain.folded_scopes import FoldGroupKey
 from streams.domain.folds import AddedRecord, Folds, FoldsKey
 from streams.domain.lookback import ClosedWindows
@@ -95,6 +98,7 @@ class CampaignPartition:
         groups: alerts that are told of in groups.
         tellers: of those rules whose causes this partition tells of.
         changed: campaigns whose windows have changed.
+        fleet: what is told once for all workers.
     """
 
     def __init__(
@@ -158,6 +162,7 @@ class CampaignPartition:
                 base_url=settings.base_url,
             )
         )
+        self.fleet = FleetEvents(number, settings, self.alerts, self.receivers, self.deliveries)
         self.stores: Mapping[type[changelog.Key], changelog.Store] = {
             AlertKey: self.alerts,
             DetectorStateKey: self.alerts.states,
@@ -169,6 +174,8 @@ class CampaignPartition:
             GroupedAlertKey: self.groups,
             LaneVersionKey: self.groups,
             TellerKey: self.tellers,
+            NoticeKey: self.fleet.notices,
+            TroubleKey: self.fleet.trouble,
         }
         by_windows = [rule for rule in settings.rules if self.folds.of(rule) is None]
         self._hits = tuple(Hits(rule, settings.groups) for rule in settings.rules)
@@ -235,14 +242,15 @@ class CampaignPartition:
         return decided
 
     def _step_groups(self, now: float) -> None:
-        """Let time (s, UTC) do its part for alerts that are told of in groups."""
+        """Let time (s, UTC) do its part for what is told of all partitions together."""
         try:
             self.groups.step(now)
         except Exception as error:  # noqa: BLE001 - alerts matter more than what they have in common
             self._failures.append(EvaluationFailure(OTHER, error))
             self.groups.release_all(now)
         self.tellers.step(now)
-        self._failures += [EvaluationFailure(OTHER, e) for e in self.tellers.take_failures()]
+        failures = [*self.tellers.take_failures(), *self.fleet.step(now)]
+        self._failures += [EvaluationFailure(OTHER, error) for error in failures]
 
     @property
     def to_evaluate(self) -> int:
@@ -302,8 +310,7 @@ class CampaignPartition:
         self._queue.evaluate_anyway(self.folds.take_stirred())
         decided = list(self._notify(self.alerts.end_orphans(now), now))
         for asked in self.operators.take():
-            found = self.alerts.acknowledge(asked.alert_id, asked.by, asked.comment, now)
-            decided += self._notify(found, now)
+            decided += self._notify(self.alerts.acknowledge(asked, now), now)
         due = self._take(most)
         for each in due:
             try:
@@ -520,7 +527,8 @@ class CampaignPartition:
 
     def take_group_records(self) -> list[tuple[bytes, bytes | None]]:
         """Return the records for the groups topic since the last call, in their order."""
-        return [*self.groups.take_records(), *self.tellers.take_records()]
+        of_groups = [*self.groups.take_records(), *self.tellers.take_records()]
+        return [*of_groups, *self.fleet.take_records()]
 
     def take_suppressed(self) -> list[SuppressedTransition]:
         """Return the transitions since the last call of which nobody is notified."""

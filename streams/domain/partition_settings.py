@@ -37,6 +37,9 @@ class PartitionSettings:
         lanes: how many partitions there are.
         names: of campaigns and apps, as the worker knows them; they change.
         group_view: what all lanes say of groups, as the worker knows it; it changes.
+        notice_before: how long (s) before a silence ends receivers are told, at most; 0: never.
+        take_notices: the names of the receivers that are.
+        tell: the name of the receiver that is told of the others' trouble; null for nobody.
     """
 
     windows: WindowPolicy
@@ -56,3 +59,6 @@ class PartitionSettings:
     lanes: int = 1
     names: Names = field(default_factory=Names)
     group_view: GroupView = field(default_factory=GroupView)
+    notice_before: float = 0.0
+    take_notices: frozenset[str] = frozenset()
+    tell: str | None = None

@@ -103,7 +103,12 @@ def standing(name: str, books: Iterable[ReceiverBook]) -> ReceiverRecord | None:
     Enabling it lifts whatever was known by then. Of the rest, that it is disabled outlasts any
     pause, and of pauses the one that ends last holds. Whether it fails is what was noted last.
     """
-    found = [record for book in books if (record := book.get(name)) is not None]
+    return standing_of(record for book in books if (record := book.get(name)) is not None)
+
+
+def standing_of(records: Iterable[ReceiverRecord]) -> ReceiverRecord | None:
+    """Return the same of what is known of one receiver in several places."""
+    found = list(records)
     if not found:
         return None
     lifted_at = max(record.lifted_at for record in found)

@@ -11,11 +11,15 @@ Actor: TypeAlias = Literal["rule", "operator", "configuration", "silence"]
 """The alert's rule and its detector, a person, a change of the configuration, or the end of what
 silenced the alert."""
 
+AcknowledgedReason: TypeAlias = Literal["acknowledged", "pagerduty"]
+"""Acknowledged here, or there."""
+
 CauseReason: TypeAlias = Literal[
     "breach",
     "still-firing",
     "silence-ended",
     "acknowledged",
+    "pagerduty",
     "recovered",
     "state-lost",
     "no-data",
@@ -32,12 +36,14 @@ class Cause(msgspec.Struct, frozen=True):
         reason: why, in a fixed word.
         name: of the operator, as given; null for any other actor.
         detail: why, for people: the comment of an operator, or what has changed; may be empty.
+        token: name of the token with which the operator has asked; left out where there was none.
     """
 
     actor: Actor
     reason: CauseReason
     name: str | None = None
     detail: str = ""
+    token: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Acknowledged(msgspec.Struct, frozen=True):
@@ -66,9 +72,11 @@ def no_data(seconds: float) -> Cause:
     return Cause("rule", "no-data", detail=f"no attempts for {seconds:g} s")
 
 
-def acknowledged(by: str, comment: str) -> Cause:
+def acknowledged(
+    by: str, comment: str, token: str | None = None, reason: AcknowledgedReason = "acknowledged"
+) -> Cause:
     """An operator has taken the alert on."""
-    return Cause("operator", "acknowledged", by, comment)
+    return Cause("operator", reason, by, comment, msgspec.UNSET if token is None else token)
 
 
 def rule_removed(rule: str) -> Cause:

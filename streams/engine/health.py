@@ -1,7 +1,7 @@
 """Health of a worker: readiness (it does its work) and liveness (it makes progress)."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from streams.engine.cluster.surroundings import Surroundings
 from streams.engine.produce.broker_clock import BrokerClock
@@ -23,8 +23,8 @@ class Health:
         join_within: seconds without progress in which the first assignment has to come, if these
             are more than `JOIN_WITHIN`.
         has_crashed: tells whether the work has ended early.
-        out_of_date: returns why something that all workers know may be out of date here; null if
-            nothing is.
+        out_of_date: returns why what all workers know may be out of date here; nothing of what is
+            not.
     """
 
     def __init__(  # noqa: PLR0913 - what it joins
@@ -35,7 +35,7 @@ class Health:
         *,
         join_within: float,
         has_crashed: Callable[[], bool],
-        out_of_date: Callable[[], str | None],
+        out_of_date: Callable[[], Iterable[str]],
     ) -> None:
         self._tasks = tasks
         self._surroundings = surroundings
@@ -54,8 +54,8 @@ class Health:
         if self._stopping:
             return False, ["stopping"]
         waiting = self._tasks.waiting_for()
-        others = (self._clock.disagreement, self._out_of_date())
-        reasons = [*self._surroundings.hindrances, *waiting, *filter(None, others)]
+        others = [*filter(None, [self._clock.disagreement]), *self._out_of_date()]
+        reasons = [*self._surroundings.hindrances, *waiting, *others]
         return not waiting, reasons
 
     def live(self) -> bool:

@@ -7,7 +7,8 @@ out.
 - `receiver`: what all kinds have in common.
 - `grouped`: what kinds have in common that can be told of alerts with a common cause as one.
 - `outcomes`: what an answer means, unless a kind knows better.
-- `email_message`: what a mail says.
+- `email_message`: what a mail says; `email_silence`: one about a silence that ends.
+- `pagerduty_webhooks`: what PagerDuty tells, and its signatures.
 - `signing`: signatures of Standard Webhooks.
 - `texts`: title and text for people, for the kinds that have them; `templates`: what operators may
   put in their place.

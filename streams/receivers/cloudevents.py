@@ -86,6 +86,7 @@ class CloudEventsReceiver(HttpReceiver):
 """
 
     told_of_receivers: ClassVar[bool] = True
+    told_of_silences: ClassVar[bool] = True
 
     kind: Literal["cloudevents"] = "cloudevents"
     mode: Literal["structured", "binary"] = "structured"

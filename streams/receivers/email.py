@@ -17,8 +17,10 @@ import structlog
 from aiosmtplib import SMTP
 from pydantic import AfterValidator, Field, model_validator
 
+from streams.domain import silence_events
 from streams.domain.deliveries import Delivery
 from streams.receivers.email_message import message_of
+from streams.receivers.email_silence import silence_message_of
 from streams.receivers.outcomes import (
     Delivered,
     GiveUp,
@@ -81,6 +83,8 @@ class EmailReceiver(Receiver):
   matchers: []                         # [severity="critical"]: only alerts that all of them match
 """
 
+    told_of_silences: ClassVar[bool] = True
+
     kind: Literal["email"] = "email"
     server: Server
     tls: Literal["implicit", "starttls", "none"] = "implicit"
@@ -109,7 +113,11 @@ class EmailReceiver(Receiver):
     async def send(self, delivery: Delivery, now: float, network: Network) -> Outcome:
         """Send the mail; it is the same at any time."""
         del now
-        message = message_of(delivery, self.sender, self.to)
+        event = silence_events.read(delivery.transition)
+        if event is not None:
+            message = silence_message_of(delivery, event, self.sender, self.to)
+        else:
+            message = message_of(delivery, self.sender, self.to)
         host, _, port = self.server.rpartition(":")
         host = host.strip("[]")
         connected = await network.connect(host, int(port))

@@ -28,6 +28,7 @@ from streams.domain.transitions import (
 )
 from streams.receivers.grouped import GroupedReceiver, is_about_group
 from streams.receivers.outcomes import Answer, Outcome, Retry, of_api_answer
+from streams.receivers.pagerduty_webhooks import Signatures
 from streams.receivers.receiver import Request
 from streams.receivers.templates import TemplateFailure
 from streams.receivers.texts import TextReceiver, Texts
@@ -123,6 +124,8 @@ class PagerDutyReceiver(TextReceiver, GroupedReceiver):
 
     Attributes:
         routing_key: the Integration Key of a service or of an orchestration, 32 characters.
+        webhook_secrets: of the subscriptions of webhooks with which PagerDuty tells that somebody
+            has acknowledged an incident; several while one is rotated.
     """
 
     example: ClassVar[str] = """\
@@ -130,6 +133,7 @@ class PagerDutyReceiver(TextReceiver, GroupedReceiver):
   kind: pagerduty                      # Events API v2
   url: https://events.pagerduty.com/v2/enqueue
   routing_key_file: /run/secrets/pager # or routing_key: …; the Integration Key of a service
+  webhook_secrets: []                  # or webhook_secrets_file: …; of PagerDuty's own webhooks, one a line: docs/lifecycle.md
   timeout: 10s
   group_by: cause                      # these three as of a webhook
   group_wait: 5s
@@ -137,7 +141,7 @@ class PagerDutyReceiver(TextReceiver, GroupedReceiver):
   matchers: []                         # [severity="critical"]: only alerts that all of them match
   title: null                          # a template in place of the built-in one: docs/operations.md
   text: null                           # the same for the text
-"""
+"""  # noqa: E501 - lines of the example file
 
     longest_title: ClassVar[int] = LONGEST_SUMMARY
     longest_text: ClassVar[int] = LONGEST_TEXT
@@ -146,6 +150,14 @@ class PagerDutyReceiver(TextReceiver, GroupedReceiver):
     kind: Literal["pagerduty"] = "pagerduty"
     url: Url = "https://events.pagerduty.com/v2/enqueue"
     routing_key: Token
+    webhook_secrets: tuple[Token, ...] = ()
+
+    @property
+    def signatures(self) -> Signatures | None:
+        """What checks webhooks of PagerDuty; null if there are none."""
+        if not self.webhook_secrets:
+            return None
+        return Signatures(secret.get_secret_value() for secret in self.webhook_secrets)
 
     def built_in(self, transition: Transition) -> Texts:
         """Return the summary, which is all that there is."""

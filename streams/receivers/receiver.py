@@ -85,6 +85,9 @@ class Receiver(Settings, ABC):
     told_of_receivers: ClassVar[bool] = False
     """Whether it renders events about other receivers (`streams.domain.receiver_events`)."""
 
+    told_of_silences: ClassVar[bool] = False
+    """Whether it renders events about silences (`streams.domain.silence_events`)."""
+
     takes_acknowledgements: ClassVar[bool] = False
     """Whether it has a notion of somebody having taken an alert on, and is notified of that."""
 

@@ -17,7 +17,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from pydantic import AfterValidator, SecretStr
 
-from streams.domain import group_transitions, receiver_events, transitions
+from streams.domain import group_transitions, receiver_events, silence_events, transitions
 from streams.domain.deliveries import Delivery
 from streams.domain.group_transitions import (
     GroupData,
@@ -25,6 +25,7 @@ from streams.domain.group_transitions import (
     GroupTransitionType,
 )
 from streams.domain.receiver_events import ReceiverEvent
+from streams.domain.silence_events import SilenceEvent
 from streams.domain.transition_causes import Acknowledged
 from streams.domain.transitions import AlertData, Explanation, Links, Transition, named
 from streams.receivers.grouped import GroupedReceiver, is_about_group
@@ -154,6 +155,7 @@ class SlackReceiver(TextReceiver, GroupedReceiver):
     longest_title: ClassVar[int] = LONGEST_TITLE
     longest_text: ClassVar[int] = LONGEST_TEXT
     told_of_receivers: ClassVar[bool] = True
+    told_of_silences: ClassVar[bool] = True
     takes_acknowledgements: ClassVar[bool] = True
 
     kind: Literal["slack"] = "slack"
@@ -178,6 +180,9 @@ class SlackReceiver(TextReceiver, GroupedReceiver):
         event = receiver_events.read(delivery.transition)
         if event is not None:
             return self._request(_about_receiver(event))
+        ending = silence_events.read(delivery.transition)
+        if ending is not None:
+            return self._request(_about_silence(ending))
         transition = transitions.decode(delivery.transition)
         texts = self.texts(transition)
         return self._request(_message(transition, texts), texts.failures)
@@ -208,6 +213,30 @@ def _about_receiver(event: ReceiverEvent) -> Message:
     """Return the message about another receiver."""
     summary = _escaped(event.data.summary, LONGEST_SUMMARY)
     return Message(summary, [Section(text=Text(summary)), Context([Text(event.timestamp)])])
+
+
+def _about_silence(event: SilenceEvent) -> Message:
+    """Return the message about a silence that ends."""
+    data = event.data
+    summary = _escaped(data.summary, LONGEST_SUMMARY)
+    footer = event.timestamp
+    if data.links is not None and len(data.links.silence) <= LONGEST_URL:
+        footer += f" · <{_url(data.links.silence)}|silence>"
+    fields = [
+        _field_of("Alerts", ", ".join(data.matchers)),
+        f"*Ends*\n{data.ends_at}",
+        f"*Firing*\n{data.alerts:,}",
+        _field_of("Made by", data.created_by),
+    ]
+    return Message(
+        summary,
+        [
+            Header(PlainText("A silence ends soon")),
+            Section(text=Text(summary)),
+            Section(fields=[Text(field) for field in fields]),
+            Context([Text(footer)]),
+        ],
+    )
 
 
 def _message(transition: Transition, texts: Texts) -> Message:

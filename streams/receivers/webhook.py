@@ -38,6 +38,7 @@ class WebhookReceiver(GroupedReceiver):
 """  # noqa: E501 - lines of the example file
 
     told_of_receivers: ClassVar[bool] = True
+    told_of_silences: ClassVar[bool] = True
 
     kind: Literal["webhook"] = "webhook"
     secrets: tuple[Annotated[Secret, AfterValidator(_checked)], ...] = Field(min_length=1)

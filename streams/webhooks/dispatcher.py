@@ -104,18 +104,15 @@ class Dispatcher:
         receivers: all that are configured.
         timing: when to poll, and to try again.
         metrics: counts.
-        tell: the name of the receiver that is told of the others' trouble; null for nobody.
     """
 
-    def __init__(  # noqa: PLR0913 - what it joins
+    def __init__(
         self,
         host: PartitionHost,
         sender: Sender,
         receivers: Iterable[Receiver],
         timing: Timing,
         metrics: DeliveryMetrics,
-        *,
-        tell: str | None = None,
     ) -> None:
         self._host = host
         self._sender = sender
@@ -128,7 +125,7 @@ class Dispatcher:
             )
             for name in self._receivers
         }
-        self._trouble = Trouble(metrics, tell, self._enqueue)
+        self._trouble = Trouble(metrics)
         self._outboxes: list[Outbox] = []
         self._books: list[ReceiverBook] = []
         self._disabled: dict[str, ReceiverRecord] = {}
@@ -257,7 +254,6 @@ class Dispatcher:
                 self._note_standing(name, recovered(record, now))
             else:
                 circuit.resume(known, now)
-                self._trouble.resumed(name)
         elif circuit.failing_since is not None and not known:
             if record is not None and record.lifted_at >= circuit.failing_since:
                 circuit.reset()
@@ -273,11 +269,6 @@ class Dispatcher:
         for outbox in self._outboxes:
             outbox.hasten(name, now)
         self.wake()
-
-    def _enqueue(self, delivery: Delivery) -> None:
-        """Put a delivery of an event into the first of the outboxes that are here."""
-        if delivery.receiver in self._receivers and self._outboxes:
-            self._outboxes[0].add(delivery)
 
     def _dispatch(self, attempt: Attempt) -> None:
         name = attempt.delivery.receiver
@@ -335,7 +326,7 @@ class Dispatcher:
             before = standing(name, self._books)
             if before is not None:
                 self._note_standing(name, recovered(before, now))
-            self._trouble.recovered(name, failing_since, now)
+            self._trouble.recovered(name, failing_since)
             self._hasten(name, now)
 
     def _failed_again(self, name: str, outcome: Retry, now: float) -> None:
@@ -349,7 +340,7 @@ class Dispatcher:
         if opens:
             before = standing(name, self._books)
             self._note_standing(name, failing(before, target, since, outcome.reason, now))
-            self._trouble.fails(name, since, outcome.reason, now)
+            self._trouble.fails(name, since, outcome.reason)
         if self._timing.disable_after and now - since >= self._timing.disable_after:
             self._disable(name, outcome.reason, now, since)
 
@@ -374,7 +365,7 @@ class Dispatcher:
         self, name: str, reason: str, now: float, failing_since: float | None = None
     ) -> None:
         if name not in self._disabled:
-            self._trouble.disabled(name, failing_since, reason, now)
+            self._trouble.disabled(name, failing_since, reason)
             before, target = standing(name, self._books), self._receivers[name].target
             self._note_standing(name, answered(before, "disabled", target, now, reason=reason))
             self._receiver_queues[name].circuit.reset()

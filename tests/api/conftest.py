@@ -1,6 +1,6 @@
 """A real server on a free port, over partitions in memory."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from streams.api.server import ApiServer
 from streams.configuration.http import HttpSettings
 from streams.domain.commits import Commit, Decision
 from streams.domain.partition_settings import PartitionSettings
+from streams.receivers.pagerduty_webhooks import Signatures
 from tests.support.http import HttpAnswer, request
 from tests.support.names import MemoryNames
 from tests.support.partitions import PARTITION_SETTINGS, MemoryHolder, next_offset
@@ -80,7 +81,7 @@ class RunningApi:
 
 
 class StartApi(Protocol):
-    async def __call__(
+    async def __call__(  # noqa: PLR0913 - as `running` has
         self,
         holder: MemoryHolder,
         http: HttpSettings | None = None,
@@ -88,17 +89,19 @@ class StartApi(Protocol):
         settings: PartitionSettings = PARTITION_SETTINGS,
         located: bool = True,
         now: Callable[[], float] = lambda: NOW,
+        pagerduty: Mapping[str, Signatures] | None = None,
     ) -> RunningApi: ...
 
 
 @asynccontextmanager
-async def running(
+async def running(  # noqa: PLR0913 - what a server joins
     holder: MemoryHolder,
     http: HttpSettings | None = None,
     *,
     settings: PartitionSettings = PARTITION_SETTINGS,
     located: bool = True,
     now: Callable[[], float] = lambda: NOW,
+    pagerduty: Mapping[str, Signatures] | None = None,
 ) -> AsyncIterator[RunningApi]:
     health = SettableHealth()
     silences = MemorySilences(now)
@@ -116,6 +119,7 @@ async def running(
         metrics=lambda accept: (b"made_up 1.0\n", f"text/plain; asked={accept}"),
         located=located,
         now=now,
+        pagerduty=pagerduty,
     )
     await server.start()
     try:

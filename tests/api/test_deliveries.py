@@ -40,6 +40,7 @@ async def test_newest_first(start: StartApi) -> None:
         "ended_at": None,
         "next_attempt_at": rfc3339(NOW - 99),
         "last_error": None,
+        "replayed_by": None,
         "last_attempt": None,
     }
     assert (oldest["state"], oldest["attempts"], oldest["last_error"]) == (
@@ -85,6 +86,7 @@ async def test_replay_makes_it_due_at_once_and_to_be_written_down(start: StartAp
         "attempts": 0,
         "ended_at": None,
         "next_attempt_at": rfc3339(NOW),
+        "replayed_by": "api",
         "history": [],
         "dropped_attempts": 0,
     }

@@ -48,6 +48,8 @@ async def test_made_shown_listed_and_ended(start: StartApi) -> None:
         "created_at": rfc3339(NOW),
         "ended_at": None,
         "ended_by": None,
+        "created_token": None,
+        "ended_token": None,
     }
     target = f"/v1/silences/{made['silence_id']}"
     assert (await api.get(target))["silence"] == made

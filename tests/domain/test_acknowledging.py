@@ -297,7 +297,8 @@ def test_acknowledged_in_the_step_that_ends_the_silence_it_is_told(restarts: boo
     worker.settings.silences.put(silenced_until(T0 + 50))
     worker.step({"a": "FAILURE"})
     worker.now = T0 + 51
-    (transition,) = worker.partition.alerts.acknowledge(worker.alert().alert_id, "ana", "", T0 + 51)
+    asked = Acknowledgement(worker.alert().alert_id, "ana", "", lambda: None)
+    (transition,) = worker.partition.alerts.acknowledge(asked, T0 + 51)
     assert list(worker.partition._notify([transition], T0 + 51)) == [transition]
     assert worker.alert().steps[-1].suppressed == Suppressed(
         "not-notified", "no receiver was notified that it fires"

@@ -20,6 +20,7 @@ from streams.domain.alerts import AlertBook
 from streams.domain.detectors.history import Observation
 from streams.domain.detectors.threshold import Threshold
 from streams.domain.evaluation import ScopeWindows
+from streams.domain.operators import Acknowledgement
 from streams.domain.rules import Rule, Scope
 from streams.domain.transitions import Transition, rfc3339
 from tests.support.changelogs import restore_into, written
@@ -41,6 +42,10 @@ RULE = Rule(
     labels={"team": "crm"},
 )
 REOPENING = replace(RULE, reopen_within=100.0)
+
+
+def asked(alert_id: str, comment: str = "") -> Acknowledgement:
+    return Acknowledgement(alert_id, "ana", comment, lambda: None)
 
 
 def seen(hits: int, attempts: int = 812) -> Observation:
@@ -414,7 +419,7 @@ def told() -> Iterator[tuple[str, Transition | None]]:
     yield "expired", alerts.tick(T0 + 900)[0]
     alerts = book(REOPENING)
     evaluate(alerts, {WINDOW: HIGH}, T0, REOPENING)
-    yield "acknowledged", next(alerts.acknowledge("alert-1", "ana", "on it", T0 + 25.5))
+    yield "acknowledged", next(alerts.acknowledge(asked("alert-1", "on it"), T0 + 25.5))
     evaluate(alerts, {WINDOW + 60: seen(8, 800)}, T0 + 60, REOPENING)
     evaluate(alerts, {WINDOW + 60: LOW}, T0 + 90, REOPENING)
     yield "reopened", evaluate(alerts, {WINDOW + 180: HIGH}, T0 + 180, REOPENING)
@@ -560,7 +565,7 @@ class Book(RuleBasedStateMachine):
     def acknowledge(self, alert_id: str) -> None:
         """The newest alert, or any other one."""
         alert_id = alert_id or self.newest_id
-        found = list(self.alerts.acknowledge(alert_id, "ana", "", self.now))
+        found = list(self.alerts.acknowledge(asked(alert_id), self.now))
         self.note(found)
 
         is_news = self.firing and not self.acknowledged and alert_id == self.newest_id

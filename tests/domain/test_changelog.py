@@ -25,6 +25,8 @@ from streams.domain.changelog import (
 )
 from streams.domain.deliveries import DeliveryKey
 from streams.domain.detector_states import DetectorStateKey, DetectorStateRecord
+from streams.domain.fleet.receiver_trouble import TroubleKey, TroubleRecord
+from streams.domain.fleet.silence_notices import NoticeKey, NoticeRecord
 from streams.domain.folded_scopes import FoldGroup, FoldGroupKey
 from streams.domain.folds import FoldsKey, FoldsRecord
 from streams.domain.partition import CampaignPartition
@@ -49,6 +51,8 @@ KEYS = {
     GroupedAlertKey("c", "id"): b'["grouped","c","id"]',
     LaneVersionKey(): b'["group-lane"]',
     TellerKey("rule"): b'["teller","rule"]',
+    NoticeKey("s.60000"): b'["notice","s.60000"]',
+    TroubleKey("ops"): b'["trouble","ops"]',
     InputOffsetsKey(): b'["offsets"]',
     UnprocessableKey(): b'["unprocessable"]',
 }
@@ -86,6 +90,8 @@ def test_keys_are_arrays_with_the_kind_first() -> None:
         ),
         (FoldGroupKey("rule", 4), FoldGroup("cusum", "campaign", ["d"], [0], [60], {}, b"\x90")),
         (ReceiverKey("ops"), ReceiverRecord("paused", "digest", 1.0, 2.0, "503")),
+        (NoticeKey("s.60000"), NoticeRecord(60.0, ("ops", "dev"))),
+        (TroubleKey("ops"), TroubleRecord("failing", 7.5, 5.0, 7.5)),
         (InputOffsetsKey(), [InputOffset("events", 1, 7, 5, UUID(int=1), 3)]),
         (InputOffsetsKey(), [InputOffset("events", 1, 7, 0, None, -1)]),
         (UnprocessableKey(), [3, 5]),
@@ -120,12 +126,12 @@ def test_there_is_a_file_for_every_format_that_is_read(number: int) -> None:
 
 
 def test_the_formats_that_are_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changelog, "FORMAT", 8)
+    monkeypatch.setattr(changelog, "FORMAT", 9)
     value = b'{"format":%d,"window_size":60,"event_time":0,"inputs":{},"dirty":{}}'
-    for number in (OLDEST_FORMAT, 7, 8):
+    for number in (OLDEST_FORMAT, 8, 9):
         assert changelog.decode(b'["checkpoint"]', value % number)
-    for number in (OLDEST_FORMAT - 1, 9):
-        with pytest.raises(FormatError, match=rf"format {number}, .*formats {OLDEST_FORMAT} to 8:"):
+    for number in (OLDEST_FORMAT - 1, 10):
+        with pytest.raises(FormatError, match=rf"format {number}, .*formats {OLDEST_FORMAT} to 9:"):
             changelog.decode(b'["checkpoint"]', value % number)
 
 

@@ -20,7 +20,7 @@ class Parts:
         self.waiting: list[str] = []
         self.moved_at = time.monotonic()
         self.crashed = False
-        self.out_of_date: str | None = None
+        self.out_of_date: list[str] = []
         self.tasks = SimpleNamespace(
             joined=True, waiting_for=lambda: self.waiting, moved_at=lambda: self.moved_at
         )
@@ -38,9 +38,9 @@ class Parts:
 def test_ready_unless_something_is_waited_for() -> None:
     parts = Parts()
     assert parts.health.ready() == (True, ["topic x is missing", "the clock is wrong"])
-    parts.out_of_date = "silences may be out of date"
+    parts.out_of_date = ["silences may be out of date", "groups may be out of date"]
     assert parts.health.ready()[0], "it does its work all the same"
-    assert "silences may be out of date" in parts.health.ready()[1]
+    assert parts.health.ready()[1][-2:] == parts.out_of_date
     parts.waiting = ["partition 1 waits"]
     ready, reasons = parts.health.ready()
     assert not ready

@@ -25,6 +25,8 @@ from streams.domain.causes.lane import (
 )
 from streams.domain.causes.teller import KnownMember, TellerKey, TellerRecord
 from streams.domain.changelog import InputOffset, InputOffsetsKey, UnprocessableKey
+from streams.domain.fleet.receiver_trouble import TroubleKey, TroubleRecord
+from streams.domain.fleet.silence_notices import NoticeKey, NoticeRecord
 from streams.domain.notification.grouping import Group, Groups
 from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, PartialCounts
 from streams.domain.partition import CampaignPartition
@@ -76,8 +78,10 @@ GROUPED: list[tuple[changelog.Key, Any]] = [
             {0: 7},
         ),
     ),
+    (NoticeKey("silence.900000"), NoticeRecord(900.0, ("ops",))),
+    (TroubleKey("ops"), TroubleRecord("failing", 111.0, 90.0, 111.0)),
 ]
-"""Records of alerts that are told of in groups."""
+"""Records of what is told of all partitions together."""
 
 
 def written(changes: Iterable[tuple[changelog.Key, Any]]) -> dict[bytes, bytes | None]:

@@ -1,10 +1,11 @@
-"""A stand-in for PagerDuty's Events API v2, by its published documents and no library.
+"""A stand-in for PagerDuty's Events API v2 and its webhooks, by its published documents.
 
 Sources: `reference/events-v2/openapiv3.json` in https://github.com/PagerDuty/api-schema;
 `docs/events-API-v2/01-Overview.md` and `02-Trigger-Events.md` in
-https://github.com/PagerDuty/developer-docs, which have the lengths.
+https://github.com/PagerDuty/developer-docs, which have the lengths; `docs/webhooks` there.
 """
 
+import hmac
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -116,3 +117,65 @@ class PagerDuty:
             alerts[-1].append(action)
         elif action == "trigger":
             alerts.append([action])
+
+
+def webhook(
+    incident_key: str | None,
+    event_type: str = "incident.acknowledged",
+    *,
+    by: str | None = "Tenex Engineer",
+    occurred_at: str = "2026-11-23T10:00:05.169Z",
+    **changes: Any,
+) -> bytes:
+    """Return the body of a webhook about an incident, with all fields that the documents show."""
+
+    def reference(name: str, kind: str) -> dict[str, str]:
+        return {
+            "html_url": f"https://acme.pagerduty.com/{kind}s/P1",
+            "id": "P1",
+            "self": f"https://api.pagerduty.com/{kind}s/P1",
+            "summary": name,
+            "type": f"{kind}_reference",
+        }
+
+    return orjson.dumps(
+        {
+            "event": {
+                "id": "5ac64822-4adc-4fda-ade0-410becf0de4f",
+                "event_type": event_type,
+                "resource_type": "incident",
+                "occurred_at": occurred_at,
+                "agent": None if by is None else reference(by, "user"),
+                "client": {"name": "PagerDuty"},
+                "data": {
+                    "id": "PGR0VU2",
+                    "type": "incident",
+                    "self": "https://api.pagerduty.com/incidents/PGR0VU2",
+                    "html_url": "https://acme.pagerduty.com/incidents/PGR0VU2",
+                    "number": 2,
+                    "status": "acknowledged",
+                    "incident_key": incident_key,
+                    "created_at": "2026-11-23T10:00:01Z",
+                    "title": "A little bump in the road",
+                    "service": reference("API Service", "service"),
+                    "assignees": [reference("User 123", "user")],
+                    "teams": [reference("Engineering", "team")],
+                    "priority": None,
+                    "urgency": "high",
+                    "resolve_reason": None,
+                },
+                **changes,
+            }
+        }
+    )
+
+
+def signed(body: bytes, *secrets: str) -> dict[str, str]:
+    """Return the headers of a webhook, with a signature for each secret."""
+    signatures = [hmac.new(each.encode(), body, "sha256").hexdigest() for each in secrets]
+    return {
+        "Content-Type": "application/json",
+        "User-Agent": "PagerDuty-Webhook/V3.0",
+        "X-Webhook-Id": "c0b8e3f2",
+        "X-PagerDuty-Signature": ",".join(f"v1={each}" for each in signatures),
+    }

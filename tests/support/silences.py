@@ -28,11 +28,11 @@ class MemorySilences:
         self.book.check_room(silence, self._now())
         self._write(silence)
 
-    async def end(self, silence_id: str, by: str) -> Silence | None:
+    async def end(self, silence_id: str, by: str, token: str | None = None) -> Silence | None:
         found = self.book.get(silence_id)
         if found is None:
             return None
-        ended = found.silence.ended(by, self._now())
+        ended = found.silence.ended(by, self._now(), token)
         self._write(ended)
         return ended
 

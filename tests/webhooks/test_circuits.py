@@ -5,17 +5,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-import orjson
 import pytest
 from structlog.testing import capture_logs
 
 from streams.configuration.alerting import DeliverySettings
 from streams.domain.circuit import CircuitPolicy
-from streams.domain.deliveries import Delivery
 from streams.domain.receivers import ReceiverRecord, failing, lifted
 from streams.receivers.outcomes import Delivered, GiveUp, Retry
 from streams.webhooks.dispatcher import Dispatcher, Timing
-from streams.webhooks.trouble import TOLD_AGAIN_AFTER_S, Trouble
 from tests.support.deliveries import webhook_to as to
 from tests.support.receiver import Collector, status
 from tests.webhooks.test_dispatcher import (
@@ -232,90 +229,23 @@ async def commit_until(
     await until(committed)
 
 
-async def test_another_receiver_is_told_in_order_and_not_each_time() -> None:
-    holder, clock = FakeHolder(), Clock()
-    async with Collector() as collector, Collector() as watcher:
-        receivers = (to(collector.url), to(watcher.url, "watcher"))
-        async with running(holder, *receivers, timing=timing(clock), tell="watcher") as dispatcher:
-            for again in range(3):
-                collector.always = status(503, "no room")
-                for number in range(4):
-                    enqueue(holder.queue(), f"{again}-{number}")
-                at = len(collector.arrivals)
-                await commit_until(
-                    holder,
-                    dispatcher,
-                    lambda at=at: len(collector.arrivals) == at + 3,  # type: ignore[misc]
-                )
-                await until(lambda: fails(holder))
-                collector.always = None
-                clock.forward(WAIT + 1)
-                await commit_until(holder, dispatcher, lambda: len(holder.queue()) == 0)
-                # The second time is too soon to be told again.
-                clock.forward(TOLD_AGAIN_AFTER_S if again else 0.0)
-        told = [orjson.loads(arrival.body) for arrival in watcher.arrivals]
-
-    assert [each["type"] for each in told] == ["receiver.failing", "receiver.recovered"] * 2
-    first = told[0]["data"]
-    assert (first["receiver"], first["reason"]) == ("ops", "HTTP status 503: no room")
-    assert first["summary"] == (
-        f"receiver ops fails since {first['failing_since']}: HTTP status 503: no room"
-    )
-    assert len({arrival.webhook_id for arrival in watcher.arrivals}) == 4
-
-
-def test_events_of_the_same_moment_are_two_in_their_order() -> None:
-    told: list[Delivery] = []
-    trouble = Trouble(CountingMetrics(), "watcher", told.append)
-    trouble.fails("ops", 900.0, "no", 1000.0)
-    trouble.disabled("ops", 900.0, "no", 1000.0)
-    assert [orjson.loads(bytes(each.transition))["type"] for each in told] == [
-        "receiver.failing",
-        "receiver.disabled",
-    ]
-    assert told[0].sequence < told[1].sequence
-
-
-async def test_nobody_is_told_of_their_own_trouble_and_events_cause_no_events() -> None:
+async def test_changes_are_counted_at_each_worker_and_nothing_is_enqueued() -> None:
     holder, clock, metrics = FakeHolder(), Clock(), CountingMetrics()
-    async with Collector() as collector, Collector() as watcher:
-        collector.always = watcher.always = status(503)
-        receivers = (to(collector.url), to(watcher.url, "watcher"))
+    async with Collector() as collector:
+        collector.always = status(503)
         async with running(
-            holder, *receivers, timing=timing(clock), tell="watcher", metrics=metrics
+            holder, to(collector.url), timing=timing(clock), metrics=metrics
         ) as dispatcher:
             await opened(holder, collector, 4)
-            for number in range(4):
-                enqueue(holder.queue(), f"w{number}", receiver="watcher")
-            dispatcher.wake()
-            await commit_until(
-                holder, dispatcher, lambda: ("watcher", "failing") in metrics.changes
-            )
-            for _ in range(5):
-                clock.forward(101)
-                await commit_until(holder, dispatcher, lambda: True)
-                await asyncio.sleep(0.03)
-        events = [d for d in holder.queue().deliveries() if d.alert_id.startswith("receiver.")]
-
-    assert [event.alert_id for event in events] == ["receiver.ops"]
-    assert sorted(metrics.changes) == [("ops", "failing"), ("watcher", "failing")]
-
-
-async def test_410_is_told_too() -> None:
-    holder, clock = FakeHolder(), Clock()
-    enqueue(holder.queue(), "a")
-    async with Collector(status(410, "moved")) as collector, Collector() as watcher:
-        receivers = (to(collector.url), to(watcher.url, "watcher"))
-        async with running(holder, *receivers, timing=timing(clock), tell="watcher") as dispatcher:
-            await commit_until(holder, dispatcher, lambda: len(watcher.arrivals) == 1)
-            (told,) = await watcher.wait_for(1)
-    assert orjson.loads(told.body)["type"] == "receiver.disabled"
-    assert told.value["data"] == {
-        "receiver": "ops",
-        "failing_since": None,
-        "reason": "HTTP status 410: moved",
-        "summary": "receiver ops is disabled and gets nothing: HTTP status 410: moved",
-    }
+            enqueued = len(holder.queue().deliveries())
+            collector.always = None
+            clock.forward(WAIT + 1)
+            await commit_until(holder, dispatcher, lambda: len(holder.queue()) == 0)
+            collector.always = status(410)
+            enqueue(holder.queue(), "b")
+            await commit_until(holder, dispatcher, lambda: len(metrics.changes) == 3)
+        assert len(holder.queue().deliveries()) <= enqueued + 1
+    assert metrics.changes == [("ops", "failing"), ("ops", "recovered"), ("ops", "disabled")]
 
 
 async def test_a_success_of_an_attempt_under_way_closes_it() -> None:

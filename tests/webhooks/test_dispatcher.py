@@ -125,11 +125,10 @@ async def running(
     sender: Sender | None = None,
     timing: Timing = AT_ONCE,
     metrics: CountingMetrics | None = None,
-    tell: str | None = None,
 ) -> AsyncIterator[Dispatcher]:
     counting = metrics or CountingMetrics()
     client = WebhookClient(Guard(["127.0.0.0/8"]), allow_http=True)
-    dispatcher = Dispatcher(holder, sender or client, receivers, timing, counting, tell=tell)
+    dispatcher = Dispatcher(holder, sender or client, receivers, timing, counting)
     await dispatcher.start()
     try:
         yield dispatcher

@@ -4,28 +4,34 @@
     ["lane", rule, lane]               LaneReport: sums of the lane's campaigns
     ["member", rule, lane, alert id]   Member: an alert that is told of in a group; null: it is over
     ["causes", rule]                   Announcement: the causes that the rule's teller knows
+    ["silenced", notice id, lane]      SilencedAlerts: what a silence that ends keeps from whom
+    ["receiver", name, lane]           ReceiverRecord: what the lane's worker knows of a receiver
 
 A lane is a partition of campaigns. The teller of a rule is the lane that decides about its causes
-and tells receivers of them. Each record has one writer, and is written in its transactions. The
-members of a lane have versions, which rise with each record.
+and tells receivers of them; a silence and a receiver have a teller, too. Each record has one
+writer, and is written in its transactions. The members of a lane have versions, which rise with
+each record.
 """
 
 from collections.abc import Mapping
-from typing import Any, Union
+from typing import Any, TypeAlias, TypeVar, Union
 from zlib import crc32
 
 import msgspec
 
 from streams.domain.causes.finding import Dimension
 from streams.domain.causes.summary import LaneSummary
+from streams.domain.receivers import ReceiverRecord
+
+T = TypeVar("T")
 
 FRESH = 10.0
 """Seconds for which a report counts."""
 
 
-def teller_of(rule: str, lanes: int) -> int:
-    """Return the lane that tells of the causes of a rule."""
-    return crc32(rule.encode()) % lanes
+def teller_of(name: str, lanes: int) -> int:
+    """Return the lane that tells of the causes of a rule, or of a silence or a receiver."""
+    return crc32(name.encode(errors="surrogatepass")) % lanes
 
 
 class LaneReport(msgspec.Struct, frozen=True):
@@ -102,6 +108,16 @@ class Announcement(msgspec.Struct, frozen=True):
     merged: dict[str, str] = {}
 
 
+class SilencedAlerts(msgspec.Struct, frozen=True):
+    """What a silence that ends soon keeps from receivers, in one lane.
+
+    Attributes:
+        receivers: how many alerts, by the name of the receiver.
+    """
+
+    receivers: dict[str, int]
+
+
 class ReportKey(msgspec.Struct, frozen=True, array_like=True, tag="lane"):
     """Key of a `LaneReport`."""
 
@@ -123,12 +139,33 @@ class AnnouncementKey(msgspec.Struct, frozen=True, array_like=True, tag="causes"
     rule: str
 
 
+class SilencedKey(msgspec.Struct, frozen=True, array_like=True, tag="silenced"):
+    """Key of a `SilencedAlerts`."""
+
+    notice_id: str
+    lane: int
+
+
+class LaneReceiverKey(msgspec.Struct, frozen=True, array_like=True, tag="receiver"):
+    """Key of what the worker of a lane knows of a receiver."""
+
+    name: str
+    lane: int
+
+
+LaneKey: TypeAlias = SilencedKey | LaneReceiverKey
+"""Key of a record that says how something is in one lane."""
+
 encode = msgspec.json.Encoder().encode
-_AnyKey: Any = Union[ReportKey, MemberKey, AnnouncementKey]  # noqa: UP007 - a value, for msgspec
+_AnyKey: Any = Union[  # noqa: UP007 - a value, for msgspec
+    ReportKey, MemberKey, AnnouncementKey, SilencedKey, LaneReceiverKey
+]
 _decode_key = msgspec.json.Decoder(_AnyKey).decode
 _decode_report = msgspec.json.Decoder(LaneReport).decode
 _decode_member = msgspec.json.Decoder(Member).decode
 _decode_announcement = msgspec.json.Decoder(Announcement).decode
+_decode_silenced = msgspec.json.Decoder(SilencedAlerts).decode
+_decode_receiver = msgspec.json.Decoder(ReceiverRecord).decode
 
 
 class GroupView:
@@ -138,6 +175,8 @@ class GroupView:
         reports: by rule and lane.
         members: by rule, lane and alert id.
         announced: by rule.
+        silenced: by notice and lane.
+        receivers: what the workers of the lanes know of receivers, by name and lane.
         version: rises with each record.
         generation: rises whenever the topic was read anew: what is not on it has to be written.
     """
@@ -152,6 +191,8 @@ class GroupView:
         self.reports: dict[str, dict[int, LaneReport]] = {}
         self.members: dict[str, dict[int, dict[str, Member]]] = {}
         self.announced: dict[str, Announcement] = {}
+        self.silenced: dict[str, dict[int, SilencedAlerts]] = {}
+        self.receivers: dict[str, dict[int, ReceiverRecord]] = {}
         self.version += 1
         self.generation += 1
 
@@ -167,8 +208,16 @@ class GroupView:
             raise ValueError(f"key {key[:200]!r}: {error}") from error
         self.version += 1
 
-    def _restore(self, key: ReportKey | MemberKey | AnnouncementKey, value: bytes | None) -> None:
+    def _restore(
+        self, key: ReportKey | MemberKey | AnnouncementKey | LaneKey, value: bytes | None
+    ) -> None:
         match key:
+            case SilencedKey(notice_id, lane):
+                silenced = None if value is None else _decode_silenced(value)
+                _put(self.silenced, notice_id, lane, silenced)
+            case LaneReceiverKey(name, lane):
+                record = None if value is None else _decode_receiver(value)
+                _put(self.receivers, name, lane, record)
             case ReportKey(rule, lane):
                 reports = self.reports.setdefault(rule, {})
                 if value is None:
@@ -186,6 +235,14 @@ class GroupView:
                     self.announced.pop(rule, None)
                 else:
                     self.announced[rule] = _decode_announcement(value)
+
+    def of_lane(self, key: LaneKey) -> SilencedAlerts | ReceiverRecord | None:
+        """Return what is known under the key of a lane; null for nothing."""
+        match key:
+            case SilencedKey(notice_id, lane):
+                return self.silenced.get(notice_id, {}).get(lane)
+            case LaneReceiverKey(name, lane):
+                return self.receivers.get(name, {}).get(lane)
 
     def fresh_reports(self, rule: str, now: float) -> Mapping[int, LaneReport]:
         """Return the reports of a rule that count at `now` (s), by lane."""
@@ -208,3 +265,14 @@ class GroupView:
         for _ in range(len(merged)):
             cause_id = merged.get(cause_id, cause_id)
         return cause_id
+
+
+def _put(known: dict[str, dict[int, T]], name: str, lane: int, value: T | None) -> None:
+    """Keep the value of a lane; null removes it."""
+    if value is not None:
+        known.setdefault(name, {})[lane] = value
+        return
+    lanes = known.get(name, {})
+    lanes.pop(lane, None)
+    if not lanes:
+        known.pop(name, None)

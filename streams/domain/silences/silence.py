@@ -33,7 +33,6 @@ MOST_MATCHERS = 20
 LONGEST_ID = 100
 LONGEST_CREATOR = 200
 LONGEST_COMMENT = 2_000
-MOST_NOTIFIED = 20
 SILENCE_BYTES = 64 * 1024
 """Bounds of one silence; the last is that of its value, in bytes."""
 KEPT_S = 5 * 86_400.0
@@ -62,8 +61,8 @@ class Silence(msgspec.Struct, frozen=True, omit_defaults=True):
         recurrence: the hours in which it is active, between these times; null for all of them.
         ended_at: when somebody ended it before its time; null otherwise.
         ended_by: who did.
-        notified: the names of the receivers that are told before it ends.
-        notice: how long (s) before that; 0 for no notice.
+        created_token: name of the token with which it was made; null for none.
+        ended_token: the same of its end.
     """
 
     silence_id: str
@@ -76,8 +75,8 @@ class Silence(msgspec.Struct, frozen=True, omit_defaults=True):
     recurrence: Recurrence | None = None
     ended_at: float | None = None
     ended_by: str | None = None
-    notified: tuple[str, ...] = ()
-    notice: float = 0.0
+    created_token: str | None = None
+    ended_token: str | None = None
 
     @property
     def over_at(self) -> float:
@@ -85,11 +84,19 @@ class Silence(msgspec.Struct, frozen=True, omit_defaults=True):
         ends_at = inf if self.ends_at is None else self.ends_at
         return ends_at if self.ended_at is None else min(ends_at, self.ended_at)
 
-    def ended(self, by: str, now: float) -> "Silence":
-        """Return it as it is once somebody ends it at `now` (s, UTC); the same if it is over."""
+    def ended(self, by: str, now: float, token: str | None = None) -> "Silence":
+        """Return it as it is once somebody ends it at `now` (s, UTC); the same if it is over.
+
+        Args:
+            by: who does.
+            now: wall-clock time.
+            token: name of the token with which they ask; null for none.
+        """
         if now >= self.over_at:
             return self
-        return msgspec.structs.replace(self, ended_at=now, ended_by=by[:LONGEST_CREATOR])
+        return msgspec.structs.replace(
+            self, ended_at=now, ended_by=by[:LONGEST_CREATOR], ended_token=token
+        )
 
 
 class SilenceKey(msgspec.Struct, frozen=True, array_like=True, tag="silence"):
@@ -171,7 +178,6 @@ def problems(silence: Silence, now: float, longest: float = DEFAULT_LONGEST) -> 
                 f"ends_at {rfc3339(silence.ends_at)}: a silence lasts at most {longest:g} s; "
                 f"expected {last} or before, or a recurrence"
             )
-    yield from _of_notice(silence)
 
 
 def _of_texts(silence: Silence) -> Iterator[str]:
@@ -237,15 +243,6 @@ def _of_recurrence(silence: Silence, longest: float) -> Iterator[str]:
             f"recurrence.end {silence.recurrence.end}: it lasts {hours.longest:g} s each time; "
             f"expected at most {longest:g} s"
         )
-
-
-def _of_notice(silence: Silence) -> Iterator[str]:
-    if not (isfinite(silence.notice) and 0 <= silence.notice <= DEFAULT_LONGEST):
-        yield f"notice {silence.notice!r}: expected seconds, 0 to {DEFAULT_LONGEST:g}"
-    if len(silence.notified) > MOST_NOTIFIED:
-        yield f"notified: expected at most {MOST_NOTIFIED} receivers, not {len(silence.notified)}"
-    if silence.notice and not silence.notified:
-        yield "notified: expected the names of receivers, as there is a notice"
 
 
 _encode = msgspec.json.Encoder().encode

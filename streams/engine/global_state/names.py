@@ -1,18 +1,18 @@
 """The names of campaigns, or of apps: a book that follows its topic, and writes to it."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import structlog
 
 from streams.domain import names as records
 from streams.domain.names import BadNameError, NameBook
-from streams.engine.global_state.topic import GlobalTopic
+from streams.engine.global_state.table import GlobalTable
 
 _log = structlog.get_logger(__name__)
 
 
-class Names:
+class Names(GlobalTable):
     """Names, as every worker knows them.
 
     Args:
@@ -27,6 +27,8 @@ class Names:
         topic: as it was given.
     """
 
+    holds: ClassVar[str] = "names"
+
     def __init__(
         self,
         connection: Mapping[str, Any],
@@ -35,24 +37,10 @@ class Names:
         book: NameBook,
         skipped: Callable[[], None] = lambda: None,
     ) -> None:
+        super().__init__(connection, topic, partitions)
         self.book = book
         self.topic = topic
         self._skipped = skipped
-        self._topic = GlobalTopic(connection, topic, partitions, self)
-
-    @property
-    def out_of_date(self) -> str | None:
-        """Why the book may be out of date; null if it is not."""
-        why = self._topic.out_of_date
-        return None if why is None else f"names may be out of date: {why}"
-
-    async def read(self) -> None:
-        """Wait until the book has what the topic had when reading began."""
-        await self._topic.read()
-
-    async def follow(self) -> None:
-        """Keep the book as the topic says. Never returns."""
-        await self._topic.follow()
 
     async def set(self, its_id: str, name: str) -> str:
         """Give a campaign or an app a name, and wait until the book has it; return the name.
@@ -85,15 +73,13 @@ class Names:
 
     def replace(self, records: Mapping[bytes, bytes | None]) -> None:
         """Take all records of the topic in place of what is in the book."""
-        self.book.clear()
-        for key, value in records.items():
-            self.apply(key, value)
+        super().replace(records)
         _log.info("names read", topic=self.topic, names=len(self.book))
 
     def apply(self, key: bytes, value: bytes | None) -> None:
         """Take the next record of the topic."""
         try:
-            self.book.restore(key, value)
+            self._restore(key, value)
         except BadNameError as error:
             self._skipped()
             count = self.book.skipped
@@ -106,3 +92,9 @@ class Names:
                     reason=str(error),
                     so_far=count,
                 )
+
+    def _clear(self) -> None:
+        self.book.clear()
+
+    def _restore(self, key: bytes, value: bytes | None) -> None:
+        self.book.restore(key, value)

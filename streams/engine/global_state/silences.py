@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import structlog
 
 from streams.domain.silences import silence as records
 from streams.domain.silences.book import SilenceBook
 from streams.domain.silences.silence import Silence
-from streams.engine.global_state.topic import GlobalTopic
+from streams.engine.global_state.table import GlobalTable
 from streams.errors import UserError
 
 _log = structlog.get_logger(__name__)
@@ -18,7 +18,7 @@ REMOVE_EVERY = 600.0
 """Seconds between two times that silences that were over long ago are removed."""
 
 
-class Silences:
+class Silences(GlobalTable):
     """The silences, as every worker knows them.
 
     Args:
@@ -33,6 +33,8 @@ class Silences:
         book: as it was given.
     """
 
+    holds: ClassVar[str] = "silences"
+
     def __init__(  # noqa: PLR0913, PLR0917 - what it joins
         self,
         connection: Mapping[str, Any],
@@ -42,29 +44,10 @@ class Silences:
         longest: float,
         now: Callable[[], float],
     ) -> None:
+        super().__init__(connection, topic, partitions)
         self.book = book
         self._longest = longest
-        self._topic = GlobalTopic(connection, topic, partitions, self)
         self._now = now
-
-    @property
-    def is_read(self) -> bool:
-        """Whether the book has what the topic had when reading began."""
-        return self._topic.is_read
-
-    @property
-    def out_of_date(self) -> str | None:
-        """Why the book may be out of date; null if it is not."""
-        why = self._topic.out_of_date
-        return None if why is None else f"silences may be out of date: {why}"
-
-    async def read(self) -> None:
-        """Wait until the book has what the topic had when reading began."""
-        await self._topic.read()
-
-    async def follow(self) -> None:
-        """Keep the book as the topic says. Never returns."""
-        await self._topic.follow()
 
     async def remove_old(self) -> None:
         """Remove silences from the topic that were over long ago. Never returns."""
@@ -90,8 +73,13 @@ class Silences:
         self.book.check_room(silence, now)
         await self._topic.write(*records.encode(silence))
 
-    async def end(self, silence_id: str, by: str) -> Silence | None:
+    async def end(self, silence_id: str, by: str, token: str | None = None) -> Silence | None:
         """End a silence before its time, and wait until the book has that.
+
+        Args:
+            silence_id: of the silence.
+            by: who ends it.
+            token: name of the token with which they ask; null for none.
 
         Returns:
             The silence as it is then, as it was if it is over; null if there is none.
@@ -102,7 +90,7 @@ class Silences:
         found = self.book.get(silence_id)
         if found is None:
             return None
-        ended = found.silence.ended(by, self._now())
+        ended = found.silence.ended(by, self._now(), token)
         if ended is not found.silence:
             await self._topic.write(*records.encode(ended))
         return ended
@@ -111,14 +99,11 @@ class Silences:
 
     def replace(self, records: Mapping[bytes, bytes | None]) -> None:
         """Take all records of the topic in place of what is in the book."""
-        self.book.clear()
-        for key, value in records.items():
-            self.apply(key, value)
+        super().replace(records)
         _log.info("silences read", topic=self._topic.name, silences=len(self.book))
 
-    def apply(self, key: bytes, value: bytes | None) -> None:
-        """Take the next record of the topic."""
-        try:
-            self.book.restore(key, value)
-        except ValueError as error:
-            _log.warning("record of the silences topic ignored", reason=str(error))
+    def _clear(self) -> None:
+        self.book.clear()
+
+    def _restore(self, key: bytes, value: bytes | None) -> None:
+        self.book.restore(key, value)
