@@ -69,10 +69,13 @@ class GroupLedger:
 
     def groups_of(self, member: Any) -> set[str]:
         """Return the ids of the groups that may tell of what was handed over."""
+        member_id = member["alert_id"]
+        if member["episode"] > 1:
+            member_id += f"-{member['episode']}"
         cause_id: str | None = member["cause_id"]
         found: set[str] = set()
         while cause_id is not None and cause_id not in found:
-            found |= {cause_id, f"{cause_id}-{member['alert_id']}"}
+            found |= {cause_id, f"{cause_id}-{member_id}"}
             cause_id = self.merged.get(cause_id)
         return found
 

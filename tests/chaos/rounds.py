@@ -250,7 +250,8 @@ class Rounds:
         self._letters = DeadLetters()
         self._truth.refused.clear()
         kafka, topic = self._system.kafka, self._system.topic("source")
-        await kafka.recreate_topic(topic, PARTITIONS, SMALL, away)
+        # Nothing is sent meanwhile, so it may be made twice if the broker goes away.
+        await _persist(lambda: kafka.recreate_topic(topic, PARTITIONS, SMALL, away))
         self._source = Follower(kafka.address, topic, PARTITIONS)
 
     async def expire_source(self, share: float) -> int:

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, Protocol
 
 from tests.support.http import HttpAnswer
 
-KNOWN_WITHIN_S = 1.0
-"""Within so many seconds of the answer every worker knows of a silence, or of its end."""
+KNOWN_WITHIN_S = 3.0
+"""Within so many seconds of the answer every worker goes by a silence, or by its end: one that has
+to do without a processor for a while, too."""
 LONGEST_S = 3_600
 ASKED_WITHIN_S = 5.0
 """Seconds in which a worker has to answer while faults come, which may hit it."""

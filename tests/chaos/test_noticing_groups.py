@@ -59,7 +59,8 @@ class World(NamedTuple):
         history.take([self._alert(each, group_id) for each in sorted(self._ids())])
         for alert_id, cause_id in self.members:
             key = ["member", "r", 0, alert_id]
-            value = {"alert_id": alert_id, "starts_at": float(T0), "cause_id": cause_id}
+            value: dict[str, Any] = {"alert_id": alert_id, "starts_at": float(T0), "episode": 1}
+            value["cause_id"] = cause_id
             ledger.take(_record(key, value))
             ledger.take(_record(key, None))
         ledger.take(_record(["causes", "r"], {"merged": self.merged}))
