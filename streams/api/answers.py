@@ -283,7 +283,8 @@ class DeliveryAttempt(Struct, kw_only=True):
 
     `result` is `delivered`, `disabled`, or the kind of failure. `answer` is the beginning of what
     the receiver answered, with its secrets hidden. Without an answer `status` is null, and `error`
-    says why there was none.
+    says why there was none. `warnings` are what went wrong and could be made up for: a template
+    that could not be rendered, so that the built-in title or text was sent.
     """
 
     number: int
@@ -293,6 +294,7 @@ class DeliveryAttempt(Struct, kw_only=True):
     status: int | None
     answer: str
     error: str | None
+    warnings: list[str] = []
 
 
 class Delivery(Struct, kw_only=True):

@@ -84,6 +84,7 @@ def _attempt(attempt: AttemptRecord) -> answers.DeliveryAttempt:
         status=attempt.status,
         answer=attempt.answer,
         error=attempt.error,
+        warnings=list(attempt.warnings),
     )
 
 

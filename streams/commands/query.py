@@ -241,7 +241,9 @@ def delivery(api: ApiClient, delivery_id: str) -> Found:
         Column("ms", 3): lambda row: row["duration_ms"],
         Column("result", 0, 10, is_state=True): lambda row: row["result"],
         Column("status", 1): lambda row: row["status"] or "",
-        Column("answer", 1, 12): lambda row: row["error"] or row["answer"],
+        Column("answer", 1, 12): lambda row: "; ".join(
+            filter(None, (row["error"] or row["answer"], *row.get("warnings", [])))
+        ),
     }
     say(_in_short(found), err=True)
     return Found(answer, found["history"], columns, answers.DeliveryAttempt)

@@ -20,7 +20,7 @@ from streams.terminal import abbreviated
 from streams.webhooks.client import WebhookClient
 from streams.webhooks.guard import Guard
 from streams.webhooks.hooks import Hooks
-from streams.webhooks.trials import Exchange, Trial
+from streams.webhooks.trials import Exchange, SentRequest, Trial
 
 LONGEST_BODY = 1_000
 """Characters of an answer's body that are shown; `--json` has all that was read."""
@@ -121,25 +121,31 @@ def _client(configuration: Configuration, hooks: Hooks) -> WebhookClient:
 
 def _print(exchange: Exchange, receiver: Receiver, masking: Masking) -> None:
     say(f"{receiver.name} ({receiver.kind}): {exchange.transition}")
-    for failure in exchange.failures:
-        say(f"the template of {failure.part} cannot be rendered: {masking.hide(failure.reason)}")
-    if exchange.head is not None:
-        line, headers = _head(exchange.head)
-        _say_all("> ", masking, [line, *(f"{name}: {value}" for name, value in headers), ""])
-        _say_all("> ", masking, _text(exchange.body).split("\n"))
-    if exchange.answer is not None:
-        answer = exchange.answer
+    for request in exchange.requests:
+        _print_request(request, masking)
+    for said in exchange.conversation:
+        _say_all("> " if said.sent else "< ", masking, said.text.splitlines() or [""])
+    meaning = masking.hide(_meaning(exchange.outcome))
+    for warning in exchange.outcome.warnings:
+        say(masking.hide(warning))
+    if exchange.accepted:
+        say(f"{meaning}, in {exchange.seconds:.3f} s")
+    else:
+        print_error(f"receiver {receiver.name}: {meaning}")
+
+
+def _print_request(request: SentRequest, masking: Masking) -> None:
+    line, headers = _head(request.head)
+    _say_all("> ", masking, [line, *(f"{name}: {value}" for name, value in headers), ""])
+    _say_all("> ", masking, _text(request.body).split("\n"))
+    if request.answer is not None:
+        answer = request.answer
         _say_all("< ", masking, [_status(answer.status)])
         _say_all("< ", masking, [f"{name}: {value}" for name, value in answer.headers.items()])
         body = _body(answer, masking)
         if body:
             shown = body if len(body) <= LONGEST_BODY else f"{body[:LONGEST_BODY]}…"
             _say_all("< ", masking, ["", *shown.split("\n")])
-    said = masking.hide(_meaning(exchange.outcome))
-    if exchange.accepted:
-        say(f"{said}, in {exchange.seconds:.3f} s")
-    else:
-        print_error(f"receiver {receiver.name}: {said}")
 
 
 def _say_all(mark: str, masking: Masking, lines: list[str]) -> None:
@@ -171,18 +177,29 @@ def _meaning(outcome: Outcome) -> str:
 
 
 def _as_json(exchange: Exchange, masking: Masking) -> dict[str, object]:
-    request: dict[str, object] | None = None
-    if exchange.head is not None:
-        line, headers = _head(exchange.head)
-        request = {
-            "line": masking.hide(line),
-            "headers": [[name, masking.hide(value)] for name, value in headers],
-            "body": masking.hide(_text(exchange.body)),
-        }
-    answer = exchange.answer
     return {
         "transition": exchange.transition,
-        "request": request,
+        "requests": [_request_as_json(each, masking) for each in exchange.requests],
+        "conversation": [
+            {"sent": each.sent, "text": masking.hide(each.text)} for each in exchange.conversation
+        ],
+        "accepted": exchange.accepted,
+        "meaning": masking.hide(_meaning(exchange.outcome)),
+        "seconds": round(exchange.seconds, 3),
+        "warnings": [masking.hide(each) for each in exchange.outcome.warnings],
+        "template_failures": [
+            {"part": each.part, "reason": masking.hide(each.reason)} for each in exchange.failures
+        ],
+    }
+
+
+def _request_as_json(request: SentRequest, masking: Masking) -> dict[str, object]:
+    line, headers = _head(request.head)
+    answer = request.answer
+    return {
+        "line": masking.hide(line),
+        "headers": [[name, masking.hide(value)] for name, value in headers],
+        "body": masking.hide(_text(request.body)),
         "answer": None
         if answer is None
         else {
@@ -190,12 +207,6 @@ def _as_json(exchange: Exchange, masking: Masking) -> dict[str, object]:
             "headers": [[name, masking.hide(value)] for name, value in answer.headers.items()],
             "body": _body(answer, masking),
         },
-        "accepted": exchange.accepted,
-        "meaning": masking.hide(_meaning(exchange.outcome)),
-        "seconds": round(exchange.seconds, 3),
-        "template_failures": [
-            {"part": each.part, "reason": masking.hide(each.reason)} for each in exchange.failures
-        ],
     }
 
 

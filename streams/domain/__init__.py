@@ -38,7 +38,8 @@ In the order in which an event meets it:
 - `fleet`: what is told once, whichever workers have to do with it; `silence_events`: that a
   silence ends.
 - `notification`: the stages between a transition and the deliveries.
-- `deliveries`, `receivers`: what is to be sent to whom, and who wants nothing at present;
+- `deliveries`, `sent_messages`, `receivers`: what is to be sent to whom, in which messages
+  receivers show alerts, and who wants nothing at present;
   `delivery_attempts`: what is kept of the attempts; `circuit`: whether a receiver that fails is
   sent anything; `receiver_events`: what another one is told of that;
   `resending`: who is told again that an alert fires.

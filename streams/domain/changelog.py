@@ -17,6 +17,8 @@ A key is a JSON array, the kind of the record first. Values are JSON but for buc
     it made a transition, or its evidence will not follow from counts; null: it is forgotten
     ["delivery", campaign id, id]    Delivery       Outbox
     it is enqueued, attempted, given up, delivered or replayed; null: it is forgotten
+    ["message", alert id, receiver]  SentMessage    SentMessages of the Outbox
+    a receiver has a message that the alert's next delivery updates; null: its end was delivered
     ["detector", campaign id, rule, treatment, channel]
                                      DetectorStateRecord DetectorStates
     a rule was evaluated, and its detector remembers something else; null: it is forgotten
@@ -72,6 +74,7 @@ from streams.domain.folded_scopes import FoldGroupKey
 from streams.domain.folds import FoldsKey, FoldsRecord
 from streams.domain.pools import PoolsKey, PoolsRecord
 from streams.domain.receivers import ReceiverKey, ReceiverRecord
+from streams.domain.sent_messages import MessageKey, SentMessage
 from streams.domain.table import Checkpoint, CheckpointKey
 from streams.errors import FormatError
 
@@ -175,6 +178,7 @@ KINDS = (
     Kind(BucketKey, bytes, read_bucket),
     Kind(AlertKey, alert_records.encode, alert_records.decode),
     _json(DeliveryKey, Delivery),
+    _json(MessageKey, SentMessage),
     _json(DetectorStateKey, DetectorStateRecord),
     _json(FoldsKey, FoldsRecord),
     _json(PoolsKey, PoolsRecord),

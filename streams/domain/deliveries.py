@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import msgspec
 
 from streams.domain.delivery_attempts import AttemptRecord, compact, kept
+from streams.domain.sent_messages import SentMessage, SentMessages
 
 DeliveryState: TypeAlias = Literal["pending", "given-up", "delivered"]
 
@@ -59,6 +60,8 @@ class Delivery(msgspec.Struct):
         attempted: how many were made in all.
         history: what is kept of them, oldest first.
         replayed_by: who had it made again last; null if nobody has.
+        message: names the message in which the receiver shows the alert, to the receiver's kind, as
+            known when this was last handed out; null if there is none.
     """
 
     delivery_id: str
@@ -76,6 +79,7 @@ class Delivery(msgspec.Struct):
     attempted: int = 0
     history: tuple[AttemptRecord, ...] = ()
     replayed_by: str | None = None
+    message: str | None = None
 
 
 class DeliveryKey(msgspec.Struct, frozen=True, array_like=True, tag="delivery"):
@@ -137,9 +141,13 @@ class Outbox:
 
     Args:
         retention: how long what has ended is kept.
+
+    Attributes:
+        messages: in which receivers show alerts.
     """
 
     def __init__(self, retention: Retention = DEFAULT_RETENTION) -> None:
+        self.messages = SentMessages()
         self._retention = retention
         self._delivered: dict[str, None] = {}
         """Ids of the delivered ones, oldest first."""
@@ -166,6 +174,7 @@ class Outbox:
         Each is handed out once, until `delivered`, `failed`, `give_up` or `release` takes it back.
         """
         self._polled_at = now
+        self.messages.forget_old(now)
         due = []
         while self._timers and self._timers[0][0] <= now:
             _, delivery_id = heappop(self._timers)
@@ -175,7 +184,7 @@ class Outbox:
             if delivery.state != "pending":
                 self._remove(delivery)
             elif self._is_next(delivery):
-                self._handed_out.add(_ordering_key_of(delivery))
+                self.hand_out(delivery)
                 due.append(delivery)
         return due
 
@@ -194,10 +203,22 @@ class Outbox:
             delivery.history = kept(delivery.history, attempt)
             self._mark(delivery)
 
-    def delivered(self, delivery: Delivery) -> None:
-        """Take note of a success."""
+    def delivered(self, delivery: Delivery, message: str | None = None) -> None:
+        """Take note of a success.
+
+        Args:
+            delivery: was delivered.
+            message: names the message in which the receiver shows the alert; null if there is none,
+                or none that will be updated again.
+        """
         if not self._take_back(delivery):
             return
+        key = _ordering_key_of(delivery)
+        if message is None:
+            self.messages.forget(*key, delivery.sequence)
+        else:
+            sent = SentMessage(message, delivery.sequence, self._polled_at)
+            self.messages.keep(*key, sent)
         if self._retention.delivered and self._retention.most_delivered:
             self._end(delivery, "delivered")
             self._delivered[delivery.delivery_id] = None
@@ -291,8 +312,13 @@ class Outbox:
         )
 
     def hand_out(self, delivery: Delivery) -> None:
-        """Hand out a receiver's next before it is due; `release` leaves that time as it was."""
-        self._handed_out.add(_ordering_key_of(delivery))
+        """Hand out what is the next for its receiver, due or not.
+
+        `release` leaves the time at which it is due as it was.
+        """
+        key = _ordering_key_of(delivery)
+        delivery.message = self.messages.shown_before(*key, delivery.sequence)
+        self._handed_out.add(key)
 
     def hasten(self, receiver: str, now: float) -> None:
         """Make what waits for another attempt at a receiver due at `now` (s): it takes them again.

@@ -25,6 +25,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         status: of HTTP; null if there was no answer.
         answer: the beginning of the answer's body, on one line, printable, secrets hidden.
         error: why there was no answer; null if there was one.
+        warnings: what went wrong and could be made up for: a template that could not be rendered.
     """
 
     number: int
@@ -34,6 +35,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     status: int | None = None
     answer: str = ""
     error: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def kept(history: Sequence[AttemptRecord], attempt: AttemptRecord) -> tuple[AttemptRecord, ...]:
@@ -60,6 +62,7 @@ def compact(history: Sequence[AttemptRecord]) -> tuple[AttemptRecord, ...]:
             each.status,
             shared(each.answer) or "",
             shared(each.error),
+            tuple(shared(warning) or "" for warning in each.warnings),
         )
         for each in history
     )

@@ -41,6 +41,7 @@ from streams.domain.receivers import ReceiverBook, ReceiverKey
 from streams.domain.rule_folds import RuleFold
 from streams.domain.rules import Hits, Rule, Scope
 from streams.domain.sample_book import SampleBook
+from streams.domain.sent_messages import MessageKey
 from streams.domain.table import Checkpoint, CheckpointKey, WindowTable
 from streams.domain.transitions import ENDS, Explanation, Transition
 from streams.domain.watermark import Watermark
@@ -170,6 +171,7 @@ class CampaignPartition:
             FoldGroupKey: self.folds,
             PoolsKey: self.folds,
             DeliveryKey: self.deliveries,
+            MessageKey: self.deliveries.messages,
             ReceiverKey: self.receivers,
             GroupedAlertKey: self.groups,
             LaneVersionKey: self.groups,

@@ -7,8 +7,10 @@ out.
 - `receiver`: what all kinds have in common.
 - `grouped`: what kinds have in common that can be told of alerts with a common cause as one.
 - `outcomes`: what an answer means, unless a kind knows better.
-- `email_message`: what a mail says; `email_silence`: one about a silence that ends.
+- `email_message`: what a mail says; `email_silence`: one about a silence that ends;
+  `smtp_dialogue`: what is said to its server, without secrets.
 - `pagerduty_webhooks`: what PagerDuty tells, and its signatures.
+- `slack_api`: the calls of a bot of Slack, and what their answers mean.
 - `signing`: signatures of Standard Webhooks.
 - `texts`: title and text for people, for the kinds that have them; `templates`: what operators may
   put in their place.

@@ -17,9 +17,10 @@ import structlog
 from aiosmtplib import SMTP
 from pydantic import AfterValidator, Field, model_validator
 
-from streams.domain import silence_events
+from streams.domain import silence_events, transitions
 from streams.domain.deliveries import Delivery
-from streams.receivers.email_message import message_of
+from streams.domain.transitions import Transition
+from streams.receivers.email_message import LONGEST_SUBJECT, built_in_texts, message_of
 from streams.receivers.email_silence import silence_message_of
 from streams.receivers.outcomes import (
     Delivered,
@@ -29,9 +30,13 @@ from streams.receivers.outcomes import (
     of_tls_error,
     shown,
 )
-from streams.receivers.receiver import Network, Receiver, digest_of
+from streams.receivers.receiver import Network, digest_of
+from streams.receivers.smtp_dialogue import Dialogue
+from streams.receivers.texts import TextReceiver, Texts
 from streams.settings import PositiveDuration, ProblemsError, Secret, Server, Text
 
+LONGEST_TEXT = 10_000
+"""Characters of a text from a template."""
 OK = 250
 TRANSIENT = range(400, 500)
 NOT_LOGGED_IN = frozenset({530, 534, 535, 538})
@@ -55,8 +60,11 @@ def _address(address: str) -> str:
 Address = Annotated[Text, AfterValidator(_address)]
 
 
-class EmailReceiver(Receiver):
+class EmailReceiver(TextReceiver):
     """Gets a mail for each transition; all of an alert are one thread.
+
+    The title is the subject. The text is above the figures, in the HTML as well: what a template
+    says is text there, and no HTML.
 
     Attributes:
         server: the mail server that takes mails, as `host:port`.
@@ -81,9 +89,14 @@ class EmailReceiver(Receiver):
   to: [ops@example.com]
   timeout: 30s
   matchers: []                         # [severity="critical"]: only alerts that all of them match
+  title: null                          # a template in place of the built-in one: docs/operations.md
+  text: null                           # the same for the text
 """
 
     told_of_silences: ClassVar[bool] = True
+
+    longest_title: ClassVar[int] = LONGEST_SUBJECT
+    longest_text: ClassVar[int] = LONGEST_TEXT
 
     kind: Literal["email"] = "email"
     server: Server
@@ -110,6 +123,10 @@ class EmailReceiver(Receiver):
         """A digest of the server and the recipients."""
         return digest_of(" ".join((self.server, *self.to)))
 
+    def built_in(self, transition: Transition) -> Texts:
+        """Return the subject, which is the same in all mails of an alert; and the summary."""
+        return built_in_texts(transition.data)
+
     async def send(self, delivery: Delivery, now: float, network: Network) -> Outcome:
         """Send the mail; it is the same at any time."""
         del now
@@ -117,7 +134,10 @@ class EmailReceiver(Receiver):
         if event is not None:
             message = silence_message_of(delivery, event, self.sender, self.to)
         else:
-            message = message_of(delivery, self.sender, self.to)
+            texts = self.texts(transitions.decode(delivery.transition))
+            for failure in texts.failures:
+                network.template_failed(failure)
+            message = message_of(delivery, texts, self.sender, self.to)
         host, _, port = self.server.rpartition(":")
         host = host.strip("[]")
         connected = await network.connect(host, int(port))
@@ -134,7 +154,7 @@ class EmailReceiver(Receiver):
         )
         outcome: Outcome | None = None
         try:
-            outcome = await self._in(session, message)
+            outcome = await self._in(session, message, Dialogue(network.conversed))
         except ssl.SSLError as error:
             return of_tls_error(error)
         except aiosmtplib.SMTPException as error:
@@ -145,10 +165,10 @@ class EmailReceiver(Receiver):
             _end(session, politely=outcome is not None)
         return outcome
 
-    async def _in(self, session: SMTP, message: bytes) -> Outcome:
+    async def _in(self, session: SMTP, message: bytes, dialogue: Dialogue) -> Outcome:
         """Do what a session is for. What the server says before the mail is about the server."""
         try:
-            await session.connect()
+            await _greeted(session, dialogue)
             await session.ehlo()
             if self.tls == "starttls":
                 if not session.supports_extension("starttls"):
@@ -181,6 +201,18 @@ class EmailReceiver(Receiver):
             bound = log.bind(receiver=self.name, address=refused.recipient)
             bound.warning("recipient refused", reason=_said(refused))
         return Delivered(OK)
+
+
+async def _greeted(session: SMTP, dialogue: Dialogue) -> None:
+    """Connect, and tell what the server says first and all that is said from then on."""
+    try:
+        greeting = await session.connect()
+    except aiosmtplib.SMTPResponseException as error:
+        dialogue.answered(error.code, error.message)
+        raise
+    dialogue.answered(greeting.code, greeting.message)
+    if session.protocol is not None:
+        dialogue.follow(session.protocol)
 
 
 def _literal(connected: socket.socket) -> str:

@@ -28,8 +28,8 @@ from streams.domain.transitions import (
     TransitionType,
     named,
 )
-from streams.receivers.texts import TITLES
-from streams.terminal import abbreviated, printable
+from streams.receivers.texts import Texts, happened
+from streams.terminal import abbreviated, printable, printable_lines
 
 LONGEST_NAME = 200
 """Characters of a name, an id or a status."""
@@ -48,10 +48,29 @@ COLOURS: Mapping[TransitionType, str] = {
     "campaign.alert.expired": "#5f6368",
 }
 STYLE = (
-    "body{font:14px sans-serif}h1{font-size:18px}"
-    "th,td{text-align:left;vertical-align:top;padding:2px 16px 2px 0}"
-    "th{font-weight:normal;opacity:.7}"
+    ":root{color-scheme:light dark}"
+    "body{margin:0;padding:0;font:15px/1.45 -apple-system,'Segoe UI',Roboto,Helvetica,Arial,"
+    "sans-serif;color:#1f2328;background:#ffffff}"
+    ".page{max-width:600px;margin:0 auto;padding:20px 16px}"
+    ".state{display:inline-block;padding:2px 10px;border-radius:12px;color:#ffffff;font-size:13px;"
+    "font-weight:bold}"
+    "h1{font-size:20px;line-height:1.3;margin:10px 0 8px}"
+    "h1,.text,th,td{overflow-wrap:anywhere}"
+    ".text{margin:0 0 16px}"
+    "table{width:100%;table-layout:fixed;border-collapse:collapse}"
+    "th,td{text-align:left;vertical-align:top;padding:7px 0;border-top:1px solid #d8dee4}"
+    "th{width:32%;padding-right:12px;font-weight:normal;color:#59636e}"
+    ".links a{display:inline-block;margin:0 8px 8px 0;padding:8px 14px;border:1px solid #8c959f;"
+    "border-radius:6px;text-decoration:none;font-weight:bold;color:#0969da}"
+    ".links{margin:16px 0 0}"
+    ".foot{margin:12px 0 0;font-size:12px;color:#59636e}"
+    "@media (prefers-color-scheme:dark){"
+    "body{color:#e6edf3;background:#0d1117}"
+    "th,.foot{color:#9198a1}"
+    "th,td{border-color:#3d444d}"
+    ".links a{color:#58a6ff;border-color:#656c76}}"
 )
+"""Of programs that read styles; without it the same stands there in the same order."""
 
 DIMENSIONS = {
     "channel_type": "channel",
@@ -71,22 +90,34 @@ class Row(NamedTuple):
 
     name: str
     value: str
-    url: str | None = None
 
 
-def message_of(delivery: Delivery, sender: str, recipients: Sequence[str]) -> bytes:
+class Link(NamedTuple):
+    """Where there is more, and what it is called."""
+
+    name: str
+    url: str
+
+
+def built_in_texts(data: AlertData) -> Texts:
+    """Return subject and text of the mails of an alert; the subject is the same in all of them."""
+    return Texts(_subject(data), _line(data.summary, LONGEST_SUMMARY))
+
+
+def message_of(delivery: Delivery, texts: Texts, sender: str, recipients: Sequence[str]) -> bytes:
     """Return the message of a delivery, the same in each attempt, to the byte.
 
-    The first transition of an alert begins a thread; the others answer it, with the same subject,
-    as some programs take another subject for another thread. What happened stands in the text.
+    The first transition of an alert begins a thread; the others answer it, with the same subject
+    unless a template makes it another one: some programs take that for another thread. What
+    happened stands in the text.
 
     Args:
         delivery: what is told.
+        texts: subject and text.
         sender: an address; its domain is that of the ids of messages.
         recipients: addresses.
     """
     transition = transitions.decode(delivery.transition)
-    data = transition.data
     domain = sender.rpartition("@")[2]
     first = _message_id(delivery.alert_id, 1, domain)
     message = EmailMessage(policy=_POLICY)
@@ -94,15 +125,15 @@ def message_of(delivery: Delivery, sender: str, recipients: Sequence[str]) -> by
     message["To"] = ", ".join(recipients)
     message["Date"] = format_datetime(datetime.fromisoformat(transition.timestamp))
     message["Message-ID"] = _message_id(delivery.alert_id, delivery.sequence, domain)
-    subject = _subject(data)
+    subject = printable(texts.title).replace("=?", "= ?")
     if delivery.sequence > 1:
         message["In-Reply-To"] = message["References"] = first
         subject = f"Re: {subject}"
     message["Subject"] = subject
     message["Auto-Submitted"] = "auto-generated"
-    rows = list(_rows(data))
-    message.set_content(_text(transition, rows), cte="quoted-printable")
-    message.add_alternative(_html(transition, rows), subtype="html", cte="quoted-printable")
+    text = printable_lines(texts.text)
+    message.set_content(_text(transition, text), cte="quoted-printable")
+    message.add_alternative(_html(transition, text), subtype="html", cte="quoted-printable")
     message.set_boundary("=_" + hashlib.sha256(delivery.webhook_id.encode()).hexdigest()[:32])
     return message.as_bytes()
 
@@ -117,13 +148,11 @@ def _subject(data: AlertData) -> str:
         about.append(f"treatment {data.treatment_id}")
     if data.channel_type is not None:
         about.append(f"channel {data.channel_type}")
-    subject = _line(f"{data.rule} ({data.severity}): {', '.join(about)}", LONGEST_SUBJECT)
-    return subject.replace("=?", "= ?")
+    return _line(f"{data.rule} ({data.severity}): {', '.join(about)}", LONGEST_SUBJECT)
 
 
-def _title(transition: Transition) -> str:
-    data = transition.data
-    return _line(f"{TITLES[transition.type]}: {data.rule} ({data.severity})", LONGEST_NAME)
+def _rule(data: AlertData) -> str:
+    return _line(f"{data.rule} ({data.severity})", LONGEST_NAME)
 
 
 def _rows(data: AlertData) -> Iterator[Row]:
@@ -148,10 +177,13 @@ def _rows(data: AlertData) -> Iterator[Row]:
         yield from _explained(data.explanation)
     for name, value in list(data.labels.items())[:MOST_LABELS]:
         yield _row(f"Label {name}", value)
+
+
+def _links(data: AlertData) -> Iterator[Link]:
     if data.links is not None:
         for name, url in (("Alert", data.links.alert), ("Windows", data.links.windows)):
             if len(url) <= LONGEST_LINK:
-                yield Row(f"{name} at", printable(url), printable(url))
+                yield Link(name, printable(url))
 
 
 def _explained(explanation: Explanation) -> Iterator[Row]:
@@ -181,39 +213,44 @@ def _rate(hits: int, attempts: int, rate: float) -> str:
     return f"{hits:,} of {attempts:,} ({rate:.1%})"
 
 
-def _text(transition: Transition, rows: Sequence[Row]) -> str:
-    lines = [_title(transition), "", _line(transition.data.summary, LONGEST_SUMMARY), ""]
-    lines += [f"{row.name}: {row.value}" for row in rows]
+def _text(transition: Transition, text: str) -> str:
+    data = transition.data
+    lines = [f"{happened(transition)}: {_rule(data)}", "", text, ""]
+    lines += [f"{row.name}: {row.value}" for row in _rows(data)]
+    lines += [f"{link.name}: {link.url}" for link in _links(data)]
     return "\n".join([*lines, "", _footer(transition), ""])
 
 
-def _html(transition: Transition, rows: Sequence[Row]) -> str:
-    title, summary = escape(_title(transition)), _line(transition.data.summary, LONGEST_SUMMARY)
+def _html(transition: Transition, text: str) -> str:
+    data = transition.data
+    state, rule = happened(transition), escape(_rule(data))
+    state_style = f"color:#ffffff;background:{COLOURS[transition.type]}"
+    lines = escape(text).replace("\n", "<br>")
     table = [
-        f'<tr><th scope="row">{escape(row.name)}</th><td>{_value(row)}</td></tr>' for row in rows
+        f'<tr><th scope="row">{escape(row.name)}</th><td>{escape(row.value)}</td></tr>'
+        for row in _rows(data)
     ]
+    links = [f'<a href="{escape(link.url)}">{link.name}</a>' for link in _links(data)]
     return "\n".join(
         [
             "<!DOCTYPE html>",
             '<html lang="en"><head><meta charset="utf-8">',
-            f"<title>{title}</title>",
-            f"<style>{STYLE}</style></head><body>",
-            f'<h1 style="color:{COLOURS[transition.type]}">{title}</h1>',
-            f"<p>{escape(summary)}</p>",
+            '<meta name="viewport" content="width=device-width">',
+            '<meta name="color-scheme" content="light dark">',
+            f"<title>{state}: {rule}</title>",
+            f'<style>{STYLE}</style></head><body><div class="page">',
+            f'<span class="state" style="{state_style}">{state}</span>',
+            f"<h1>{rule}</h1>",
+            f'<p class="text">{lines}</p>',
             "<table>",
             *table,
             "</table>",
-            f"<p><small>{escape(_footer(transition))}</small></p>",
-            "</body></html>",
+            *([f'<p class="links">{" ".join(links)}</p>'] if links else []),
+            f'<p class="foot">{escape(_footer(transition))}</p>',
+            "</div></body></html>",
             "",
         ]
     )
-
-
-def _value(row: Row) -> str:
-    if row.url is None:
-        return escape(row.value)
-    return f'<a href="{escape(row.url)}">{escape(row.value)}</a>'
 
 
 def _footer(transition: Transition) -> str:

@@ -61,10 +61,20 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The receiver has it."""
+    """The receiver has it.
+
+    Args:
+        status: of the protocol.
+        message: names the message in which the receiver shows the alert, to the receiver's kind:
+            the alert's next delivery has it; null if there is none, or it has ended.
+        answered: what was answered.
+        warnings: what went wrong and could be made up for.
+    """
 
     status: int
+    message: str | None = None
     answered: Answered | None = field(default=None, compare=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,7 @@ class Retry:
     reason: str
     retry_after: float | None = None
     answered: Answered | None = field(default=None, compare=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +99,7 @@ class GiveUp:
     failure: Failure
     reason: str
     answered: Answered | None = field(default=None, compare=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +108,7 @@ class Disable:
 
     reason: str
     answered: Answered | None = field(default=None, compare=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
 
 Outcome: TypeAlias = Delivered | Retry | GiveUp | Disable

@@ -37,6 +37,8 @@ class Request:
         headers: by name, without those of the connection: Host, Content-Length, User-Agent.
         body: what is sent, to the byte.
         template_failures: the texts that are built in, as their templates could not be rendered.
+        answer_bytes: how much of the answer's body is needed to know what the answer means; 0: the
+            status says it.
     """
 
     method: str
@@ -44,6 +46,20 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     template_failures: tuple[TemplateFailure, ...] = ()
+    answer_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What one side said in a conversation, such as one by SMTP.
+
+    Args:
+        sent: whether it is what the receiver was sent, and not what it answered.
+        text: one or more lines, without secrets.
+    """
+
+    sent: bool
+    text: str
 
 
 class Network(Protocol):
@@ -64,6 +80,10 @@ class Network(Protocol):
 
     def template_failed(self, failure: TemplateFailure) -> None:
         """A template could not be rendered; the text that is built in is sent."""
+        ...
+
+    def conversed(self, line: Line) -> None:
+        """Something was said over a connection that is not HTTP; without secrets."""
         ...
 
 

@@ -1,4 +1,8 @@
-"""`slack`: a message of blocks, by one of Slack's incoming webhooks.
+"""`slack`: a message of blocks, by one of Slack's incoming webhooks or by a bot.
+
+A webhook can only send messages: each transition is one. A bot shows an alert, or a group, in one
+message, which it updates; as an update makes no noise, what people have to hear of is a reply in
+the message's thread too.
 
 Sources: "Sending messages using incoming webhooks" (https://docs.slack.dev/messaging), "Formatting
 message text" (…/messaging/formatting-message-text), and the reference of Block Kit
@@ -12,10 +16,11 @@ own, so that what is left of markup in them (`*`, `_`, `~` and backquotes) forma
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
 
 import msgspec
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, SecretStr, model_validator
 
 from streams.domain import group_transitions, receiver_events, silence_events, transitions
 from streams.domain.deliveries import Delivery
@@ -27,13 +32,23 @@ from streams.domain.group_transitions import (
 from streams.domain.receiver_events import ReceiverEvent
 from streams.domain.silence_events import SilenceEvent
 from streams.domain.transition_causes import Acknowledged
-from streams.domain.transitions import AlertData, Explanation, Links, Transition, named
+from streams.domain.transitions import (
+    AlertData,
+    Explanation,
+    Links,
+    Transition,
+    TransitionType,
+    named,
+)
+from streams.receivers import slack_api
 from streams.receivers.grouped import GroupedReceiver, is_about_group
-from streams.receivers.outcomes import Answer, Outcome, of_api_answer
-from streams.receivers.receiver import Request, digest_of
+from streams.receivers.outcomes import Answer, Delivered, Outcome, of_api_answer
+from streams.receivers.receiver import Network, Request, digest_of
+from streams.receivers.slack_api import MessageName, Method
 from streams.receivers.templates import TemplateFailure
-from streams.receivers.texts import TITLES, TextReceiver, Texts
-from streams.settings import Secret, Url
+from streams.receivers.texts import TextReceiver, Texts, happened
+from streams.settings import Problem, ProblemsError, Secret, Token, Url
+from streams.settings import Text as SettingText
 from streams.terminal import abbreviated, printable
 
 LONGEST_SUMMARY = 400
@@ -72,7 +87,25 @@ DIMENSIONS = {
     "delivery_type": "delivery type",
 }
 
+Reply: TypeAlias = Literal["none", "thread", "channel"]
+"""Whether an update is a reply in the thread of the message too, and shown in the channel."""
+
+REPLIES: Mapping[TransitionType | GroupTransitionType, Reply] = {
+    "campaign.alert.firing": "channel",
+    "campaign.alert.reminder": "channel",
+    "campaign.alert.acknowledged": "thread",
+    "campaign.alert.resolved": "thread",
+    "campaign.alert.expired": "thread",
+    "campaign.group.firing": "channel",
+    "campaign.group.updated": "none",
+    "campaign.group.reminder": "channel",
+    "campaign.group.resolved": "thread",
+}
+
+WEBHOOKS = "https://hooks.slack.com/services/"
+
 _PATH = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", re.ASCII)
+_CHANNEL = re.compile(r"#?[^\s#<>@&]{1,80}")
 
 
 class Text(msgspec.Struct, tag_field="type", tag="mrkdwn"):
@@ -118,7 +151,29 @@ class Message(msgspec.Struct):
     unfurl_media: bool = False
 
 
+class Notification(NamedTuple):
+    """What a delivery says.
+
+    Attributes:
+        message: as it is shown.
+        failures: the templates that could not be rendered.
+        reply: what an update is beside that.
+        is_updated: whether the next delivery updates the message.
+    """
+
+    message: Message
+    failures: tuple[TemplateFailure, ...] = ()
+    reply: Reply = "none"
+    is_updated: bool = False
+
+
 _encode = msgspec.json.Encoder().encode
+
+
+def _channel(channel: str) -> str:
+    if not _CHANNEL.fullmatch(channel):
+        raise ValueError("expected the id or the name of a channel, such as C0123456789 or #alerts")
+    return channel
 
 
 def _path(path: SecretStr) -> SecretStr:
@@ -130,19 +185,25 @@ def _path(path: SecretStr) -> SecretStr:
 class SlackReceiver(TextReceiver, GroupedReceiver):
     """Gets a message for each transition of an alert or a group, in the channel of the webhook.
 
+    With a token it gets one message for an alert or a group, which is updated.
+
     What a template of a text says itself is Slack's markup, so it can mention somebody; names that
     it shows are text.
 
     Attributes:
-        url: of the webhook, without its last part.
+        url: of the webhook, without its last part; of the Web API, if there is a token.
         webhook_path: the last part, `T…/B…/…`: whoever knows it can write to the channel.
+        token: of a bot with the scope `chat:write`, in place of the webhook.
+        channel: the id or the name of the channel that the bot writes to, and is a member of.
     """
 
     example: ClassVar[str] = """\
 - name: channel
-  kind: slack                          # an incoming webhook of Slack
+  kind: slack                          # an incoming webhook of Slack, or a bot
   url: https://hooks.slack.com/services/
   webhook_path_file: /run/secrets/chat # or webhook_path: T…/B…/…; the rest of the webhook's URL
+  token: null                          # or token_file: of a bot, which updates its own messages,
+  channel: null                        # in this channel; in place of url and webhook_path
   timeout: 10s
   group_by: cause                      # these three as of a webhook
   group_wait: 5s
@@ -159,13 +220,39 @@ class SlackReceiver(TextReceiver, GroupedReceiver):
     takes_acknowledgements: ClassVar[bool] = True
 
     kind: Literal["slack"] = "slack"
-    url: Url = "https://hooks.slack.com/services/"
-    webhook_path: Annotated[Secret, AfterValidator(_path)]
+    url: Url = WEBHOOKS
+    webhook_path: Annotated[Secret, AfterValidator(_path)] | None = None
+    token: Token | None = None
+    channel: Annotated[SettingText, AfterValidator(_channel)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _url_of_the_api(cls, values: Any) -> Any:
+        """Take the URL of the Web API for that of a receiver with a token that says none."""
+        if isinstance(values, Mapping) and values.get("token") is not None:
+            return {"url": slack_api.API, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        problems: list[Problem] = []
+        if self.token is None and self.webhook_path is None:
+            problems.append((("webhook_path",), "expected webhook_path, or token and channel"))
+        if self.token is not None and self.webhook_path is not None:
+            problems.append((("token",), "expected either a token or webhook_path"))
+        if self.token is not None and self.channel is None:
+            problems.append((("channel",), "expected the channel that the token's bot writes to"))
+        if self.token is None and self.channel is not None:
+            expected = "expected a token beside it: a webhook has its own channel"
+            problems.append((("channel",), expected))
+        if problems:
+            raise ProblemsError(problems)
+        return self
 
     def built_in(self, transition: Transition) -> Texts:
         """Return what happened, the rule and the severity; and the summary."""
         data = transition.data
-        title = f"{_title(transition)}: {data.rule} ({data.severity})"
+        title = f"{happened(transition)}: {data.rule} ({data.severity})"
         return Texts(title, abbreviated(printable(data.summary), LONGEST_SUMMARY) or title)
 
     def as_text(self, value: str) -> str:
@@ -173,40 +260,136 @@ class SlackReceiver(TextReceiver, GroupedReceiver):
         return _without_markup(value)
 
     def render(self, delivery: Delivery, now: float) -> Request:
-        """Return a POST of the message; it is the same at any time."""
-        del now
-        if is_about_group(delivery):
-            return self._request(_group_message(group_transitions.decode(delivery.transition)))
-        event = receiver_events.read(delivery.transition)
-        if event is not None:
-            return self._request(_about_receiver(event))
-        ending = silence_events.read(delivery.transition)
-        if ending is not None:
-            return self._request(_about_silence(ending))
-        transition = transitions.decode(delivery.transition)
-        texts = self.texts(transition)
-        return self._request(_message(transition, texts), texts.failures)
+        """Return a POST of the message; it is the same at any time.
 
-    def _request(self, message: Message, failures: tuple[TemplateFailure, ...] = ()) -> Request:
+        With a token: of the message that is new, or of its update.
+        """
+        del now
+        found = self._notification(delivery)
+        shown = slack_api.message_named(delivery.message, self.channel or "")
+        if self.token is not None:
+            return self._posted(found) if shown is None else self._updated(found, shown)
         headers = {"Content-Type": "application/json; charset=utf-8"}
-        return Request("POST", self._whole_url, headers, _encode(message), failures)
+        body = _encode(found.message)
+        return Request("POST", self._whole_url, headers, body, found.failures)
+
+    async def send(self, delivery: Delivery, now: float, network: Network) -> Outcome:
+        """Make a message; or, with a token, update the one there is."""
+        if self.token is None:
+            return await super().send(delivery, now, network)
+        found = self._notification(delivery)
+        for failure in found.failures:
+            network.template_failed(failure)
+        shown = slack_api.message_named(delivery.message, self.channel or "")
+        if shown is not None:
+            updated = await network.exchange(self._updated(found, shown))
+            if not isinstance(updated, Answer) or not slack_api.is_gone(updated):
+                return await self._update_told(found, shown, updated, now, network)
+        answer = await network.exchange(self._posted(found))
+        return self._told(found, answer, now)
 
     def outcome_of(self, answer: Answer, now: float) -> Outcome:
         """Say what an answer at `now` (s, UTC) means.
 
-        400 says that the message is wrong. 403 and 404 are about the workspace or the URL, which
-        somebody can put right; 410 says that the channel is archived.
+        Of a webhook 400 says that the message is wrong. 403 and 404 are about the workspace or the
+        URL, which somebody can put right; 410 says that the channel is archived.
         """
+        if self.token is not None:
+            return slack_api.outcome_of(answer, now)
         return of_api_answer(answer, now)
+
+    def _notification(self, delivery: Delivery) -> Notification:
+        if is_about_group(delivery):
+            group = group_transitions.decode(delivery.transition)
+            ended = group.data.ends_at is not None
+            return Notification(_group_message(group), (), REPLIES[group.type], not ended)
+        event = receiver_events.read(delivery.transition)
+        if event is not None:
+            return Notification(_about_receiver(event))
+        ending = silence_events.read(delivery.transition)
+        if ending is not None:
+            return Notification(_about_silence(ending))
+        transition = transitions.decode(delivery.transition)
+        texts = self.texts(transition)
+        message, reply = _message(transition, texts), REPLIES[transition.type]
+        return Notification(message, texts.failures, reply, transition.data.ends_at is None)
+
+    def _posted(self, found: Notification) -> Request:
+        return self._call("chat.postMessage", found, found.message, {"channel": self.channel})
+
+    def _updated(self, found: Notification, shown: MessageName) -> Request:
+        # Otherwise Slack would look for links and mentions in the text.
+        arguments = {"channel": shown.channel, "ts": shown.ts, "parse": "none"}
+        return self._call("chat.update", found, found.message, arguments)
+
+    def _replied(self, found: Notification, shown: MessageName) -> Request:
+        text = found.message.text
+        arguments = {
+            "channel": shown.channel,
+            "thread_ts": shown.ts,
+            "reply_broadcast": found.reply == "channel",
+        }
+        reply = Message(text, [Section(text=Text(text))])
+        return self._call("chat.postMessage", found, reply, arguments)
+
+    def _call(
+        self,
+        method: Method,
+        found: Notification,
+        message: Message,
+        arguments: Mapping[str, object],
+    ) -> Request:
+        token = self.token.get_secret_value() if self.token is not None else ""
+        request = slack_api.call(self.url, token, method, message, arguments)
+        return replace(request, template_failures=found.failures)
+
+    def _told(self, found: Notification, answer: Answer | Outcome, now: float) -> Outcome:
+        """Say what came of a message."""
+        if not isinstance(answer, Answer):
+            return answer
+        outcome, posted = self.outcome_of(answer, now), slack_api.read(answer)
+        if isinstance(outcome, Delivered) and posted is not None and found.is_updated:
+            return replace(outcome, message=slack_api.name_of(posted, self.channel or ""))
+        return outcome
+
+    async def _update_told(
+        self,
+        found: Notification,
+        shown: MessageName,
+        answer: Answer | Outcome,
+        now: float,
+        network: Network,
+    ) -> Outcome:
+        """Say what came of an update, after the reply that goes with it.
+
+        An attempt that is repeated updates again, which changes nothing, and replies again. So the
+        reply comes last, and one that Slack refuses does not make the update fail.
+        """
+        outcome = self.outcome_of(answer, now) if isinstance(answer, Answer) else answer
+        if not isinstance(outcome, Delivered):
+            return outcome
+        if found.is_updated:
+            outcome = replace(outcome, message=slack_api.name_as(shown))
+        if found.reply == "none":
+            return outcome
+        replied = await network.exchange(self._replied(found, shown))
+        refusal = slack_api.refusal_of(replied) if isinstance(replied, Answer) else None
+        if refusal is not None:
+            return replace(outcome, warnings=(f"the reply in the thread was refused: {refusal}",))
+        said = self.outcome_of(replied, now) if isinstance(replied, Answer) else replied
+        return outcome if isinstance(said, Delivered) else said
 
     @property
     def target(self) -> str:
-        """A digest of the whole URL."""
+        """A digest of the whole URL; or of the API's, the channel and the token."""
+        if self.token is not None:
+            return digest_of(f"{self.url} {self.channel} {self.token.get_secret_value()}")
         return digest_of(self._whole_url)
 
     @property
     def _whole_url(self) -> str:
-        return f"{self.url.rstrip('/')}/{self.webhook_path.get_secret_value()}"
+        path = self.webhook_path.get_secret_value() if self.webhook_path is not None else ""
+        return f"{self.url.rstrip('/')}/{path}"
 
 
 def _about_receiver(event: ReceiverEvent) -> Message:
@@ -255,15 +438,6 @@ def _message(transition: Transition, texts: Texts) -> Message:
         blocks.append(Context(_labels(data.labels)))
     blocks.append(Context([Text(_footer(transition))]))
     return Message(f"{_escaped(texts.title, LONGEST_TITLE)}: {texts.text}", blocks)
-
-
-def _title(transition: Transition) -> str:
-    cause = transition.data.cause
-    if transition.type == "campaign.alert.expired" and cause and cause.actor == "configuration":
-        return "Ended, as its rule has changed"
-    if transition.type == "campaign.alert.firing" and transition.data.episode > 1:
-        return "Firing again"
-    return TITLES[transition.type]
 
 
 def _group_message(transition: GroupTransition) -> Message:

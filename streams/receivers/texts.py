@@ -25,7 +25,17 @@ TITLES: Mapping[TransitionType, str] = {
     "campaign.alert.resolved": "Resolved",
     "campaign.alert.expired": "Ended without data",
 }
-"""What happened, in words for people."""
+"""What each type of transition says has happened, in words for people."""
+
+
+def happened(transition: Transition) -> str:
+    """Return what happened, in words for people."""
+    cause = transition.data.cause
+    if transition.type == "campaign.alert.expired" and cause and cause.actor == "configuration":
+        return "Ended, as its rule has changed"
+    if transition.type == "campaign.alert.firing" and transition.data.episode > 1:
+        return "Firing again"
+    return TITLES[transition.type]
 
 
 def _possible(source: str) -> str:

@@ -27,7 +27,9 @@ def record_of(outcome: Outcome, number: int, began: float, duration_ms: int) -> 
     answered = outcome.answered
     if answered is None:
         error = None if isinstance(outcome, Delivered) else outcome.reason
-        return AttemptRecord(number, began, duration_ms, result_of(outcome), error=error)
+        status, text = None, ""
+    else:
+        error, status, text = None, answered.status, answered.text
     return AttemptRecord(
-        number, began, duration_ms, result_of(outcome), answered.status, answered.text
+        number, began, duration_ms, result_of(outcome), status, text, error, outcome.warnings
     )

@@ -13,8 +13,8 @@ from yarl import URL
 from streams.domain.deliveries import Delivery
 from streams.domain.transitions import Transition
 from streams.receivers.masking import without_secrets
-from streams.receivers.outcomes import Answer, Answered, GiveUp, Outcome, Retry, excerpt_of
-from streams.receivers.receiver import HttpReceiver, Receiver, Request, ResentReceiver
+from streams.receivers.outcomes import Answer, Answered, GiveUp, Outcome, Retry, excerpt_of, shown
+from streams.receivers.receiver import HttpReceiver, Line, Receiver, Request, ResentReceiver
 from streams.receivers.templates import TemplateFailure
 from streams.webhooks import exchange, failures
 from streams.webhooks.guard import AddressRefusedError, Guard
@@ -73,7 +73,8 @@ class WebhookClient:
         """Make one attempt, at `now` (s, UTC)."""
         way = _Way(self, receiver, delivery)
         outcome = await _within(receiver.timeout, receiver.send(delivery, now, way))
-        return replace(outcome, answered=way.answered)
+        warnings = (*way.warnings, *outcome.warnings)
+        return replace(outcome, answered=way.answered, warnings=warnings)
 
     async def resend(
         self, receiver: ResentReceiver, firing: Sequence[Transition], now: float
@@ -120,12 +121,14 @@ class _Way:
 
     Attributes:
         answered: what the receiver answered, without its secrets; null if it did not, by HTTP.
+        warnings: what went wrong and could be made up for.
     """
 
     def __init__(
         self, client: WebhookClient, receiver: Receiver, delivery: Delivery | None = None
     ) -> None:
         self.answered: Answered | None = None
+        self.warnings: list[str] = []
         self._client = client
         self._receiver = receiver
         self._delivery = delivery
@@ -142,7 +145,13 @@ class _Way:
     def template_failed(self, failure: TemplateFailure) -> None:
         """A template could not be rendered; of what is told again that was said before."""
         if self._delivery is not None:
+            reason = shown(failure.reason)
+            self.warnings.append(f"the template of {failure.part} cannot be rendered: {reason}")
             self._client.hooks.template_failed(self._receiver, self._delivery, failure)
+
+    def conversed(self, line: Line) -> None:
+        """Something was said over a connection that is not HTTP; without secrets."""
+        self._client.hooks.conversed(line)
 
     async def exchange(self, request: Request) -> Answer | Outcome:
         """Send an HTTP request; return its answer, or say why there is none."""
@@ -156,7 +165,7 @@ class _Way:
         connected = await client.connect(url.raw_host or "", url.port or 0, proxy)
         if isinstance(connected, Retry):
             return connected
-        wire = Wire(connected)
+        wire = Wire(connected, request.answer_bytes)
         try:
             if url.scheme == "https":
                 await wire.start_tls(client.tls, url.raw_host or "")

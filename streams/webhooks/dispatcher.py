@@ -405,7 +405,7 @@ class Dispatcher:
 
     def _delivered(self, attempt: Attempt, outcome: Delivered) -> None:
         delivery = attempt.delivery
-        attempt.outbox.delivered(delivery)
+        attempt.outbox.delivered(delivery, outcome.message)
         self._metrics.delivered(self._timing.clock() - delivery.created_at)
         number = delivery.attempts + 1
         _log_of(delivery).info("webhook delivered", attempt=number, status=outcome.status)

@@ -21,6 +21,8 @@ EXCERPT_BYTES = 4096
 EXCERPT_PARTS = 32
 """Parts of the body that are put together: a part may be a single byte."""
 EXCERPT_TIMEOUT_S = 1.0
+ANSWER_PARTS = 1024
+"""The same as `EXCERPT_PARTS` of a body that is needed."""
 
 
 class BrokenError(Exception):
@@ -39,7 +41,7 @@ async def send(wire: Wire, url: URL, request: Request, hooks: Hooks = NO_HOOKS) 
     """
     exchange = _Exchange(wire, hooks)
     await exchange.send(url, request)
-    return await exchange.answer()
+    return await exchange.answer(request.answer_bytes)
 
 
 class _Exchange:
@@ -66,16 +68,23 @@ class _Exchange:
         with suppress(ConnectionError):  # who hangs up early may have said why
             await self._wire.send(head + data)
 
-    async def answer(self) -> Answer:
+    async def answer(self, needed: int) -> Answer:
+        """Read the answer; of a success `needed` bytes of its body, if there are as many."""
         head = await self._head()
         headers: dict[str, str] = {}
         for name, value in head.headers:
             headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
         told = self._hooks.answered
         success = head.status_code // 100 == 2  # noqa: PLR2004 - the class of the status
+        if success and needed:
+            excerpt = bytearray()
+            await self._read_body(excerpt, needed, ANSWER_PARTS)
         # Who has said yes is not waited for, unless somebody wants to see the answer.
-        excerpt = self._arrived() if success and told is None else await self._excerpt()
-        answer = Answer(head.status_code, headers, excerpt)
+        elif success and told is None:
+            excerpt = self._arrived()
+        else:
+            excerpt = await self._excerpt()
+        answer = Answer(head.status_code, headers, bytes(excerpt))
         if told is not None:
             told(answer)
         return answer
@@ -107,7 +116,7 @@ class _Exchange:
         del self._unread[:end]
         return line
 
-    def _arrived(self) -> bytes:
+    def _arrived(self) -> bytearray:
         """Return the part of the body's beginning that came with the headers."""
         excerpt = bytearray()
         with suppress(h11.RemoteProtocolError):
@@ -117,22 +126,23 @@ class _Exchange:
                 if not isinstance(event, h11.Data):
                     break
                 excerpt += event.data
-        return bytes(excerpt)
+        return excerpt
 
-    async def _excerpt(self) -> bytes:
+    async def _excerpt(self) -> bytearray:
         """Return the beginning of the body; what has come of it, if it goes wrong or is slow."""
         excerpt = bytearray()
         with suppress(h11.RemoteProtocolError, TooMuchError, OSError):
             async with asyncio.timeout(EXCERPT_TIMEOUT_S):
-                await self._read_body(excerpt)
-        return bytes(excerpt)
+                await self._read_body(excerpt, EXCERPT_BYTES, EXCERPT_PARTS)
+        return excerpt
 
-    async def _read_body(self, excerpt: bytearray) -> None:
-        data, left = bytes(self._unread[:EXCERPT_BYTES]), EXCERPT_BYTES
+    async def _read_body(self, excerpt: bytearray, most: int, parts: int) -> None:
+        """Read the body's beginning: `most` bytes, in whatever it is wrapped, and `parts` parts."""
+        data, left = bytes(self._unread[:most]), most
         if data:
             left -= len(data)
             self._http.receive_data(data)
-        for _ in range(EXCERPT_PARTS):
+        for _ in range(parts):
             event = self._http.next_event()
             if isinstance(event, h11.Data):
                 excerpt += event.data

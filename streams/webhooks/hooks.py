@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from streams.domain.deliveries import Delivery
 from streams.receivers.outcomes import Answer
-from streams.receivers.receiver import Receiver
+from streams.receivers.receiver import Line, Receiver
 from streams.receivers.templates import TemplateFailure
 
 
@@ -24,11 +24,13 @@ class Hooks:
             body, before they are.
         answered: with an answer. If this is given, the beginning of the body is read of a success
             too.
+        conversed: with what is said over a connection that is not HTTP, without secrets.
     """
 
     template_failed: Callable[[Receiver, Delivery, TemplateFailure], None] = _nobody
     sent: Callable[[bytes, bytes], None] = _nobody
     answered: Callable[[Answer], None] | None = None
+    conversed: Callable[[Line], None] = _nobody
 
 
 NO_HOOKS = Hooks()

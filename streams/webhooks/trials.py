@@ -12,11 +12,29 @@ from dataclasses import dataclass, field
 
 from streams.domain.transitions import TransitionType
 from streams.receivers.outcomes import Answer, Delivered, Outcome, Retry
-from streams.receivers.receiver import Receiver
+from streams.receivers.receiver import Line, Receiver
 from streams.receivers.samples import trial_delivery
 from streams.receivers.templates import TemplateFailure
 from streams.webhooks.client import WebhookClient
 from streams.webhooks.hooks import Hooks
+
+END_OF_MAIL = "\r\n."
+"""What the text of a mail ends with as it is sent (RFC 5321, 4.1.1.4)."""
+
+
+@dataclass(slots=True)
+class SentRequest:
+    """An HTTP request and its answer.
+
+    Args:
+        head: the request's line and headers as they were sent.
+        body: of the request.
+        answer: of the receiver; null if there was none.
+    """
+
+    head: bytes
+    body: bytes
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +43,17 @@ class Exchange:
 
     Args:
         transition: was told.
-        head: the request's line and headers as they were sent; null if it did not come to that.
-        body: of the request.
-        answer: of the receiver; null if there was none.
+        requests: what was sent by HTTP, with the answers: mostly one; none if it did not come to
+            that.
+        conversation: what both sides said, if it was not by HTTP; without secrets.
         outcome: what that means.
         seconds: from before the attempt to its outcome.
         failures: the templates that could not be rendered.
     """
 
     transition: TransitionType
-    head: bytes | None
-    body: bytes
-    answer: Answer | None
+    requests: tuple[SentRequest, ...]
+    conversation: tuple[Line, ...]
     outcome: Outcome
     seconds: float
     failures: tuple[TemplateFailure, ...] = ()
@@ -49,7 +66,9 @@ class Exchange:
     @property
     def may_be_there(self) -> bool:
         """Tell whether the receiver may have taken it: it was sent, and not refused."""
-        unanswered = self.head is not None and self.answer is None
+        unanswered = any(each.answer is None for each in self.requests) or (
+            bool(self.conversation) and _is_mail(self.conversation[-1])
+        )
         return self.accepted or (unanswered and isinstance(self.outcome, Retry))
 
 
@@ -57,16 +76,19 @@ class Exchange:
 class _Seen:
     """What an attempt was made of."""
 
-    head: bytes | None = None
-    body: bytes = b""
-    answer: Answer | None = None
+    requests: list[SentRequest] = field(default_factory=list)
+    conversation: list[Line] = field(default_factory=list)
     failures: list[TemplateFailure] = field(default_factory=list)
 
     def sent(self, head: bytes, body: bytes) -> None:
-        self.head, self.body = head, body
+        self.requests.append(SentRequest(head, body))
 
     def answered(self, answer: Answer) -> None:
-        self.answer = answer
+        self.requests[-1].answer = answer
+
+
+def _is_mail(line: Line) -> bool:
+    return line.sent and line.text.endswith(END_OF_MAIL)
 
 
 class Trial:
@@ -101,23 +123,32 @@ class Trial:
         yield firing
         if firing.may_be_there:
             await asyncio.sleep(resolve_after)
-            yield await self._attempt(receiver, number, "campaign.alert.resolved", began)
+            shown = firing.outcome.message if isinstance(firing.outcome, Delivered) else None
+            yield await self._attempt(receiver, number, "campaign.alert.resolved", began, shown)
 
     async def _attempt(
-        self, receiver: Receiver, number: str, kind: TransitionType, began: float
+        self,
+        receiver: Receiver,
+        number: str,
+        kind: TransitionType,
+        began: float,
+        shown: str | None = None,
     ) -> Exchange:
         now, start = self._clock(), time.monotonic()
         seen = _Seen()
         hooks = Hooks(
-            lambda _, __, failure: seen.failures.append(failure), seen.sent, seen.answered
+            lambda _, __, failure: seen.failures.append(failure),
+            seen.sent,
+            seen.answered,
+            seen.conversation.append,
         )
         delivery = trial_delivery(receiver.name, number, kind, began, now)
+        delivery.message = shown
         outcome = await self._client_with(hooks).send(receiver, delivery, now)
         return Exchange(
             kind,
-            seen.head,
-            seen.body,
-            seen.answer,
+            tuple(seen.requests),
+            tuple(seen.conversation),
             outcome,
             time.monotonic() - start,
             tuple(seen.failures),

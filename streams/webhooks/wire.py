@@ -15,6 +15,8 @@ LARGEST_ANSWER = 64 * 1024
 """Bytes of one connection, those of the TLS handshake included."""
 MOST_READS = 256
 """An answer comes in a handful of pieces; many are made on purpose."""
+SHORTEST_READ = 512
+"""Bytes of a piece, on average, of a body that is needed."""
 
 
 class TooMuchError(Exception):
@@ -22,12 +24,17 @@ class TooMuchError(Exception):
 
 
 class Wire:
-    """Sends to and receives from a connected, non-blocking socket."""
+    """Sends to and receives from a connected, non-blocking socket.
 
-    def __init__(self, connected: socket.socket) -> None:
+    Args:
+        connected: the socket.
+        needed: bytes of a body that is needed: so many more may be received.
+    """
+
+    def __init__(self, connected: socket.socket, needed: int = 0) -> None:
         self._socket = connected
-        self._bytes_left = LARGEST_ANSWER
-        self._reads_left = MOST_READS
+        self._most_bytes = self._bytes_left = LARGEST_ANSWER + needed
+        self._most_reads = self._reads_left = MOST_READS + needed // SHORTEST_READ
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls: ssl.SSLObject | None = None
@@ -108,9 +115,9 @@ class Wire:
     async def _receive_raw(self) -> bytes:
         if not self._reads_left or not self._bytes_left:
             raise TooMuchError(
-                f"more than {LARGEST_ANSWER} bytes"
+                f"more than {self._most_bytes} bytes"
                 if self._reads_left
-                else f"an answer in more than {MOST_READS} pieces"
+                else f"an answer in more than {self._most_reads} pieces"
             )
         # It returns without waiting if something is there already.
         await asyncio.sleep(0)

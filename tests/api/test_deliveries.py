@@ -122,7 +122,9 @@ async def test_a_delivery_shows_its_attempts_and_how_many_were_dropped(start: St
         if d.state == "pending"
     ]
     for number in range(1, 14):
-        attempt = AttemptRecord(number, NOW + number, 7, "status", 503, "down")
+        attempt = AttemptRecord(
+            number, NOW + number, 7, "status", 503, "down", warnings=("the reply was refused",)
+        )
         partition.deliveries.attempted(delivery, attempt)
     api = await start(held)
     (row,) = (await api.get("/v1/deliveries?state=pending"))["deliveries"]
@@ -135,6 +137,7 @@ async def test_a_delivery_shows_its_attempts_and_how_many_were_dropped(start: St
         "status": 503,
         "answer": "down",
         "error": None,
+        "warnings": ["the reply was refused"],
     }
     whole = (await api.get(f"/v1/deliveries/{delivery.delivery_id}"))["delivery"]
     assert [each["number"] for each in whole["history"]] == [1, 2, *range(4, 14)]

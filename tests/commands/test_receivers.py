@@ -15,6 +15,7 @@ from streams.commands import main
 from tests.support.kinds import SLACK_PATH
 from tests.support.pagerduty import ROUTING_KEY
 from tests.support.receiver import SECRET, Answer, Collector, status
+from tests.support.slack_api import NAME, TOKEN, Workspace
 
 T = TypeVar("T")
 
@@ -64,6 +65,7 @@ receivers:
 - {{name: ops, url: "{url}/hook?key=hunter2-hunter2", secrets: [{SECRET}], timeout: 3s}}
 - {{name: pager, kind: pagerduty, url: "{url}/v2", routing_key: {ROUTING_KEY}, matchers: [rule=x]}}
 - {{name: chat, kind: slack, url: "{url}/", webhook_path: {SLACK_PATH}}}
+- {{name: bot, kind: slack, url: "{url}/api/", token: {TOKEN}, channel: "{NAME}"}}
 - {{name: events, kind: cloudevents, url: "{url}/e", token: t0ken-t0ken-t0ken}}
 - name: words
   kind: slack
@@ -109,9 +111,9 @@ def test_people_see_the_exchange(run: Run) -> None:
     answered = lines[lines.index("< 200 OK") :]
     assert "< x-id: 7" in answered
     assert answered[answered.index("< ") :][:3] == ["< ", "< got it", "< thank you"]
-    assert any(line.startswith("accepted with 200, in 0.") for line in lines)
+    assert any(line.startswith("accepted with 200, in ") for line in lines)
     assert "ops (webhook): campaign.alert.resolved" in lines
-    assert lines[-1].startswith("accepted with 204, in 0.")
+    assert lines[-1].startswith("accepted with 204, in ")
     assert len(server.arrivals) == 2
 
 
@@ -126,16 +128,17 @@ def test_programs_get_the_same_as_json(run: Run) -> None:
         "campaign.alert.firing",
         "campaign.alert.resolved",
     ]
-    assert first["request"]["line"] == "POST /v2 HTTP/1.1"
-    body = json.loads(first["request"]["body"])
+    (request,) = first["requests"]
+    assert request["line"] == "POST /v2 HTTP/1.1"
+    body = json.loads(request["body"])
     sent = orjson.loads(server.arrivals[0].body)
     assert body == {**sent, "routing_key": "********"}
     assert sent["routing_key"] == ROUTING_KEY
-    assert (first["answer"]["status"], first["answer"]["body"]) == (202, "{}")
+    assert (request["answer"]["status"], request["answer"]["body"]) == (202, "{}")
     assert first["meaning"] == "accepted with 202"
 
 
-@pytest.mark.parametrize("name", ["ops", "pager", "chat", "events"])
+@pytest.mark.parametrize("name", ["ops", "pager", "chat", "bot", "events"])
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_secrets_are_hidden_also_where_the_answer_repeats_them(
     name: str, form: tuple[str, ...], run: Run
@@ -147,7 +150,24 @@ def test_secrets_are_hidden_also_where_the_answer_repeats_them(
     assert "********" in shown
     for secret in ("hunter2", SECRET, SECRET[6:], ROUTING_KEY, *SLACK_PATH.split("/"), "t0ken"):
         assert secret not in shown
+    assert TOKEN not in shown
     assert len(server.arrivals) == 1, "what it refuses is not resolved"
+
+
+def test_all_requests_of_a_bot_are_seen(run: Run) -> None:
+    slack = Workspace()
+    with Background(*[slack.call] * 3) as server:
+        done = run(server.port, "bot")
+    assert (done.status, done.err, slack.refusals) == (0, "", [])
+    lines = [line for line in done.out.splitlines() if line.startswith("> POST")]
+    assert lines == [
+        "> POST /api/chat.postMessage HTTP/1.1",
+        "> POST /api/chat.update HTTP/1.1",
+        "> POST /api/chat.postMessage HTTP/1.1",
+    ]
+    (shown,) = slack.messages.values()
+    assert shown.titles == ["[TEST] Firing", "[TEST] Resolved"]
+    assert len(shown.replies) == 1
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from streams.domain.partition import CampaignPartition
 from streams.domain.pools import AppPool, PoolsKey, PoolsRecord
 from streams.domain.receivers import ReceiverKey, ReceiverRecord
 from streams.domain.restorer import PartitionRestorer
+from streams.domain.sent_messages import MessageKey, SentMessage
 from streams.domain.table import Checkpoint, CheckpointKey, DirtyWindow
 from streams.errors import FormatError
 from tests.support.changelogs import FOLDER, ShortLife
@@ -43,6 +44,7 @@ KEYS = {
     BucketKey(60, 1): b'["bucket",60,1,0]',
     AlertKey("a/b", "id"): b'["alert","a/b","id"]',
     DeliveryKey("ü", "id.1.ops"): '["delivery","ü","id.1.ops"]'.encode(),
+    MessageKey("id", "chat"): b'["message","id","chat"]',
     DetectorStateKey("c", "rule", None, "GCM"): b'["detector","c","rule",null,"GCM"]',
     FoldsKey(): b'["folds"]',
     FoldGroupKey("rule", 3): b'["fold","rule",3]',
@@ -89,6 +91,7 @@ def test_keys_are_arrays_with_the_kind_first() -> None:
             ),
         ),
         (FoldGroupKey("rule", 4), FoldGroup("cusum", "campaign", ["d"], [0], [60], {}, b"\x90")),
+        (MessageKey("id", "chat"), SentMessage('{"ts":"1.2"}', 2, 1.5)),
         (ReceiverKey("ops"), ReceiverRecord("paused", "digest", 1.0, 2.0, "503")),
         (NoticeKey("s.60000"), NoticeRecord(60.0, ("ops", "dev"))),
         (TroubleKey("ops"), TroubleRecord("failing", 7.5, 5.0, 7.5)),

@@ -56,9 +56,14 @@ def test_the_example_is_right_and_has_every_key(kind: type[Receiver]) -> None:
 @each_kind
 def test_the_example_names_the_defaults(kind: type[Receiver]) -> None:
     item = with_secrets(kind, example_of(kind))
-    needed = {key: item[key] for key, field in kind.model_fields.items() if field.is_required()}
+    keys = schema.keys_of(kind)
+    needed = {
+        key: item[key]
+        for key, field in kind.model_fields.items()
+        if field.is_required() or schema.is_secret(keys[key])
+    }
     shown = kind.model_validate({"kind": item["kind"], **needed}).model_dump(mode="json")
-    secrets = {key for key in item if schema.is_secret(schema.keys_of(kind)[key])}
+    secrets = {key for key in item if schema.is_secret(keys[key])}
     assert {key: shown[key] for key in item.keys() - secrets} == {
         key: item[key] for key in item.keys() - secrets
     }

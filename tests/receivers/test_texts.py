@@ -19,42 +19,49 @@ from streams.domain import transitions
 from streams.domain.transitions import Transition
 from streams.errors import ConfigurationError
 from streams.observability.metrics import Metrics
+from streams.receivers.email_message import message_of
 from streams.receivers.outcomes import Delivered
 from streams.receivers.receiver import HttpReceiver
 from streams.receivers.registry import KINDS
 from streams.receivers.samples import TEST_MARK
 from streams.receivers.templates import TemplateFailure
-from streams.receivers.texts import TextReceiver
+from streams.receivers.texts import TextReceiver, Texts
 from streams.webhooks.client import WebhookClient
 from streams.webhooks.guard import Guard
 from streams.webhooks.hooks import Hooks
-from tests.support import alertmanager, pagerduty, slack
+from tests.receivers.test_email import Tags, parsed, parts
+from tests.support import alertmanager, pagerduty, slack, slack_api
 from tests.support.deliveries import delivery_of
-from tests.support.kinds import HOSTILE, channel, manager, names, pager, rendered
+from tests.support.kinds import HOSTILE, bot, channel, mail, manager, names, pager, rendered
 from tests.support.receiver import Check, Collector
 from tests.support.transitions import explained, firing
 
 Shown: TypeAlias = Callable[[Any], Any]
 """Returns the title, or the text, of a request's body."""
 
-MAKERS: dict[str, Callable[..., HttpReceiver]] = {
+MAKERS: dict[str, Callable[..., TextReceiver]] = {
     "pagerduty": pager,
     "slack": channel,
+    "slack bot": bot,
     "alertmanager": manager,
+    "email": mail,
 }
 TITLES: dict[str, Shown] = {
     "pagerduty": lambda body: body["payload"]["summary"],
     "slack": lambda body: body["blocks"][0]["text"]["text"],
+    "slack bot": lambda body: body["blocks"][0]["text"]["text"],
     "alertmanager": lambda body: body[0]["annotations"]["summary"],
 }
 TEXTS: dict[str, Shown] = {
     "pagerduty": lambda body: body["payload"]["custom_details"].get("text"),
     "slack": lambda body: body["blocks"][1]["text"]["text"],
+    "slack bot": lambda body: body["blocks"][1]["text"]["text"],
     "alertmanager": lambda body: body[0]["annotations"].get("description"),
 }
 CHECKS: dict[str, Check] = {
     "pagerduty": pagerduty.event_of,
     "slack": slack.message_of,
+    "slack bot": lambda _, body: slack_api.message_of(body),
     "alertmanager": alertmanager.alert_of,
 }
 
@@ -65,10 +72,26 @@ each_kind = pytest.mark.parametrize("kind", MAKERS)
 
 def shown(kind: str, transition: Transition, **keys: str) -> tuple[Any, Any, tuple[Any, ...]]:
     """Return title and text of what is sent, which is right by the kind's API, and failures."""
-    request = rendered(MAKERS[kind](**keys), transition, NOW)
+    receiver = MAKERS[kind](**keys)
+    if not isinstance(receiver, HttpReceiver):
+        texts = receiver.texts(transition)
+        return *shown_in_mail(transition, texts), texts.failures
+    request = rendered(receiver, transition, NOW)
     CHECKS[kind](dict(request.headers), request.body)
     body = orjson.loads(request.body)
     return TITLES[kind](body), TEXTS[kind](body), request.template_failures
+
+
+def shown_in_mail(transition: Transition, texts: Texts) -> tuple[str, str]:
+    """Return the subject of a mail, and what stands between its first line and its figures."""
+    delivery = delivery_of("a.1", transitions.encode(transition).decode(), "mail")
+    message = parsed(message_of(delivery, texts, "alerts@example.com", ["ops@example.com"]))
+    plain, html = parts(message)
+    _, _, rest = plain.replace("\r\n", "\n").partition("\n\n")
+    text, _, _ = rest.partition("\n\nCampaign: ")
+    assert Tags(html).found[:7] == ["html", "head", "meta", "meta", "meta", "title", "style"]
+    assert all(line in Tags(html).text for line in text.split("\n"))
+    return str(message["Subject"]), text
 
 
 def test_these_are_the_kinds_with_texts() -> None:
@@ -98,10 +121,10 @@ def test_a_template_can_add_to_what_is_built_in(kind: str) -> None:
 @each_kind
 def test_without_templates_or_with_ones_that_show_nothing_it_is_what_is_built_in(kind: str) -> None:
     made = explained()
-    plain = rendered(MAKERS[kind](), made)
+    plain_title, plain_text, _ = shown(kind, made)
     title, text, failures = shown(kind, made, title="{{ delivery_type }}", text="{# #}\n")
-    assert (title, failures) == (TITLES[kind](orjson.loads(plain.body)), ())
-    assert text == (TEXTS[kind](orjson.loads(plain.body)) or made.data.summary)
+    assert (title, failures) == (plain_title, ())
+    assert text == (plain_text or made.data.summary)
 
 
 @each_kind

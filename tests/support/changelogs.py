@@ -34,6 +34,7 @@ from streams.domain.partition_settings import PartitionSettings
 from streams.domain.receivers import ReceiverRecord
 from streams.domain.restorer import PartitionRestorer
 from streams.domain.rules import Rule
+from streams.domain.sent_messages import SentMessage
 from tests.support.detectors import Cusum, Doubled
 from tests.support.partitions import PARTITION_SETTINGS, counts, window_counts
 
@@ -176,6 +177,7 @@ class ShortLife:
         self.partition.deliveries.failed(delivery, "503", 1_000.0)
         until = ReceiverRecord("paused", "digest", 111.0, 900.0, "503")
         self.partition.receivers.note("ops", until)
+        self.partition.deliveries.messages.keep("grouped", "chat", SentMessage("ts", 1, 111.0))
         self.commit(120.0)
         self.add(0, 121.0, autumn={"SUCCESS": 5})
         self.commit(200.0)

@@ -15,6 +15,7 @@ from streams.receivers.receiver import HttpReceiver, Request
 from streams.receivers.slack import SlackReceiver
 from tests.support.deliveries import delivery_of
 from tests.support.pagerduty import ROUTING_KEY
+from tests.support.slack_api import NAME, TOKEN
 
 SLACK_PATH = "T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"
 
@@ -51,6 +52,12 @@ def pager(**changes: Any) -> PagerDutyReceiver:
 def channel(**changes: Any) -> SlackReceiver:
     """Make a receiver of the kind `slack`."""
     return SlackReceiver(name="channel", **{"webhook_path": SecretStr(SLACK_PATH), **changes})
+
+
+def bot(**changes: Any) -> SlackReceiver:
+    """Make a receiver of the kind `slack` that has a token."""
+    settings = {"name": "chat", "token": TOKEN, "channel": NAME, **changes}
+    return SlackReceiver.model_validate(settings)
 
 
 def manager(**changes: Any) -> AlertmanagerReceiver:

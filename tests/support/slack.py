@@ -34,6 +34,16 @@ def message_of(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
     named = {name.lower(): value for name, value in headers.items()}
     assert named["content-type"].partition(";")[0] == "application/json"
     message: dict[str, Any] = orjson.loads(body)
+    check_message(message)
+    return message
+
+
+def check_message(message: dict[str, Any]) -> None:
+    """Check a message, without what else a call has.
+
+    Raises:
+        AssertionError: the documents do not allow it, or it mentions somebody.
+    """
     assert message.keys() <= MESSAGE
     assert message["text"], "no_text"
     assert message["link_names"] is False
@@ -45,7 +55,6 @@ def message_of(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
         assert not set(_CONTROL.sub("", text)) & set("<>"), f"half a link: {text!r}"
         assert not any(link[:1] in {"", "@", "#", "!"} for link in _CONTROL.findall(text))
     assert sum(map(_length, texts_of(message))) <= LONGEST_IN_ALL, "msg_blocks_too_long"
-    return message
 
 
 def links_of(message: dict[str, Any]) -> list[tuple[str, str]]:
