@@ -12,7 +12,9 @@ from jsonschema import Draft202012Validator
 from streams.api.routes import ROUTES
 from streams.api.streaming import EVENT_STREAM
 from streams.domain.partition_settings import PartitionSettings
+from streams.receivers.pagerduty_webhooks import Signatures
 from tests.api.conftest import NOW, RunningApi, StartApi
+from tests.support.pagerduty import signed, webhook
 from tests.support.partitions import (
     PARTITION_SETTINGS,
     MemoryHolder,
@@ -71,7 +73,7 @@ async def test_operation_ids_are_unique(start: StartApi) -> None:
 
 
 async def test_every_answer_is_as_described(start: StartApi) -> None:
-    api = await start(held())
+    api = await start(held(), pagerduty={"ops": Signatures(["secret"])})
     described = await document(api)
     alert_id = (await api.get("/v1/alerts"))["alerts"][0]["alert_id"]
     delivery_id = (await api.get("/v1/deliveries"))["deliveries"][0]["delivery_id"]
@@ -86,8 +88,9 @@ async def test_every_answer_is_as_described(start: StartApi) -> None:
         "app_id": "app",
     }
     api.silences.book.put(silence_of("known", "rule=a", now=NOW))
+    told = webhook(alert_id)
     new_name = b'{"name": "Spring sale"}'
-    bodies = {"/v1/silences": NEW_SILENCE}
+    bodies = {"/v1/silences": NEW_SILENCE, "/v1/receivers/{name}/pagerduty": told}
     for path in ("/v1/campaigns/{campaign_id}/name", "/v1/apps/{app_id}/name"):
         bodies[path] = new_name
     api.names.campaigns.book.restore(b"a/b", new_name)
@@ -105,6 +108,7 @@ async def test_every_answer_is_as_described(start: StartApi) -> None:
         answer = await api.ask(
             target + queries.get(route.path, ""),
             method=route.method,
+            headers=signed(told, "secret"),
             body=bodies.get(route.path, b"") if route.body else b"",
         )
         assert answer.status == route.status, (target, answer.body)
