@@ -15,8 +15,11 @@ from aiokafka.errors import KafkaError
 
 from streams.api.context import KnownNames
 from streams.api.listening import Listener, listen
+from streams.api.routes import ROUTES
 from streams.api.server import ApiServer
+from streams.api.tls import ServerCertificate
 from streams.cancelling import cancel
+from streams.configuration.http import HttpSettings
 from streams.configuration.models import Configuration
 from streams.configuration.translation import ingest_settings_of, partition_settings_of
 from streams.domain.campaigns import Campaigns
@@ -43,6 +46,8 @@ from streams.engine.tasks.manager import TaskManager
 from streams.engine.tasks.restore import TaskRestorer
 from streams.engine.tasks.writers import TaskWriters
 from streams.observability.metrics import Metrics
+from streams.observability.process import watch_event_loop
+from streams.observability.state_gauges import WorkerState
 from streams.receivers.pagerduty import PagerDutyReceiver
 from streams.webhooks.client import WebhookClient
 from streams.webhooks.dispatcher import Dispatcher, Timing
@@ -87,7 +92,12 @@ class Worker:
         self.configuration = configuration
         self._listener = listener
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        metrics, events, consumer = Metrics(version), TaskEvents(), GroupConsumer()
+        metrics, events = Metrics(version), TaskEvents()
+        metrics.expect((rule.name for rule in configuration.rules), configuration.receivers)
+        metrics.http.expect(
+            ((route.method, route.path) for route in ROUTES), _expiries(configuration.http)
+        )
+        consumer = GroupConsumer(metrics.fetched)
         context = _context(configuration, counts, limits, listener, metrics, events, clock)
         self._logs = LogFinder(client, context.topics, None if context.repartitions else tasks)
         self._assignor = TaskAssignor(
@@ -143,6 +153,7 @@ class Worker:
             has_crashed=partial(_has_crashed, self._crash, self._app),
             out_of_date=partial(_out_of_date, self._silences, self._groups, *self._names),
         )
+        certificate = ServerCertificate.of(configuration.http.tls, metrics.http.certificate_expires)
         self.api = ApiServer(
             configuration.http,
             listener,
@@ -159,6 +170,17 @@ class Worker:
                 for each in configuration.receivers
                 if isinstance(each, PagerDutyReceiver) and (signatures := each.signatures)
             },
+            certificate=certificate,
+            answered=metrics.http.answered,
+        )
+        metrics.state.follow(
+            WorkerState(
+                self.health.ready,
+                self.health.live,
+                self._tasks.states,
+                self._silences.book.silences,
+                context.now,
+            )
         )
         sender = _webhook_client(configuration, metrics, version)
         receivers = configuration.receivers
@@ -179,6 +201,7 @@ class Worker:
         events.on_change(self._dispatcher.wake)
         events.on_restored(metrics.recovered)
         self._beside: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = (
+            partial(watch_event_loop, metrics.loop_delayed),
             self._silences.follow,
             self._silences.remove_old,
             self._groups.follow,
@@ -186,6 +209,8 @@ class Worker:
             self._surroundings.watch,
             partial(watch_lag, client, kafka.group_id, self._tasks.committed, metrics.lag),
         )
+        if certificate is not None:
+            self._beside = (*self._beside, certificate.follow)
         self._running_beside: list[asyncio.Task[None]] = []
 
     # Its life
@@ -277,6 +302,15 @@ def _context(  # noqa: PLR0913, PLR0917 - what it joins
         campaigns=Campaigns(counts[topics.changelog] if repartitions else 1),
         limits=limits,
     )
+
+
+def _expiries(http: HttpSettings) -> dict[str, float]:
+    """Return when tokens expire (s, UTC), by their names."""
+    return {
+        token.name: token.expires_at.timestamp()
+        for token in http.tokens
+        if token.expires_at is not None
+    }
 
 
 def _webhook_client(configuration: Configuration, metrics: Metrics, version: str) -> WebhookClient:

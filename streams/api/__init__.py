@@ -4,7 +4,10 @@ In the order in which a request meets it:
 
 - `listening`: the sockets, and the URL that others are given.
 - `server`: answers, limits, and turns what goes wrong into a problem that names what to do.
-- `access`: who may ask; `proxies` says who is on this machine, `peers` who is another worker.
+- `tls`: the certificate, if it speaks TLS, and how those of other workers are checked.
+- `access`: who may ask, a caller (`callers`), and by `rate_limits` how often; `proxies` says who is
+  on this machine, `peers` who is another worker, `visibility` what a caller may see.
+- `audit`: writes down who changed what.
 - `routing`: finds the route of a path and reads its parameters (`parameters`).
 - `routes`: every route there is; `openapi` describes them, `context` is what they know.
 - `cluster`: asks the other workers for what is not held here, with `asking` and `client`.

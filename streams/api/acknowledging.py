@@ -39,7 +39,7 @@ async def acknowledge(context: Context, ask: Ask) -> answers.OneAlert:
     async def local(partitions: Sequence[CampaignPartition]) -> answers.OneAlert | None:
         for partition in partitions:
             alert = partition.alerts.get(alert_id)
-            if alert is not None:
+            if alert is not None and ask.sees(alert.scope.campaign_id, alert.app_id):
                 _check(alert)
                 if alert.acknowledged is None or not partition.operators.is_settled(alert_id):
                     alert = await _acknowledged(partition, alert_id, ask)
@@ -100,5 +100,6 @@ ROUTES = (
         method="POST",
         scope="write",
         problems=(HTTPStatus.CONFLICT,),
+        for_some=True,
     ),
 )

@@ -96,7 +96,8 @@ def _of_group(partition: CampaignPartition, ask: Ask) -> list[domain.Alert]:
 
 def _is_wanted(alert: domain.Alert, ask: Ask) -> bool:
     return (
-        ask.allows(STATE, alert.state)
+        ask.sees(alert.scope.campaign_id, alert.app_id)
+        and ask.allows(STATE, alert.state)
         and ask.allows(CAMPAIGN, alert.scope.campaign_id)
         and ask.allows(TREATMENT, alert.scope.treatment_id)
         and ask.allows(CHANNEL, alert.scope.channel_type)
@@ -112,7 +113,7 @@ async def one_alert(context: Context, ask: Ask) -> answers.OneAlert:
     async def local(partitions: Sequence[CampaignPartition]) -> answers.OneAlert | None:
         for partition in partitions:
             alert = partition.alerts.get(alert_id)
-            if alert is not None:
+            if alert is not None and ask.sees(alert.scope.campaign_id, alert.app_id):
                 return answers.OneAlert(as_of="", alert=_show(partition, alert))
         return None
 
@@ -123,8 +124,9 @@ async def one_alert(context: Context, ask: Ask) -> answers.OneAlert:
     return context.stamp(gathered.parts[0], ())
 
 
-async def rules(context: Context, _: Ask) -> answers.Rules:
-    """Answer with all rules."""
+async def rules(context: Context, ask: Ask) -> answers.Rules:
+    """Answer with all rules that are about something the caller may see."""
+    patterns_of = ask.caller.visible.patterns_of
     return answers.Rules(
         [
             answers.Rule(
@@ -132,7 +134,7 @@ async def rules(context: Context, _: Ask) -> answers.Rules:
                 statuses=sorted(rule.statuses),
                 unrecognised=rule.unrecognised,
                 scope=rule.scope,
-                match=answers.Match(list(rule.campaigns), list(rule.apps)),
+                match=answers.Match(campaigns, apps),
                 detector=detectors.shown(rule.detector),
                 for_=rule.for_,
                 keep_firing_for=rule.keep_firing_for,
@@ -144,6 +146,8 @@ async def rules(context: Context, _: Ask) -> answers.Rules:
                 receivers=list(rule.receivers),
             )
             for rule in context.settings.rules
+            for campaigns, apps in (patterns_of(rule),)
+            if campaigns and apps
         ]
     )
 
@@ -156,6 +160,7 @@ ROUTES = (
         answers.Alerts,
         (STATE, CAMPAIGN, TREATMENT, CHANNEL, RULE, SEVERITY, GROUP, LIMIT, CURSOR),
         rows=Rows("alerts", answers.Alert),
+        for_some=True,
     ),
     Route(
         "/v1/alerts/{alert_id}",
@@ -163,6 +168,7 @@ ROUTES = (
         "One alert",
         answers.OneAlert,
         (ALERT_ID,),
+        for_some=True,
     ),
     Route(
         "/v1/rules",
@@ -170,5 +176,6 @@ ROUTES = (
         "The rules that raise alerts",
         answers.Rules,
         rows=Rows("rules", answers.Rule),
+        for_some=True,
     ),
 )

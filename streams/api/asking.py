@@ -1,13 +1,14 @@
 """One request, as the answers see it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 
+from streams.api.callers import ANYBODY, Caller
 from streams.api.parameters import Parameter
 from streams.api.problems import ProblemError, refuse
 
@@ -40,7 +41,7 @@ class Asker(NamedTuple):
 
 
 NOBODY = Asker()
-ANYBODY = "api"
+UNNAMED = "api"
 """Who has asked, where neither the request names anybody nor there is a token."""
 
 
@@ -56,6 +57,9 @@ class Ask:
         headers: as they came.
         body: as it came.
         asker: who asks.
+        caller: who asks.
+        touched: what the request is found to be about, beside what its path and query say: names
+            and values, for the log of changes.
     """
 
     method: str
@@ -65,6 +69,8 @@ class Ask:
     headers: Mapping[str, str]
     body: bytes = b""
     asker: Asker = NOBODY
+    caller: Caller = ANYBODY
+    touched: dict[str, object] = field(default_factory=dict)
 
     def get(self, parameter: Parameter[T], default: D) -> T | D:
         """Return the value of a query parameter, or what holds without it."""
@@ -94,6 +100,10 @@ class Ask:
         joint = "&" if "?" in self.target else "?"
         target = f"{self.target}{joint}{urlencode({name: value})}"
         return replace(self, target=target, query={**self.query, name: value})
+
+    def sees(self, campaign_id: str, app_id: str | None) -> bool:
+        """Tell whether the caller may see what is about a campaign of an app."""
+        return self.caller.visible.sees(campaign_id, app_id)
 
     def read_body(self, struct: type[S]) -> S:
         """Return what the body is.

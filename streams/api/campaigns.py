@@ -78,7 +78,7 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
     def position(row: CampaignRow) -> Position:
         return Position(_value(row, sort_by), row.campaign_id)
 
-    question = Question(sort, limit, cursor, app_id, search, named, recent)
+    question = Question(sort, limit, cursor, app_id, search, named, recent, ask.caller.visible)
 
     def answer(
         as_of: str, since: float, rows: list[CampaignRow], next_cursor: str | None
@@ -143,7 +143,10 @@ async def one_campaign(context: Context, ask: Ask) -> Campaign:
     campaign_id = ask.path["campaign_id"]
 
     async def local(partitions: Sequence[CampaignPartition]) -> Campaign | None:
-        return await _describe(context, partitions, campaign_id)
+        described = await _describe(context, partitions, campaign_id)
+        if described is None or not ask.sees(campaign_id, described.app_id):
+            return None
+        return described
 
     homes = context.cluster.homes_of(campaign_id)
     unknown = unknown_campaign(campaign_id)
@@ -223,6 +226,7 @@ ROUTES = (
         Campaigns,
         (ACTIVE_WITHIN, SORT, APP_ID, SEARCH, RECENT, LIMIT, CURSOR),
         rows=Rows("campaigns", CampaignRow),
+        for_some=True,
     ),
     Route(
         "/v1/campaigns/{campaign_id}",
@@ -230,5 +234,6 @@ ROUTES = (
         "One campaign: its totals, current window and alerts",
         Campaign,
         (CAMPAIGN_ID,),
+        for_some=True,
     ),
 )

@@ -2,7 +2,9 @@
 
 import http.client
 import json
-from collections.abc import Iterable, Mapping
+import ssl
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -20,9 +22,11 @@ class ApiClient:
     Args:
         url: of its API.
         token: sent with each request, if there is one.
+        tls: how its certificate is checked; null for the authorities that the system trusts.
     """
 
-    def __init__(self, url: str, token: str | None) -> None:
+    def __init__(self, url: str, token: str | None, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._url = url.rstrip("/")
         self._headers = {"Accept": "application/json", "User-Agent": "campaign-streams"}
         if token:
@@ -90,7 +94,10 @@ class ApiClient:
 
     def _fetch(self, method: str, target: str, body: dict[str, Any] | None) -> tuple[int, bytes]:
         parts = urlsplit(self._url)
-        kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+        kinds: dict[str, Callable[..., http.client.HTTPConnection]] = {
+            "http": http.client.HTTPConnection,
+            "https": partial(http.client.HTTPSConnection, context=self._tls),
+        }
         try:
             kind, host, port = kinds.get(parts.scheme), parts.hostname, parts.port
         except ValueError:

@@ -8,6 +8,7 @@ in circles. How workers know each other is in `peers`.
 import asyncio
 import re
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Generic, NamedTuple, TypeVar
@@ -21,6 +22,7 @@ from streams.api.answers import Answer, Problem
 from streams.api.asking import Ask
 from streams.api.peers import ASKER_HEADER, PARTITIONS_HEADER, SIGNATURE_HEADER, Peers
 from streams.api.problems import ProblemError, refuse, unavailable
+from streams.api.visibility import VISIBLE_HEADER
 from streams.domain.counts import OTHER
 from streams.domain.partial_counts import partition_of
 from streams.domain.partition import CampaignPartition
@@ -55,13 +57,22 @@ class Cluster:
         holder: knows who holds what.
         peers: decides which workers are asked, and how.
         located: whether a campaign's id tells its partition; if not, it may be in any.
+        tls: how the certificates of other workers are checked; null for those of the system.
     """
 
-    def __init__(self, holder: PartitionHost, peers: Peers, *, located: bool) -> None:
+    def __init__(
+        self,
+        holder: PartitionHost,
+        peers: Peers,
+        *,
+        located: bool,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._holder = holder
         self._peers = peers
         self._warned: set[str] = set()
         self._located = located
+        self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
     async def stop(self) -> None:
@@ -203,7 +214,9 @@ class Cluster:
     async def _fetch(self, url: str, numbers: list[int], ask: Ask) -> tuple[int, bytes]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(socket_factory=_open_socket),
+                connector=aiohttp.TCPConnector(
+                    socket_factory=_open_socket, ssl=self._tls if self._tls is not None else True
+                ),
                 timeout=PEER_TIMEOUT,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
@@ -211,13 +224,16 @@ class Cluster:
         # Nothing of what the client sent, least of all its token.
         partitions = ",".join(map(str, numbers))
         headers = {PARTITIONS_HEADER: partitions, "Accept-Encoding": "identity"}
+        visible = ask.caller.visible.header()
+        if visible:
+            headers[VISIBLE_HEADER] = visible
         nonce = ""
         if self._peers.sign:
             asker = ask.asker.header
             if asker:
                 headers[ASKER_HEADER] = asker
             nonce, headers[SIGNATURE_HEADER] = self._peers.request(
-                ask.method, url, ask.target, partitions, asker
+                ask.method, url, ask.target, partitions, visible, asker
             )
         # Already encoded: anything else would normalise the path, and a campaign may be named `..`.
         target = URL(url + ask.target, encoded=True)

@@ -5,9 +5,9 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 from streams.api import answers
-from streams.api.asking import ANYBODY, Ask
+from streams.api.asking import UNNAMED, Ask
 from streams.api.context import Context
-from streams.api.delivery_filters import FILTERS, RECEIVER, STATE, about, passes
+from streams.api.delivery_filters import FILTERS, RECEIVER, STATE, about, passes, sees
 from streams.api.newest import CURSOR, LIMIT, Newest
 from streams.api.parameters import text
 from streams.api.problems import ProblemError, not_found
@@ -120,7 +120,7 @@ async def one_delivery(context: Context, ask: Ask) -> answers.OneDelivery:
     async def local(partitions: Sequence[CampaignPartition]) -> answers.OneDelivery | None:
         for partition in partitions:
             delivery = partition.deliveries.get(delivery_id)
-            if delivery is not None:
+            if delivery is not None and sees(delivery, ask):
                 whole = _named(context, show_whole(delivery, partition.receivers))
                 return answers.OneDelivery(as_of="", delivery=whole)
         return None
@@ -152,12 +152,12 @@ async def replay(context: Context, ask: Ask) -> answers.OneDelivery:
     async def local(partitions: Sequence[CampaignPartition]) -> answers.OneDelivery | None:
         for partition in partitions:
             delivery = partition.deliveries.get(delivery_id)
-            if delivery is None:
+            if delivery is None or not sees(delivery, ask):
                 continue
             record = standing(delivery.receiver, [each.receivers for each in partitions])
             refuse_disabled(delivery.receiver, record)
             if not partition.deliveries.replay(
-                delivery_id, context.now(), ask.asker.token or ANYBODY
+                delivery_id, context.now(), ask.asker.token or UNNAMED
             ):
                 raise ProblemError(
                     HTTPStatus.CONFLICT,
@@ -182,6 +182,7 @@ ROUTES = (
         answers.Deliveries,
         (STATE, RECEIVER, *FILTERS, LIMIT, CURSOR),
         rows=Rows("deliveries", answers.Delivery),
+        for_some=True,
     ),
     Route(
         "/v1/deliveries/{delivery_id}",
@@ -189,6 +190,7 @@ ROUTES = (
         "One delivery, with the attempts at it",
         answers.OneDelivery,
         (DELIVERY_ID,),
+        for_some=True,
     ),
     Route(
         "/v1/deliveries/{delivery_id}/replay",
@@ -199,5 +201,6 @@ ROUTES = (
         method="POST",
         scope="write",
         problems=(HTTPStatus.CONFLICT,),
+        for_some=True,
     ),
 )

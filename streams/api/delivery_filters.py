@@ -23,6 +23,7 @@ FILTERS: tuple[Parameter[Any], ...] = (ALERT, CAMPAIGN, RULE, FROM, TO)
 
 class _AboutData(msgspec.Struct):
     rule: str | None = None
+    app_id: str | None = None
 
 
 class About(msgspec.Struct):
@@ -41,6 +42,11 @@ class About(msgspec.Struct):
         """The name of the alert's rule."""
         return None if self.data is None else self.data.rule
 
+    @property
+    def app_id(self) -> str | None:
+        """The app of the alert's campaign."""
+        return None if self.data is None else self.data.app_id
+
 
 _decode = msgspec.json.Decoder(About).decode
 
@@ -53,11 +59,18 @@ def about(delivery: Delivery) -> About:
         return About()
 
 
+def sees(delivery: Delivery, ask: Ask) -> bool:
+    """Tell whether the caller may see a delivery; one about several campaigns few may."""
+    app_id = about(delivery).app_id if ask.caller.visible.needs_app else None
+    return ask.sees(delivery.campaign_id, app_id)
+
+
 def passes(delivery: Delivery, ask: Ask) -> bool:
-    """Tell whether a delivery passes the `FILTERS` of a request."""
+    """Tell whether the caller may see a delivery, and it passes the `FILTERS` of a request."""
     decided_at = in_ms(delivery.created_at)
     return (
-        ask.allows(ALERT, delivery.alert_id)
+        sees(delivery, ask)
+        and ask.allows(ALERT, delivery.alert_id)
         and ask.allows(CAMPAIGN, delivery.campaign_id)
         and ask.get(FROM, decided_at) <= decided_at
         and ask.get(TO, decided_at + 1) > decided_at

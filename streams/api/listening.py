@@ -31,7 +31,9 @@ class Listener:
         self.host = settings.host
         self.port: int = addresses[0][1]
         self.loopback_only = all(is_loopback(address[0]) for address in addresses)
-        self.url = settings.advertised_url or url_of(settings.host, self.port)
+        self.url = settings.advertised_url or url_of(
+            settings.host, self.port, tls=settings.tls.certificate_file is not None
+        )
         """Where others reach the API, without a slash at its end; null if nobody can follow it."""
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ _ALWAYS = (
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
-_WITH_TOKEN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_WITH_TOKEN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
 _WITH_BODY = (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.UNPROCESSABLE_ENTITY)
 _ETAG = "Of what the answer says: `If-None-Match` with it is answered with 304 as long as it holds."
 _LINK = "With CSV and NDJSON: the next page (`rel=next`), if there is one."
@@ -65,7 +65,8 @@ def document(routes: Sequence[Route]) -> bytes:
                     "type": "http",
                     "scheme": "bearer",
                     "description": "Scopes: read, and write where it says so. On loopback, or "
-                    "where `http.anonymous` allows it, no token is needed.",
+                    "where `http.anonymous` allows it, no token is needed. A token may be good "
+                    "for some campaigns or apps only: others do not exist for it.",
                 }
             },
         },
@@ -95,8 +96,14 @@ def _operation(route: Route) -> dict[str, Any]:
             "required": True,
             "content": _struct(JSON, route.body),
         }
-    if route.scope == "write":
-        operation["description"] = "Needs the scope `write`."
+    needs = ["Needs the scope `write`."] if route.scope == "write" else []
+    needs += (
+        ["Needs a token without patterns of campaigns or apps."]
+        if route.scope and not route.for_some
+        else []
+    )
+    if needs:
+        operation["description"] = " ".join(needs)
     return operation
 
 

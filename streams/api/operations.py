@@ -61,7 +61,7 @@ def _schema(name: str, json_schema: dict[str, object], describes: str) -> Route:
         return web.Response(body=body, content_type=JSON_SCHEMA)
 
     path = f"/v1/schemas/{name}"
-    return Route(path, schema, f"The JSON Schema of {describes}", (JSON_SCHEMA,))
+    return Route(path, schema, f"The JSON Schema of {describes}", (JSON_SCHEMA,), for_some=True)
 
 
 ROUTES = (
@@ -97,5 +97,5 @@ ROUTES = (
         METRICS,
         is_tagged=False,
     ),
-    Route("/openapi.json", openapi, "This description", (JSON,)),
+    Route("/openapi.json", openapi, "This description", (JSON,), for_some=True),
 )

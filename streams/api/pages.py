@@ -53,8 +53,10 @@ def _file(context: Context, name: str) -> web.Response:
 
 
 ROUTES = (
-    Route("/", _page("dashboard.html"), "The dashboard", (HTML,), page=True),
-    Route("/docs", _page("docs.html"), "This description as a page", (HTML,), page=True),
+    Route("/", _page("dashboard.html"), "The dashboard", (HTML,), page=True, for_some=True),
+    Route(
+        "/docs", _page("docs.html"), "This description as a page", (HTML,), page=True, for_some=True
+    ),
     Route(
         "/static/{file}",
         _asset,
@@ -62,5 +64,6 @@ ROUTES = (
         ("*/*",),
         (text("file", "A file's name."),),
         page=True,
+        for_some=True,
     ),
 )

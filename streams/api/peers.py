@@ -3,9 +3,10 @@
 Whoever joins the group can announce any address, so an address is neither given a token nor
 believed. With `http.cluster_secrets` each request from worker to worker is signed, and so is its
 answer: HMAC-SHA256 (RFC 2104), compared in constant time. The signature covers the method, the
-URL of the worker that is asked, the target, the partitions, the time (ms), a nonce, and who asks,
-if that is known; that of the answer covers the nonce of its request, the status and the body. A
-request holds for `VALID_FOR` seconds, at one worker, once.
+URL of the worker that is asked, the target, the partitions, what the caller may see if that is
+less than everything, the time (ms), a nonce, and who asks, if that is known; that of the answer
+covers the nonce of its request, the status and the body. A request holds for `VALID_FOR` seconds,
+at one worker, once.
 
 The worker that signs has checked who asks it and for what; the one that is asked relies on that.
 """
@@ -20,6 +21,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from streams.api.problems import ProblemError
+from streams.api.visibility import VISIBLE_HEADER
 from streams.configuration.addresses import advertised_url, is_loopback
 from streams.configuration.http import HttpSettings
 
@@ -72,10 +74,17 @@ class Peers:
             return None
         return "workers beyond loopback need http.cluster_secrets, the same at all of them"
 
-    def request(
-        self, method: str, url: str, target: str, partitions: str, asker: str = ""
+    def request(  # noqa: PLR0913, PLR0917 - what is signed
+        self,
+        method: str,
+        url: str,
+        target: str,
+        partitions: str,
+        visible: str = "",
+        asker: str = "",
     ) -> Signed:
-        """Sign a request to the worker that announced `url`; `asker` is the header of who asks."""
+        """Sign a request to the worker that announced `url`; the last two as in their headers."""
+        partitions = _with_visible(partitions, visible)
         time, nonce = str(round(self._now() * 1000)), secrets.token_hex(16)
         parts = (method, url, target, partitions, time, nonce)
         mac = _mac(self._keys[0], "request", *parts, *filter(None, [asker]))
@@ -94,7 +103,8 @@ class Peers:
         if found is None:
             raise _refusal("expected v1;time;nonce;signature")
         time, nonce = found["time"], found["nonce"]
-        parts = (method, self._url or "", target, headers.get(PARTITIONS_HEADER, ""), time, nonce)
+        asked = _with_visible(headers.get(PARTITIONS_HEADER, ""), headers.get(VISIBLE_HEADER, ""))
+        parts = (method, self._url or "", target, asked, time, nonce)
         asker = filter(None, [headers.get(ASKER_HEADER)])
         if not self._is_mac(found["mac"], "request", *parts, *asker):
             raise _refusal("it is not by any of this worker's http.cluster_secrets")
@@ -126,6 +136,11 @@ class Peers:
         given = mac.encode(errors="surrogateescape")
         known = [_mac(key, *parts).encode() for key in self._keys]
         return any([hmac.compare_digest(given, each) for each in known])  # noqa: C419 - all of them
+
+
+def _with_visible(partitions: str, visible: str) -> str:
+    """Return what is signed of both: numbers and commas, and what follows a semicolon."""
+    return f"{partitions};{visible}" if visible else partitions
 
 
 def _mac(key: bytes, *parts: str) -> str:

@@ -63,6 +63,12 @@ class Proxies:
             and all(is_loopback(_host_name(host)) for host in hosts)
         )
 
+    def client(self, headers: Headers, remote: str) -> str:
+        """Return the address that a request comes from, as far as trusted proxies say."""
+        if not self.trusts(remote):
+            return remote
+        return next(iter(self._clients(headers)), remote)
+
     def trusts(self, remote: str) -> bool:
         """Tell whether this is the address of a trusted proxy."""
         address = address_of(remote)

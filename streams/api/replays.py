@@ -10,7 +10,7 @@ from http import HTTPStatus
 from urllib.parse import parse_qsl, urlencode
 
 from streams.api import answers
-from streams.api.asking import ANYBODY, Ask
+from streams.api.asking import UNNAMED, Ask
 from streams.api.cluster import Gathered
 from streams.api.context import Context
 from streams.api.deliveries import refuse_disabled
@@ -49,7 +49,9 @@ async def replay(context: Context, ask: Ask) -> answers.Replayed:
             f"{counted.matched} deliveries match, and {MOST_REPLAYED} are the most that one "
             "request replays: give from and to, or another filter",
         )
-    return _merged(context, name, await _replay(context, ask), dry_run=False)
+    replayed = _merged(context, name, await _replay(context, ask), dry_run=False)
+    ask.touched["replayed"] = replayed.replayed
+    return replayed
 
 
 def _dry(ask: Ask) -> Ask:
@@ -68,7 +70,7 @@ def _dry(ask: Ask) -> Ask:
 async def _replay(context: Context, ask: Ask) -> Gathered[answers.Replayed]:
     """Replay at every worker what the request asks for, or only count it in a dry run."""
     name, is_dry = ask.path["name"], ask.get(DRY_RUN, "false") == "true"
-    state, by = ask.get(STATE, "given-up"), ask.asker.token or ANYBODY
+    state, by = ask.get(STATE, "given-up"), ask.asker.token or UNNAMED
 
     async def local(partitions: Sequence[CampaignPartition]) -> answers.Replayed:
         refuse_disabled(name, standing(name, [each.receivers for each in partitions]))
@@ -114,5 +116,6 @@ ROUTES = (
         method="POST",
         scope="write",
         problems=(HTTPStatus.CONFLICT,),
+        for_some=True,
     ),
 )

@@ -9,19 +9,19 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import web
 from msgspec import Struct
 
 from streams.api.asking import Ask
+from streams.api.callers import Scope
 from streams.api.context import Context
 from streams.api.parameters import Parameter
 from streams.api.problems import ProblemError, not_found, refuse
 from streams.api.representations import JSON, LIST_FORMS, Rows
 
-Scope: TypeAlias = Literal["read", "write"]
 Reply: TypeAlias = "Struct | web.Response | EventStream"
 _MOST_PARAMETERS = 50
 
@@ -58,6 +58,8 @@ class Route:
         page: whether it is for browsers, which then ask for a token.
         rows: of a list, which CSV and NDJSON have as well.
         is_tagged: whether a GET has an `ETag`: not where each answer is another one.
+        for_some: whether it leaves out what the caller may not see; otherwise only those may use it
+            who may see everything.
         problems: the statuses that it may end with, besides those that all routes have and, with
             parameters in the path, 404.
         pattern: matches the path as it came over the wire, a group for each parameter.
@@ -75,6 +77,7 @@ class Route:
     page: bool = False
     rows: Rows | None = None
     is_tagged: bool = True
+    for_some: bool = False
     problems: tuple[HTTPStatus, ...] = ()
     pattern: re.Pattern[str] = field(init=False)
 

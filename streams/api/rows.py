@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from streams.api.answers import CampaignRow, LiveAlert, Rates, RecentWindow
 from streams.api.paging import Cursor, Pager, Position, Value
 from streams.api.reading import CooperativeYield, add_totals, empty, figures, include
+from streams.api.visibility import EVERYTHING, Visibility
 from streams.domain.alert_records import Alert
 from streams.domain.buckets import Snapshot
 from streams.domain.counts import OTHER, Cell, StatusGroups, summarise
@@ -71,6 +72,7 @@ class Question(NamedTuple):
         search: is in their ids, in lower case; empty for all.
         named: those that are wanted although `search` is not in their ids.
         recent: how many of each campaign's newest windows are shown.
+        visible: which campaigns there are for whoever asks.
     """
 
     sort: str
@@ -80,6 +82,7 @@ class Question(NamedTuple):
     search: str
     named: frozenset[str]
     recent: int
+    visible: Visibility = EVERYTHING
 
 
 class _Page(NamedTuple):
@@ -215,6 +218,7 @@ class Listing:
         brief = self.briefs.get(name)
         return (
             brief is not None
+            and question.visible.sees(name, brief.app_id)
             and question.app_id in {None, brief.app_id}
             and (question.search in name.lower() or name in question.named)
         )

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import structlog
 from aiohttp import ClientError, web
@@ -13,6 +15,8 @@ from aiohttp.web_protocol import RequestHandler
 
 from streams.api.access import Gate
 from streams.api.asking import Ask, Asker
+from streams.api.audit import audit
+from streams.api.callers import Caller
 from streams.api.change_logs import ChangeLogs
 from streams.api.cluster import Cluster
 from streams.api.context import Context, Health, KnownNames, Silences
@@ -23,9 +27,11 @@ from streams.api.peers import ASKER_HEADER, SIGNATURE_HEADER, Peers
 from streams.api.problems import ProblemError
 from streams.api.representations import JSON, Sender, choose, represent, says
 from streams.api.routes import ROUTES
-from streams.api.routing import EventStream, Target, find, split_target
+from streams.api.routing import EventStream, Route, Target, find, split_target
 from streams.api.rows import RowReader
 from streams.api.stream import Hub
+from streams.api.tls import ServerCertificate, client_context
+from streams.api.visibility import VISIBLE_HEADER, read_header
 from streams.configuration.http import HttpSettings
 from streams.domain.commits import Commit
 from streams.domain.partition_host import PartitionHost
@@ -53,6 +59,34 @@ R = TypeVar("R", bound=web.StreamResponse)
 log = structlog.get_logger(__name__)
 
 
+UNKNOWN = "unknown"
+"""Stands for the template of a path that has no route, and of what is no HTTP."""
+
+Answered: TypeAlias = Callable[[str, str, int, float], None]
+"""Is notified of an answer: method, template of the route, status, and seconds it took."""
+
+
+def _nobody(_method: str, _route: str, _status: int, _seconds: float) -> None:
+    """Leave answers uncounted."""
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """What is found out of a request on its way to the answer.
+
+    Attributes:
+        nonce: of a request that another worker signed; null for one of a client.
+        route: null for a path that has none.
+        caller: who asks; null if they are not let in.
+        objects: what it is about, by name.
+    """
+
+    nonce: str | None = None
+    route: Route | None = None
+    caller: Caller | None = None
+    objects: dict[str, object] = field(default_factory=dict)
+
+
 class ApiServer:
     """Answers over HTTP what this worker and the others hold.
 
@@ -69,6 +103,11 @@ class ApiServer:
             `source.keyed` the producers decide, and it may be in any.
         now: the wall clock (s, UTC).
         pagerduty: checks webhooks of PagerDuty, by the name of the receiver that they are about.
+        certificate: of the API; null for one without TLS.
+        answered: is notified of each answer.
+
+    Raises:
+        ConfigurationError: `http.tls` names no authorities to check other workers by.
     """
 
     def __init__(  # noqa: PLR0913 - what it joins
@@ -85,10 +124,14 @@ class ApiServer:
         located: bool,
         now: Callable[[], float],
         pagerduty: Mapping[str, Signatures] | None = None,
+        certificate: ServerCertificate | None = None,
+        answered: Answered = _nobody,
     ) -> None:
         self._listener = listener
+        self._certificate = certificate
+        self._answered = answered
         self._peers = Peers(http, listener.url, now)
-        self._cluster = Cluster(holder, self._peers, located=located)
+        self._cluster = Cluster(holder, self._peers, located=located, tls=client_context(http.tls))
         self._holder = holder
         self._hub = Hub()
         self._context = Context(
@@ -106,7 +149,7 @@ class ApiServer:
             load_assets(),
             pagerduty or {},
         )
-        self._gate = Gate(http, loopback_only=listener.loopback_only)
+        self._gate = Gate(http, loopback_only=listener.loopback_only, now=now)
         self._sender = Sender()
         self._runner: web.ServerRunner | None = None
 
@@ -119,11 +162,13 @@ class ApiServer:
             keepalive_timeout=_KEEP_ALIVE,
             auto_decompress=False,  # a small body must not become a large one
         )
+        server.refused = lambda status: self._answered("", UNKNOWN, status, 0.0)
         runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=_SHUTDOWN)
         await runner.setup()
         self._runner = runner
+        tls = None if self._certificate is None else self._certificate.context
         for each in self._listener.sockets:
-            await web.SockSite(runner, each).start()
+            await web.SockSite(runner, each, ssl_context=tls).start()
 
     async def stop(self) -> None:
         """Take no new requests, finish those under way for a few seconds, and close."""
@@ -150,20 +195,29 @@ class ApiServer:
         return self._listener.url
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        response = await self._reply(request)
+        began, exchange = time.perf_counter(), _Exchange()
+        response = await self._respond(request, exchange)
+        route = exchange.route
+        status = HTTPStatus.OK if isinstance(response, EventStream) else response.status
+        if route is not None and route.scope == "write" and exchange.nonce is None:
+            address = self._gate.address_of(request)
+            audit(route, exchange.caller, address, exchange.objects, status)
+        template = UNKNOWN if route is None else route.path
+        self._answered(request.method, template, status, time.perf_counter() - began)
         if isinstance(response, EventStream):
             return await _stream(request, response)
         return _with_headers(response)
 
-    async def _reply(self, request: web.BaseRequest) -> web.Response | EventStream:
+    async def _respond(
+        self, request: web.BaseRequest, exchange: "_Exchange"
+    ) -> web.Response | EventStream:
         """Answer a request, whatever is wrong with it."""
-        nonce = None
         response: web.Response | EventStream
         try:
             target = split_target(request.raw_path)
-            nonce = self._peers.asked_by(request.method, str(target), request.headers)
+            exchange.nonce = self._peers.asked_by(request.method, str(target), request.headers)
             async with asyncio.timeout(LONGEST_REQUEST):
-                response = await self._route(request, target, of_worker=nonce is not None)
+                response = await self._route(request, target, exchange)
         except ProblemError as problem:
             response = problem.response()
         except TimeoutError:
@@ -171,31 +225,47 @@ class ApiServer:
         except Exception:
             log.exception("request failed", method=request.method, target=request.raw_path)
             response = _defect().response()
-        if nonce is not None and isinstance(response, web.Response):
+        if exchange.nonce is not None and isinstance(response, web.Response):
             # Those that another worker asks for are answered in one piece.
             body = response.body if isinstance(response.body, bytes) else b""
-            response.headers[SIGNATURE_HEADER] = self._peers.answer(nonce, response.status, body)
+            signature = self._peers.answer(exchange.nonce, response.status, body)
+            response.headers[SIGNATURE_HEADER] = signature
         return response
 
     async def _route(
-        self, request: web.BaseRequest, target: Target, *, of_worker: bool
+        self, request: web.BaseRequest, target: Target, exchange: "_Exchange"
     ) -> web.Response | EventStream:
         method = "GET" if request.method == "HEAD" else request.method
         try:
             route, values = find(ROUTES, method, target.path)
         except ProblemError:
-            self._gate.check(request, None)
+            self._let_in(request, exchange)
             raise
+        exchange.route = route
+        exchange.objects.update(values)
+        caller = self._let_in(request, exchange)
+        of_worker = exchange.nonce is not None
         if of_worker:
             asker = Asker.of_header(request.headers.get(ASKER_HEADER, ""))
         else:
-            asker = Asker(self._gate.check(request, route))
+            asker = Asker(caller.name)
         form = JSON
         if not of_worker and not isinstance(route.answer, tuple):
             form = choose(",".join(request.headers.getall("Accept", ())), route.forms)
         body = await _read_body(request)
         query = route.read_query(target.query)
-        ask = Ask(method, str(target), values, query, request.headers, body, asker)
+        exchange.objects.update(query)
+        ask = Ask(
+            method,
+            str(target),
+            values,
+            query,
+            request.headers,
+            body,
+            asker,
+            caller,
+            exchange.objects,
+        )
         reply = await route.handle(self._context, ask)
         if isinstance(reply, EventStream):
             return reply
@@ -209,6 +279,23 @@ class ApiServer:
         if not route.is_tagged:
             return await self._sender.compressed(response, request.headers)
         return await self._sender.ready(response, request.headers, meant or None)
+
+    def _let_in(self, request: web.BaseRequest, exchange: "_Exchange") -> Caller:
+        """Return who asks, if they may.
+
+        Raises:
+            ProblemError: they may not, or not now.
+        """
+        header = request.headers.get(VISIBLE_HEADER, "")
+        if exchange.nonce is not None:
+            return Caller("worker", visible=read_header(header))
+        caller = self._gate.identify(request, exchange.route)
+        exchange.caller = caller
+        self._gate.check(request, exchange.route, caller)
+        if caller.visible.is_whole and not self._peers.sign:
+            # Of a worker, as a rule; whoever else writes it sees less than they might.
+            caller = replace(caller, visible=read_header(header))
+        return caller
 
 
 async def _stream(request: web.BaseRequest, stream: EventStream) -> web.StreamResponse:
@@ -302,6 +389,8 @@ class _Handler(RequestHandler):
         log.debug("bad request", remote=request.remote, status=status, error=repr(exc))
         response = ProblemError(HTTPStatus(status), _what_is_wrong(exc, message)).response()
         response.force_close()
+        if isinstance(self._manager, _Server):
+            self._manager.refused(status)
         return _with_headers(response)
 
 
@@ -319,6 +408,9 @@ def _what_is_wrong(error: BaseException | None, message: str | None) -> str:
 
 
 class _Server(web.Server):
+    refused: Callable[[int], None]
+    """Is notified of the status of an answer to what is no HTTP."""
+
     def __call__(self) -> RequestHandler:
         return _Handler(self, loop=self._loop, **self._kwargs)
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from streams.api import answers
-from streams.api.asking import ANYBODY, Ask
+from streams.api.asking import UNNAMED, Ask
 from streams.api.context import Context
 from streams.api.newest import CURSOR, DEFAULT_LIMIT, LIMIT
 from streams.api.paging import Pager, Position, read_cursor
@@ -89,7 +89,8 @@ async def silences(context: Context, ask: Ask) -> answers.Silences:
         cursor=read_cursor(ask.get(CURSOR, None), _ORDER),
     )
     page, next_cursor = await pager.cut(
-        context.silences.book.silences(), lambda each: ask.allows(STATE, each.state(now))
+        context.silences.book.silences(),
+        lambda each: _sees(ask, each) and ask.allows(STATE, each.state(now)),
     )
     shown = [show(each, now) for each in page]
     return context.stamp(answers.Silences(as_of="", silences=shown, next_cursor=next_cursor), ())
@@ -103,9 +104,13 @@ async def one_silence(context: Context, ask: Ask) -> answers.OneSilence:
     """Answer with one silence."""
     _check_read(context)
     found = context.silences.book.get(ask.path["silence_id"])
-    if found is None:
+    if found is None or not _sees(ask, found):
         raise _nowhere(ask)
     return _answer(context, found)
+
+
+def _sees(ask: Ask, silence: CompiledSilence) -> bool:
+    return ask.caller.visible.sees_silence(silence)
 
 
 async def make(context: Context, ask: Ask) -> answers.OneSilence:
@@ -124,6 +129,9 @@ async def make(context: Context, ask: Ask) -> answers.OneSilence:
         created_at=now,
         recurrence=asked.recurrence,
     )
+    ask.touched["silence_id"] = silence.silence_id
+    ask.touched["matchers"] = ", ".join(map(str, silence.matchers))
+    _check_visible(ask, silence)
     try:
         await context.silences.make(silence)
     except SilenceError as error:
@@ -140,12 +148,35 @@ def _creator(ask: Ask, asked: NewSilence) -> str:
     return found
 
 
+def _check_visible(ask: Ask, silence: Silence) -> None:
+    """Refuse a silence that could be about alerts that the caller may not see.
+
+    Raises:
+        ProblemError: 403.
+    """
+    if ask.caller.visible.is_whole:
+        return
+    try:
+        compiled = CompiledSilence(silence)
+    except ValueError:
+        return  # whoever makes it says all that is wrong with it
+    if not _sees(ask, compiled):
+        detail = (
+            "this token may silence alerts of some campaigns only: add matchers that list them, "
+            "with = or with =~ and a|b: campaign_id, app_id or both, as its patterns are about"
+        )
+        raise ProblemError(HTTPStatus.FORBIDDEN, detail)
+
+
 async def end(context: Context, ask: Ask) -> answers.OneSilence:
     """End a silence."""
     _check_read(context)
+    known = context.silences.book.get(ask.path["silence_id"])
+    if known is not None and not _sees(ask, known):
+        raise _nowhere(ask)
     try:
         token = ask.asker.token
-        by = ask.get(ENDED_BY, token or ANYBODY)
+        by = ask.get(ENDED_BY, token or UNNAMED)
         ended = await context.silences.end(ask.path["silence_id"], by, token)
     except UserError as error:
         raise _unavailable(error) from error
@@ -201,6 +232,7 @@ ROUTES = (
         answers.Silences,
         (STATE, LIMIT, CURSOR),
         rows=Rows("silences", answers.Silence),
+        for_some=True,
     ),
     Route(
         "/v1/silences",
@@ -211,6 +243,7 @@ ROUTES = (
         body=NewSilence,
         status=HTTPStatus.CREATED,
         scope="write",
+        for_some=True,
     ),
     Route(
         "/v1/silences/{silence_id}",
@@ -218,6 +251,7 @@ ROUTES = (
         "One silence",
         answers.OneSilence,
         (SILENCE_ID,),
+        for_some=True,
     ),
     Route(
         "/v1/silences/{silence_id}",
@@ -227,5 +261,6 @@ ROUTES = (
         (SILENCE_ID, ENDED_BY),
         method="DELETE",
         scope="write",
+        for_some=True,
     ),
 )

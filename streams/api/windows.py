@@ -53,7 +53,7 @@ async def windows(context: Context, ask: Ask) -> Windows:
     wanted = _Wanted(campaign_id, *_range(ask, step), step, ask.get(BY, ()))
 
     async def local(partitions: Sequence[CampaignPartition]) -> Windows | None:
-        found = await _read(partitions, wanted)
+        found = await _read(partitions, wanted) if _sees(ask, partitions, campaign_id) else None
         if found is None:
             return None
         return Windows(as_of="", campaign_id=campaign_id, window_seconds=size, windows=found)
@@ -65,6 +65,14 @@ async def windows(context: Context, ask: Ask) -> Windows:
     answer.windows = add_windows((p.windows for p in gathered.parts), context.settings.groups)
     answer.campaign_name = context.names.of_campaign(campaign_id)
     return context.stamp(answer, gathered.missing)
+
+
+def _sees(ask: Ask, partitions: Sequence[CampaignPartition], campaign_id: str) -> bool:
+    """Tell whether the caller may see a campaign, whose app these partitions may know."""
+    if not ask.caller.visible.needs_app:
+        return ask.sees(campaign_id, None)
+    apps = (partition.table.app_of(campaign_id) for partition in partitions)
+    return ask.sees(campaign_id, next((app for app in apps if app is not None), None))
 
 
 def _range(ask: Ask, step: int) -> tuple[int, int | None]:
@@ -125,7 +133,7 @@ async def one_window(context: Context, ask: Ask) -> OneWindow:
     wanted = _Wanted(campaign_id, start, start + size, size, ask.get(BY, ()))
 
     async def local(partitions: Sequence[CampaignPartition]) -> OneWindow | None:
-        found = await _read(partitions, wanted)
+        found = await _read(partitions, wanted) if _sees(ask, partitions, campaign_id) else None
         if not found:
             return None
         return OneWindow(as_of="", campaign_id=campaign_id, window_seconds=size, window=found[0])
@@ -177,6 +185,7 @@ ROUTES = (
         Windows,
         (CAMPAIGN_ID, FROM, TO, STEP, BY),
         rows=Rows("windows", Window, WindowPart, _parts),
+        for_some=True,
     ),
     Route(
         "/v1/campaigns/{campaign_id}/windows/{start}",
@@ -184,5 +193,6 @@ ROUTES = (
         "One window of a campaign",
         OneWindow,
         (CAMPAIGN_ID, START, BY),
+        for_some=True,
     ),
 )

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ from streams.errors import UsageError
 DEFAULT_URL = "http://127.0.0.1:8080"
 URL_VARIABLE = "CAMPAIGN_STREAMS_URL"
 TOKEN_VARIABLE = "CAMPAIGN_STREAMS_TOKEN"  # noqa: S105 - where the token is, not the token
+CA_VARIABLE = "CAMPAIGN_STREAMS_CA_FILE"
 
 limit = click.option("--limit", type=int, help="How many at most, up to 1000.")
 cursor = click.option("--cursor", help="The next page: next_cursor of the one before.")
 
 
 def with_api(run: Callable[..., None]) -> Callable[..., None]:
-    """Add `--url`, `--token-file` and `--json`; `run` is given an `ApiClient` and `as_json`."""
+    """Add options of the API and `--json`; `run` is given an `ApiClient` and `as_json`."""
 
     @click.option(
         "--url",
@@ -40,10 +42,19 @@ def with_api(run: Callable[..., None]) -> Callable[..., None]:
         metavar="FILE",
         help=f"A file that holds the token; otherwise {TOKEN_VARIABLE}.",
     )
+    @click.option(
+        "--ca-file",
+        type=click.Path(path_type=Path),
+        envvar=CA_VARIABLE,
+        metavar="FILE",
+        help=f"PEM of who vouches for the API's certificate; otherwise {CA_VARIABLE}.",
+    )
     @click.option("--json", "as_json", is_flag=True, help="The API's answer as it is.")
     @functools.wraps(run)
-    def with_client(*, url: str, token_file: Path | None, **options: Any) -> None:
-        run(ApiClient(url, _token(token_file)), **options)
+    def with_client(
+        *, url: str, token_file: Path | None, ca_file: Path | None, **options: Any
+    ) -> None:
+        run(ApiClient(url, _token(token_file), _trusted(ca_file)), **options)
 
     return with_client
 
@@ -112,6 +123,15 @@ def _print_below(found: Found) -> None:
     if click.get_text_stream("stdout").isatty():
         for line in found.below:
             say(line)
+
+
+def _trusted(file: Path | None) -> ssl.SSLContext | None:
+    if file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=file)
+    except (OSError, ssl.SSLError):
+        raise UsageError(f"--ca-file {file}: expected certificates in PEM") from None
 
 
 def _token(file: Path | None) -> str | None:

@@ -65,7 +65,7 @@ def advertised_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def url_of(host: str, port: int) -> str | None:
+def url_of(host: str, port: int, *, tls: bool = False) -> str | None:
     """Return the URL of a host that is listened on, or null if there is none to be followed.
 
     Every interface (0.0.0.0, ::) is not one address, and a zone (fe80::1%eth0) means something on
@@ -73,7 +73,8 @@ def url_of(host: str, port: int) -> str | None:
     """
     if _why_not(host):
         return None
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    scheme = "https" if tls else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _split(url: str) -> SplitResult | None:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 
 from streams.configuration.http import HttpSettings
 from streams.configuration.models import Configuration, RuleSettings
@@ -11,8 +12,10 @@ _SLIP = 0.8
 """From this likeness on (1 is the same), a status in a group is taken for a slip, not a new one."""
 
 
-def doubts(configuration: Configuration) -> list[str]:
+def doubts(configuration: Configuration, now: datetime | None = None) -> list[str]:
     """Return one line for each doubt: odd statuses, silent workers, routes that lead nowhere.
+
+    Tokens have expired by `now`, or by the present without it.
 
     Statuses of one's own are allowed, so a rule may watch any that is in a group, and a group may
     have any but those that look like a vendor's status which is in no group.
@@ -23,6 +26,8 @@ def doubts(configuration: Configuration) -> list[str]:
         *_in_groups(groups, of_format),
         *_in_rules(configuration.rules, of_format.union(*groups.values())),
         *_between_workers(configuration.http),
+        *_in_tls(configuration.http),
+        *_in_tokens(configuration.http, now or datetime.now(UTC)),
         *doubts_about_routes(configuration.receivers, configuration.rules),
     ]
 
@@ -32,6 +37,23 @@ def _between_workers(http: HttpSettings) -> Iterator[str]:
         yield (
             "http.advertised_url is set and http.cluster_secrets is not: workers on other machines "
             "are not asked, so where there are several, answers lack what these hold"
+        )
+
+
+def _in_tokens(http: HttpSettings, now: datetime) -> Iterator[str]:
+    for token in http.tokens:
+        if token.expires_at is not None and token.expires_at <= now:
+            yield (
+                f"token {token.name} of http.tokens has expired at "
+                f"{token.expires_at.isoformat()}: nobody gets in with it, take it away"
+            )
+
+
+def _in_tls(http: HttpSettings) -> Iterator[str]:
+    if http.tls.certificate_file and (http.advertised_url or "").startswith("http://"):
+        yield (
+            "http.advertised_url begins with http:// and http.tls names a certificate: others "
+            "cannot ask this worker without TLS"
         )
 
 

@@ -1,11 +1,23 @@
 """The HTTP API and who may use it."""
 
 import re
-from typing import Annotated, Literal
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SecretStr,
+    StrictInt,
+    field_validator,
+    model_validator,
+)
 
 from streams.configuration import addresses
+from streams.configuration.files import check_small
 from streams.settings import (
     Name,
     Network,
@@ -19,7 +31,37 @@ from streams.settings import (
 
 SHORTEST_SECRET = 32
 """Characters of a cluster secret: 128 bits even if they are hexadecimal digits."""
+LONGEST_PATTERNS = 3_000
+"""Characters of all patterns of a token together: workers send them each other in a header."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+
+
+def _moment(value: object) -> datetime:
+    """Return the time that a text is.
+
+    Raises:
+        ValueError: it is none, or has no offset.
+    """
+    try:
+        found = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise ValueError("expected a time with its offset, such as 2027-01-31T00:00:00Z")
+    return found
+
+
+Moment = Annotated[
+    datetime,
+    PlainValidator(_moment),
+    PlainSerializer(datetime.isoformat, return_type=str, when_used="json"),
+]
+"""A time; in texts as RFC 3339 has it."""
+
+Patterns = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, max_length=100)
+]
+"""Shell-style patterns of which one has to match."""
 
 
 class TokenSettings(Settings):
@@ -28,6 +70,9 @@ class TokenSettings(Settings):
     name: Name
     sha256: str
     scopes: Annotated[tuple[Literal["read", "write"], ...], Field(min_length=1)] = ("read",)
+    expires_at: Moment | None = None
+    campaigns: Patterns = ("*",)
+    apps: Patterns = ("*",)
 
     @field_validator("sha256")
     @classmethod
@@ -35,6 +80,44 @@ class TokenSettings(Settings):
         if not _SHA256.fullmatch(digest):
             raise ValueError("expected the 64 hexadecimal digits of the token's SHA-256")
         return digest.lower()
+
+    @model_validator(mode="after")
+    def _short_enough(self) -> Self:
+        length = sum(len(each.encode()) for each in (*self.campaigns, *self.apps))
+        if length > LONGEST_PATTERNS:
+            problem = f"expected patterns of at most {LONGEST_PATTERNS} bytes in all, with apps"
+            raise ProblemsError([(("campaigns",), problem)])
+        return self
+
+
+class HttpTlsSettings(Settings):
+    """TLS of the API, and the authorities that certificates of other workers are checked by."""
+
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    key_password: Secret | None = None
+    ca_file: Path | None = None
+
+    @field_validator("certificate_file", "key_file", "ca_file")
+    @classmethod
+    def _readable(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            check_small(path)
+        return path
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.key_file or self.key_password) and not self.certificate_file:
+            raise ValueError("key_file and key_password need certificate_file beside them")
+        return self
+
+
+class RateLimitSettings(Settings):
+    """How often the API is asked; 0 stands for no limit."""
+
+    requests: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = 250
+    burst: Annotated[StrictInt, Field(ge=1, le=1_000_000)] = 500
+    failures: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = 30
 
 
 class HttpSettings(Settings):
@@ -47,6 +130,8 @@ class HttpSettings(Settings):
     tokens: tuple[TokenSettings, ...] = ()
     cluster_secrets: tuple[Secret, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
+    tls: HttpTlsSettings = HttpTlsSettings()
+    rate_limit: RateLimitSettings = RateLimitSettings()
 
     @field_validator("tokens")
     @classmethod

@@ -16,9 +16,10 @@ from streams.errors import ConfigurationError
 PREFIX = "CAMPAIGN_STREAMS_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 URL_VARIABLE = f"{PREFIX}URL"
+CA_VARIABLE = f"{PREFIX}CA_FILE"
 TOKEN_VARIABLE = f"{PREFIX}TOKEN"
 # Of the programs, not of the configuration: which file, and whom `query` asks with what token.
-_NO_KEYS = frozenset({CONFIG_VARIABLE, URL_VARIABLE, TOKEN_VARIABLE})
+_NO_KEYS = frozenset({CONFIG_VARIABLE, URL_VARIABLE, TOKEN_VARIABLE, CA_VARIABLE})
 _INDEX = re.compile(r"\d{1,9}", re.ASCII)
 _LONGEST_NAME = 200
 _DEEPEST_HINT = 10

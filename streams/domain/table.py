@@ -551,6 +551,11 @@ class WindowTable:
         """Tell whether any retained window has the campaign; newest first, as most are active."""
         return any(self.has(campaign_id, start) for start in reversed(self.starts()))
 
+    def app_of(self, campaign_id: str) -> str | None:
+        """Return the app of a campaign, of the newest window that names one; null if none does."""
+        cells = self.cells(campaign_id, reversed(self.starts()))
+        return next((cell.app_id for _, cell in cells if cell.app_id is not None), None)
+
     def cell(self, campaign_id: str, start: int) -> Cell | None:
         """Return the counts of a campaign in one window, as they are now."""
         window = self._windows.get(start)

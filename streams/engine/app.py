@@ -13,7 +13,6 @@ from streams.configuration.kafka import KafkaSettings
 from streams.configuration.models import Configuration
 from streams.engine.consume.fetching import WholeBatchConsumer
 from streams.engine.consume.group import GroupConsumer
-from streams.engine.consume.membership import Membership
 from streams.engine.consume.transport import (
     FAUST_LOG,
     BatchTransport,
@@ -78,7 +77,7 @@ def build_app(
     )
     transport = BatchTransport(app.conf.broker, app, loop=app.loop)
     transport.hooks = TransportHooks(
-        _consumer_factory(configuration, connection, assignor, consumer.membership),
+        _consumer_factory(configuration, connection, assignor, consumer),
         tasks.positions,
         tasks.on_seek,
     )
@@ -128,7 +127,7 @@ def _consumer_factory(
     configuration: Configuration,
     connection: Mapping[str, Any],
     assignor: TaskAssignor,
-    membership: Membership,
+    consumer: GroupConsumer,
 ) -> Callable[[], "AIOKafkaConsumer[bytes | None, bytes | None]"]:
     kafka = configuration.kafka
     committed = kafka.guarantee == "exactly-once"
@@ -152,7 +151,7 @@ def _consumer_factory(
             metadata_max_age_ms=5_000,
             fetch_max_bytes=FETCH_BYTES,
         )
-        made.membership = membership
+        made.membership, made.fetched = consumer.membership, consumer.fetched
         return made
 
     return new_consumer

@@ -3,146 +3,212 @@
 import time
 from collections import Counter as Tallied
 from collections.abc import Iterable, Mapping
+from itertools import product
 from typing import get_args
 
 import structlog
 from aiokafka.structs import TopicPartition
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from streams.domain.alert_records import Alert
 from streams.domain.commits import Commit
 from streams.domain.counts import LONGEST_STATUS, StatusGroups
-from streams.domain.deliveries import Delivery, DeliveryState
+from streams.domain.deliveries import Delivery
+from streams.domain.events import Reason
+from streams.domain.notification.pipeline import SUPPRESSIONS
 from streams.domain.partition import CampaignPartition, EvaluationFailure
-from streams.domain.receivers import standing
+from streams.domain.receiver_events import ReceiverChange
+from streams.domain.transitions import TransitionType
 from streams.observability.exposition import negotiate
-from streams.receivers.outcomes import shown
-from streams.receivers.receiver import Receiver
-from streams.receivers.templates import TemplateFailure
+from streams.observability.families import Families
+from streams.observability.http_metrics import HttpMetrics
+from streams.observability.partition_gauges import PartitionGauges
+from streams.observability.process import DELAYS, register_process
+from streams.observability.state_gauges import StateGauges
+from streams.receivers.outcomes import Failure, shown
+from streams.receivers.receiver import Receiver, ResentReceiver
+from streams.receivers.templates import Part, TemplateFailure
+from streams.receivers.texts import TextReceiver
 
 _log = structlog.get_logger(__name__)
 
-PREFIX = "campaign_streams"
 MOST_FAILURES = 100
 """Campaigns whose failed evaluation is logged; all are counted."""
 MOST_VERSIONS = 100
 """Of event_version, in the log."""
 MOST_STATUSES = 100
 """Of statuses that are in no group, in the log."""
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+ATTEMPT_RESULTS = ("delivered", "disabled", *get_args(Failure))
+COMMIT_OUTCOMES = ("committed", "refused", "failed")
+FETCH_OUTCOMES = ("answered", "failed")
 
 
 class Metrics:
-    """All metrics of one worker, in a registry of their own."""
+    """All metrics of one worker, in a registry of their own.
+
+    Args:
+        version: of the program.
+
+    Attributes:
+        http: of the API.
+        state: of the worker.
+        families: what there is.
+    """
 
     def __init__(self, version: str) -> None:
-        self._registry = CollectorRegistry()
-        self._events = self._counter(
+        families = self.families = Families()
+        register_process(families.registry)
+        self.http = HttpMetrics(families)
+        self.state = StateGauges(families)
+        self._partitions = PartitionGauges(families)
+        self._events = families.counter(
             "events", "Source records by kind and what became of them", "kind", "outcome"
         )
-        self._versions = self._counter(
+        self._versions = families.counter(
             "unknown_event_versions", "Counted events of an event_version other than 3.x"
         )
-        self._dead = self._counter(
+        self._dead = families.counter(
             "dead_letters", "Records written to the dead-letter topic", "reason"
         )
-        self._unrecognised = self._counter(
+        self._unrecognised = families.counter(
             "unrecognised_attempts", "Counted sends with a status that is in no group"
         )
-        self._late = self._counter("late_events", "Events that corrected a closed window")
-        self._expired = self._counter(
+        self._late = families.counter("late_events", "Events that corrected a closed window")
+        self._expired = families.counter(
             "expired_events",
             "Counted events that came into no window, as theirs had expired before they reached it",
         )
-        self._other = self._counter(
+        self._other = families.counter(
             "other_events", "Events counted under __other__, past a bound of limits", "kind"
         )
-        self._transitions = self._counter(
+        self._transitions = families.counter(
             "alert_transitions", "Decided alert transitions", "rule", "type"
         )
-        self._suppressed = self._counter(
+        self._suppressed = families.counter(
             "notifications_suppressed", "Transitions of which nobody is notified", "reason"
         )
-        self._evaluation_failures = self._counter(
+        self._evaluation_failures = families.counter(
             "evaluation_failures", "Evaluations of a campaign's rules that failed"
         )
         self._failed_campaigns: set[str] = set()
-        self._decide = self._histogram(
+        self._decide = families.histogram(
             "event_to_alert_seconds", "From an event's arrival to the decision it led to"
         )
-        self._commit_seconds = self._histogram("flush_seconds", "Duration of a commit")
-        self._attempts = self._counter(
-            "webhook_attempts", "Attempts to deliver a webhook", "kind", "result"
+        self._commits = families.counter(
+            "commits",
+            "Transactions of tasks by outcome; refused: a broker does not take a record",
+            "outcome",
         )
-        self._template_failures = self._counter(
+        self._committed_records = families.counter(
+            "committed_records", "Records that were written in these transactions"
+        )
+        self._fetches = families.counter(
+            "fetches", "Requests for records of the consumer group's member, by outcome", "outcome"
+        )
+        self._fetched_bytes = families.counter(
+            "fetched_bytes", "Bytes of records in the answers, as brokers have them", "topic"
+        )
+        self._loop_delay = families.histogram(
+            "event_loop_delay_seconds",
+            "How late the event loop woke who slept, measured four times a second",
+            buckets=DELAYS,
+        )
+        self._commit_seconds = families.histogram("flush_seconds", "Duration of a commit")
+        self._attempts = families.counter(
+            "webhook_attempts",
+            "Attempts to deliver a webhook",
+            "kind",
+            "receiver",
+            "result",
+        )
+        self._template_failures = families.counter(
             "template_failures",
             "Attempts with a built-in text, as the receiver's template could not be rendered",
             "kind",
             "part",
         )
-        self._names_skipped = self._counter(
+        self._names_skipped = families.counter(
             "names_skipped", "Records of a topic of names that name nothing", "topic"
         )
-        self._resent = self._counter(
+        self._resent = families.counter(
             "alerts_resent", "Firing alerts that a receiver was told of again", "kind", "result"
         )
-        self._deliver = self._histogram(
+        self._deliver = families.histogram(
             "webhook_delivery_seconds", "From a transition's decision to its delivery"
         )
-        self._lag = self._gauge("consumer_lag_records", "Not yet committed", "topic", "partition")
-        self._event_time = self._gauge("event_time_seconds", "Event time, Unix time", "partition")
-        self._open_windows = self._gauge("open_windows", "Windows still open", "partition")
-        self._cells = self._gauge("window_cells", "Campaigns times windows kept", "partition")
-        self._campaigns = self._gauge(
-            "known_campaigns", "Campaigns counted under their own ids", "partition"
+        self._lag = families.gauge(
+            "consumer_lag_records", "Not yet committed", "topic", "partition"
         )
-        self._bytes = self._gauge("window_table_bytes", "Packed size of windows", "partition")
-        self._alerts = self._gauge("alerts", "Alerts by rule and state", "rule", "state")
-        self._outbox = self._gauge("outbox_deliveries", "Deliveries by state", "state")
-        self._lost_records = self._counter(
+        self._lost_records = families.counter(
             "lost_records",
             "Records that were deleted or cut off before they were read, as far as is known",
             "topic",
             "partition",
             "cause",
         )
-        self._receivers = self._gauge(
-            "receivers_restricted", "Receivers that fail, are paused or disabled", "state"
-        )
-        self._receiver_changes = self._counter(
+        self._receiver_changes = families.counter(
             "receiver_changes",
             "Times a receiver began to fail, took webhooks again, or was disabled",
             "receiver",
             "change",
         )
-        self._clock = self._gauge("clock_offset_seconds", "The broker's time less the worker's")
-        self._rebalances = self._counter("rebalances", "Rebalances of the consumer group")
-        self._task_losses = self._counter(
+        self._clock = families.gauge("clock_offset_seconds", "The broker's time less the worker's")
+        self._rebalances = families.counter("rebalances", "Rebalances of the consumer group")
+        self._task_losses = families.counter(
             "task_losses",
             "Times a task was lost and reopened",
             "cause",
         )
-        self._recovered = self._gauge(
+        self._recovered = families.gauge(
             "recovery_progress_ratio", "Share of the state that is read back", "partition"
         )
-        build = self._gauge("build_info", "Always 1", "version")
+        build = families.gauge("build_info", "Always 1", "version")
         build.labels(version).set(1)
         self._told: set[str] = set()
         self._statuses: set[str] = set()
+        self._expect_always()
 
-    def _counter(self, name: str, about: str, *labels: str) -> Counter:
-        return Counter(f"{PREFIX}_{name}", about, labels, registry=self._registry)
+    def expect(self, rules: Iterable[str], receivers: Iterable[Receiver]) -> None:
+        """Show series of these rules and receivers from the first page on, with zeros.
 
-    def _gauge(self, name: str, about: str, *labels: str) -> Gauge:
-        return Gauge(f"{PREFIX}_{name}", about, labels, registry=self._registry)
+        A rate of a series that appears with its first event misses that event.
+        """
+        rules, receivers = tuple(rules), tuple(receivers)
+        self._partitions.expect(rules, [receiver.name for receiver in receivers])
+        for rule, type_ in product(rules, get_args(TransitionType)):
+            self._transitions.labels(rule, type_)
+        for receiver in receivers:
+            for result in ATTEMPT_RESULTS:
+                self._attempts.labels(receiver.kind, receiver.name, result)
+            for part in get_args(Part) if isinstance(receiver, TextReceiver) else ():
+                self._template_failures.labels(receiver.kind, part)
+            for result in ATTEMPT_RESULTS if isinstance(receiver, ResentReceiver) else ():
+                self._resent.labels(receiver.kind, result)
+            for change in get_args(ReceiverChange):
+                self._receiver_changes.labels(receiver.name, change)
 
-    def _histogram(self, name: str, about: str) -> Histogram:
-        return Histogram(f"{PREFIX}_{name}", about, registry=self._registry, buckets=SECONDS)
+    def _expect_always(self) -> None:
+        """Show series of which all labels are known, with zeros."""
+        for reason in Reason:
+            self._dead.labels(reason)
+        for kind in ("send", "engagement"):
+            self._events.labels(kind, "counted")
+        self._events.labels("any", "dead_letter")
+        for kind in ("names", "campaigns"):
+            self._other.labels(kind)
+        for suppression in SUPPRESSIONS:
+            self._suppressed.labels(suppression)
+        for cause in ("input", "kafka"):
+            self._task_losses.labels(cause)
+        for outcome in COMMIT_OUTCOMES:
+            self._commits.labels(outcome)
+        for outcome in FETCH_OUTCOMES:
+            self._fetches.labels(outcome)
 
     # Told by the tasks
 
     def committed(self, commit: Commit, groups: StatusGroups) -> None:
         """A task's transaction was committed; `groups` are those of the send statuses."""
+        self._commits.labels("committed").inc()
+        self._committed_records.inc(commit.records)
         self._commit_seconds.observe(commit.seconds)
         self._events.labels("send", "counted").inc(commit.counted - commit.engagement)
         self._events.labels("engagement", "counted").inc(commit.engagement)
@@ -209,6 +275,10 @@ class Metrics:
                     exc_info=error,
                 )
 
+    def commit_failed(self, outcome: str) -> None:
+        """A task's transaction was not committed: `refused`, or `failed` for any other reason."""
+        self._commits.labels(outcome).inc()
+
     def records_lost(self, partition: TopicPartition, cause: str, records: int) -> None:
         """Records, as far as is known, cannot be read any more, and were not."""
         self._lost_records.labels(partition.topic, str(partition.partition), cause).inc(records)
@@ -229,11 +299,24 @@ class Metrics:
         """A task was lost: `input` or `kafka` is the cause."""
         self._task_losses.labels(cause).inc()
 
+    def fetched(self, outcome: str, sizes: Mapping[str, int]) -> None:
+        """A request for records ended; `sizes` has the bytes of the answer, by topic.
+
+        Called from the consumer's thread.
+        """
+        self._fetches.labels(outcome).inc()
+        for topic, size in sizes.items():
+            self._fetched_bytes.labels(topic).inc(size)
+
     # Told by others
 
-    def attempted(self, kind: str, result: str) -> None:
+    def loop_delayed(self, seconds: float) -> None:
+        """The event loop woke somebody so late."""
+        self._loop_delay.observe(seconds)
+
+    def attempted(self, receiver: Receiver, result: str) -> None:
         """A webhook was attempted."""
-        self._attempts.labels(kind, result).inc()
+        self._attempts.labels(receiver.kind, receiver.name, result).inc()
 
     def name_skipped(self, topic: str) -> None:
         """A record of a topic of names, by its name, names nothing."""
@@ -278,50 +361,7 @@ class Metrics:
         self, partitions: Mapping[int, CampaignPartition], accept: str = ""
     ) -> tuple[bytes, str]:
         """Return all metrics and their content type, in the format that `Accept` asks for."""
-        for gauge in (
-            self._event_time,
-            self._open_windows,
-            self._cells,
-            self._campaigns,
-            self._bytes,
-        ):
-            gauge.clear()
-        for number, partition in partitions.items():
-            self._look_at(str(number), partition)
-        self._alerts.clear()
-        for (rule, state), count in _alerts(partitions.values()).items():
-            self._alerts.labels(rule, state).set(count)
-        self._outbox.clear()
-        states = Tallied(d.state for p in partitions.values() for d in p.deliveries.deliveries())
-        for state in get_args(DeliveryState):
-            self._outbox.labels(state).set(states[state])
-        restricted = _restricted(partitions.values(), time.time())
-        for state in ("failing", "paused", "disabled"):
-            self._receivers.labels(state).set(restricted[state])
+        self._partitions.read(partitions, time.time())
+        self.state.read()
         write, content_type = negotiate(accept)
-        return write(self._registry), content_type
-
-    def _look_at(self, number: str, partition: CampaignPartition) -> None:
-        table = partition.table
-        self._event_time.labels(number).set(table.event_time / 1000)
-        self._open_windows.labels(number).set(len(table.open_starts()))
-        self._cells.labels(number).set(len(table))
-        self._campaigns.labels(number).set(table.campaigns)
-        self._bytes.labels(number).set(table.size)
-
-
-def _alerts(partitions: Iterable[CampaignPartition]) -> Tallied[tuple[str, str]]:
-    alerts: Iterable[Alert] = (a for p in partitions for a in p.alerts.alerts())
-    return Tallied((alert.rule, alert.state) for alert in alerts)
-
-
-def _restricted(partitions: Iterable[CampaignPartition], now: float) -> Tallied[str]:
-    """Count the receivers that get nothing, or only probes, at wall-clock `now` (s), by why."""
-    books = [partition.receivers for partition in partitions]
-    names = {name for book in books for name in book.names()}
-    known = (standing(name, books) for name in names)
-    return Tallied(
-        each.status if each.holds(now) else "failing"
-        for each in known
-        if each is not None and (each.holds(now) or each.failing_since)
-    )
+        return write(self.families.registry), content_type

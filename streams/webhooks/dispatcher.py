@@ -53,8 +53,8 @@ class Sender(Protocol):
 class DeliveryMetrics(ReceiverMetrics, Protocol):
     """Counts attempts and times deliveries."""
 
-    def attempted(self, kind: str, result: str) -> None:
-        """Count an attempt, by the receiver's kind.
+    def attempted(self, receiver: Receiver, result: str) -> None:
+        """Count an attempt.
 
         The result is `delivered`, `disabled`, or one of `streams.receivers.outcomes.Failure`.
         """
@@ -384,23 +384,23 @@ class Dispatcher:
             return Retry("unexpected", f"unexpected {type(error).__name__}")
 
     def _record(self, attempt: Attempt, outcome: Outcome) -> None:
-        kind = self._receivers[attempt.delivery.receiver].kind
+        receiver = self._receivers[attempt.delivery.receiver]
         match outcome:
             case Delivered():
-                self._metrics.attempted(kind, "delivered")
+                self._metrics.attempted(receiver, "delivered")
                 self._delivered(attempt, outcome)
             case Retry():
-                self._metrics.attempted(kind, outcome.failure)
+                self._metrics.attempted(receiver, outcome.failure)
                 if attempt.early:
                     attempt.outbox.release(attempt.delivery)
                     _log_of(attempt.delivery).info("probe failed", reason=outcome.reason)
                     return
                 self._failed(attempt, outcome.reason, self._retry_at(attempt.delivery, outcome))
             case GiveUp():
-                self._metrics.attempted(kind, outcome.failure)
+                self._metrics.attempted(receiver, outcome.failure)
                 self._failed(attempt, outcome.reason, None)
             case Disable():
-                self._metrics.attempted(kind, "disabled")
+                self._metrics.attempted(receiver, "disabled")
                 self._failed(attempt, outcome.reason, None)
 
     def _delivered(self, attempt: Attempt, outcome: Delivered) -> None:

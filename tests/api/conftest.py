@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from streams.api.context import KnownNames
 from streams.api.listening import listen
 from streams.api.server import ApiServer
+from streams.api.tls import ServerCertificate
 from streams.configuration.http import HttpSettings
 from streams.domain.commits import Commit, Decision
 from streams.domain.partition_settings import PartitionSettings
@@ -46,6 +47,9 @@ class RunningApi:
     url: str
     """Where other workers ask it."""
     host: str = "127.0.0.1"
+    answered: list[tuple[str, str, int]] = field(default_factory=list)
+    """Method, template and status of each answer."""
+    certificate: ServerCertificate | None = None
     on_commit: Callable[[Commit], None] = lambda _: None
 
     def commit(self, now: float = NOW) -> None:
@@ -108,6 +112,8 @@ async def running(  # noqa: PLR0913 - what a server joins
     names = MemoryNames.of(settings.names)
     http = http or HttpSettings(port=0)
     listener = await listen(http)
+    certificate = ServerCertificate.of(http.tls)
+    answered: list[tuple[str, str, int]] = []
     server = ApiServer(
         http,
         listener,
@@ -120,12 +126,25 @@ async def running(  # noqa: PLR0913 - what a server joins
         located=located,
         now=now,
         pagerduty=pagerduty,
+        certificate=certificate,
+        answered=lambda method, route, status, _: answered.append((method, route, status)),
     )
     await server.start()
     try:
         url = server.url or f"http://127.0.0.1:{server.port}"
         host = "::1" if ":" in http.host else "127.0.0.1"
-        yield RunningApi(server.port, holder, health, silences, names, url, host, server.on_commit)
+        yield RunningApi(
+            server.port,
+            holder,
+            health,
+            silences,
+            names,
+            url,
+            host,
+            answered,
+            certificate,
+            server.on_commit,
+        )
     finally:
         await server.stop()
 

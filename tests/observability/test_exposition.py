@@ -8,6 +8,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from streams.domain.commits import Commit
 from streams.observability.metrics import Metrics
+from tests.support.deliveries import webhook_to
 from tests.support.partitions import STATUS_GROUPS, counts, holder
 
 PROMETHEUS_2 = (
@@ -29,9 +30,12 @@ def page(accept: str) -> tuple[str, str]:
     held = holder()
     held.add("c", 1_795_428_000, counts({"SUCCESS": 1}))
     metrics = Metrics("1")
+    metrics.expect(["failure-spike"], [webhook_to("https://a.example")])
+    metrics.http.expect([("GET", "/v1/rules")], {"grafana": 1_795_428_000.0})
+    metrics.http.answered("GET", "/v1/rules", 200, 0.01)
     metrics.rebalanced()
     metrics.committed(Commit(0, seconds=0.2), STATUS_GROUPS)
-    metrics.attempted("webhook", 'with "quotes"\n')
+    metrics.attempted(webhook_to("https://a.example"), 'with "quotes"\n')
     body, content_type = metrics.page(held.here, accept)
     return body.decode(), content_type
 

@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -118,12 +117,3 @@ def test_a_status_in_no_group_is_counted_and_named_once() -> None:
 )
 def test_what_a_status_seems_to_mean(status: str, meant: str | None) -> None:
     assert STATUS_GROUPS.nearest(status) == meant
-
-
-def test_every_metric_is_in_the_operator_s_manual() -> None:
-    manual = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
-    page = Metrics("1.0").page({})[0].decode()
-    names = {line.split()[2] for line in page.splitlines() if line.startswith("# TYPE campaign_")}
-    assert len(names) > 20
-    words = [name.removeprefix("campaign_streams_") for name in sorted(names)]
-    assert [w for w in words if not w.endswith("_created") and f"`{w}`" not in manual] == []

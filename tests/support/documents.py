@@ -1,4 +1,4 @@
-"""What documents say of topics, receivers and detectors: derived from the registries.
+"""What documents say of topics, receivers, detectors and metrics: derived from the registries.
 
 `make documents` writes it anew. Such a part stands between two lines that name it; whatever is
 between them is derived.
@@ -12,6 +12,7 @@ from pathlib import Path
 from streams.domain.detectors.detector import Detector
 from streams.domain.detectors.registry import DETECTORS
 from streams.domain.detectors.settings import Field, fields
+from streams.observability.metrics import Metrics
 from streams.outputs.registry import TOPICS
 from streams.outputs.topics import Topic
 from streams.receivers.registry import KINDS
@@ -137,6 +138,16 @@ def _operations(topic: Topic) -> str:
     return "".join(f" --operation {name}" for name in names)
 
 
+def _metrics() -> str:
+    """A table of the metrics."""
+    rows = [
+        f"| `{each.name}` | {each.kind} | {', '.join(f'`{label}`' for label in each.labels)} "
+        f"| {each.about} |".replace("|  |", "| |")
+        for each in sorted(Metrics("").families.made)
+    ]
+    return "\n".join(["", "| metric | type | labels | meaning |", "|---|---|---|---|", *rows, ""])
+
+
 DERIVED: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "config/campaign-streams.yaml": {
         "topics": _example,
@@ -145,6 +156,7 @@ DERIVED: Mapping[str, Mapping[str, Callable[[], str]]] = {
     },
     "docs/acls.md": {"rights on topics": _rights},
     "docs/detectors.md": {"detectors": _detectors},
+    "docs/metrics.md": {"metrics": _metrics},
 }
 """The derived parts of each document, by their names."""
 

@@ -1,6 +1,7 @@
 """HTTP as it goes over the wire: nothing is normalised, so the server sees what the test wrote."""
 
 import asyncio
+import ssl
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ async def request(  # noqa: PLR0913 - what a request is made of
     headers: dict[str, str] | None = None,
     body: bytes = b"",
     host: str = "127.0.0.1",
+    tls: ssl.SSLContext | None = None,
 ) -> HttpAnswer:
     """Send one request over a connection of its own."""
     lines = {"Host": f"localhost:{port}", "Connection": "close", **(headers or {})}
@@ -37,13 +39,15 @@ async def request(  # noqa: PLR0913 - what a request is made of
         lines["Content-Length"] = str(len(body))
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
     first = f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode(errors="surrogateescape")
-    return await exchange(port, first + body, host)
+    return await exchange(port, first + body, host, tls)
 
 
-async def exchange(port: int, data: bytes, host: str = "127.0.0.1") -> HttpAnswer:
+async def exchange(
+    port: int, data: bytes, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> HttpAnswer:
     """Send bytes, read until the server closes."""
     async with asyncio.timeout(LONGEST_ANSWER):
-        reader, writer = await asyncio.open_connection(host, port)
+        reader, writer = await asyncio.open_connection(host, port, ssl=tls)
         writer.write(data)
         answer = await reader.read()
         writer.close()

@@ -118,6 +118,7 @@ class FakeMetrics:
     failures: list[EvaluationFailure] = field(default_factory=list)
     commits: list[Commit] = field(default_factory=list)
     losses: list[tuple[TopicPartition, str, int]] = field(default_factory=list)
+    failed_commits: list[str] = field(default_factory=list)
 
     def committed(self, commit: Commit) -> None:
         assert commit.seconds >= 0
@@ -131,6 +132,9 @@ class FakeMetrics:
 
     def evaluation_failed(self, failures: Iterable[EvaluationFailure]) -> None:
         self.failures += failures
+
+    def commit_failed(self, outcome: str) -> None:
+        self.failed_commits.append(outcome)
 
     def records_lost(self, partition: TopicPartition, cause: str, records: int) -> None:
         self.losses.append((partition, cause, records))

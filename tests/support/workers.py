@@ -1,6 +1,7 @@
 """`campaign-streams worker` as a process of its own, and questions to its API."""
 
 import asyncio
+import ssl
 import sys
 import time
 from collections.abc import Mapping
@@ -82,6 +83,8 @@ class WorkerProcess:
         self._file = directory / f"{name}.yaml"
         self.log_file = directory / f"{name}.log"
         self._module = module
+        self.tls: ssl.SSLContext | None = None
+        """How its API is asked, where that is over TLS."""
         self._process: ServerProcess | None = None
         self.configure(settings)
 
@@ -117,7 +120,7 @@ class WorkerProcess:
 
     async def ask(self, target: str, headers: dict[str, str] | None = None) -> HttpAnswer:
         """Ask its API."""
-        return await request(self.port, target, headers=headers)
+        return await request(self.port, target, headers=headers, tls=self.tls)
 
     async def post(self, target: str, body: object) -> HttpAnswer:
         """Send its API a JSON body."""
@@ -127,11 +130,12 @@ class WorkerProcess:
             method="POST",
             headers={"Content-Type": "application/json"},
             body=orjson.dumps(body),
+            tls=self.tls,
         )
 
     async def delete(self, target: str) -> HttpAnswer:
         """Have its API delete something."""
-        return await request(self.port, target, method="DELETE")
+        return await request(self.port, target, method="DELETE", tls=self.tls)
 
     async def json(self, target: str) -> Any:
         """Ask its API for something that has to be there."""

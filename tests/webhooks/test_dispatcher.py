@@ -59,8 +59,8 @@ class CountingMetrics:
     seconds: list[float] = field(default_factory=list)
     changes: list[tuple[str, str]] = field(default_factory=list)
 
-    def attempted(self, kind: str, result: str) -> None:
-        assert kind == "webhook"
+    def attempted(self, receiver: Receiver, result: str) -> None:
+        assert receiver.kind == "webhook"
         self.results.append(result)
 
     def delivered(self, seconds: float) -> None:

@@ -17,7 +17,7 @@ from tests.webhooks.test_dispatcher import AT_ONCE, FakeHolder, partition, until
 class Uncounted:
     """Metrics that nobody reads."""
 
-    def attempted(self, kind: str, result: str) -> None:
+    def attempted(self, receiver: Receiver, result: str) -> None:
         pass
 
     def delivered(self, seconds: float) -> None:

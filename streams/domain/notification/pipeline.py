@@ -6,14 +6,17 @@ route → silence → notified → acknowledgement → group → enqueue.
 from collections.abc import Iterable
 
 from streams.domain.deliveries import Outbox
-from streams.domain.notification.acknowledgement import acknowledgement
+from streams.domain.notification.acknowledgement import NOT_SUPPORTED, acknowledgement
 from streams.domain.notification.enqueue import enqueue
-from streams.domain.notification.group import Lane, group
-from streams.domain.notification.notified import notified
-from streams.domain.notification.route import route
-from streams.domain.notification.silence import silence
+from streams.domain.notification.group import GROUPED, Lane, group
+from streams.domain.notification.notified import NOT_NOTIFIED, notified
+from streams.domain.notification.route import NO_RECEIVER, NOT_MATCHED, route
+from streams.domain.notification.silence import SILENCED, silence
 from streams.domain.notification.stage import Notification, Stage, Suppressed
 from streams.domain.partition_settings import PartitionSettings
+
+SUPPRESSIONS = (NO_RECEIVER, NOT_MATCHED, SILENCED, NOT_NOTIFIED, NOT_SUPPORTED, GROUPED)
+"""The reasons for which nobody is notified of a transition."""
 
 
 def stages(settings: PartitionSettings, lane: Lane, outbox: Outbox) -> tuple[Stage, ...]:

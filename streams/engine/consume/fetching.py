@@ -23,7 +23,7 @@ from aiokafka.structs import TopicPartition
 from streams.domain.events import Unreadable
 from streams.engine.consume.codecs import bound_unpacking
 from streams.engine.consume.header_names import keep_bytes, parse_leniently
-from streams.engine.consume.identified import IdentifiedFetches
+from streams.engine.consume.identified import Fetched, IdentifiedFetches, nobody
 from streams.engine.consume.membership import Membership
 
 FETCHES = 3
@@ -231,9 +231,11 @@ class WholeBatchConsumer(AIOKafkaConsumer):  # type: ignore[misc] # it has no ty
 
     The first of them may be from before the offset that was asked for: the broker sends whole
     batches, even to whoever reads from the middle of one on. Nothing is fetched of a partition
-    before `logs` knows which log is meant. `membership` follows its heartbeats.
+    before `logs` knows which log is meant. `membership` follows its heartbeats, and `fetched` is
+    notified of its requests for records.
     """
 
+    fetched: Fetched = staticmethod(nobody)
     logs: IdentifiedFetches
     membership: Membership
 
@@ -245,6 +247,6 @@ class WholeBatchConsumer(AIOKafkaConsumer):  # type: ignore[misc] # it has no ty
         self.membership.follow(self._coordinator)
         # Nothing was fetched yet: partitions are assigned later.
         fetcher: Any = self._fetcher
-        fetcher._client = self.logs = IdentifiedFetches(fetcher._client)  # noqa: SLF001 - no other seam
+        fetcher._client = self.logs = IdentifiedFetches(fetcher._client, self.fetched)  # noqa: SLF001 - no other seam
         fetcher._records = _Fetched(fetcher._records)  # noqa: SLF001
         fetcher._proc_fetch_request = ended_quietly(fetcher._proc_fetch_request)  # noqa: SLF001

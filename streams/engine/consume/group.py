@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from streams.engine.consume.identified import Fetched, nobody
 from streams.engine.consume.membership import Membership
 from streams.engine.consume.positions import Positions
 from streams.engine.consume.transport import BatchConsumer
@@ -14,9 +15,13 @@ class GroupConsumer:
 
     Faust makes the consumer when it starts; partitions are assigned later, so whoever reads them
     finds it here. Before that nothing is read or committed.
+
+    Args:
+        fetched: is notified of its requests for records, in the consumer's thread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fetched: Fetched = nobody) -> None:
+        self.fetched = fetched
         self.membership = Membership()
         """Whether the worker is certainly in the group."""
         self._consumer: BatchConsumer | None = None

@@ -11,9 +11,10 @@ refuses if its log is another one. A partition whose fetch was refused is not fe
 import asyncio
 import struct
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from aiokafka.errors import (
@@ -70,6 +71,15 @@ class Log:
     reported_at: float = float("-inf")
 
 
+Fetched: TypeAlias = Callable[[str, Mapping[str, int]], None]
+"""Is notified of a request for records: `answered` or `failed`, and the bytes of records in the
+answer, by topic."""
+
+
+def nobody(_outcome: str, _sizes: Mapping[str, int]) -> None:
+    """Leave requests uncounted."""
+
+
 class _Answer(NamedTuple):
     """An answer in the form of aiokafka's newest version."""
 
@@ -108,10 +118,12 @@ class IdentifiedFetches:
 
     Args:
         client: the client.
+        fetched: is called at the end of each request for records, in the consumer's thread.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, fetched: Fetched = nobody) -> None:
         self._client = client
+        self._fetched = fetched
         self._logs: dict[TopicPartition, Log] = {}
         self._pacing = Pacing()
         self.cluster = _Cluster(client.cluster, self._logs)
@@ -154,10 +166,7 @@ class IdentifiedFetches:
             await asyncio.sleep(_NOTHING_TO_FETCH)
             return _Answer([])
         await self._pacing.wait(node)
-        if all(log.topic_id for log in logs.values()) and await self._takes_ids(node):
-            found = await self._fetch_by_id(node, request, logs)
-        else:
-            found = await self._fetch_by_name(node, request, logs)
+        found = await self._fetch(node, request, logs)
         self._pacing.answered(node, sum(len(answered[-1]) for _, answered in found))
         topics: dict[str, list[tuple[Any, ...]]] = {}
         for partition, answered in found:
@@ -167,6 +176,24 @@ class IdentifiedFetches:
             if log is not None and self._logs.get(partition) is log and self._note(log, answered):
                 topics.setdefault(partition.topic, []).append(answered)
         return _Answer(list(topics.items()))
+
+    async def _fetch(
+        self, node: Any, request: Any, logs: Mapping[TopicPartition, Log]
+    ) -> list[tuple[TopicPartition, tuple[Any, ...]]]:
+        """Fetch by id where that is possible, and notify of how it ended."""
+        try:
+            if all(log.topic_id for log in logs.values()) and await self._takes_ids(node):
+                found = await self._fetch_by_id(node, request, logs)
+            else:
+                found = await self._fetch_by_name(node, request, logs)
+        except Exception:
+            self._fetched("failed", {})
+            raise
+        sizes: Counter[str] = Counter()
+        for partition, answered in found:
+            sizes[partition.topic] += len(answered[-1])
+        self._fetched("answered", sizes)
+        return found
 
     async def _takes_ids(self, node: Any) -> bool:
         connection = await self._client._get_conn(node)  # noqa: SLF001 - no other way to see it

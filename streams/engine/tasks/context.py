@@ -79,6 +79,9 @@ class Instruments(Protocol):
     def evaluation_failed(self, failures: Iterable[EvaluationFailure]) -> None:
         """Rules could not be evaluated for campaigns, whether or not anything is committed."""
 
+    def commit_failed(self, outcome: str) -> None:
+        """A transaction was not committed: `refused` by a broker for a record, or `failed`."""
+
     def records_lost(self, partition: TopicPartition, cause: str, records: int) -> None:
         """Records, as far as is known, cannot be read any more, and were not."""
 

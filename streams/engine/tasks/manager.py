@@ -9,6 +9,7 @@ is the same. `streams.engine.tasks.state` has the picture.
 import asyncio
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
@@ -142,6 +143,16 @@ class TaskManager:
     def assigned(self) -> Mapping[int, set[TopicPartition]]:
         """Return the tasks that this worker has to run, and what they read."""
         return self._assigned
+
+    def states(self) -> Mapping[str, int]:
+        """Return how many of the assigned tasks are in each state; those without one are restored.
+
+        A task that was lost is restored as well, once its producer is closed.
+        """
+        return Counter(
+            str(self._tasks[number].state if number in self._tasks else TaskState.RESTORING)
+            for number in self._assigned
+        )
 
     def committed(self) -> Mapping[TopicPartition, int | None]:
         """Return the committed offset of each partition that was assigned.

@@ -31,6 +31,7 @@ from streams.engine.produce.broker_clock import DISAGREES
 from streams.engine.produce.writer import (
     CLOSE_WITHIN,
     Record,
+    RefusedError,
     TaskLostError,
     TransactionBatch,
     WriteError,
@@ -501,20 +502,25 @@ class StreamTask:
             self._offsets.commit(writes, await self._writer.write(writes))
         # What was collected is gone from memory, and may be written or not.
         except (TaskLostError, FormatError) as error:
-            self.lose(error)
+            self._fail_commit(error)
             raise
         except Exception as error:
             lost = as_task_lost("the commit did not end", error)
-            self.lose(lost)
+            self._fail_commit(lost)
             raise lost from error
         except BaseException as error:
-            self.lose(WriteError(f"the commit did not end: {error!r}"))
+            self._fail_commit(WriteError(f"the commit did not end: {error!r}"))
             raise
         self._commits += 1
         self._poison_pills.forget_failed(before=self._offsets.committed_in_log)
         self.partition.mark_committed()
         commit.seconds = self._context.clock.wall() - began
         self._context.events.committed(commit)
+
+    def _fail_commit(self, error: TaskLostError | FormatError) -> None:
+        is_refused = isinstance(error, RefusedError)
+        self._context.instruments.commit_failed("refused" if is_refused else "failed")
+        self.lose(error)
 
     def _collect(self, *, for_handover: bool) -> TransactionBatch:
         """Collect everything that is to be written, in one step without a yield."""

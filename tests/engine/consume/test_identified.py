@@ -190,6 +190,22 @@ async def test_a_broker_that_cannot_be_reached_is_not_asked_by_name() -> None:
     assert client.asked == []
 
 
+async def test_how_each_request_ended_is_told() -> None:
+    client = Client()
+    told: list[tuple[str, dict[str, int]]] = []
+    fetches = IdentifiedFetches(client, lambda outcome, sizes: told.append((outcome, {**sizes})))
+    await fetches.send(1, REQUEST)
+    assert told == [], "nothing was asked for"
+    fetches.read(ONE, ID, 3)
+    fetches.read(TWO, ID, 3)
+    client.answers((0, 0, batch(10, 3), {}), (1, UNKNOWN_TOPIC_ID, None, {}))
+    await fetches.send(1, REQUEST)
+    client.connection = None
+    with pytest.raises(NodeNotReadyError):
+        await fetches.send(1, REQUEST)
+    assert told == [("answered", {"events": len(batch(10, 3))}), ("failed", {})]
+
+
 async def test_a_batch_of_no_length_is_left_to_the_parser() -> None:
     client = Client()
     fetches = IdentifiedFetches(client)

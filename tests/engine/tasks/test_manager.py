@@ -161,7 +161,9 @@ async def test_what_the_group_gives_is_opened_and_read_from_where_it_stands() ->
         await made.tasks.assign(SHARE, 1)
         assert [*joined, made.tasks.joined] == [False, True]
         assert made.tasks.assigned() == {1: SHARE}
+        assert made.tasks.states() == {"restoring": 1}
         await made.opened(1)
+        assert made.tasks.states() == {"running": 1}
         assert made.assignor.held == {1}
         assert made.tasks.positions() == {SOURCE: Position(0), REPARTITION: Position(0)}
         assert made.tasks.peers() == {0: "http://other"}

@@ -27,7 +27,7 @@ from streams.engine.consume.positions import (
     from_input_offsets,
 )
 from streams.engine.consume.transport import Batch, SeekPosition
-from streams.engine.produce.writer import TaskLostError, TransactionBatch, WriteError
+from streams.engine.produce.writer import RefusedError, TaskLostError, TransactionBatch, WriteError
 from streams.engine.tasks import task as under_test
 from streams.engine.tasks.logs import Cause, LostRecords
 from streams.engine.tasks.offsets import CATCHING_UP_RECORDS, TaskOffsets
@@ -335,6 +335,16 @@ async def test_a_commit_that_fails_loses_the_task_for_good() -> None:
     assert harness.writer.written == []
     assert harness.task.committed[SOURCE] == 0
     assert harness.metrics.commits == []
+    assert harness.metrics.failed_commits == ["failed"]
+
+
+async def test_a_commit_that_a_broker_refuses_is_counted_as_that() -> None:
+    harness = TaskHarness()
+    await harness.take(SOURCE, send())
+    harness.writer.failure = RefusedError("a record is too large")
+    with pytest.raises(RefusedError):
+        await harness.task.commit_for_handover()
+    assert harness.metrics.failed_commits == ["refused"]
 
 
 async def test_a_commit_that_is_broken_off_loses_the_task_too() -> None:
@@ -343,6 +353,7 @@ async def test_a_commit_that_is_broken_off_loses_the_task_too() -> None:
     harness.writer.failure = asyncio.CancelledError()
     with pytest.raises(asyncio.CancelledError):
         await harness.task.commit_for_handover()
+    assert harness.metrics.failed_commits == ["failed"]
     harness.writer.failure = None
     await commits_nothing(harness, "CancelledError")
 
