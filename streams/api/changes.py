@@ -51,9 +51,15 @@ async def changes(context: Context, ask: Ask) -> answers.Changes:
     """Answer with what has changed since a position."""
     since = ask.get(SINCE, None)
     positions = {} if since is None else decode_positions(since)
-    return await read_changes(
+    answer = await read_changes(
         context, positions, context.cluster.everywhere(), ask.get(CAMPAIGN_IDS, None), ask
     )
+    if not ask.caller.visible.is_whole:
+        answer.windows = [w for w in answer.windows if ask.sees(w.campaign_id, w.app_id)]
+        answer.alerts = [a for a in answer.alerts if ask.sees(a.campaign_id, a.app_id)]
+        # Of a delivery it is not known here which app it is about.
+        answer.deliveries = []
+    return answer
 
 
 async def read_changes(
@@ -167,5 +173,6 @@ ROUTES = (
         answers.Changes,
         (SINCE, CAMPAIGN_IDS),
         is_tagged=False,
+        for_some=True,
     ),
 )

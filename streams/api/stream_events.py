@@ -10,6 +10,7 @@ from streams.api import answers
 from streams.api.asking import Ask
 from streams.api.campaign_ids import CAMPAIGN_IDS
 from streams.api.parameters import choices, text
+from streams.api.visibility import EVERYTHING, Visibility
 
 KIND = choices(
     "type", ("window", "alert", "delivery", "health"), "Only events of these types, with commas."
@@ -48,6 +49,7 @@ class Wanted(NamedTuple):
         campaign_ids: windows of these campaigns alone.
         app_id: windows and alerts of campaigns of this app.
         rule: alerts and deliveries of this rule.
+        visible: what the reader may see; deliveries only with everything.
     """
 
     kinds: tuple[str, ...] | None
@@ -55,6 +57,7 @@ class Wanted(NamedTuple):
     campaign_ids: frozenset[str] | None
     app_id: str | None
     rule: str | None
+    visible: Visibility = EVERYTHING
 
     @classmethod
     def of(cls, ask: Ask) -> "Wanted":
@@ -66,6 +69,7 @@ class Wanted(NamedTuple):
             frozenset(campaign_ids) if campaign_ids is not None else None,
             ask.get(APP, None),
             ask.get(RULE, None),
+            ask.caller.visible,
         )
 
     @property
@@ -83,6 +87,8 @@ class Wanted(NamedTuple):
             return False
         if event.kind in {"health", "missed"}:
             return True
+        if not self._may_see(event):
+            return False
         is_named = self.campaign_ids is None or event.campaign_id in self.campaign_ids
         return (
             self.campaign_id in {None, event.campaign_id}
@@ -90,6 +96,14 @@ class Wanted(NamedTuple):
             and (event.kind == "delivery" or self.app_id in {None, event.app_id})
             and (event.kind == "window" or self.rule in {None, event.rule})
         )
+
+    def _may_see(self, event: Event) -> bool:
+        if self.visible.is_whole:
+            return True
+        # Of a delivery it is not known here which app it is about.
+        if event.kind == "delivery" or event.campaign_id is None:
+            return False
+        return self.visible.sees(event.campaign_id, event.app_id)
 
 
 def events_of(changes: answers.Changes) -> list[Event]:

@@ -27,6 +27,7 @@ ROUTES = (
         "Windows, alerts, deliveries and the worker's health, as they change: server-sent events",
         (EVENT_STREAM,),
         (KIND, CAMPAIGN, CAMPAIGN_IDS, APP, RULE, SINCE),
+        for_some=True,
         problems=(HTTPStatus.SERVICE_UNAVAILABLE,),
     ),
 )

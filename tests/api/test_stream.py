@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from hashlib import sha256
 
 import pytest
 
@@ -191,6 +192,33 @@ async def test_health_is_told_when_it_changes(start: StartApi) -> None:
         await events.until("health", ready=True)
         api.health.reasons = ("no task runs",)
         assert (await events.until("health", ready=False))["reasons"] == ["no task runs"]
+
+
+async def test_what_is_out_of_sight_is_not_told_of(start: StartApi) -> None:
+    token = {
+        "name": "spring",
+        "sha256": sha256(b"secret").hexdigest(),
+        "scopes": ["read"],
+        "campaigns": ["spring-*"],
+    }
+    held = holder()
+    api = await start(held, HttpSettings.model_validate({"port": 0, "tokens": [token]}))
+    async with reading(api.url, token="secret") as events, reading(api.url) as all_of_them:
+        first = await api.get("/v1/changes")
+        held.add("spring-1", T0, counts({"SUCCESS": 60, "FAILURE": 40}))
+        held.add("autumn-1", T0, counts({"SUCCESS": 60, "FAILURE": 40}))
+        api.commit()
+        for _ in range(2):
+            await all_of_them.until("delivery")
+        came = await events.nothing()
+    told = {(e.kind, e.data["campaign_id"]) for e in came if e.kind != "health"}
+    assert told == {("window", "spring-1"), ("alert", "spring-1")}
+    answer = await api.ask(
+        f"/v1/changes?since={first['next']}", headers={"Authorization": "Bearer secret"}
+    )
+    assert [each["campaign_id"] for each in answer.json["windows"]] == ["spring-1"]
+    assert [each["campaign_id"] for each in answer.json["alerts"]] == ["spring-1"]
+    assert answer.json["deliveries"] == []
 
 
 async def test_what_is_refused(start: StartApi, monkeypatch: pytest.MonkeyPatch) -> None:

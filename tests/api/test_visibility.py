@@ -183,10 +183,13 @@ async def test_what_is_about_all_needs_a_token_for_all(start: StartApi) -> None:
 
 def test_a_route_is_closed_to_who_may_not_see_all_unless_it_says_that_it_leaves_out() -> None:
     closed = {(route.method, route.path) for route in ROUTES if route.scope and not route.for_some}
+    # Everybody is shown the names that are given.
+    names = ("/v1/campaigns/{campaign_id}/name", "/v1/apps/{app_id}/name")
     assert closed == {
         ("GET", "/metrics"),
         ("GET", "/v1/receivers"),
         ("POST", "/v1/receivers/{name}/enable"),
+        *((method, path) for method in ("GET", "PUT", "DELETE") for path in names),
     }
 
 

@@ -67,10 +67,15 @@ class EventStream:
 
 @asynccontextmanager
 async def reading(
-    url: str, query: Mapping[str, str] | None = None, last_event_id: str | None = None
+    url: str,
+    query: Mapping[str, str] | None = None,
+    last_event_id: str | None = None,
+    token: str | None = None,
 ) -> AsyncIterator[EventStream]:
-    """Read the stream of the worker at a URL; return once it has told of its health."""
+    """Read the stream of the worker at a URL."""
     headers = {"Last-Event-ID": last_event_id} if last_event_id is not None else {}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
     async with (
         aiohttp.ClientSession(timeout=timeout, read_bufsize=2**20) as session,
