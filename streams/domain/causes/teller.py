@@ -94,6 +94,7 @@ class TellerRecord(msgspec.Struct):
         groups: by receiver.
         seen: by lane, the version of the newest member that is in `members`, or was.
         causes: of groups that go on, by the group's id; without alerts.
+        over: by group whose end a receiver was told, when (s, UTC): it gets no further alerts.
     """
 
     rule: str
@@ -102,6 +103,7 @@ class TellerRecord(msgspec.Struct):
     groups: dict[str, Groups] = {}
     seen: dict[int, int] = {}
     causes: dict[str, Cause] = {}
+    over: dict[str, float] = {}
 
 
 class TellerKey(msgspec.Struct, frozen=True, array_like=True, tag="teller"):
@@ -201,6 +203,8 @@ class Tellers:
         deliveries: list[Delivery] = []
         for receiver in self._receivers(record):
             deliveries += self._tell(record, receiver, now)
+        # A cause whose last alert was only to be told has ended with that.
+        self._settle(record, now)
         self._forget(record, now)
         latest, announcement = encode_record(record), _announcement(record, now)
         # From here on nothing fails.
@@ -250,7 +254,7 @@ class Tellers:
         while (other := into.get(cause_id)) is not None:
             cause_id = other
         live = {cause.cause_id for cause in record.book.live}
-        if cause_id in live:
+        if cause_id in live and cause_id not in record.over:
             return cause_id
         # No id is used again, so that no notification has that of another one.
         group_id = f"{cause_id}-{member.member_id}"
@@ -270,7 +274,9 @@ class Tellers:
         for cause in record.book.live:
             for member_id in cause.firing:
                 known = record.members.get(member_id)
-                if known is not None and not known.told and known.group_id != cause.cause_id:
+                if cause.cause_id in record.over or known is None or known.told:
+                    continue
+                if known.group_id != cause.cause_id:
                     # It was merged into this one.
                     known.group_id, known.entered = cause.cause_id, ()
         in_use = {each.group_id for each in record.members.values()}
@@ -314,6 +320,8 @@ class Tellers:
         if not groups.groups:
             del record.groups[receiver]
         for each in notifications:
+            if each.change == "resolved":
+                record.over[each.group.key] = now
             for known in record.members.values():
                 if known.group_id == each.group.key and receiver in known.entered:
                     known.told = tuple(dict.fromkeys((*known.told, receiver)))
@@ -379,7 +387,13 @@ class Tellers:
     # What is kept, and what lanes are told
 
     def _forget(self, record: TellerRecord, now: float) -> None:
-        """Forget members whose end was told long ago."""
+        """Forget members, and groups, whose end was told long ago."""
+        live = {cause.cause_id for cause in record.book.live}
+        record.over = {
+            group_id: at
+            for group_id, at in record.over.items()
+            if group_id in live or now - at < REMEMBERED
+        }
         for member_id, known in list(record.members.items()):
             if known.over_at is None and self._is_over(record, member_id, known):
                 known.over_at = now

@@ -247,6 +247,59 @@ def test_one_that_comes_back_when_the_group_is_over_has_a_group_of_its_own() -> 
         assert resolved.webhook_id == f"long-ago-{first.member_id}.2"
 
 
+def test_no_id_is_used_again_for_an_alert_that_comes_as_the_end_is_told() -> None:
+    told = Told()
+    told.report(NOW)
+    told.tellers.step(NOW)
+    cause_id = told.cause_id()
+    told.put(member(1, 1, cause_id=cause_id))
+    told.tellers.step(NOW + 1)
+    told.tellers.step(NOW + 6)
+    assert len(told.take()) == 1
+    # It comes and ends between two notifications, and is told of with the end of the others.
+    told.put(member(2, 2, cause_id=cause_id))
+    told.tellers.step(NOW + 7)
+    told.put(member(1, 3, cause_id=cause_id, ended_at=NOW + 8))
+    told.put(member(2, 4, cause_id=cause_id, ended_at=NOW + 8))
+    told.tellers.step(NOW + 9)
+    told.tellers.step(NOW + 70)
+    (resolved,) = told.take()
+    assert resolved.webhook_id == f"{cause_id}.2"
+    told.put(member(3, 5, cause_id=cause_id, starts_at=NOW + 70))
+    told.restart()
+    told.tellers.step(NOW + 71)
+    told.tellers.step(NOW + 77)
+    (firing,) = told.take()
+    assert firing.webhook_id == f"{cause_id}-alert-3.1"
+
+
+def test_no_id_is_used_again_while_another_receiver_is_still_to_be_told() -> None:
+    # The other one is told 10 s after a group began, and of its end a minute after that.
+    told = Told(receivers=("ops", "later"))
+    told.report(NOW)
+    told.tellers.step(NOW)
+    changes: dict[str, object] = {"cause_id": told.cause_id(), "receivers": ("ops", "later")}
+    puts = {
+        1: member(1, 1, **changes),
+        7: member(1, 2, **changes, ended_at=NOW + 7),
+        # Receivers that are told after the first one keep the cause alive.
+        65: member(2, 3, **changes),
+        66: member(2, 4, **changes, ended_at=NOW + 66),
+        67: member(3, 5, **changes),
+        68: member(3, 6, **changes, ended_at=NOW + 68),
+        69: member(4, 7, **changes),
+    }
+    bodies: dict[str, set[bytes]] = {}
+    for seconds in range(1, 400):
+        if seconds in puts:
+            told.put(puts[seconds])
+        told.tellers.step(NOW + seconds)
+        for each in told.take():
+            bodies.setdefault(each.delivery_id, set()).add(bytes(each.transition))
+    assert {name.rpartition(".")[2] for name in bodies} == {"ops", "later"}
+    assert all(len(each) == 1 for each in bodies.values())
+
+
 def test_an_alert_whose_cause_is_over_has_a_group_of_its_own() -> None:
     told = Told()
     told.put(member(1, 1, cause_id="long-ago"))
