@@ -103,7 +103,7 @@ CAMPAIGN_NAMES = Topic(
 APP_NAMES = Topic(
     "app_names",
     "app-names",
-    "the same of apps",
+    "what apps are called, in the same way",
     ("READ", "WRITE"),
     partitions=1,
     settings={**BROKER_TIME, **_COMPACTED},
