@@ -8,6 +8,7 @@ import pytest
 
 from streams.domain import transitions
 from streams.domain.transitions import Transition
+from streams.receivers.email_message import built_in_texts
 from streams.receivers.email_message import message_of as mail_of
 from tests.support.alertmanager import alert_of
 from tests.support.deliveries import delivery_of
@@ -50,7 +51,10 @@ def test_slack(transition: Transition) -> None:
 def test_email(transition: Transition) -> None:
     delivery = delivery_of(transition=transitions.encode(transition).decode())
     message = message_from_bytes(
-        mail_of(delivery, "alerts@example.com", ["ops@example.com"]), policy=policy.default
+        mail_of(
+            delivery, built_in_texts(transition.data), "alerts@example.com", ["ops@example.com"]
+        ),
+        policy=policy.default,
     )
     assert ": campaign Spring <sale> & \\u200bmore," in message["Subject"]
     assert isinstance(message, EmailMessage)

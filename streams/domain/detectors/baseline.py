@@ -36,6 +36,11 @@ MOST_UNCERTAINTY = 0.3
 """Of the null: dispersion and the uncertainty of the mean together."""
 UNCERTAINTY_WEIGHT = 11.0
 """Independent attempts that the mean of a newcomer's null is taken to be known from."""
+NEWCOMER_ATTEMPTS = 50.0
+"""Independent attempts: of a scope with fewer, its own and those it began with, it is not known
+what is usual;"""
+NEWCOMER_LIMIT = 0.3
+"""a rate up to this one may be: it is learned, and it is not worth an alert."""
 TOLERANCE = 1.3
 """Odds that rose by this factor are still usual: what is learned lags behind."""
 DECIMALS = 6
@@ -88,6 +93,13 @@ def newcomer(hits: float = 0.0, misses: float = 0.0) -> NDArray[np.void]:
     baseline["log_chances"] = _PRIOR_LOG_CHANCES
     baseline["dispersion"] = _dispersion(baseline["log_chances"].astype(np.float64))
     return baseline
+
+
+def are_newcomers(baselines: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Tell of which scopes it is not known what is usual."""
+    known = baselines["hits"].astype(np.float64) + baselines["misses"]
+    newcomers: NDArray[np.bool_] = known < NEWCOMER_ATTEMPTS
+    return newcomers
 
 
 class Null(NamedTuple):
@@ -229,6 +241,11 @@ class Rise(NamedTuple):
     usual_up_to: float = 0.02
     factor: float = 2.5
     least: float = 0.04
+
+    @property
+    def of_newcomers(self) -> Self:
+        """The same for scopes of which it is not known what is usual."""
+        return self._replace(least=max(self.least, NEWCOMER_LIMIT))
 
 
 def levels(rate: Reals, rise: Rise) -> tuple[Reals, Reals]:

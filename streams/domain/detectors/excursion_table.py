@@ -37,15 +37,22 @@ class ExcursionTable:
 
     def __init__(self, rise: Rise) -> None:
         self._rise = rise
+        self._rise_of_newcomers = rise.of_newcomers
         self.firing: dict[int, Excursion] = {}
         self._quiet = np.zeros(0, NUMBERS)
         """By place, the others; one without attempts is none."""
+        self._are_newcomers = np.zeros(0, np.bool_)
         self._judges: dict[int, Judge] = {}
         """By place, of the newest nulls; those that are missing are made when needed."""
 
     def make_room(self, more: int) -> None:
         """Add so many places."""
         self._quiet = extended(self._quiet, more)
+        self._are_newcomers = np.concatenate((self._are_newcomers, np.zeros(more, np.bool_)))
+
+    def set_newcomers(self, places: Integers, are_newcomers: NDArray[np.bool_]) -> None:
+        """Note of which scopes it is not known what is usual."""
+        self._are_newcomers[places] = are_newcomers
 
     def get(self, place: int) -> Excursion | None:
         """Return the excursion of a scope; null if it has none."""
@@ -70,11 +77,13 @@ class ExcursionTable:
 
     def judge(self, place: int, excursion: Excursion) -> Judge:
         """Return what an excursion's counts are judged by."""
+        is_newcomer = self._are_newcomers.item(place)
+        rise = self._rise_of_newcomers if is_newcomer else self._rise
         judge = self._judges.get(place)
-        if judge is None or not judge.is_of(excursion):
+        if judge is None or not judge.is_of(excursion, rise):
             if len(self._judges) >= MOST_JUDGES:
                 self._judges.clear()
-            judge = Judge(excursion.rate, excursion.weight, self._rise)
+            judge = Judge(excursion.rate, excursion.weight, rise)
             self._judges[place] = judge
         return judge
 
@@ -96,6 +105,7 @@ class ExcursionTable:
 
     def _most_evidence(self, quiet: Rows) -> Reals:
         """Return a bound of the evidence of excursions, as `AboveLimit` has it."""
+        # The limit of newcomers is not below this one: what is a bound with it is one of theirs.
         tolerated, limit = baseline.levels(quiet["rate"], self._rise)
         is_bound = (tolerated <= np.minimum(limit, 0.5)) & (quiet["weight"] >= LEAST_WEIGHT)
         nats_a_hit = np.where(is_bound, -np.log(tolerated), np.inf)

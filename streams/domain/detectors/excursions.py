@@ -168,16 +168,17 @@ class Judge:
         rise: from which rate on it is worth an alert.
     """
 
-    __slots__ = ("_null", "above", "found")
+    __slots__ = ("_null", "_rise", "above", "found")
 
     def __init__(self, rate: float, weight: float, rise: Rise) -> None:
         self._null = rate, weight
+        self._rise = rise
         self.found = Hypotheses.of(rate, weight, rise)
         self.above = AboveLimit(self.found.a, self.found.b, self.found.limit)
 
-    def is_of(self, excursion: Excursion) -> bool:
-        """Tell whether the null is that of the present stretch of an excursion."""
-        return self._null == (excursion.rate, excursion.weight)
+    def is_of(self, excursion: Excursion, rise: Rise) -> bool:
+        """Tell whether it is what the present stretch of an excursion is judged by."""
+        return self._rise is rise and self._null == (excursion.rate, excursion.weight)
 
     def exceeds(self, excursion: Excursion, level: float) -> bool:
         """Tell whether the evidence of an excursion is above a level, in nats."""

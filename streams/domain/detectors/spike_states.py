@@ -20,9 +20,11 @@ from streams.domain.detectors import baseline, wilson
 from streams.domain.detectors.baseline import (
     BASELINE,
     DECIMALS,
+    NEWCOMER_LIMIT,
     Null,
     Reals,
     Rise,
+    are_newcomers,
     log_rising,
     newcomer,
     times_odds,
@@ -82,9 +84,8 @@ DOUBTFUL, DOUBTFUL_IF_MOST_FAIL = 0.7, 0.5
 SURE_BASELINE = 200.0
 """Independent attempts: a baseline of so many does not learn windows that are clearly above L"""
 SURE_EVIDENCE = 4.0
-"""and have so many nats of evidence: a rate that varies much is to be learned as such;"""
-NEWCOMER_LIMIT = 0.3
-"""and one of fewer does not learn those that are clearly above this rate."""
+"""and have so many nats of evidence: a rate that varies much is to be learned as such; one of fewer
+does not learn those that are clearly above the limit of newcomers."""
 SURE_CONFIDENCE = 0.99
 """Of the lower bound of the rate that says so."""
 POOLED_UNIT = 1_000
@@ -162,10 +163,11 @@ class Settings(NamedTuple):
 
 
 class _Newcomer(NamedTuple):
-    """The row of a newcomer, and the rate and weight of its null."""
+    """The row of a scope that begins, the rate and weight of its null, and if these are unknown."""
 
     row: NDArray[np.void]
     null: tuple[float, float]
+    is_newcomer: NDArray[np.bool_]
 
 
 class _Written(msgspec.Struct, array_like=True):
@@ -219,6 +221,7 @@ class SpikeStates(ScopeStates):
         put(self._rows, at, begun.row)
         self._rate[at], self._weight[at] = begun.null
         self.excursions.forget(at)
+        self.excursions.set_newcomers(at, begun.is_newcomer)
         self._forget_fired(places)
 
     def _forget_fired(self, places: Sequence[int]) -> None:
@@ -233,7 +236,7 @@ class SpikeStates(ScopeStates):
             row[name] = begun[name]
         row["starts"] = STARTS
         null = Null.of(row)
-        return _Newcomer(row, (null.rate.item(0), null.weight.item(0)))
+        return _Newcomer(row, (null.rate.item(0), null.weight.item(0)), are_newcomers(row))
 
     def _make_room(self, places: int) -> None:
         more = max(16, int(places * _GROWTH)) - len(self._rows) if places > len(self._rows) else 0
@@ -424,6 +427,7 @@ class SpikeStates(ScopeStates):
             after, learned[at] = self._learned(due, take(rows, at), together)
             put(rows, at, after)
             self._rate[due.places], self._weight[due.places] = Null.of(after)
+            self.excursions.set_newcomers(due.places, are_newcomers(after))
         put(self._rows, places, rows)
         if len(at):
             self.excursions.end_usual(due)
@@ -516,8 +520,11 @@ class SpikeStates(ScopeStates):
             is_doubtful[at] = judge.above.exceeds(*counts, SURE_EVIDENCE)
         most_fail = 2 * due.hits > due.attempts
         shares = np.where(most_fail, DOUBTFUL_IF_MOST_FAIL, DOUBTFUL)
-        # Of what is doubtful already no excursion has to be looked at.
-        levels = np.where(is_doubtful, np.inf, shares * self.settings.sensitivity)
+        # The rate of a newcomer that may be usual is learned, or it would seem to rise for ever.
+        may_be_usual = are_newcomers(rows) & (due.hits <= NEWCOMER_LIMIT * due.attempts)
+        # Of what is known already no excursion has to be looked at.
+        is_known = is_doubtful | may_be_usual
+        levels = np.where(is_known, np.inf, shares * self.settings.sensitivity)
         return is_doubtful | self.excursions.exceed(due, levels)
 
     # Shown, written down and read back
@@ -613,6 +620,7 @@ class SpikeStates(ScopeStates):
         rows = np.frombuffer(states.rows, _ROW)
         put(self._rows, at, rows)
         self._rate[at], self._weight[at] = Null.of(rows)
+        self.excursions.set_newcomers(at, are_newcomers(rows))
         self.excursions.restore(places, states.excursions)
         for position, until in states.fired_until.items():
             self._fired_until[places[position]] = until

@@ -237,7 +237,16 @@ class OnPaper:
 
     def begin_stretch(self, at: float) -> None:
         self.stretch, self.n, self.k = at, 0, 0
-        self.m, self.s, self.m0, self.limit = self.null()
+        self.m, self.s, self.m0, self.usual_limit = self.null()
+
+    @property
+    def limit(self) -> float:
+        return max(self.usual_limit, 0.3) if self.is_newcomer else self.usual_limit
+
+    @property
+    def is_newcomer(self) -> bool:
+        known: float = self.row["hits"] + self.row["misses"]
+        return known < 50
 
     def log_e(self, n: int, k: int) -> float:
         return log_ratio(n, k, self.m0, self.s, self.limit)
@@ -374,7 +383,9 @@ class OnPaper:
             sure = lower_bound(k, n, 0.99) > limit and log_ratio(n, k, m0, s, limit) >= 4
         else:
             sure = lower_bound(k, n, 0.99) > 0.3
+        may_be_usual = self.is_newcomer and k <= 0.3 * n
         likely = evidence >= 0.7 * least or (evidence > 0.5 * least and 2 * k > n)
+        likely &= not may_be_usual
         return self.live_in_windows or likely or sure
 
     def after(self, n: int, k: int, together: float) -> tuple[dict[str, Any], tuple[int, int]]:
@@ -811,6 +822,30 @@ def test_a_newcomer_at_a_place_has_nothing_of_who_was_there() -> None:
 
 
 # Silence and speed
+
+
+def sends_at(*phases: tuple[int, int, int]) -> list[Record]:
+    """Return eight sends a minute: in phases of some sends, k of n in a row fail."""
+    of_each = [number % n < k for sends, k, n in phases for number in range(sends)]
+    return [Record(7.5 * number, 1, int(hit)) for number, hit in enumerate(of_each)]
+
+
+def test_what_is_usual_of_a_newcomer_is_learned_though_it_began_worse() -> None:
+    states = new_states()
+    assert fired_at(states, sends_at((32, 3, 7), (450, 2, 7))) is None
+    assert rate_of(states) == pytest.approx(2 / 7, abs=0.02)
+
+
+@pytest.mark.parametrize(("hits", "of", "seconds"), [(6, 10, 240), (9, 10, 120)])
+def test_a_newcomer_of_which_most_fails_is_told(hits: int, of: int, seconds: int) -> None:
+    at = fired_at(new_states(), sends_at((450, hits, of)))
+    assert at is not None
+    assert at <= seconds
+
+
+def test_a_rate_that_may_be_usual_of_a_newcomer_is_news_once_it_was_learned() -> None:
+    assert fired_at(new_states(), sends_at((450, 2, 8))) is None
+    assert fired_at(known(rate=0.01), sends_at((450, 2, 8))) is not None
 
 
 @pytest.mark.parametrize(
