@@ -88,6 +88,23 @@ class Windows(Answer, kw_only=True):
     windows: list[Window]
 
 
+class PeriodTotals(CorrectedTotals, kw_only=True):
+    """Totals of an hour or a day; `period` is its name in the time zone, by ISO 8601."""
+
+    period: str
+    start: str
+    end: str
+
+
+class Periods(Answer, kw_only=True):
+    """A campaign's totals by periods with windows in them, oldest first."""
+
+    campaign_id: str
+    per: Literal["hour", "day"]
+    time_zone: str
+    periods: list[PeriodTotals]
+
+
 class OneWindow(Answer, kw_only=True):
     """One window of a campaign."""
 

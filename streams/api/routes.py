@@ -10,6 +10,7 @@ from streams.api import (
     operations,
     pagerduty,
     pages,
+    periods,
     receivers,
     replays,
     silences,
@@ -20,6 +21,7 @@ from streams.api import (
 ROUTES = (
     *campaigns.ROUTES,
     *windows.ROUTES,
+    *periods.ROUTES,
     *alerts.ROUTES,
     *acknowledging.ROUTES,
     *deliveries.ROUTES,

@@ -53,7 +53,7 @@ async def windows(context: Context, ask: Ask) -> Windows:
     wanted = _Wanted(campaign_id, *_range(ask, step), step, ask.get(BY, ()))
 
     async def local(partitions: Sequence[CampaignPartition]) -> Windows | None:
-        found = await _read(partitions, wanted) if _sees(ask, partitions, campaign_id) else None
+        found = await _read(partitions, wanted) if sees(ask, partitions, campaign_id) else None
         if found is None:
             return None
         return Windows(as_of="", campaign_id=campaign_id, window_seconds=size, windows=found)
@@ -67,7 +67,7 @@ async def windows(context: Context, ask: Ask) -> Windows:
     return context.stamp(answer, gathered.missing)
 
 
-def _sees(ask: Ask, partitions: Sequence[CampaignPartition], campaign_id: str) -> bool:
+def sees(ask: Ask, partitions: Sequence[CampaignPartition], campaign_id: str) -> bool:
     """Tell whether the caller may see a campaign, whose app these partitions may know."""
     if not ask.caller.visible.needs_app:
         return ask.sees(campaign_id, None)
@@ -133,7 +133,7 @@ async def one_window(context: Context, ask: Ask) -> OneWindow:
     wanted = _Wanted(campaign_id, start, start + size, size, ask.get(BY, ()))
 
     async def local(partitions: Sequence[CampaignPartition]) -> OneWindow | None:
-        found = await _read(partitions, wanted) if _sees(ask, partitions, campaign_id) else None
+        found = await _read(partitions, wanted) if sees(ask, partitions, campaign_id) else None
         if not found:
             return None
         return OneWindow(as_of="", campaign_id=campaign_id, window_seconds=size, window=found[0])

@@ -44,6 +44,7 @@ In the order in which an event meets it:
   sent anything; `receiver_events`: what another one is told of that;
   `resending`: who is told again that an alert fires.
 - `commits`: what one committed transaction held, for those who are notified of it.
+- `calendar_periods`: hours and days of time zones.
 - `changed_cells`, `change_log`: what the commits of a partition have changed, for who follows it.
 - `changelog`: every record of the changelog topic, its key and value, and their format.
 - `partition`: all of that for one partition of campaigns, by its `partition_settings`;
