@@ -130,8 +130,8 @@ def _check_fits(period: Period, size: int, wanted: _Wanted) -> None:
     """Refuse periods that would part windows."""
     if period.start % size or period.end % size:
         refuse(
-            f"windows are {size} s long, and a {wanted.kind} of {wanted.zone} begins or ends in the "
-            "middle of one: choose another time zone or longer periods"
+            f"windows are {size} s long, and a {wanted.kind} of {wanted.zone} begins or ends in "
+            "the middle of one: choose another time zone or longer periods"
         )
 
 

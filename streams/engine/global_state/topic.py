@@ -31,6 +31,12 @@ WRITE_WITHIN = 8.0
 """Seconds that a write may take until it was read back."""
 ANSWER_WITHIN = 5.0
 """Seconds that the brokers have for one answer."""
+FETCH_WITHIN = 10.0
+"""Seconds that a fetch has: it is answered after a second also if there is nothing new. aiokafka
+may wait for good after a broker was killed, and says nothing."""
+START_WITHIN = 60.0
+CLOSE_WITHIN = 5.0
+"""Seconds that a client has to close; one that hangs must not keep the next one waiting."""
 
 _Consumer: TypeAlias = "AIOKafkaConsumer[bytes, bytes | None]"
 
@@ -123,19 +129,40 @@ class GlobalTopic:
             auto_offset_reset="none",
         )
         try:
-            await consumer.start()
+            async with asyncio.timeout(START_WITHIN):
+                await consumer.start()
             consumer.assign(self._partitions)
             await self._read_whole(consumer)
             looked_at = time.monotonic()
             while True:
                 await self._take(consumer)
                 if time.monotonic() - looked_at > LOOK_EVERY:
+                    self._check_fetched(consumer)
                     await self._ends(consumer)
                     self._answered_at = looked_at = time.monotonic()
         finally:
             # aiokafka cannot stop a consumer whose tasks have not begun yet.
             await asyncio.sleep(0)
-            await close(consumer.stop())
+            await self._close(consumer)
+
+    async def _close(self, consumer: _Consumer) -> None:
+        closing = asyncio.ensure_future(consumer.stop())
+        await asyncio.wait({closing}, timeout=CLOSE_WITHIN)
+        if not closing.done():
+            _log.warning("client does not close: going on without it", topic=self.name)
+            closing.cancel()
+        raise_if_cancelled()
+
+    def _check_fetched(self, consumer: _Consumer) -> None:
+        """Look whether fetches are answered.
+
+        Raises:
+            TimeoutError: one was not for long; the client may wait for good.
+        """
+        fetched = [consumer.last_poll_timestamp(each) for each in self._partitions]
+        oldest = min([each for each in fetched if each is not None], default=None)
+        if oldest is not None and time.time() - oldest / 1000 > FETCH_WITHIN + LOOK_EVERY:
+            raise TimeoutError("fetches are not answered")
 
     async def _ends(self, consumer: _Consumer) -> dict[TopicPartition, int]:
         # Without a limit: aiokafka waits for a topic that is gone.
@@ -145,7 +172,8 @@ class GlobalTopic:
     async def _read_whole(self, consumer: _Consumer) -> None:
         """Read it from its beginning up to its end, and take that in one step."""
         ends = await self._ends(consumer)
-        begins = await consumer.beginning_offsets(self._partitions)
+        async with asyncio.timeout(ANSWER_WITHIN):
+            begins = await consumer.beginning_offsets(self._partitions)
         for partition, begin in begins.items():
             consumer.seek(partition, begin)
         positions: Mapping[TopicPartition, int] = begins
@@ -154,9 +182,10 @@ class GlobalTopic:
             positions[each] < self._committed_end(consumer, each, ends[each])
             for each in self._partitions
         ):
-            for fetched in (await consumer.getmany(timeout_ms=500)).values():
-                records.update((record.key or b"", record.value) for record in fetched)
-            positions = await self._positions_of(consumer)
+            async with asyncio.timeout(FETCH_WITHIN):
+                for fetched in (await consumer.getmany(timeout_ms=500)).values():
+                    records.update((record.key or b"", record.value) for record in fetched)
+                positions = await self._positions_of(consumer)
         self._table.replace(records)
         self._answered_at = time.monotonic()
         self._is_read.set()
@@ -175,13 +204,16 @@ class GlobalTopic:
 
     async def _take(self, consumer: _Consumer) -> None:
         """Wait for records, and take them."""
-        fetched = await consumer.getmany(timeout_ms=1_000)
+        async with asyncio.timeout(FETCH_WITHIN):
+            fetched = await consumer.getmany(timeout_ms=1_000)
         for records in fetched.values():
             for record in records:
                 self._table.apply(record.key or b"", record.value)
         if fetched:
             self._answered_at = time.monotonic()
-            await self._moved_to(await self._positions_of(consumer))
+            async with asyncio.timeout(FETCH_WITHIN):
+                positions = await self._positions_of(consumer)
+            await self._moved_to(positions)
 
     async def _positions_of(self, consumer: _Consumer) -> dict[TopicPartition, int]:
         return {each: await consumer.position(each) for each in self._partitions}

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from streams.cancelling import cancel
 from streams.configuration.kafka import KafkaSettings
@@ -78,6 +79,43 @@ def holds(condition: Callable[[], bool]) -> Callable[[], Awaitable[bool]]:
         return condition()
 
     return asked
+
+
+class HangingConsumer(AIOKafkaConsumer):  # type: ignore[misc,type-arg,unused-ignore]
+    """Waits for good, if it is told to: for records, or also as it is closed."""
+
+    hangs = False
+    closes = True
+
+    async def getmany(self, *args: Any, **kwargs: Any) -> Any:
+        if HangingConsumer.hangs:
+            await asyncio.Event().wait()
+        return await super().getmany(*args, **kwargs)
+
+    async def stop(self) -> None:
+        try:
+            if HangingConsumer.hangs:
+                HangingConsumer.hangs = False
+                if not HangingConsumer.closes:
+                    await asyncio.Event().wait()
+        finally:
+            await super().stop()
+
+
+@pytest.mark.parametrize("closes", [True, False])
+async def test_a_client_that_hangs_is_replaced(
+    broker: RunningBroker, unique: str, monkeypatch: pytest.MonkeyPatch, *, closes: bool
+) -> None:
+    monkeypatch.setattr(module, "AIOKafkaConsumer", HangingConsumer)
+    monkeypatch.setattr(module, "FETCH_WITHIN", 2.0)
+    monkeypatch.setattr(module, "CLOSE_WITHIN", 0.5)
+    await create_topic(broker.address, unique, 1, cleanup_policy="compact")
+    async with following(broker.address, unique) as (topic, held):
+        await topic.read()
+        HangingConsumer.closes, HangingConsumer.hangs = closes, True
+        await until(holds(lambda: held.replaced == 2))
+        await topic.write(b"key", b"value")
+        assert held.records == {b"key": b"value"}
 
 
 @pytest.mark.kafka
