@@ -11,7 +11,7 @@ from streams.api.context import Context
 from streams.api.problems import ProblemError
 from streams.api.representations import JSON
 from streams.api.routing import Route
-from streams.domain import group_transitions, silence_events
+from streams.domain import group_transitions, receiver_events, silence_events
 from streams.outputs.output import OutputTopic
 from streams.outputs.registry import OUTPUTS
 
@@ -75,6 +75,11 @@ ROUTES = (
         "silence-event",
         silence_events.json_schema(),
         "native webhooks about a silence that ends",
+    ),
+    _schema(
+        "receiver-event",
+        receiver_events.json_schema(),
+        "native webhooks about another receiver",
     ),
     Route(
         "/livez",

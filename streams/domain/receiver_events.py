@@ -3,6 +3,7 @@
 Such an event goes through the outbox as a transition does, with a body of the same shape.
 """
 
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -12,6 +13,14 @@ from streams.domain.transitions import in_ms, rfc3339
 
 ReceiverChange: TypeAlias = Literal["failing", "recovered", "disabled"]
 
+ReceiverEventType: TypeAlias = Literal[
+    "receiver.failing", "receiver.recovered", "receiver.disabled"
+]
+TYPES: Mapping[ReceiverChange, ReceiverEventType] = {
+    "failing": "receiver.failing",
+    "recovered": "receiver.recovered",
+    "disabled": "receiver.disabled",
+}
 PREFIX = "receiver."
 """Of the types of these events, where those of transitions begin with `campaign.alert.`."""
 
@@ -33,9 +42,9 @@ class ReceiverEventData(msgspec.Struct):
 
 
 class ReceiverEvent(msgspec.Struct):
-    """One event, as it is sent. `type` is `receiver.` and a `ReceiverChange`."""
+    """One event about a receiver, as another one is sent it."""
 
-    type: str
+    type: ReceiverEventType
     timestamp: str
     data: ReceiverEventData
 
@@ -49,6 +58,15 @@ def read(transition: msgspec.Raw) -> ReceiverEvent | None:
     """Return the event that a delivery holds; null if it holds a transition of an alert."""
     body = bytes(transition)
     return _decode(body) if body.startswith(_START) else None
+
+
+def json_schema() -> dict[str, object]:
+    """Return the JSON Schema (2020-12) of an event about a receiver."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "campaign-streams receiver event",
+        **msgspec.json.schema(ReceiverEvent),
+    }
 
 
 def delivery_of(  # noqa: PLR0913, PLR0917 - what an event says
@@ -71,7 +89,7 @@ def delivery_of(  # noqa: PLR0913, PLR0917 - what an event says
     """
     since = None if failing_since is None else rfc3339(failing_since)
     data = ReceiverEventData(receiver, since, reason, _summary(change, receiver, since, reason))
-    event = ReceiverEvent(f"{PREFIX}{change}", rfc3339(now), data)
+    event = ReceiverEvent(TYPES[change], rfc3339(now), data)
     # In order by time; there is no campaign and no alert.
     return decided(f"{PREFIX}{receiver}", in_ms(now), to, msgspec.Raw(_encode(event)), now)
 

@@ -171,7 +171,7 @@ def _explained(explanation: Explanation | None) -> str:
         text += "; all parts alike"
     else:
         text += (
-            f"; {part.share:.0%} of the excess is {_named(part)}: "
+            f"; {part.share:.0%} of the excess is {named_slice(part)}: "
             f"{part.rate:.1%} in the windows since {explanation.window.start}"
         )
         text += f", usually {part.usual_rate:.1%}" if is_known else ""
@@ -181,7 +181,8 @@ def _explained(explanation: Explanation | None) -> str:
     return text
 
 
-def _named(part: SliceExcess) -> str:
+def named_slice(part: SliceExcess) -> str:
+    """Name a slice for people: "channel GCM with treatment 1"; long values are cut."""
     return " with ".join(
         f"{_DIMENSIONS[name]} {_short(value)}" if value is not None else f"no {_DIMENSIONS[name]}"
         for name, value in part.dimensions.items()

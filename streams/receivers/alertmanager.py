@@ -15,7 +15,8 @@ from pydantic import model_validator
 
 from streams.domain import transitions
 from streams.domain.deliveries import Delivery
-from streams.domain.transitions import AlertData, Transition, rfc3339
+from streams.domain.rendering import named_slice
+from streams.domain.transitions import AlertData, SliceExcess, Transition, rfc3339
 from streams.receivers.outcomes import Answer, Outcome, of_api_answer
 from streams.receivers.receiver import Request, ResentReceiver
 from streams.receivers.texts import TextReceiver, Texts
@@ -52,7 +53,7 @@ class AlertmanagerReceiver(TextReceiver, ResentReceiver):
     An alert of Alertmanager is what a rule watches for in one scope: the labels are the rule
     (`alertname`), its severity and labels, and the ids of the scope, so it is the same one when it
     comes back. `alert_id` differs then, and is an annotation. So are the title, as `summary`, and
-    the text of a template, as `description`.
+    the text, as `description`.
 
     Attributes:
         token: sent as `Authorization: Bearer …`; null for none.
@@ -90,8 +91,8 @@ class AlertmanagerReceiver(TextReceiver, ResentReceiver):
         return self
 
     def built_in(self, transition: Transition) -> Texts:
-        """Return the summary, which is all that there is."""
-        return Texts(transition.data.summary, transition.data.summary)
+        """Return what is the matter in a few words, as the labels say the rest, and the summary."""
+        return Texts(_headline(transition), transition.data.summary)
 
     def render(self, delivery: Delivery, now: float) -> Request:
         """Return a POST of one alert. While it fires, `endsAt` counts from this attempt."""
@@ -123,7 +124,7 @@ class AlertmanagerReceiver(TextReceiver, ResentReceiver):
             ends_at = rfc3339(now + self.fires_for)
         return PostableAlert(
             labels=_labels(data),
-            annotations=_annotations(data, texts.title, texts.text if self.text else None),
+            annotations=_annotations(data, texts),
             starts_at=data.starts_at,
             ends_at=ends_at,
             generator_url=data.links.alert if data.links is not None else None,
@@ -150,25 +151,49 @@ def _label_name(name: str) -> str:
     return f"_{valid}" if valid[0].isdigit() else valid
 
 
-def _annotations(data: AlertData, summary: str, description: str | None) -> dict[str, str]:
-    seen, peak = data.evidence, data.peak
-    texts = {
-        "summary": summary,
+def _headline(transition: Transition) -> str:
+    data, seen = transition.data, transition.data.evidence
+    parts = (("treatment", data.treatment_id), ("channel", data.channel_type))
+    where = "".join(f", {name} {value}" for name, value in parts if value is not None)
+    text = f"{data.rule} in campaign {data.campaign_name or data.campaign_id}{where}"
+    if seen.attempts:
+        figures = f"{seen.hits:,} of {seen.attempts:,} attempts ({seen.rate:.1%})"
+    else:
+        figures = f"no attempts since {data.window.start}"
+    if transition.type not in ENDED:
+        return f"{text}: {figures}"
+    return f"{text} is over: {figures}, peak {data.peak.rate:.1%}"
+
+
+def _annotations(data: AlertData, texts: Texts) -> dict[str, str]:
+    """Return the annotations: texts, and figures as people write them."""
+    seen, explanation = data.evidence, data.explanation
+    found = {
+        "summary": texts.title,
+        "description": texts.text,
         "alert_id": data.alert_id,
         "window": f"{data.window.start}/{data.window.end}",
         "attempts": str(seen.attempts),
         "hits": str(seen.hits),
-        "rate": str(seen.rate),
-        "peak_rate": str(peak.rate),
+        "rate": f"{seen.rate:.1%}",
+        "peak_rate": f"{data.peak.rate:.1%}",
     }
     if data.campaign_name:
-        texts["campaign_name"] = data.campaign_name
+        found["campaign_name"] = data.campaign_name
     if data.app_name:
-        texts["app_name"] = data.app_name
-    if description is not None:
-        texts["description"] = description
+        found["app_name"] = data.app_name
+    if explanation is not None and explanation.usual is not None:
+        found["usual_rate"] = f"{explanation.usual_rate:.1%}"
+    if explanation is not None and explanation.slice is not None:
+        found["excess"] = _excess(explanation.slice)
     if data.links is not None:
-        texts["windows_url"] = data.links.windows
-    if data.explanation is not None and data.explanation.slice is not None:
-        texts["explanation"] = transitions.encode(data.explanation.slice).decode()
-    return texts
+        found["windows_url"] = data.links.windows
+    return found
+
+
+def _excess(part: SliceExcess) -> str:
+    """Say which slice explains the excess, and in how far."""
+    return (
+        f"{part.share:.0%} in {named_slice(part)}: "
+        f"{part.hits:,} of {part.attempts:,} attempts ({part.rate:.1%})"
+    )

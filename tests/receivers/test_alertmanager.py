@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from pydantic import SecretStr, ValidationError
 
-from streams.domain.transitions import Transition, TransitionType
+from streams.domain.transitions import Evidence, Transition, TransitionType
 from streams.receivers.alertmanager import ENDED
 from streams.receivers.outcomes import Answer, Delivered, GiveUp, Retry
 from tests.support.alertmanager import alert_of, seconds_of
@@ -112,7 +112,30 @@ def test_without_links_and_explanation() -> None:
     made.data.links = made.data.explanation = None
     found = alert(made)
     assert "generatorURL" not in found
-    assert not {"windows_url", "explanation"} & found["annotations"].keys()
+    assert not {"windows_url", "excess", "usual_rate"} & found["annotations"].keys()
+
+
+def test_what_people_read_is_written_for_them() -> None:
+    found = alert(explained(name="GCM"))["annotations"]
+    assert found["summary"] == (
+        "failing in campaign GCM, treatment GCM, channel GCM: 40 of 100 attempts (40.0%)"
+    )
+    assert found["description"] == "failing firing in campaign GCM: 40 of 100 attempts (40.0%)"
+    assert (found["rate"], found["usual_rate"]) == ("40.0%", "1.2%")
+    assert found["excess"] == "97% in channel GCM with treatment GCM: 40 of 50 attempts (80.0%)"
+    ended = alert(explained("campaign.alert.resolved", name="GCM"))["annotations"]
+    assert ended["summary"] == (
+        "failing in campaign GCM, treatment GCM, channel GCM is over: "
+        "40 of 100 attempts (40.0%), peak 40.0%"
+    )
+
+
+def test_a_campaign_without_attempts() -> None:
+    made = explained(name="GCM")
+    made.data.evidence = Evidence(0, 0, 0.0, None, None, {})
+    assert alert(made)["annotations"]["summary"].endswith(
+        ": no attempts since 2026-11-23T10:00:00Z"
+    )
 
 
 def test_the_token() -> None:

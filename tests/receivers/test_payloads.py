@@ -5,7 +5,7 @@ The files are the contract with those who read what is sent: change one with the
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 import pytest
@@ -14,15 +14,16 @@ from hypothesis import strategies as st
 
 from streams.domain import group_transitions, transitions
 from streams.domain.deliveries import Delivery
+from streams.domain.receiver_events import ReceiverChange
 from streams.domain.transitions import Transition
 from streams.receivers.outcomes import Delivered, GiveUp
 from streams.receivers.receiver import HttpReceiver, Receiver
 from streams.webhooks.client import WebhookClient
 from streams.webhooks.guard import Guard
 from tests.support import alertmanager, cloudevents, pagerduty, slack
-from tests.support.deliveries import delivery_of
+from tests.support.deliveries import delivery_of, webhook_to
 from tests.support.kinds import channel, events, manager, names, pager, rendered
-from tests.support.receiver import Answer, Check, Collector
+from tests.support.receiver import SECRET, Answer, Check, Collector
 from tests.support.transitions import explained
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -30,6 +31,10 @@ DOMAIN = Path(__file__).parents[1] / "domain" / "golden"
 NAMES = ("firing", "reminder", "acknowledged", "resolved", "reopened", "expired", "explained")
 GROUPS = Path(__file__).parents[1] / "domain" / "causes" / "golden"
 GROUP_NAMES = ("firing", "updated", "resolved")
+ALL_GROUP_NAMES = (*GROUP_NAMES, "reminder")
+PRIVATE = (
+    "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
+)
 NOW = 1_795_428_000.0  # 2026-11-23T10:00:00Z
 MAKERS: dict[str, Callable[[], HttpReceiver]] = {
     "pagerduty": pager,
@@ -55,17 +60,50 @@ def transition(name: str) -> Transition:
 
 def group_delivery(name: str) -> Delivery:
     body = (GROUPS / f"{name}.json").read_text()
-    sequence = GROUP_NAMES.index(name) + 1
+    sequence = orjson.loads(body)["data"]["sequence"]
     return delivery_of(f"748928addfe516966ea42632.{sequence}", body)
 
 
+WITH_HEADERS: dict[str, HttpReceiver] = {
+    "webhook": webhook_to("https://a.example/", "ops", SECRET, PRIVATE),
+    "cloudevents-binary": events(mode="binary"),
+}
+
+
+def with_headers(kind: str) -> bytes:
+    """Return the headers and the body of a request, as they are sent."""
+    request = rendered(WITH_HEADERS[kind], transition("firing"), NOW)
+    lines = [f"{name}: {value}\n" for name, value in request.headers.items()]
+    return "".join([*lines, "\n"]).encode() + request.body
+
+
+@pytest.mark.parametrize("kind", WITH_HEADERS)
+def test_golden_of_headers(kind: str) -> None:
+    """Of the kinds whose headers say something; those of the connection are not among them."""
+    assert with_headers(kind) == (GOLDEN / f"{kind}-firing.http").read_bytes()
+
+
+def delivery_about_receiver(name: str) -> Delivery:
+    body = orjson.dumps(orjson.loads((DOMAIN / f"receiver-{name}.json").read_bytes())).decode()
+    return delivery_of("receiver.ops.1795428042000", body, campaign_id="")
+
+
 @pytest.mark.parametrize("kind", ["pagerduty", "slack"])
-@pytest.mark.parametrize("name", GROUP_NAMES)
+@pytest.mark.parametrize("name", ALL_GROUP_NAMES)
 def test_golden_of_groups(kind: str, name: str) -> None:
     request = MAKERS[kind]().render(group_delivery(name), NOW)
     CHECKS[kind](dict(request.headers), request.body)
     body = orjson.dumps(orjson.loads(request.body), option=orjson.OPT_INDENT_2).decode() + "\n"
     assert body == (GOLDEN / f"{kind}-group-{name}.json").read_text()
+
+
+@pytest.mark.parametrize("kind", ["slack", "cloudevents"])
+@pytest.mark.parametrize("name", get_args(ReceiverChange))
+def test_golden_of_events_about_receivers(kind: str, name: str) -> None:
+    request = MAKERS[kind]().render(delivery_about_receiver(name), NOW)
+    CHECKS[kind](dict(request.headers), request.body)
+    body = orjson.dumps(orjson.loads(request.body), option=orjson.OPT_INDENT_2).decode() + "\n"
+    assert body == (GOLDEN / f"{kind}-receiver-{name}.json").read_text()
 
 
 @pytest.mark.parametrize("kind", ["pagerduty", "slack"])

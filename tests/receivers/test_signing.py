@@ -1,7 +1,9 @@
 """Signatures: published vectors, and checks with the independent `standardwebhooks` package.
 
 Vectors of `v1`: `test_sign` of `libraries/rust` and `test_sign_function` of `libraries/python` in
-https://github.com/standard-webhooks/standard-webhooks, whose libraries have none of `v1a`: that is
+https://github.com/standard-webhooks/standard-webhooks. At commit
+b2fa7b8719fb75d326b591077f5d1b385cfcdfae the nine libraries there have these two alone; what they
+try to verify is in `tests/examples/test_verification.py`. They have none of `v1a`: that is
 `test_asymmetric_key_signing` of `server/svix-server/src/worker.rs` in
 https://github.com/svix/svix-webhooks, and the specification has its signature as an example.
 """

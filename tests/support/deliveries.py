@@ -8,14 +8,19 @@ from streams.receivers.webhook import WebhookReceiver
 from tests.support.receiver import SECRET
 
 
-def delivery_of(webhook_id: str = "a.1", transition: str = "{}", receiver: str = "ops") -> Delivery:
+def delivery_of(
+    webhook_id: str = "a.1",
+    transition: str = "{}",
+    receiver: str = "ops",
+    campaign_id: str = "c",
+) -> Delivery:
     """Make a delivery that is due; its transition is the text, as it is."""
     alert_id, _, sequence = webhook_id.rpartition(".")
     return Delivery(
         delivery_id=f"{webhook_id}.{receiver}",
         webhook_id=webhook_id,
         receiver=receiver,
-        campaign_id="c",
+        campaign_id=campaign_id,
         alert_id=alert_id,
         sequence=int(sequence),
         transition=msgspec.Raw(transition.encode()),

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from inspect import cleandoc
 from pathlib import Path
 
+import orjson
+
 from streams.domain.detectors.detector import Detector
 from streams.domain.detectors.registry import DETECTORS
 from streams.domain.detectors.settings import Field, fields
@@ -22,6 +24,22 @@ ROOT = Path(__file__).parents[2]
 COMMENT_AT = 39
 """The column of comments in the example configuration."""
 TYPE_NAMES = {bool: "true or false", int: "whole number", float: "number", str: "text"}
+KINDS_GOLDEN = "tests/receivers/golden"
+_ALERTS, _GROUPS = "tests/domain/golden", "tests/domain/causes/golden"
+TOLD: Mapping[str, str] = {
+    **{
+        name: f"{_ALERTS}/{name}.json"
+        for name in (
+            *("firing", "reminder", "acknowledged", "resolved", "expired", "reopened"),
+            *("receiver-failing", "receiver-recovered", "receiver-disabled"),
+        )
+    },
+    **{
+        f"group-{name}": f"{_GROUPS}/{name}.json"
+        for name in ("firing", "updated", "reminder", "resolved")
+    },
+}
+"""The golden files of what receivers are told, by the name that the files of all kinds have."""
 ACLS = "$ kafka-acls.sh --bootstrap-server $SERVER --add --allow-principal User:campaign-streams"
 
 
@@ -148,6 +166,45 @@ def _metrics() -> str:
     return "\n".join(["", "| metric | type | labels | meaning |", "|---|---|---|---|", *rows, ""])
 
 
+def _file(path: str, language: str) -> Callable[[], str]:
+    """A file, word for word."""
+
+    def part() -> str:
+        text = (ROOT / path).read_text("utf-8")
+        return "\n".join(["", f"[{path}](../{path}):", "", f"```{language}", f"{text}```", ""])
+
+    return part
+
+
+def _bodies() -> str:
+    """A table of all types, with the golden file of each kind that is sent it."""
+    rows = [f"| {_native(name)} | {_others(name)} |" for name in TOLD]
+    return "\n".join(["", "| body of a `webhook` | of others |", "|---|---|", *rows, ""])
+
+
+def _native(name: str) -> str:
+    path = TOLD[name]
+    kind = orjson.loads((ROOT / path).read_bytes())["type"]
+    note = " of an alert that came back" if name == "reopened" else ""
+    return f"[`{kind}`](../{path}){note}"
+
+
+def _others(name: str) -> str:
+    # Others are rendered all the same, so there are files of that.
+    takes = {
+        str(kind.model_fields["kind"].default)
+        for kind in KINDS
+        if kind.takes_acknowledgements or name != "acknowledged"
+    }
+    files = {
+        path.stem.removesuffix(f"-{name}"): path.relative_to(ROOT).as_posix()
+        for path in (ROOT / KINDS_GOLDEN).glob(f"*-{name}.*")
+    }
+    return ", ".join(
+        f"[{kind}](../{path})" for kind, path in sorted(files.items()) if kind in takes
+    )
+
+
 DERIVED: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "config/campaign-streams.yaml": {
         "topics": _example,
@@ -157,6 +214,16 @@ DERIVED: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "docs/acls.md": {"rights on topics": _rights},
     "docs/detectors.md": {"detectors": _detectors},
     "docs/metrics.md": {"metrics": _metrics},
+    "docs/receivers.md": {
+        "bodies": _bodies,
+        "firing": _file("tests/domain/golden/firing.json", "json"),
+        "group": _file("tests/domain/causes/golden/firing.json", "json"),
+        "receiver": _file("tests/domain/golden/receiver-failing.json", "json"),
+        "python": _file("examples/receivers/receiver.py", "python"),
+        "javascript": _file("examples/receivers/receiver.mjs", "javascript"),
+        "go": _file("examples/receivers/verify.go", "go"),
+        "shell": _file("examples/receivers/verify.sh", "bash"),
+    },
 }
 """The derived parts of each document, by their names."""
 

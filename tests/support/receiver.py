@@ -13,6 +13,8 @@ import orjson
 from aiohttp import web
 from standardwebhooks import Webhook
 
+from tests.support.schemas import check_body
+
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 PATIENCE_S = 20.0
 """How long a test waits for what has to come: generous, as machines are slow at times."""
@@ -76,8 +78,9 @@ def endless(code: int, chunk: bytes = b"x" * 65536, pause: float = 0.0) -> Answe
 
 
 def is_signed(headers: dict[str, str], body: bytes) -> None:
-    """Check a signature with the independent `standardwebhooks` package."""
+    """Check a signature with the independent `standardwebhooks` package, and the body's schema."""
     Webhook(SECRET).verify(body, headers)
+    check_body(body)
 
 
 class Collector:

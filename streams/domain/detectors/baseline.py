@@ -36,9 +36,9 @@ MOST_UNCERTAINTY = 0.3
 """Of the null: dispersion and the uncertainty of the mean together."""
 UNCERTAINTY_WEIGHT = 11.0
 """Independent attempts that the mean of a newcomer's null is taken to be known from."""
-NEWCOMER_ATTEMPTS = 50.0
+NEWCOMER_ATTEMPTS = 15.0
 """Independent attempts: of a scope with fewer, its own and those it began with, it is not known
-what is usual;"""
+what is usual. The first thirty attempts that are learned are as many;"""
 NEWCOMER_LIMIT = 0.3
 """a rate up to this one may be: it is learned, and it is not worth an alert."""
 TOLERANCE = 1.3

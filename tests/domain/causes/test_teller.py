@@ -159,13 +159,31 @@ def story() -> dict[str, bytes]:
     return {name: bytes(each.transition) for name, each in named.items()}
 
 
-@pytest.mark.parametrize("name", ["firing", "updated", "resolved"])
+def reminded() -> bytes:
+    """A group of which nothing is new for hours."""
+    told = Told()
+    told.report(NOW)
+    told.tellers.step(NOW)
+    cause_id = told.cause_id()
+    told.put(member(1, 1, cause_id=cause_id), member(2, 2, cause_id=cause_id))
+    told.tellers.step(NOW + 1)
+    told.tellers.step(NOW + 6)
+    told.take()
+    told.tellers.step(NOW + 4 * 3600)
+    assert told.take() == []
+    told.tellers.step(NOW + 4 * 3600 + 6)
+    (reminder,) = told.take()
+    return bytes(reminder.transition)
+
+
+@pytest.mark.parametrize("name", ["firing", "updated", "reminder", "resolved"])
 def test_golden(name: str) -> None:
-    sent = orjson.loads(story()[name])
+    made = {**story(), "reminder": reminded()}
+    sent = orjson.loads(made[name])
     jsonschema.validate(sent, group_transitions.json_schema())
     written = (GOLDEN / f"{name}.json").read_text()
     assert orjson.dumps(sent, option=orjson.OPT_INDENT_2).decode() + "\n" == written
-    assert group_transitions.is_of_group(story()[name])
+    assert group_transitions.is_of_group(made[name])
 
 
 def test_one_that_ended_before_the_group_was_told_of_is_told() -> None:

@@ -246,7 +246,7 @@ class OnPaper:
     @property
     def is_newcomer(self) -> bool:
         known: float = self.row["hits"] + self.row["misses"]
-        return known < 50
+        return known < 15
 
     def log_e(self, n: int, k: int) -> float:
         return log_ratio(n, k, self.m0, self.s, self.limit)
