@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from streams.domain.deliveries import Delivery
-from streams.receivers.receiver import HttpReceiver
+from streams.receivers.receiver import HttpReceiver, Receiver
 from streams.receivers.registry import KINDS
 from tests.support import alertmanager, cloudevents, pagerduty, slack
 from tests.support.deliveries import delivery_of, webhook_to
@@ -47,8 +47,8 @@ class Told(NamedTuple):
 class AnyKind(CountingMetrics):
     """Counts attempts of receivers of every kind."""
 
-    def attempted(self, kind: str, result: str) -> None:
-        self.results.append(f"{kind} {result}")
+    def attempted(self, receiver: Receiver, result: str) -> None:
+        self.results.append(f"{receiver.kind} {result}")
 
 
 def _data(type_: str, data: Mapping[str, Any]) -> Told:
