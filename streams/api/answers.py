@@ -10,6 +10,8 @@ from msgspec import UNSET, Struct, UnsetType
 
 from streams.api.detectors import AnyDetector
 from streams.domain.alert_records import State
+from streams.domain.causes.exchange import GroupReason
+from streams.domain.causes.finding import Dimension
 from streams.domain.deliveries import DeliveryState
 from streams.domain.rules import ScopeKind
 from streams.domain.silences.recurrence import Recurrence
@@ -18,6 +20,7 @@ from streams.domain.transition_causes import Cause
 from streams.domain.transitions import AlertData, Peak, TransitionType
 
 WindowState: TypeAlias = Literal["open", "closed"]
+GroupStateName: TypeAlias = Literal["firing", "ended"]
 ReceiverState: TypeAlias = Literal["enabled", "failing", "paused", "disabled"]
 
 
@@ -258,6 +261,65 @@ class OneAlert(Answer, kw_only=True):
     """One alert."""
 
     alert: Alert
+
+
+class GroupCause(Struct):
+    """The slice of all sends that explains the alerts of a group, and their common status."""
+
+    dimensions: dict[Dimension, str | None]
+    status: str | None
+
+
+class GroupReceiver(Struct):
+    """Who is told of a group: in how many notifications so far, and when last; null for not yet."""
+
+    receiver: str
+    notifications: int
+    told_at: str | None
+
+
+class GroupLinks(Struct):
+    """All alerts of a group, page by page: a URL, or a path where the worker has no URL."""
+
+    alerts: str
+
+
+class AlertGroup(Struct, kw_only=True):
+    """Alerts that receivers are told of together.
+
+    `reason` says what they have in common: a `cause`; `labels`; or, of the last one, that they were
+    beyond the rate limit of a receiver. `rule` is null if they are of several. `joined` is how many
+    there have been, of which `firing` fire. A group has ended once all its receivers know that; it
+    is listed for ten minutes more.
+    """
+
+    group_id: str
+    state: GroupStateName
+    reason: GroupReason
+    title: str
+    rule: str | None
+    severity: str
+    labels: dict[str, str]
+    cause: GroupCause | None
+    starts_at: str
+    ends_at: str | None
+    firing: int
+    joined: int
+    receivers: list[GroupReceiver]
+    links: GroupLinks
+
+
+class AlertGroups(Answer, kw_only=True):
+    """Groups, newest first. `next_cursor` asks for those that follow; null if there are none."""
+
+    groups: list[AlertGroup]
+    next_cursor: str | None
+
+
+class OneAlertGroup(Answer, kw_only=True):
+    """One group of alerts."""
+
+    group: AlertGroup
 
 
 class Match(Struct):

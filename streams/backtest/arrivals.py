@@ -36,7 +36,12 @@ class BacktestSettings:
 
         One task stands for all of them, so it has the places for campaigns of all.
         """
-        settings = replace(partition_settings_of(configuration, base_url=None), grouping={})
+        settings = replace(
+            partition_settings_of(configuration, base_url=None),
+            grouping={},
+            group_labels={},
+            rate_limits={},
+        )
         places = settings.limits.campaigns * configuration.topics.partitions
         return cls(
             replace(settings, limits=replace(settings.limits, campaigns=places)),

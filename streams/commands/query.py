@@ -34,7 +34,7 @@ _NAME = Column("name", 1, 12)
     ),
 )
 def command() -> None:
-    """Ask the API about campaigns, windows, alerts, rules, receivers and deliveries.
+    """Ask the API about campaigns, windows, alerts, groups, rules, receivers and deliveries.
 
     Times are in UTC. A table is as wide as the terminal; in a pipe it has all columns.
     """
@@ -169,6 +169,36 @@ def alerts(api: ApiClient, **options: Any) -> Found:
 
 def _hits(row: Item) -> str:
     return f"{row['evidence']['hits']} of {row['evidence']['attempts']}"
+
+
+@command.command(epilog=examples(f"{PROGRAM} query groups --state firing"))
+@click.option("--state", help="firing or ended.")
+@click.option("--reason", help="cause, labels or rate-limit.")
+@click.option("--rule", help="Only groups of alerts of this rule.")
+@limit
+@cursor
+@asking(Followed(("group_id",), ("state", "firing", "joined", "receivers"), newest_first=True))
+def groups(api: ApiClient, **options: Any) -> Found:
+    """List groups of alerts that receivers are told of together, newest first."""
+    answer = api.get("v1", "groups", **options)
+    columns: Columns = {
+        Column("since", 2, 20): lambda row: row["starts_at"],
+        Column("until", 5, 20): lambda row: row["ends_at"] or "",
+        Column("state", 0, 6, is_state=True): lambda row: row["state"],
+        Column("reason", 4): lambda row: row["reason"],
+        Column("group of", 0, 12): lambda row: shown_name(row["title"]),
+        Column("rule", 2, 10): lambda row: row["rule"] or "",
+        Column("severity", 4): lambda row: row["severity"],
+        Column("firing", 1): lambda row: row["firing"],
+        Column("alerts", 1): lambda row: row["joined"],
+        Column("told", 3, 12): lambda row: ", ".join(_told(each) for each in row["receivers"]),
+        Column("group", 1, 12): lambda row: row["group_id"],
+    }
+    return Found(answer, answer["groups"], columns, answers.AlertGroup)
+
+
+def _told(receiver: Item) -> str:
+    return f"{receiver['receiver']} {receiver['told_at'] or 'not yet'}"
 
 
 def _slice(explanation: Item | None) -> str:

@@ -7,6 +7,7 @@ from streams.configuration.alerting import RuleSettings
 from streams.domain.notification.route import NOT_MATCHED, Routes
 from streams.domain.notification.stage import Withheld
 from streams.domain.silences.matchers import Matcher, labels_of, parse
+from streams.receivers.grouped import GroupedReceiver
 from streams.receivers.receiver import Receiver
 
 FROM_EVENTS = frozenset({"campaign_id", "app_id"})
@@ -65,15 +66,24 @@ class PossibleRoutes:
 def doubts_about_routes(
     receivers: Sequence[Receiver], rules: Sequence[RuleSettings]
 ) -> Iterator[str]:
-    """Yield one line for each matcher of an unknown label, and for who or what is never matched."""
+    """Yield one line for each label that no rule has, and for who or what is never matched."""
     known = sorted({name for rule in rules for name in labels_of_rule(rule)})
     for receiver, matchers in matchers_of(receivers).items():
         for matcher in matchers:
             if rules and matcher.name not in known:
-                near = difflib.get_close_matches(matcher.name, known, n=1)
-                hint = f": did you mean {near[0]}?" if near else ""
+                hint = _hint(matcher.name, known)
                 yield f"receiver {receiver} asks for label {matcher.name}, which no rule has{hint}"
+    for each in receivers:
+        for name in (each.group_labels or ()) if isinstance(each, GroupedReceiver) else ():
+            if rules and name not in known:
+                hint = _hint(name, known)
+                yield f"receiver {each.name} groups by label {name}, which no rule has{hint}"
     yield from _never_matched(receivers, rules)
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f": did you mean {near[0]}?" if near else ""
 
 
 def _never_matched(receivers: Sequence[Receiver], rules: Sequence[RuleSettings]) -> Iterator[str]:

@@ -28,6 +28,7 @@ def partition_settings_of(configuration: Configuration, base_url: str | None) ->
         base_url: where others reach the API, for links; null if nobody can.
     """
     windows, groups = configuration.windows, configuration.statuses.by_group()
+    grouped = [each for each in configuration.receivers if isinstance(each, GroupedReceiver)]
     return PartitionSettings(
         windows=WindowPolicy(windows.size, windows.grace, windows.retention),
         groups=StatusGroups.of(groups),
@@ -38,11 +39,11 @@ def partition_settings_of(configuration: Configuration, base_url: str | None) ->
         base_url=base_url,
         new_id=lambda: str(uuid.uuid4()),
         limits=_limits(configuration, groups),
-        grouping={
-            receiver.name: times
-            for receiver in configuration.receivers
-            if isinstance(receiver, GroupedReceiver) and (times := receiver.group_times) is not None
+        grouping={each.name: times for each in grouped if (times := each.group_times) is not None},
+        group_labels={
+            each.name: labels for each in grouped if (labels := each.group_labels) is not None
         },
+        rate_limits={each.name: limit for each in grouped if (limit := each.limit) is not None},
         emits_windows=any(
             output.reads_windows and configuration.topics.name_of(output.topic) is not None
             for output in OUTPUTS

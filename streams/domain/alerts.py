@@ -21,7 +21,7 @@ from streams.domain.detectors.folding import shown
 from streams.domain.detectors.history import Notified, ScopeHistory, Stretch
 from streams.domain.evaluation import ScopeWindows
 from streams.domain.names import NAMELESS, Names
-from streams.domain.notification.group import GROUPED
+from streams.domain.notification.rate_limit import BEYOND, RATE_LIMITED
 from streams.domain.notification.stage import Suppressed, Withheld
 from streams.domain.operators import Acknowledgement
 from streams.domain.rendering import describe
@@ -516,7 +516,7 @@ class AlertBook:
 
     def suppressed(self, alert_id: str, why: Suppressed) -> None:
         """Take note that nobody is notified of an alert's newest transition."""
-        alert = self._newest(alert_id)
+        alert = self.newest(alert_id)
         alert.steps[-1].suppressed = why
         self._mark(alert)
         if alert.is_live and self._held.hold(alert):
@@ -526,7 +526,7 @@ class AlertBook:
         self, alert_id: str, receivers: Iterable[str], withheld: tuple[Withheld, ...] = ()
     ) -> None:
         """Take note that receivers are notified of an alert's newest transition, others not."""
-        alert = self._newest(alert_id)
+        alert = self.newest(alert_id)
         if withheld:
             alert.steps[-1].withheld = withheld[:MOST_WITHHELD]
             self._mark(alert)
@@ -535,7 +535,7 @@ class AlertBook:
             alert.notified = (*known, *new)
             self._mark(alert)
 
-    def told(self, alert_id: str, receivers: Iterable[str], sequence: int) -> None:
+    def told(self, alert_id: str, receivers: Collection[str], sequence: int) -> None:
         """Take note that receivers are notified after all of a transition, by its number."""
         alert = self.get(alert_id)
         if alert is None:
@@ -543,15 +543,34 @@ class AlertBook:
         for step in alert.steps:
             if step.sequence == sequence:
                 step.suppressed = None
+                step.withheld = tuple(w for w in step.withheld if w.receiver not in receivers)
         self.notified(alert_id, receivers)
         self._mark(alert)
 
-    def grouped(self, alert_id: str, receivers: Iterable[str], why: str) -> None:
+    def rate_limited(self, alert_id: str, receivers: Collection[str], sequence: int) -> None:
+        """Take note that receivers are not notified yet of a transition, by its number."""
+        alert = self.get(alert_id)
+        for step in alert.steps if alert is not None else ():
+            if step.sequence == sequence:
+                if step.suppressed is not None:
+                    step.suppressed = Suppressed(RATE_LIMITED, BEYOND)
+                withheld = [*step.withheld, *(Withheld(w, RATE_LIMITED, BEYOND) for w in receivers)]
+                step.withheld = tuple(withheld[-MOST_WITHHELD:])
+        if alert is not None:
+            self._mark(alert)
+
+    def grouped(self, alert_id: str, receivers: Collection[str], reason: str, why: str) -> None:
         """Take note that receivers are told of an alert in a group from here on."""
-        alert = self._newest(alert_id)
+        alert = self.newest(alert_id)
         for step in alert.steps:
-            if step.suppressed is not None and step.suppressed.reason == GROUPED:
-                step.suppressed = Suppressed(GROUPED, why)
+            if step.suppressed is not None and step.suppressed.reason == reason:
+                step.suppressed = Suppressed(reason, why)
+            step.withheld = tuple(
+                Withheld(w.receiver, w.reason, why)
+                if w.reason == reason and w.receiver in receivers
+                else w
+                for w in step.withheld
+            )
         self.notified(alert_id, receivers)
         self._mark(alert)
 
@@ -676,13 +695,13 @@ class AlertBook:
 
     def receivers(self, alert_id: str) -> tuple[str, ...]:
         """Return the names of the receivers that are notified of an alert, as its rule says."""
-        alert = self._newest(alert_id)
+        alert = self.newest(alert_id)
         rule = self._rules.get(alert.rule)
         return rule.receivers if rule is not None else alert.receivers
 
     def notified_receivers(self, alert_id: str) -> tuple[str, ...] | None:
         """Return the names of those who were notified that an alert fires; null: not known."""
-        return self._newest(alert_id).notified
+        return self.newest(alert_id).notified
 
     def live(self) -> list[Alert]:
         """Return the alerts whose episodes go on."""
@@ -705,5 +724,6 @@ class AlertBook:
         """Return the newest episode of an alert."""
         return self._alerts.get(self._reopened.get(alert_id, alert_id))
 
-    def _newest(self, alert_id: str) -> Alert:
+    def newest(self, alert_id: str) -> Alert:
+        """Return the newest episode of an alert that there is."""
         return self._alerts[self._reopened.get(alert_id, alert_id)]

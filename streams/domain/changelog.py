@@ -32,10 +32,12 @@ A key is a JSON array, the kind of the record first. Values are JSON but for buc
     a receiver is paused, gone or enabled
     ["grouped", campaign id, alert id] GroupedAlert LaneGroups
     an alert waits, or is handed over to be told of in a group; null: it is told by itself
+    ["grouped-by", campaign id, alert id, name] GroupedAlert LaneGroups
+    the same, by labels or beyond a rate limit; null: it is told by itself, and has ended
     ["group-lane"]                   int            LaneGroups: version of its newest member
     a member was written to the groups topic
-    ["teller", rule]                 TellerRecord   Tellers: causes and groups of a rule
-    any of them changed; in the partition that tells of the rule
+    ["teller", name]                 TellerRecord   Tellers: causes and groups of a name
+    any of them changed; in the partition that tells of them
     ["notice", notice id]            NoticeRecord   SilenceNotices
     a receiver was told that a silence ends; null: it has ended. In the partition that tells of it
     ["trouble", name]                TroubleRecord  ReceiverTrouble
@@ -64,8 +66,13 @@ import msgspec
 from streams.domain import alert_records, folded_scopes
 from streams.domain.alert_records import AlertKey
 from streams.domain.buckets import BucketKey, read_bucket
-from streams.domain.causes.lane import GroupedAlert, GroupedAlertKey, LaneVersionKey
-from streams.domain.causes.teller import TellerKey, TellerRecord
+from streams.domain.causes.handover import (
+    GroupedAlert,
+    GroupedAlertKey,
+    LaneVersionKey,
+    NamedGroupKey,
+)
+from streams.domain.causes.records import TellerKey, TellerRecord
 from streams.domain.deliveries import Delivery, DeliveryKey
 from streams.domain.detector_states import DetectorStateKey, DetectorStateRecord
 from streams.domain.fleet.receiver_trouble import TroubleKey, TroubleRecord
@@ -185,6 +192,7 @@ KINDS = (
     Kind(FoldGroupKey, folded_scopes.encode, folded_scopes.decode),
     _json(ReceiverKey, ReceiverRecord),
     _json(GroupedAlertKey, GroupedAlert),
+    _json(NamedGroupKey, GroupedAlert),
     _json(LaneVersionKey, int),
     _json(TellerKey, TellerRecord),
     _json(NoticeKey, NoticeRecord),

@@ -1,12 +1,14 @@
-"""What is told about a group of alerts with a common cause: the body of a native webhook.
+"""What is told about a group of alerts: the body of a native webhook.
 
 Times are RFC 3339 in UTC.
 """
 
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import msgspec
 
+from streams.domain.causes.exchange import GroupReason
 from streams.domain.causes.finding import DIMENSIONS, Dimension
 
 GroupTransitionType: TypeAlias = Literal[
@@ -79,22 +81,29 @@ class GroupLinks(msgspec.Struct):
 class GroupData(msgspec.Struct):
     """The group, as it is at this notification.
 
-    `sequence` counts the notifications of a group from 1. `alerts` are up to 20, those with most
-    hits first; `links` is null where the worker has no URL that others can follow.
+    `sequence` counts the notifications of a group from 1. `reason` says what its alerts have in
+    common: a `cause`; the labels in `group_labels`; or, of the last one, that they were beyond the
+    receiver's rate limit. `rule` is null if they are of several. `severity` is the highest one.
+    `alerts` are up to 20 of those that fire, those with most hits first, of so many `campaigns`;
+    once none fires, of all. `labels` are those that the rules have in common. `links` is null where
+    the worker has no URL that others can follow.
     """
 
     group_id: str
     sequence: int
-    rule: str
+    rule: str | None
     severity: str
     starts_at: str
     ends_at: str | None
-    cause: GroupCause
+    cause: GroupCause | None
     counts: GroupCounts
     alerts: list[GroupAlert]
     summary: str
     labels: dict[str, str]
     links: GroupLinks | None
+    reason: GroupReason = "cause"
+    group_labels: dict[str, str] = {}
+    campaigns: int = 0
 
 
 class GroupTransition(msgspec.Struct):
@@ -137,16 +146,38 @@ def named(dimensions: dict[Dimension, str | None]) -> str:
     return " of ".join(parts) or "everything"
 
 
-def summary_of(kind: GroupTransitionType, rule: str, cause: GroupCause, counts: GroupCounts) -> str:
+def named_labels(labels: Mapping[str, str]) -> str:
+    """Name labels for people: "app_id=shop, rule=failure-spike"."""
+    named_ones = [f"{_short(name)}={_short(value)}" for name, value in labels.items() if value]
+    lacking = [f"no {_short(name)}" for name, value in labels.items() if not value]
+    return ", ".join([*named_ones, *lacking])
+
+
+def title_of(data: GroupData) -> str:
+    """Name a group for people: its rule and its cause, or its labels."""
+    match data.reason:
+        case "labels":
+            return named_labels(data.group_labels)
+        case "rate-limit":
+            return f"{data.rule}: beyond the rate limit" if data.rule else "beyond the rate limit"
+        case "cause":
+            cause = data.cause
+            status = f", status {_short(cause.status)}" if cause and cause.status else ""
+            return f"{data.rule}: {named(cause.dimensions if cause else {})}{status}"
+
+
+def summary_of(kind: GroupTransitionType, data: GroupData) -> str:
     """Return a sentence for people."""
-    status = f", status {_short(cause.status)}" if cause.status is not None else ""
-    head = f"{rule}: {named(cause.dimensions)}{status}: "
+    head, cause, counts = title_of(data), data.cause, data.counts
     if kind == "campaign.group.resolved":
-        return f"{head}over, {_alerts(counts.joined)} in all"
+        return f"{head}: over, {_alerts(counts.joined)} in all"
     ended = f", {counts.ended:,} ended" if counts.ended else ""
+    if cause is None:
+        campaigns = f"{data.campaigns:,} campaign" + ("" if data.campaigns == 1 else "s")
+        return f"{head}: {campaigns}, {_alerts(counts.firing)} firing{ended}"
     figures = f"{cause.hits:,} of {cause.attempts:,} attempts"
     return (
-        f"{head}{_alerts(counts.firing)} firing{ended}, "
+        f"{head}: {_alerts(counts.firing)} firing{ended}, "
         f"{cause.share:.0%} of the excess of all campaigns ({figures})"
     )
 

@@ -11,8 +11,15 @@ from streams.domain import changelog
 from streams.domain.alert_records import Alert, AlertKey
 from streams.domain.alerts import AlertBook
 from streams.domain.buckets import Bucket, BucketKey
-from streams.domain.causes.lane import GroupedAlertKey, LaneGroups, LaneParts, LaneVersionKey
-from streams.domain.causes.teller import TellerKey, TellerParts, Tellers
+from streams.domain.causes.handover import (
+    GroupedAlertKey,
+    LaneParts,
+    LaneVersionKey,
+    NamedGroupKey,
+)
+from streams.domain.causes.lane_groups import LaneGroups
+from streams.domain.causes.records import TellerKey
+from streams.domain.causes.teller import TellerParts, Tellers
 from streams.domain.changed_cells import ChangedCells
 from streams.domain.commits import SuppressedTransition
 from streams.domain.counts import OTHER
@@ -149,6 +156,8 @@ class CampaignPartition:
                 table=self.table,
                 alerts=self.alerts,
                 outbox=self.deliveries,
+                labels=settings.group_labels,
+                limits=settings.rate_limits,
             )
         )
         self.tellers = Tellers(
@@ -161,6 +170,7 @@ class CampaignPartition:
                 view=settings.group_view,
                 outbox=self.deliveries,
                 base_url=settings.base_url,
+                limits=settings.rate_limits,
             )
         )
         self.fleet = FleetEvents(number, settings, self.alerts, self.receivers, self.deliveries)
@@ -174,6 +184,7 @@ class CampaignPartition:
             MessageKey: self.deliveries.messages,
             ReceiverKey: self.receivers,
             GroupedAlertKey: self.groups,
+            NamedGroupKey: self.groups,
             LaneVersionKey: self.groups,
             TellerKey: self.tellers,
             NoticeKey: self.fleet.notices,
@@ -199,7 +210,7 @@ class CampaignPartition:
         """The table's writes when the folds were last written."""
         self._seen_windows = _SeenWindows(-1, -1, 0)
         self._failures: list[EvaluationFailure] = []
-        self._stages = pipeline.stages(settings, self.groups, self.deliveries)
+        self._stages = pipeline.stages(settings, self.groups, self.groups.overflow, self.deliveries)
         self._suppressed: list[SuppressedTransition] = []
 
     def apply(self, partial_counts: PartialCounts, offset: int, now: float) -> None:

@@ -9,6 +9,7 @@ from streams.domain.deliveries import DEFAULT_RETENTION, Retention
 from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.names import Names
 from streams.domain.notification.grouping import GroupTimes
+from streams.domain.notification.rate_limit import ReceiverLimit
 from streams.domain.rules import Rule
 from streams.domain.silences.book import SilenceBook
 from streams.domain.silences.matchers import Matcher
@@ -34,6 +35,8 @@ class PartitionSettings:
         retention: how long deliveries that have ended are kept.
         take_acknowledgements: the names of the receivers that have a notion of them.
         grouping: by receiver that is told of alerts in groups, when it is told.
+        group_labels: by receiver that groups by labels, and not by cause, their names.
+        rate_limits: by receiver that has one, its rate limit; what is left of it changes.
         lanes: how many partitions there are.
         names: of campaigns and apps, as the worker knows them; they change.
         group_view: what all lanes say of groups, as the worker knows it; it changes.
@@ -56,6 +59,8 @@ class PartitionSettings:
     retention: Retention = DEFAULT_RETENTION
     take_acknowledgements: frozenset[str] = frozenset()
     grouping: Mapping[str, GroupTimes] = field(default_factory=dict)
+    group_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rate_limits: Mapping[str, ReceiverLimit] = field(default_factory=dict)
     lanes: int = 1
     names: Names = field(default_factory=Names)
     group_view: GroupView = field(default_factory=GroupView)

@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from streams.domain import group_transitions, transitions
 from streams.domain.deliveries import Delivery
-from streams.domain.group_transitions import GroupTransition, named
+from streams.domain.group_transitions import GroupTransition, named, title_of
 from streams.domain.transitions import (
     AlertData,
     EpisodeTotals,
@@ -135,9 +135,10 @@ class PagerDutyReceiver(TextReceiver, GroupedReceiver):
   routing_key_file: /run/secrets/pager # or routing_key: …; the Integration Key of a service
   webhook_secrets: []                  # or webhook_secrets_file: …; of PagerDuty's own webhooks, one a line: docs/lifecycle.md
   timeout: 10s
-  group_by: cause                      # these three as of a webhook
+  group_by: cause                      # these four as of a webhook
   group_wait: 5s
   group_interval: 1m
+  rate_limit: null
   matchers: []                         # [severity="critical"]: only alerts that all of them match
   title: null                          # a template in place of the built-in one: docs/operations.md
   text: null                           # the same for the text
@@ -221,21 +222,26 @@ class PagerDutyReceiver(TextReceiver, GroupedReceiver):
 
 def _group_payload(transition: GroupTransition) -> Payload:
     data = transition.data
-    dimensions = data.cause.dimensions
-    channel, app = dimensions.get("channel_type"), dimensions.get("app_id")
+    common: dict[str, str | None] = dict(data.group_labels)
+    if data.cause is not None:
+        common.update(data.cause.dimensions.items())
+    source = named(data.cause.dimensions) if data.cause is not None else title_of(data)
+    channel, app = common.get("channel_type"), common.get("app_id")
+    # Neither may be empty.
+    rule = data.rule or "several rules"
     details = {
         name: value
         for name, value in msgspec.to_builtins(data).items()
         if name not in {"summary", "links", "sequence"}
     }
     return Payload(
-        summary=_summary(data.summary) or data.rule,
-        source=_shown(named(dimensions)) or data.rule,
+        summary=_summary(data.summary) or rule,
+        source=_shown(source) or rule,
         severity=data.severity,
         timestamp=transition.timestamp,
-        class_=data.rule,
-        component=_shown(channel) if channel is not None else None,
-        group=_shown(app) if app is not None else None,
+        class_=rule,
+        component=_shown(channel) if channel else None,
+        group=_shown(app) if app else None,
         custom_details=_printable(details),
     )
 

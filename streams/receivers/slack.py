@@ -23,11 +23,13 @@ import msgspec
 from pydantic import AfterValidator, SecretStr, model_validator
 
 from streams.domain import group_transitions, receiver_events, silence_events, transitions
+from streams.domain.causes.exchange import GroupReason
 from streams.domain.deliveries import Delivery
 from streams.domain.group_transitions import (
     GroupData,
     GroupTransition,
     GroupTransitionType,
+    title_of,
 )
 from streams.domain.receiver_events import ReceiverEvent
 from streams.domain.silence_events import SilenceEvent
@@ -72,10 +74,15 @@ MOST_STATUSES = 3
 
 
 GROUP_TITLES: Mapping[GroupTransitionType, str] = {
-    "campaign.group.firing": "Firing, one cause",
-    "campaign.group.updated": "Still firing, one cause",
-    "campaign.group.reminder": "Still firing, one cause",
-    "campaign.group.resolved": "Resolved, one cause",
+    "campaign.group.firing": "Firing",
+    "campaign.group.updated": "Still firing",
+    "campaign.group.reminder": "Still firing",
+    "campaign.group.resolved": "Resolved",
+}
+GROUP_REASONS: Mapping[GroupReason, str] = {
+    "cause": "one cause",
+    "labels": "one group",
+    "rate-limit": "beyond the rate limit",
 }
 MOST_ALERTS = 5
 """Campaigns of a group that are named."""
@@ -205,9 +212,10 @@ class SlackReceiver(TextReceiver, GroupedReceiver):
   token: null                          # or token_file: of a bot, which updates its own messages,
   channel: null                        # in this channel; in place of url and webhook_path
   timeout: 10s
-  group_by: cause                      # these three as of a webhook
+  group_by: cause                      # these four as of a webhook
   group_wait: 5s
   group_interval: 1m
+  rate_limit: null
   matchers: []                         # [severity="critical"]: only alerts that all of them match
   title: null                          # a template in place of the built-in one: docs/operations.md
   text: null                           # the same for the text
@@ -442,12 +450,14 @@ def _message(transition: Transition, texts: Texts) -> Message:
 
 def _group_message(transition: GroupTransition) -> Message:
     data = transition.data
-    title = f"{GROUP_TITLES[transition.type]}: {data.rule} ({data.severity})"
+    head = f"{GROUP_TITLES[transition.type]}, {GROUP_REASONS[data.reason]}"
+    about = data.rule or printable(title_of(data))
+    title = _header(f"{head}: {about} ({data.severity})")
     summary = _escaped(data.summary, LONGEST_SUMMARY)
     blocks: list[Header | Section | Context] = [
         Header(PlainText(title)),
         Section(text=Text(summary or title)),
-        Section(fields=[Text(field) for field in _cause_fields(data)]),
+        Section(fields=[Text(field) for field in _common_fields(data)]),
     ]
     if data.alerts:
         blocks.append(Section(fields=[Text(field) for field in _alert_fields(data)]))
@@ -457,22 +467,34 @@ def _group_message(transition: GroupTransition) -> Message:
     if data.links is not None and len(data.links.alerts) <= LONGEST_URL:
         footer += f" · <{_url(data.links.alerts)}|all alerts>"
     blocks.append(Context([Text(footer)]))
-    return Message(f"{title}: {summary}", blocks)
+    return Message(f"{_escaped(title, LONGEST_TITLE)}: {summary}", blocks)
 
 
-def _cause_fields(data: GroupData) -> list[str]:
+def _header(title: str) -> str:
+    """Return a title that fits: a character beyond the Basic Multilingual Plane counts twice."""
+    is_wide = any(character > "\uffff" for character in title)
+    return abbreviated(title, LONGEST_TITLE // 2 if is_wide else LONGEST_TITLE)
+
+
+def _common_fields(data: GroupData) -> list[str]:
+    """Return what the alerts of a group have in common, how many there are, and since when."""
     cause, counts = data.cause, data.counts
     fields = [
-        _field_of(DIMENSIONS[name].capitalize(), "none" if value is None else value)
-        for name, value in cause.dimensions.items()
+        _field_of(_escaped(name, LONGEST_LABEL), value or "none")
+        for name, value in list(data.group_labels.items())[:MOST_LABELS]
     ]
-    if cause.status is not None:
-        fields.append(_field_of("Status", cause.status))
-    fields += [
-        f"*Alerts*\n{counts.firing:,} firing, {counts.ended:,} ended, {counts.joined:,} in all",
-        f"*Share of the excess of all campaigns*\n{cause.share:.0%}",
-        f"*Began*\n{data.starts_at}",
-    ]
+    if cause is not None:
+        fields += [
+            _field_of(DIMENSIONS[name].capitalize(), "none" if value is None else value)
+            for name, value in cause.dimensions.items()
+        ]
+        fields += [_field_of("Status", cause.status)] if cause.status is not None else []
+    fields.append(
+        f"*Alerts*\n{counts.firing:,} firing, {counts.ended:,} ended, {counts.joined:,} in all"
+    )
+    if cause is not None:
+        fields.append(f"*Share of the excess of all campaigns*\n{cause.share:.0%}")
+    fields.append(f"*Began*\n{data.starts_at}")
     return fields if data.ends_at is None else [*fields, f"*Ended*\n{data.ends_at}"]
 
 

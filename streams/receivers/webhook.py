@@ -31,9 +31,10 @@ class WebhookReceiver(GroupedReceiver):
   url: https://alerts.example.com/campaigns
   secrets_file: /run/secrets/ops       # or secrets: [whsec_…, whsk_…]; one a line, several while one is rotated
   timeout: 10s
-  group_by: cause                      # alerts with a common cause are one notification; none: one for each
-  group_wait: 5s                       # how long an alert that may have one waits, and a group
+  group_by: cause                      # alerts with a common cause are one notification; [app_id, rule]: by labels; none: one for each
+  group_wait: 5s                       # how long an alert that may have others with it waits, and a group
   group_interval: 1m                   # between two notifications about a group, at least
+  rate_limit: null                     # 30/1m: more than that from one worker are told in a summary
   matchers: []                         # [severity="critical"]: only alerts that all of them match
 """  # noqa: E501 - lines of the example file
 

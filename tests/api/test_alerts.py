@@ -7,7 +7,7 @@ import pytest
 from streams.domain.alert_records import Alert
 from streams.domain.alerts import AlertBook
 from streams.domain.causes.exchange import Member
-from streams.domain.causes.lane import NO_TRANSITION, GroupedAlert, GroupedAlertKey
+from streams.domain.causes.handover import NO_TRANSITION, GroupedAlert, GroupedAlertKey
 from streams.domain.operators import Acknowledgement
 from streams.domain.rules import ScopeKind
 from streams.domain.transitions import AlertData, rfc3339

@@ -14,6 +14,7 @@ from streams.api.streaming import EVENT_STREAM
 from streams.domain.partition_settings import PartitionSettings
 from streams.receivers.pagerduty_webhooks import Signatures
 from tests.api.conftest import NOW, RunningApi, StartApi
+from tests.api.test_groups import BY_CAUSE, view_of
 from tests.support.pagerduty import signed, webhook
 from tests.support.partitions import (
     PARTITION_SETTINGS,
@@ -73,7 +74,8 @@ async def test_operation_ids_are_unique(start: StartApi) -> None:
 
 
 async def test_every_answer_is_as_described(start: StartApi) -> None:
-    api = await start(held(), pagerduty={"ops": Signatures(["secret"])})
+    settings = replace(PARTITION_SETTINGS, group_view=view_of(BY_CAUSE))
+    api = await start(held(), settings=settings, pagerduty={"ops": Signatures(["secret"])})
     described = await document(api)
     alert_id = (await api.get("/v1/alerts"))["alerts"][0]["alert_id"]
     delivery_id = (await api.get("/v1/deliveries"))["deliveries"][0]["delivery_id"]
@@ -86,6 +88,7 @@ async def test_every_answer_is_as_described(start: StartApi) -> None:
         "name": "ops",
         "silence_id": "known",
         "app_id": "app",
+        "group_id": BY_CAUSE.group_id,
     }
     api.silences.book.put(silence_of("known", "rule=a", now=NOW))
     told = webhook(alert_id)

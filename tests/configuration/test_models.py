@@ -10,6 +10,7 @@ from streams.configuration.translation import partition_settings_of
 from streams.domain.formats import pinpoint
 from streams.domain.formats.registry import FORMATS
 from streams.domain.notification.grouping import GroupTimes
+from streams.domain.notification.rate_limit import Rate
 from streams.receivers.webhook import WebhookReceiver
 from tests.support import flat_format
 
@@ -211,6 +212,44 @@ def test_receivers_that_group() -> None:
         "usual": GroupTimes(group_wait=5.0, group_interval=60.0),
         "own": GroupTimes(group_wait=3.0, group_interval=60.0),
     }
+
+
+def test_receivers_that_group_by_labels_and_have_a_limit() -> None:
+    configuration = Configuration.model_validate(
+        {
+            "receivers": [
+                receiver(name="labels", group_by=["app_id", "rule"], group_wait="3s"),
+                receiver(name="limited", rate_limit="30/1m"),
+            ]
+        }
+    )
+    settings = partition_settings_of(configuration, None)
+    assert settings.grouping == {"labels": GroupTimes(group_wait=3.0, group_interval=60.0)}
+    assert settings.group_labels == {"labels": ("app_id", "rule")}
+    assert settings.rate_limits["limited"].bucket.rate == Rate(30, 60.0)
+    shown = configuration.model_dump(mode="json")["receivers"]
+    assert [each["rate_limit"] for each in shown] == [None, "30/1m"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"group_by": []},
+        {"group_by": "app_id"},
+        {"group_by": ["app_id", "app_id"]},
+        {"group_by": ["a b"]},
+        {"group_by": [1]},
+        {"group_by": [f"label{at}" for at in range(11)]},
+        {"rate_limit": "30"},
+        {"rate_limit": "0/1m"},
+        {"rate_limit": "3/0s"},
+        {"rate_limit": "3/minute"},
+        {"rate_limit": 30},
+    ],
+)
+def test_groupings_and_limits_that_are_none(changes: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=r"expected cause, none|such as 30/1m"):
+        Configuration.model_validate({"receivers": [receiver(**changes)]})
 
 
 def test_alertmanager_groups_by_itself() -> None:

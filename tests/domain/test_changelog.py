@@ -12,8 +12,8 @@ import pytest
 from streams.domain import changelog
 from streams.domain.alert_records import AlertKey
 from streams.domain.buckets import BucketKey
-from streams.domain.causes.lane import GroupedAlertKey, LaneVersionKey
-from streams.domain.causes.teller import TellerKey
+from streams.domain.causes.handover import GroupedAlertKey, LaneVersionKey, NamedGroupKey
+from streams.domain.causes.records import TellerKey
 from streams.domain.changelog import (
     FORMAT,
     KINDS,
@@ -51,6 +51,7 @@ KEYS = {
     PoolsKey("rule"): b'["pools","rule"]',
     ReceiverKey("ops"): b'["receiver","ops"]',
     GroupedAlertKey("c", "id"): b'["grouped","c","id"]',
+    NamedGroupKey("c", "id", "limit:ops"): b'["grouped-by","c","id","limit:ops"]',
     LaneVersionKey(): b'["group-lane"]',
     TellerKey("rule"): b'["teller","rule"]',
     NoticeKey("s.60000"): b'["notice","s.60000"]',

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from streams.domain import group_transitions, transitions
 from streams.domain.deliveries import Delivery
+from streams.domain.group_transitions import GroupTransition
 from streams.domain.receiver_events import ReceiverChange
 from streams.domain.transitions import Transition
 from streams.receivers.outcomes import Delivered, GiveUp
@@ -111,12 +112,21 @@ def test_golden_of_events_about_receivers(kind: str, name: str) -> None:
 def test_hostile_names_in_a_group(kind: str, hostile: list[str]) -> None:
     transition = group_transitions.decode((GROUPS / "firing.json").read_bytes())
     data, cause = transition.data, transition.data.cause
+    assert cause is not None
     cause.dimensions = {"app_id": hostile[0], "channel_type": hostile[1]}
     cause.status = hostile[2]
-    data.summary = group_transitions.summary_of(transition.type, data.rule, cause, data.counts)
+    data.summary = group_transitions.summary_of(transition.type, data)
     data.labels = {hostile[3]: hostile[4]}
     for alert in data.alerts:
         alert.campaign_id, alert.app_id = hostile[5], hostile[0]
+    check_group(kind, transition)
+    data.cause, data.reason, data.rule = None, "labels", None
+    data.group_labels = dict(zip(hostile[:3], hostile[3:], strict=True))
+    data.summary = group_transitions.summary_of(transition.type, data)
+    check_group(kind, transition)
+
+
+def check_group(kind: str, transition: GroupTransition) -> None:
     delivery = delivery_of("g.1", group_transitions.encode(transition).decode())
     request = MAKERS[kind]().render(delivery, NOW)
     CHECKS[kind](dict(request.headers), request.body)

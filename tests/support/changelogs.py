@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from streams.domain import changelog, partial_counts
 from streams.domain.causes.book import Book
 from streams.domain.causes.exchange import Member
-from streams.domain.causes.lane import (
+from streams.domain.causes.handover import (
     NO_TRANSITION,
     GroupedAlert,
     GroupedAlertKey,
     LaneVersionKey,
+    NamedGroupKey,
 )
-from streams.domain.causes.teller import KnownMember, TellerKey, TellerRecord
+from streams.domain.causes.records import KnownMember, TellerKey, TellerRecord
 from streams.domain.changelog import InputOffset, InputOffsetsKey, UnprocessableKey
 from streams.domain.fleet.receiver_trouble import TroubleKey, TroubleRecord
 from streams.domain.fleet.silence_notices import NoticeKey, NoticeRecord
@@ -67,6 +70,19 @@ GROUPED: list[tuple[changelog.Key, Any]] = [
     (
         GroupedAlertKey("spring", "grouped"),
         GroupedAlert("grouped", "spring", "failure-spike", ("ops",), 100.0, NO_TRANSITION, MEMBER),
+    ),
+    (
+        NamedGroupKey("spring", "grouped", "limit:ops"),
+        GroupedAlert(
+            "grouped",
+            "spring",
+            "failure-spike",
+            ("ops",),
+            100.0,
+            NO_TRANSITION,
+            msgspec.structs.replace(MEMBER, cause_id="ops", joined=7),
+            grouping="limit:ops",
+        ),
     ),
     (LaneVersionKey(), 7),
     (

@@ -12,6 +12,7 @@ from streams.domain.causes.exchange import GroupView
 from streams.domain.deliveries import Delivery
 from streams.domain.detectors.threshold import Threshold
 from streams.domain.notification.grouping import GroupTimes
+from streams.domain.notification.rate_limit import Rate, ReceiverLimit, TokenBucket
 from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, PartialCounts, partition_of
 from streams.domain.partition import CampaignPartition
 from streams.domain.partition_settings import PartitionSettings
@@ -65,6 +66,10 @@ class Fleet:
         campaigns: how many each lane has, all of one app.
         reopen_within: seconds in which an alert that comes back is the same one.
         settings: of partitions, beside rules and receivers: `ops` groups, `plain` does not.
+        labels: by which `ops` groups; none: by cause.
+        limit: of `ops`, at each worker; null for none.
+        groups: whether `ops` groups.
+        step: seconds between two steps of the lanes.
     """
 
     def __init__(  # noqa: PLR0913 - what it is made of
@@ -76,11 +81,16 @@ class Fleet:
         campaigns: int = 5,
         reopen_within: float = 0.0,
         settings: PartitionSettings = PARTITION_SETTINGS,
+        labels: tuple[str, ...] = (),
+        limit: Rate | None = None,
+        groups: bool = True,
+        step: float = 0.5,
     ) -> None:
+        self.every = step
         self.random = Random(seed)  # noqa: S311 - repeatable
         self.now = float(START)
         self.topic: list[tuple[bytes, bytes | None]] = []
-        self._views = [GroupView() for _ in range(workers)]
+        self.views = [GroupView() for _ in range(workers)]
         self._read = [0] * workers
         self._reads = True
         self._settings = [
@@ -88,11 +98,15 @@ class Fleet:
                 settings,
                 rules=(replace(RULE, keep_firing_for=0.0, reopen_within=reopen_within),),
                 receivers=("ops", "plain"),
-                grouping={"ops": TIMES},
+                grouping={"ops": TIMES} if groups else {},
+                group_labels={"ops": labels} if labels else {},
+                rate_limits=(
+                    {"ops": ReceiverLimit(TokenBucket(limit), TIMES)} if limit is not None else {}
+                ),
                 lanes=lanes,
                 group_view=view,
             )
-            for view in self._views
+            for view in self.views
         ]
         self.campaigns = _names(lanes, campaigns)
         self.lanes = [
@@ -116,14 +130,14 @@ class Fleet:
     def everywhere(self, channel: str) -> Iterable[tuple[str, str]]:
         return [(name, channel) for names in self.campaigns for name in names]
 
-    def run(self, seconds: float, *, chaos: float = 0.0, step: float = 0.5) -> None:
+    def run(self, seconds: float, *, chaos: float = 0.0) -> None:
         """Let time pass. `chaos` is how often (0 to 1) a step goes wrong."""
         end = self.now + seconds
         while self.now < end:
-            self.now += step
+            self.now += self.every
             for lane in self.lanes:
                 self._step(lane, chaos)
-            for worker in range(len(self._views)):
+            for worker in range(len(self.views)):
                 if self.random.random() >= chaos:
                     self._follow(worker)
 
@@ -200,7 +214,7 @@ class Fleet:
     def _crash(self, lane: Lane) -> None:
         """Drop what is not committed; any worker restores the lane."""
         self.crashes += 1
-        lane.worker = self.random.randrange(len(self._views))
+        lane.worker = self.random.randrange(len(self.views))
         records = dict(lane.changelog)
         committed = int(records.pop(b"applied", b"0") or b"0")
         restorer = PartitionRestorer(
@@ -217,7 +231,7 @@ class Fleet:
 
     def _follow(self, worker: int) -> None:
         """Read the topic up to any record, or anew."""
-        view, end = self._views[worker], len(self.topic)
+        view, end = self.views[worker], len(self.topic)
         if not self._reads:
             return
         position = self.random.randint(self._read[worker], end)
@@ -237,9 +251,9 @@ class Fleet:
 
     def read_anew(self, worker: int) -> None:
         """Let a worker read the topic from its beginning."""
-        self._views[worker].clear()
+        self.views[worker].clear()
         for key, value in dict(self.topic[: self._read[worker]]).items():
-            self._views[worker].restore(key, value)
+            self.views[worker].restore(key, value)
 
 
 def _names(lanes: int, campaigns: int) -> list[list[str]]:

@@ -1,6 +1,6 @@
-"""A lane's alerts that receivers are told of in groups: from the transition to the teller.
+"""A lane's alerts that may have a common cause: from the transition to the teller.
 
-An alert of a receiver that groups waits until it is known whether it may have a common cause:
+An alert of a receiver that groups by cause waits until it is known whether it may have one:
 
 - The first one has all lanes asked for the sums of their campaigns. Once all have answered, or
   after `SETTLE` seconds, it is told by itself, in the words in which it was decided, if the sums
@@ -15,36 +15,20 @@ transaction of the lane, so an alert has one way to each receiver, whatever is r
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-import msgspec
-
-from streams.domain import transitions
 from streams.domain.alert_records import Alert
-from streams.domain.alerts import AlertBook
 from streams.domain.causes import exchange
 from streams.domain.causes.evidence import OWN_FAULT, evidence_of
-from streams.domain.causes.exchange import (
-    GroupView,
-    LaneReport,
-    Member,
-    MemberKey,
-    ReportKey,
-)
+from streams.domain.causes.exchange import LaneReport, ReportKey
 from streams.domain.causes.finding import Dimension, Found, find
+from streams.domain.causes.handover import GroupedAlert, Handover, LaneParts
 from streams.domain.causes.lane_sums import LaneSums
 from streams.domain.causes.membership import AlertSends, Attribution, attribute
 from streams.domain.causes.summary import LaneSummary, added_up
-from streams.domain.counts import StatusGroups
-from streams.domain.deliveries import Outbox
-from streams.domain.notification.enqueue import delivery_of
-from streams.domain.notification.grouping import GroupTimes
-from streams.domain.notification.stage import Notification
+from streams.domain.notification.group import GROUPED
 from streams.domain.rules import Rule
-from streams.domain.table import WindowTable
-from streams.domain.transitions import ENDS
 
 SETTLE = 1.0
 """Seconds for which the other lanes are waited for."""
@@ -59,57 +43,10 @@ ROWS_A_SECOND = 10_000
 """Rows of sums that are worked out a second, in some 100 ms: a large lane reports less often."""
 SELDOMEST = 5.0
 """Seconds between two reports of a lane, at most."""
-LOOK_EVERY = 0.5
-"""Seconds between two looks at an alert that waits."""
 ASKS_FOR = 120.0
 """Seconds for which a lane asks for reports after an alert began to wait."""
-MOST_LOOKS = 200
-"""Alerts that are looked at in one step, within some 100 ms; the others in the next one."""
 SUMS_KEPT = 60.0
 """Seconds after the last report for which the sums of windows are kept in memory."""
-
-
-FIRING = "campaign.alert.firing"
-NO_TRANSITION = msgspec.Raw(b"null")
-
-
-class GroupedAlert(msgspec.Struct):
-    """An alert that waits, or is told of in a group.
-
-    Attributes:
-        receivers: who are told.
-        since: since when (s, UTC) it waits.
-        transition: while it waits, JSON of the transition that is told if it is told by itself.
-        member: as it was last written to the groups topic; null while it waits.
-        acknowledged: whether its teller knows that it has ended.
-        is_back: whether it came back before its teller knew that; then it is told by itself.
-    """
-
-    alert_id: str
-    campaign_id: str
-    rule: str
-    receivers: tuple[str, ...]
-    since: float
-    transition: msgspec.Raw
-    member: Member | None = None
-    acknowledged: bool = False
-    is_back: bool = False
-
-    @property
-    def is_over(self) -> bool:
-        """Whether what is told of it in a group has ended."""
-        return self.member is not None and self.member.ended_at is not None
-
-
-class GroupedAlertKey(msgspec.Struct, frozen=True, array_like=True, tag="grouped"):
-    """Key of a `GroupedAlert` on the changelog topic."""
-
-    campaign_id: str
-    alert_id: str
-
-
-class LaneVersionKey(msgspec.Struct, frozen=True, array_like=True, tag="group-lane"):
-    """Key of the version of the newest member that the lane has written: there is one."""
 
 
 class _CandidateCause(NamedTuple):
@@ -135,183 +72,54 @@ class _Shown(NamedTuple):
     causes: list[Found]
 
 
-@dataclass(frozen=True, slots=True)
-class LaneParts:
-    """What a lane's groups are about.
-
-    Args:
-        number: of the lane.
-        lanes: how many there are.
-        rules: that alerts are of.
-        groups: which group each status is in.
-        times: by receiver that groups by cause, when it is told.
-        view: what is on the groups topic; it changes.
-        table: the lane's windows.
-        alerts: the lane's alerts.
-        outbox: the lane's deliveries.
-    """
-
-    number: int
-    lanes: int
-    rules: tuple[Rule, ...]
-    groups: StatusGroups
-    times: Mapping[str, GroupTimes]
-    view: GroupView
-    table: WindowTable
-    alerts: AlertBook
-    outbox: Outbox
-
-
-class LaneGroups:
-    """The alerts of one lane that are told of in groups.
+class LaneCauses:
+    """The alerts of one lane that may have a common cause.
 
     Args:
         parts: what they are about.
+        handover: keeps them.
+        tell_alone: tells of an alert by itself, in the words in which it was decided, at a time.
     """
 
-    def __init__(self, parts: LaneParts) -> None:
+    def __init__(
+        self,
+        parts: LaneParts,
+        handover: Handover,
+        tell_alone: Callable[[GroupedAlert, float], None],
+    ) -> None:
         self._parts = parts
+        self._handover = handover
+        self._tell_alone = tell_alone
         # Of silence there are no sends that could be compared.
         self._rules = {rule.name: rule for rule in parts.rules if not rule.detector.on_closing}
-        self._known: dict[str, GroupedAlert] = {}
-        self._waiting: dict[str, float] = {}
-        """By alert that waits, when (s) to look at it next."""
         self._waiting_of: Counter[str] = Counter()
         """How many wait, by rule, at the last step."""
         self._asks_until: dict[str, float] = {}
         """By rule, until when (s) the lane asks for reports."""
-        self._unacknowledged: set[str] = set()
-        """Members that have ended, and whose teller may not know it."""
         self._sums: dict[str, LaneSums] = {}
         self._reports: dict[str, LaneReport] = {}
-        self._version = 0
-        self._generation = -1
-        self._seen_view = -1
-        self._pruned_at = 0.0
         self._found: dict[str, _Shown] = {}
-        self._changed: dict[str, str] = {}
-        self._version_changed = False
         self._records: dict[bytes, bytes | None] = {}
 
-    # The notification stage
+    def groups(self, rule: str) -> bool:
+        """Tell whether alerts of a rule may have a common cause."""
+        return rule in self._rules
 
-    def take_over(self, notification: Notification, now: float) -> tuple[str, ...]:
-        """Return the receivers that are notified of a transition by itself; wait for the others."""
-        data, receivers = notification.transition.data, notification.receivers
-        known = self._known.get(data.alert_id)
-        if known is not None and known.is_over and notification.transition.type == FIRING:
-            known = self._come_back(known)
-        if known is not None:
-            if known.is_back:
-                return receivers
-            return tuple(name for name in receivers if name not in known.receivers)
-        if notification.transition.type in ENDS or data.rule not in self._rules:
-            return receivers
-        told = notification.notified
-        grouped = tuple(
-            name
-            for name in receivers
-            if name in self._parts.times and told is not None and name not in told
-        )
-        if grouped:
-            transition = msgspec.Raw(transitions.encode(notification.transition))
-            self._known[data.alert_id] = GroupedAlert(
-                data.alert_id, data.campaign_id, data.rule, grouped, now, transition
-            )
-            self._wait(self._known[data.alert_id])
-            self._mark(data.alert_id)
-        return tuple(name for name in receivers if name not in grouped)
-
-    def _come_back(self, known: GroupedAlert) -> GroupedAlert | None:
-        """Begin anew with an alert that was told of in a group, and fires again.
-
-        As long as its teller may not know that it had ended, it is told by itself.
-        """
-        if known.acknowledged:
-            del self._known[known.alert_id]
-            return None
-        known.is_back = True
-        self._mark(known.alert_id)
-        return known
-
-    def why(self, alert_id: str) -> str:
-        """Say what becomes of an alert that is not told by itself."""
-        known = self._known.get(alert_id)
-        if known is None or known.member is None:
-            return "it may have a cause in common with others"
-        return f"in group {self.group_of(alert_id)}"
-
-    def ending(self, alert_id: str, now: float) -> None:
-        """Take note that an alert has ended, before its end goes through the stages.
-
-        One that waits is told by itself, firing and end.
-        """
-        known = self._known.get(alert_id)
-        if known is None or known.is_back:
-            return
-        if known.member is None:
-            self._release(known, now)
-        else:
-            attempts, hits = self._totals(alert_id)
-            self._write_member(
-                known,
-                msgspec.structs.replace(known.member, ended_at=now, attempts=attempts, hits=hits),
-            )
-            self._unacknowledged.add(alert_id)
-
-    # Time goes on
-
-    def step(self, now: float) -> None:
-        """Report what others ask for, and decide what becomes of the alerts that wait (s, UTC)."""
-        self._follow_view()
-        self._waiting_of = Counter(self._known[alert_id].rule for alert_id in self._waiting)
-        for name, rule in self._rules.items():
-            self._report_if_due(rule, name, now)
-        due = [alert_id for alert_id, at in self._waiting.items() if at <= now]
-        for alert_id in due[:MOST_LOOKS]:
-            self._look(self._known[alert_id], now)
-        self._prune(now)
-
-    def release_all(self, now: float) -> None:
-        """Tell of all alerts that wait by themselves: it cannot be found out what they have."""
-        for alert_id in list(self._waiting):
-            self._release(self._known[alert_id], now)
-
-    def _wait(self, known: GroupedAlert) -> None:
-        self._waiting[known.alert_id] = known.since
+    def waits(self, known: GroupedAlert) -> None:
+        """Ask for reports, as an alert has begun to wait."""
         until = known.since + ASKS_FOR
         self._asks_until[known.rule] = max(until, self._asks_until.get(known.rule, 0.0))
 
-    def _follow_view(self) -> None:
-        view = self._parts.view
-        if view.version == self._seen_view:
-            return
-        self._seen_view = view.version
-        if view.generation != self._generation:
-            self._generation = view.generation
-            # Without transactions, versions may have been written that are not in the changelog.
-            self._version = max(self._version, view.highest_version(self._parts.number))
-            self._write_again()
-        for alert_id in list(self._unacknowledged):
-            self._acknowledge(self._known[alert_id])
+    def step(self, waiting: Iterable[GroupedAlert], now: float) -> None:
+        """Report what others ask for at `now` (s, UTC), given the alerts that wait."""
+        self._waiting_of = Counter(known.rule for known in waiting)
+        for name, rule in self._rules.items():
+            self._report_if_due(rule, name, now)
 
-    def _write_again(self) -> None:
-        """Write to the topic what is not there: it was made anew, or never was written."""
-        for known in self._known.values():
-            if known.member is not None and not known.acknowledged:
-                self._write_member(known, known.member)
-
-    def _acknowledge(self, known: GroupedAlert) -> None:
-        """Remove a member that has ended, once its teller knows it."""
-        member = known.member
-        announced = self._parts.view.announced.get(known.rule)
-        if member is None or announced is None:
-            return
-        if announced.seen.get(self._parts.number, 0) >= member.version:
-            known.acknowledged = True
-            self._unacknowledged.discard(known.alert_id)
-            self._mark(known.alert_id)
-            self._records[self._member_key(known)] = None
+    def take_records(self) -> Iterable[tuple[bytes, bytes | None]]:
+        """Hand out the reports for the groups topic."""
+        records, self._records = self._records, {}
+        return records.items()
 
     def _report_if_due(self, rule: Rule, name: str, now: float) -> None:
         newest = self._reports.get(name)
@@ -360,21 +168,21 @@ class LaneGroups:
 
     # An alert that waits
 
-    def _look(self, known: GroupedAlert, now: float) -> None:
-        self._waiting[known.alert_id] = now + LOOK_EVERY
+    def look(self, known: GroupedAlert, now: float) -> None:
+        """Decide at `now` (s, UTC) what becomes of an alert that waits, if that can be decided."""
         alert, sums = self._parts.alerts.get(known.alert_id), self._sums.get(known.rule)
         if alert is None or sums is None:
-            self._release(known, now)
+            self._tell_alone(known, now)
             return
         sends = _sends_of(alert, sums)
         announced = self._parts.view.announced.get(known.rule)
         causes = announced.causes if announced is not None else ()
         found = attribute(sends, causes)
         if found.cause_id is not None:
-            self._join(known, alert, found.cause_id)
+            self.join(known, found.cause_id)
             return
         if self._has_waited(known, sends, found, now):
-            self._release(known, now)
+            self._tell_alone(known, now)
 
     def _has_waited(
         self, known: GroupedAlert, sends: AlertSends, found: Attribution, now: float
@@ -428,124 +236,11 @@ class LaneGroups:
             reports[self._parts.number] = own
         return dict(sorted(reports.items()))
 
-    def _join(self, known: GroupedAlert, alert: Alert, cause_id: str) -> None:
+    def join(self, known: GroupedAlert, cause_id: str) -> None:
         """Hand an alert over to the teller of its rule."""
-        attempts, hits = self._totals(alert.alert_id)
-        member = Member(
-            alert_id=alert.alert_id,
-            rule=alert.rule,
-            lane=self._parts.number,
-            version=0,
-            campaign_id=alert.scope.campaign_id,
-            app_id=alert.app_id,
-            severity=alert.severity,
-            receivers=known.receivers,
-            cause_id=cause_id,
-            starts_at=alert.starts_at or alert.pending_since,
-            attempts=attempts,
-            hits=hits,
-            episode=alert.occurrence,
-        )
-        del self._waiting[known.alert_id]
-        known.transition = NO_TRANSITION
-        self._write_member(known, member)
-        self._parts.alerts.grouped(known.alert_id, known.receivers, self.why(known.alert_id))
-
-    def _release(self, known: GroupedAlert, now: float) -> None:
-        """Tell of an alert by itself, in the words in which it was decided."""
-        data = transitions.decode(known.transition).data
-        for receiver in known.receivers:
-            self._parts.outbox.add(delivery_of(data, receiver, known.transition, now))
-        self._parts.alerts.told(known.alert_id, known.receivers, data.sequence)
-        del self._known[known.alert_id]
-        del self._waiting[known.alert_id]
-        self._mark(known.alert_id, known.campaign_id)
-
-    def _totals(self, alert_id: str) -> tuple[int, int]:
-        alert = self._parts.alerts.get(alert_id)
-        return alert.totals if alert is not None else (0, 0)
-
-    def _write_member(self, known: GroupedAlert, member: Member) -> None:
-        self._version += 1
-        self._version_changed = True
-        known.member = msgspec.structs.replace(member, version=self._version)
-        key = self._member_key(known)
-        # In the order of their versions.
-        self._records.pop(key, None)
-        self._records[key] = exchange.encode(known.member)
-        self._mark(known.alert_id)
-
-    def _member_key(self, known: GroupedAlert) -> bytes:
-        return exchange.encode(MemberKey(known.rule, self._parts.number, known.alert_id))
-
-    def _prune(self, now: float) -> None:
-        """Forget alerts that are not remembered any more; seldom."""
-        if 0 <= now - self._pruned_at < SUMS_KEPT:
-            return
-        self._pruned_at = now
-        for known in list(self._known.values()):
-            if known.acknowledged and self._parts.alerts.get(known.alert_id) is None:
-                del self._known[known.alert_id]
-                self._mark(known.alert_id, known.campaign_id)
-
-    # Asked
-
-    def group_of(self, alert_id: str) -> str | None:
-        """Return the id of the group that tells of an alert; null if it is told by itself."""
-        known = self._known.get(alert_id)
-        if known is None or known.member is None or known.is_back:
-            return None
-        return self._parts.view.group_of(known.rule, known.member.cause_id)
-
-    def groups_of(self, alert_id: str) -> set[str]:
-        """Return the ids of all groups that may tell of an alert, by which it is found.
-
-        Its cause may have been merged into another one before or after it was told of, or may have
-        been over by then: a group for it alone has its id behind the cause's.
-        """
-        known = self._known.get(alert_id)
-        if known is None or known.member is None:
-            return set()
-        member_id, cause_id = known.member.member_id, known.member.cause_id
-        merged = self._parts.view.group_of(known.rule, cause_id)
-        return {cause_id, merged, f"{cause_id}-{member_id}", f"{merged}-{member_id}"}
-
-    # Written down and read back
-
-    def take_records(self) -> Iterable[tuple[bytes, bytes | None]]:
-        """Hand out the records for the groups topic, in their order."""
-        records, self._records = self._records, {}
-        return records.items()
-
-    def _mark(self, alert_id: str, campaign_id: str | None = None) -> None:
-        known = self._known.get(alert_id)
-        self._changed[alert_id] = known.campaign_id if known is not None else campaign_id or ""
-
-    def take_changes(self) -> Iterator[tuple[GroupedAlertKey | LaneVersionKey, object]]:
-        """Hand out what changed since the last call; null for what is not grouped any more."""
-        changed, self._changed = self._changed, {}
-        for alert_id, campaign_id in changed.items():
-            yield GroupedAlertKey(campaign_id, alert_id), self._known.get(alert_id)
-        if self._version_changed:
-            self._version_changed = False
-            yield LaneVersionKey(), self._version
-
-    def restore(self, key: GroupedAlertKey | LaneVersionKey, value: GroupedAlert | int) -> None:
-        """Take a value as it was written down.
-
-        Raises:
-            ValueError: if it is another one than its key says.
-        """
-        if isinstance(value, int):
-            self._version = value
-            return
-        if not isinstance(key, GroupedAlertKey) or key.alert_id != value.alert_id:
-            raise ValueError(f"its value is alert {value.alert_id} of {value.campaign_id}")
-        self._known[value.alert_id] = value
-        if value.member is None:
-            self._wait(value)
-        elif value.member.ended_at is not None and not value.acknowledged:
-            self._unacknowledged.add(value.alert_id)
+        self._handover.hand_over(known, cause_id)
+        why = f"in group {self._parts.view.group_of(known.rule, cause_id)}"
+        self._parts.alerts.grouped(known.alert_id, known.receivers, GROUPED, why)
 
 
 def _attributed(sends: AlertSends, found: Iterable[Found]) -> Attribution:

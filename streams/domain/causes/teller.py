@@ -1,9 +1,10 @@
-"""The teller of a rule: finds its causes, and tells receivers of groups of alerts.
+"""Tellers: find the causes of a rule, and tell receivers of groups of alerts.
 
-One lane is the teller of a rule (`exchange.teller_of`). It reads what the lanes say of their
-campaigns and which alerts they have handed over, and keeps all that it has decided in a record of
-its own, written in the transaction that has the notifications. So a notification is decided once,
-with the same id whoever sends it, and goes on where it was when the lane moves.
+One lane is the teller of a rule, or of another name that alerts are grouped under
+(`exchange.teller_of`). It reads what the lanes say of their campaigns and which alerts they have
+handed over, and keeps all that it has decided in a record of its own, written in the transaction
+that has the notifications. So a notification is decided once, with the same id whoever sends it,
+and goes on where it was when the lane moves.
 
 A member counts once it is in that record: the teller reads what is newer than it has seen of a
 lane, and nothing twice, even where its worker has read less of the topic than the one before. An
@@ -11,16 +12,18 @@ alert that ended before any receiver was told of it is told of all the same.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import sha256
 
 import msgspec
 
 from streams.domain.causes import book as books
-from streams.domain.causes import exchange
+from streams.domain.causes import exchange, notices
 from streams.domain.causes.book import REMEMBERED, Book, Cause
 from streams.domain.causes.exchange import (
     Announcement,
     AnnouncementKey,
+    GroupStateKey,
     GroupView,
     LaneReport,
     Member,
@@ -28,88 +31,32 @@ from streams.domain.causes.exchange import (
     teller_of,
 )
 from streams.domain.causes.finding import find
+from streams.domain.causes.group_names import is_by_limit
+from streams.domain.causes.records import (
+    KnownMember,
+    LabelledGroup,
+    TellerKey,
+    TellerRecord,
+    decode_record,
+    encode_record,
+)
 from streams.domain.causes.summary import added_up
 from streams.domain.deliveries import Delivery, Outbox, decided
-from streams.domain.group_transitions import (
-    MOST_CAMPAIGNS,
-    GroupAlert,
-    GroupCause,
-    GroupCounts,
-    GroupData,
-    GroupLinks,
-    GroupTransition,
-    GroupTransitionType,
-    encode,
-    named,
-    summary_of,
-)
+from streams.domain.group_transitions import encode, named, named_labels
 from streams.domain.notification import grouping
 from streams.domain.notification.grouping import (
     Assignment,
-    Change,
     GroupNotification,
     Groups,
     GroupTimes,
 )
+from streams.domain.notification.rate_limit import ReceiverLimit, is_within
 from streams.domain.rules import Rule
-from streams.domain.transitions import rfc3339
 
 OTHERS_WITHIN = 2.0
 """Seconds for which reports of other lanes are waited for: parts of all sums invent causes."""
 STEP_EVERY = 0.5
 """Seconds between two steps of a teller."""
-
-_TYPES: Mapping[Change, GroupTransitionType] = {
-    "firing": "campaign.group.firing",
-    "updated": "campaign.group.updated",
-    "subsiding": "campaign.group.updated",
-    "reminder": "campaign.group.reminder",
-    "resolved": "campaign.group.resolved",
-}
-
-
-class KnownMember(msgspec.Struct):
-    """A member, as the teller knows it.
-
-    Attributes:
-        group_id: of the group that tells of it.
-        entered: receivers whose group has counted it.
-        told: receivers that were told of it.
-        over_at: when (s, UTC) nobody had to be told of it any more; null before that.
-    """
-
-    member: Member
-    group_id: str
-    entered: tuple[str, ...] = ()
-    told: tuple[str, ...] = ()
-    over_at: float | None = None
-
-
-class TellerRecord(msgspec.Struct):
-    """All that the teller of a rule has decided.
-
-    Attributes:
-        book: the causes.
-        members: alerts, by `Member.member_id`.
-        groups: by receiver.
-        seen: by lane, the version of the newest member that is in `members`, or was.
-        causes: of groups that go on, by the group's id; without alerts.
-        over: by group whose end a receiver was told, when (s, UTC): it gets no further alerts.
-    """
-
-    rule: str
-    book: Book
-    members: dict[str, KnownMember] = {}
-    groups: dict[str, Groups] = {}
-    seen: dict[int, int] = {}
-    causes: dict[str, Cause] = {}
-    over: dict[str, float] = {}
-
-
-class TellerKey(msgspec.Struct, frozen=True, array_like=True, tag="teller"):
-    """Key of a `TellerRecord` on the changelog topic."""
-
-    rule: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +72,7 @@ class TellerParts:
         view: what is on the groups topic; it changes.
         outbox: the lane's deliveries.
         base_url: of the API, for links; null for none.
+        limits: by receiver that has one, its rate limit.
     """
 
     number: int
@@ -135,10 +83,11 @@ class TellerParts:
     view: GroupView
     outbox: Outbox
     base_url: str | None
+    limits: Mapping[str, ReceiverLimit] = field(default_factory=dict)
 
 
 class Tellers:
-    """The tellers of those rules that one lane tells of.
+    """The tellers of those rules and labels that one lane tells of.
 
     Args:
         parts: what they need.
@@ -152,12 +101,15 @@ class Tellers:
         """By rule, its record after the last step."""
         self._written: dict[str, bytes] = {}
         """By rule, its record as it was last handed out, so that only changes are written."""
-        self._announced: dict[str, bytes] = {}
+        self._announced: dict[bytes, bytes | None] = {}
+        """What was last written to the groups topic."""
+        self._group_ids: dict[str, set[str]] = {}
+        """By name, groups that are on the groups topic, as far as this lane wrote them."""
         self._generation = -1
         self._next_at = 0.0
         self._failures: list[Exception] = []
         self._changed: set[str] = set()
-        self._to_announce: dict[bytes, bytes] = {}
+        self._to_announce: dict[bytes, bytes | None] = {}
 
     def step(self, now: float) -> None:
         """Find causes, and tell receivers what is due at `now` (s, UTC)."""
@@ -167,6 +119,7 @@ class Tellers:
         if self._generation != self._parts.view.generation:
             self._generation = self._parts.view.generation
             self._announced.clear()
+            self._group_ids.clear()
         # Rules that are gone from the configuration may have members.
         for rule in sorted({*self._rules, *self._parts.view.members, *self._records}):
             if teller_of(rule, self._parts.lanes) == self._parts.number:
@@ -194,28 +147,36 @@ class Tellers:
             if not (news or self._parts.view.fresh_reports(rule, now)):
                 return
             record = TellerRecord(rule, Book(rule))
-        reports = self._reports(record, now)
-        frames = added_up(report.summary for report in reports.values())
-        record.book = books.observe(record.book, find(frames), frames, now)
+        if record.is_by_cause:
+            self._observe(record, now)
         for member in news:
             self._take(record, member)
-        self._settle(record, now)
+        if record.is_by_cause:
+            self._settle(record, now)
         deliveries: list[Delivery] = []
         for receiver in self._receivers(record):
             deliveries += self._tell(record, receiver, now)
-        # A cause whose last alert was only to be told has ended with that.
-        self._settle(record, now)
+        if record.is_by_cause:
+            # A cause whose last alert was only to be told has ended with that.
+            self._settle(record, now)
         self._forget(record, now)
+        _keep_states(record, now)
         latest, announcement = encode_record(record), _announcement(record, now)
         # From here on nothing fails.
         self._latest[rule] = latest
         self._records[rule] = record
         self._changed.add(rule)
-        self._announce(rule, announcement)
+        self._announce(exchange.encode(AnnouncementKey(rule)), announcement)
+        self._announce_groups(record)
         for delivery in deliveries:
             self._parts.outbox.add(delivery)
 
     # What lanes say
+
+    def _observe(self, record: TellerRecord, now: float) -> None:
+        reports = self._reports(record, now)
+        frames = added_up(report.summary for report in reports.values())
+        record.book = books.observe(record.book, find(frames), frames, now)
 
     def _reports(self, record: TellerRecord, now: float) -> Mapping[int, LaneReport]:
         """Return the reports to find causes in: of all lanes, or of those that answer in time.
@@ -235,17 +196,22 @@ class Tellers:
         record = self._records.get(rule)
         seen = record.seen if record is not None else {}
         for lane, members in sorted(self._parts.view.members.get(rule, {}).items()):
-            new = [each for each in members.values() if each.version > seen.get(lane, 0)]
+            new = [
+                each
+                for each in members.values()
+                if each.state == "handed-over" and each.version > seen.get(lane, 0)
+            ]
             yield from sorted(new, key=lambda each: each.version)
 
     def _take(self, record: TellerRecord, member: Member) -> None:
-        record.seen[member.lane] = member.version
         known = record.members.get(member.member_id)
         if known is None:
-            group_id = self._group_for(record, member)
+            by_cause = record.is_by_cause
+            group_id = self._group_for(record, member) if by_cause else _labelled(record, member)
             record.members[member.member_id] = KnownMember(member, group_id)
         elif known.member.ended_at is None:
             known.member = member
+        record.seen[member.lane] = member.version
 
     def _group_for(self, record: TellerRecord, member: Member) -> str:
         """Return the id of an alert's group: its cause, unless that is over."""
@@ -296,6 +262,9 @@ class Tellers:
     def _receivers(self, record: TellerRecord) -> list[str]:
         """Return the receivers that have anything to do with the groups of a rule, in order."""
         named_ones = {name for each in record.members.values() for name in each.member.receivers}
+        for name, groups in record.groups.items():
+            if name not in self._parts.receivers:
+                _close(record, groups.groups)
         record.groups = {
             name: groups for name, groups in record.groups.items() if name in self._parts.receivers
         }
@@ -307,25 +276,44 @@ class Tellers:
         """Return what a receiver is told at a time (s, UTC)."""
         groups = record.groups.get(receiver, Groups())
         assigned = {
-            name: Assignment(each.group_id, self._title(record, each.group_id))
+            name: Assignment(
+                each.group_id,
+                self._title(record, each.group_id),
+                since=each.member.since or None,
+            )
             for name, each in record.members.items()
             if receiver in each.member.receivers and self._is_in(groups, receiver, each)
         }
         for name in assigned:
             if receiver not in record.members[name].entered:
                 record.members[name].entered = (*record.members[name].entered, receiver)
-        times = self._parts.times.get(receiver, GroupTimes())
-        groups, notifications = grouping.step(groups, assigned, times, now)
+        is_summary = is_by_limit(record.rule)
+        groups, notifications = grouping.step(
+            groups,
+            assigned,
+            self._times(receiver, is_summary=is_summary),
+            now,
+            # The summary is of what is beyond the limit: it is told whatever that is.
+            lambda: is_summary or is_within(self._parts.limits, receiver, now),
+        )
         record.groups[receiver] = groups
         if not groups.groups:
             del record.groups[receiver]
         for each in notifications:
-            if each.change == "resolved":
-                record.over[each.group.key] = now
             for known in record.members.values():
                 if known.group_id == each.group.key and receiver in known.entered:
                     known.told = tuple(dict.fromkeys((*known.told, receiver)))
+        over = [each.group.key for each in notifications if each.change == "resolved"]
+        _close(record, over)
+        if record.is_by_cause:
+            record.over.update(dict.fromkeys(over, now))
         return [self._delivery(record, receiver, each, now) for each in notifications]
+
+    def _times(self, receiver: str, *, is_summary: bool) -> GroupTimes:
+        limit = self._parts.limits.get(receiver)
+        if is_summary and limit is not None:
+            return limit.times
+        return self._parts.times.get(receiver, GroupTimes())
 
     @staticmethod
     def _is_in(groups: Groups, receiver: str, known: KnownMember) -> bool:
@@ -339,50 +327,17 @@ class Tellers:
         return receiver not in known.told and (group is None or group.told_at is None)
 
     def _title(self, record: TellerRecord, group_id: str) -> str:
-        cause = record.causes.get(group_id)
+        cause, labelled = record.causes.get(group_id), record.labelled.get(group_id)
+        if labelled is not None:
+            return named_labels(labelled.labels)
         return named(cause.values) if cause is not None else ""
 
     def _delivery(
         self, record: TellerRecord, receiver: str, told: GroupNotification, now: float
     ) -> Delivery:
-        transition = self._transition(record, told, now)
+        transition = notices.transition_of(record, told, self._rules, self._parts.base_url, now)
         body = msgspec.Raw(encode(transition))
         return decided(told.group.key, told.group.sequence, receiver, body, now)
-
-    def _transition(
-        self, record: TellerRecord, told: GroupNotification, now: float
-    ) -> GroupTransition:
-        group, kind = told.group, _TYPES[told.change]
-        members = [each.member for each in record.members.values() if each.group_id == group.key]
-        listed = [each for each in members if each.member_id in group.firing] or members
-        listed.sort(key=lambda each: (-each.hits, each.campaign_id, each.alert_id))
-        counts = GroupCounts(
-            firing=len(group.firing),
-            joined=group.joined,
-            ended=group.joined - len(group.firing),
-            new=len(told.new),
-        )
-        rule = self._rules.get(record.rule)
-        cause = _shown(record.causes.get(group.key), now)
-        url = self._parts.base_url
-        return GroupTransition(
-            kind,
-            rfc3339(now),
-            GroupData(
-                group_id=group.key,
-                sequence=group.sequence,
-                rule=record.rule,
-                severity=members[0].severity if members else "",
-                starts_at=rfc3339(min([each.starts_at for each in members], default=now)),
-                ends_at=rfc3339(now) if kind == "campaign.group.resolved" else None,
-                cause=cause,
-                counts=counts,
-                alerts=[_shown_member(each) for each in listed[:MOST_CAMPAIGNS]],
-                summary=summary_of(kind, record.rule, cause, counts),
-                labels=dict(rule.labels) if rule is not None else {},
-                links=None if url is None else GroupLinks(f"{url}/v1/alerts?group_id={group.key}"),
-            ),
-        )
 
     # What is kept, and what lanes are told
 
@@ -409,10 +364,22 @@ class Tellers:
             for group in groups.groups.values()
         )
 
-    def _announce(self, rule: str, value: bytes) -> None:
-        if self._announced.get(rule) != value:
-            self._announced[rule] = value
-            self._to_announce[exchange.encode(AnnouncementKey(rule))] = value
+    def _announce(self, key: bytes, value: bytes | None) -> None:
+        if self._announced.get(key, b"") != value:
+            self._announced[key] = value
+            self._to_announce[key] = value
+
+    def _announce_groups(self, record: TellerRecord) -> None:
+        """Write the groups of a record to the topic, and remove others under its name."""
+        name, on_topic = record.rule, self._parts.view.groups.get(record.rule, {})
+        written = self._group_ids.setdefault(name, set())
+        for group_id in {*on_topic, *written, *record.states}:
+            state = record.states.get(group_id)
+            key = exchange.encode(GroupStateKey(name, group_id))
+            self._announce(key, None if state is None else exchange.encode(state))
+            if state is None and group_id not in on_topic:
+                del self._announced[key]
+        self._group_ids[name] = set(record.states) | set(on_topic)
 
     def take_records(self) -> Iterable[tuple[bytes, bytes | None]]:
         """Hand out the records for the groups topic."""
@@ -440,8 +407,39 @@ class Tellers:
         self._latest[record.rule] = self._written[record.rule] = encode_record(record)
 
 
-encode_record = msgspec.json.Encoder().encode
-decode_record = msgspec.json.Decoder(TellerRecord).decode
+def _labelled(record: TellerRecord, member: Member) -> str:
+    """Return the id of an alert's group by labels: the open one, or a new one."""
+    for group_id, group in record.labelled.items():
+        if group.key == member.cause_id and group.is_open:
+            before = group.after.get(member.lane, 0)
+            group.after[member.lane] = min(before, member.joined - 1)
+            return group_id
+    # No id is used again, so that no notification has that of another one.
+    first = [record.rule, member.cause_id, member.alert_id, member.lane, member.joined]
+    group_id = sha256(msgspec.json.encode(first)).hexdigest()[:24]
+    after = dict(record.seen)
+    after[member.lane] = min(after.get(member.lane, 0), member.joined - 1)
+    record.labelled[group_id] = LabelledGroup(member.cause_id, member.labels, after=after)
+    return group_id
+
+
+def _close(record: TellerRecord, group_ids: Iterable[str]) -> None:
+    """Let groups take no more members: somebody was told that they are over."""
+    for group_id in group_ids:
+        if group_id in record.labelled:
+            record.labelled[group_id].is_open = False
+
+
+def _keep_states(record: TellerRecord, now: float) -> None:
+    """Keep what anybody may know of groups, and what groups by labels are about, at `now` (s)."""
+    states = notices.states_of(record, now)
+    for group_id, state in record.states.items():
+        over = notices.ended(state, now)
+        if group_id not in states and now - (over.ended_at or now) < REMEMBERED:
+            states[group_id] = over
+    record.states = states
+    in_use = {each.group_id for each in record.members.values()} | states.keys()
+    record.labelled = {name: each for name, each in record.labelled.items() if name in in_use}
 
 
 def _announcement(record: TellerRecord, now: float) -> bytes:
@@ -463,30 +461,3 @@ def _announcement(record: TellerRecord, now: float) -> bytes:
 
 def _without_alerts(cause: Cause) -> Cause:
     return msgspec.structs.replace(cause, firing=())
-
-
-def _shown(cause: Cause | None, now: float) -> GroupCause:
-    if cause is None:
-        return GroupCause({}, None, 0.0, 0.0, 0, 0, 0.0, rfc3339(now))
-    return GroupCause(
-        dimensions=cause.values,
-        status=cause.status,
-        share=round(min(1.0, cause.share), 6),
-        evidence=round(cause.evidence, 3),
-        attempts=cause.attempts,
-        hits=cause.hits,
-        expected_hits=round(cause.expected, 3),
-        since=rfc3339(cause.since),
-    )
-
-
-def _shown_member(member: Member) -> GroupAlert:
-    return GroupAlert(
-        alert_id=member.alert_id,
-        campaign_id=member.campaign_id,
-        app_id=member.app_id,
-        starts_at=rfc3339(member.starts_at),
-        ends_at=rfc3339(member.ended_at) if member.ended_at is not None else None,
-        attempts=member.attempts,
-        hits=member.hits,
-    )

@@ -5,5 +5,6 @@ or suppresses it, with a named reason. A stage is one file and one line in `pipe
 
 - `stage`: what a stage takes and what it decides.
 - `pipeline`: the stages, a module each, in their order.
+- `rate_limit`: how many notifications a receiver gets in a time.
 - `grouping`: when receivers are told of alerts that belong together, and of what.
 """

@@ -1,8 +1,8 @@
-"""Who is told of an alert in a group: receivers that group by cause.
+"""Who is told of an alert in a group: receivers that group by cause or by labels.
 
-The alert waits for a moment in its lane, which decides whether it may have a cause in common with
-others (`streams.domain.causes.lane`). If not, the lane delivers the transition as it was decided.
-If so, the teller of its rule tells of it, and of its end, in a group.
+The alert waits for a moment in its lane, which decides whether it has a cause or labels in common
+with others (`streams.domain.causes`). If not, the lane delivers the transition as it was decided.
+If so, a teller tells of it, and of its end, in a group.
 """
 
 from typing import Protocol

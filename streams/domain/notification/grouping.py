@@ -11,7 +11,7 @@ once that most of its alerts have ended. So the number of notifications grows wi
 the number of alerts.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import inf
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -90,11 +90,13 @@ class Assignment(NamedTuple):
         title: what is told of the group.
         hold: how long (s) the group waits beyond `group_wait`, as the alert may yet turn out to
             belong to another one; the shortest of its alerts counts.
+        since: since when (s) the alert waited before it came; null if it did not.
     """
 
     key: str
     title: str
     hold: float = 0.0
+    since: float | None = None
 
 
 class GroupNotification(NamedTuple):
@@ -118,7 +120,11 @@ decode = msgspec.json.Decoder(Groups).decode
 
 
 def step(
-    groups: Groups, firing: Mapping[str, Assignment], times: GroupTimes, now: float
+    groups: Groups,
+    firing: Mapping[str, Assignment],
+    times: GroupTimes,
+    now: float,
+    is_allowed: Callable[[], bool] = lambda: True,
 ) -> tuple[Groups, list[GroupNotification]]:
     """Return the groups at a time, and what receivers are told.
 
@@ -130,12 +136,13 @@ def step(
         firing: the group of each alert that fires, by alert id.
         times: when groups are told of.
         now: time (s), not before that of the last step.
+        is_allowed: tells whether one more notification is; one that is not waits. An end does not.
     """
     changed: dict[str, Group] = {}
     notifications = []
     for group in _joined(groups.groups, firing, now):
         due, change = _due(group, times)
-        if change is None or due > now:
+        if change is None or due > now or not (change == "resolved" or is_allowed()):
             if group.firing or group.sequence:
                 changed[group.key] = group
             continue
@@ -159,13 +166,16 @@ def _joined(
     members: dict[str, set[str]] = {key: set() for key in groups}
     titles = {key: group.title for key, group in groups.items()}
     holds: dict[str, float] = {}
+    began: dict[str, float] = {}
     for alert_id in sorted(firing):
         assigned = firing[alert_id]
         members.setdefault(owners.get(alert_id, assigned.key), set()).add(alert_id)
         titles[assigned.key] = assigned.title
         holds[assigned.key] = min(assigned.hold, holds.get(assigned.key, inf))
+        since = now if assigned.since is None else min(now, assigned.since)
+        began[assigned.key] = min(since, began.get(assigned.key, inf))
     for key in sorted(members):
-        known = groups.get(key) or Group(key, titles[key], now, (), 0)
+        known = groups.get(key) or Group(key, titles[key], began[key], (), 0)
         came = members[key] - set(known.firing)
         moved = {alert_id for alert_id in known.firing if alert_id in firing} - members[key]
         yield msgspec.structs.replace(

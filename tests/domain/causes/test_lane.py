@@ -135,10 +135,13 @@ def test_one_that_comes_back_is_told_again_in_a_group_or_by_itself() -> None:
         fail(partition, "spring")
         partition.advance(START, 1)
         (alert,) = partition.alerts.alerts()
-        partition.groups._join(partition.groups._known[alert.alert_id], alert, "cause")
+        waiting = partition.groups.handover.get(alert.alert_id)
+        assert waiting is not None
+        partition.groups.causes.join(waiting, "cause")
         succeed(partition, "spring", START + 60)
         assert told(partition) == []
-        member = partition.groups._known[alert.alert_id]
+        member = partition.groups.handover.get(alert.alert_id)
+        assert member is not None
         assert member.is_over
         member.acknowledged = is_known
         fail(partition, "spring", at=START + 120)

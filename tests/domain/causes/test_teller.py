@@ -16,6 +16,7 @@ from streams.domain.causes import exchange
 from streams.domain.causes.exchange import (
     Announcement,
     AnnouncementKey,
+    GroupReason,
     GroupView,
     LaneReport,
     Member,
@@ -23,10 +24,11 @@ from streams.domain.causes.exchange import (
     ReportKey,
     teller_of,
 )
+from streams.domain.causes.records import decode_record, encode_record
 from streams.domain.causes.summary import CellSum, Frame, LaneSummary
-from streams.domain.causes.teller import TellerParts, Tellers, decode_record, encode_record
+from streams.domain.causes.teller import TellerParts, Tellers
 from streams.domain.deliveries import Delivery, Outbox
-from streams.domain.group_transitions import GroupCause, GroupCounts, summary_of
+from streams.domain.group_transitions import GroupCause, GroupCounts, GroupData, summary_of
 from streams.domain.notification.grouping import GroupTimes
 from streams.domain.transitions import rfc3339
 from tests.support.partitions import FAILURE_SPIKE
@@ -372,7 +374,8 @@ def test_lanes_are_told_what_was_seen_and_which_causes_there_are() -> None:
     told.cause_id()
     told.put(member(1, 8, cause_id=told.view.announced[RULE.name].causes[0].cause_id))
     told.tellers.step(NOW + 1)
-    ((key, value),) = told.tellers.take_records()
+    ((key, value), (group_key, _)) = told.tellers.take_records()
+    assert group_key.startswith(b'["group","')
     assert key == exchange.encode(AnnouncementKey(RULE.name))
     told.view.restore(key, value)
     announced = told.view.announced[RULE.name]
@@ -449,15 +452,37 @@ def test_the_group_of_a_cause_that_was_merged() -> None:
 # Words
 
 
+def data_of(
+    cause: GroupCause | None, counts: GroupCounts, reason: GroupReason = "cause", **labels: str
+) -> GroupData:
+    """A group of which only the summary is looked at."""
+    return GroupData(
+        "id", 1, "rule", "critical", "…", None, cause, counts, [], "", {}, None, reason, labels, 12
+    )
+
+
 def test_the_summary_names_the_cause() -> None:
     cause = GroupCause(
         {"app_id": "x" * 100, "channel_type": None}, "TIMEOUT", 0.97, 60.0, 9, 5, 1.0, "…"
     )
-    assert summary_of("campaign.group.firing", "rule", cause, GroupCounts(499, 500, 1, 2)) == (
+    some = data_of(cause, GroupCounts(499, 500, 1, 2))
+    assert summary_of("campaign.group.firing", some) == (
         f"rule: no channel of app {'x' * 59}…, status TIMEOUT: 499 alerts firing, 1 ended, "
         "97% of the excess of all campaigns (5 of 9 attempts)"
     )
-    everything = GroupCause({}, None, 1.0, 60.0, 9, 5, 1.0, "…")
-    assert summary_of("campaign.group.resolved", "rule", everything, GroupCounts(0, 1, 1, 0)) == (
-        "rule: everything: over, 1 alert in all"
+    everything = data_of(GroupCause({}, None, 1.0, 60.0, 9, 5, 1.0, "…"), GroupCounts(0, 1, 1, 0))
+    assert (
+        summary_of("campaign.group.resolved", everything)
+        == "rule: everything: over, 1 alert in all"
+    )
+
+
+def test_the_summary_names_the_labels_or_the_limit() -> None:
+    counts = GroupCounts(13, 15, 2, 13)
+    some = data_of(None, counts, "labels", app_id="shop", rule="failure-spike", team="")
+    assert summary_of("campaign.group.firing", some) == (
+        "app_id=shop, rule=failure-spike, no team: 12 campaigns, 13 alerts firing, 2 ended"
+    )
+    assert summary_of("campaign.group.updated", data_of(None, counts, "rate-limit")) == (
+        "rule: beyond the rate limit: 12 campaigns, 13 alerts firing, 2 ended"
     )
