@@ -250,6 +250,9 @@ class SlackReceiver(TextReceiver, GroupedReceiver):
             problems.append((("token",), "expected either a token or webhook_path"))
         if self.token is not None and self.channel is None:
             problems.append((("channel",), "expected the channel that the token's bot writes to"))
+        if self.token is not None and self.url.startswith(WEBHOOKS.rstrip("/")):
+            expected = f"expected the URL of the Web API beside a token, or none: {slack_api.API}"
+            problems.append((("url",), expected))
         if self.token is None and self.channel is not None:
             expected = "expected a token beside it: a webhook has its own channel"
             problems.append((("channel",), expected))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
@@ -22,14 +21,13 @@ from tests.support.topics import Read
 
 OF_GROUPS = "campaign.group."
 GROUP_FIRING, GROUP_RESOLVED = "campaign.group.firing", "campaign.group.resolved"
-MS = 1000
 
 
 class Episode(NamedTuple):
-    """One time that an alert fires: the same alert may come back. Its start is in ms."""
+    """One time that an alert fires: the same alert may come back."""
 
     alert_id: str
-    starts_at: int
+    number: int
 
 
 @dataclass
@@ -58,8 +56,7 @@ class GroupLedger:
         value = orjson.loads(record.value)
         match orjson.loads(record.key or b"null"):
             case ["member", *_]:
-                starts_at = round(value["starts_at"] * MS)
-                self.members[Episode(value["alert_id"], starts_at)] = value
+                self.members[Episode(value["alert_id"], value["episode"])] = value
             case ["causes", _]:
                 self.merged |= value["merged"]
 
@@ -115,7 +112,7 @@ class GroupedWebhooks:
             transitions: all that are on the alerts topic.
         """
         stories = _stories(transitions)
-        groups = self._groups()
+        groups = self._groups(stories)
         alone = [each for each in self._receiver.accepted if not _is_group(each)]
         yield from wrong_ids(self._receiver)
         yield from self._wrongly_named()
@@ -135,14 +132,16 @@ class GroupedWebhooks:
         told = {value["data"]["group_id"] for value in self._receiver.accepted if _is_group(value)}
         return len(told), len(self._ledger.members)
 
-    def _groups(self) -> dict[str, ToldGroup]:
+    def _groups(self, stories: Mapping[Episode, Story]) -> dict[str, ToldGroup]:
         groups: dict[str, ToldGroup] = {}
+        started = _by_start(stories, self._ledger.members)
         for value in self._receiver.accepted:
             if _is_group(value):
                 group = groups.setdefault(value["data"]["group_id"], ToldGroup())
                 group.values.append(value)
                 for alert in value["data"]["alerts"]:
-                    group.episodes.add(_episode(alert))
+                    start = alert["alert_id"], alert["starts_at"]
+                    group.episodes.add(started.get(start, Episode(alert["alert_id"], 0)))
         for episode, member in self._ledger.members.items():
             told = self._ledger.groups_of(member) & groups.keys()
             if len(told) == 1:
@@ -249,8 +248,18 @@ def _stories(transitions: dict[Step, Any]) -> dict[Episode, Story]:
 
 
 def _episode(described: Any) -> Episode:
-    starts_at = datetime.fromisoformat(described["starts_at"]).timestamp()
-    return Episode(described["alert_id"], round(starts_at * MS))
+    return Episode(described["alert_id"], described["episode"])
+
+
+def _by_start(
+    stories: Mapping[Episode, Story], members: Mapping[Episode, Any]
+) -> dict[tuple[str, str], Episode]:
+    """Return episodes by alert and start; of two that began at once, one that was handed over."""
+    found: dict[tuple[str, str], Episode] = {}
+    for episode in sorted(stories, key=lambda each: each in members):
+        data = stories[episode].steps[0]["data"]
+        found[data["alert_id"], data["starts_at"]] = episode
+    return found
 
 
 def _is_group(value: Any) -> bool:

@@ -18,7 +18,7 @@ TEAM = "team"
 def told(kind: str, alert_id: str, sequence: int, starts_at: int = T0) -> Any:
     """A transition of an alert, as it is on the topic and in a webhook."""
     data = {"alert_id": alert_id, "sequence": sequence, "rule": "r", "campaign_id": f"c{alert_id}"}
-    data["starts_at"] = rfc3339(starts_at)
+    data |= {"starts_at": rfc3339(starts_at), "episode": 1 if starts_at == T0 else 2}
     timestamp = rfc3339(starts_at + sequence)
     return {"type": f"campaign.alert.{kind}", "timestamp": timestamp, "data": data}
 
@@ -77,6 +77,7 @@ class World(NamedTuple):
         return {
             "alert_id": alert_id,
             "starts_at": newest["data"]["starts_at"],
+            "episode": newest["data"]["episode"],
             "group_id": group_id if member else None,
             "transitions": [
                 {

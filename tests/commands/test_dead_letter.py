@@ -122,7 +122,7 @@ def test_list_shows_what_was_put_aside(system: System) -> None:
     done = run("list", "--values", *system.settings)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    older, newer = lines[2], lines[3]
+    older, newer = lines[1], lines[2]
     came_from = f"{system.source}:1:7"
     assert older.split()[:5] == ["1:0", "2026-11-23T10:00:00Z", "expired", came_from, "3"]
     assert "(null)" in older
@@ -141,7 +141,7 @@ def test_list_shows_the_newest_of_what_is_asked_for(system: System) -> None:
     )
     options = ("--reason", "not-json", "--since", "2026-11-23T10:00:01Z", "--limit", "2")
     done = run("list", *options, *system.settings)
-    assert [line.split()[0] for line in done.stdout.splitlines()[2:4]] == ["0:3", "0:4"]
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:3]] == ["0:3", "0:4"]
     assert done.stdout.splitlines()[-1] == "4 dead letters, the newest 2 are shown: not-json 4"
 
 

@@ -342,6 +342,10 @@ def test_another_channel_token_or_url_is_another_target() -> None:
         ({"token": "xo xb", "channel": "#a"}, "printable ASCII without spaces"),
         ({"token": "x", "channel": "#a", "webhook_path": "T/B/x"}, "either a token or webhook"),
         ({"webhook_path": "T/B/x", "channel": "#a"}, "expected a token beside it"),
+        (
+            {"token": "x", "channel": "#a", "url": "https://hooks.slack.com/services"},
+            "expected the URL of the Web API",
+        ),
     ],
 )
 def test_refused(keys: dict[str, str], why: str) -> None:

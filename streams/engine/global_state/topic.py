@@ -34,7 +34,7 @@ ANSWER_WITHIN = 5.0
 FETCH_WITHIN = 10.0
 """Seconds that a fetch has: it is answered after a second also if there is nothing new. aiokafka
 may wait for good after a broker was killed, and says nothing."""
-START_WITHIN = 60.0
+START_WITHIN = 15.0
 CLOSE_WITHIN = 5.0
 """Seconds that a client has to close; one that hangs must not keep the next one waiting."""
 
