@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,8 +19,9 @@ from streams.api.routes import ROUTES
 from streams.api.tabular import CSV, NDJSON, csv_lines
 from tests.api.conftest import NOW, RunningApi, StartApi
 from tests.api.test_cluster import fill, two_workers
+from tests.api.test_groups import BY_CAUSE, view_of
 from tests.support.http import HttpAnswer
-from tests.support.partitions import MemoryHolder, counts, holder
+from tests.support.partitions import PARTITION_SETTINGS, MemoryHolder, counts, holder
 from tests.support.silences import silence_of
 
 T0 = int(NOW) - 60
@@ -49,7 +51,8 @@ def rows_of(answer: HttpAnswer) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("path", sorted(LISTS))
 async def test_every_list_has_rows(start: StartApi, path: str) -> None:
-    api = await start(held())
+    settings = replace(PARTITION_SETTINGS, group_view=view_of(BY_CAUSE))
+    api = await start(held(), settings=settings)
     api.silences.book.put(silence_of("known", "rule=a", now=NOW))
     target = path.replace("{campaign_id}", "a%2Fb")
     items = (await api.get(target))[LISTS[path].name]

@@ -170,6 +170,7 @@ async def test_what_is_about_all_needs_a_token_for_all(start: StartApi) -> None:
     api, _ = await two_workers(start)
     for method, target in (
         ("GET", "/metrics"),
+        ("GET", "/v1/groups"),
         ("GET", "/v1/receivers"),
         ("POST", "/v1/receivers/ops/enable"),
     ):
@@ -187,6 +188,8 @@ def test_a_route_is_closed_to_who_may_not_see_all_unless_it_says_that_it_leaves_
     names = ("/v1/campaigns/{campaign_id}/name", "/v1/apps/{app_id}/name")
     assert closed == {
         ("GET", "/metrics"),
+        ("GET", "/v1/groups"),
+        ("GET", "/v1/groups/{group_id}"),
         ("GET", "/v1/receivers"),
         ("POST", "/v1/receivers/{name}/enable"),
         *((method, path) for method in ("GET", "PUT", "DELETE") for path in names),

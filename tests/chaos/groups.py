@@ -55,7 +55,7 @@ class GroupLedger:
             return
         value = orjson.loads(record.value)
         match orjson.loads(record.key or b"null"):
-            case ["member", *_]:
+            case ["member", *_] if value["state"] == "handed-over":
                 self.members[Episode(value["alert_id"], value["episode"])] = value
             case ["causes", _]:
                 self.merged |= value["merged"]

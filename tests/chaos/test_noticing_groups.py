@@ -61,6 +61,7 @@ class World(NamedTuple):
             key = ["member", "r", 0, alert_id]
             value: dict[str, Any] = {"alert_id": alert_id, "starts_at": float(T0), "episode": 1}
             value["cause_id"] = cause_id
+            value["state"] = "handed-over"
             ledger.take(_record(key, value))
             ledger.take(_record(key, None))
         ledger.take(_record(["causes", "r"], {"merged": self.merged}))

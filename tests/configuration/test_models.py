@@ -219,7 +219,7 @@ def test_receivers_that_group_by_labels_and_have_a_limit() -> None:
         {
             "receivers": [
                 receiver(name="labels", group_by=["app_id", "rule"], group_wait="3s"),
-                receiver(name="limited", rate_limit="30/1m"),
+                receiver(name="limited", group_by="none", rate_limit="30/1m"),
             ]
         }
     )
