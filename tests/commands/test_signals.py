@@ -111,7 +111,8 @@ async def start(self):
     await w.asyncio.sleep(600)
 async def prepare(self, *, create):
     names = self._configuration.topics
-    roles = "source repartition changelog silences groups alerts dead_letter"
+    roles = "source repartition changelog silences campaign_names app_names groups alerts"
+    roles += " dead_letter"
     return {getattr(names, each): 1 for each in roles.split()}
 async def check(*_):
     pass

@@ -100,7 +100,7 @@ def test_a_pipe_has_all_columns_and_no_empty_cells(
     assert run("query", "alerts", "--url", api.url) == 0
     title, row = capsys.readouterr().out.splitlines()
     titles, cells = re.split(r" {2,}", title), re.split(r" {2,}", row)
-    assert len(titles) == len(cells) == 14
+    assert len(titles) == len(cells) == 15
     assert dict(zip(titles, cells, strict=True))["treatment"] == "-"
 
 
