@@ -1,5 +1,6 @@
 """Tables that follow a topic: what cannot be read is left out, and being out of date is said."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,10 +28,11 @@ def silences(book: SilenceBook | None = None) -> Silences:
     return Silences(NOWHERE, "the-silences", 1, kept, 3600.0, lambda: 0.0)
 
 
-@pytest.mark.parametrize(("table", "named"), [(groups(), "groups"), (silences(), "silences")])
+@pytest.mark.parametrize(("make", "named"), [(groups, "groups"), (silences, "silences")])
 def test_it_says_that_it_is_out_of_date(
-    table: GlobalTable, named: str, monkeypatch: pytest.MonkeyPatch
+    make: Callable[[], GlobalTable], named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    table = make()
     first = table.out_of_date
     assert first is None
     monkeypatch.setattr(module, "OUT_OF_DATE_AFTER", -1.0)
@@ -39,8 +41,9 @@ def test_it_says_that_it_is_out_of_date(
     assert why.startswith(f"{named} may be out of date: topic the-{named} could not be read for")
 
 
-@pytest.mark.parametrize(("table", "named"), [(groups(), "groups"), (silences(), "silences")])
-def test_garbage_is_left_out(table: GlobalTable, named: str) -> None:
+@pytest.mark.parametrize(("make", "named"), [(groups, "groups"), (silences, "silences")])
+def test_garbage_is_left_out(make: Callable[[], GlobalTable], named: str) -> None:
+    table = make()
     with capture_logs() as logs:
         table.replace({b"": None, b"\xff\xfe": b"x", b'["member"]': b"{}", b"[[[[": b""})
     ignored = [each for each in logs if each["log_level"] == "warning"]
