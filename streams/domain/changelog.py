@@ -63,7 +63,7 @@ from uuid import UUID
 
 import msgspec
 
-from streams.domain import alert_records, folded_scopes
+from streams.domain import alert_records, deliveries, folded_scopes
 from streams.domain.alert_records import AlertKey
 from streams.domain.buckets import BucketKey, read_bucket
 from streams.domain.causes.handover import (
@@ -73,7 +73,7 @@ from streams.domain.causes.handover import (
     NamedGroupKey,
 )
 from streams.domain.causes.records import TellerKey, TellerRecord
-from streams.domain.deliveries import Delivery, DeliveryKey
+from streams.domain.deliveries import DeliveryKey
 from streams.domain.detector_states import DetectorStateKey, DetectorStateRecord
 from streams.domain.fleet.receiver_trouble import TroubleKey, TroubleRecord
 from streams.domain.fleet.silence_notices import NoticeKey, NoticeRecord
@@ -184,7 +184,7 @@ KINDS = (
     # The table has the bytes of buckets at hand: that is how it keeps clean ones.
     Kind(BucketKey, bytes, read_bucket),
     Kind(AlertKey, alert_records.encode, alert_records.decode),
-    _json(DeliveryKey, Delivery),
+    Kind(DeliveryKey, deliveries.encode, deliveries.decode),
     _json(MessageKey, SentMessage),
     _json(DetectorStateKey, DetectorStateRecord),
     _json(FoldsKey, FoldsRecord),

@@ -6,6 +6,7 @@ and receiver) are attempted in order, each until it is delivered or given up. Th
 some time (`Retention`) with its attempts, so that it can be listed and replayed.
 """
 
+import zlib
 from collections.abc import Iterator
 from heapq import heappop, heappush
 from sys import intern
@@ -20,6 +21,11 @@ DeliveryState: TypeAlias = Literal["pending", "given-up", "delivered"]
 
 GIVEN_UP_KEPT_S = 7 * 86_400.0
 """How long (s) a given-up delivery is kept."""
+
+_WINDOW_BITS = -12
+"""Of what is compressed (RFC 1951, without a header): transitions have some kilobytes."""
+_MEMORY_LEVEL = 4
+"""Of zlib: with its default, setting up takes longer than compressing."""
 
 
 class Retention(NamedTuple):
@@ -50,8 +56,7 @@ class Delivery(msgspec.Struct):
             sent in its order.
         campaign_id: of the alert; empty if it is about a group.
         alert_id: of the alert, or the group.
-        transition: JSON of a `Transition` or a `GroupTransition`, to the byte as it was decided.
-            The receiver's kind renders it when it is sent.
+        packed: `transition`, compressed: thousands of deliveries may wait for a receiver.
         created_at: when it was decided.
         next_attempt_at: when the next attempt is due; when a given-up delivery was given up, or a
             delivered one delivered.
@@ -70,6 +75,35 @@ class Delivery(msgspec.Struct):
     campaign_id: str
     alert_id: str
     sequence: int
+    packed: bytes
+    created_at: float
+    next_attempt_at: float
+    attempts: int = 0
+    state: DeliveryState = "pending"
+    last_error: str | None = None
+    attempted: int = 0
+    history: tuple[AttemptRecord, ...] = ()
+    replayed_by: str | None = None
+    message: str | None = None
+
+    @property
+    def transition(self) -> msgspec.Raw:
+        """JSON of a `Transition` or a `GroupTransition`, to the byte as it was decided.
+
+        The receiver's kind renders it when it is sent.
+        """
+        return msgspec.Raw(zlib.decompress(self.packed, _WINDOW_BITS))
+
+
+class _DeliveryRecord(msgspec.Struct):
+    """A delivery as it is on the changelog topic: `transition` in place of `packed`."""
+
+    delivery_id: str
+    webhook_id: str
+    receiver: str
+    campaign_id: str
+    alert_id: str
+    sequence: int
     transition: msgspec.Raw
     created_at: float
     next_attempt_at: float
@@ -80,6 +114,33 @@ class Delivery(msgspec.Struct):
     history: tuple[AttemptRecord, ...] = ()
     replayed_by: str | None = None
     message: str | None = None
+
+
+_encode_record = msgspec.json.Encoder().encode
+_decode_record = msgspec.json.Decoder(_DeliveryRecord).decode
+
+
+def pack(transition: msgspec.Raw) -> bytes:
+    """Return a delivery's `packed` transition."""
+    packer = zlib.compressobj(wbits=_WINDOW_BITS, memLevel=_MEMORY_LEVEL)
+    return packer.compress(bytes(transition)) + packer.flush()
+
+
+def encode(delivery: Delivery) -> bytes:
+    """Return the value of a delivery's record on the changelog topic."""
+    fields = msgspec.structs.asdict(delivery)
+    del fields["packed"]
+    return _encode_record(_DeliveryRecord(transition=delivery.transition, **fields))
+
+
+def decode(value: bytes) -> Delivery:
+    """Return the delivery of a record.
+
+    Raises:
+        msgspec.MsgspecError: it is none.
+    """
+    fields = msgspec.structs.asdict(_decode_record(value))
+    return Delivery(packed=pack(fields.pop("transition")), **fields)
 
 
 class DeliveryKey(msgspec.Struct, frozen=True, array_like=True, tag="delivery"):
@@ -119,7 +180,7 @@ def decided(  # noqa: PLR0913, PLR0917 - what a delivery is made of
         campaign_id=campaign_id,
         alert_id=alert_id,
         sequence=sequence,
-        transition=transition,
+        packed=pack(transition),
         created_at=now,
         next_attempt_at=now,
     )
@@ -464,7 +525,6 @@ def _ordering_key_of(delivery: Delivery) -> _OrderingKey:
 
 
 def _compact(delivery: Delivery) -> None:
-    """Let go of the record that a delivery was read from, and share texts that repeat."""
-    delivery.transition = delivery.transition.copy()
+    """Share texts that repeat."""
     delivery.receiver = intern(delivery.receiver)
     delivery.history = compact(delivery.history)

@@ -3,7 +3,7 @@
 import msgspec
 
 from streams.domain.counts import summary_of
-from streams.domain.deliveries import Delivery, Outbox
+from streams.domain.deliveries import Delivery, Outbox, pack
 from tests.support.partitions import STATUS_GROUPS, all_cells, counts, holder
 
 
@@ -35,7 +35,7 @@ def test_a_summary_of_counts_leaves_the_suppressed_out_of_attempts() -> None:
 
 def test_one_delivery() -> None:
     queue = Outbox()
-    delivery = Delivery("d", "w", "ops", "c", "a", 1, msgspec.Raw(b"{}"), 0.0, 0.0)
+    delivery = Delivery("d", "w", "ops", "c", "a", 1, pack(msgspec.Raw(b"{}")), 0.0, 0.0)
     queue.add(delivery)
     assert queue.get("d") is delivery
     assert queue.get("e") is None

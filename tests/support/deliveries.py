@@ -3,7 +3,7 @@
 import msgspec
 from pydantic import SecretStr
 
-from streams.domain.deliveries import Delivery
+from streams.domain.deliveries import Delivery, pack
 from streams.receivers.webhook import WebhookReceiver
 from tests.support.receiver import SECRET
 
@@ -23,7 +23,7 @@ def delivery_of(
         campaign_id=campaign_id,
         alert_id=alert_id,
         sequence=int(sequence),
-        transition=msgspec.Raw(transition.encode()),
+        packed=pack(msgspec.Raw(transition.encode())),
         created_at=0.0,
         next_attempt_at=0.0,
     )

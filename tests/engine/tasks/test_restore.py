@@ -19,7 +19,7 @@ from streams.domain import changelog
 from streams.domain.buckets import BucketKey, Window
 from streams.domain.campaigns import Campaigns
 from streams.domain.changelog import CHECKPOINT_KEY, FORMAT, InputOffsetsKey
-from streams.domain.deliveries import Delivery
+from streams.domain.deliveries import Delivery, pack
 from streams.domain.formats import pinpoint
 from streams.domain.sources import IngestSettings
 from streams.engine.cluster.message_limits import MessageLimits
@@ -195,7 +195,7 @@ async def test_a_record_that_was_replaced_may_be_broken(state: State) -> None:
     task = await state.open()
 
     (kept,) = task.partition.deliveries.deliveries()
-    assert kept == Delivery("d", "a.1", "ops", "c", "a", 1, msgspec.Raw(b"{}"), 0.0, 0.0)
+    assert kept == Delivery("d", "a.1", "ops", "c", "a", 1, pack(msgspec.Raw(b"{}")), 0.0, 0.0)
     assert len(task.partition.table) == 1
     await task.close()
 
