@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from streams.commands import main
 from streams.configuration.http import HttpSettings
 from streams.domain.delivery_attempts import AttemptRecord
 from tests.api.conftest import NOW, RunningApi, running
-from tests.support.partitions import MemoryHolder, counts, holder
+from tests.api.test_groups import BY_CAUSE, BY_LABELS, view_of
+from tests.support.partitions import PARTITION_SETTINGS, MemoryHolder, counts, holder
 from tests.support.ports import free_port
 
 T0 = int(NOW) - 60
@@ -46,7 +48,8 @@ class Background:
 
     def __enter__(self) -> RunningApi:
         self._thread.start()
-        self._running = running(held(), self._settings)
+        groups = replace(PARTITION_SETTINGS, group_view=view_of(BY_CAUSE, BY_LABELS))
+        self._running = running(held(), self._settings, settings=groups)
         entering = asyncio.run_coroutine_threadsafe(self._running.__aenter__(), self._loop)
         return entering.result(30)
 
@@ -79,6 +82,8 @@ def test_tables(api: RunningApi, capsys: pytest.CaptureFixture[str]) -> None:
         (["windows", "a/b", "--step", "120", "--by", "treatment_id"], ["40.00%", "SUCCESS 100"]),
         (["windows", "a/b", "--from", "2026-11-24T00:00:00Z"], ["start", "counts"]),
         (["alerts", "--state", "firing"], ["failure-spike", "40 of 200", "critical"]),
+        (["groups"], ["channel GCM of no app", "ops 2026-11-23T", "pager not yet", "app_id=shop"]),
+        (["groups", "--state", "ended"], ["by labels/", "ended", "labels"]),
         (["rules"], ["failure-spike", "10.00%", "threshold"]),
         (["deliveries", "--state", "given-up"], ["ops", "HTTP 500", "failure-spike"]),
         (["deliveries", "--to", "2026-11-23T09:00:00Z"], ["created", "last error"]),

@@ -291,7 +291,7 @@ def test_what_expires_leaves_null_behind_and_nothing_in_memory() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 8}, r"format 8.*reads formats 5 to 7"),
+        ({"format": 9}, r"format 9.*reads formats 5 to 8"),
         ({"window_size": 4}, r"windows\.size: 10 s.*windows of 4 s"),
         ({"window_size": 20}, r"windows\.size: 10 s.*windows of 20 s"),
     ],

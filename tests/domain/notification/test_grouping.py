@@ -183,6 +183,7 @@ FIRING = st.dictionaries(
         st.sampled_from(["cause", "other"]),
         st.sampled_from(["x", "y"]),
         st.sampled_from([0.0, 60.0]),
+        st.none() | st.sampled_from([0.0, 50.0, 1_000.0]),
     ),
 )
 COURSE = st.lists(st.tuples(st.integers(1, 90), FIRING), max_size=15)
