@@ -4,6 +4,8 @@ Each episode has a record of its own, so what a detector has told before stays w
 it was told of. The newest one takes the alert's id and its history over when it fires.
 """
 
+from math import inf
+
 from streams.domain import transition_causes as causes
 from streams.domain.alert_records import Alert, PastEpisode
 from streams.domain.rules import Rule
@@ -39,6 +41,15 @@ def reopen(alert: Alert, before: Alert) -> None:
     alert.steps = before.steps
     alert.past = (*before.past, _past(before))[-MOST_EPISODES:]
     before.steps, before.past, before.explanation = [], (), None
+
+
+def order(alert: Alert) -> tuple[float, float, int, int]:
+    """Return what puts the alerts of a rule and scope that have ended in the order of their ends.
+
+    Several may have begun and ended in one evaluation, so at the same time.
+    """
+    ends_at = alert.ends_at if alert.ends_at is not None else inf
+    return ends_at, alert.pending_since, alert.occurrence, alert.episode
 
 
 def _past(alert: Alert) -> PastEpisode:

@@ -630,12 +630,10 @@ class AlertBook:
 
         The alerts that `of_open_windows` returns have to be given their figures again (`refresh`).
         """
-        every = self._alerts.values()
-        ended = [(each.ends_at, each.record_id) for each in every if each.ends_at is not None]
-        for _, record_id in sorted(ended):
-            alert = self._alerts[record_id]
+        ended = [alert for alert in self._alerts.values() if alert.ends_at is not None]
+        for alert in sorted(ended, key=alert_episodes.order):
             self._newest_ended[alert.rule, alert.scope] = alert
-        self._ended = ended
+        self._ended = [(each.ends_at, each.record_id) for each in ended if each.ends_at is not None]
         heapify(self._ended)
         for alert in self._live.values():
             alert.last_evaluated_at = now

@@ -397,6 +397,22 @@ def test_a_live_alert_that_was_removed_is_not_restored() -> None:
     assert show(alerts, HIGH, T0 + 1) == "firing"
 
 
+def test_episodes_that_ended_at_the_same_time_keep_their_order_over_a_restart() -> None:
+    quick = replace(REOPENING, keep_firing_for=0.0)
+    ids = iter("cba")
+    alerts = AlertBook((quick,), SIZE, HISTORY, lambda: next(ids), "http://127.0.0.1:8080")
+    for _ in range(3):
+        assert show(alerts, HIGH, T0, quick) == "firing"
+        assert show(alerts, LOW, T0, quick) == "resolved"
+    again = restarted(alerts, quick)
+    again.resume(T0)
+
+    fired = evaluate(again, {WINDOW + 36_000: HIGH}, T0 + 1, quick)
+
+    assert fired is not None
+    assert (fired.data.alert_id, fired.data.sequence, fired.data.episode) == ("c", 7, 4)
+
+
 # What is told
 
 
