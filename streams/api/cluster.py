@@ -186,7 +186,8 @@ class Cluster:
     ) -> Gathered[A]:
         reason = self._peers.why_not_ask(url)
         if reason is not None:
-            self._warn_once(url, numbers, reason)
+            if not self._peers.is_own(url):
+                self._warn_once(url, numbers, reason)
             return Gathered([], numbers)
         try:
             status, body = await self._fetch(url, numbers, ask)

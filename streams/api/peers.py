@@ -62,9 +62,13 @@ class Peers:
         """Whether workers sign what they say to each other."""
         return bool(self._keys)
 
+    def is_own(self, url: str) -> bool:
+        """Tell whether this worker announced a URL; it may have its tasks no longer, or not yet."""
+        return url == self._url
+
     def why_not_ask(self, url: str) -> str | None:
         """Say why a worker that announced this URL is not asked; null if it is."""
-        if url == self._url:
+        if self.is_own(url):
             return "it is this worker's own"
         try:
             advertised_url(url)
