@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,10 @@ from tests.chaos.link import Link
 from tests.support.brokers import KafkaBroker
 from tests.support.ports import LOOPBACK, free_port
 from tests.support.topics import delete_topic
+from tests.support.waiting import PATIENCE_S
 
+NO_BROKER_TO_REPLICATE = 38
+"""Kafka's code of an error (INVALID_REPLICATION_FACTOR)."""
 OUT_OF_SYNC = "is out of sync with the underlying log"
 """Kafka's words when the coordinator has read only a part of `__consumer_offsets` after a kill -9.
 Groups cannot commit or rebalance from then on, until the broker is restarted."""
@@ -159,8 +163,15 @@ class Cluster:
         await admin.start()
         try:
             topic = NewTopic(name, partitions, len(self.brokers), topic_configs=settings)
-            response = await admin.create_topics([topic])
-            assert all(code == 0 for _, code, *_ in response.topic_errors), response
+            deadline = time.monotonic() + PATIENCE_S
+            while True:
+                response = await admin.create_topics([topic])
+                ((_, code, *_),) = response.topic_errors
+                if code != NO_BROKER_TO_REPLICATE or time.monotonic() > deadline:
+                    break
+                # A broker that has just started is not yet taken for one.
+                await asyncio.sleep(0.2)
+            assert code == 0, response
         finally:
             await admin.close()
 
