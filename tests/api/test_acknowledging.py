@@ -15,6 +15,7 @@ from streams.domain.partial_counts import partition_of
 from streams.domain.partition import CampaignPartition
 from tests.api.conftest import NOW, RunningApi, StartApi
 from tests.support.partitions import MemoryHolder, commit_all, counts, holder
+from tests.support.waiting import until
 
 T0 = int(NOW) - 60
 HERE, THERE = (0, 2), (1, 3)
@@ -95,6 +96,7 @@ async def test_the_answer_comes_after_the_commit(
     alert_id = await only_alert(api)
     target = f"/v1/alerts/{alert_id}/acknowledge?by=ana"
     assert "not known" in await api.refused(target, 503, method="POST")
+    monkeypatch.setattr(acknowledging, "COMMITTED_WITHIN", 60.0)
     partition = partition_of_alert(api.holder)
     asking = asyncio.create_task(api.ask(target, method="POST"))
     await asyncio.sleep(0.05)
@@ -142,10 +144,14 @@ async def test_what_ends_before_it_is_acknowledged(start: StartApi) -> None:
     partition = partition_of_alert(api.holder)
     target = f"/v1/alerts/{alert_id}/acknowledge?by=ana"
     asking = asyncio.create_task(api.refused(target, 409, method="POST"))
-    await asyncio.sleep(0.05)
+    await until(lambda: _is_asked(partition))
     list(partition.alerts.tick(NOW + 10_000))
     async with committing(api.holder):
         assert "ended just now" in await asking
+
+
+async def _is_asked(partition: CampaignPartition) -> bool:
+    return bool(partition.operators)
 
 
 async def test_wrong_parameters(start: StartApi) -> None:
