@@ -45,8 +45,8 @@ class Retention(NamedTuple):
 DEFAULT_RETENTION = Retention()
 
 
-class Delivery(msgspec.Struct):
-    """One transition for one receiver. Times are seconds since the epoch, UTC.
+class _Fields(msgspec.Struct, kw_only=True):
+    """What there is of a delivery but its transition. Times are seconds since the epoch, UTC.
 
     Attributes:
         delivery_id: unique; `webhook_id` and the receiver.
@@ -56,7 +56,6 @@ class Delivery(msgspec.Struct):
             sent in its order.
         campaign_id: of the alert; empty if it is about a group.
         alert_id: of the alert, or the group.
-        packed: `transition`, compressed: thousands of deliveries may wait for a receiver.
         created_at: when it was decided.
         next_attempt_at: when the next attempt is due; when a given-up delivery was given up, or a
             delivered one delivered.
@@ -75,7 +74,6 @@ class Delivery(msgspec.Struct):
     campaign_id: str
     alert_id: str
     sequence: int
-    packed: bytes
     created_at: float
     next_attempt_at: float
     attempts: int = 0
@@ -85,6 +83,16 @@ class Delivery(msgspec.Struct):
     history: tuple[AttemptRecord, ...] = ()
     replayed_by: str | None = None
     message: str | None = None
+
+
+class Delivery(_Fields, kw_only=True):
+    """One transition for one receiver.
+
+    Attributes:
+        packed: `transition`, compressed: thousands of deliveries may wait for a receiver.
+    """
+
+    packed: bytes
 
     @property
     def transition(self) -> msgspec.Raw:
@@ -95,25 +103,10 @@ class Delivery(msgspec.Struct):
         return msgspec.Raw(zlib.decompress(self.packed, _WINDOW_BITS))
 
 
-class _DeliveryRecord(msgspec.Struct):
-    """A delivery as it is on the changelog topic: `transition` in place of `packed`."""
+class _DeliveryRecord(_Fields, kw_only=True):
+    """A delivery as it is on the changelog topic."""
 
-    delivery_id: str
-    webhook_id: str
-    receiver: str
-    campaign_id: str
-    alert_id: str
-    sequence: int
     transition: msgspec.Raw
-    created_at: float
-    next_attempt_at: float
-    attempts: int = 0
-    state: DeliveryState = "pending"
-    last_error: str | None = None
-    attempted: int = 0
-    history: tuple[AttemptRecord, ...] = ()
-    replayed_by: str | None = None
-    message: str | None = None
 
 
 _encode_record = msgspec.json.Encoder().encode

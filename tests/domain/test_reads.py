@@ -35,7 +35,17 @@ def test_a_summary_of_counts_leaves_the_suppressed_out_of_attempts() -> None:
 
 def test_one_delivery() -> None:
     queue = Outbox()
-    delivery = Delivery("d", "w", "ops", "c", "a", 1, pack(msgspec.Raw(b"{}")), 0.0, 0.0)
+    delivery = Delivery(
+        delivery_id="d",
+        webhook_id="w",
+        receiver="ops",
+        campaign_id="c",
+        alert_id="a",
+        sequence=1,
+        packed=pack(msgspec.Raw(b"{}")),
+        created_at=0.0,
+        next_attempt_at=0.0,
+    )
     queue.add(delivery)
     assert queue.get("d") is delivery
     assert queue.get("e") is None

@@ -195,7 +195,17 @@ async def test_a_record_that_was_replaced_may_be_broken(state: State) -> None:
     task = await state.open()
 
     (kept,) = task.partition.deliveries.deliveries()
-    assert kept == Delivery("d", "a.1", "ops", "c", "a", 1, pack(msgspec.Raw(b"{}")), 0.0, 0.0)
+    assert kept == Delivery(
+        delivery_id="d",
+        webhook_id="a.1",
+        receiver="ops",
+        campaign_id="c",
+        alert_id="a",
+        sequence=1,
+        packed=pack(msgspec.Raw(b"{}")),
+        created_at=0.0,
+        next_attempt_at=0.0,
+    )
     assert len(task.partition.table) == 1
     await task.close()
 
