@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import urlencode
 
 import msgspec
+from msgspec.structs import asdict
 
 from streams.api import answers
 from streams.api.alerts import show as show_alert
@@ -160,8 +161,7 @@ def _window(
     size = context.settings.windows.size
     is_open = partition.table.is_open(start)
     shown = window((start, start + size), cell, (), context.settings.groups, is_open=is_open)
-    fields = {name: getattr(shown, name) for name in shown.__struct_fields__}
-    return answers.CampaignWindow(**fields, campaign_id=campaign_id, app_id=cell.app_id)
+    return answers.CampaignWindow(**asdict(shown), campaign_id=campaign_id, app_id=cell.app_id)
 
 
 PATH = "/v1/changes"

@@ -5,6 +5,8 @@ from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import asdict
+
 from streams.api.answers import Periods, PeriodTotals
 from streams.api.asking import Ask
 from streams.api.context import Context
@@ -79,18 +81,15 @@ async def periods(context: Context, ask: Ask) -> Periods:
 
 def _answer(context: Context, wanted: _Wanted, found: dict[Period, Cell]) -> Periods:
     groups = context.settings.groups
-    shown = []
-    for period in sorted(found):
-        total = totals(found[period], groups)
-        fields = {name: getattr(total, name) for name in total.__struct_fields__}
-        shown.append(
-            PeriodTotals(
-                **fields,
-                period=period.name,
-                start=rfc3339(period.start),
-                end=rfc3339(period.end),
-            )
+    shown = [
+        PeriodTotals(
+            **asdict(totals(found[period], groups)),
+            period=period.name,
+            start=rfc3339(period.start),
+            end=rfc3339(period.end),
         )
+        for period in sorted(found)
+    ]
     return Periods(
         as_of="",
         campaign_id=wanted.campaign_id,

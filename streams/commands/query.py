@@ -167,10 +167,6 @@ def alerts(api: ApiClient, **options: Any) -> Found:
     return Found(answer, answer["alerts"], columns, answers.Alert)
 
 
-def _hits(row: Item) -> str:
-    return f"{row['evidence']['hits']} of {row['evidence']['attempts']}"
-
-
 @command.command(epilog=examples(f"{PROGRAM} query groups --state firing"))
 @click.option("--state", help="firing or ended.")
 @click.option("--reason", help="cause, labels or rate-limit.")
