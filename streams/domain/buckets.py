@@ -5,8 +5,9 @@ while they change. A dirty one has counts that were not written there. Which buc
 follows from its name and the number of buckets.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import count
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count, groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -28,6 +29,8 @@ from streams.domain.partial_counts import (
     encode_window,
     split,
 )
+from streams.domain.transitions import rfc3339
+from streams.errors import FormatError
 
 CAMPAIGNS_PER_BUCKET = 32
 BUCKET_RECORD_BYTES = RECORD_BYTES
@@ -347,3 +350,29 @@ def _added_up(start: int, parts: Iterable[Bucket]) -> Bucket:
         cells.put(decode_counts(part.value))
     counts = cells.counts_to_write(start)
     return Bucket(encode(counts), len(cells), len(counts.to_emit))
+
+
+def in_order(records: Mapping[BucketKey, Bucket]) -> list[list[Bucket]]:
+    """Return the parts of each bucket of one window, in order.
+
+    Raises:
+        FormatError: if one is missing: a campaign's bucket is found by how many there are.
+    """
+    parts = [
+        [records[key] for key in keys]
+        for _, keys in groupby(sorted(records), key=attrgetter("bucket"))
+    ]
+    last = max(records)
+    expected = {
+        BucketKey(last.start, bucket, part)
+        for bucket, of_it in enumerate(parts)
+        for part in range(len(of_it))
+    }
+    missing = expected - records.keys()
+    if missing:
+        raise FormatError(
+            f"the changelog topic has bucket {last.bucket} of the window that begins at "
+            f"{rfc3339(last.start)}, but not bucket {min(missing).bucket}: count anew, as "
+            "docs/operations.md says"
+        )
+    return parts

@@ -73,6 +73,7 @@ from streams.domain.causes.handover import (
     NamedGroupKey,
 )
 from streams.domain.causes.records import TellerKey, TellerRecord
+from streams.domain.checkpoint import Checkpoint, CheckpointKey
 from streams.domain.deliveries import DeliveryKey
 from streams.domain.detector_states import DetectorStateKey, DetectorStateRecord
 from streams.domain.fleet.receiver_trouble import TroubleKey, TroubleRecord
@@ -82,7 +83,6 @@ from streams.domain.folds import FoldsKey, FoldsRecord
 from streams.domain.pools import PoolsKey, PoolsRecord
 from streams.domain.receivers import ReceiverKey, ReceiverRecord
 from streams.domain.sent_messages import MessageKey, SentMessage
-from streams.domain.table import Checkpoint, CheckpointKey
 from streams.errors import FormatError
 
 FORMAT = 8

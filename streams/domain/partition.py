@@ -3,7 +3,7 @@
 This is what the counting agent drives, what the changelog topic holds, and what the API reads.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from streams.domain import changelog
 from streams.domain.alert_records import Alert, AlertKey
 from streams.domain.alerts import AlertBook
 from streams.domain.buckets import Bucket, BucketKey
+from streams.domain.campaign_evaluator import CampaignEvaluator, Due
 from streams.domain.causes.handover import (
     GroupedAlertKey,
     LaneParts,
@@ -21,16 +22,14 @@ from streams.domain.causes.lane_groups import LaneGroups
 from streams.domain.causes.records import TellerKey
 from streams.domain.causes.teller import TellerParts, Tellers
 from streams.domain.changed_cells import ChangedCells
+from streams.domain.checkpoint import Checkpoint, CheckpointKey
 from streams.domain.commits import SuppressedTransition
 from streams.domain.counts import OTHER
 from streams.domain.deferrable import NOTHING, Deferrable
 from streams.domain.deliveries import DeliveryKey, Outbox
 from streams.domain.detector_states import DetectorStateKey
-from streams.domain.detectors.detector import Evaluation
-from streams.domain.detectors.history import Closing
 from streams.domain.emission import WindowResult
-from streams.domain.evaluation import CampaignWindows, ObservedCampaign, ScopeWindows
-from streams.domain.evaluation_queue import ANY_HIT, EvaluationQueue, Lack
+from streams.domain.evaluation_queue import EvaluationQueue
 from streams.domain.explaining import Explainer
 from streams.domain.fleet.events import FleetEvents
 from streams.domain.fleet.receiver_trouble import TroubleKey
@@ -45,11 +44,10 @@ from streams.domain.partial_counts import PartialCounts
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.pools import PoolsKey
 from streams.domain.receivers import ReceiverBook, ReceiverKey
-from streams.domain.rule_folds import RuleFold
-from streams.domain.rules import Hits, Rule, Scope
+from streams.domain.rules import Hits, Rule
 from streams.domain.sample_book import SampleBook
 from streams.domain.sent_messages import MessageKey
-from streams.domain.table import Checkpoint, CheckpointKey, WindowTable
+from streams.domain.table import WindowTable
 from streams.domain.transitions import ENDS, Explanation, Transition
 from streams.domain.watermark import Watermark
 
@@ -74,20 +72,6 @@ class _SeenWindows(NamedTuple):
     generation: int
     newest: int
     oldest_open: int
-
-
-class _Due(NamedTuple):
-    """A campaign to evaluate.
-
-    Attributes:
-        campaign_id: its id.
-        rules: all of them; or those that are evaluated on closing, if that is why it is due.
-        has_closed: whether event time has closed windows since it was evaluated on closing.
-    """
-
-    campaign_id: str
-    rules: Sequence[Rule]
-    has_closed: bool
 
 
 class CampaignPartition:
@@ -118,7 +102,6 @@ class CampaignPartition:
         watermark = Watermark(inputs, settings.idle_timeout, now)
         self.folds = Folds(settings, inputs)
         size = settings.windows.size
-        self._rules = {rule.name: rule for rule in settings.rules}
         self._on_closing = tuple(rule for rule in settings.rules if rule.detector.on_closing)
         reaches = [(rule.detector.lookback - 1) * size for rule in self._on_closing]
         self.table = WindowTable(
@@ -199,6 +182,9 @@ class CampaignPartition:
         lookback = max((rule.detector.lookback for rule in settings.rules), default=1)
         self._reach = (lookback - 1) * size
         self._closed = ClosedWindows(self.table, size, lookback, settings.rules, settings.groups)
+        self._evaluator = CampaignEvaluator(
+            settings, self.table, self.folds, self.alerts, self._queue, self._closed
+        )
         self._closing_reach = max(reaches, default=None)
         self._closing: set[str] = set()
         """Campaigns to evaluate on closing: event time has closed windows since they were."""
@@ -327,8 +313,10 @@ class CampaignPartition:
         due = self._take(most)
         for each in due:
             try:
-                for transition in self._evaluate(each, starts, now):
+                for transition in self._evaluator.evaluate(each, starts, now):
                     decided += self._notify([transition], now)
+                if self._explainer.has_time and each.campaign_id != OTHER:
+                    self.alerts.explain_again(each.campaign_id, now)
             except Exception as error:  # noqa: BLE001 - one campaign must not stop the others
                 self._failures.append(EvaluationFailure(each.campaign_id, error))
         self.alerts.persist_stale_evidence([each.campaign_id for each in due])
@@ -339,7 +327,7 @@ class CampaignPartition:
             self._queue.again_after(campaign_id, 1)
         return decided
 
-    def _take(self, most: int | None) -> list[_Due]:
+    def _take(self, most: int | None) -> list[Due]:
         """Hand out the campaigns to evaluate, no more than `most`; the others stay."""
         due = self._queue.take(most)
         left = most - len(due) if most is not None else None
@@ -347,8 +335,8 @@ class CampaignPartition:
         closing = self._closing & due
         self._closing -= due | silent
         return [
-            *(_Due(name, self.settings.rules, has_closed=name in closing) for name in due),
-            *(_Due(name, self._on_closing, has_closed=True) for name in silent),
+            *(Due(name, self.settings.rules, has_closed=name in closing) for name in due),
+            *(Due(name, self._on_closing, has_closed=True) for name in silent),
         ]
 
     def _follow_windows(self, open_starts: list[int]) -> None:
@@ -357,13 +345,18 @@ class CampaignPartition:
         if seen == self._seen_windows:
             return
         has_closed = seen.oldest_open > self._seen_windows.oldest_open
-        self._seen_windows = seen
+        self._see(seen)
         self._closed.update(self._oldest_open)
         if self._closing_reach is not None and has_closed:
             self._closing |= self._closed.campaigns_since(seen.oldest_open - self._closing_reach)
             self._closing |= self.alerts.campaigns_with_live_alerts
         self.alerts.roll(open_starts)
         self._queue.follow(open_starts)
+
+    def _see(self, windows: _SeenWindows) -> None:
+        """Take note of the windows that rules are evaluated on from here on."""
+        self._seen_windows = windows
+        self._evaluator.oldest_open = windows.oldest_open
 
     def _windows_now(self) -> _SeenWindows:
         oldest_open = self._oldest_open if self._closing_reach is not None else 0
@@ -388,84 +381,6 @@ class CampaignPartition:
         """Return the start (s) of the window that the newest event time of all inputs is in."""
         return self.settings.windows.start_of(self.table.newest_event_time)
 
-    def _evaluate(self, due: _Due, starts: list[int], now: float) -> Iterator[Transition]:
-        """Evaluate the rules on a campaign's open windows, by their starts (s), newest first."""
-        campaign_id = due.campaign_id
-        if campaign_id == OTHER:
-            # A rate over campaigns that have nothing in common is no campaign's.
-            return
-        windows = self._windows_of(campaign_id, starts)
-        waits: list[int] = []
-        lacks: dict[str, Lack] = {}
-        for rule in due.rules:
-            if not rule.matches_campaign(campaign_id):
-                continue
-            lacks[rule.name] = ANY_HIT
-            fold = self.folds.of(rule)
-            seen = self._seen_by(rule, windows, has_closed=due.has_closed)
-            if not rule.matches_app(seen.app_id):
-                # It may turn out to be another one.
-                waits.append(1)
-                if fold is not None:
-                    fold.pass_over(campaign_id)
-            elif fold is not None:
-                yield from self._follow(rule, fold, seen, now)
-            else:
-                yield from self._evaluate_windows(rule, seen, now, waits, lacks)
-        self._queue.evaluated(campaign_id, lacks)
-        if due.rules is self.settings.rules:
-            self._wait(windows, waits)
-        if self._explainer.has_time:
-            self.alerts.explain_again(campaign_id, now)
-
-    def _wait(self, windows: CampaignWindows, waits: Sequence[int]) -> None:
-        """Have a campaign evaluated again after as many attempts as any rule waits for."""
-        if waits or not windows.open:
-            # Without counts in open windows there is nothing to evaluate, until there are new ones.
-            self._queue.again_after(windows.campaign_id, min(waits, default=1))
-        if windows.open:
-            self._queue.again_before(windows.campaign_id, windows.open[-1][0])
-
-    def _evaluate_windows(
-        self,
-        rule: Rule,
-        windows: CampaignWindows,
-        now: float,
-        waits: list[int],
-        lacks: dict[str, Lack],
-    ) -> Iterator[Transition]:
-        """Evaluate a rule on a campaign's windows.
-
-        Args:
-            rule: is about the campaign.
-            windows: as the rule sees them.
-            now: wall-clock time (s, UTC).
-            waits: after how many more attempts it has to be done again is added.
-            lacks: gets how many hits the campaign lacks for the rule.
-        """
-        newest = self._newest_window()
-        for scope_windows in self._scopes(rule, windows):
-            decision = self.alerts.evaluate(rule, scope_windows, now, newest)
-            if decision.evaluation.again_after is not None:
-                waits.append(decision.evaluation.again_after)
-            lacks[rule.name] = _lack(rule, scope_windows, decision.evaluation)
-            if decision.transition is not None:
-                yield decision.transition
-
-    def _follow(
-        self, rule: Rule, fold: RuleFold, windows: CampaignWindows, now: float
-    ) -> Iterator[Transition]:
-        """Follow what a rule's fold has found in the scopes of a campaign."""
-        campaign_id = windows.campaign_id
-        scopes = fold.scopes_to_follow(campaign_id)
-        scopes |= {alert.scope for alert in self._live_alerts(rule, campaign_id)}
-        if not scopes:
-            return
-        known = {each.scope: each for each in self._scopes(rule, windows)}
-        for scope in scopes:
-            of_scope = _with_fold(known.get(scope), scope, fold)
-            yield from self.alerts.follow(rule, of_scope, fold, now, self._newest_window())
-
     def _explain(self, rule: Rule, alert: Alert, before: Alert | None) -> Explanation | None:
         """Return what explains an alert; null if nothing can be said."""
         try:
@@ -476,48 +391,6 @@ class CampaignPartition:
             self._failures.append(EvaluationFailure(alert.scope.campaign_id, error))
             return None
         return found
-
-    def _windows_of(self, campaign_id: str, open_starts: list[int]) -> CampaignWindows:
-        cells = list(self.table.cells(campaign_id, open_starts))
-        app_id = next((cell.app_id for _, cell in cells if cell.app_id is not None), None)
-        return CampaignWindows(
-            campaign_id, app_id, cells, lambda rule: self._closed.seen_by(rule, campaign_id)
-        )
-
-    def _seen_by(
-        self, rule: Rule, windows: CampaignWindows, *, has_closed: bool
-    ) -> CampaignWindows:
-        """Return a campaign's windows as a rule sees them.
-
-        To a rule that is evaluated on closing, the app of a silent campaign is that of its closed
-        windows, or else that of its alert.
-        """
-        if not rule.detector.on_closing:
-            return windows
-        through = self._seen_windows.oldest_open - self.settings.windows.size
-        closing = Closing(through, self.table.observed, has_closed)
-        app_id = windows.app_id or self._closed.app_of(windows.campaign_id)
-        alerts = self._live_alerts(rule, windows.campaign_id)
-        of_alerts = (alert.app_id for alert in alerts if alert.app_id is not None)
-        return windows._replace(app_id=app_id or next(of_alerts, None), closing=closing)
-
-    def _live_alerts(self, rule: Rule, campaign_id: str) -> list[Alert]:
-        return [each for each in self.alerts.live_of(campaign_id) if each.rule == rule.name]
-
-    def _scopes(self, rule: Rule, windows: CampaignWindows) -> Iterator[ScopeWindows]:
-        """Yield what a campaign's windows say to a rule, for each scope."""
-        observed = ObservedCampaign(rule, windows, self.settings.groups)
-        if windows.closing is None:
-            return observed.scopes()
-        alerts = self._live_alerts(rule, windows.campaign_id)
-        if not (windows.closing.is_new or alerts):
-            # What closed windows say has been decided on.
-            return observed.scopes()
-        if not self.table.windows_with(windows.campaign_id):
-            alerts = []
-        reach = (rule.detector.lookback - 1) * self.settings.windows.size
-        oldest = self._seen_windows.oldest_open - reach
-        return observed.all_scopes(oldest, [alert.scope for alert in alerts])
 
     def _notify(self, decided: Iterable[Transition], now: float) -> Iterator[Transition]:
         """Send each transition through the notification stages; yield it, whatever they decide."""
@@ -647,7 +520,7 @@ class CampaignPartition:
         self.table.finish_restore(now, offset)
         self.folds.finish_replay()
         starts = self.table.open_starts()[::-1]
-        self._seen_windows = self._windows_now()
+        self._see(self._windows_now())
         self._closed.update(self._oldest_open)
         self._queue.resume(starts)
         self._restore_hits()
@@ -655,7 +528,7 @@ class CampaignPartition:
         self.alerts.resume(now)
         for alert in self.alerts.of_open_windows():
             try:
-                self._refresh(alert, starts)
+                self._evaluator.refresh(alert, starts)
             except Exception as error:  # noqa: BLE001 - one campaign must not stop the others
                 self._failures.append(EvaluationFailure(alert.scope.campaign_id, error))
 
@@ -667,21 +540,6 @@ class CampaignPartition:
                 for counts in self.table.counts(start):
                     self._queue.restore(start, counts)
 
-    def _refresh(self, alert: Alert, open_starts: list[int]) -> None:
-        """Give an alert the figures of its windows, which are not written while these are open."""
-        rule = self._rules.get(alert.rule)
-        windows = self._windows_of(alert.scope.campaign_id, open_starts)
-        of_scope = None
-        if rule is not None:
-            seen = self._seen_by(rule, windows, has_closed=False)
-            if rule.matches(seen.campaign_id, seen.app_id):
-                known = {each.scope: each for each in self._scopes(rule, seen)}
-                of_scope = known.get(alert.scope)
-                fold = self.folds.of(rule)
-                if fold is not None:
-                    of_scope = _with_fold(of_scope, alert.scope, fold)
-        self.alerts.refresh(alert, rule, of_scope, open_starts, self._newest_window())
-
     def prepare_handover(self) -> None:
         """Let the next `take_changes` keep nothing back that could be worked out again.
 
@@ -689,20 +547,3 @@ class CampaignPartition:
         """
         self.alerts.persist_evidence()
         self.folds.write()
-
-
-def _with_fold(windows: ScopeWindows | None, scope: Scope, fold: RuleFold) -> ScopeWindows:
-    """Return what open windows, if any has counts of it, and a rule's fold say of a scope."""
-    if windows is None:
-        windows = ScopeWindows(scope, None, {}, lambda: iter(()))
-    return windows._replace(folded=fold.get(scope))
-
-
-def _lack(rule: Rule, windows: ScopeWindows, evaluation: Evaluation) -> Lack:
-    """Return how many hits a campaign lacks for a rule.
-
-    Of a rule's treatments and channels, those without attempts in open windows were not evaluated.
-    """
-    if rule.scope != "campaign" or evaluation.hits_left is None:
-        return ANY_HIT
-    return Lack(evaluation.hits_left, min(windows.open))

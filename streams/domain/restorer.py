@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 from streams.domain import changelog
 from streams.domain.buckets import Bucket, BucketKey
 from streams.domain.changelog import InputOffset, InputOffsetsKey, UnprocessableKey
+from streams.domain.checkpoint import Checkpoint, CheckpointKey
 from streams.domain.partial_counts import PartialCounts
 from streams.domain.partition import CampaignPartition
 from streams.domain.partition_settings import PartitionSettings
-from streams.domain.table import Checkpoint, CheckpointKey
 from streams.errors import FormatError
 
 LONGEST_KEY_SHOWN = 200

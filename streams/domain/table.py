@@ -14,18 +14,16 @@ from dataclasses import replace
 from itertools import groupby
 from math import inf
 from operator import attrgetter
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-
-from streams.domain.buckets import Bucket, BucketKey, Snapshot, Window
+from streams.domain.buckets import Bucket, BucketKey, Snapshot, Window, in_order
+from streams.domain.checkpoint import Checkpoint, CheckpointKey, DirtyWindow
 from streams.domain.counts import OTHER, Cell
 from streams.domain.emission import Emission, WindowResult
-from streams.domain.event_time_log import EventTimeLog, Ranges
+from streams.domain.event_time_log import EventTimeLog
 from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.partial_counts import Dimensions, PartialCounts, WindowCounts
 from streams.domain.roster import Roster
-from streams.domain.transitions import rfc3339
 from streams.domain.watermark import Watermark
 from streams.domain.windows import WindowPolicy
 from streams.errors import FormatError
@@ -42,40 +40,6 @@ MOST_REPLAYED = 1_000_000
 too."""
 MOST_DIRTY = 4_096
 """Windows that the checkpoint names as dirty; with more, all of them are written."""
-
-
-class CheckpointKey(msgspec.Struct, frozen=True, array_like=True, tag="checkpoint"):
-    """Key of the checkpoint on the changelog topic: there is one."""
-
-
-class DirtyWindow(NamedTuple):
-    """From where a dirty window gets its counts when it is restored.
-
-    Attributes:
-        replay_from_offset: offset in the repartition topic, from which its counts are replayed.
-        closed_at_offset: from which they came late; null while the window is open.
-    """
-
-    replay_from_offset: int
-    closed_at_offset: int | None
-
-
-class Checkpoint(msgspec.Struct):
-    """How far a partition's windows are.
-
-    Attributes:
-        window_size: length of the windows (s).
-        event_time: the watermark (ms).
-        inputs: the largest event time (ms) of each source partition, by its number.
-        dirty: the dirty windows, by their start (s).
-        observed: the windows that event time was in, if any rule has to know them.
-    """
-
-    window_size: Annotated[int, msgspec.Meta(gt=0)]
-    event_time: int
-    inputs: dict[int, int]
-    dirty: dict[int, DirtyWindow]
-    observed: Ranges = []
 
 
 class Folded(NamedTuple):
@@ -439,7 +403,7 @@ class WindowTable:
         self._watermark.restore(checkpoint.inputs, checkpoint.event_time)
         self._event_time_log.restore(checkpoint.observed, checkpoint.window_size)
         for start, keys in groupby(sorted(buckets), key=attrgetter("start")):
-            window = self._new_window(start, _in_order({key: buckets[key] for key in keys}))
+            window = self._new_window(start, in_order({key: buckets[key] for key in keys}))
             self._roster.restore(window.campaigns())
             window.closed_at_offset = 0
             self._windows[start] = window
@@ -619,29 +583,3 @@ class WindowTable:
     def size(self) -> int:
         """About how many bytes it takes in memory."""
         return sum(window.size for window in self._windows.values())
-
-
-def _in_order(records: Mapping[BucketKey, Bucket]) -> list[list[Bucket]]:
-    """Return the parts of each bucket of one window, in order.
-
-    Raises:
-        FormatError: if one is missing: a campaign's bucket is found by how many there are.
-    """
-    parts = [
-        [records[key] for key in keys]
-        for _, keys in groupby(sorted(records), key=attrgetter("bucket"))
-    ]
-    last = max(records)
-    expected = {
-        BucketKey(last.start, bucket, part)
-        for bucket, of_it in enumerate(parts)
-        for part in range(len(of_it))
-    }
-    missing = expected - records.keys()
-    if missing:
-        raise FormatError(
-            f"the changelog topic has bucket {last.bucket} of the window that begins at "
-            f"{rfc3339(last.start)}, but not bucket {min(missing).bucket}: count anew, as "
-            "docs/operations.md says"
-        )
-    return parts

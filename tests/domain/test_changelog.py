@@ -23,6 +23,7 @@ from streams.domain.changelog import (
     Kind,
     UnprocessableKey,
 )
+from streams.domain.checkpoint import Checkpoint, CheckpointKey, DirtyWindow
 from streams.domain.deliveries import DeliveryKey
 from streams.domain.detector_states import DetectorStateKey, DetectorStateRecord
 from streams.domain.fleet.receiver_trouble import TroubleKey, TroubleRecord
@@ -34,7 +35,6 @@ from streams.domain.pools import AppPool, PoolsKey, PoolsRecord
 from streams.domain.receivers import ReceiverKey, ReceiverRecord
 from streams.domain.restorer import PartitionRestorer
 from streams.domain.sent_messages import MessageKey, SentMessage
-from streams.domain.table import Checkpoint, CheckpointKey, DirtyWindow
 from streams.errors import FormatError
 from tests.support.changelogs import FOLDER, ShortLife
 from tests.support.partitions import PARTITION_SETTINGS

@@ -13,11 +13,11 @@ from streams.domain.changelog import (
     InputOffset,
     InputOffsetsKey,
 )
+from streams.domain.checkpoint import Checkpoint, CheckpointKey, DirtyWindow
 from streams.domain.partition import CampaignPartition
 from streams.domain.receivers import ReceiverKey, ReceiverRecord
 from streams.domain.restorer import PartitionRestorer, Replay
 from streams.domain.rules import Scope
-from streams.domain.table import Checkpoint, CheckpointKey, DirtyWindow
 from streams.domain.windows import WindowPolicy
 from streams.errors import FormatError
 from tests.support.changelogs import (

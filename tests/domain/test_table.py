@@ -15,6 +15,7 @@ from streams.domain import buckets, changelog
 from streams.domain import table as under_test
 from streams.domain.buckets import BucketKey
 from streams.domain.changelog import CHECKPOINT_KEY
+from streams.domain.checkpoint import CheckpointKey
 from streams.domain.counts import OTHER, Cell
 from streams.domain.formats import pinpoint
 from streams.domain.limits import DEFAULT_LIMITS, Limits
@@ -25,7 +26,7 @@ from streams.domain.partial_counts import (
     PartialCounts,
     WindowCounts,
 )
-from streams.domain.table import QUIET_S, CheckpointKey, WindowTable
+from streams.domain.table import QUIET_S, WindowTable
 from streams.domain.watermark import Watermark
 from streams.domain.windows import WindowPolicy
 from streams.errors import FormatError

@@ -11,6 +11,7 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 from streams.domain import changelog
 from streams.domain.campaigns import Campaigns
 from streams.domain.changelog import InputOffsetsKey
+from streams.domain.checkpoint import Checkpoint, CheckpointKey
 from streams.domain.commits import Commit
 from streams.domain.events import Rejected
 from streams.domain.formats import pinpoint
@@ -18,7 +19,6 @@ from streams.domain.partition import CampaignPartition, EvaluationFailure
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.restorer import PartitionRestorer
 from streams.domain.sources import IngestSettings, SourcePartition
-from streams.domain.table import Checkpoint, CheckpointKey
 from streams.domain.transitions import Transition
 from streams.engine.cluster.message_limits import MessageLimits
 from streams.engine.consume.positions import Position, from_committed, from_input_offsets
