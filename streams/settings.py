@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -168,6 +169,14 @@ def _parse_topic(value: str) -> str:
     return value
 
 
+def _parse_time_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):  # none of that name, or the name of something else
+        raise ValueError("expected a time zone by its IANA name, such as Europe/Berlin") from None
+    return value
+
+
 def _parse_network(value: object) -> IPv4Network | IPv6Network:
     if isinstance(value, IPv4Network | IPv6Network):
         return value
@@ -207,6 +216,7 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 Url = Annotated[Text, AfterValidator(_parse_url)]
 Server = Annotated[str, AfterValidator(_parse_server)]
 TopicName = Annotated[str, AfterValidator(_parse_topic)]
+TimeZone = Annotated[Text, AfterValidator(_parse_time_zone)]
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_parse_network)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\z")]
 """Names of rules, receivers and tokens: they appear in URLs, metric labels and logs."""

@@ -11,9 +11,9 @@ In the order in which a request meets it:
 - `routing`: finds the route of a path and reads its parameters (`parameters`).
 - `routes`: every route there is; `openapi` describes them, `context` is what they know.
 - `cluster`: asks the other workers for what is not held here, with `asking` and `client`.
-- `campaigns` (with `rows`), `windows`, `periods`, `alerts`, `groups`, `silences`, `names`,
-  `deliveries`, `receivers`, `operations`, `pages`: the answers; `reading`, `newest` and
-  `delivery_filters` have what they share.
+- `campaigns` (with `rows`), `windows`, `periods` (what they read: `retained`), `alerts`, `groups`,
+  `silences`, `names`, `deliveries`, `receivers`, `operations`, `pages`: the answers; `reading`,
+  `newest` and `delivery_filters` have what they share.
 - `changes`: what has changed since a position, by the commits that `change_logs` follows;
   `campaign_ids` names several campaigns.
 - `streaming`: the live stream, of which `stream` is the hub and `stream_events` what it tells.

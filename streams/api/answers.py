@@ -83,28 +83,42 @@ class CampaignWindow(Window, kw_only=True):
 
 
 class Windows(Answer, kw_only=True):
-    """Windows of a campaign, oldest first."""
+    """Windows of a campaign, oldest first.
+
+    Windows that begin before `complete_from` are not in the answer, or lack counts: these have
+    expired, or are retained in longer windows than were asked for. Left out if none are missing.
+    """
 
     campaign_id: str
     campaign_name: str | UnsetType = UNSET
     window_seconds: int
+    complete_from: str | UnsetType = UNSET
     windows: list[Window]
 
 
 class PeriodTotals(CorrectedTotals, kw_only=True):
-    """Totals of an hour or a day; `period` is its name in the time zone, by ISO 8601."""
+    """Totals of an hour or a day; `period` is its name in the time zone, by ISO 8601.
+
+    It is not `complete` if some of its counts may have expired.
+    """
 
     period: str
     start: str
     end: str
+    complete: bool
 
 
 class Periods(Answer, kw_only=True):
-    """A campaign's totals by periods with windows in them, oldest first."""
+    """A campaign's totals by periods with windows in them, oldest first.
+
+    Periods that begin before `complete_from` are not in the answer, or not complete: counts have
+    expired, or are retained in windows that such periods would part. Left out if none are missing.
+    """
 
     campaign_id: str
     per: Literal["hour", "day"]
     time_zone: str
+    complete_from: str | UnsetType = UNSET
     periods: list[PeriodTotals]
 
 
@@ -236,7 +250,12 @@ class Alert(AlertData, kw_only=True):
 
 
 class Campaign(Answer, kw_only=True):
-    """One campaign: totals over all retained windows, its newest open window, its alerts."""
+    """One campaign: totals over all that is retained, its newest open window, its alerts.
+
+    What windows were rolled up to is in the totals, and `first_window` is the start of the oldest
+    one, rolled up or not. Counts of before `complete_from` may have expired; it is left out if none
+    have.
+    """
 
     campaign_id: str
     campaign_name: str | UnsetType = UNSET
@@ -245,6 +264,7 @@ class Campaign(Answer, kw_only=True):
     window_seconds: int
     first_window: str
     last_window: str
+    complete_from: str | UnsetType = UNSET
     totals: CorrectedTotals
     current_window: Window | None
     alerts: list[Alert]

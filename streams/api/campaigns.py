@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -27,6 +28,7 @@ from streams.api.reading import (
     window,
 )
 from streams.api.representations import Rows
+from streams.api.retained import complete_from, latest, parts_of, read_as_one, shown_complete_from
 from streams.api.routing import Route
 from streams.api.rows import Question, Span, add_rows, lower_bounds
 from streams.api.windows import CAMPAIGN_ID, unknown_campaign
@@ -143,7 +145,8 @@ async def one_campaign(context: Context, ask: Ask) -> Campaign:
     campaign_id = ask.path["campaign_id"]
 
     async def local(partitions: Sequence[CampaignPartition]) -> Campaign | None:
-        described = await _describe(context, partitions, campaign_id)
+        read = partial(_describe, context, partitions, campaign_id)
+        described = await read_as_one(partitions, read)
         if described is None or not ask.sees(campaign_id, described.app_id):
             return None
         return described
@@ -158,18 +161,19 @@ async def one_campaign(context: Context, ask: Ask) -> Campaign:
 
 
 async def _describe(
-    context: Context, partitions: Sequence[CampaignPartition], campaign_id: str
+    context: Context,
+    partitions: Sequence[CampaignPartition],
+    campaign_id: str,
+    yield_now: CooperativeYield,
 ) -> Campaign | None:
     """Describe a campaign as far as these partitions know it; null if they do not."""
     total, starts = empty(), set[int]()
-    yield_now = CooperativeYield()
     for partition in partitions:
-        table = partition.table
-        for start in table.starts():
-            cell = table.cell(campaign_id, start)
+        for part in parts_of(partition, campaign_id):
+            cell = part.cell(campaign_id)
             if cell is not None:
                 include(total, cell)
-                starts.add(start)
+                starts.add(part.start)
             await yield_now()
     if not starts:
         return None
@@ -181,6 +185,7 @@ async def _describe(
         first_window=rfc3339(min(starts)),
         last_window=rfc3339(max(starts)),
         totals=totals(total, context.settings.groups),
+        complete_from=shown_complete_from(complete_from(partitions)),
         current_window=_current_window(partitions, campaign_id),
         alerts=[
             show(partition.alerts, alert, partition.groups.group_of(alert.alert_id))
@@ -211,6 +216,7 @@ def _add_descriptions(parts: list[Campaign], groups: StatusGroups) -> Campaign:
     newest = parts[0]
     if len(parts) > 1:
         newest.first_window = min(part.first_window for part in parts)
+        newest.complete_from = latest([part.complete_from for part in parts])
         newest.totals = add_totals([part.totals for part in parts], groups)
         newest.alerts = [alert for part in parts for alert in part.alerts]
         current = add_windows(([p.current_window] for p in parts if p.current_window), groups)

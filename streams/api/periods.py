@@ -1,7 +1,7 @@
 """A campaign's totals by hours and days, as the clocks of a time zone have them."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -14,10 +14,18 @@ from streams.api.parameters import Parameter, choice
 from streams.api.problems import refuse
 from streams.api.reading import CooperativeYield, add_totals, empty, include, totals
 from streams.api.representations import Rows
+from streams.api.retained import (
+    complete_from,
+    latest,
+    misfits_until,
+    parts_of,
+    read_as_one,
+    shown_complete_from,
+)
 from streams.api.routing import Route
 from streams.api.windows import CAMPAIGN_ID, FROM, TO, sees, unknown_campaign
 from streams.domain.calendar_periods import Period, PeriodKind, period_of
-from streams.domain.counts import Cell
+from streams.domain.counts import Cell, StatusGroups
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import rfc3339
 
@@ -51,6 +59,18 @@ class _Wanted(NamedTuple):
     kind: PeriodKind
     zone: ZoneInfo
 
+    @property
+    def names(self) -> str:
+        """What the periods are, in words."""
+        return f"{self.kind}s of {self.zone}"
+
+
+class _Found(NamedTuple):
+    """Counts by period; those of periods that begin before `complete_from` (s) may be too few."""
+
+    cells: dict[Period, Cell]
+    complete_from: int
+
 
 async def periods(context: Context, ask: Ask) -> Periods:
     """Answer with a campaign's totals by periods."""
@@ -64,65 +84,104 @@ async def periods(context: Context, ask: Ask) -> Periods:
     wanted = _Wanted(campaign_id, first, end, kind, zone)
 
     async def local(partitions: Sequence[CampaignPartition]) -> Periods | None:
-        found = await _read(partitions, wanted) if sees(ask, partitions, campaign_id) else None
+        if not sees(ask, partitions, campaign_id):
+            return None
+        found = await read_as_one(partitions, partial(_read, partitions, wanted))
         return None if found is None else _answer(context, wanted, found)
 
     homes = context.cluster.homes_of(campaign_id)
     unknown = unknown_campaign(campaign_id)
     gathered = await context.cluster.require(ask, homes, Periods, local, unknown)
     answer = gathered.parts[0]
+    answer.complete_from = latest([part.complete_from for part in gathered.parts])
     same: dict[str, list[PeriodTotals]] = {}
     for part in gathered.parts:
         for each in part.periods:
             same.setdefault(each.start, []).append(each)
-    answer.periods = [add_totals(same[start], context.settings.groups) for start in sorted(same)]
+    answer.periods = [_add(same[start], context.settings.groups) for start in sorted(same)]
     return context.stamp(answer, gathered.missing)
 
 
-def _answer(context: Context, wanted: _Wanted, found: dict[Period, Cell]) -> Periods:
+def _add(same: list[PeriodTotals], groups: StatusGroups) -> PeriodTotals:
+    """Add up the parts of one period."""
+    is_complete = all(part.complete for part in same)
+    added = add_totals(same, groups)
+    added.complete = is_complete
+    return added
+
+
+def _answer(context: Context, wanted: _Wanted, found: _Found) -> Periods:
     groups = context.settings.groups
     shown = [
         PeriodTotals(
-            **asdict(totals(found[period], groups)),
+            **asdict(totals(found.cells[period], groups)),
             period=period.name,
             start=rfc3339(period.start),
             end=rfc3339(period.end),
+            complete=period.start >= found.complete_from,
         )
-        for period in sorted(found)
+        for period in sorted(found.cells)
     ]
     return Periods(
         as_of="",
         campaign_id=wanted.campaign_id,
         per=wanted.kind,
         time_zone=str(wanted.zone),
+        complete_from=shown_complete_from(found.complete_from),
         periods=shown,
     )
 
 
 async def _read(
-    partitions: Sequence[CampaignPartition], wanted: _Wanted
-) -> dict[Period, Cell] | None:
+    partitions: Sequence[CampaignPartition], wanted: _Wanted, yield_now: CooperativeYield
+) -> _Found | None:
     """Add up a campaign's windows by periods; null if none of the partitions knows it."""
     found: dict[Period, Cell] = {}
-    yield_now = CooperativeYield()
+    begin = _first_whole(partitions, wanted)
     for partition in partitions:
         size, period = partition.settings.windows.size, None
-        for start in partition.table.starts():
-            if start + size <= wanted.first or start >= wanted.last:
+        for part in parts_of(partition, wanted.campaign_id):
+            if part.end <= wanted.first or part.start >= wanted.last or part.start < begin:
                 continue
-            cell = partition.table.cell(wanted.campaign_id, start)
+            cell = part.cell(wanted.campaign_id)
             await yield_now()
             if cell is None:
                 continue
-            if period is None or not period.start <= start < period.end:
-                period = period_of(start, wanted.kind, wanted.zone)
+            if period is None or not period.start <= part.start < period.end:
+                period = period_of(part.start, wanted.kind, wanted.zone)
                 _check_fits(period, size, wanted)
             include(found.setdefault(period, empty()), cell)
             if len(found) > MOST_PERIODS:
                 refuse(f"more than {MOST_PERIODS} periods: narrow from and to")
     if not found and not any(each.table.knows(wanted.campaign_id) for each in partitions):
         return None
-    return found
+    return _Found(found, max(begin, complete_from(partitions)))
+
+
+def _first_whole(partitions: Sequence[CampaignPartition], wanted: _Wanted) -> int:
+    """Return the start (s) of the first period that parts no window of a roll-up; 0 for any.
+
+    Refuses to answer for those before, if they are asked for.
+    """
+    periods_of_windows: dict[int, Period] = {}
+
+    def fits(start: int, end: int) -> bool:
+        known = periods_of_windows.get(start)
+        period = known or period_of(start, wanted.kind, wanted.zone)
+        periods_of_windows[start] = period
+        return end <= period.end
+
+    until = misfits_until(partitions, fits)
+    if not until:
+        return 0
+    begin = period_of(until - 1, wanted.kind, wanted.zone).end
+    if 0 < wanted.first < begin or wanted.last <= begin:
+        refuse(
+            f"before {rfc3339(begin)} counts are only retained in longer windows, which "
+            f"{wanted.names} would part: ask from={rfc3339(begin)} on, or for the days of another "
+            "time zone (windows.rollups says which are kept)"
+        )
+    return begin
 
 
 def _check_fits(period: Period, size: int, wanted: _Wanted) -> None:

@@ -28,15 +28,20 @@ _NAMES_A_CELL = 16
 
 
 class CooperativeYield:
-    """Lets others work now and then: await it once for each cell that was read."""
+    """Lets others work now and then: await it once for each cell that was read.
 
-    def __init__(self) -> None:
+    Args:
+        pauses: whether it does.
+    """
+
+    def __init__(self, *, pauses: bool = True) -> None:
         self._work = 0
+        self._pauses = pauses
 
     async def __call__(self, names: int = 0) -> None:
         """Take note of one cell, with so many names."""
         self._work += 1 + names // _NAMES_A_CELL
-        if self._work >= _AT_A_TIME:
+        if self._pauses and self._work >= _AT_A_TIME:
             self._work = 0
             await asyncio.sleep(0)
 

@@ -1,6 +1,7 @@
 """A campaign's windows."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from streams.api.answers import OneWindow, Window, WindowPart, Windows
@@ -10,6 +11,15 @@ from streams.api.parameters import choices, moment, text, whole
 from streams.api.problems import ProblemError, not_found, refuse
 from streams.api.reading import DIMENSIONS, CooperativeYield, add_windows, empty, include, window
 from streams.api.representations import Rows
+from streams.api.retained import (
+    Part,
+    complete_from,
+    latest,
+    misfits_until,
+    parts_of,
+    read_as_one,
+    shown_complete_from,
+)
 from streams.api.routing import Route
 from streams.domain.counts import Dimension
 from streams.domain.partition import CampaignPartition
@@ -27,7 +37,8 @@ STEP = whole(
     1,
     _LONGEST_STEP,
     "Seconds, a multiple of the window size: windows are merged to ones so long, aligned to the "
-    "epoch. Without it, the window size.",
+    "epoch. Without it, the window size. Steps that hold windows of roll-ups whole reach back "
+    "further, such as 3600 and 86400.",
 )
 BY = choices("by", DIMENSIONS, "Adds groups to each window: by these dimensions, with commas.")
 
@@ -53,15 +64,24 @@ async def windows(context: Context, ask: Ask) -> Windows:
     wanted = _Wanted(campaign_id, *_range(ask, step), step, ask.get(BY, ()))
 
     async def local(partitions: Sequence[CampaignPartition]) -> Windows | None:
-        found = await _read(partitions, wanted) if sees(ask, partitions, campaign_id) else None
+        if not sees(ask, partitions, campaign_id):
+            return None
+        found = await read_as_one(partitions, partial(_read, partitions, wanted))
         if found is None:
             return None
-        return Windows(as_of="", campaign_id=campaign_id, window_seconds=size, windows=found)
+        return Windows(
+            as_of="",
+            campaign_id=campaign_id,
+            window_seconds=size,
+            complete_from=shown_complete_from(found.complete_from),
+            windows=found.windows,
+        )
 
     homes = context.cluster.homes_of(campaign_id)
     unknown = unknown_campaign(campaign_id)
     gathered = await context.cluster.require(ask, homes, Windows, local, unknown)
     answer = gathered.parts[0]
+    answer.complete_from = latest([part.complete_from for part in gathered.parts])
     answer.windows = add_windows((p.windows for p in gathered.parts), context.settings.groups)
     answer.campaign_name = context.names.of_campaign(campaign_id)
     return context.stamp(answer, gathered.missing)
@@ -85,16 +105,27 @@ def _range(ask: Ask, step: int) -> tuple[int, int | None]:
     return first - first % step, last
 
 
-async def _read(partitions: Sequence[CampaignPartition], wanted: _Wanted) -> list[Window] | None:
+class _Found(NamedTuple):
+    """Windows, and since when (s) none are missing; 0 for ever."""
+
+    windows: list[Window]
+    complete_from: int
+
+
+async def _read(
+    partitions: Sequence[CampaignPartition], wanted: _Wanted, yield_now: CooperativeYield
+) -> _Found | None:
     """Read a campaign's windows; null if none of the partitions knows it."""
-    steps: dict[int, list[tuple[CampaignPartition, int]]] = {}
-    yield_now = CooperativeYield()
+    steps: dict[int, list[Part]] = {}
+    begin = _first_whole(partitions, wanted.step)
     for partition in partitions:
-        for start in partition.table.starts():
-            if start < wanted.first or (wanted.last is not None and start >= wanted.last):
+        for part in parts_of(partition, wanted.campaign_id):
+            if part.start < max(wanted.first, begin):
                 continue
-            if partition.table.has(wanted.campaign_id, start):
-                steps.setdefault(start - start % wanted.step, []).append((partition, start))
+            if wanted.last is not None and part.start >= wanted.last:
+                continue
+            if part.has(wanted.campaign_id):
+                steps.setdefault(part.start - part.start % wanted.step, []).append(part)
             await yield_now()
     if len(steps) > MOST_WINDOWS:
         enough = -(-len(steps) // MOST_WINDOWS) * wanted.step
@@ -104,23 +135,27 @@ async def _read(partitions: Sequence[CampaignPartition], wanted: _Wanted) -> lis
         )
     if not steps and not any(each.table.knows(wanted.campaign_id) for each in partitions):
         return None
-    return [await _merge(wanted, start, steps[start], yield_now) for start in sorted(steps)]
+    merged = [await _merge(wanted, start, steps[start], yield_now) for start in sorted(steps)]
+    return _Found(merged, max(begin, complete_from(partitions)))
+
+
+def _first_whole(partitions: Sequence[CampaignPartition], step: int) -> int:
+    """Return the start (s) of the first step that parts no window of a roll-up; 0 for any."""
+    until = misfits_until(partitions, lambda start, end: start // step == (end - 1) // step)
+    return -(-until // step) * step
 
 
 async def _merge(
-    wanted: _Wanted,
-    start: int,
-    parts: list[tuple[CampaignPartition, int]],
-    yield_now: CooperativeYield,
+    wanted: _Wanted, start: int, parts: list[Part], yield_now: CooperativeYield
 ) -> Window:
     total = empty()
-    for partition, part in parts:
-        cell = partition.table.cell(wanted.campaign_id, part)
+    for part in parts:
+        cell = part.cell(wanted.campaign_id)
         if cell is not None:  # it may have expired since
             include(total, cell)
         await yield_now()
-    is_open = any(partition.table.is_open(part) for partition, part in parts)
-    groups = parts[0][0].settings.groups
+    is_open = any(part.is_open for part in parts)
+    groups = parts[0].partition.settings.groups
     span = (start, start + wanted.step)
     return window(span, total, wanted.by, groups, is_open=is_open)
 
@@ -133,15 +168,18 @@ async def one_window(context: Context, ask: Ask) -> OneWindow:
     wanted = _Wanted(campaign_id, start, start + size, size, ask.get(BY, ()))
 
     async def local(partitions: Sequence[CampaignPartition]) -> OneWindow | None:
-        found = await _read(partitions, wanted) if sees(ask, partitions, campaign_id) else None
-        if not found:
+        if not sees(ask, partitions, campaign_id):
             return None
-        return OneWindow(as_of="", campaign_id=campaign_id, window_seconds=size, window=found[0])
+        found = await read_as_one(partitions, partial(_read, partitions, wanted))
+        if found is None or not found.windows:
+            return None
+        (only,) = found.windows
+        return OneWindow(as_of="", campaign_id=campaign_id, window_seconds=size, window=only)
 
     homes = context.cluster.homes_of(campaign_id)
     nothing = not_found(
         f"campaign {campaign_id} has nothing in the window that starts at {rfc3339(start)}: "
-        "nothing happened in it, or it has expired"
+        "nothing happened in it, it has expired, or it was rolled up: ask for longer windows"
     )
     gathered = await context.cluster.require(ask, homes, OneWindow, local, nothing)
     answer = gathered.parts[0]

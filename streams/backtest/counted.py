@@ -190,7 +190,7 @@ class CountedArrivals(Arrivals[Lines]):
         windows = self.settings.ingest.windows
         oldest = windows.oldest_countable(event_time)
         self._oldest = max(EARLIEST_MS, oldest)
-        self._next_expiry = windows.expires_at(oldest // 1000)
+        self._next_expiry = windows.uncountable_from(oldest // 1000)
         return self._next_expiry
 
     def _reject(self, block: Lines, line: CountedLine, time: int) -> None:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from streams.domain.formats.event_format import EventFormat
 from streams.domain.formats.registry import DEFAULT_FORMAT, FORMATS
+from streams.domain.windows import DAY, UTC, Rollup, RollupStep, WindowPolicy
 from streams.settings import (
     Count,
     Duration,
@@ -16,9 +17,14 @@ from streams.settings import (
     ProblemsError,
     Settings,
     Text,
+    TimeZone,
     WholeSeconds,
     check_known,
+    format_duration,
 )
+
+_YEARS = (1_262_304_000, 2_524_608_000)
+"""From 2010 to 2050, in seconds: when events can be of, and as far as clocks are known."""
 
 
 class SourceSettings(Settings):
@@ -41,13 +47,68 @@ class SourceSettings(Settings):
         return FORMATS[self.format]
 
 
+class RollupSettings(Settings):
+    """Longer windows that counts go into when shorter ones expire; in seconds.
+
+    `time_zone` says whose days they are, if they are of days.
+    """
+
+    step: Annotated[WholeSeconds, Field(ge=1)]
+    retention: WholeSeconds
+    time_zone: TimeZone = UTC
+
+    @model_validator(mode="after")
+    def _zone_of_days(self) -> Self:
+        if self.time_zone != UTC and self.step != DAY:
+            raise ProblemsError([(("time_zone",), "expected UTC, or a step of 1d")])
+        return self
+
+    def rollup(self) -> Rollup:
+        """Return it in the words of the domain."""
+        return Rollup(RollupStep(self.step, self.time_zone), self.retention)
+
+
+DEFAULT_ROLLUPS = (
+    RollupSettings(step=3_600, retention=30 * DAY),
+    RollupSettings(step=DAY, retention=400 * DAY),
+)
+
+
 class WindowSettings(Settings):
-    """Tumbling windows, all in seconds."""
+    """Tumbling windows, all in seconds.
+
+    Without `rollups` there are those of `DEFAULT_ROLLUPS` that fit the size and the retention.
+    """
 
     size: Annotated[WholeSeconds, Field(ge=1)] = 60
     grace: WholeSeconds = 30
     retention: WholeSeconds = 86400
     idle_timeout: PositiveDuration = 60.0
+    rollups: tuple[RollupSettings, ...] | None = None
+
+    @field_validator("rollups")
+    @classmethod
+    def _each_fits_the_one_before(
+        cls, given: tuple[RollupSettings, ...] | None, info: ValidationInfo
+    ) -> tuple[RollupSettings, ...]:
+        size, retention = info.data.get("size"), info.data.get("retention")
+        if size is None or retention is None:
+            return given or ()
+        before = RollupSettings(step=size, retention=retention)
+        if given is None:
+            return tuple(each for each in DEFAULT_ROLLUPS if not _misfits(each, before))
+        problems: list[Problem] = []
+        for at, each in enumerate(given):
+            problems += [((at, key), expected) for key, expected in _misfits(each, before)]
+            before = each
+        if problems:
+            raise ProblemsError(problems)
+        return given
+
+    def policy(self) -> WindowPolicy:
+        """Return them in the words of the domain."""
+        rollups = tuple(each.rollup() for each in self.rollups or ())
+        return WindowPolicy(self.size, self.grace, self.retention, rollups)
 
     @model_validator(mode="after")
     def _outlives_its_grace(self) -> Self:
@@ -55,6 +116,31 @@ class WindowSettings(Settings):
             expected = f"expected at least size + grace, which is {self.size + self.grace}s"
             raise ProblemsError([(("retention",), expected)])
         return self
+
+
+def _misfits(rollup: RollupSettings, before: RollupSettings) -> list[tuple[str, str]]:
+    """Return which keys of a roll-up do not fit the windows that go into it, and what would."""
+    found = []
+    shorter = format_duration(before.step)
+    if rollup.step <= before.step or rollup.step % before.step:
+        found.append(("step", f"expected a multiple of {shorter}, and longer"))
+    elif before.time_zone != UTC:
+        found.append(("step", f"expected none after days of {before.time_zone}"))
+    elif _parts_windows(rollup, before.step):
+        expected = f"expected a time zone whose days begin at multiples of {shorter}"
+        found.append(("time_zone", f"{expected}, or a shorter step before"))
+    if rollup.retention <= before.retention:
+        expected = f"expected longer than {format_duration(before.retention)}"
+        found.append(("retention", f"{expected}, as the shorter windows before"))
+    return found
+
+
+def _parts_windows(rollup: RollupSettings, size: int) -> bool:
+    """Tell whether days of a time zone begin in the middle of shorter windows (s), ever."""
+    if rollup.time_zone == UTC:
+        return False
+    step = RollupStep(rollup.step, rollup.time_zone)
+    return any(step.start_of(time) % size for time in range(*_YEARS, DAY))
 
 
 class StatusSettings(Settings):

@@ -11,7 +11,6 @@ from streams.domain.limits import Limits
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.rules import HitsOfAny, Rule
 from streams.domain.sources import IngestSettings
-from streams.domain.windows import WindowPolicy
 from streams.outputs.registry import OUTPUTS
 from streams.receivers.grouped import GroupedReceiver
 
@@ -30,7 +29,7 @@ def partition_settings_of(configuration: Configuration, base_url: str | None) ->
     windows, groups = configuration.windows, configuration.statuses.by_group()
     grouped = [each for each in configuration.receivers if isinstance(each, GroupedReceiver)]
     return PartitionSettings(
-        windows=WindowPolicy(windows.size, windows.grace, windows.retention),
+        windows=windows.policy(),
         groups=StatusGroups.of(groups),
         rules=tuple(_rule(rule, groups, windows.size) for rule in configuration.rules),
         receivers=tuple(receiver.name for receiver in configuration.receivers),
@@ -84,7 +83,7 @@ def ingest_settings_of(configuration: Configuration) -> IngestSettings:
     rules = [_rule(rule, groups, windows.size) for rule in configuration.rules]
     return IngestSettings(
         source.event_format,
-        WindowPolicy(windows.size, windows.grace, windows.retention),
+        windows.policy(),
         source.max_record_bytes,
         int(source.max_future_skew * 1000),
         HitsOfAny(rules, StatusGroups.of(groups)),

@@ -14,14 +14,17 @@ In the order in which an event meets it:
 - `limits`, `roster`: how many names and campaigns are kept apart; the others are `__other__`.
 - `cells`, `buckets`: the counts of one window while they change, and clean.
 - `emission`: the results of closed windows, and what of them is still to be emitted.
-- `table`: every retained window of one partition, and what of it must be written down.
+- `rollups`: longer windows that take over the counts of those that expire.
+- `table`: every retained window of one partition, and what of it must be written down;
+  `checkpoint`: how far that is.
 - `counts`: the counts of one campaign and window as people ask for them, their groups and rates.
 - `hits`, `evaluation_queue`: which campaigns the rules have to be evaluated for;
   `deferrable`: which counts lead to no evaluation, and may be added later.
 - `rules`, `detectors`: which counts are a reason to raise an alert, and when that is over.
 - `slices`, `explaining`: which part of a campaign explains an alert, and which statuses;
   `sample_book`: the samples of events that it may be about.
-- `lookback`, `evaluation`: what a campaign's windows say to a rule, closed ones included;
+- `campaign_evaluator`: evaluates the rules for one campaign;
+  `lookback`, `evaluation`: what a campaign's windows say to a rule, closed ones included;
   `detector_states`: what detectors remember beyond that.
 - `folds`, `rule_folds`, `scope_sums`, `folded_scopes`: what folding detectors know of scopes, as a
   function of the log; `pools`: what the scopes of an app have learned together.

@@ -13,6 +13,10 @@ A key is a JSON array, the kind of the record first. Values are JSON but for buc
     windows or event time changed; with the first record of all. Has the format, too
     ["bucket", start, bucket, part]  WindowCounts   WindowTable: counts
     a window is closed and quiet, or too much would be replayed; null: it expired. MessagePack
+    ["rollup", step, time zone, start, bucket, part]
+                                     WindowCounts   Rollups: counts
+    windows that expired were added to it, or counts that came after that; null: it expired itself.
+    MessagePack
     ["alert", campaign id, id]       Alert          AlertBook
     it made a transition, or its evidence will not follow from counts; null: it is forgotten
     ["delivery", campaign id, id]    Delivery       Outbox
@@ -82,10 +86,11 @@ from streams.domain.folded_scopes import FoldGroupKey
 from streams.domain.folds import FoldsKey, FoldsRecord
 from streams.domain.pools import PoolsKey, PoolsRecord
 from streams.domain.receivers import ReceiverKey, ReceiverRecord
+from streams.domain.rollups import RollupKey
 from streams.domain.sent_messages import MessageKey, SentMessage
 from streams.errors import FormatError
 
-FORMAT = 8
+FORMAT = 9
 """Version of all keys and values that are written. The checkpoint says it, and is there if any
 record is."""
 OLDEST_FORMAT = 5
@@ -183,6 +188,7 @@ KINDS = (
     Kind(CheckpointKey, _encode_checkpoint, _decode_checkpoint),
     # The table has the bytes of buckets at hand: that is how it keeps clean ones.
     Kind(BucketKey, bytes, read_bucket),
+    Kind(RollupKey, bytes, read_bucket),
     Kind(AlertKey, alert_records.encode, alert_records.decode),
     Kind(DeliveryKey, deliveries.encode, deliveries.decode),
     _json(MessageKey, SentMessage),

@@ -44,6 +44,7 @@ from streams.domain.partial_counts import PartialCounts
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.pools import PoolsKey
 from streams.domain.receivers import ReceiverBook, ReceiverKey
+from streams.domain.rollups import RollupKey
 from streams.domain.rules import Hits, Rule
 from streams.domain.sample_book import SampleBook
 from streams.domain.sent_messages import MessageKey
@@ -464,7 +465,10 @@ class CampaignPartition:
         self.folds.add_inputs(sources)
 
     def begin_replay(
-        self, checkpoint: Checkpoint, buckets: Mapping[BucketKey, Bucket]
+        self,
+        checkpoint: Checkpoint,
+        buckets: Mapping[BucketKey, Bucket],
+        rollups: Mapping[RollupKey, Bucket],
     ) -> int | None:
         """Go on from what was written down, as far as that is: `streams.domain.restorer` calls it.
 
@@ -476,7 +480,7 @@ class CampaignPartition:
             FormatError: if the windows do not fit the settings, or one of them lacks a bucket.
         """
         self.folds.restored()
-        offsets = self.table.restore(checkpoint, buckets), self.folds.replay_from_offset
+        offsets = self.table.restore(checkpoint, buckets, rollups), self.folds.replay_from_offset
         self._table_closed = self.table.closed_at_offsets()
         self._replayed_from = min((each for each in offsets if each is not None), default=None)
         return self._replayed_from

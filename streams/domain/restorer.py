@@ -20,6 +20,7 @@ from streams.domain.checkpoint import Checkpoint, CheckpointKey
 from streams.domain.partial_counts import PartialCounts
 from streams.domain.partition import CampaignPartition
 from streams.domain.partition_settings import PartitionSettings
+from streams.domain.rollups import RollupKey
 from streams.errors import FormatError
 
 LONGEST_KEY_SHOWN = 200
@@ -103,6 +104,7 @@ class PartitionRestorer:
         self._latest: dict[bytes, _Latest] = {}
         self._checkpoint: Checkpoint | None = None
         self._buckets: dict[BucketKey, Bucket] = {}
+        self._rollups: dict[RollupKey, Bucket] = {}
         self._input_offsets: Sequence[InputOffset] = ()
         self._unprocessable: Sequence[int] = ()
 
@@ -149,7 +151,7 @@ class PartitionRestorer:
                 "them: count anew, as docs/operations.md says"
             )
         try:
-            return self._partition.begin_replay(self._checkpoint, self._buckets)
+            return self._partition.begin_replay(self._checkpoint, self._buckets, self._rollups)
         except FormatError as error:
             raise FormatError(f"{self._place}: {error}") from error
 
@@ -159,6 +161,8 @@ class PartitionRestorer:
                 self._checkpoint = value
             case BucketKey():
                 self._buckets[key] = value
+            case RollupKey():
+                self._rollups[key] = value
             case InputOffsetsKey():
                 self._input_offsets = value
             case UnprocessableKey():

@@ -274,7 +274,7 @@ class SourcePartition:
         """Return the oldest time (ms) to be counted, and the event time (ms) when that changes."""
         windows = self._settings.windows
         oldest = windows.oldest_countable(event_time)
-        return max(EARLIEST_MS, oldest), windows.expires_at(oldest // 1000)
+        return max(EARLIEST_MS, oldest), windows.uncountable_from(oldest // 1000)
 
 
 def _has_long_names(campaign_id: str, key: CountKey) -> bool:

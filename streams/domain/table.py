@@ -11,9 +11,10 @@ since they were last written. The checkpoint says which windows are dirty, and f
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import chain, groupby
 from math import inf
 from operator import attrgetter
+from types import MappingProxyType
 from typing import NamedTuple
 
 from streams.domain.buckets import Bucket, BucketKey, Snapshot, Window, in_order
@@ -23,6 +24,7 @@ from streams.domain.emission import Emission, WindowResult
 from streams.domain.event_time_log import EventTimeLog
 from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.partial_counts import Dimensions, PartialCounts, WindowCounts
+from streams.domain.rollups import ROLLED_AT_ONCE, RollupKey, Rollups
 from streams.domain.roster import Roster
 from streams.domain.watermark import Watermark
 from streams.domain.windows import WindowPolicy
@@ -72,7 +74,8 @@ class WindowTable:
         observed_reach: how far back (s) the windows that event time was in are kept; null for none.
 
     Attributes:
-        late_events: events that corrected a closed window.
+        rollups: where the counts of windows go that expire.
+        late_events: events that corrected a closed window, or what it was rolled up to.
         expired_events: events that were added nowhere, as their window had expired.
         folded: events that were counted under `OTHER`.
         generation: goes up whenever a window opens, closes or expires.
@@ -104,6 +107,7 @@ class WindowTable:
         emitted."""
         self._limits = limits
         self._roster = Roster(limits.campaigns)
+        self.rollups = Rollups(policy, limits)
         self._watermark = watermark
         self._windows: dict[int, Window] = {}
         self._open: set[int] = set()
@@ -170,7 +174,7 @@ class WindowTable:
         """Add counts to a window.
 
         Counts for a closed window correct it, and are marked as late; for one that has expired
-        they are added nowhere.
+        they are added to what it was rolled up to, if that is retained.
 
         Args:
             counts: of one window.
@@ -182,8 +186,8 @@ class WindowTable:
         """
         start = self._policy.start_of(counts.start * 1000)
         self._moved = True
-        if self._policy.is_expired(start, self._watermark.event_time):
-            self.expired_events += counts.events
+        if self._has_expired(start):
+            self._add_to_rollups(counts, offset, now)
             return None
         window = self._windows.get(start)
         if window is None:
@@ -196,6 +200,22 @@ class WindowTable:
             self.late_events += counts.events
         self._note_event_time(start)
         return self._change(window, counts, offset, now, late=late)
+
+    def _has_expired(self, start: int) -> bool:
+        """Tell whether a window is not retained any more."""
+        if self.rollups:
+            return start < self.rollups.windows_from
+        return self._policy.is_expired(start, self._watermark.event_time)
+
+    def _add_to_rollups(self, counts: WindowCounts, offset: int, now: float) -> None:
+        """Add counts to what their window was rolled up to; if that has expired, nowhere."""
+        added = self.rollups.add(counts, self._watermark.event_time, offset, now)
+        if added is None:
+            self.expired_events += counts.events
+            return
+        self.late_events += counts.events
+        before = self.folded
+        self.folded = Folded(before.names + added.names, before.campaigns + added.campaigns)
 
     def _new_window(self, start: int, restored: Iterable[Sequence[Bucket]] = ()) -> Window:
         return Window(start, restored, self._limits, emits=self._emits)
@@ -263,23 +283,43 @@ class WindowTable:
         self._expire()
 
     def _expire(self) -> None:
-        """Drop the windows that have expired, but not before their results are emitted."""
+        """Drop the windows that have expired, but not before their results are emitted.
+
+        Their counts go to the roll-ups; with many campaigns, some of them at the next call.
+        """
         self._is_expiring = False
+        left = ROLLED_AT_ONCE
+        kept_from = self._policy.oldest_retained(self.event_time)
         for start in self.starts():
-            if not self._policy.is_expired(start, self._watermark.event_time):
+            if not self._policy.is_expired(start, self.event_time):
                 break
-            if self._emits and not self._windows[start].is_emitted:
-                self._is_expiring = True
+            window = self._windows[start]
+            is_emitted = not self._emits or window.is_emitted
+            if not is_emitted:
                 self._write_anyway.add(start)
+            if not is_emitted or (self.rollups and (self._is_expiring or left <= 0)):
+                # Counts are rolled up in the order of time: so one time says which were.
+                self._is_expiring = True
+                kept_from = min(kept_from, start)
                 continue
-            window = self._windows.pop(start)
-            self._roster.leave(name for name, _ in window.campaigns())
-            self.generation += 1
-            self.writes += 1
-            self._expired |= window.written
-            self._write_anyway.discard(start)
-            self._to_emit.discard(start)
-            self._moved = True
+            left -= len(window)
+            self._drop(window)
+        self.rollups.windows_from = max(self.rollups.windows_from, kept_from)
+        self._is_expiring |= self.rollups.expire(self.event_time, left)
+        self._moved |= self.rollups.has_changes
+
+    def _drop(self, window: Window) -> None:
+        """Drop a window; its counts go to the roll-ups."""
+        start = window.start
+        del self._windows[start]
+        self.rollups.roll_up(window, start + self._policy.size)
+        self._roster.leave(name for name, _ in window.campaigns())
+        self.generation += 1
+        self.writes += 1
+        self._expired |= window.written
+        self._write_anyway.discard(start)
+        self._to_emit.discard(start)
+        self._moved = True
 
     def _close_if_over(self, window: Window, offset: int) -> None:
         if self._policy.is_closed(window.start, self._watermark.event_time):
@@ -294,7 +334,7 @@ class WindowTable:
 
     def take_changes(
         self, now: float
-    ) -> Iterator[tuple[BucketKey, bytes | None] | tuple[CheckpointKey, Checkpoint]]:
+    ) -> Iterator[tuple[BucketKey | RollupKey, bytes | None] | tuple[CheckpointKey, Checkpoint]]:
         """Hand out what has to be written with the offset of the last partial counts.
 
         Args:
@@ -316,6 +356,9 @@ class WindowTable:
             yield from self._windows[start].write_dirty(emission if closed else None)
         if self._emits:
             yield from self._emit(emission)
+        for change in self.rollups.take_changes(now, most_dirty=MOST_DIRTY):
+            self._moved = True
+            yield change
         if self._moved:
             yield CheckpointKey(), self.checkpoint()
 
@@ -378,12 +421,18 @@ class WindowTable:
         }
         inputs = dict(self.input_event_times)
         observed = self._event_time_log.ranges()
-        return Checkpoint(self._policy.size, self.event_time, inputs, dirty, observed)
+        size, event_time = self._policy.size, self.event_time
+        return Checkpoint(size, event_time, inputs, dirty, observed, self.rollups.state())
 
     # Restored: `streams.domain.restorer` calls these, in this order
 
-    def restore(self, checkpoint: Checkpoint, buckets: Mapping[BucketKey, Bucket]) -> int | None:
-        """Go on from what was written down.
+    def restore(
+        self,
+        checkpoint: Checkpoint,
+        buckets: Mapping[BucketKey, Bucket],
+        rollups: Mapping[RollupKey, Bucket] = MappingProxyType({}),
+    ) -> int | None:
+        """Go on from what was written down: windows, and those of roll-ups.
 
         Returns:
             The offset in the repartition topic from which partial counts have to be replayed; null
@@ -412,7 +461,10 @@ class WindowTable:
             window.replay_from_offset = dirty.replay_from_offset
             window.closed_at_offset = dirty.closed_at_offset
         self._written_policy = replace(self._policy, size=checkpoint.window_size)
-        return min((each.replay_from_offset for each in checkpoint.dirty.values()), default=None)
+        oldest = min(self._windows, default=checkpoint.event_time // 1000)
+        replay_from = self.rollups.restore(checkpoint.rollups, rollups, oldest)
+        offsets = {each.replay_from_offset for each in checkpoint.dirty.values()}
+        return min(offsets if replay_from is None else {*offsets, replay_from}, default=None)
 
     def closed_at_offsets(self) -> list[tuple[int, int]]:
         """Return the offset at which each dirty window closed, and its start (s), in order."""
@@ -434,6 +486,7 @@ class WindowTable:
             start = self._written_policy.start_of(counts.start * 1000)
             window = self._windows.get(start)
             if window is None:
+                self.rollups.replay(counts, offset, now)
                 replayed.append(Replayed(start, None, late=True))
             elif window.replay_from_offset is not None and offset >= window.replay_from_offset:
                 closed_at = window.closed_at_offset
@@ -451,6 +504,7 @@ class WindowTable:
         """
         if self._written_policy.size != self._policy.size:
             self._merge_windows(now, offset)
+        self.rollups.finish_restore()
         for window in self._windows.values():
             if not self._policy.is_closed(window.start, self.event_time):
                 self._open_again(window)
@@ -513,11 +567,13 @@ class WindowTable:
 
     def knows(self, campaign_id: str) -> bool:
         """Tell whether any retained window has the campaign; newest first, as most are active."""
-        return any(self.has(campaign_id, start) for start in reversed(self.starts()))
+        windows = (self.has(campaign_id, start) for start in reversed(self.starts()))
+        return any(windows) or self.rollups.knows(campaign_id)
 
     def app_of(self, campaign_id: str) -> str | None:
         """Return the app of a campaign, of the newest window that names one; null if none does."""
-        cells = self.cells(campaign_id, reversed(self.starts()))
+        windows = self.cells(campaign_id, reversed(self.starts()))
+        cells = chain(windows, self.rollups.cells(campaign_id))
         return next((cell.app_id for _, cell in cells if cell.app_id is not None), None)
 
     def cell(self, campaign_id: str, start: int) -> Cell | None:

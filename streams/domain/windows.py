@@ -4,8 +4,57 @@ A window is named by its start, in seconds since the epoch, UTC. Event times are
 """
 
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from streams.domain.calendar_periods import Period, period_of
 
 MS = 1000
+DAY = 86_400
+UTC = "UTC"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RollupStep:
+    """How long the windows of a roll-up are, and where they begin.
+
+    A day of a time zone begins at the first instant of its date, and has 23 or 25 hours where the
+    clocks change. All others are aligned to the Unix epoch.
+
+    Args:
+        seconds: the length; of a day, its usual one.
+        time_zone: of days, whose they are.
+    """
+
+    seconds: int
+    time_zone: str = UTC
+
+    def start_of(self, time: int) -> int:
+        """Return the start (s) of the window that holds a time (s)."""
+        if self.time_zone != UTC:
+            return self._day_of(time).start
+        return time - time % self.seconds
+
+    def end_of(self, time: int) -> int:
+        """Return the end (s) of the window that holds a time (s)."""
+        if self.time_zone != UTC:
+            return self._day_of(time).end
+        return time - time % self.seconds + self.seconds
+
+    def _day_of(self, time: int) -> Period:
+        return period_of(time, "day", ZoneInfo(self.time_zone))
+
+
+@dataclass(frozen=True, slots=True)
+class Rollup:
+    """Windows that counts go into when shorter ones expire.
+
+    Args:
+        step: how long they are.
+        retention: how long, in seconds of event time, they are kept after their end and grace.
+    """
+
+    step: RollupStep
+    retention: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +65,16 @@ class WindowPolicy:
         size: length of a window, in whole seconds.
         grace: how far, in seconds, event time must pass a window's end before it is closed.
         retention: how long, in seconds of event time, a closed window is kept for corrections
-            and queries.
+            and queries. With roll-ups, all that go into one of the first roll-up's windows expire
+            together, when the last of them would.
+        rollups: where the counts of windows that expire go, shortest step first; from each on to
+            the next when its own retention has passed. They outlive the ones before them.
     """
 
     size: int = 60
     grace: int = 30
     retention: int = 86_400
+    rollups: tuple[Rollup, ...] = ()
 
     def start_of(self, time_ms: int) -> int:
         """Return the start (s) of the window that holds an event time (ms)."""
@@ -34,7 +87,8 @@ class WindowPolicy:
 
     def expires_at(self, start: int) -> int:
         """Return the event time (ms) from which the window is expired: no longer retained."""
-        return (start + self.size + self.grace + self.retention) * MS
+        end = self.rollups[0].step.end_of(start) if self.rollups else start + self.size
+        return (end + self.grace + self.retention) * MS
 
     def is_closed(self, start: int, event_time: int) -> bool:
         """Tell whether the window is closed at an event time (ms)."""
@@ -44,10 +98,32 @@ class WindowPolicy:
         """Tell whether the window is expired at an event time (ms)."""
         return event_time >= self.expires_at(start)
 
+    def oldest_retained(self, event_time: int) -> int:
+        """Return the start (s) of the oldest window that is not expired at `event_time` (ms)."""
+        kept_from = event_time // MS - self.grace - self.retention
+        if not self.rollups:
+            return self._start(kept_from)
+        return self.rollups[0].step.start_of(max(0, kept_from))
+
     def oldest_countable(self, event_time: int) -> int:
-        """Return the smallest event time (ms) whose window is not expired at `event_time` (ms)."""
-        kept_from = event_time // MS - self.size - self.grace - self.retention
-        return (kept_from - kept_from % self.size + self.size) * MS
+        """Return the smallest event time (ms) that is counted at `event_time` (ms).
+
+        Before it, neither a window nor the window of a roll-up is retained.
+        """
+        if not self.rollups:
+            return self.oldest_retained(event_time) * MS
+        last = self.rollups[-1]
+        return last.step.start_of(max(0, event_time // MS - self.grace - last.retention)) * MS
+
+    def uncountable_from(self, time: int) -> int:
+        """Return the event time (ms) from which nothing at `time` (s) is counted any more."""
+        if not self.rollups:
+            return self.expires_at(self._start(time))
+        last = self.rollups[-1]
+        return (last.step.end_of(time) + self.grace + last.retention) * MS
+
+    def _start(self, time: int) -> int:
+        return time - time % self.size
 
     def oldest_open(self, event_time: int) -> int:
         """Return the start (s) of the oldest window that is open at `event_time` (ms)."""

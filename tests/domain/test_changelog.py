@@ -34,6 +34,7 @@ from streams.domain.partition import CampaignPartition
 from streams.domain.pools import AppPool, PoolsKey, PoolsRecord
 from streams.domain.receivers import ReceiverKey, ReceiverRecord
 from streams.domain.restorer import PartitionRestorer
+from streams.domain.rollups import RollupKey
 from streams.domain.sent_messages import MessageKey, SentMessage
 from streams.errors import FormatError
 from tests.support.changelogs import FOLDER, ShortLife
@@ -42,6 +43,7 @@ from tests.support.partitions import PARTITION_SETTINGS
 KEYS = {
     CheckpointKey(): b'["checkpoint"]',
     BucketKey(60, 1): b'["bucket",60,1,0]',
+    RollupKey(3_600, "UTC", 7_200, 1): b'["rollup",3600,"UTC",7200,1,0]',
     AlertKey("a/b", "id"): b'["alert","a/b","id"]',
     DeliveryKey("ü", "id.1.ops"): '["delivery","ü","id.1.ops"]'.encode(),
     MessageKey("id", "chat"): b'["message","id","chat"]',
@@ -130,12 +132,14 @@ def test_there_is_a_file_for_every_format_that_is_read(number: int) -> None:
 
 
 def test_the_formats_that_are_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changelog, "FORMAT", 9)
+    monkeypatch.setattr(changelog, "FORMAT", 10)
     value = b'{"format":%d,"window_size":60,"event_time":0,"inputs":{},"dirty":{}}'
-    for number in (OLDEST_FORMAT, 8, 9):
+    for number in (OLDEST_FORMAT, 9, 10):
         assert changelog.decode(b'["checkpoint"]', value % number)
-    for number in (OLDEST_FORMAT - 1, 10):
-        with pytest.raises(FormatError, match=rf"format {number}, .*formats {OLDEST_FORMAT} to 9:"):
+    for number in (OLDEST_FORMAT - 1, 11):
+        with pytest.raises(
+            FormatError, match=rf"format {number}, .*formats {OLDEST_FORMAT} to 10:"
+        ):
             changelog.decode(b'["checkpoint"]', value % number)
 
 

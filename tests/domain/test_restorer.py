@@ -32,6 +32,9 @@ from tests.support.changelogs import (
 from tests.support.detectors import Most
 from tests.support.partitions import PARTITION_SETTINGS, all_cells
 
+FIRST_WITH_ROLLUPS = 9
+"""The first format that has them."""
+
 Change = Callable[[dict[bytes, bytes]], object]
 
 
@@ -78,6 +81,9 @@ def test_a_partition_is_restored_from_a_file_of_each_format(number: int) -> None
         180: {"autumn": (70, 0)},
         240: {"spring": (20, 0)},
     }
+    rolled_up = partition.table.rollups.knows("winter")
+    assert rolled_up == (number >= FIRST_WITH_ROLLUPS)
+    assert partition.table.rollups.complete_from == 0
     assert partition.table.open_starts() == [180, 240]
     assert partition.table.event_time == 250_000
     (alert,) = partition.alerts.alerts()

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from streams.domain import buckets, changelog
 from streams.domain import table as under_test
 from streams.domain.buckets import BucketKey
-from streams.domain.changelog import CHECKPOINT_KEY
+from streams.domain.changelog import CHECKPOINT_KEY, FORMAT
 from streams.domain.checkpoint import CheckpointKey
 from streams.domain.counts import OTHER, Cell
 from streams.domain.formats import pinpoint
@@ -292,7 +292,7 @@ def test_what_expires_leaves_null_behind_and_nothing_in_memory() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 9}, r"format 9.*reads formats 5 to 8"),
+        ({"format": FORMAT + 1}, rf"format {FORMAT + 1}.*reads formats 5 to {FORMAT}"),
         ({"window_size": 4}, r"windows\.size: 10 s.*windows of 4 s"),
         ({"window_size": 20}, r"windows\.size: 10 s.*windows of 20 s"),
     ],

@@ -36,8 +36,10 @@ from streams.domain.partition import CampaignPartition
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.receivers import ReceiverRecord
 from streams.domain.restorer import PartitionRestorer
+from streams.domain.rollups import RollupKey
 from streams.domain.rules import Rule
 from streams.domain.sent_messages import SentMessage
+from streams.domain.windows import DAY
 from tests.support.detectors import Cusum, Doubled
 from tests.support.partitions import PARTITION_SETTINGS, counts, window_counts
 
@@ -99,6 +101,13 @@ GROUPED: list[tuple[changelog.Key, Any]] = [
     (TroubleKey("ops"), TroubleRecord("failing", 111.0, 90.0, 111.0)),
 ]
 """Records of what is told of all partitions together."""
+ROLLED_UP: list[tuple[changelog.Key, Any]] = [
+    (
+        RollupKey(DAY, "UTC", 0, 0),
+        partial_counts.encode(window_counts(0, {"winter": counts({"SUCCESS": 12})})),
+    )
+]
+"""A window of a roll-up that the settings do not have any more."""
 
 
 def written(changes: Iterable[tuple[changelog.Key, Any]]) -> dict[bytes, bytes | None]:
@@ -202,7 +211,7 @@ class ShortLife:
         self.commit(LIFE_ENDS_AT)
         # Of the task:
         self.records |= written([(InputOffsetsKey(), INPUT_OFFSETS), (UnprocessableKey(), [3])])
-        self.records |= written(GROUPED)
+        self.records |= written([*GROUPED, *ROLLED_UP])
         kept = {key: value for key, value in self.records.items() if value is not None}
         return StoredChangelog(kept, self.repartition)
 
