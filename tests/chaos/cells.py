@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -65,13 +66,18 @@ async def compare_answers(
         ids = await flood_campaigns(worker) if campaign_id == FLOOD else [campaign_id]
         for first, last in _spans(starts):
             said: dict[CellName, Counter[What]] = {}
+            retained = first
             for each in ids:
-                for start, counts in (await _windows(worker, each, first, last, size)).items():
+                windows, since = await _windows(worker, each, first, last, size)
+                retained = max(retained, since)
+                for start, counts in windows.items():
                     same = said.setdefault(CellName(campaign_id, start), Counter())
                     for what, count in counts.items():
                         same[without_names(what) if campaign_id == FLOOD else what] += count
             expected = {CellName(campaign_id, start) for start in range(first, last + size, size)}
             for name in sorted(expected | said.keys()):
+                if name.start < retained:
+                    continue  # it was rolled up
                 difference.compare(
                     f"worker {worker.name}", name, truth.get(name, {}), said.get(name, {})
                 )
@@ -87,17 +93,22 @@ async def flood_campaigns(worker: Asked) -> list[str]:
 
 async def _windows(
     worker: Asked, campaign_id: str, first: int, last: int, size: int
-) -> Mapping[int, Counts]:
-    """Return what a worker says of a campaign, by the windows' starts (s)."""
+) -> tuple[Mapping[int, Counts], int]:
+    """Return what a worker says of a campaign, by the windows' starts (s).
+
+    And since when (s) all windows are retained.
+    """
     target = f"/v1/campaigns/{quote(campaign_id, safe='')}/windows"
     span = f"from={first * 1000}&to={(last + size) * 1000}&by={','.join(DIMENSIONS)}"
     answer = await worker.whole(f"{target}?{span}")
-    return {
-        start: _answered(window)
+    found = {
+        start: answered(window)
         for window in answer["windows"]
         for start in range(first, last + size, size)
         if window["start"] == rfc3339(start)
     }
+    since = answer.get("complete_from")
+    return found, 0 if since is None else int(datetime.fromisoformat(since).timestamp())
 
 
 def _by_campaign(names: Iterable[CellName]) -> dict[str, list[int]]:
@@ -117,7 +128,8 @@ def _spans(starts: list[int]) -> list[tuple[int, int]]:
     return spans
 
 
-def _answered(window: Mapping[str, Any]) -> Counts:
+def answered(window: Mapping[str, Any]) -> Counts:
+    """Return what a window of an answer says, by what it is a count of."""
     counts: Counter[What] = Counter()
     totals: Counter[str] = Counter()
     for group in window["groups"]:

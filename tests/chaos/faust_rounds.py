@@ -13,7 +13,7 @@ from tests.chaos.faust_system import FaustSystem
 from tests.chaos.following import Follower
 from tests.chaos.plan import Together
 from tests.chaos.rounds import CALM_WITHIN_S, TROUBLE, disturb
-from tests.chaos.system import GRACE_S, RETENTION_S, WINDOW_S
+from tests.chaos.system import FAUST_RETENTION_S, GRACE_S, WINDOW_S
 from tests.chaos.traffic import PARTITIONS, Traffic
 from tests.chaos.truth import CellName, Truth
 from tests.support.topics import committed_offsets
@@ -63,7 +63,7 @@ class FaustRounds:
         self._seed = seed
         self._source = Follower(system.kafka.address, system.topic("source"), PARTITIONS)
         self._changelog: Follower | None = None
-        self._truth = Truth(WINDOW_S, GRACE_S, RETENTION_S)
+        self._truth = Truth(WINDOW_S, GRACE_S, FAUST_RETENTION_S)
         self._said: dict[CellName, int] = {}
         self._off: dict[CellName, int] = {}
 

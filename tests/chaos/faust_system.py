@@ -8,7 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from tests.chaos.faust_program import APP
 from tests.chaos.link import Link
-from tests.chaos.system import RETENTION_S, SESSION_S, WINDOW_S, System
+from tests.chaos.system import FAUST_RETENTION_S, SESSION_S, WINDOW_S, System
 from tests.chaos.traffic import PARTITIONS
 from tests.support.processes import ServerProcess
 
@@ -63,7 +63,7 @@ class FaustSystem(System):
             "partitions": PARTITIONS,
             "session": SESSION_S,
             "window": WINDOW_S,
-            "retention": RETENTION_S,
+            "retention": FAUST_RETENTION_S,
         }
         return FaustProcess(given, self.directory, f"faust-{name}")
 

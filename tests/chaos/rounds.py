@@ -23,12 +23,13 @@ from tests.chaos.groups import GroupedWebhooks, GroupLedger
 from tests.chaos.operators import Operator
 from tests.chaos.plan import Together
 from tests.chaos.results import compare_results
+from tests.chaos.rolled_up import compare_rolled_up
 from tests.chaos.scene import Account, Scene
 from tests.chaos.silences import CALM_S, Silences
 from tests.chaos.system import (
     GRACE_S,
     GROUPING,
-    RETENTION_S,
+    ROLLUPS_S,
     RULES,
     SMALL,
     WINDOW_S,
@@ -123,7 +124,7 @@ class Rounds:
         self._alerts = Follower(address, topic("alerts"), system.tasks)
         self._dead = Follower(address, topic("dead_letter"), system.tasks)
         self._windows = Follower(address, topic("windows"), system.tasks)
-        self._truth = Truth(WINDOW_S, GRACE_S, RETENTION_S)
+        self._truth = Truth(WINDOW_S, GRACE_S, max(ROLLUPS_S.values()))
         self._ledger = AlertLedger(str(rule["name"]) for rule in RULES)
         self._silences = Silences()
         self._history = History()
@@ -388,11 +389,7 @@ class Rounds:
     async def _ask(self, asker: Asker, names: set[CellName]) -> Difference:
         difference = Difference()
         await compare_answers(asker, self._truth.cells, names, self._truth.size, difference)
-        total = await asker.total()
-        if total != self._truth.counted:
-            difference.where.append(
-                f"worker {asker.name}: {total} events in all, not {self._truth.counted}"
-            )
+        await compare_rolled_up(asker, self._truth.cells, names, ROLLUPS_S, difference)
         return difference
 
     async def _compare_told(self) -> list[str]:

@@ -28,8 +28,13 @@ NAMES = ("a", "b", "c", "d")
 MOST_USUAL = len(NAMES) - 1
 """One more than run while nothing happens can join."""
 SESSION_S = 4.0
-WINDOW_S, GRACE_S, RETENTION_S = 5, 5, 86_400
-"""At first; `System.change_windows` changes them."""
+WINDOW_S, GRACE_S, RETENTION_S = 5, 5, 240
+"""At first; `System.change_windows` changes size and grace. Alerts that have ended are kept as long
+as windows: until all is compared."""
+ROLLUPS_S = {20: 420, 60: 86_400}
+"""By the step of each roll-up, its retention: so short that counts go on to both."""
+FAUST_RETENTION_S = 86_400
+"""Of the plain program: it rolls nothing up."""
 TASKS = 4
 READY_WITHIN_S = 90.0
 SMALL = {"retention.ms": "600000", "segment.bytes": f"{64 * 1024 * 1024}"}
@@ -165,7 +170,12 @@ class System:
                 "replication_factor": len(self.kafka.brokers),
             },
             limits=LIMITS,
-            windows={"size": WINDOW_S, "grace": GRACE_S, "retention": RETENTION_S},
+            windows={
+                "size": WINDOW_S,
+                "grace": GRACE_S,
+                "retention": RETENTION_S,
+                "rollups": [{"step": s, "retention": r} for s, r in ROLLUPS_S.items()],
+            },
             rules=RULES,
             receivers=[
                 {

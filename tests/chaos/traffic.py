@@ -30,6 +30,7 @@ a campaign of which nothing is known is told to be broken within seconds."""
 BAD = 0.01
 LATE = 0.002
 LATE_BY_MS = 600 * MS
+"""So late are half of these; the others up to that. Windows are rolled up by then, or will be."""
 DISORDER_MS = 2 * MS
 FLOODED = 0.4
 """Share of all events that a flood has; in half of these the campaign's id is a new one."""
@@ -208,7 +209,13 @@ class Traffic:
         elif campaign_id in self.sharing and draw() < SHARED:
             patterns = self._shared[campaign_id][self.channel_down]
         head, tail = patterns[int(draw() * len(patterns))]
-        at = self._late_from + now % 20_000 if draw() < LATE else now - int(draw() * DISORDER_MS)
+        late = draw()
+        if late < LATE / 2:
+            at = self._late_from + now % 20_000
+        elif late < LATE:
+            at = now - int(draw() * LATE_BY_MS)
+        else:
+            at = now - int(draw() * DISORDER_MS)
         return b"%b%d%b" % (head, at, tail)
 
     def _bad(self, campaign_id: str, now: int) -> bytes | None:
