@@ -9,6 +9,7 @@ from streams.domain.deliveries import Delivery, DeliveryState
 from streams.domain.partition import CampaignPartition
 from streams.domain.receivers import standing
 from streams.observability.families import Families
+from streams.observability.rollup_gauges import RollupGauges
 
 RESTRICTED = ("failing", "paused", "disabled")
 """States of a receiver that gets nothing, or only probes."""
@@ -44,6 +45,7 @@ class PartitionGauges:
             "known_campaigns", "Campaigns counted under their own ids", "partition"
         )
         self._bytes = families.gauge("window_table_bytes", "Packed size of windows", "partition")
+        self._rollups = RollupGauges(families)
         self._alerts = families.gauge("alerts", "Alerts by rule and state", "rule", "state")
         self._groups = families.gauge("alert_groups", "Groups that tell of alerts that fire")
         self._grouped = families.gauge("grouped_alerts", "Firing alerts that groups tell of")
@@ -96,6 +98,7 @@ class PartitionGauges:
             self._cells.labels(name).set(len(table))
             self._campaigns.labels(name).set(table.campaigns)
             self._bytes.labels(name).set(table.size)
+        self._rollups.read(partitions)
         for source, newest in _source_event_times(partitions.values()).items():
             self._source_event_time.labels(str(source)).set(newest / 1000)
 

@@ -1,8 +1,11 @@
 """Roll-ups against plain counting: through late events, crashes, replays and other settings."""
 
+import random
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import settings
@@ -21,10 +24,10 @@ from streams.domain.partial_counts import (
     PartialCounts,
     WindowCounts,
 )
-from streams.domain.rollups import RollupKey
+from streams.domain.rollups import QUIET_S, RollupKey, Span
 from streams.domain.table import WindowTable
 from streams.domain.watermark import Watermark
-from streams.domain.windows import Rollup, RollupStep, WindowPolicy
+from streams.domain.windows import DAY, Rollup, RollupStep, WindowPolicy
 from tests.support.changelogs import written
 from tests.support.partitions import all_cells, window_counts
 
@@ -122,7 +125,7 @@ def places(table: WindowTable, size: int) -> Iterable[tuple[int, int, str, Cell]
         for name, cell in all_cells(table, start):
             yield start, start + size, name, cell
     for span in table.rollups.spans():
-        for name in (*NAMES, OTHER):
+        for name in ("a", *NAMES, OTHER):
             rolled = table.rollups.cell(name, span)
             if rolled is not None:
                 yield span.start, span.end, name, rolled
@@ -241,3 +244,185 @@ def small_buckets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(max_examples=60, stateful_step_count=40)
+
+
+def test_the_windows_of_one_longer_window_go_on_together_in_one_record() -> None:
+    life = Life()
+    for start in range(0, 120, SIZE):
+        life.add(counts(start, 1, "a"))
+    life.move_to(104)
+    assert life.table.starts() == list(range(0, 120, SIZE))
+    life.write()
+    life.move_to(105)
+    assert life.table.starts() == list(range(60, 120, SIZE))
+    rolled = [key for key in life.write() if b"rollup" in key]
+    assert rolled == [b'["rollup",60,"UTC",0,0,0]']
+    life.move_to(165)
+    life.move_to(504)
+    assert [span.start for span in life.table.rollups.spans()] == [0, 60]
+    life.move_to(505)
+    changes = life.write()
+    assert changes[b'["rollup",60,"UTC",0,0,0]'] is None
+    assert [span[:2] for span in life.table.rollups.spans()] == [(0, 300)]
+    assert sums(life, 300)[0] == {("a", 0): 12}
+
+
+def test_a_count_behind_its_window_is_late_and_opens_none() -> None:
+    life = Life()
+    life.move_to(1_000)
+    for start in (950, 800, 100):
+        assert life.add(counts(start, 2, "a"))
+    assert life.table.starts() == [950]
+    assert [(s.start, s.step.seconds) for s in life.table.rollups.spans()] == [(0, 300), (780, 60)]
+    assert life.table.late_events == 6
+    life.move_to(10_000)
+    assert not life.add(counts(100, 2, "a"))
+    assert life.table.expired_events == 2
+
+
+def test_what_comes_late_is_written_when_it_is_quiet_and_replayed_until_then() -> None:
+    life = Life()
+    life.move_to(1_000)
+    life.add(counts(800, 2, "a"))
+    assert [key for key in life.write() if b"rollup" in key] == []
+    for _ in range(2):
+        assert life.restart() == []
+        assert sums(life, 60) == ({("a", 780): 2}, {("a", 780): 2})
+    life.write()
+    life.add(counts(800, 3, "a"))
+    life.now += QUIET_S
+    assert [key for key in life.write() if b"rollup" in key] == [b'["rollup",60,"UTC",780,0,0]']
+    life.add(counts(800, 1, "a"))
+    life.write()
+    life.restart()
+    assert sums(life, 60)[0] == {("a", 780): 6}
+
+
+def test_results_are_emitted_before_their_window_is_rolled_up() -> None:
+    life = Life(emits=True)
+    life.add(counts(0, 1, "a"))
+    life.move_to(2_000)
+    life.add(counts(0, 2, "a"))
+    assert life.table.starts() == [0]
+    emitted = written(life.table.take_changes(life.now))
+    assert emitted
+    assert [(r.start, sum(r.cell.sends.values())) for r in life.table.take_results()] == [(0, 3)]
+    life.move_to(2_001)
+    assert life.table.starts() == []
+    life.add(counts(0, 4, "a"))
+    assert sums(life, 300)[0] == {("a", 0): 7}
+
+
+def test_a_flood_of_campaigns_is_bounded_in_rollups_too() -> None:
+    limits = Limits(campaigns=20)
+    life = Life(limits=limits)
+    for start in range(0, 3_000, SIZE):
+        life.move_to(start)
+        added = {f"made-up-{start}-{n}": {SUCCESS: 1} for n in range(3)}
+        life.add(window_counts(start, {"honest": {SUCCESS: 1}, **added}, f"app-{start % 3}"))
+    life.move_to(3_100)
+    table = life.table
+    assert table.rollups.campaigns <= 20
+    sends: Counter[str] = Counter()
+    for start in table.starts():
+        for name, cell in all_cells(table, start):
+            sends[name] += sum(cell.sends.values())
+    for span in table.rollups.spans():
+        for name in (
+            "honest",
+            OTHER,
+            *(f"made-up-{s}-{n}" for s in range(0, 3_000, SIZE) for n in range(3)),
+        ):
+            cell = table.rollups.cell(name, span)
+            sends[name] += sum(cell.sends.values()) if cell else 0
+    assert sends["honest"] == 300
+    assert sends.total() == 1_200
+    assert table.rollups.other_events > 0
+
+
+def test_an_upgrade_says_since_when_all_is_retained() -> None:
+    life = Life(replace(POLICY, rollups=()))
+    for start in range(0, 200, SIZE):
+        life.move_to(start)
+        life.add(counts(start, 1, "a"))
+    life.write()
+    assert life.table.rollups.complete_from == life.table.starts()[0]
+    life.topic[b'["checkpoint"]'] = life.topic[b'["checkpoint"]'].replace(b'"rollups":', b'"x":')
+    life.restart(POLICY)
+    assert life.table.rollups.complete_from == life.table.starts()[0] > 0
+    kept = sum(sums(life, 600)[0].values())
+    life.move_to(1_000)
+    assert sum(sums(life, 600)[0].values()) == kept
+
+
+def test_a_year_of_days_costs_less_than_a_day_of_minutes() -> None:
+    """Of campaigns that send all the time, by all statuses and treatments that are usual."""
+    names = [f"{n:032x}" for n in range(40)]
+    keys = [
+        Dimensions(outcome, treatment, "EMAIL", "EMAIL")
+        for outcome in ("SUCCESS", "TRANSIENT_FAILURE", "THROTTLED")
+        for treatment in ("0", "1")
+    ]
+    policy = WindowPolicy(60, 30, DAY, (Rollup(RollupStep(DAY), 400 * DAY),))
+    table = WindowTable(policy, Watermark([0], 1e12, 0.0))
+    year = 366 * DAY
+    for day in range(365):
+        of_each = {name: dict.fromkeys(keys, 1000000 + day) for name in names}
+        table.add(window_counts(day * DAY, of_each), 0, 0.0)
+        table.observe(0, (day + 1) * DAY * 1000, 0.0)
+        table.advance(0.0, 0)
+        list(table.take_changes(1e9))
+    for minute in range(1440):
+        start = year + minute * 60
+        table.add(window_counts(start, {name: dict.fromkeys(keys, 50) for name in names}), 0, 0.0)
+    table.observe(0, (year + DAY) * 1000, 0.0)
+    table.advance(0.0, 0)
+    list(table.take_changes(2e9))
+    (days,) = table.rollups.levels
+    assert (days.cells, len(table)) == (365 * 40, 1440 * 40)
+    assert 2 * days.size < table.size
+
+
+@pytest.mark.parametrize(
+    ("zone", "date", "hours"),
+    [
+        ("Europe/Berlin", (2026, 3, 29), 23),
+        ("Europe/Berlin", (2026, 10, 25), 25),
+        ("America/New_York", (2026, 3, 8), 23),
+        ("America/Santiago", (2026, 9, 6), 23),
+        ("Asia/Kolkata", (2026, 7, 1), 24),
+        ("UTC", (2026, 7, 1), 24),
+    ],
+)
+def test_days_are_those_of_their_zone(zone: str, date: tuple[int, int, int], hours: int) -> None:
+    step = RollupStep(DAY, zone)
+    noon = int(datetime(*date, 12, tzinfo=ZoneInfo(zone)).timestamp())
+    start, end = step.start_of(noon), step.end_of(noon)
+    assert end - start == hours * 3600
+    assert step.start_of(end) == end
+    assert step.start_of(start - 1) < start == step.end_of(start - 1)
+    assert datetime.fromtimestamp(start, UTC).astimezone(ZoneInfo(zone)).day == date[2]
+
+
+@pytest.mark.parametrize("rollups_of", [POLICY, POLICIES[4], replace(POLICY, rollups=())])
+def test_what_is_countable_is_what_the_last_step_keeps(rollups_of: WindowPolicy) -> None:
+    chance = random.Random(1)  # noqa: S311 - repeatable
+    for _ in range(200):
+        event_time = chance.randrange(10_000_000)
+        oldest = rollups_of.oldest_countable(event_time)
+        assert rollups_of.uncountable_from(oldest // 1000) > event_time
+        if oldest:
+            assert rollups_of.uncountable_from(oldest // 1000 - 1) <= event_time
+
+
+def test_spans_are_in_the_order_of_time() -> None:
+    life = Life()
+    life.move_to(1_000)
+    for start in (800, 100, 840, 400):
+        life.add(counts(start, 1, "a"))
+    assert life.table.rollups.spans() == [
+        Span(0, 300, RollupStep(300)),
+        Span(300, 600, RollupStep(300)),
+        Span(780, 840, RollupStep(60)),
+        Span(840, 900, RollupStep(60)),
+    ]
