@@ -5,12 +5,14 @@ import pytest
 from pydantic import ValidationError
 
 from streams.configuration.alerting import RuleSettings
+from streams.configuration.counting import WindowSettings
 from streams.configuration.models import Configuration
 from streams.configuration.translation import partition_settings_of
 from streams.domain.formats import pinpoint
 from streams.domain.formats.registry import FORMATS
 from streams.domain.notification.grouping import GroupTimes
 from streams.domain.notification.rate_limit import Rate
+from streams.domain.windows import DAY, Rollup, RollupStep
 from streams.receivers.webhook import WebhookReceiver
 from tests.support import flat_format
 
@@ -63,6 +65,10 @@ def test_the_recovery_level_follows_the_level() -> None:
     assert rule.detector.model_dump()["recovery_level"] == 0.01
 
 
+def rollups(*each: dict[str, str]) -> dict[str, Any]:
+    return {"windows": {"rollups": list(each)}}
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -87,6 +93,28 @@ def test_the_recovery_level_follows_the_level() -> None:
         ({"windows": {"size": "1500ms"}}, "whole number of seconds"),
         ({"windows": {"retention": "1m"}}, "at least size [+] grace, which is 90s"),
         ({"windows": {"idle_timeout": 0}}, "longer than 0s"),
+        (rollups({"step": "1h"}), "Field required"),
+        (rollups({"step": "90s", "retention": "2d"}), "multiple of 1m, and longer"),
+        (rollups({"step": "60s", "retention": "2d"}), "multiple of 1m, and longer"),
+        (rollups({"step": "1h", "retention": "1d"}), "longer than 1d"),
+        (rollups({"step": "1h", "retention": "2d"}, {"step": "90m", "retention": "3d"}), "of 1h"),
+        (rollups({"step": "1h", "retention": "3d"}, {"step": "1d", "retention": "3d"}), "than 3d"),
+        (rollups({"step": "1h", "retention": "2d", "time_zone": "Europe/Berlin"}), "a step of 1d"),
+        (rollups({"step": "1d", "retention": "2d", "time_zone": "Mars/Base"}), "IANA name"),
+        (
+            rollups(
+                {"step": "1h", "retention": "2d"},
+                {"step": "1d", "retention": "3d", "time_zone": "Asia/Kolkata"},
+            ),
+            "days begin at multiples of 1h, or a shorter step before",
+        ),
+        (
+            rollups(
+                {"step": "1d", "retention": "2d", "time_zone": "Europe/Berlin"},
+                {"step": "7d", "retention": "3d"},
+            ),
+            "none after days of Europe/Berlin",
+        ),
         ({"statuses": {"throttled": ["FAILURE"]}}, "FAILURE is listed twice"),
         ({"source": {"format": "pinpiont"}}, "expected pinpoint, did you mean pinpoint[?]"),
         ({"source": {"format": "x"}}, "expected pinpoint "),
@@ -256,3 +284,30 @@ def test_alertmanager_groups_by_itself() -> None:
     item = {"kind": "alertmanager", "name": "a", "url": "https://a.example/", "group_by": "cause"}
     with pytest.raises(ValidationError, match="group_by"):
         Configuration.model_validate({"receivers": [item]})
+
+
+@pytest.mark.parametrize(
+    ("windows", "steps"),
+    [
+        ({}, [3_600, 86_400]),
+        ({"size": "7s"}, []),
+        ({"size": "1h"}, [86_400]),
+        ({"size": "1d", "retention": "2d"}, []),
+        ({"retention": "90d"}, [86_400]),
+        ({"rollups": []}, []),
+        ({"rollups": [{"step": "5m", "retention": "2d"}]}, [300]),
+    ],
+)
+def test_without_rollups_there_are_those_that_fit(
+    windows: dict[str, Any], steps: list[int]
+) -> None:
+    policy = WindowSettings.model_validate(windows).policy()
+    assert [each.step.seconds for each in policy.rollups] == steps
+
+
+def test_days_of_a_zone_are_made_of_what_holds_them_whole() -> None:
+    india = {"step": "1d", "retention": "400d", "time_zone": "Asia/Kolkata"}
+    values = {"rollups": [{"step": "30m", "retention": "30d"}, india]}
+    half_hours, days = WindowSettings.model_validate(values).policy().rollups
+    assert half_hours == Rollup(RollupStep(1_800), 30 * DAY)
+    assert days == Rollup(RollupStep(DAY, "Asia/Kolkata"), 400 * DAY)

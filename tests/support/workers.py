@@ -55,6 +55,8 @@ def settings_for(broker: RunningBroker, prefix: str, **sections: Settings | list
             "guarantee": broker.guarantee,
         },
         "topics": {role: f"{prefix}-{name}" for role, name in roles.items()},
+        # A test of roll-ups names its own.
+        "windows": {"rollups": []},
         "http": {"host": LOOPBACK},
         "rules": RULES,
     }
