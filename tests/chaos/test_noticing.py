@@ -17,6 +17,7 @@ from tests.chaos.faults import FAULTS
 from tests.chaos.link import END_TXN, PRODUCE, Requests
 from tests.chaos.operators import Answered
 from tests.chaos.plan import plan
+from tests.chaos.rolled_up import compare_rolled_up
 from tests.chaos.silences import UNKNOWN, Silence, Silences
 from tests.chaos.truth import CellName, Truth
 from tests.chaos.webhooks import MOST_STEPS, History, Webhooks
@@ -69,6 +70,44 @@ async def test_counts(sent: int, said: int, lost: int, doubled: int) -> None:
     await compare_answers(Worker(said), truth.cells, names, 5, difference)
     assert (difference.lost, difference.doubled) == (lost, doubled)
     assert bool(difference.where) == bool(lost or doubled)
+
+
+class Summing:
+    """Says of a campaign's windows of 10 and 20 s, and of all it ever had, what it is told to."""
+
+    name = "a"
+
+    def __init__(self, *said: int, total: int, since: str | None = None) -> None:
+        self._said = dict(zip((10, 20), said, strict=True))
+        self._total, self._since = total, since
+
+    async def whole(self, target: str) -> Any:
+        if "step=" not in target:
+            return {"totals": {"counts": {"SUCCESS": self._total}, "engagement": {}}}
+        step = int(re.findall(r"step=(\d+)", target)[0])
+        counts = {"counts": {"SUCCESS": self._said[step]}, "engagement": {}}
+        group = {"treatment_id": "0", "delivery_type": "SMS", "channel_type": "SMS", **counts}
+        start = rfc3339(NOW // 1000 // step * step)
+        answer = {"windows": [{"start": start, **counts, "groups": [group]}]}
+        return answer | ({"complete_from": self._since} if self._since and step == 10 else {})
+
+
+@pytest.mark.parametrize(
+    ("worker", "wrong"),
+    [
+        (Summing(3, 3, total=3), 0),
+        (Summing(3, 2, total=3), 1),
+        (Summing(4, 3, total=3), 1),
+        (Summing(3, 3, total=2), 1),
+        (Summing(0, 3, total=3), 1),
+        (Summing(0, 3, total=3, since=rfc3339(NOW // 1000 + 10)), 0),
+    ],
+)
+async def test_sums_over_longer_windows(worker: Summing, wrong: int) -> None:
+    event = orjson.dumps(send_event("c", NOW, "SUCCESS", delivery_type="SMS"))
+    truth, difference = truth_of(*[event] * 3), Difference()
+    await compare_rolled_up(worker, truth.cells, truth.changed, (10, 20), difference)
+    assert len(difference.where) == wrong
 
 
 class FloodedWorker:
