@@ -61,6 +61,18 @@ class Asker:
             cursor = answer["next_cursor"]
         return found
 
+    async def total(self) -> int:
+        """Return the number of all events that are in windows, everywhere."""
+        target = "/v1/campaigns?active_within=8000h&limit=1000"
+        total = 0
+        cursor: str | None = ""
+        while cursor is not None:
+            answer = await self.whole(f"{target}&cursor={cursor}" if cursor else target)
+            for row in answer["campaigns"]:
+                total += sum([*row["counts"].values(), *row["engagement"].values()])
+            cursor = answer["next_cursor"]
+        return total
+
     async def firing(self) -> set[str]:
         """Return the ids of the alerts that fire."""
         answer = await self.whole("/v1/alerts?state=firing&limit=1000")
