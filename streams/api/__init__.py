@@ -12,7 +12,8 @@ In the order in which a request meets it:
 - `routes`: every route there is; `openapi` describes them, `context` is what they know.
 - `cluster`: asks the other workers for what is not held here, with `asking` and `client`.
 - `campaigns` (with `rows`), `windows`, `periods` (what they read: `retained`), `alerts`, `groups`,
-  `silences`, `names`, `deliveries`, `receivers`, `operations`, `pages`: the answers; `reading`,
+  `silences`, `names`, `deliveries`, `receivers`, `operations`, `pages`: the answers; `explain` and
+  `baselines` (with `explained_answers`): why rules fire or do not, and what they go by; `reading`,
   `newest` and `delivery_filters` have what they share.
 - `changes`: what has changed since a position, by the commits that `change_logs` follows;
   `campaign_ids` names several campaigns.

@@ -168,6 +168,9 @@ class CampaignRow(CorrectedTotals, kw_only=True):
     `last_window` is the start of its newest window; `recent` is there if it was asked for, and the
     names if it and its app have some. `lower_bounds` are the rates that are certain: the lower ends
     of Wilson's 95 % intervals, so that 1 of 1 says less than 300 of 1,000; null without attempts.
+    `usual_rates` were learned by the first rule that compares all failures, or all that is
+    throttled, with what is usual in the campaign; null without such a rule, and of a campaign that
+    is new. `changes` are the lower bounds less these: above 0, the rate has certainly risen.
     """
 
     campaign_id: str
@@ -176,6 +179,8 @@ class CampaignRow(CorrectedTotals, kw_only=True):
     app_name: str | UnsetType = UNSET
     last_window: str
     lower_bounds: Rates | UnsetType = UNSET
+    usual_rates: Rates
+    changes: Rates | UnsetType = UNSET
     alerts: list[LiveAlert]
     recent: list[RecentWindow] | UnsetType = UNSET
 

@@ -30,7 +30,7 @@ from streams.api.reading import (
 from streams.api.representations import Rows
 from streams.api.retained import complete_from, latest, parts_of, read_as_one, shown_complete_from
 from streams.api.routing import Route
-from streams.api.rows import Question, Span, add_rows, lower_bounds
+from streams.api.rows import Question, Span, add_rows, lower_bounds, rises
 from streams.api.windows import CAMPAIGN_ID, unknown_campaign
 from streams.domain.counts import Cell, StatusGroups
 from streams.domain.partition import CampaignPartition
@@ -44,6 +44,7 @@ _TEXTUAL_SORTS = ("campaign_id", "last_window")
 _SORTS = (
     *("campaign_id", "attempts", "failure_rate", "throttled_rate"),
     *("failure_lower_bound", "throttled_lower_bound", "last_window"),
+    *("failure_change", "throttled_change"),
 )
 
 ACTIVE_WITHIN = duration(
@@ -55,7 +56,8 @@ SORT = choice(
     "sort",
     tuple(sign + name for name in _SORTS for sign in ("", "-")),
     "The order, descending with a minus; those without a rate come last. A lower bound is the rate "
-    f"that is certain: 300 of 1,000 come before 1 of 1. {_DEFAULT_SORT} without it.",
+    "that is certain: 300 of 1,000 come before 1 of 1; a change is that less the usual rate. "
+    f"{_DEFAULT_SORT} without it.",
 )
 CURSOR = opaque("cursor", "From `next_cursor` of the page before; give the same `sort` with it.")
 APP_ID = text("app_id", "Only campaigns of this app.")
@@ -120,6 +122,7 @@ def _finished(context: Context, row: CampaignRow) -> CampaignRow:
         campaign_name=campaign_name,
         app_name=app_name,
         lower_bounds=lower_bounds(row),
+        changes=rises(row),
     )
 
 
@@ -134,7 +137,7 @@ def _seconds(written: str) -> float:
 
 
 def _value(row: CampaignRow, sort: str) -> Value:
-    shares = {"rate": row.rates, "lower_bound": lower_bounds(row)}
+    shares = {"rate": row.rates, "lower_bound": lower_bounds(row), "change": rises(row)}
     of, _, share = sort.partition("_")
     value: Value = getattr(shares[share], of) if share in shares else getattr(row, sort)
     return value

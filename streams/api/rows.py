@@ -146,6 +146,17 @@ def lower_bound(hits: int, attempts: int) -> float | None:
     return wilson.lower_bound(hits, attempts, CONFIDENCE) if hits else 0.0
 
 
+def rise(certain: float | None, usual: float | None) -> float | None:
+    """Return by how much a rate has certainly risen, below 0 if it has not; null if not known."""
+    return None if certain is None or usual is None else certain - usual
+
+
+def rises(row: CampaignRow) -> Rates:
+    """Return the same of what a row has."""
+    certain, usual = lower_bounds(row), row.usual_rates
+    return Rates(rise(certain.failure, usual.failure), rise(certain.throttled, usual.throttled))
+
+
 def lower_bounds(row: CampaignRow) -> Rates:
     """Return the same of what a row has."""
     failed, throttled = (
@@ -172,6 +183,7 @@ class Listing:
         self.read_at = read_at
         self.since = since
         self._groups = groups
+        self._statuses = {name: groups.statuses_of(name) for name in ("failure", "throttled")}
         self._answers: dict[Question, _Page] = {}
 
     @property
@@ -207,11 +219,27 @@ class Listing:
         sort_by = question.sort.lstrip("-")
 
         def place(name: str) -> Position:
-            value = name if sort_by == "campaign_id" else self.briefs[name].value(sort_by)
-            return Position(value, name)
+            return Position(self._value(name, sort_by), name)
 
         descending = question.sort.startswith("-")
         return Pager(question.sort, descending, place, question.limit, question.cursor, self.since)
+
+    def _value(self, name: str, sort: str) -> Value:
+        if sort == "campaign_id":
+            return name
+        group, _, kind = sort.partition("_")
+        if kind != "change":
+            return self.briefs[name].value(sort)
+        certain = self.briefs[name].value(f"{group}_lower_bound")
+        return rise(certain, self._usual_rate(name, group)) if isinstance(certain, float) else None
+
+    def _usual_rate(self, name: str, group: str) -> float | None:
+        """Return the usual rate of a group of statuses in a campaign; null if it is not known."""
+        rates = (
+            home.partition.folds.usual_rate(name, self._statuses[group])
+            for home in self.briefs[name].homes
+        )
+        return next((rate for rate in rates if rate is not None), None)
 
     def _has(self, name: str, question: Question) -> bool:
         """Tell whether a campaign is in the list that is asked for."""
@@ -311,6 +339,9 @@ class Listing:
             last_window=_written(brief.last),
             **figures(summarise([total], self._groups)),
             late_events=total.late_events,
+            usual_rates=Rates(
+                self._usual_rate(name, "failure"), self._usual_rate(name, "throttled")
+            ),
             alerts=[],
         )
 

@@ -4,8 +4,8 @@
 top whatever it needs. So `campaign-streams --help` imports neither pydantic nor aiokafka nor Faust,
 and `campaign-streams query` no Faust.
 
-- `worker`, `dev`, `produce`, `simulate`, `backtest`, `query`, `alerts`, `silence`, `delivery`,
-  `config`, `receivers`, `routes`, `topics`, `dead_letter`, `completion`: subcommands
+- `worker`, `dev`, `produce`, `simulate`, `backtest`, `query`, `explain`, `alerts`, `silence`,
+  `delivery`, `config`, `receivers`, `routes`, `topics`, `dead_letter`, `completion`: subcommands
 - `asking`: the options of commands that ask the API; `rows`: what they print, in any form;
   `following`: what is new in it; `trends`: how campaigns went, drawn
 - `dead_letter_output`: dead letters as a table, and for programs
@@ -41,6 +41,7 @@ COMMANDS = {
     "simulate": "Make labelled traffic.",
     "backtest": "Say what rules would have said of recorded events.",
     "query": "Ask the API about campaigns, windows and alerts.",
+    "explain": "Say why rules fire in a campaign, or why not, in figures.",
     "alerts": "Acknowledge alerts.",
     "silence": "Make, list and end silences.",
     "delivery": "Send deliveries again.",

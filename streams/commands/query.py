@@ -42,7 +42,9 @@ def command() -> None:
 
 @command.command(epilog=examples(f"{PROGRAM} query campaigns --active-within 1h --sort=-attempts"))
 @click.option("--active-within", metavar="TIME", help="Such as 15m (the default), 24h or 7d.")
-@click.option("--sort", metavar="KEY", help="Such as -failure_lower_bound or attempts.")
+@click.option(
+    "--sort", metavar="KEY", help="Such as -failure_lower_bound, -failure_change or attempts."
+)
 @click.option("--app-id", help="Only campaigns of this app.")
 @click.option(
     "--trend", is_flag=True, help=f"Show the failed share of the newest {_TREND} windows."
@@ -59,6 +61,8 @@ def campaigns(api: ApiClient, *, trend: bool, **options: Any) -> Found:
         _NAME: _campaign_name,
         Column("app", 4): lambda row: shown_name(row["app_id"]),
         **_FIGURES,
+        Column("usual", 4): lambda row: _percent(row["usual_rates"]["failure"]),
+        Column("certain rise", 4): lambda row: _percent(row["changes"]["failure"]),
         Column("firing", 1): lambda row: sum(a["state"] == "firing" for a in row["alerts"]) or "",
         Column("last window", 3, 20): lambda row: row["last_window"],
     }

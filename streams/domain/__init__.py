@@ -29,7 +29,8 @@ In the order in which an event meets it:
 - `folds`, `rule_folds`, `scope_sums`, `folded_scopes`: what folding detectors know of scopes, as a
   function of the log; `pools`: what the scopes of an app have learned together.
 - `alerts`: the life of an alert; `alert_records`: its record on the changelog topic;
-  `alert_figures`: what windows say of it; `alert_timers`, `alert_holds`: when something is due,
+  `alert_index`: all of a partition; `alert_notices`: who was notified; `alert_figures`: what
+  windows say of it; `alert_timers`, `alert_holds`: when something is due,
   also as silences end; `alert_episodes`: when it is the same one again, and when its rule is
   another one; `transition_causes`: who brought its transitions about, and why.
 - `operators`: what people ask to be done with alerts, until it is committed.
@@ -47,6 +48,8 @@ In the order in which an event meets it:
   sent anything; `receiver_events`: what another one is told of that;
   `resending`: who is told again that an alert fires.
 - `commits`: what one committed transaction held, for those who are notified of it.
+- `standings`: how rules stand in a campaign, for who asks why; `retelling`: how they stood at a
+  moment of the past.
 - `calendar_periods`: hours and days of time zones.
 - `changed_cells`, `change_log`: what the commits of a partition have changed, for who follows it.
 - `changelog`: every record of the changelog topic, its key and value, and their format.

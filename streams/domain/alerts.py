@@ -5,15 +5,16 @@ say, and decides the transitions. An alert's state is written down in the same t
 transition that led to it, so each is decided once.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, KeysView
+from collections.abc import Callable, Collection, Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import NamedTuple, TypeAlias
 
-from streams.domain import alert_episodes, alert_figures
+from streams.domain import alert_episodes, alert_figures, alert_notices
 from streams.domain import transition_causes as causes
 from streams.domain.alert_holds import Holds
-from streams.domain.alert_records import Alert, AlertKey, State, Step
+from streams.domain.alert_index import AlertIndex
+from streams.domain.alert_records import Alert, State, Step
 from streams.domain.alert_timers import AlertTimers
 from streams.domain.detector_states import DetectorStates
 from streams.domain.detectors.detector import Evaluation, Figures, Reason
@@ -21,12 +22,11 @@ from streams.domain.detectors.folding import shown
 from streams.domain.detectors.history import Notified, ScopeHistory, Stretch
 from streams.domain.evaluation import ScopeWindows
 from streams.domain.names import NAMELESS, Names
-from streams.domain.notification.rate_limit import BEYOND, RATE_LIMITED
 from streams.domain.notification.stage import Suppressed, Withheld
 from streams.domain.operators import Acknowledgement
 from streams.domain.rendering import describe
 from streams.domain.rule_folds import Episode, RuleFold
-from streams.domain.rules import Rule, Scope
+from streams.domain.rules import Rule
 from streams.domain.silences.book import SilenceBook
 from streams.domain.transition_causes import Acknowledged, Cause
 from streams.domain.transitions import (
@@ -39,9 +39,6 @@ from streams.domain.transitions import (
 
 MOST_STEPS = 24
 """How many transitions of an alert are remembered: its first one and the newest."""
-
-MOST_WITHHELD = 5
-"""How many receivers a transition remembers that were not notified of it."""
 
 EXPLAINED_AGAIN_AFTER = 10.0
 """Seconds after which a firing alert is explained again, as more is known then; after that, when it
@@ -59,7 +56,7 @@ class Decision(NamedTuple):
     transition: Transition | None
 
 
-class AlertBook:
+class AlertBook(AlertIndex):
     """The alerts of one partition.
 
     Args:
@@ -89,6 +86,7 @@ class AlertBook:
         silences: SilenceBook | None = None,
         names: Names = NAMELESS,
     ) -> None:
+        super().__init__()
         rules = tuple(rules)
         self._rules = {rule.name: rule for rule in rules}
         self.states = DetectorStates(rules)
@@ -99,39 +97,13 @@ class AlertBook:
         self._names = names
         self._explanation_of = explain
         self._held = Holds(SilenceBook() if silences is None else silences)
-        self._alerts: dict[str, Alert] = {}
-        """All episodes, by the ids of their records."""
-        self._reopened: dict[str, str] = {}
-        """The record of the newest episode of each alert that came back, by the alert's id."""
         self._orphaned: dict[str, Cause] = {}
         """Live alerts that are over by the configuration alone, and why."""
-        self._live: dict[tuple[str, Scope], Alert] = {}
-        self._newest_ended: dict[tuple[str, Scope], Alert] = {}
-        """The newest alert that has ended, of each rule and scope."""
         self._ended: list[tuple[float, str]] = []
         """When alerts ended, and their ids: a heap."""
         self._timers = AlertTimers()
-        self._of_campaign: dict[str, dict[str, Alert]] = {}
-        """The live alerts of each campaign that has any, by their ids."""
-        self._without_alerts: set[str] = set()
-        """Campaigns whose last live alert has ended since `take_without_live_alerts`."""
-        self._changed: dict[str, str] = {}
-        self._unwritten: set[str] = set()
-        """Alerts whose newest figures were not written, as their windows are open."""
-        self._evaluated: set[str] = set()
-        """Ids of the alerts that were evaluated since the last `persist_stale_evidence`."""
 
     # Deciding
-
-    @property
-    def campaigns_with_live_alerts(self) -> KeysView[str]:
-        """The campaigns that have a live alert."""
-        return self._of_campaign.keys()
-
-    def take_without_live_alerts(self) -> set[str]:
-        """Return the campaigns that had a live alert at the last call or since, and have none."""
-        ended, self._without_alerts = self._without_alerts, set()
-        return {name for name in ended if name not in self._of_campaign}
 
     def evaluate(self, rule: Rule, windows: ScopeWindows, now: float, newest: int) -> Decision:
         """Decide what the windows of a scope mean for its alert.
@@ -143,7 +115,7 @@ class AlertBook:
             newest: start (s) of the window that event time is in.
         """
         alert = self._live.get((rule.name, windows.scope))
-        history = self._history_of(rule, windows, alert, newest)
+        history = self.history_of(rule, windows, alert, newest)
         state = self.states.get(rule, windows.scope)
         evaluation = rule.detector.evaluate(history, state)
         self.states.put(rule, windows.scope, evaluation.state, now)
@@ -180,7 +152,7 @@ class AlertBook:
             yield from self._finish(alert, windows, None, now, causes.STATE_LOST)
         for episode in episodes:
             alert = self._live.get(key)
-            history = self._history_of(rule, windows, alert, newest)
+            history = self.history_of(rule, windows, alert, newest)
             if alert is None:
                 alert = self._open_episode(rule, windows, history, episode, now)
             elif history.has_new_attempts:
@@ -231,9 +203,17 @@ class AlertBook:
         self._refresh_figures(alert, windows, evaluation)
         yield self._end(alert, "resolved", now, cause)
 
-    def _history_of(
+    def history_of(
         self, rule: Rule, windows: ScopeWindows, alert: Alert | None, newest: int
     ) -> ScopeHistory:
+        """Return what a rule's detector is shown of a scope.
+
+        Args:
+            rule: is about the scope.
+            windows: of the scope.
+            alert: its live alert; null if there is none.
+            newest: start (s) of the window that event time is in.
+        """
         ended = self._newest_ended.get((rule.name, windows.scope))
         if ended is not None and alert_episodes.is_redefined(ended, rule):
             ended = None
@@ -451,30 +431,11 @@ class AlertBook:
         self._leave(alert)
         self._forget(alert)
 
-    def _forget(self, alert: Alert) -> None:
-        del self._alerts[alert.record_id]
-        if self._reopened.get(alert.alert_id) == alert.record_id:
-            del self._reopened[alert.alert_id]
-        if self._newest_ended.get((alert.rule, alert.scope)) is alert:
-            del self._newest_ended[alert.rule, alert.scope]
-        self._mark(alert)
-
-    def _enter(self, alert: Alert) -> None:
-        campaign_id = alert.scope.campaign_id
-        self._alerts[alert.record_id] = alert
-        self._live[alert.rule, alert.scope] = alert
-        self._of_campaign.setdefault(campaign_id, {})[alert.record_id] = alert
-
     def _leave(self, alert: Alert) -> None:
-        campaign_id = alert.scope.campaign_id
-        del self._live[alert.rule, alert.scope]
+        super()._leave(alert)
         self._timers.drop(alert.record_id)
         self._held.drop(alert.record_id)
         self._orphaned.pop(alert.record_id, None)
-        del self._of_campaign[campaign_id][alert.record_id]
-        if not self._of_campaign[campaign_id]:
-            del self._of_campaign[campaign_id]
-            self._without_alerts.add(campaign_id)
 
     # Notifying
 
@@ -527,12 +488,8 @@ class AlertBook:
     ) -> None:
         """Take note that receivers are notified of an alert's newest transition, others not."""
         alert = self.newest(alert_id)
-        if withheld:
-            alert.steps[-1].withheld = withheld[:MOST_WITHHELD]
-            self._mark(alert)
-        known = alert.notified
-        if known is not None and (new := [name for name in receivers if name not in known]):
-            alert.notified = (*known, *new)
+        is_withheld = alert_notices.withhold(alert.steps[-1], withheld)
+        if alert_notices.add_notified(alert, receivers) or is_withheld:
             self._mark(alert)
 
     def told(self, alert_id: str, receivers: Collection[str], sequence: int) -> None:
@@ -540,90 +497,27 @@ class AlertBook:
         alert = self.get(alert_id)
         if alert is None:
             return
-        for step in alert.steps:
-            if step.sequence == sequence:
-                step.suppressed = None
-                step.withheld = tuple(w for w in step.withheld if w.receiver not in receivers)
-        self.notified(alert_id, receivers)
+        alert_notices.told(alert, receivers, sequence)
         self._mark(alert)
 
     def rate_limited(self, alert_id: str, receivers: Collection[str], sequence: int) -> None:
         """Take note that receivers are not notified yet of a transition, by its number."""
         alert = self.get(alert_id)
-        for step in alert.steps if alert is not None else ():
-            if step.sequence == sequence:
-                if step.suppressed is not None:
-                    step.suppressed = Suppressed(RATE_LIMITED, BEYOND)
-                withheld = [*step.withheld, *(Withheld(w, RATE_LIMITED, BEYOND) for w in receivers)]
-                step.withheld = tuple(withheld[-MOST_WITHHELD:])
         if alert is not None:
+            alert_notices.rate_limited(alert, receivers, sequence)
             self._mark(alert)
 
     def grouped(self, alert_id: str, receivers: Collection[str], reason: str, why: str) -> None:
         """Take note that receivers are told of an alert in a group from here on."""
         alert = self.newest(alert_id)
-        for step in alert.steps:
-            if step.suppressed is not None and step.suppressed.reason == reason:
-                step.suppressed = Suppressed(reason, why)
-            step.withheld = tuple(
-                Withheld(w.receiver, w.reason, why)
-                if w.reason == reason and w.receiver in receivers
-                else w
-                for w in step.withheld
-            )
-        self.notified(alert_id, receivers)
+        alert_notices.grouped(alert, receivers, reason, why)
         self._mark(alert)
 
     def describe(self, alert: Alert) -> AlertData:
         """Return the alert as receivers and the API show it."""
         return describe(alert, self._base_url, self._names)
 
-    # Written down and read back
-
-    def _mark(self, alert: Alert) -> None:
-        self._changed[alert.record_id] = alert.scope.campaign_id
-        self._unwritten.discard(alert.record_id)
-
-    def persist_evidence(self) -> None:
-        """Write down what windows say of alerts: it may not be worked out from their counts again.
-
-        While nothing closes it can, and it changes all the time, so it is not written each time.
-        """
-        for record_id in list(self._unwritten):
-            self._mark(self._alerts[record_id])
-
-    def persist_stale_evidence(self, campaigns: Collection[str]) -> None:
-        """Persist the evidence of alerts whose campaign was evaluated, but not their scope or rule.
-
-        Their app changed, or no open window has their scope any more: after a restart this evidence
-        could not be worked out again from the windows.
-        """
-        for campaign_id in campaigns:
-            for alert in self._of_campaign.get(campaign_id, {}).values():
-                if alert.record_id in self._unwritten and alert.record_id not in self._evaluated:
-                    self._mark(alert)
-        self._evaluated.clear()
-
-    def take_changes(self) -> Iterator[tuple[AlertKey, Alert | None]]:
-        """Hand out the alerts that changed since the last call; null for those that are gone."""
-        changed, self._changed = self._changed, {}
-        for record_id, campaign_id in changed.items():
-            yield AlertKey(campaign_id, record_id), self._alerts.get(record_id)
-
-    def restore(self, key: AlertKey, alert: Alert) -> None:
-        """Take an alert as it was written down.
-
-        Raises:
-            ValueError: if it is another one than its key says.
-        """
-        if (alert.scope.campaign_id, alert.record_id) != (key.campaign_id, key.record_id):
-            raise ValueError(f"its value is alert {alert.record_id} of {alert.scope.campaign_id}")
-        self._alerts[alert.record_id] = alert
-        newest = self._alerts.get(self._reopened.get(alert.alert_id, ""))
-        if alert.occurrence > (newest.occurrence if newest is not None else 1):
-            self._reopened[alert.alert_id] = alert.record_id
-        if alert.is_live:
-            self._enter(alert)
+    # Read back
 
     def resume(self, now: float) -> None:
         """Go on after a pause of unknown length, in which nobody evaluated, at `now` (s).
@@ -681,7 +575,7 @@ class AlertBook:
         if windows is not None and alert.record_id not in self._orphaned:
             alert_figures.uncount_reopened(alert, windows, resized=resized)
             if alert.is_live and rule is not None:
-                history = self._history_of(rule, windows, alert, newest)
+                history = self.history_of(rule, windows, alert, newest)
                 state = windows.folded or self.states.get(rule, windows.scope)
                 self._refresh_figures(alert, windows, rule.detector.evaluate(history, state))
             else:
@@ -700,28 +594,3 @@ class AlertBook:
     def notified_receivers(self, alert_id: str) -> tuple[str, ...] | None:
         """Return the names of those who were notified that an alert fires; null: not known."""
         return self.newest(alert_id).notified
-
-    def live(self) -> list[Alert]:
-        """Return the alerts whose episodes go on."""
-        return list(self._live.values())
-
-    def live_of(self, campaign_id: str) -> list[Alert]:
-        """Return those of one campaign."""
-        return list(self._of_campaign.get(campaign_id, {}).values())
-
-    def alerts(self) -> list[Alert]:
-        """Return all alerts, live and remembered; of one that came back the newest episode."""
-        reopened = self._reopened
-        return [
-            each
-            for each in self._alerts.values()
-            if reopened.get(each.alert_id, each.record_id) == each.record_id
-        ]
-
-    def get(self, alert_id: str) -> Alert | None:
-        """Return the newest episode of an alert."""
-        return self._alerts.get(self._reopened.get(alert_id, alert_id))
-
-    def newest(self, alert_id: str) -> Alert:
-        """Return the newest episode of an alert that there is."""
-        return self._alerts[self._reopened.get(alert_id, alert_id)]

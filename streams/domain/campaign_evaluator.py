@@ -6,6 +6,7 @@ from typing import NamedTuple
 from streams.domain.alert_records import Alert
 from streams.domain.alerts import AlertBook
 from streams.domain.counts import OTHER
+from streams.domain.detectors.accounts import Account
 from streams.domain.detectors.detector import Evaluation
 from streams.domain.detectors.history import Closing
 from streams.domain.evaluation import CampaignWindows, ObservedCampaign, ScopeWindows
@@ -184,6 +185,23 @@ class CampaignEvaluator:
         reach = (rule.detector.lookback - 1) * self._settings.windows.size
         oldest = self.oldest_open - reach
         return observed.all_scopes(oldest, [alert.scope for alert in alerts])
+
+    def accounts(self, rule: Rule, campaign_id: str) -> Iterator[tuple[Scope, Account]]:
+        """Say in figures why scopes of a campaign breach, or why not.
+
+        Of a rule by windows, those are the scopes with attempts in open ones, or in any that it is
+        evaluated on when they close. Counts may be added between two of them.
+        """
+        if self._folds.of(rule) is not None:
+            yield from self._folds.accounts(rule, campaign_id, self._table)
+            return
+        newest = self._newest_window
+        windows = self._windows_of(campaign_id, self._table.open_starts()[::-1])
+        for seen in self._scopes(rule, self._seen_by(rule, windows, has_closed=True)):
+            alert = self._alerts.live_about(rule.name, seen.scope)
+            history = self._alerts.history_of(rule, seen, alert, newest)
+            state = self._alerts.states.get(rule, seen.scope)
+            yield seen.scope, rule.detector.account(history, state)
 
     def refresh(self, alert: Alert, open_starts: list[int]) -> None:
         """Give an alert the figures of its windows, which are not written while these are open."""

@@ -52,6 +52,10 @@ class StatusGroups:
         """Build from a mapping of group to statuses."""
         return cls({status: group for group, statuses in groups.items() for status in statuses})
 
+    def statuses_of(self, group: str) -> frozenset[str]:
+        """Return the statuses of a group."""
+        return frozenset(status for status, of in self.group_of.items() if of == group)
+
     def totals(self, counts: Mapping[str, int]) -> Counter[str]:
         """Add up counts by status to counts by group."""
         totals: Counter[str] = Counter()

@@ -207,6 +207,10 @@ class FoldedScopes:
         balances[at] = -of_each
         return now
 
+    def unsettled(self, place: int, in_open_windows: int) -> int:
+        """Return the same of one place, and leave it as it is; late counts may make it less."""
+        return max(0, self._balances.item(place) + in_open_windows)
+
     def pool(self, places: Integers, learned: Integers) -> None:
         """Add what was learned to the sums of the apps; most rows are 0 where windows are small."""
         some = np.flatnonzero(learned.any(axis=1))

@@ -19,13 +19,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from streams.domain.buckets import Window
+from streams.domain.detectors.accounts import Account
 from streams.domain.detectors.folding import FoldingDetector
 from streams.domain.folded_scopes import FoldGroupKey
 from streams.domain.partial_counts import PartialCounts, WindowCounts
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.pools import PoolsKey
 from streams.domain.rule_folds import OpenWindows, RecordContext, RuleFold
-from streams.domain.rules import Rule
+from streams.domain.rules import Rule, Scope
 from streams.domain.scope_sums import ClosingCounts, RecordCounts
 from streams.domain.table import WindowTable
 from streams.domain.watermark import Watermark
@@ -219,6 +220,36 @@ class Folds:
         if self._closed_until // FORGET_EVERY != before // FORGET_EVERY:
             for rule in self._rules.values():
                 rule.forget(before, self._most_scopes)
+
+    # Asked
+
+    def accounts(
+        self, rule: Rule, campaign_id: str, table: WindowTable
+    ) -> Iterator[tuple[Scope, Account]]:
+        """Say in figures why a campaign's scopes breach, or why not, as far as they are known.
+
+        What closed windows have said of them is as of the newest that was learned.
+        """
+        fold, clock = self.of(rule), self._clock
+        for scope in fold.scopes_of(campaign_id) if fold is not None else ():
+            seen = OpenWindows(table, self._groups, table.open_starts, self._closed_until)
+            if fold is None or clock is None:
+                return
+            account = fold.account(scope, seen, clock.newest, self._policy.size)
+            if account is not None:
+                yield scope, account
+
+    def usual_rate(self, campaign_id: str, statuses: frozenset[str]) -> float | None:
+        """Return the usual rate of statuses in a campaign, of the first rule that has learned it.
+
+        Null if none has: rules about parts of campaigns, or other statuses, say nothing of it.
+        """
+        rates = (
+            fold.usual_rate(campaign_id)
+            for fold in self._rules.values()
+            if fold.rule.statuses == statuses
+        )
+        return next((rate for rate in rates if rate is not None), None)
 
     # Evaluations
 

@@ -28,6 +28,7 @@ from streams.domain.counts import OTHER
 from streams.domain.deferrable import NOTHING, Deferrable
 from streams.domain.deliveries import DeliveryKey, Outbox
 from streams.domain.detector_states import DetectorStateKey
+from streams.domain.detectors.accounts import Account
 from streams.domain.emission import WindowResult
 from streams.domain.evaluation_queue import EvaluationQueue
 from streams.domain.explaining import Explainer
@@ -45,7 +46,7 @@ from streams.domain.partition_settings import PartitionSettings
 from streams.domain.pools import PoolsKey
 from streams.domain.receivers import ReceiverBook, ReceiverKey
 from streams.domain.rollups import RollupKey
-from streams.domain.rules import Hits, Rule
+from streams.domain.rules import Hits, Rule, Scope
 from streams.domain.sample_book import SampleBook
 from streams.domain.sent_messages import MessageKey
 from streams.domain.table import WindowTable
@@ -392,6 +393,14 @@ class CampaignPartition:
             self._failures.append(EvaluationFailure(alert.scope.campaign_id, error))
             return None
         return found
+
+    def accounts(self, rule: Rule, campaign_id: str) -> Iterator[tuple[Scope, Account]]:
+        """Say in figures why scopes of a campaign breach, or why not: for whoever asks.
+
+        Of a rule by windows, those are the scopes with attempts in open ones, or in any that it is
+        evaluated on when they close. Counts may be added between two of them.
+        """
+        return self._evaluator.accounts(rule, campaign_id)
 
     def _notify(self, decided: Iterable[Transition], now: float) -> Iterator[Transition]:
         """Send each transition through the notification stages; yield it, whatever they decide."""

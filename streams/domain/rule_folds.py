@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streams.domain.counts import OTHER, Cell, StatusGroups
+from streams.domain.detectors.accounts import Account
 from streams.domain.detectors.folding import (
     ClosedWindow,
     Folded,
@@ -15,6 +16,7 @@ from streams.domain.detectors.folding import (
     FoldingDetector,
     Increment,
     Integers,
+    Pending,
 )
 from streams.domain.folded_scopes import FoldedScopes, FoldGroup, FoldGroupKey
 from streams.domain.partial_counts import WindowCounts
@@ -135,6 +137,7 @@ class RuleFold:
         if not isinstance(rule.detector, FoldingDetector):
             raise TypeError(f"the detector of rule {rule.name} does not fold")
         self.rule = rule
+        self._detector = rule.detector
         self.scopes = FoldedScopes(rule, rule.detector)
         self.stirred: set[str] = set()
         self.failures: list[tuple[str, Exception]] = []
@@ -418,6 +421,45 @@ class RuleFold:
         if place is None:
             return None
         return Folded(self._states.figures(place), place in self.scopes.episodes)
+
+    def usual_rate(self, campaign_id: str) -> float | None:
+        """Return the usual rate of a campaign; null if it is not known."""
+        place = self.scopes.place_of(campaign_id)
+        return self._states.usual_rate(place) if place is not None else None
+
+    def scopes_of(self, campaign_id: str) -> list[Scope]:
+        """Return the scopes of a campaign of which anything is known."""
+        keys: list[ScopeKey] = [campaign_id]
+        if self.rule.scope != "campaign":
+            keys = [(campaign_id, part) for part in self.scopes.parts.get(campaign_id, ())]
+        known = [key for key in keys if self.scopes.place_of(key) is not None]
+        return [scope_of(self.rule, key) for key in known]
+
+    def account(self, scope: Scope, seen: OpenWindows, at: int, size: int) -> Account | None:
+        """Say in figures why a scope breaches, or why not; null if nothing is known of it.
+
+        Args:
+            scope: of the rule.
+            seen: the windows that were not learned yet.
+            at: event time (ms): the newest of the log.
+            size: of a window (s).
+        """
+        key = key_of(self.rule, scope)
+        place = self.scopes.place_of(key)
+        if place is None:
+            return None
+        cells = seen.cells(campaign_of(key))
+        counts = {start: self._sums.of_cell(key, cell) for start, cell in cells.items()}
+        attempts = sum(attempts for attempts, _ in counts.values())
+        elapsed = at - 1_000 * min(counts) if counts else 0
+        pending = Pending(
+            at,
+            self.scopes.unsettled(place, attempts),
+            counts[max(counts)] if counts else (0, 0),
+            max(1, min(elapsed // attempts, 1_000 * size)) if attempts and elapsed > 0 else 1_000,
+            self.rule.keep_firing_for,
+        )
+        return self._detector.account_of(self._states, place, pending)
 
     def take_episodes(self, scope: Scope, now: Folded | None) -> list[Episode]:
         """Return the scope's episodes since this was last called, and the one that goes on.

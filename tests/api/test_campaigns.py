@@ -42,6 +42,8 @@ async def test_rows_have_totals_over_the_recent_windows(start: StartApi) -> None
         "attempts": 200,
         "rates": {"failure": 0.2, "throttled": 0.0},
         "lower_bounds": {"failure": pytest.approx(0.15045, abs=1e-5), "throttled": 0.0},
+        "usual_rates": {"failure": None, "throttled": None},
+        "changes": {"failure": None, "throttled": None},
         "engagement": {"opened_notification": 4},
         "late_events": 0,
         "alerts": [],

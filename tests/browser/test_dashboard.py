@@ -1,6 +1,7 @@
 """What a person at 3 a.m. does with the dashboard."""
 
 import asyncio
+import re
 import time
 from importlib.resources import files
 from typing import Any
@@ -8,9 +9,12 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
+from streams.domain.detectors.spike import Spike
+from streams.domain.detectors.threshold import Threshold
+from streams.domain.rules import Rule
 from tests.api.conftest import RunningApi, StartApi
 from tests.browser.conftest import Complaints, OpenPage
-from tests.support.partitions import MemoryHolder, counts, holder
+from tests.support.partitions import MemoryHolder, counts, holder, partition_settings
 
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
@@ -22,6 +26,7 @@ HOSTILE = [
     "a" * 500,
     "%2e%2e%2f?x=1#y",
 ]
+FAILURE = frozenset({"FAILURE"})
 expect.set_options(timeout=20_000)
 
 
@@ -66,6 +71,33 @@ async def test_an_alert_appears_by_itself_and_leads_to_why(
     await expect(page.get_by_text("began to fire").first).to_be_visible()
     await page.go_back()
     await expect(page.locator("svg.plot")).to_have_count(2)
+
+
+async def test_a_campaign_s_page_says_why_no_rule_fires(
+    start: StartApi, open_page: OpenPage
+) -> None:
+    rules = (Rule("spike", FAILURE, Spike()), Rule("level", FAILURE, Threshold(0.1)))
+    settings = partition_settings(rules=rules)
+    held = holder(settings=settings, now=time.time())
+    api = await start(held, settings=settings, now=time.time)
+    for age in range(14, -1, -1):
+        begin = now_window() - 60 * age
+        held.add("spring-sale", begin, counts({"SUCCESS": 495, "FAILURE": 5}))
+        held.advance(begin + 59)
+    api.commit(time.time())
+    page = await open_page(api, "#/campaign/spring-sale")
+    why = page.get_by_role("region", name="What the rules say")
+    await expect(why).to_contain_text("Why no rule fires")
+    await expect(why).to_contain_text("more hits in a row would be a breach")
+    await why.get_by_text("All of these have to hold").last.click()
+    await expect(why.get_by_text("attempts are judged together, and it takes 10")).to_be_visible()
+    for level in ("usual", "limit"):
+        await expect(page.locator(f"svg path.s-{level}")).to_have_attribute("d", re.compile("L.*L"))
+    await expect(page.locator(".l-limit")).to_contain_text("worth an alert above 4.0 %")
+    await page.get_by_label("Lines of rule").select_option("level")
+    await expect(page.locator(".l-limit")).to_contain_text("worth an alert above 10 %")
+    await expect(page.locator(".l-usual")).to_have_count(0)
+    await expect(page).to_have_url(re.compile("rule=level"))
 
 
 async def test_acknowledge_silence_and_send_again(start: StartApi, open_page: OpenPage) -> None:

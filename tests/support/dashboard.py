@@ -13,9 +13,18 @@ import time
 from streams.api.listening import listen
 from streams.api.server import ApiServer
 from streams.configuration.http import HttpSettings
+from streams.domain.detectors.spike import Spike
+from streams.domain.detectors.threshold import Threshold
 from streams.domain.partial_counts import Counts, partition_of
+from streams.domain.rules import Rule
 from tests.support.names import MemoryNames
-from tests.support.partitions import PARTITION_SETTINGS, MemoryHolder, counts, holder
+from tests.support.partitions import (
+    STATUS_GROUPS,
+    MemoryHolder,
+    counts,
+    holder,
+    partition_settings,
+)
 from tests.support.silences import MemorySilences
 
 CAMPAIGNS = [
@@ -32,6 +41,14 @@ CAMPAIGNS = [
     "newsletter-11",
 ]
 WINDOWS = 45
+FAILURE, THROTTLED = map(STATUS_GROUPS.statuses_of, ("failure", "throttled"))
+SETTINGS = partition_settings(
+    rules=(
+        Rule("failure-spike", FAILURE, Spike()),
+        Rule("throttled-spike", THROTTLED, Spike(), severity="warning"),
+        Rule("failure-threshold", FAILURE, Threshold(0.1)),
+    )
+)
 
 
 class WellHealth:
@@ -75,7 +92,9 @@ def fill(held: MemoryHolder, now: float) -> None:
 
 
 async def serve(options: argparse.Namespace) -> None:
-    held = holder(numbers=[0, 2, 3] if options.missing else None, now=time.time())
+    held = holder(
+        numbers=[0, 2, 3] if options.missing else None, settings=SETTINGS, now=time.time()
+    )
     if not options.empty:
         fill(held, time.time())
     settings = HttpSettings(port=options.port)
@@ -83,10 +102,10 @@ async def serve(options: argparse.Namespace) -> None:
         settings,
         await listen(settings),
         held,
-        PARTITION_SETTINGS,
+        SETTINGS,
         WellHealth(),
         silences=MemorySilences(),
-        names=MemoryNames.of(PARTITION_SETTINGS.names),
+        names=MemoryNames.of(SETTINGS.names),
         metrics=lambda _: (b"", "text/plain"),
         located=True,
         now=time.time,

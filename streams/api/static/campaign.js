@@ -1,24 +1,28 @@
 // One campaign: its figures over the chosen time, its plots with the alerts in them, and its parts.
 
-import { alertCard, named, usual } from "./alerts.js";
+import { alertCard, named } from "./alerts.js";
 import { button } from "./actions.js";
-import { countChart, points, rateChart, sparkline } from "./charts.js";
+import { countChart, levels, newest, points, rateChart, sparkline } from "./charts.js";
 import { campaignPath, cannotAsk } from "./client.js";
 import { h, heard, patch, scrolling } from "./dom.js";
 import { name, number, OTHER, percent, when } from "./format.js";
 import { follow } from "./live.js";
 import { change, link, RANGES } from "./place.js";
+import { comparable, why } from "./standings.js";
 import { get, tell } from "./status.js";
 
 const MOST_POINTS = 120;
 const DIMENSIONS = [["treatment_id", "treatment"], ["channel_type", "channel"], ["delivery_type", "delivery type"]];
 const PAUSE = 500;
+// What is usual changes with each window, and to ask why costs more than to ask what.
+const WHY_PAUSE = 10_000;
 
 export function campaign(view, place) {
   const { id, settings } = place;
   const by = DIMENSIONS.some(([key]) => key === settings.by) ? settings.by : "treatment_id";
-  const state = { about: null, windows: [], span: null, deliveries: new Map(), problem: "" };
+  const state = { about: null, windows: [], span: null, deliveries: new Map(), problem: "", explained: null, rule: null, compared: [] };
   let timer = null;
+  const asked = {};
   let closed = false;
   if (cannotAsk(id)) {
     patch(view, h("p", { class: "card notice bad" }, `Browsers cannot ask for a campaign named “${id}”. In a terminal: campaign-streams query windows ${id}`));
@@ -39,6 +43,33 @@ export function campaign(view, place) {
     Object.assign(state, { about, span, windows: answer.windows });
     for (const each of list.deliveries) state.deliveries.set(each.delivery_id, each);
     draw();
+    await loadWhy(span);
+  }
+
+  // Whether something is to be asked anew: it is about something else now, or some time has passed.
+  function isDue(key, what, pause) {
+    const before = asked[key];
+    if (before && before.what === what && performance.now() - before.at < pause) return false;
+    asked[key] = { what, at: performance.now() };
+    return true;
+  }
+
+  async function loadWhy(span) {
+    if (id === OTHER) return;
+    const alerts = JSON.stringify(state.about.alerts.map((each) => [each.alert_id, each.state]));
+    if (isDue("why", alerts, WHY_PAUSE)) {
+      state.explained = (await get(`${campaignPath(id)}/explain`)) ?? state.explained;
+      if (!state.explained || closed) return;
+      const rules = comparable(state.explained.standings);
+      state.rule = rules.includes(settings.rule) ? settings.rule : rules[0] ?? null;
+      draw();
+    }
+    if (state.rule && isDue("levels", JSON.stringify([state.rule, span.from, span.step, alerts]), Math.max(WHY_PAUSE, span.step / 4))) {
+      const baseline = await get(`${campaignPath(id)}/baseline`, { rule: state.rule, from: span.from, to: span.to, step: span.step / 1000 });
+      if (!baseline || closed) return;
+      state.compared = levels(baseline.points);
+      draw();
+    }
   }
 
   const soon = () => { if (!timer && !document.hidden) timer = setTimeout(load, PAUSE); };
@@ -49,7 +80,8 @@ export function campaign(view, place) {
     const { about, span, windows } = state;
     const width = Math.max(280, Math.min(1160, view.clientWidth - 40));
     patch(view, head(about), tiles(windows), alertsOf(state, load),
-      windows.length ? plots(about, windows, span, width, settings, zoom) : quiet(about),
+      windows.length ? plots(state, width, zoom) : quiet(about),
+      state.explained ? why(state.explained) : null,
       windows.length ? parts(windows, span, by) : null);
   }
 
@@ -110,16 +142,18 @@ function quiet(about) {
 
 function episodes(alerts) {
   return alerts.filter((each) => each.starts_at).flatMap((each) => [
-    ...each.past_episodes.map((past) => ({ from: Date.parse(past.starts_at), to: Date.parse(past.ends_at), usual: null, label: each.rule })),
+    ...each.past_episodes.map((past) => ({ from: Date.parse(past.starts_at), to: Date.parse(past.ends_at), label: each.rule })),
     {
       from: Date.parse(each.starts_at),
       to: each.ends_at ? Date.parse(each.ends_at) : Date.now(),
-      usual: usual(each),
       label: `${each.rule}, peak ${percent(each.peak.rate)}`,
     }]);
 }
 
-function plots(about, windows, span, width, settings, zoom) {
+const LEVELS = [["usual", "usual rate"], ["limit", "worth an alert above"], ["fires", "fires by itself above"]];
+
+function plots(state, width, zoom) {
+  const { about, windows, span, compared } = state;
   const shownPoints = points(windows);
   const length = span.step >= 120_000 ? `${span.step / 60_000} minutes` : `${span.step / 1000} seconds`;
   const fired = episodes(about.alerts);
@@ -132,9 +166,12 @@ function plots(about, windows, span, width, settings, zoom) {
       button("Wider", () => zoom(span.from - half, span.to + half)),
       span.zoomed ? button("Now", () => change({ from: "", to: "" })) : null)),
     h("p", { class: "legend" }, h("span", { class: "l-fail" }, "failed"), h("span", { class: "l-throttle" }, "throttled"),
-      fired.length ? [h("span", { class: "l-episode" }, "an alert fires"), fired.some((each) => each.usual !== null) ? h("span", { class: "l-usual" }, "usual rate") : null] : null,
+      fired.length ? h("span", { class: "l-episode" }, "an alert fires") : null,
+      LEVELS.map(([key, label]) => [key, label, newest(shownPoints, compared, key)]).filter(([, , now]) => now).map(([key, label, now]) =>
+        h("span", { class: `l-${key}` }, `${label} ${percent(now.value)}${now.isBeyond ? ", above this plot" : ""}`)),
       `share of the attempts of each ${length}`),
-    rateChart(shownPoints, span, width, fired, zoom),
+    rateChart(shownPoints, span, width, fired, compared, zoom),
+    ruleChoice(state),
     h("h2", {}, "Attempts"),
     h("p", { class: "legend" }, h("span", { class: "l-fail" }, "failed"), h("span", { class: "l-throttle" }, "throttled"), h("span", { class: "l-rest" }, "the others")),
     countChart(shownPoints, span, width, fired, zoom),
@@ -142,6 +179,14 @@ function plots(about, windows, span, width, settings, zoom) {
       headings("Window", "Attempts", "Failed", "Throttled"),
       h("tbody", {}, [...shownPoints].reverse().map((p) => h("tr", { key: p.start }, h("th", { scope: "row", class: "left" }, when(p.start)),
         h("td", {}, number(p.attempts)), h("td", {}, percent(p.failure)), h("td", {}, percent(p.throttled)))))))));
+}
+
+// Whose levels are drawn.
+function ruleChoice(state) {
+  const rules = state.explained ? comparable(state.explained.standings) : [];
+  if (!rules.length) return null;
+  return h("p", { class: "soft" }, h("label", {}, "Lines of rule ", h("select", { onchange: (event) => change({ rule: event.target.value }) },
+    rules.map((each) => h("option", { value: each, selected: each === state.rule }, each)))));
 }
 
 const headings = (...labels) => h("thead", {}, h("tr", {}, labels.map((label, at) => h("th", { scope: "col", class: at ? "" : "left" }, label))));

@@ -1,5 +1,5 @@
 // Plots as SVG over a true time axis. A point is {start, attempts, failure, throttled}: time in ms,
-// rates or null.
+// rates or null. A level is {start, usual, limit, fires}: what a rule compares the rate with.
 
 import { h } from "./dom.js";
 import { clock, date, number, percent, utc } from "./format.js";
@@ -16,6 +16,15 @@ export function points(windows) {
     attempts: each.attempts,
     failure: each.rates.failure,
     throttled: each.rates.throttled,
+  }));
+}
+
+export function levels(baseline) {
+  return baseline.map((each) => ({
+    start: Date.parse(each.start),
+    usual: each.usual_rate,
+    limit: each.limit_rate,
+    fires: each.firing_rate,
   }));
 }
 
@@ -49,20 +58,37 @@ function line(shown, key, x, y, step, style) {
   return [h("path", { d: path, class: style }), alone];
 }
 
-// `episodes` are {from, to, usual, label}: when an alert fired, and what was usual then.
-export function rateChart(shown, span, width, episodes, zoom) {
-  const highest = Math.max(0.02, ...shown.map((p) => Math.max(p.failure ?? 0, p.throttled ?? 0)), ...episodes.map((e) => e.usual ?? 0));
-  const top = Math.min(1, nice(highest));
+// What decides how high a plot of rates is: all rates, and levels as far as these stay readable. A
+// newcomer's levels are far above what they come to be.
+function highestOf(shown, compared) {
+  const rates = Math.max(0.02, ...shown.map((p) => Math.max(p.failure ?? 0, p.throttled ?? 0)), ...compared.map((e) => e.usual ?? 0));
+  const most = (key) => {
+    const values = compared.map((each) => each[key]).filter((value) => value !== null).sort((a, b) => a - b);
+    return values.length ? values[Math.floor(values.length * 0.8)] : 0;
+  };
+  const limit = Math.max(rates, most("limit"));
+  return most("fires") <= 4 * limit ? Math.max(limit, most("fires")) : limit;
+}
+
+// The newest level of a kind, and whether it is above the plot; null if there is none.
+export function newest(shown, compared, key) {
+  const value = compared.findLast((each) => each[key] !== null)?.[key] ?? null;
+  return value === null ? null : { value, isBeyond: value > Math.min(1, nice(highestOf(shown, compared))) };
+}
+
+// `episodes` are {from, to, label}: when an alert fired. `compared` are levels.
+export function rateChart(shown, span, width, episodes, compared, zoom) {
+  const top = Math.min(1, nice(highestOf(shown, compared)));
   const [x, y] = scales(span, top, width);
   const middle = (time) => x(time + span.step / 2);
+  const within = (key) => compared.map((each) => ({ ...each, [key]: each[key] !== null && each[key] > top ? null : each[key] }));
+  const level = (key) => line(within(key), key, middle, y, span.step, `line s-${key}`);
   return frame("Failed and throttled share of the attempts of each window", width, top, (rate) => `${+(rate * 100).toFixed(1)} %`, span, x, y, zoom,
     shading(episodes, span, x),
-    episodes.filter((e) => e.usual !== null).map((e) => h("line", {
-      class: "usual", x1: x(clamp(e.from, span)), x2: Math.max(x(clamp(e.from, span)) + 4, x(clamp(e.to, span))), y1: y(e.usual), y2: y(e.usual),
-    })),
+    level("usual"), level("limit"), level("fires"),
     line(shown, "throttled", middle, y, span.step, "line s-throttle"),
     line(shown, "failure", middle, y, span.step, "line s-fail"),
-    hovers(shown, span, x));
+    hovers(shown, span, x, compared));
 }
 
 export function countChart(shown, span, width, episodes, zoom) {
@@ -139,12 +165,19 @@ function drag(event, span, width, zoom) {
   window.addEventListener("pointerup", stop);
 }
 
-function hovers(shown, span, x) {
+function hovers(shown, span, x, compared = []) {
+  const known = new Map(compared.map((each) => [each.start, each]));
   return shown.map((point) => h("rect", {
     class: "hover", x: x(point.start), y: TOP, height: HEIGHT - TOP - BOTTOM,
     width: Math.max(2, x(point.start + span.step) - x(point.start)),
   }, h("title", {}, `${clock(point.start)} (${utc(point.start)}): ${number(point.attempts)} attempts, ` +
-    `${percent(point.failure)} failed, ${percent(point.throttled)} throttled`)));
+    `${percent(point.failure)} failed, ${percent(point.throttled)} throttled${told(known.get(point.start))}`)));
+}
+
+function told(level) {
+  if (!level) return "";
+  return [["usual", "usually"], ["limit", "worth an alert above"], ["fires", "fires by itself above"]]
+    .filter(([key]) => level[key] !== null).map(([key, label]) => `, ${label} ${percent(level[key])}`).join("");
 }
 
 const MINUTE = 60_000;

@@ -5,6 +5,7 @@ configuration, the API and the documents take its settings from there.
 
 - `history`: what a detector is shown, the counts of a scope in its windows.
 - `detector`: what a detector is asked and answers.
+- `accounts`: what a detector says of a scope in figures, for who asks why.
 - `settings`: the settings of a detector, from which its section of the configuration is made.
 - `proportions`: whether a share is above a level, however often that is asked.
 - `windowed`: what detectors that judge window by window have in common.
@@ -16,5 +17,7 @@ configuration, the API and the documents take its settings from there.
 - `excursions`: times in which the rate of a scope may have risen, and their evidence.
 - `excursion_table`: those of all scopes of a rule.
 - `spike_states`: what the detector spike knows of the scopes of a rule, and how counts change it.
+- `spike_accounts`: why it fires or does not; `spike_levels`: what it compares windows with, by
+  `one_baseline`, which learns for one scope.
 - `registry`: the kinds there are, a module each.
 """

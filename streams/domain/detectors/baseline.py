@@ -46,18 +46,18 @@ TOLERANCE = 1.3
 DECIMALS = 6
 """Of numbers that an excursion keeps: what is written down, shown and reckoned with is the same."""
 
-_HALF_LIFE = 120.0
+HALF_LIFE = 120.0
 """Windows of many attempts after which what was learned weighs half as much."""
-_MANY = 5.0
+MANY = 5.0
 """Independent attempts: a window of so many ages what was learned half as much as one of many."""
-_CAUTION, _DOUBT_OF_DISPERSION = 1.4, 0.6
+CAUTION, DOUBT_OF_DISPERSION = 1.4, 0.6
 """Times the mean dispersion, and times the standard deviation of what is known of it: too low a one
 costs more than too high a one."""
-_DOUBT = 0.02
+DOUBT = 0.02
 """Times the prior of the mean, where dispersion is learned."""
-_MEMORY = 0.998
+MEMORY = 0.998
 """What was learned of dispersion is multiplied by this with each window."""
-_LEAST_CHANCE = -1_000.0
+LEAST_CHANCE = -1_000.0
 """Nats: of one value of the dispersion, compared with the likeliest one."""
 _SHIFT = 8
 """Stirling's series has 10 digits from here on."""
@@ -159,7 +159,7 @@ def learn(
         learned["log_chances"][at] = chances
         learned["dispersion"][at] = _dispersion(chances)
     independent = attempts * share
-    keep = 0.5 ** (independent / (independent + _MANY) / _HALF_LIFE)
+    keep = 0.5 ** (independent / (independent + MANY) / HALF_LIFE)
     learned["hits"] = keep * known_hits + share * hits
     learned["misses"] = keep * known_misses + share * (attempts - hits)
     return learned
@@ -181,7 +181,7 @@ def _log_chances(
     """
     known_hits = baselines["hits"].astype(np.float64)
     known = known_hits + baselines["misses"]
-    rate = (_DOUBT * PRIOR_HITS + known_hits) / (_DOUBT * PRIOR_ATTEMPTS + known)
+    rate = (DOUBT * PRIOR_HITS + known_hits) / (DOUBT * PRIOR_ATTEMPTS + known)
     uncertainty = 1.0 / (known + UNCERTAINTY_WEIGHT)
     correlation = together[:, np.newaxis] * _DISPERSIONS + uncertainty[:, np.newaxis]
     weight = 1.0 / np.minimum(MOST_UNCERTAINTY, correlation) - 1.0
@@ -191,10 +191,10 @@ def _log_chances(
     with_hits = np.flatnonzero(hits)
     likely[with_hits] += log_rising(a[with_hits], hits[with_hits, np.newaxis])
     chances: Reals = (
-        _MEMORY * baselines["log_chances"] + (1.0 - _MEMORY) * _PRIOR_LOG_CHANCES + likely
+        MEMORY * baselines["log_chances"] + (1.0 - MEMORY) * _PRIOR_LOG_CHANCES + likely
     )
     chances -= chances.max(axis=1, keepdims=True)
-    np.maximum(chances, _LEAST_CHANCE, out=chances)
+    np.maximum(chances, LEAST_CHANCE, out=chances)
     return chances
 
 
@@ -203,7 +203,7 @@ def _dispersion(log_chances: Reals) -> Reals:
     chances /= chances.sum(axis=1, keepdims=True)
     mean = (chances * _DISPERSIONS).sum(axis=1)
     variance = (chances * (_DISPERSIONS - mean[:, np.newaxis]) ** 2).sum(axis=1)
-    cautious = _CAUTION * mean + _DOUBT_OF_DISPERSION * np.sqrt(variance)
+    cautious = CAUTION * mean + DOUBT_OF_DISPERSION * np.sqrt(variance)
     dispersion: Reals = np.clip(cautious, LEAST_DISPERSION, MOST_DISPERSION)
     return dispersion
 

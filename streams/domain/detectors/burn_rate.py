@@ -1,10 +1,12 @@
 """`burn-rate`: the failures that an objective allows are used up too fast."""
 
-from collections.abc import Collection
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from math import floor
 from typing import ClassVar
 
+from streams.domain.detectors.accounts import Account, Level, Requirement, WindowSeen
 from streams.domain.detectors.detector import Figures
 from streams.domain.detectors.history import Observation, ScopeHistory, Stretch
 from streams.domain.detectors.settings import Problem, Setting, setting
@@ -153,3 +155,87 @@ class BurnRate(WindowDetector):
         """Return the counts with the burn rate and the objective."""
         burn_rate = stretch.seen.rate / self.objective
         return Figures(stretch, others={"objective": self.objective, "burn_rate": burn_rate})
+
+    @property
+    def limit_rate(self) -> float:
+        """What the factor of the short windows comes to."""
+        return self.objective * self.short_factor
+
+    def requirements(self, history: ScopeHistory, last: int) -> tuple[Requirement, ...]:
+        """Compare the burn rates of the long and the short windows up to an open one (s)."""
+        seen = list(self.windows(history, last))
+        short_from = last - (self.short_windows - 1) * history.size
+        long = together(last, last, [part for _, part in seen]).seen
+        short = together(last, last, [part for start, part in seen if start >= short_from]).seen
+        return (
+            Requirement(
+                "attempts",
+                f"{long.attempts:,} attempts in the newest {self.long_windows} windows, and it "
+                f"takes {self.min_attempts:,}",
+                long.attempts,
+                self.min_attempts,
+                long.attempts >= self.min_attempts,
+            ),
+            self._requirement("long-burn-rate", self.long_windows, long, self.long_factor),
+            self._requirement("short-burn-rate", self.short_windows, short, self.short_factor),
+        )
+
+    def _requirement(
+        self, name: str, windows: int, seen: Observation, factor: float
+    ) -> Requirement:
+        burn_rate = seen.rate / self.objective
+        return Requirement(
+            name,
+            f"the burn rate of the newest {windows} windows is {burn_rate:.2f}, and has to be "
+            f"above {factor:g}",
+            round(burn_rate, 6),
+            factor,
+            self._is_fast(seen, factor),
+        )
+
+    def levels(
+        self,
+        windows: Iterable[WindowSeen],
+        size: int,
+        now: Account | None,  # noqa: ARG002 - nothing is learned
+    ) -> Iterator[Level]:
+        """Yield for each window the share with which it and those before it are a breach."""
+        long = _Sums((self.long_windows - 1) * size)
+        short = _Sums((self.short_windows - 1) * size)
+        for each in windows:
+            long.add(each)
+            short.add(each)
+            least = 1 + max(
+                floor(long.attempts * self.objective * self.long_factor) - long.hits_before,
+                floor(short.attempts * self.objective * self.short_factor) - short.hits_before,
+            )
+            rate = max(0, least) / each.attempts if each.attempts else None
+            if long.attempts < self.min_attempts or rate is None or rate > 1:
+                rate = None
+            yield Level(each.start, None, 0.0, self.limit_rate, rate)
+
+
+class _Sums:
+    """Attempts and hits of windows in a row, up to the newest.
+
+    Args:
+        reach: how long before the newest one the first begins, at most (s).
+    """
+
+    def __init__(self, reach: int) -> None:
+        self._reach = reach
+        self._windows: deque[WindowSeen] = deque()
+        self.attempts = 0
+        self.hits_before = 0
+        """Those before the newest window."""
+
+    def add(self, newest: WindowSeen) -> None:
+        """Add a window, and drop those that are out of reach."""
+        if self._windows:
+            self.hits_before += self._windows[-1].hits
+        self._windows.append(newest)
+        self.attempts += newest.attempts
+        while self._windows[0].start < newest.start - self._reach:
+            gone = self._windows.popleft()
+            self.attempts -= gone.attempts
+            self.hits_before -= gone.hits

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from streams.domain.detectors.accounts import Requirement
 from streams.domain.detectors.detector import Figures
-from streams.domain.detectors.history import Observation, Stretch
+from streams.domain.detectors.history import Observation, ScopeHistory, Stretch
 from streams.domain.detectors.settings import Setting, setting
 from streams.domain.detectors.windowed import WindowDetector
 
@@ -58,3 +59,16 @@ class Count(WindowDetector):
     def figures(self, stretch: Stretch) -> Figures:
         """Return the counts with the number that they are compared with."""
         return Figures(stretch, others={"more_than": self.more_than})
+
+    def requirements(self, history: ScopeHistory, last: int) -> tuple[Requirement, ...]:
+        """Compare the hits of the window with the number."""
+        hits = history.open[last].hits
+        return (
+            Requirement(
+                "hits",
+                f"{hits:,} hits in the window, and it takes {self.least_hits:,}",
+                hits,
+                self.least_hits,
+                hits > self.more_than,
+            ),
+        )

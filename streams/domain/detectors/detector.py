@@ -1,12 +1,13 @@
 """The door for detectors: what each of them is asked, and what it answers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, ClassVar, NamedTuple
 
 from msgspec import Struct
 
+from streams.domain.detectors.accounts import Account, Level, WindowSeen
 from streams.domain.detectors.history import ScopeHistory, Stretch
 from streams.domain.detectors.settings import Problem, derive
 from streams.domain.hits import NewCounts
@@ -156,3 +157,30 @@ class Detector(ABC):
             history: the windows.
             state: what the last evaluation of the scope left, of `state_type`; null for nothing.
         """
+
+    def account(self, history: ScopeHistory, state: Any) -> Account:  # noqa: ARG002 - some need it
+        """Say in figures why a scope breaches, or why not: for whoever asks, not for a decision.
+
+        Args:
+            history: the windows, as `evaluate` is shown them.
+            state: likewise.
+        """
+        seen = list(history.open.values())
+        attempts, hits = sum(each.attempts for each in seen), sum(each.hits for each in seen)
+        since = 1_000 * min(history.open) if history.open else None
+        return Account(attempts, hits, since)
+
+    def levels(
+        self,
+        windows: Iterable[WindowSeen],
+        size: int,  # noqa: ARG002 - some need it
+        now: Account | None,  # noqa: ARG002 - likewise
+    ) -> Iterator[Level]:
+        """Yield what each of the windows, oldest first, is compared with: by default nothing.
+
+        Args:
+            windows: of one scope, those with attempts.
+            size: of a window (s).
+            now: the account of the scope as it is now, if there is one.
+        """
+        return (Level(each.start, None, 0.0, None, None) for each in windows)

@@ -54,6 +54,11 @@ class ExcursionTable:
         """Note of which scopes it is not known what is usual."""
         self._are_newcomers[places] = are_newcomers
 
+    def is_newcomer(self, place: int) -> bool:
+        """Tell whether it is not known yet what is usual in a scope."""
+        is_newcomer: bool = self._are_newcomers.item(place)
+        return is_newcomer
+
     def get(self, place: int) -> Excursion | None:
         """Return the excursion of a scope; null if it has none."""
         excursion = self.firing.get(place)
@@ -77,8 +82,7 @@ class ExcursionTable:
 
     def judge(self, place: int, excursion: Excursion) -> Judge:
         """Return what an excursion's counts are judged by."""
-        is_newcomer = self._are_newcomers.item(place)
-        rise = self._rise_of_newcomers if is_newcomer else self._rise
+        rise = self._rise_of_newcomers if self.is_newcomer(place) else self._rise
         judge = self._judges.get(place)
         if judge is None or not judge.is_of(excursion, rise):
             if len(self._judges) >= MOST_JUDGES:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.domain.detectors.accounts import Account
 from streams.domain.detectors.detector import Detector, Evaluation, Figures, Reason
 from streams.domain.detectors.history import Observation, ScopeHistory, Stretch
 from streams.domain.hits import NewCounts
@@ -100,6 +101,24 @@ class Folded(NamedTuple):
     is_breaching: bool
 
 
+class Pending(NamedTuple):
+    """What there is of a scope that no record has made its detector look at yet.
+
+    Attributes:
+        at: event time (ms): the newest of the log.
+        unseen: attempts without hits since the last record with any.
+        so_far: attempts and hits in the newest window.
+        interval: between two attempts, at the present pace (ms).
+        hold: as `ScopeStates.add` is given it (s).
+    """
+
+    at: int
+    unseen: int
+    so_far: tuple[int, int]
+    interval: int
+    hold: float
+
+
 class ScopeStates(ABC):
     """What a folding detector knows of the scopes of one rule in one partition.
 
@@ -143,6 +162,10 @@ class ScopeStates(ABC):
     def figures(self, place: int) -> FoldFigures:
         """Return the evidence in the present excursion; without one, in no counts."""
 
+    def usual_rate(self, place: int) -> float | None:
+        """Return the usual rate of a scope; null if it is not known."""
+        return self.figures(place).baseline_rate
+
     @abstractmethod
     def write(self, places: Sequence[int]) -> bytes:
         """Return the states at some places, to be written down."""
@@ -172,6 +195,19 @@ class FoldingDetector(Detector):
     @abstractmethod
     def new_states(self) -> ScopeStates:
         """Return what is known of the scopes of a rule in a partition: nothing yet."""
+
+    def account_of(self, states: ScopeStates, place: int, pending: Pending) -> Account:  # noqa: ARG002 - some need it
+        """Say in figures why a scope breaches, or why not; nothing is changed.
+
+        Args:
+            states: of the scopes of the rule.
+            place: of the scope.
+            pending: what was not added yet.
+        """
+        figures = states.figures(place)
+        since = figures.since if figures.attempts else None
+        counts = figures.attempts, figures.hits, since
+        return Account(*counts, figures.baseline_rate, figures=figures.others)
 
     def triggers(self, counts: NewCounts) -> Collection[str]:  # noqa: ARG002 - it is not asked
         """Return no campaigns: they are evaluated when a breach begins or ends."""

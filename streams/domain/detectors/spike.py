@@ -1,11 +1,15 @@
 """`spike`: the rate of a scope has risen against its own usual rate, and not by chance."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
+from streams.domain.detectors import spike_accounts, spike_levels
+from streams.domain.detectors.accounts import Account, Level, WindowSeen
 from streams.domain.detectors.baseline import Rise
 from streams.domain.detectors.excursions import HOLD
-from streams.domain.detectors.folding import FoldingDetector
+from streams.domain.detectors.folding import FoldingDetector, Pending, ScopeStates
 from streams.domain.detectors.settings import Setting, setting
 from streams.domain.detectors.spike_states import Settings, SpikeStates
 
@@ -67,8 +71,28 @@ class Spike(FoldingDetector):
         ),
     )
 
-    def new_states(self) -> SpikeStates:
-        """Return what is known of the scopes of a rule in a partition: nothing yet."""
+    @cached_property
+    def _settings(self) -> Settings:
         needed = MOST_EVIDENCE - (MOST_EVIDENCE - LEAST_EVIDENCE) * self.sensitivity
         rise = Rise(self.usual_up_to, self.min_rise, WORTH * self.usual_up_to)
-        return SpikeStates(Settings(needed, rise, self.patience, LOST_SHARE * self.patience))
+        return Settings(needed, rise, self.patience, LOST_SHARE * self.patience)
+
+    def new_states(self) -> SpikeStates:
+        """Return what is known of the scopes of a rule in a partition: nothing yet."""
+        return SpikeStates(self._settings)
+
+    def account_of(self, states: ScopeStates, place: int, pending: Pending) -> Account:
+        """Say how an excursion stands, and how many hits in a row would make it fire."""
+        if not isinstance(states, SpikeStates):
+            raise TypeError("states: expected those of spike")
+        return spike_accounts.account_of(states, place, pending)
+
+    def levels(
+        self,
+        windows: Iterable[WindowSeen],
+        size: int,  # noqa: ARG002 - what is learned depends on their number
+        now: Account | None,
+    ) -> Iterator[Level]:
+        """Yield the usual rate before each window, and the rate at which it would fire."""
+        needed = now.figures.get("evidence_needed") if now is not None else None
+        return spike_levels.levels(self._settings, windows, needed)

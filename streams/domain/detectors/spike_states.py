@@ -256,7 +256,8 @@ class SpikeStates(ScopeStates):
         starts = max(self._rows["starts"].item(place), LEAST_STARTS) * WINDOWS_A_DAY
         return min(max(log(starts / FALSE_A_DAY), least), least + MOST_EXTRA)
 
-    def _null(self, place: int) -> tuple[float, float]:
+    def null(self, place: int) -> tuple[float, float]:
+        """Return the usual rate m of a scope, and the weight of its null, a + b."""
         return self._rate.item(place), self._weight.item(place)
 
     def excursion(self, place: int) -> Excursion | None:
@@ -296,7 +297,7 @@ class SpikeStates(ScopeStates):
     def _begin_excursion(self, place: int, at: int) -> Excursion:
         started = self._rows["started"]
         started[place] = min(int(started[place]) + 1, _MANY_STARTS)
-        return Excursion(at, *self._null(place))
+        return Excursion(at, *self.null(place))
 
     def _goes_on(self, place: int, excursion: Excursion, at: int) -> bool:
         """Tell whether an excursion, as it is before new hits, is not over yet.
@@ -309,9 +310,9 @@ class SpikeStates(ScopeStates):
         is_long = at - excursion.stretch_since >= LONG_STRETCH
         if is_long and excursion.stretch_attempts >= LEAST_OF_STRETCH:
             evidence = min(self.needed(place), judge.evidence_of(excursion))
-            excursion.begin_stretch(at, evidence, self._null(place))
+            excursion.begin_stretch(at, evidence, self.null(place))
         elif self._is_enough(place, excursion, judge):
-            excursion.begin_stretch(at, self.needed(place), self._null(place))
+            excursion.begin_stretch(at, self.needed(place), self.null(place))
         return True
 
     def _may_be_enough(self, excursion: Excursion) -> bool:
@@ -370,7 +371,7 @@ class SpikeStates(ScopeStates):
         return more > 0.0 and float(row["slow"]) + more >= self._slow_need
 
     def _shifted(self, place: int) -> Shifted:
-        judge = Judge(*self._null(place), self.settings.rise)
+        judge = Judge(*self.null(place), self.settings.rise)
         return Shifted(judge.found.a, judge.found.b, times_odds(judge.found.limit, SLOW_ODDS))
 
     def _follow(
@@ -570,6 +571,12 @@ class SpikeStates(ScopeStates):
             excursion.rate,
             {name: round(value, DECIMALS) for name, value in others.items()},
         )
+
+    def usual_rate(self, place: int) -> float | None:
+        """Return m, as it was learned from windows; null if most of it is what others have."""
+        row = self._rows[place]
+        is_own = float(row["hits"]) + float(row["misses"]) >= baseline.ENOUGH_FOR_DISPERSION
+        return self._rate.item(place) if is_own else None
 
     def _figures_at_end(self, place: int, excursion: Excursion, live: Live) -> FoldFigures:
         """Return the counts of the run that speaks for the usual rate; of all if there is none."""

@@ -6,9 +6,10 @@ from functools import cached_property
 from math import ceil, floor, isqrt, log
 from typing import ClassVar
 
+from streams.domain.detectors.accounts import Requirement
 from streams.domain.detectors.detector import Figures
-from streams.domain.detectors.history import Observation, Stretch
-from streams.domain.detectors.proportions import is_above, lower_bound
+from streams.domain.detectors.history import Observation, ScopeHistory, Stretch
+from streams.domain.detectors.proportions import is_above, log_evidence, lower_bound
 from streams.domain.detectors.settings import Problem, Setting, setting
 from streams.domain.detectors.windowed import WindowDetector
 
@@ -176,3 +177,39 @@ class Threshold(WindowDetector):
         """Return the counts with the lower bound of the rate."""
         seen = stretch.seen
         return Figures(stretch, lower_bound(seen.hits, seen.attempts, self.needed))
+
+    @property
+    def limit_rate(self) -> float:
+        """The level."""
+        return self.level
+
+    def requirements(self, history: ScopeHistory, last: int) -> tuple[Requirement, ...]:
+        """Compare the windows up to an open one (s) that say most with what is needed."""
+        attempts = hits = 0
+        most, most_evidence, enough = 0, 0.0, self.min_attempts
+        for _, seen in self.windows(history, last):
+            attempts, hits = attempts + seen.attempts, hits + seen.hits
+            evidence = log_evidence(hits, attempts, self.level) if attempts else 0.0
+            if attempts >= enough:
+                most_evidence = max(most_evidence, evidence)
+            most = attempts
+            low = attempts >= self.attempts_to_recover and hits <= self.recovery_level * attempts
+            if most_evidence >= self.needed or low:
+                break
+        return (
+            Requirement(
+                "attempts",
+                f"{most:,} attempts are judged together, and it takes {enough:,}",
+                most,
+                enough,
+                most >= enough,
+            ),
+            Requirement(
+                "evidence",
+                f"the evidence that the rate is above {self.level:.1%} is {most_evidence:.1f} of "
+                f"{self.needed:.1f} nats",
+                round(most_evidence, 6),
+                round(self.needed, 6),
+                most_evidence >= self.needed,
+            ),
+        )

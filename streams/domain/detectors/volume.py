@@ -7,6 +7,7 @@ from itertools import takewhile
 from math import ceil, log
 from typing import Any, ClassVar, NamedTuple
 
+from streams.domain.detectors.accounts import Account, Requirement
 from streams.domain.detectors.detector import Detector, Evaluation, Figures, Reason
 from streams.domain.detectors.history import Closing, Observation, ScopeHistory, Stretch
 from streams.domain.detectors.proportions import is_above, lower_bound
@@ -312,6 +313,72 @@ class Volume(Detector):
             if start >= sends.closing.through:
                 return Figures(Stretch(start, start, seen))
         return None
+
+    # Asked
+
+    def account(self, history: ScopeHistory, state: Any = None) -> Account:  # noqa: ARG002 - it has none
+        """Say how each of the checks stands that are on. One that is met is a breach."""
+        closing = history.closing
+        if closing is None:
+            raise TypeError("history.closing: it is evaluated on closing")
+        of_now = [(at, seen) for at, seen in history.open.items() if at <= history.newest]
+        sends = _Sends(closing, of_now, self._closed(history, closing))
+        shown = [*sends.open, *sends.closed[:1]][:1]
+        attempts, hits = (shown[0][1].attempts, shown[0][1].hits) if shown else (0, 0)
+        since = 1_000 * shown[0][0] if shown else None
+        found = tuple(self._requirements(history, sends))
+        notes = ("checks other than max_sends are made when event time closes a window",)
+        return Account(attempts, hits, since, requirements=found, notes=notes, any_is_enough=True)
+
+    def _requirements(self, history: ScopeHistory, sends: _Sends) -> Iterator[Requirement]:
+        newest = sends.of_newest_closed
+        if self.max_sends:
+            most = max((seen.attempts for seen in history.open.values()), default=0)
+            yield Requirement(
+                "max-sends",
+                f"{most:,} sends in an open window, and more than {self.max_sends:,} are a breach",
+                most,
+                self.max_sends,
+                most > self.max_sends,
+            )
+        if self.stalled_windows:
+            silent = self._silent(sends)
+            yield Requirement(
+                "stalled-windows",
+                f"no sends in the newest {silent or 0} windows, and {self.stalled_windows} are a "
+                f"breach, after {self.active_windows} with sends",
+                silent,
+                self.stalled_windows,
+                self._stalled(history, sends).breach is not None,
+            )
+        if self.min_sends:
+            yield Requirement(
+                "min-sends",
+                f"{newest.attempts:,} sends in the newest closed window, and fewer than "
+                f"{self.min_sends:,} are a breach",
+                newest.attempts,
+                self.min_sends,
+                self._too_few(history, sends).breach is not None,
+            )
+        if self.min_delivery_rate:
+            yield Requirement(
+                "min-delivery-rate",
+                f"{newest.rate:.1%} delivered of {newest.attempts:,} in the newest closed window, "
+                f"and certainly less than {self.min_delivery_rate:.1%} is a breach",
+                round(newest.rate, 6) if newest.attempts else None,
+                self.min_delivery_rate,
+                self._undelivered(history, sends).breach is not None,
+            )
+
+    @staticmethod
+    def _silent(sends: _Sends) -> int | None:
+        """Return how many windows there were since the newest with sends; null if none had any."""
+        if sends.are_recent:
+            return 0
+        if not sends.closed:
+            return None
+        last, through = sends.closed[0][0], sends.closing.through
+        return sum(last < start <= through for start in sends.closing.observed)
 
 
 def _reason(history: ScopeHistory, breach: Figures | None, recovered: bool | None) -> Reason:

@@ -7,9 +7,17 @@ over is told by the newest one.
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, ClassVar, NamedTuple
 
+from streams.domain.detectors.accounts import (
+    MOST_HITS_MISSING,
+    Account,
+    Level,
+    Requirement,
+    WindowSeen,
+    fewest,
+)
 from streams.domain.detectors.detector import Detector, Evaluation, Figures, Reason
 from streams.domain.detectors.history import Observation, ScopeHistory, Stretch
 from streams.domain.hits import NewCounts
@@ -192,6 +200,68 @@ class WindowDetector(Detector):
             return None
         has_new_hits = any(history.has_new_hits(each.last) for each in breaches)
         return self.is_low(current.seen) and not has_new_hits
+
+    # Asked
+
+    @abstractmethod
+    def requirements(self, history: ScopeHistory, last: int) -> tuple[Requirement, ...]:
+        """Return what has to hold of the open window `last` (s), with those before it."""
+
+    def account(self, history: ScopeHistory, state: Any = None) -> Account:  # noqa: ARG002 - it has none
+        """Say how the newest open window stands, together with those before it."""
+        of_now = [start for start in history.open if start <= history.newest]
+        last = next(iter(of_now or history.open), None)
+        if last is None:
+            return Account(0, 0, None, notes=("no open window has any attempts",))
+        judged = self.judge(history, last)
+        seen = history.open[last]
+        shown = judged.breach or Stretch(last, last, seen)
+        notes: tuple[str, ...] = ()
+        if last <= history.notified_through:
+            notes = ("an alert that has ended was about this window: it takes new evidence",)
+        return Account(
+            shown.seen.attempts,
+            shown.seen.hits,
+            1_000 * shown.start,
+            requirements=self.requirements(history, last),
+            hits_missing=self._hits_missing(history, last),
+            figures=self.figures(shown).others,
+            notes=notes,
+        )
+
+    def _hits_missing(self, history: ScopeHistory, last: int) -> int | None:
+        """Return how many more hits in the open window `last` (s) would be news of a breach."""
+        seen = history.open[last]
+
+        def is_breach(more: int) -> bool:
+            raised = Observation(seen.attempts + more, seen.hits + more, seen.counts)
+            new = history._replace(open={**history.open, last: raised})
+            breach = self.judge(new, last).breach
+            return breach is not None and self._is_news(new, breach)
+
+        return fewest(is_breach, 0, MOST_HITS_MISSING)
+
+    def levels(
+        self,
+        windows: Iterable[WindowSeen],
+        size: int,  # noqa: ARG002 - each window is by itself
+        now: Account | None,  # noqa: ARG002 - nothing is learned
+    ) -> Iterator[Level]:
+        """Yield for each window the share that would be a breach by itself."""
+        guess = 0.0
+        for start, attempts, _, _ in windows:
+            least = fewest(partial(self._breaches, attempts), round(guess * attempts), attempts)
+            rate = least / attempts if least is not None and attempts else None
+            guess = guess if rate is None else rate
+            yield Level(start, None, 0.0, self.limit_rate, rate)
+
+    @property
+    def limit_rate(self) -> float | None:
+        """The share of hits that has to be exceeded; null if it is not a matter of the share."""
+        return None
+
+    def _breaches(self, attempts: int, hits: int) -> bool:
+        return attempts >= self.least_attempts and self.is_breach(Observation(attempts, hits, {}))
 
 
 def together(start: int, last: int, parts: Iterable[Observation]) -> Stretch:
