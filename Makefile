@@ -13,22 +13,17 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SCHEMATHESIS := $(VENV)-schemathesis
-REDOCLY := $(VENV)-redocly
 PYTEST := $(BIN)/python -m pytest
 KAFKA := $(BIN)/python -m tests.support.kafka_service
-# Importing every test file takes 14 s of CPU, so what needs few of them names those.
-LONG_TESTS = $(shell grep -rlE --include='test_*.py' 'mark\.long' tests)
-KAFKA_TESTS = $(shell grep -rlE --include='test_*.py' 'kafka|broker' tests)
 # Pinned versions with hashes; which index they come from is the business of the one who installs.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header $(UPGRADE)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage mutate test-long test-kafka test-browser chaos fuzz fuzz-worker schemathesis \
-	lint-openapi test-all check format documents kafka kafka-stop lock clean \
-	bench bench-flat bench-latency bench-queries bench-query-load bench-memory bench-workers \
-	bench-hostile bench-receivers bench-stages bench-spike bench-stream \
-	bench-versions evaluate plots
+	test-all check format documents kafka kafka-stop lock clean \
+	bench bench-flat bench-latency bench-queries bench-memory bench-workers bench-hostile \
+	bench-receivers bench-stages bench-spike evaluate plots
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,13 +41,13 @@ mutate: $(INSTALLED) ## changes a module of streams/domain here and there: do te
 	$(BIN)/python -m tests.mutation $(MODULE) $(ARGS)
 
 test-long: $(INSTALLED) ## the tests that take minutes, such as a whole incident of the demo
-	$(PYTEST) -m "long and not kafka" $(LONG_TESTS) $(ARGS)
+	$(PYTEST) -m "long and not kafka" $(ARGS)
 
 test-kafka: $(INSTALLED) ## the tests on a real Apache Kafka (needs Java 17 and Maven)
-	REQUIRE_KAFKA=1 $(PYTEST) -m "kafka and not long" $(KAFKA_TESTS) $(ARGS)
+	REQUIRE_KAFKA=1 $(PYTEST) -m "kafka and not long" $(ARGS)
 
 test-browser: $(INSTALLED) ## the pages in a real browser (needs Chromium)
-	REQUIRE_BROWSER=1 $(PYTEST) -m browser tests/browser $(ARGS)
+	REQUIRE_BROWSER=1 $(PYTEST) -m browser $(ARGS)
 
 test-all: $(INSTALLED) ## every test, also those that take minutes on a real Apache Kafka
 	REQUIRE_KAFKA=1 $(PYTEST) $(ARGS)
@@ -81,9 +76,6 @@ bench-latency: $(INSTALLED) ## from a producer's send to the webhook's arrival
 bench-queries: $(INSTALLED) ## how long queries take while the worker catches up
 	$(BIN)/python -m benchmarks.queries $(ARGS)
 
-bench-query-load: $(INSTALLED) ## answers with 20,000 campaigns live, and what they cost
-	$(BIN)/python -m benchmarks.query_load $(ARGS)
-
 bench-memory: $(INSTALLED) ## bytes per live cell, and a restart with many of them
 	$(BIN)/python -m benchmarks.memory $(ARGS)
 
@@ -96,14 +88,8 @@ bench-hostile: $(INSTALLED) ## honest events beside hostile records: what these 
 bench-receivers: $(INSTALLED) ## hostile receivers beside a good one: what these cost it and the worker
 	$(BIN)/python -m benchmarks.receivers $(ARGS)
 
-bench-stream: $(INSTALLED) ## 500 readers of the live stream under load, some of whom stop, and a worker killed
-	$(BIN)/python -m benchmarks.stream $(ARGS)
-
 bench-stages: $(INSTALLED) ## where an event's cost goes in the domain, without a broker
 	$(BIN)/python -m benchmarks.stages $(ARGS)
-
-bench-versions: $(INSTALLED) ## an event's cost here and in other working trees, TREES, in turns
-	$(BIN)/python -m benchmarks.versions $(TREES) $(ARGS)
 
 bench-spike: $(INSTALLED) ## what a look of the detector spike costs, and its state, without a broker
 	$(BIN)/python -m benchmarks.spike $(ARGS)
@@ -114,12 +100,9 @@ fuzz: $(INSTALLED) ## mutated records through the counting, without a broker; RE
 fuzz-worker: $(INSTALLED) ## the same through a worker on a real Apache Kafka; RECORDS=1000000 SEED=1
 	$(BIN)/python -m tests.fuzz_worker --records $(or $(RECORDS),1000000) --seed $(or $(SEED),1) $(ARGS)
 
-schemathesis: $(INSTALLED) $(SCHEMATHESIS)/.installed ## the API against its own description; EXAMPLES=50, 300 for 10,000 cases
+schemathesis: $(INSTALLED) $(SCHEMATHESIS)/.installed ## the API against its own description; EXAMPLES=50
 	$(BIN)/python -m tests.openapi --schemathesis $(SCHEMATHESIS)/bin/schemathesis \
 		--max-examples $(or $(EXAMPLES),50) $(ARGS)
-
-lint-openapi: $(INSTALLED) $(REDOCLY)/.installed ## the API's description by Redocly CLI (needs Node 20.19 or newer)
-	$(BIN)/python -m tests.openapi.lint $(REDOCLY)/node_modules/.bin/redocly
 
 chaos: $(INSTALLED) ## faults on a real Apache Kafka, counted independently; ROUNDS=8 SEED=1
 	$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),8) --seed $(or $(SEED),1) $(ARGS)
@@ -157,7 +140,7 @@ lock: $(INSTALLED) ## resolve the dependencies anew; UPGRADE=--upgrade for newer
 	printf 'hatchling\n' | $(LOCK) -c requirements-dev.lock - -o requirements-build.lock >/dev/null
 
 clean: ## remove what was built and installed
-	rm -rf $(VENV) $(SCHEMATHESIS) $(REDOCLY) $(VENV)-3.* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(SCHEMATHESIS) $(VENV)-3.* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements-dev.lock pyproject.toml
@@ -175,11 +158,4 @@ $(SCHEMATHESIS)/.installed: requirements-schemathesis.lock
 	@$(PYTHON) -m venv $(SCHEMATHESIS)
 	@$(SCHEMATHESIS)/bin/python -m pip --disable-pip-version-check --quiet \
 		install --require-hashes --no-deps --requirement requirements-schemathesis.lock
-	@touch $@
-
-$(REDOCLY)/.installed: tests/openapi/lint/package.json tests/openapi/lint/package-lock.json
-	@echo "installing into $(REDOCLY)"
-	@mkdir -p $(REDOCLY)
-	@cp $^ $(REDOCLY)/
-	@npm ci --prefix $(REDOCLY) --ignore-scripts --no-audit --no-fund --no-update-notifier --silent
 	@touch $@

@@ -32,7 +32,6 @@ from streams.engine.cluster.rights import check_rights
 from streams.engine.cluster.surroundings import Surroundings, announced
 from streams.engine.cluster.topics import TopicAdmin
 from streams.engine.consume.group import GroupConsumer
-from streams.engine.dead_letters.newest import DeadLetterTopicEnd
 from streams.engine.global_state.groups import Groups
 from streams.engine.global_state.names import Names
 from streams.engine.global_state.silences import Silences
@@ -163,13 +162,6 @@ class Worker:
             self.health,
             silences=self._silences,
             names=KnownNames(*self._names),
-            groups_are_read=lambda: self._groups.is_read,
-            dead_letters=DeadLetterTopicEnd(
-                client,
-                topics.dead_letter,
-                kafka.sasl.username,
-                committed=kafka.guarantee == "exactly-once",
-            ),
             metrics=lambda accept: metrics.page(self._tasks.ready(), accept),
             located=context.repartitions,
             now=context.now,
@@ -180,7 +172,6 @@ class Worker:
             },
             certificate=certificate,
             answered=metrics.http.answered,
-            cost=metrics.http.cost,
         )
         metrics.state.follow(
             WorkerState(

@@ -8,13 +8,6 @@ from typing import Literal, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
-from streams.api.answer import Answer
-from streams.api.count_answers import (
-    CampaignWindow,
-    CorrectedTotals,
-    Rates,
-    Window,
-)
 from streams.api.detectors import AnyDetector
 from streams.domain.alert_records import State
 from streams.domain.causes.exchange import GroupReason
@@ -26,8 +19,128 @@ from streams.domain.silences.silence import SilenceState
 from streams.domain.transition_causes import Cause
 from streams.domain.transitions import AlertData, Peak, TransitionType
 
+WindowState: TypeAlias = Literal["open", "closed"]
 GroupStateName: TypeAlias = Literal["firing", "ended"]
 ReceiverState: TypeAlias = Literal["enabled", "failing", "paused", "disabled"]
+
+
+class Answer(Struct, kw_only=True):
+    """Of when the figures are, and what is missing from the answer."""
+
+    as_of: str
+    partial: bool = False
+    missing_partitions: list[int] = []
+
+
+class Rates(Struct):
+    """Shares of attempts, 0 to 1; null without attempts."""
+
+    failure: float | None
+    throttled: float | None
+
+
+class Totals(Struct, kw_only=True):
+    """Counts by send status, engagement by event type, and what they add up to.
+
+    `unrecognised` attempts have a status that is in no group; it is left out where there are none.
+    """
+
+    counts: dict[str, int]
+    attempts: int
+    unrecognised: int | UnsetType = UNSET
+    rates: Rates
+    engagement: dict[str, int]
+
+
+class CorrectedTotals(Totals, kw_only=True):
+    """Totals; `late_events` of them came after their window was closed."""
+
+    late_events: int
+
+
+class Group(Totals, kw_only=True):
+    """The part of a window with these values of the dimensions that were asked for."""
+
+    treatment_id: str | UnsetType | None = UNSET
+    delivery_type: str | UnsetType | None = UNSET
+    channel_type: str | UnsetType | None = UNSET
+
+
+class Window(CorrectedTotals, kw_only=True):
+    """One window, or several merged: open as long as any of them is."""
+
+    start: str
+    end: str
+    state: WindowState
+    groups: list[Group] | UnsetType = UNSET
+
+
+class CampaignWindow(Window, kw_only=True):
+    """One window of a campaign; its app is null where no event has named one."""
+
+    campaign_id: str
+    app_id: str | None
+
+
+class Windows(Answer, kw_only=True):
+    """Windows of a campaign, oldest first.
+
+    Windows that begin before `complete_from` are not in the answer, or lack counts: these have
+    expired, or are retained in longer windows than were asked for. Left out if none are missing.
+    """
+
+    campaign_id: str
+    campaign_name: str | UnsetType = UNSET
+    window_seconds: int
+    complete_from: str | UnsetType = UNSET
+    windows: list[Window]
+
+
+class PeriodTotals(CorrectedTotals, kw_only=True):
+    """Totals of an hour or a day; `period` is its name in the time zone, by ISO 8601.
+
+    It is not `complete` if some of its counts may have expired.
+    """
+
+    period: str
+    start: str
+    end: str
+    complete: bool
+
+
+class Periods(Answer, kw_only=True):
+    """A campaign's totals by periods with windows in them, oldest first.
+
+    Periods that begin before `complete_from` are not in the answer, or not complete: counts have
+    expired, or are retained in windows that such periods would part. Left out if none are missing.
+    """
+
+    campaign_id: str
+    per: Literal["hour", "day"]
+    time_zone: str
+    complete_from: str | UnsetType = UNSET
+    periods: list[PeriodTotals]
+
+
+class OneWindow(Answer, kw_only=True):
+    """One window of a campaign."""
+
+    campaign_id: str
+    campaign_name: str | UnsetType = UNSET
+    window_seconds: int
+    window: Window
+
+
+class WindowPart(Totals, kw_only=True):
+    """A window, or a group of one, as a row of CSV."""
+
+    start: str
+    end: str
+    state: WindowState
+    treatment_id: str | UnsetType | None = UNSET
+    delivery_type: str | UnsetType | None = UNSET
+    channel_type: str | UnsetType | None = UNSET
+    late_events: int | UnsetType = UNSET
 
 
 class LiveAlert(Struct):
@@ -191,10 +304,9 @@ class GroupReceiver(Struct):
 
 
 class GroupLinks(Struct):
-    """All alerts of a group, by the API and on the dashboard; paths where the worker has no URL."""
+    """All alerts of a group, page by page: a URL, or a path where the worker has no URL."""
 
     alerts: str
-    page: str
 
 
 class AlertGroup(Struct, kw_only=True):
@@ -293,8 +405,7 @@ class Delivery(Struct, kw_only=True):
     """One transition of an alert, or of a group, for one receiver.
 
     `attempts` of it failed since it was decided or last replayed; `attempted` is how many were made
-    in all. Of a group, `alert_id` is the group's id, and `campaign_id` is empty. `app_id` is the
-    campaign's app, null if it has none or there are several.
+    in all. Of a group, `alert_id` is the group's id, and `campaign_id` is empty.
     `next_attempt_at` is null for one that has ended: delivered or given up at `ended_at`.
     `replayed_by` is whoever had it made again last: the name of their token, or `api`.
     """
@@ -304,7 +415,6 @@ class Delivery(Struct, kw_only=True):
     receiver: str
     campaign_id: str
     campaign_name: str | UnsetType = UNSET
-    app_id: str | None = None
     alert_id: str
     rule: str | None
     type: str | None
@@ -353,39 +463,6 @@ class Replayed(Answer, kw_only=True):
     dry_run: bool
     matched: int
     replayed: int
-
-
-class DeadLetter(Struct, kw_only=True):
-    """A record that could not be counted, without what it may hold of a person.
-
-    `place` is where it is in the dead-letter topic, as `campaign-streams dead-letter replay --at`
-    takes it. `beginning` is how its value begins: letters are `x` there and digits `9`, except in
-    names of known fields and in what says which campaign it is about; null for none. `truncated`
-    is one that was cut off, so that it cannot be replayed; `replayed` one that was sent again.
-    """
-
-    place: str
-    failed_at: str
-    reason: str
-    detail: str
-    source_topic: str | None
-    source_partition: int | None
-    source_offset: int | None
-    size: int
-    truncated: bool
-    replayed: bool
-    beginning: str | None
-
-
-class DeadLetters(Struct, kw_only=True):
-    """The newest dead letters, newest first: of the last 200 records of each partition.
-
-    They may be some seconds old. `complete` is false if there was no time to read all of these.
-    """
-
-    as_of: str
-    complete: bool
-    dead_letters: list[DeadLetter]
 
 
 class Receiver(Struct, kw_only=True):
@@ -478,6 +555,15 @@ class HealthStatus(Struct, omit_defaults=True):
 
     status: str
     warnings: list[str] = []
+
+
+class Problem(Struct):
+    """What went wrong and what to do (RFC 9457)."""
+
+    title: str
+    status: int
+    detail: str
+    type: str = "about:blank"
 
 
 class Changes(Answer, kw_only=True):

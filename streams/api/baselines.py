@@ -2,12 +2,10 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from math import inf
 
 from streams.api.alerts import CHANNEL, RULE, TREATMENT
 from streams.api.asking import Ask
 from streams.api.context import Context
-from streams.api.costs import OF_A_LEVEL, OF_A_WINDOW, cost_of_windows, narrow_range
 from streams.api.explain import rules_of, spans_of
 from streams.api.explained_answers import Baseline, BaselinePoint
 from streams.api.parameters import whole
@@ -41,20 +39,15 @@ async def baseline(context: Context, ask: Ask) -> Baseline:
     step = ask.get(STEP, size)
     if step % size:
         refuse(f"step={step}: expected a multiple of the window size, which is {size} s")
-    begin, last = ask.get(FROM, None), ask.get(TO, None)
-    if begin is not None and last is not None and begin >= last:
+    first, last = ask.get(FROM, 0), ask.get(TO, None)
+    if last is not None and first >= last:
         refuse("from: expected a time before to")
-    first = -inf if begin is None else begin
     scope = Scope(campaign_id, ask.get(TREATMENT, None), ask.get(CHANNEL, None))
 
     async def local(partitions: Sequence[CampaignPartition]) -> Baseline | None:
         known = [each for each in partitions if each.table.knows(campaign_id)]
         if not known or not sees(ask, partitions, campaign_id):
             return None
-        cost = cost_of_windows(
-            [known[0].table], campaign_id, 0, inf if last is None else last / 1000
-        )
-        ask.budget.spend(cost // OF_A_WINDOW * OF_A_LEVEL, narrow_range)
         # A campaign in several partitions is one that each of them has learned by itself.
         levels = await _levels(known[0], rule, scope, last)
         wanted = (each for each in levels if (each.start + size) * 1000 > first)
@@ -159,6 +152,5 @@ ROUTES = (
         (CAMPAIGN_ID, RULE, TREATMENT, CHANNEL, FROM, TO, STEP),
         rows=Rows("points", BaselinePoint),
         for_some=True,
-        has_cost=True,
     ),
 )

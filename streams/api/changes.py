@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec.structs import asdict
 
-from streams.api import answers, count_answers
+from streams.api import answers
 from streams.api.alerts import show as show_alert
 from streams.api.asking import Ask
 from streams.api.campaign_ids import CAMPAIGN_IDS
@@ -58,7 +58,8 @@ async def changes(context: Context, ask: Ask) -> answers.Changes:
     if not ask.caller.visible.is_whole:
         answer.windows = [w for w in answer.windows if ask.sees(w.campaign_id, w.app_id)]
         answer.alerts = [a for a in answer.alerts if ask.sees(a.campaign_id, a.app_id)]
-        answer.deliveries = [d for d in answer.deliveries if ask.sees(d.campaign_id, d.app_id)]
+        # Of a delivery it is not known here which app it is about.
+        answer.deliveries = []
     return answer
 
 
@@ -156,13 +157,11 @@ async def _show(
 
 def _window(
     context: Context, partition: CampaignPartition, campaign_id: str, start: int, cell: Cell
-) -> count_answers.CampaignWindow:
+) -> answers.CampaignWindow:
     size = context.settings.windows.size
     is_open = partition.table.is_open(start)
     shown = window((start, start + size), cell, (), context.settings.groups, is_open=is_open)
-    return count_answers.CampaignWindow(
-        **asdict(shown), campaign_id=campaign_id, app_id=cell.app_id
-    )
+    return answers.CampaignWindow(**asdict(shown), campaign_id=campaign_id, app_id=cell.app_id)
 
 
 PATH = "/v1/changes"

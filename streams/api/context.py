@@ -1,20 +1,17 @@
 """What the answers are made from."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from msgspec import UNSET, UnsetType
 
-from streams.api.answer import Answer
+from streams.api.answers import Answer
 from streams.api.change_logs import ChangeLogs
 from streams.api.cluster import Cluster
-from streams.api.history import HistoryReader
 from streams.api.rows import RowReader
 from streams.api.stream_events import Wanted
-from streams.api.stream_outlets import Subscription
 from streams.domain.change_log import Positions
-from streams.domain.dead_letters import NewestDeadLetters
 from streams.domain.names import NameBook
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.silences.book import SilenceBook
@@ -68,25 +65,13 @@ class Silences(Protocol):
         ...
 
 
-class DeadLetterTail(Protocol):
-    """The end of the dead-letter topic."""
-
-    async def newest(self) -> NewestDeadLetters:
-        """Return the newest dead letters.
-
-        Raises:
-            UserError: if they cannot be read now; says why.
-        """
-        ...
-
-
 class LiveStream(Protocol):
     """Tells of changes as they come."""
 
     async def open(
         self, context: "Context", wanted: Wanted, since: Positions | None
-    ) -> Subscription:
-        """Return what is told to a reader that begins at some positions; null for now.
+    ) -> AsyncGenerator[bytes, None]:
+        """Return what is sent to a reader that begins at some positions; null for now.
 
         Raises:
             ProblemError: 503, if there are too many readers.
@@ -96,11 +81,6 @@ class LiveStream(Protocol):
 
 class NamesOfKind(Protocol):
     """The names of campaigns, or of apps, as every worker knows them."""
-
-    @property
-    def is_read(self) -> bool:
-        """Whether the book has all that there are."""
-        ...
 
     @property
     def book(self) -> NameBook:
@@ -149,13 +129,10 @@ class Context:
         settings: what is counted, which rules are evaluated and who is notified.
         cluster: the partitions, here and at other workers.
         rows: reads the campaign list.
-        history: adds up a campaign's windows.
         change_logs: what has changed in the partitions that are here.
         stream: what has changed in all partitions, as it comes.
         silences: which alerts nobody is notified of.
         names: of campaigns and apps.
-        groups_are_read: tells whether the settings' view has all groups that there are.
-        dead_letters: the newest ones.
         health: of this worker.
         metrics: writes the metrics in the format that `Accept` asks for, and says its content type.
         now: the wall clock (s, UTC).
@@ -167,13 +144,10 @@ class Context:
     settings: PartitionSettings
     cluster: Cluster
     rows: RowReader
-    history: HistoryReader
     change_logs: ChangeLogs
     stream: LiveStream
     silences: Silences
     names: KnownNames
-    groups_are_read: Callable[[], bool]
-    dead_letters: DeadLetterTail
     health: Health
     metrics: Callable[[str], tuple[bytes, str]]
     now: Callable[[], float]

@@ -8,9 +8,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from streams.api.answer import Problem
-from streams.api.costs import COST_HEADER
-from streams.api.pages import HTML
+from streams.api.answers import Problem
 from streams.api.parameters import Parameter
 from streams.api.problems import CONTENT_TYPE
 from streams.api.representations import JSON
@@ -27,7 +25,6 @@ _ALWAYS = (
 _WITH_TOKEN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
 _WITH_BODY = (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.UNPROCESSABLE_ENTITY)
 _ETAG = "Of what the answer says: `If-None-Match` with it is answered with 304 as long as it holds."
-_COST = "In campaigns and windows that had to be looked at; see `http.cost_limit`."
 _LINK = "With CSV and NDJSON: the next page (`rel=next`), if there is one."
 _MISSING = "With CSV and NDJSON: the partitions that could not be asked, if there are any."
 _ROWS = {
@@ -41,29 +38,6 @@ _DESCRIPTION = (
     "with `application/problem+json` (RFC 9457). Large answers are compressed for those who accept "
     "gzip."
 )
-_TAGS = {
-    "campaigns": "Counts, rates and windows of campaigns.",
-    "alerts": "Alerts and the rules that raise them.",
-    "deliveries": "What receivers are told, and what came of it.",
-    "receivers": "Who is told.",
-    "groups": "Alerts with one cause.",
-    "silences": "Alerts that nobody is told of, and until when.",
-    "changes": "What changes, as it changes.",
-    "names": "What campaigns and apps are called.",
-    "schemas": "JSON Schemas of what others get: records of topics and webhooks.",
-    "worker": "The worker that is asked.",
-    "pages": "Pages for browsers.",
-}
-"""What each tag is about, by tag."""
-_TAGS_OF_SEGMENTS = {
-    "rules": "alerts",
-    "stream": "changes",
-    "apps": "names",
-    "": "pages",
-    "docs": "pages",
-    "static": "pages",
-}
-"""The tag of a path, by its first segment after the version, where they differ."""
 
 
 def document(routes: Sequence[Route]) -> bytes:
@@ -83,7 +57,6 @@ def document(routes: Sequence[Route]) -> bytes:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": name, "description": about} for name, about in _TAGS.items()],
         "paths": paths,
         "components": {
             "schemas": schemas,
@@ -111,11 +84,10 @@ def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": f"{route.method.lower()}{_camel(route.path)}",
         "summary": route.summary,
-        "tags": [_tag(route.path)],
         "parameters": [_parameter(route, each) for each in route.parameters],
         "responses": {
             **_success(route),
-            **{str(status.value): _problem(route, status) for status in sorted(statuses)},
+            **{str(status.value): _problem(status) for status in sorted(statuses)},
         },
         "security": [{"token": []}] if route.scope else [],
     }
@@ -135,14 +107,6 @@ def _operation(route: Route) -> dict[str, Any]:
     return operation
 
 
-def _tag(path: str) -> str:
-    first, *rest = path.removeprefix("/v1").removeprefix("/").split("/")
-    if rest[-1:] == ["name"]:
-        return "names"
-    tag = _TAGS_OF_SEGMENTS.get(first, first)
-    return tag if tag in _TAGS else "worker"
-
-
 def _parameter(route: Route, parameter: Parameter[Any]) -> dict[str, Any]:
     in_path = route.is_in_path(parameter)
     return {
@@ -160,8 +124,6 @@ def _success(route: Route) -> dict[str, Any]:
     if route.method != "GET" or not route.is_tagged:
         return {str(route.status.value): response}
     response["headers"] = {"ETag": _header(_ETAG)}
-    if route.has_cost:
-        response["headers"][COST_HEADER] = _header(_COST)
     if route.rows is not None:
         response["headers"] |= {"Link": _header(_LINK), "Missing-Partitions": _header(_MISSING)}
     return {
@@ -184,10 +146,8 @@ def _content(route: Route) -> dict[str, Any]:
     return {**_struct(JSON, route.answer), **rows}
 
 
-def _problem(route: Route, status: HTTPStatus) -> dict[str, Any]:
-    content = _struct(CONTENT_TYPE, Problem)
-    # Browsers that ask for a page are told on one.
-    return {"description": status.phrase, "content": content | ({HTML: {}} if route.page else {})}
+def _problem(status: HTTPStatus) -> dict[str, Any]:
+    return {"description": status.phrase, "content": _struct(CONTENT_TYPE, Problem)}
 
 
 def _struct(media_type: str, struct: type[msgspec.Struct]) -> dict[str, Any]:

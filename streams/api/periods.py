@@ -1,6 +1,5 @@
 """A campaign's totals by hours and days, as the clocks of a time zone have them."""
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -8,13 +7,12 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import asdict
 
+from streams.api.answers import Periods, PeriodTotals
 from streams.api.asking import Ask
 from streams.api.context import Context
-from streams.api.costs import cost_of_windows, narrow_range
-from streams.api.count_answers import Periods, PeriodTotals
 from streams.api.parameters import Parameter, choice
 from streams.api.problems import refuse
-from streams.api.reading import add_totals, empty, include, totals
+from streams.api.reading import CooperativeYield, add_totals, empty, include, totals
 from streams.api.representations import Rows
 from streams.api.retained import (
     complete_from,
@@ -25,13 +23,11 @@ from streams.api.retained import (
     shown_complete_from,
 )
 from streams.api.routing import Route
-from streams.api.time_slices import TimeSlices
 from streams.api.windows import CAMPAIGN_ID, FROM, TO, sees, unknown_campaign
 from streams.domain.calendar_periods import Period, PeriodKind, period_of
 from streams.domain.counts import Cell, StatusGroups
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import rfc3339
-from streams.settings import iana_zone
 
 MOST_PERIODS = 10_000
 _HOUR = 3600
@@ -40,7 +36,7 @@ _HOUR = 3600
 @lru_cache(maxsize=64)
 def _read_zone(value: str) -> ZoneInfo:
     try:
-        return iana_zone(value)
+        return ZoneInfo(value)
     except (KeyError, ValueError, OSError):  # none of that name, or the name of something else
         raise ValueError("expected a name of the IANA time zones, such as Europe/Berlin") from None
 
@@ -79,21 +75,17 @@ class _Found(NamedTuple):
 async def periods(context: Context, ask: Ask) -> Periods:
     """Answer with a campaign's totals by periods."""
     campaign_id = ask.path["campaign_id"]
-    begin, last = ask.get(FROM, None), ask.get(TO, None)
+    first, last = ask.get(FROM, 0) / 1000, ask.get(TO, None)
     kind: PeriodKind = "hour" if ask.get(PER, "day") == "hour" else "day"
     zone = ask.get(ZONE, None) or ZoneInfo("UTC")
-    if begin is not None and last is not None and begin >= last:
+    end = float("inf") if last is None else last / 1000
+    if first >= end:
         refuse("from: expected a time before to")
-    # As windows are: whole periods, also where the range ends in the middle of one.
-    first = -math.inf if begin is None else float(period_of(begin // 1000, kind, zone).start)
-    end = math.inf if last is None else float(period_of((last - 1) // 1000, kind, zone).end)
     wanted = _Wanted(campaign_id, first, end, kind, zone)
 
     async def local(partitions: Sequence[CampaignPartition]) -> Periods | None:
         if not sees(ask, partitions, campaign_id):
             return None
-        tables = [partition.table for partition in partitions]
-        ask.budget.spend(cost_of_windows(tables, campaign_id, first, end), narrow_range)
         found = await read_as_one(partitions, partial(_read, partitions, wanted))
         return None if found is None else _answer(context, wanted, found)
 
@@ -141,21 +133,24 @@ def _answer(context: Context, wanted: _Wanted, found: _Found) -> Periods:
 
 
 async def _read(
-    partitions: Sequence[CampaignPartition], wanted: _Wanted, slices: TimeSlices
+    partitions: Sequence[CampaignPartition], wanted: _Wanted, yield_now: CooperativeYield
 ) -> _Found | None:
     """Add up a campaign's windows by periods; null if none of the partitions knows it."""
     found: dict[Period, Cell] = {}
     begin = _first_whole(partitions, wanted)
     for partition in partitions:
         size, period = partition.settings.windows.size, None
-        parts = parts_of(
-            partition, wanted.campaign_id, max(wanted.first, begin), wanted.last, slices
-        )
-        async for part in parts:
+        for part in parts_of(partition, wanted.campaign_id):
+            if part.end <= wanted.first or part.start >= wanted.last or part.start < begin:
+                continue
+            cell = part.cell(wanted.campaign_id)
+            await yield_now()
+            if cell is None:
+                continue
             if period is None or not period.start <= part.start < period.end:
                 period = period_of(part.start, wanted.kind, wanted.zone)
                 _check_fits(period, size, wanted)
-            include(found.setdefault(period, empty()), part.cell)
+            include(found.setdefault(period, empty()), cell)
             if len(found) > MOST_PERIODS:
                 refuse(f"more than {MOST_PERIODS} periods: narrow from and to")
     if not found and not any(each.table.knows(wanted.campaign_id) for each in partitions):
@@ -168,19 +163,19 @@ def _first_whole(partitions: Sequence[CampaignPartition], wanted: _Wanted) -> in
 
     Refuses to answer for those before, if they are asked for.
     """
-    period = Period(0, 0, "")
+    periods_of_windows: dict[int, Period] = {}
 
     def fits(start: int, end: int) -> bool:
-        nonlocal period
-        if not period.start <= start < period.end:
-            period = period_of(start, wanted.kind, wanted.zone)
+        known = periods_of_windows.get(start)
+        period = known or period_of(start, wanted.kind, wanted.zone)
+        periods_of_windows[start] = period
         return end <= period.end
 
     until = misfits_until(partitions, fits)
     if not until:
         return 0
     begin = period_of(until - 1, wanted.kind, wanted.zone).end
-    if -math.inf < wanted.first < begin or wanted.last <= begin:
+    if 0 < wanted.first < begin or wanted.last <= begin:
         refuse(
             f"before {rfc3339(begin)} counts are only retained in longer windows, which "
             f"{wanted.names} would part: ask from={rfc3339(begin)} on, or for the days of another "
@@ -207,6 +202,5 @@ ROUTES = (
         (CAMPAIGN_ID, FROM, TO, PER, ZONE),
         rows=Rows("periods", PeriodTotals),
         for_some=True,
-        has_cost=True,
     ),
 )

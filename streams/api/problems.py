@@ -1,6 +1,5 @@
 """Answers that say what went wrong: RFC 9457, `application/problem+json`."""
 
-import math
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import NoReturn
@@ -8,7 +7,7 @@ from typing import NoReturn
 import msgspec
 from aiohttp import web
 
-from streams.api.answer import Problem
+from streams.api.answers import Problem
 
 CONTENT_TYPE = "application/problem+json"
 _encode = msgspec.json.Encoder().encode
@@ -47,12 +46,6 @@ def not_found(detail: str) -> ProblemError:
     return ProblemError(HTTPStatus.NOT_FOUND, detail)
 
 
-def being_read(what: str) -> ProblemError:
-    """Return a problem with status 503, for a worker that starts and does not know all of them."""
-    detail = f"the {what} are being read: try again in a moment"
-    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "1"})
-
-
 def unavailable(partitions: Iterable[int]) -> ProblemError:
     """Return a problem with status 503 that names the partitions that no worker answered for."""
     names = ", ".join(map(str, partitions))
@@ -61,14 +54,4 @@ def unavailable(partitions: Iterable[int]) -> ProblemError:
         f"partition {names} is not available now (it is moving to another worker, being read back, "
         "or its worker does not answer): try again in a moment",
         {"Retry-After": "1"},
-    )
-
-
-def too_many(what: str, wait: float) -> ProblemError:
-    """Return a problem with status 429: too many of something, for some seconds yet."""
-    seconds = math.ceil(wait)
-    return ProblemError(
-        HTTPStatus.TOO_MANY_REQUESTS,
-        f"too many {what}; try again in {seconds} s",
-        {"Retry-After": str(seconds)},
     )

@@ -6,7 +6,7 @@ decoded after, and never normalised. `a%2Fb` is one segment, and so is `..`.
 
 import difflib
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, NamedTuple, TypeAlias
@@ -21,7 +21,6 @@ from streams.api.context import Context
 from streams.api.parameters import Parameter
 from streams.api.problems import ProblemError, not_found, refuse
 from streams.api.representations import JSON, LIST_FORMS, Rows
-from streams.api.stream_outlets import Subscription
 
 Reply: TypeAlias = "Struct | web.Response | EventStream"
 _MOST_PARAMETERS = 50
@@ -34,11 +33,11 @@ class EventStream:
     """An answer without an end.
 
     Args:
-        subscription: what the client is told; closed when it has gone.
+        chunks: what is sent, piece by piece; closed when the client has gone.
         content_type: of all of it.
     """
 
-    subscription: Subscription
+    chunks: AsyncGenerator[bytes, None]
     content_type: str
 
 
@@ -61,7 +60,6 @@ class Route:
         is_tagged: whether a GET has an `ETag`: not where each answer is another one.
         for_some: whether it leaves out what the caller may not see; otherwise only those may use it
             who may see everything.
-        has_cost: whether a request costs something, and is refused if that is too much.
         problems: the statuses that it may end with, besides those that all routes have and, with
             parameters in the path, 404.
         pattern: matches the path as it came over the wire, a group for each parameter.
@@ -80,7 +78,6 @@ class Route:
     rows: Rows | None = None
     is_tagged: bool = True
     for_some: bool = False
-    has_cost: bool = False
     problems: tuple[HTTPStatus, ...] = ()
     pattern: re.Pattern[str] = field(init=False)
 

@@ -1,6 +1,7 @@
 """The HTTP server: listens, limits, and answers every mistake with a problem."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,21 +19,17 @@ from streams.api.audit import audit
 from streams.api.callers import Caller
 from streams.api.change_logs import ChangeLogs
 from streams.api.cluster import Cluster
-from streams.api.context import Context, DeadLetterTail, Health, KnownNames, Silences
-from streams.api.costs import COST_HEADER, Budget
-from streams.api.history import HistoryReader
+from streams.api.context import Context, Health, KnownNames, Silences
 from streams.api.listening import Listener
 from streams.api.openapi import document
 from streams.api.pages import load_assets
 from streams.api.peers import ASKER_HEADER, SIGNATURE_HEADER, Peers
-from streams.api.problem_pages import response_to
 from streams.api.problems import ProblemError
 from streams.api.representations import JSON, Sender, choose, represent, says
 from streams.api.routes import ROUTES
 from streams.api.routing import EventStream, Route, Target, find, split_target
 from streams.api.rows import RowReader
 from streams.api.stream import Hub
-from streams.api.stream_outlets import ClientOutlet, Subscription
 from streams.api.tls import ServerCertificate, client_context
 from streams.api.visibility import VISIBLE_HEADER, read_header
 from streams.configuration.http import HttpSettings
@@ -81,14 +78,12 @@ class _Exchange:
         nonce: of a request that another worker signed; null for one of a client.
         route: null for a path that has none.
         caller: who asks; null if they are not let in.
-        budget: what it may cost, and has cost.
         objects: what it is about, by name.
     """
 
     nonce: str | None = None
     route: Route | None = None
     caller: Caller | None = None
-    budget: Budget = field(default_factory=Budget)
     objects: dict[str, object] = field(default_factory=dict)
 
 
@@ -103,7 +98,6 @@ class ApiServer:
         health: of this worker.
         silences: which alerts nobody is notified of.
         names: of campaigns and apps.
-        groups_are_read: tells whether the settings' view has all groups that there are.
         metrics: writes the metrics in the format that `Accept` asks for, and says its content type.
         located: whether a campaign is in the partition that its id tells; with
             `source.keyed` the producers decide, and it may be in any.
@@ -111,7 +105,6 @@ class ApiServer:
         pagerduty: checks webhooks of PagerDuty, by the name of the receiver that they are about.
         certificate: of the API; null for one without TLS.
         answered: is notified of each answer.
-        cost: is told of requests that cost something: the template of the route, and how much.
 
     Raises:
         ConfigurationError: `http.tls` names no authorities to check other workers by.
@@ -127,20 +120,16 @@ class ApiServer:
         *,
         silences: Silences,
         names: KnownNames,
-        dead_letters: DeadLetterTail,
         metrics: Callable[[str], tuple[bytes, str]],
         located: bool,
         now: Callable[[], float],
-        groups_are_read: Callable[[], bool] = lambda: True,
         pagerduty: Mapping[str, Signatures] | None = None,
         certificate: ServerCertificate | None = None,
         answered: Answered = _nobody,
-        cost: Callable[[str, int], None] = lambda _route, _cost: None,
     ) -> None:
         self._listener = listener
         self._certificate = certificate
         self._answered = answered
-        self._cost = cost
         self._peers = Peers(http, listener.url, now)
         self._cluster = Cluster(holder, self._peers, located=located, tls=client_context(http.tls))
         self._holder = holder
@@ -149,13 +138,10 @@ class ApiServer:
             settings,
             self._cluster,
             RowReader(settings.groups, settings.windows, now),
-            HistoryReader(settings.windows.size),
             ChangeLogs(),
             self._hub,
             silences,
             names,
-            groups_are_read,
-            dead_letters,
             health,
             metrics,
             now,
@@ -218,10 +204,6 @@ class ApiServer:
             audit(route, exchange.caller, address, exchange.objects, status)
         template = UNKNOWN if route is None else route.path
         self._answered(request.method, template, status, time.perf_counter() - began)
-        if exchange.budget.spent and not isinstance(response, EventStream):
-            if _may_know_costs(exchange.caller):
-                response.headers[COST_HEADER] = str(exchange.budget.spent)
-            self._cost(template, exchange.budget.spent)
         if isinstance(response, EventStream):
             return await _stream(request, response)
         return _with_headers(response)
@@ -237,8 +219,7 @@ class ApiServer:
             async with asyncio.timeout(LONGEST_REQUEST):
                 response = await self._route(request, target, exchange)
         except ProblemError as problem:
-            accept = ",".join(request.headers.getall("Accept", ()))
-            response = response_to(problem, exchange.route, accept)
+            response = problem.response()
         except TimeoutError:
             response = _too_slow().response()
         except Exception:
@@ -274,7 +255,6 @@ class ApiServer:
         body = await _read_body(request)
         query = route.read_query(target.query)
         exchange.objects.update(query)
-        exchange.budget = self._gate.budget(caller)
         ask = Ask(
             method,
             str(target),
@@ -284,7 +264,6 @@ class ApiServer:
             body,
             asker,
             caller,
-            exchange.budget,
             exchange.objects,
         )
         reply = await route.handle(self._context, ask)
@@ -324,26 +303,20 @@ async def _stream(request: web.BaseRequest, stream: EventStream) -> web.StreamRe
     response = _with_headers(web.StreamResponse())
     response.headers["Content-Type"] = stream.content_type
     response.headers["X-Accel-Buffering"] = "no"  # or nginx keeps it until there is a lot
-    subscription, handler = stream.subscription, request.protocol
-    try:
+    async with contextlib.aclosing(stream.chunks) as chunks:
         await response.prepare(request)
         if request.method == "HEAD":
             return response
-        await response.write(subscription.greeting)
-        transport = request.transport
-        if transport is None or not isinstance(handler, _Handler):
-            return response
-        is_chunked = response.headers.get("Transfer-Encoding") == "chunked"
-        outlet = ClientOutlet(transport, chunked=is_chunked)
-        handler.follow(outlet, subscription)
-        subscription.begin(outlet)
-        await outlet.wait_ended()
-    except ConnectionError:
-        log.debug("stream is left", remote=request.remote)
-    finally:
-        subscription.close()
-        if isinstance(handler, _Handler):
-            handler.unfollow()
+        try:
+            async for chunk in chunks:
+                async with asyncio.timeout(LONGEST_WRITE):
+                    await response.write(chunk)
+        except ConnectionError:
+            log.debug("stream is left", remote=request.remote)
+        except TimeoutError:
+            log.debug("stream is not read", remote=request.remote)
+            if request.transport is not None:
+                request.transport.abort()
     return response
 
 
@@ -385,11 +358,6 @@ def _closing(status: HTTPStatus, detail: str) -> ProblemError:
     return ProblemError(status, detail, {"Connection": "close"})
 
 
-def _may_know_costs(caller: Caller | None) -> bool:
-    """Tell whether a caller may know what others' campaigns have to do with the cost."""
-    return caller is None or caller.kind == "worker" or caller.visible.is_whole
-
-
 def _with_headers(response: R) -> R:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
@@ -398,29 +366,6 @@ def _with_headers(response: R) -> R:
 
 class _Handler(RequestHandler):
     """One connection: what is no HTTP is answered too; a client that does not read is left."""
-
-    _followed: tuple[ClientOutlet, Subscription] | None = None
-    """The stream that it sends."""
-
-    def follow(self, outlet: ClientOutlet, subscription: Subscription) -> None:
-        """Tell a stream when the client has taken something, and when it has gone."""
-        self._followed = outlet, subscription
-
-    def unfollow(self) -> None:
-        """Send no stream."""
-        self._followed = None
-
-    def resume_writing(self) -> None:
-        """Go on with the stream, as the client has taken what there was."""
-        super().resume_writing()
-        if self._followed is not None:
-            self._followed[1].resume()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """End the stream, as the client has gone."""
-        super().connection_lost(exc)
-        if self._followed is not None:
-            self._followed[0].end()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None

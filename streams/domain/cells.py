@@ -252,10 +252,8 @@ class Cells:
         self, campaign_ids: Iterable[str], is_counted: Callable[[Dimensions], bool]
     ) -> list[int]:
         """Return how many events each campaign has of those count keys that are counted."""
-        columns: list[dict[int, int]] = []
-        others: list[dict[int, int]] = []
-        for key, column in self._columns.items():
-            (columns if is_counted(key) else others).append(column)
+        columns = [column for key, column in self._columns.items() if is_counted(key)]
+        others = [column for key, column in self._columns.items() if not is_counted(key)]
         totals = []
         for campaign_id in campaign_ids:
             position = self._positions.get(campaign_id)
@@ -307,19 +305,12 @@ class Cells:
 def cell_of(counts: WindowCounts, position: int) -> Cell:
     """Return the counts of the campaign at a position, of counts that name each but once."""
     app_id = counts.apps[counts.at_app[position]]
-    sends: Counts = {}
-    engagement: Counts = {}
+    cell = Cell(app_id, {}, {}, counts.late.get(position, 0))
     for column in counts.columns:
-        at, dimensions = column.at, column.dimensions
-        # Mostly all campaigns have counts of it, in their order.
-        if position < len(at) and at[position] == position:
-            of_it = column.counts[position]
-        elif position in at:
-            of_it = column.counts[at.index(position)]
-        else:
-            continue
-        (engagement if dimensions.engagement else sends)[dimensions] = of_it
-    return Cell(app_id, sends, engagement, counts.late.get(position, 0))
+        if position in column.at:
+            of_it = column.counts[column.at.index(position)]
+            _side(cell, column.dimensions)[column.dimensions] = of_it
+    return cell
 
 
 def cells_of(counts: WindowCounts, wanted: Container[str]) -> Iterator[tuple[str, Cell]]:

@@ -4,7 +4,7 @@ What changed is told as it is now, not as it was after each commit: whoever was 
 told once of each window, alert and delivery that changed meanwhile.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, NamedTuple, TypeAlias
 
 import msgspec
@@ -17,8 +17,6 @@ MOST_IDS = 5_000
 """Alerts, and deliveries, of which it is known when they changed last."""
 OVERLAP = 60.0
 """Seconds before a position from which another owner tells what may have changed since."""
-LONGEST_AWAY = 900.0
-"""Seconds after which another owner has whoever comes back read everything anew."""
 
 
 class LogPosition(msgspec.Struct, array_like=True, frozen=True):
@@ -126,7 +124,6 @@ class ChangeLog:
             campaign_ids: windows of these campaigns alone; null for all.
             most: about so many cells; the others have changed since the position that is returned.
         """
-        self.partition.follow_changes()
         here = self._position
         if position is None:
             return Changed([], [], [], here, has_more=False, is_complete=True)
@@ -177,16 +174,8 @@ class ChangeLog:
         """Return all that may have changed: windows as far as is known, the rest by time."""
         partition, since = self.partition, position.at - OVERLAP
         changed = partition.changed
-        is_complete = (
-            changed.complete_from <= position.offset <= self._position.offset
-            and position.at >= self._position.at - LONGEST_AWAY
-        )
-        cells = changed.since(0, self._position.offset, campaign_ids)
-        if is_complete:
-            # Otherwise everything has to be read anew.
-            cells = [*self._closed_cells(since, campaign_ids, cells), *cells]
         return Changed(
-            cells,
+            changed.since(0, self._position.offset, campaign_ids),
             [
                 each.alert_id
                 for each in partition.alerts.alerts()
@@ -204,20 +193,5 @@ class ChangeLog:
             ],
             self._position,
             has_more=False,
-            is_complete=is_complete,
+            is_complete=changed.complete_from <= position.offset <= self._position.offset,
         )
-
-    def _closed_cells(
-        self, since: float, campaign_ids: Sequence[str] | None, known: Iterable[ChangedCell]
-    ) -> Iterator[ChangedCell]:
-        """Yield cells of closed windows that were open since a time (s, UTC), besides those known.
-
-        Of a window that was written down before its task moved, nothing is replayed.
-        """
-        table, windows = self.partition.table, self.partition.settings.windows
-        cells = {(each.start, each.campaign_id) for each in known}
-        for start in table.starts():
-            if since * 1000 >= windows.closes_at(start) or table.is_open(start):
-                continue
-            names = table.campaigns_in(start) if campaign_ids is None else campaign_ids
-            yield from (ChangedCell(0, start, name) for name in names if (start, name) not in cells)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -13,8 +13,6 @@ from streams.domain.partial_counts import Counts, Dimensions
 
 Group: TypeAlias = Literal["success", "failure", "throttled", "suppressed", "unrecognised"]
 Dimension: TypeAlias = Literal["treatment_id", "delivery_type", "channel_type"]
-
-_WITH_RATES: tuple[Group, ...] = ("success", "failure", "throttled")
 
 LONGEST_STATUS = 64
 """Characters of a status that are compared with known statuses."""
@@ -59,12 +57,10 @@ class StatusGroups:
         return frozenset(status for status, of in self.group_of.items() if of == group)
 
     def totals(self, counts: Mapping[str, int]) -> Counter[str]:
-        """Add up counts by status to counts by group; groups without any are left out."""
+        """Add up counts by status to counts by group."""
         totals: Counter[str] = Counter()
-        group_of = self.group_of
         for status, count in counts.items():
-            group = group_of.get(status, "unrecognised")
-            totals[group] = totals.get(group, 0) + count
+            totals[self.group_of.get(status, "unrecognised")] += count
         return totals
 
     def nearest(self, status: str) -> str | None:
@@ -96,12 +92,6 @@ class Cell(msgspec.Struct, array_like=True, gc=False):
             self.app_id = app_id
         return _add(self.sends, sends) + _add(self.engagement, engagement)
 
-    def outcomes(self) -> dict[str, int]:
-        """Return its sends by status."""
-        sends: dict[str, int] = {}
-        _add_outcomes(sends, self.sends)
-        return sends
-
     def total(self, is_counted: Callable[[Dimensions], bool]) -> int:
         """Return the number of events of those count keys that are counted."""
         counts = (*self.sends.items(), *self.engagement.items())
@@ -116,7 +106,8 @@ def _add(target: Counts, counts: Counts) -> int:
     return total
 
 
-class Summary(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Summary:
     """Sums over any number of cells.
 
     `counts` has sends by status, `engagement` has events by kind. Rates are shares of `attempts`,
@@ -132,18 +123,14 @@ class Summary(NamedTuple):
 
 def summarise(cells: Iterable[Cell], groups: StatusGroups) -> Summary:
     """Add up cells."""
-    sends: dict[str, int] = {}
-    engagement: dict[str, int] = {}
+    sends: Counter[str] = Counter()
+    engagement: Counter[str] = Counter()
     for cell in cells:
-        _add_outcomes(sends, cell.sends)
-        _add_outcomes(engagement, cell.engagement)
+        for dimensions, count in cell.sends.items():
+            sends[dimensions.outcome] += count
+        for dimensions, count in cell.engagement.items():
+            engagement[dimensions.outcome] += count
     return summary_of(sends, engagement, groups)
-
-
-def _add_outcomes(target: dict[str, int], counts: Counts) -> None:
-    for dimensions, count in counts.items():
-        outcome = dimensions.outcome
-        target[outcome] = target.get(outcome, 0) + count
 
 
 def summarise_by(
@@ -173,13 +160,14 @@ def summary_of(
 ) -> Summary:
     """Work out attempts and rates from counts by status; `engagement` by event type."""
     totals = groups.totals(sends)
-    attempts = sum(sends.values()) - totals.get("suppressed", 0)
+    attempts = totals.total() - totals["suppressed"]
     return Summary(
         counts=dict(sorted(sends.items())),
         attempts=attempts,
-        unrecognised=totals.get("unrecognised", 0),
+        unrecognised=totals["unrecognised"],
         rates={
-            group: totals.get(group, 0) / attempts if attempts else None for group in _WITH_RATES
+            group: totals[group] / attempts if attempts else None
+            for group in ("success", "failure", "throttled")
         },
-        engagement=dict(sorted(engagement.items())) if engagement else {},
+        engagement=dict(sorted(engagement.items())),
     )

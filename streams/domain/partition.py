@@ -41,12 +41,12 @@ from streams.domain.lookback import ClosedWindows
 from streams.domain.notification import pipeline
 from streams.domain.notification.stage import Notification, Suppressed
 from streams.domain.operators import OperatorRequests
-from streams.domain.partial_counts import PartialCounts, WindowCounts
+from streams.domain.partial_counts import PartialCounts
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.pools import PoolsKey
 from streams.domain.receivers import ReceiverBook, ReceiverKey
 from streams.domain.rollups import RollupKey
-from streams.domain.rules import Rule, Scope
+from streams.domain.rules import Hits, Rule, Scope
 from streams.domain.sample_book import SampleBook
 from streams.domain.sent_messages import MessageKey
 from streams.domain.table import WindowTable
@@ -156,7 +156,6 @@ class CampaignPartition:
                 outbox=self.deliveries,
                 base_url=settings.base_url,
                 limits=settings.rate_limits,
-                names=settings.names,
             )
         )
         self.fleet = FleetEvents(number, settings, self.alerts, self.receivers, self.deliveries)
@@ -177,6 +176,7 @@ class CampaignPartition:
             TroubleKey: self.fleet.trouble,
         }
         by_windows = [rule for rule in settings.rules if self.folds.of(rule) is None]
+        self._hits = tuple(Hits(rule, settings.groups) for rule in settings.rules)
         self._hits_only = all(rule.detector.hits_only for rule in settings.rules)
         self._queue = EvaluationQueue(
             by_windows, settings.groups, self.table, self.alerts.campaigns_with_live_alerts
@@ -212,7 +212,7 @@ class CampaignPartition:
         record = AddedRecord(offset, partial_counts, [], [])
         for counts in partial_counts.windows:
             start = self.settings.windows.start_of(counts.start * 1000)
-            self.changed.change(start, counts.campaigns, offset, now)
+            self.changed.change(start, counts.campaigns, offset)
             added = self.table.add(counts, offset, now)
             if added is None:
                 record.late.append(start)
@@ -228,23 +228,6 @@ class CampaignPartition:
         self.samples.add(partial_counts.samples)
         for source, event_time in partial_counts.event_times.items():
             self.table.observe(source, event_time, now)
-
-    def follow_changes(self) -> None:
-        """Know from here on which windows change, as somebody asks."""
-        starts = () if self.changed.is_followed else self.table.open_starts()
-        self.changed.follow({start: self.table.campaigns_in(start) for start in starts})
-
-    def apply_kept(self, counts: Iterable[WindowCounts], offset: int, now: float) -> None:
-        """Add counts that were deferrable and still are: to windows alone, as nothing follows.
-
-        Args:
-            counts: of open windows.
-            offset: of the partial counts that are applied next.
-            now: wall-clock time (s, UTC).
-        """
-        for each in counts:
-            self.changed.change(each.start, each.campaigns, offset, now)
-            self.table.add(each, offset, now)
 
     def advance(self, now: float, offset: int) -> list[Transition]:
         """Let time go on: evaluate the rules, then close and expire windows.
@@ -296,11 +279,8 @@ class CampaignPartition:
                 start for start in self.table.open_starts() if start >= self._queue.looked_back_from
             ),
             before=min(next_window * 1000, self.table.next_boundary),
-            watched=(
-                self.alerts.campaigns_with_live_alerts,
-                self.folds.breaching(),
-                self._queue.waiting,
-            ),
+            watched=(self.alerts.campaigns_with_live_alerts, self._queue.waiting),
+            hits=self._hits,
         )
 
     @property
@@ -525,7 +505,7 @@ class CampaignPartition:
         self._follow_table(offset)
         for each in partial_counts.windows:
             start = self.settings.windows.start_of(each.start * 1000)
-            self.changed.change(start, each.campaigns, offset, now)
+            self.changed.change(start, each.campaigns, offset)
         record = AddedRecord(offset, partial_counts, [], [])
         for start, counts, is_late in self.table.replay(partial_counts, offset, now):
             if is_late or counts is None:
@@ -549,7 +529,7 @@ class CampaignPartition:
             offset: of the repartition topic, where reading goes on.
         """
         self._follow_table(offset)
-        self.changed.restored(self._replayed_from, offset, now)
+        self.changed.restored(self._replayed_from, offset)
         self.table.finish_restore(now, offset)
         self.folds.finish_replay()
         starts = self.table.open_starts()[::-1]

@@ -119,7 +119,6 @@ class Rollups:
         complete_from: since when (s) all counts are retained; before, some may have expired.
         levels: the roll-ups, shortest step first.
         moves: goes up whenever counts move on, or expire.
-        changes: goes up with all that changes the counts of any window.
         rolled_up: windows whose counts were added to longer ones.
         other_events: events that are counted under `OTHER` since they were rolled up.
     """
@@ -135,7 +134,6 @@ class Rollups:
         self.windows_from = 0
         self.complete_from = 0
         self.moves = 0
-        self.changes = 0
         self.rolled_up = 0
         self.other_events = 0
         self._gone: set[RollupKey] = set()
@@ -230,7 +228,6 @@ class Rollups:
 
     def _pass_on(self, window: Window, end: int, target: Level | None) -> None:
         self.moves += 1
-        self.changes += 1
         if target is None:
             self.complete_from = max(self.complete_from, end)
             return
@@ -246,7 +243,6 @@ class Rollups:
         self._to_write.add(Span(start, target.step.end_of(start), target.step))
 
     def _put(self, level: Level, counts: WindowCounts, *, late: bool) -> Added:
-        self.changes += 1
         start = level.step.start_of(counts.start)
         window = level.windows.get(start)
         if window is None:
@@ -270,7 +266,7 @@ class Rollups:
         Returns:
             What became of them; null if they were added nowhere, as even that has expired.
         """
-        if event_time >= self._policy.gone_from(counts.start):
+        if event_time >= self._policy.uncountable_from(counts.start):
             return None
         level = self._level_of(counts.start)
         return None if level is None else self._add(level, counts, offset, now)

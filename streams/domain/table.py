@@ -9,7 +9,6 @@ To restore: the buckets, then from the repartition topic the partial counts that
 since they were last written. The checkpoint says which windows are dirty, and from which offset.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, groupby
@@ -122,9 +121,6 @@ class WindowTable:
         """Whether the checkpoint has to be written."""
         self._rows = 0
         """How many counts were added."""
-        self._sorted: list[int] = []
-        """The starts of all windows, in order, as they were at a generation and number of them."""
-        self._sorted_at = 0, 0
         self._written_policy = policy
         """With the size that the restored windows had when they were written."""
         self.late_events = 0
@@ -250,7 +246,7 @@ class WindowTable:
             now: wall-clock time (s, UTC).
             offset: of the repartition topic, at which the next counts will be.
         """
-        last_close = self._policy.closes_at(self._newest_start)
+        last_close = self._policy.closes_at(max(self._windows, default=0))
         if self._watermark.advance(now, last_close):
             self._moved = True
             self._event_time_log.forget(self._policy.oldest_open(self.event_time))
@@ -267,7 +263,7 @@ class WindowTable:
         next_close = self._policy.closes_at(self._policy.oldest_open(self.event_time))
         if not self._windows:
             return next_close
-        return min(next_close, self._policy.expires_at(self.starts()[0]))
+        return min(next_close, self._policy.expires_at(min(self._windows)))
 
     def unchanged_until(self, now: float) -> float:
         """Return the wall-clock time (s, UTC) before which no window closes or expires.
@@ -278,7 +274,7 @@ class WindowTable:
         if idle_at != inf:
             return idle_at
         boundary = self.next_boundary
-        last_close = self._policy.closes_at(self._newest_start)
+        last_close = self._policy.closes_at(max(self._windows, default=0))
         return boundary / 1000 if boundary <= last_close else inf
 
     def _close_and_expire(self, offset: int) -> None:
@@ -548,31 +544,13 @@ class WindowTable:
     # Asked
 
     def starts(self) -> list[int]:
-        """Return the starts (s) of all retained windows, oldest first. It is not to be changed."""
-        return self._in_order()
-
-    def starts_between(self, first: float, last: float) -> list[int]:
-        """Return those of windows that start at `first` (s) or later and before `last` (s)."""
-        starts = self._in_order()
-        return starts[bisect_left(starts, first) : bisect_left(starts, last)]
-
-    def _in_order(self) -> list[int]:
-        state = self.generation, len(self._windows)
-        if self._sorted_at != state:
-            self._sorted_at, self._sorted = state, sorted(self._windows)
-        return self._sorted
+        """Return the starts (s) of all retained windows, oldest first."""
+        return sorted(self._windows)
 
     @property
     def oldest_start(self) -> int | None:
         """Start (s) of the oldest retained window; null if there is none."""
-        starts = self.starts()
-        return starts[0] if starts else None
-
-    @property
-    def _newest_start(self) -> int:
-        """Start (s) of the newest retained window; 0 if there is none."""
-        starts = self.starts()
-        return starts[-1] if starts else 0
+        return min(self._windows, default=None)
 
     def is_open(self, start: int) -> bool:
         """Tell whether a window is still open."""
@@ -630,11 +608,6 @@ class WindowTable:
         """Return the counts of one window as they are now; null if it is not retained."""
         window = self._windows.get(start)
         return window.snapshot() if window is not None else None
-
-    def changes(self, start: int) -> int | None:
-        """Return how often counts were added to a window; null if it is not retained."""
-        window = self._windows.get(start)
-        return window.changes if window is not None else None
 
     def campaigns_in(self, start: int) -> Iterator[str]:
         """Yield the campaigns that have counts in a window."""

@@ -133,15 +133,10 @@ class Explanation(msgspec.Struct):
 
 
 class Links(msgspec.Struct):
-    """Absolute URLs: of the API (JSON), and of the dashboard's pages for people.
-
-    The pages are left out of transitions of older versions.
-    """
+    """URLs of the API, absolute."""
 
     windows: str
     alert: str
-    alert_page: str | UnsetType = UNSET
-    campaign_page: str | UnsetType = UNSET
 
 
 class AlertData(msgspec.Struct):

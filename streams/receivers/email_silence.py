@@ -68,10 +68,9 @@ def _rows(event: SilenceEvent) -> dict[str, str]:
 def _link(event: SilenceEvent) -> str | None:
     """Return the URL of the silence, if there is one that can be shown."""
     links = event.data.links
-    if links is None:
+    if links is None or len(links.silence) > LONGEST_LINK:
         return None
-    url = links.page or links.silence
-    return printable(url) if len(url) <= LONGEST_LINK else None
+    return printable(links.silence)
 
 
 def _text(event: SilenceEvent) -> str:

@@ -15,7 +15,6 @@ from streams.configuration.http import HttpSettings
 from streams.domain.commits import Commit, Decision
 from streams.domain.partition_settings import PartitionSettings
 from streams.receivers.pagerduty_webhooks import Signatures
-from tests.support.dead_letters import MemoryDeadLetters
 from tests.support.http import HttpAnswer, request
 from tests.support.names import MemoryNames
 from tests.support.partitions import PARTITION_SETTINGS, MemoryHolder, next_offset
@@ -28,7 +27,6 @@ NOW = 1_795_428_000.0  # 2026-11-23T10:00:00Z
 class SettableHealth:
     reasons: tuple[str, ...] = ()
     alive: bool = True
-    groups_are_read: bool = True
 
     def ready(self) -> tuple[bool, list[str]]:
         return not self.reasons, list(self.reasons)
@@ -53,7 +51,6 @@ class RunningApi:
     """Method, template and status of each answer."""
     certificate: ServerCertificate | None = None
     on_commit: Callable[[Commit], None] = lambda _: None
-    dead_letters: MemoryDeadLetters = field(default_factory=MemoryDeadLetters)
 
     def commit(self, now: float = NOW) -> None:
         """Evaluate and commit all partitions that are here at `now` (s), as their tasks do."""
@@ -113,7 +110,6 @@ async def running(  # noqa: PLR0913 - what a server joins
     health = SettableHealth()
     silences = MemorySilences(now)
     names = MemoryNames.of(settings.names)
-    dead_letters = MemoryDeadLetters()
     http = http or HttpSettings(port=0)
     listener = await listen(http)
     certificate = ServerCertificate.of(http.tls)
@@ -126,11 +122,9 @@ async def running(  # noqa: PLR0913 - what a server joins
         health,
         silences=silences,
         names=names,
-        dead_letters=dead_letters,
         metrics=lambda accept: (b"made_up 1.0\n", f"text/plain; asked={accept}"),
         located=located,
         now=now,
-        groups_are_read=lambda: health.groups_are_read,
         pagerduty=pagerduty,
         certificate=certificate,
         answered=lambda method, route, status, _: answered.append((method, route, status)),
@@ -150,7 +144,6 @@ async def running(  # noqa: PLR0913 - what a server joins
             answered,
             certificate,
             server.on_commit,
-            dead_letters,
         )
     finally:
         await server.stop()

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from msgspec.structs import astuple
 
 from streams.backtest.counted_lines import BLOCK_BYTES, CountedLine, read_lines
 from streams.errors import UserError
@@ -18,8 +17,7 @@ def value(**fields: Any) -> bytes:
 
 
 def read(content: bytes) -> list[CountedLine]:
-    blocks = read_lines("file", io.BytesIO(content))
-    return [CountedLine(*astuple(each)) for block in blocks for each in block.lines]
+    return [each for block in read_lines("file", io.BytesIO(content)) for each in block.lines]
 
 
 def problem(content: bytes) -> str:

@@ -170,7 +170,7 @@ class Lives(RuleBasedStateMachine):
                 {(name, added.start): added.columns[0].counts[0] for name in added.campaigns}
             )
         else:
-            assert table.event_time >= policy.gone_from(added.start)
+            assert table.event_time >= policy.uncountable_from(added.start)
 
     @rule(step=st.one_of(st.integers(0, 30), st.integers(0, 400), st.just(2_000)))
     def advance(self, step: int) -> None:
@@ -377,11 +377,9 @@ def test_a_year_of_days_costs_less_than_a_day_of_minutes() -> None:
         table.add(window_counts(start, {name: dict.fromkeys(keys, 50) for name in names}), 0, 0.0)
     table.observe(0, (year + DAY) * 1000, 0.0)
     table.advance(0.0, 0)
-    while any(key != CheckpointKey() for key, _ in table.take_changes(2e9)):
-        pass  # a part at a time
+    list(table.take_changes(2e9))
     (days,) = table.rollups.levels
     assert (days.cells, len(table)) == (365 * 40, 1440 * 40)
-    assert table.size < 60 * len(table)
     assert 2 * days.size < table.size
 
 
@@ -406,12 +404,8 @@ def test_days_are_those_of_their_zone(zone: str, date: tuple[int, int, int], hou
     assert datetime.fromtimestamp(start, UTC).astimezone(ZoneInfo(zone)).day == date[2]
 
 
-@pytest.mark.parametrize("late_into_rollups", [True, False])
 @pytest.mark.parametrize("rollups_of", [POLICY, POLICIES[4], replace(POLICY, rollups=())])
-def test_what_is_countable_is_what_is_kept_for_late_events(
-    rollups_of: WindowPolicy, *, late_into_rollups: bool
-) -> None:
-    rollups_of = replace(rollups_of, late_into_rollups=late_into_rollups)
+def test_what_is_countable_is_what_the_last_step_keeps(rollups_of: WindowPolicy) -> None:
     chance = random.Random(1)  # noqa: S311 - repeatable
     for _ in range(200):
         event_time = chance.randrange(10_000_000)
@@ -419,9 +413,6 @@ def test_what_is_countable_is_what_is_kept_for_late_events(
         assert rollups_of.uncountable_from(oldest // 1000) > event_time
         if oldest:
             assert rollups_of.uncountable_from(oldest // 1000 - 1) <= event_time
-        if not late_into_rollups:
-            kept_from = event_time // 1000 - rollups_of.grace - rollups_of.retention
-            assert oldest == (kept_from - kept_from % rollups_of.size) * 1000
 
 
 def test_spans_are_in_the_order_of_time() -> None:

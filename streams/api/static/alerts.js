@@ -73,14 +73,14 @@ const PAGE = 100;
 
 export function alertList(view, place) {
   const state = { alerts: new Map(), cursor: null, loaded: false };
-  const filters = { state: place.settings.state, rule: place.settings.rule, campaign_id: place.settings.campaign_id, group_id: place.settings.group_id };
+  const filters = { state: place.settings.state, rule: place.settings.rule, campaign_id: place.settings.campaign_id };
   const wanted = (each) => Object.entries(filters).every(([key, value]) => !value || each[key] === value);
   const draw = () => patch(view, h("section", { class: "card" },
     h("div", { class: "split" }, h("h1", {}, "Alerts"), h("div", { class: "filters" },
       h("label", {}, "State ", h("select", { onchange: (e) => change({ state: e.target.value }) },
         STATES.map(([value, label]) => h("option", { value, selected: value === (filters.state ?? "") }, label)))),
-      filters.rule || filters.campaign_id || filters.group_id ? h("a", { href: link("alerts", null, { state: filters.state }) }, "all rules and campaigns") : null)),
-    !state.loaded ? h("p", { class: "soft" }, "Loading…") : table([...state.alerts.values()].filter(wanted), Object.values(filters).some(Boolean)),
+      filters.rule || filters.campaign_id ? h("a", { href: link("alerts", null, { state: filters.state }) }, "all rules and campaigns") : null)),
+    !state.loaded ? h("p", { class: "soft" }, "Loading…") : table([...state.alerts.values()].filter(wanted)),
     state.cursor ? button("Show more", () => load(state.cursor)) : null));
   async function load(cursor) {
     const answer = await get("v1/alerts", { ...filters, limit: PAGE, cursor });
@@ -99,8 +99,8 @@ export function alertList(view, place) {
   return { close: stream.close, draw };
 }
 
-function table(alerts, isFiltered) {
-  if (!alerts.length) return h("p", { class: "soft" }, isFiltered ? "No such alert." : "None so far.");
+function table(alerts) {
+  if (!alerts.length) return h("p", { class: "soft" }, "No such alert.");
   alerts.sort((a, b) => b.pending_since.localeCompare(a.pending_since));
   return scrolling("Alerts", h("table", {},
     h("thead", {}, h("tr", {}, ["Campaign", "Rule", "State", "Began", "Lasted", "Peak", "Hits of attempts"].map((each, at) => h("th", { scope: "col", class: at < 3 ? "left" : "" }, each)))),
@@ -161,7 +161,7 @@ function figures(alert) {
     ["of which", explanation.slice ? explained(explanation.slice) : "no part of it stands out"],
     ["counts", Object.entries(evidence.counts ?? {}).map(([status, count], at) => [at ? ", " : "", name(status), ` ${number(count)}`])],
     ["for example", explanation.samples.map((sample) => h("code", {}, name(JSON.stringify(sample))))],
-  ].filter(([, figure]) => figure.length);
+  ];
   return h("table", { class: "pairs" }, h("tbody", {}, rows.map(([label, value]) => h("tr", {}, h("th", { scope: "row" }, label), h("td", {}, value)))));
 }
 
