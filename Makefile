@@ -13,15 +13,19 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SCHEMATHESIS := $(VENV)-schemathesis
+REDOCLY := $(VENV)-redocly
 PYTEST := $(BIN)/python -m pytest
 KAFKA := $(BIN)/python -m tests.support.kafka_service
+# Importing every test file takes 14 s of CPU, so what needs few of them names those.
+LONG_TESTS = $(shell grep -rlE --include='test_*.py' 'mark\.long' tests)
+KAFKA_TESTS = $(shell grep -rlE --include='test_*.py' 'kafka|broker' tests)
 # Pinned versions with hashes; which index they come from is the business of the one who installs.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header $(UPGRADE)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage mutate test-long test-kafka test-browser chaos fuzz fuzz-worker schemathesis \
-	test-all check format documents kafka kafka-stop lock clean \
+	lint-openapi test-all check format documents kafka kafka-stop lock clean \
 	bench bench-flat bench-latency bench-queries bench-memory bench-workers bench-hostile \
 	bench-receivers bench-stages bench-spike evaluate plots
 
@@ -41,13 +45,13 @@ mutate: $(INSTALLED) ## changes a module of streams/domain here and there: do te
 	$(BIN)/python -m tests.mutation $(MODULE) $(ARGS)
 
 test-long: $(INSTALLED) ## the tests that take minutes, such as a whole incident of the demo
-	$(PYTEST) -m "long and not kafka" $(ARGS)
+	$(PYTEST) -m "long and not kafka" $(LONG_TESTS) $(ARGS)
 
 test-kafka: $(INSTALLED) ## the tests on a real Apache Kafka (needs Java 17 and Maven)
-	REQUIRE_KAFKA=1 $(PYTEST) -m "kafka and not long" $(ARGS)
+	REQUIRE_KAFKA=1 $(PYTEST) -m "kafka and not long" $(KAFKA_TESTS) $(ARGS)
 
 test-browser: $(INSTALLED) ## the pages in a real browser (needs Chromium)
-	REQUIRE_BROWSER=1 $(PYTEST) -m browser $(ARGS)
+	REQUIRE_BROWSER=1 $(PYTEST) -m browser tests/browser $(ARGS)
 
 test-all: $(INSTALLED) ## every test, also those that take minutes on a real Apache Kafka
 	REQUIRE_KAFKA=1 $(PYTEST) $(ARGS)
@@ -100,9 +104,12 @@ fuzz: $(INSTALLED) ## mutated records through the counting, without a broker; RE
 fuzz-worker: $(INSTALLED) ## the same through a worker on a real Apache Kafka; RECORDS=1000000 SEED=1
 	$(BIN)/python -m tests.fuzz_worker --records $(or $(RECORDS),1000000) --seed $(or $(SEED),1) $(ARGS)
 
-schemathesis: $(INSTALLED) $(SCHEMATHESIS)/.installed ## the API against its own description; EXAMPLES=50
+schemathesis: $(INSTALLED) $(SCHEMATHESIS)/.installed ## the API against its own description; EXAMPLES=50, 300 for 10,000 cases
 	$(BIN)/python -m tests.openapi --schemathesis $(SCHEMATHESIS)/bin/schemathesis \
 		--max-examples $(or $(EXAMPLES),50) $(ARGS)
+
+lint-openapi: $(INSTALLED) $(REDOCLY)/.installed ## the API's description by Redocly CLI (needs Node 20.19 or newer)
+	$(BIN)/python -m tests.openapi.lint $(REDOCLY)/node_modules/.bin/redocly
 
 chaos: $(INSTALLED) ## faults on a real Apache Kafka, counted independently; ROUNDS=8 SEED=1
 	$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),8) --seed $(or $(SEED),1) $(ARGS)
@@ -140,7 +147,7 @@ lock: $(INSTALLED) ## resolve the dependencies anew; UPGRADE=--upgrade for newer
 	printf 'hatchling\n' | $(LOCK) -c requirements-dev.lock - -o requirements-build.lock >/dev/null
 
 clean: ## remove what was built and installed
-	rm -rf $(VENV) $(SCHEMATHESIS) $(VENV)-3.* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(SCHEMATHESIS) $(REDOCLY) $(VENV)-3.* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements-dev.lock pyproject.toml
@@ -158,4 +165,11 @@ $(SCHEMATHESIS)/.installed: requirements-schemathesis.lock
 	@$(PYTHON) -m venv $(SCHEMATHESIS)
 	@$(SCHEMATHESIS)/bin/python -m pip --disable-pip-version-check --quiet \
 		install --require-hashes --no-deps --requirement requirements-schemathesis.lock
+	@touch $@
+
+$(REDOCLY)/.installed: tests/openapi/lint/package.json tests/openapi/lint/package-lock.json
+	@echo "installing into $(REDOCLY)"
+	@mkdir -p $(REDOCLY)
+	@cp $^ $(REDOCLY)/
+	@npm ci --prefix $(REDOCLY) --ignore-scripts --no-audit --no-fund --no-update-notifier --silent
 	@touch $@

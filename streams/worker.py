@@ -162,6 +162,7 @@ class Worker:
             self.health,
             silences=self._silences,
             names=KnownNames(*self._names),
+            groups_are_read=lambda: self._groups.is_read,
             metrics=lambda accept: metrics.page(self._tasks.ready(), accept),
             located=context.repartitions,
             now=context.now,

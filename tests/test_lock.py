@@ -1,5 +1,6 @@
 """The lock files pin what the project asks for, with hashes, and name no package index."""
 
+import json
 import re
 import tomllib
 from importlib.metadata import version
@@ -61,3 +62,14 @@ def test_what_is_installed_is_what_is_pinned() -> None:
     for name, requirement in pinned("requirements-dev.lock").items():
         if requirement.marker is None or requirement.marker.evaluate():
             assert requirement.specifier.contains(version(name)), f"{name}: make again"
+
+
+def test_the_linter_of_the_description_is_pinned() -> None:
+    folder = ROOT / "tests" / "openapi" / "lint"
+    wanted = json.loads((folder / "package.json").read_text())["devDependencies"]
+    text = (folder / "package-lock.json").read_text()
+    packages = json.loads(text)["packages"]
+    assert packages.pop("")["devDependencies"] == wanted
+    assert {name: packages[f"node_modules/{name}"]["version"] for name in wanted} == wanted
+    assert all(each["integrity"].startswith("sha512-") for each in packages.values())
+    assert "://" not in text

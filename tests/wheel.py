@@ -2,15 +2,21 @@
 
 Packages come with their hashes from `requirements-build.lock` and `requirements.lock`. Everything
 runs in a temporary directory outside the source tree, so what the wheel lacks is missed; and with
-the Python of the image (`Dockerfile`), if this machine has it. Exit status 0 if all of it holds; an
-error that names what does not, otherwise.
+the Python of the image (`Dockerfile`), if this machine has it. Once it is installed there is no
+network but loopback, if the machine allows that. Exit status 0 if all of it holds; an error that
+names what does not, otherwise.
 
     python -m tests.wheel
 """
 
+import ctypes
+import fcntl
+import json
 import os
 import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -29,8 +35,14 @@ PIP = ("-m", "pip", "--disable-pip-version-check", "--quiet")
 LOCKED = ("install", "--require-hashes", "--no-deps", "--requirement")
 READY_WITHIN_S = 60.0
 STOPS_WITHIN_S = 20.0
-PAGES = ("/", "/docs", "/openapi.json", "/livez", "/readyz", "/metrics", "/v1/rules")
-"""Answered by the worker: what is generated, and what is a file of the package."""
+STATIC = "streams/api/static/"
+"""Where the files of the wheel are that are no Python; each is served below `/static/`."""
+SHELLS = ("bash", "zsh", "fish")
+ENDLESS = "/v1/stream"
+PAGES = {"/", "/docs", "/openapi.json", "/livez", "/readyz", "/metrics", "/v1/rules"}
+"""Some of what the description names, in case that it names too little."""
+_NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000  # clone(2)
+_GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 0x1  # netdevice(7)
 
 
 class WheelError(Exception):
@@ -45,9 +57,11 @@ def main() -> None:
         wheel = built(directory)
         check_files(wheel)
         program = installed(wheel, directory)
+        say("no network from here on" if leave_network() else "the network cannot be left here")
         check_version(program, directory)
+        check_completion(program, directory)
         say(ran(program, directory, "config", "check"))
-        check_worker(program, directory)
+        check_worker(program, directory, data_files(wheel))
     say("the wheel holds")
 
 
@@ -102,25 +116,101 @@ def check_version(program: Path, directory: Path) -> None:
     say(said)
 
 
-def check_worker(program: Path, directory: Path) -> None:
-    """Run `dev`, which is a worker on the embedded broker; ask for pages, and stop it.
+def leave_network() -> bool:
+    """Put this process and those it starts where there is nothing but loopback (Linux).
+
+    Returns:
+        Whether the machine allows it.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    if ctypes.CDLL(None, use_errno=True).unshare(_NEW_USER | _NEW_NETWORK):
+        return False
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        asked = struct.pack("16sh14x", b"lo", 0)
+        _, flags = struct.unpack("16sh14x", fcntl.ioctl(any_socket, _GET_FLAGS, asked))
+        fcntl.ioctl(any_socket, _SET_FLAGS, struct.pack("16sh14x", b"lo", flags | _UP))
+    return True
+
+
+def data_files(wheel: Path) -> dict[str, bytes]:
+    """Return the files of the wheel that are no Python, by name.
 
     Raises:
-        WheelError: it is not ready in time, a page is no 200, or it does not end with status 0.
+        WheelError: one is where nothing is served from.
+    """
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if ".dist-info/" not in name]
+        found = {name: archive.read(name) for name in names if not name.endswith(".py")}
+    elsewhere = [name for name in found if not name.startswith(STATIC)]
+    if elsewhere or not found:
+        raise WheelError(f"files that are not served: {elsewhere}")
+    return {name.removeprefix(STATIC): content for name, content in found.items()}
+
+
+def check_completion(program: Path, directory: Path) -> None:
+    """Have each shell's script written, and a word completed as it would ask for it.
+
+    Raises:
+        WheelError: a script does not name the program, or the word is not completed.
+    """
+    for shell in SHELLS:
+        if program.name not in ran(program, directory, "completion", shell):
+            raise WheelError(f"completion {shell} says nothing")
+        variables = {
+            "_CAMPAIGN_STREAMS_COMPLETE": f"{shell}_complete",
+            "COMP_WORDS": f"{program.name} que",
+            "COMP_CWORD": "que" if shell == "fish" else "1",
+        }
+        completed = ran(program, directory, **variables)
+        if "query" not in completed:
+            raise WheelError(f"{shell} completes que as {completed!r}")
+    say(f"completion for {', '.join(SHELLS)}")
+
+
+def check_worker(program: Path, directory: Path, files: dict[str, bytes]) -> None:
+    """Run `dev`, which is a worker on the embedded broker; ask for everything, and stop it.
+
+    Args:
+        program: as installed.
+        directory: to run in.
+        files: what is served below `/static/`, by name.
+
+    Raises:
+        WheelError: it is not ready in time, something is not served as it should be, or it does
+            not end with status 0.
     """
     with running(program, directory) as process:
         with closing(HTTPConnection(ready(process), timeout=10)) as api:
-            for page in PAGES:
-                api.request("GET", page)
-                answer = api.getresponse()
-                size = len(answer.read())
-                say(f"GET {page}: {answer.status}, {size:,} bytes")
-                if answer.status != 200:
-                    raise WheelError(f"{page} is answered with {answer.status}")
+            described = json.loads(asked(api, "/openapi.json"))
+            pages = {path for path, methods in described["paths"].items() if "get" in methods}
+            pages = {path for path in pages if "{" not in path} - {ENDLESS}
+            if not pages >= PAGES:
+                raise WheelError(f"the description lacks {sorted(PAGES - pages)}")
+            for page in sorted(pages):
+                say(f"GET {page}: {len(asked(api, page)):,} bytes")
+            for name, content in files.items():
+                if asked(api, f"/static/{name}") != content:
+                    raise WheelError(f"/static/{name} is not what the wheel has")
+            say(f"all {len(files)} data files are served as they are")
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=STOPS_WITHIN_S)
         if process.returncode != 0:
             raise WheelError(f"dev ended with {process.returncode} after SIGTERM")
+
+
+def asked(api: HTTPConnection, target: str) -> bytes:
+    """Return the body of what is at a target.
+
+    Raises:
+        WheelError: it is no 200.
+    """
+    api.request("GET", target)
+    answer = api.getresponse()
+    body = answer.read()
+    if answer.status != 200:
+        raise WheelError(f"{target} is answered with {answer.status}")
+    return body
 
 
 @contextmanager
@@ -177,8 +267,10 @@ def python_of_the_image() -> str:
     return next(interpreters(version), sys.executable)
 
 
-def ran(program: Path, directory: Path, *arguments: str) -> str:
+def ran(program: Path, directory: Path, *arguments: str, **variables: str) -> str:
     """Run a program in a directory; return what it wrote on standard output.
+
+    `variables` are added to its environment.
 
     Raises:
         WheelError: it failed.
@@ -186,7 +278,7 @@ def ran(program: Path, directory: Path, *arguments: str) -> str:
     done = subprocess.run(
         [program, *arguments],
         cwd=directory,
-        env=surroundings(),
+        env=surroundings() | variables,
         capture_output=True,
         text=True,
         check=False,

@@ -20,7 +20,7 @@ In the order in which a request meets it:
 - `streaming`: the live stream, of which `stream` is the hub and `stream_events` what it tells.
 - `replays`: many deliveries made again.
 - `acknowledging`: what people do with alerts; `pagerduty`: what they do with them in PagerDuty.
-- `answers`, `detectors`, `problems`, `paging`: what answers look like.
+- `answers`, `detectors`, `problems`, `problem_pages`, `paging`: what answers look like.
 - `representations`: the form that a client asks for, whether it has it already, and gzip;
   `tabular`: lists as CSV and NDJSON.
 """

@@ -83,6 +83,11 @@ class NamesOfKind(Protocol):
     """The names of campaigns, or of apps, as every worker knows them."""
 
     @property
+    def is_read(self) -> bool:
+        """Whether the book has all that there are."""
+        ...
+
+    @property
     def book(self) -> NameBook:
         """All of them."""
         ...
@@ -133,6 +138,7 @@ class Context:
         stream: what has changed in all partitions, as it comes.
         silences: which alerts nobody is notified of.
         names: of campaigns and apps.
+        groups_are_read: tells whether the settings' view has all groups that there are.
         health: of this worker.
         metrics: writes the metrics in the format that `Accept` asks for, and says its content type.
         now: the wall clock (s, UTC).
@@ -148,6 +154,7 @@ class Context:
     stream: LiveStream
     silences: Silences
     names: KnownNames
+    groups_are_read: Callable[[], bool]
     health: Health
     metrics: Callable[[str], tuple[bytes, str]]
     now: Callable[[], float]

@@ -9,7 +9,7 @@ from streams.api.context import Context
 from streams.api.newest import CURSOR, DEFAULT_LIMIT, LIMIT
 from streams.api.paging import Pager, Position, read_cursor
 from streams.api.parameters import choice, text
-from streams.api.problems import not_found
+from streams.api.problems import being_read, not_found
 from streams.api.representations import Rows
 from streams.api.routing import Route
 from streams.domain.causes.exchange import GroupState
@@ -62,6 +62,7 @@ def _title_of(state: GroupState) -> str:
 
 async def groups(context: Context, ask: Ask) -> answers.AlertGroups:
     """Answer with groups, those that began last first."""
+    _check_read(context)
     settings = context.settings
     pager = Pager(
         _ORDER,
@@ -74,6 +75,12 @@ async def groups(context: Context, ask: Ask) -> answers.AlertGroups:
     page, next_cursor = await pager.cut(every, lambda each: _is_wanted(each, ask))
     shown = [show(each, settings.base_url) for each in page]
     return context.stamp(answers.AlertGroups(as_of="", groups=shown, next_cursor=next_cursor), ())
+
+
+def _check_read(context: Context) -> None:
+    """Refuse to say of a group that there is none, as long as that is not known."""
+    if not context.groups_are_read():
+        raise being_read("groups")
 
 
 def _is_wanted(state: GroupState, ask: Ask) -> bool:
@@ -90,6 +97,7 @@ def _position(state: GroupState) -> Position:
 
 async def one_group(context: Context, ask: Ask) -> answers.OneAlertGroup:
     """Answer with one group."""
+    _check_read(context)
     group_id = ask.path["group_id"]
     found = context.settings.group_view.group(group_id)
     if found is None:

@@ -12,7 +12,7 @@ from streams.api import answers
 from streams.api.asking import Ask
 from streams.api.context import Context, NamesOfKind
 from streams.api.parameters import Parameter, text
-from streams.api.problems import ProblemError, not_found
+from streams.api.problems import ProblemError, being_read, not_found
 from streams.api.routing import Handler, Route
 from streams.domain.names import LONGEST_NAME, BadNameError
 from streams.errors import UserError
@@ -52,14 +52,17 @@ class _Kind:
     def id_in(self, ask: Ask) -> str:
         return ask.path[self.parameter.name]
 
-    def nameless(self, its_id: str) -> ProblemError:
+    def nameless(self, context: Context, its_id: str) -> ProblemError:
+        """Return the problem of what has no name, as far as that is known."""
+        if not self.of(context).is_read:
+            return being_read("names")
         return not_found(f"{self.kind} {its_id} has no name")
 
     async def get(self, context: Context, ask: Ask) -> answers.Name:
         its_id = self.id_in(ask)
         name = self.of(context).book.of(its_id)
         if name is None:
-            raise self.nameless(its_id)
+            raise self.nameless(context, its_id)
         return answers.Name(its_id, name)
 
     async def put(self, context: Context, ask: Ask) -> answers.Name:
@@ -79,7 +82,7 @@ class _Kind:
         except UserError as error:
             raise _unavailable(error) from error
         if name is None:
-            raise self.nameless(its_id)
+            raise self.nameless(context, its_id)
         return answers.Name(its_id, name)
 
 

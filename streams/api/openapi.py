@@ -9,6 +9,7 @@ import msgspec
 import orjson
 
 from streams.api.answers import Problem
+from streams.api.pages import HTML
 from streams.api.parameters import Parameter
 from streams.api.problems import CONTENT_TYPE
 from streams.api.representations import JSON
@@ -38,6 +39,29 @@ _DESCRIPTION = (
     "with `application/problem+json` (RFC 9457). Large answers are compressed for those who accept "
     "gzip."
 )
+_TAGS = {
+    "campaigns": "Counts, rates and windows of campaigns.",
+    "alerts": "Alerts and the rules that raise them.",
+    "deliveries": "What receivers are told, and what came of it.",
+    "receivers": "Who is told.",
+    "groups": "Alerts with one cause.",
+    "silences": "Alerts that nobody is told of, and until when.",
+    "changes": "What changes, as it changes.",
+    "names": "What campaigns and apps are called.",
+    "schemas": "JSON Schemas of what others get: records of topics and webhooks.",
+    "worker": "The worker that is asked.",
+    "pages": "Pages for browsers.",
+}
+"""What each tag is about, by tag."""
+_TAGS_OF_SEGMENTS = {
+    "rules": "alerts",
+    "stream": "changes",
+    "apps": "names",
+    "": "pages",
+    "docs": "pages",
+    "static": "pages",
+}
+"""The tag of a path, by its first segment after the version, where they differ."""
 
 
 def document(routes: Sequence[Route]) -> bytes:
@@ -57,6 +81,7 @@ def document(routes: Sequence[Route]) -> bytes:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": about} for name, about in _TAGS.items()],
         "paths": paths,
         "components": {
             "schemas": schemas,
@@ -84,10 +109,11 @@ def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": f"{route.method.lower()}{_camel(route.path)}",
         "summary": route.summary,
+        "tags": [_tag(route.path)],
         "parameters": [_parameter(route, each) for each in route.parameters],
         "responses": {
             **_success(route),
-            **{str(status.value): _problem(status) for status in sorted(statuses)},
+            **{str(status.value): _problem(route, status) for status in sorted(statuses)},
         },
         "security": [{"token": []}] if route.scope else [],
     }
@@ -105,6 +131,14 @@ def _operation(route: Route) -> dict[str, Any]:
     if needs:
         operation["description"] = " ".join(needs)
     return operation
+
+
+def _tag(path: str) -> str:
+    first, *rest = path.removeprefix("/v1").removeprefix("/").split("/")
+    if rest[-1:] == ["name"]:
+        return "names"
+    tag = _TAGS_OF_SEGMENTS.get(first, first)
+    return tag if tag in _TAGS else "worker"
 
 
 def _parameter(route: Route, parameter: Parameter[Any]) -> dict[str, Any]:
@@ -146,8 +180,10 @@ def _content(route: Route) -> dict[str, Any]:
     return {**_struct(JSON, route.answer), **rows}
 
 
-def _problem(status: HTTPStatus) -> dict[str, Any]:
-    return {"description": status.phrase, "content": _struct(CONTENT_TYPE, Problem)}
+def _problem(route: Route, status: HTTPStatus) -> dict[str, Any]:
+    content = _struct(CONTENT_TYPE, Problem)
+    # Browsers that ask for a page are told on one.
+    return {"description": status.phrase, "content": content | ({HTML: {}} if route.page else {})}
 
 
 def _struct(media_type: str, struct: type[msgspec.Struct]) -> dict[str, Any]:

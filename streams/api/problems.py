@@ -46,6 +46,12 @@ def not_found(detail: str) -> ProblemError:
     return ProblemError(HTTPStatus.NOT_FOUND, detail)
 
 
+def being_read(what: str) -> ProblemError:
+    """Return a problem with status 503, for a worker that starts and does not know all of them."""
+    detail = f"the {what} are being read: try again in a moment"
+    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "1"})
+
+
 def unavailable(partitions: Iterable[int]) -> ProblemError:
     """Return a problem with status 503 that names the partitions that no worker answered for."""
     names = ", ".join(map(str, partitions))

@@ -24,6 +24,7 @@ from streams.api.listening import Listener
 from streams.api.openapi import document
 from streams.api.pages import load_assets
 from streams.api.peers import ASKER_HEADER, SIGNATURE_HEADER, Peers
+from streams.api.problem_pages import response_to
 from streams.api.problems import ProblemError
 from streams.api.representations import JSON, Sender, choose, represent, says
 from streams.api.routes import ROUTES
@@ -98,6 +99,7 @@ class ApiServer:
         health: of this worker.
         silences: which alerts nobody is notified of.
         names: of campaigns and apps.
+        groups_are_read: tells whether the settings' view has all groups that there are.
         metrics: writes the metrics in the format that `Accept` asks for, and says its content type.
         located: whether a campaign is in the partition that its id tells; with
             `source.keyed` the producers decide, and it may be in any.
@@ -123,6 +125,7 @@ class ApiServer:
         metrics: Callable[[str], tuple[bytes, str]],
         located: bool,
         now: Callable[[], float],
+        groups_are_read: Callable[[], bool] = lambda: True,
         pagerduty: Mapping[str, Signatures] | None = None,
         certificate: ServerCertificate | None = None,
         answered: Answered = _nobody,
@@ -142,6 +145,7 @@ class ApiServer:
             self._hub,
             silences,
             names,
+            groups_are_read,
             health,
             metrics,
             now,
@@ -219,7 +223,8 @@ class ApiServer:
             async with asyncio.timeout(LONGEST_REQUEST):
                 response = await self._route(request, target, exchange)
         except ProblemError as problem:
-            response = problem.response()
+            accept = ",".join(request.headers.getall("Accept", ()))
+            response = response_to(problem, exchange.route, accept)
         except TimeoutError:
             response = _too_slow().response()
         except Exception:

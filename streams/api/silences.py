@@ -13,7 +13,7 @@ from streams.api.context import Context
 from streams.api.newest import CURSOR, DEFAULT_LIMIT, LIMIT
 from streams.api.paging import Pager, Position, read_cursor
 from streams.api.parameters import choice, read_moment, text
-from streams.api.problems import ProblemError, not_found, refuse
+from streams.api.problems import ProblemError, being_read, not_found, refuse
 from streams.api.representations import Rows
 from streams.api.routing import Route
 from streams.domain.silences.matchers import Matcher, MatcherError, parse
@@ -188,8 +188,7 @@ async def end(context: Context, ask: Ask) -> answers.OneSilence:
 def _check_read(context: Context) -> None:
     """Refuse to say of a silence that there is none, as long as that is not known."""
     if not context.silences.is_read:
-        detail = "the silences are being read: try again in a moment"
-        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "1"})
+        raise being_read("silences")
 
 
 def _answer(context: Context, compiled: CompiledSilence) -> answers.OneSilence:

@@ -27,6 +27,7 @@ NOW = 1_795_428_000.0  # 2026-11-23T10:00:00Z
 class SettableHealth:
     reasons: tuple[str, ...] = ()
     alive: bool = True
+    groups_are_read: bool = True
 
     def ready(self) -> tuple[bool, list[str]]:
         return not self.reasons, list(self.reasons)
@@ -125,6 +126,7 @@ async def running(  # noqa: PLR0913 - what a server joins
         metrics=lambda accept: (b"made_up 1.0\n", f"text/plain; asked={accept}"),
         located=located,
         now=now,
+        groups_are_read=lambda: health.groups_are_read,
         pagerduty=pagerduty,
         certificate=certificate,
         answered=lambda method, route, status, _: answered.append((method, route, status)),

@@ -97,3 +97,13 @@ async def test_in_pages(start: StartApi) -> None:
         cursor = f"&cursor={page['next_cursor']}"
     assert found == [f"g{at}" for at in range(5)]
     assert page["next_cursor"] is None
+
+
+async def test_of_a_worker_that_has_not_read_them_yet(start: StartApi) -> None:
+    settings = replace(PARTITION_SETTINGS, group_view=view_of(BY_CAUSE))
+    api = await start(holder(), settings=settings)
+    api.health.groups_are_read = False
+    for target in ("", "/by-cause", "/none"):
+        assert "are being read" in await api.refused(f"/v1/groups{target}", 503)
+    api.health.groups_are_read = True
+    assert len((await api.get("/v1/groups"))["groups"]) == 1

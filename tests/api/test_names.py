@@ -66,6 +66,17 @@ async def test_brokers_that_are_away(start: StartApi, monkeypatch: pytest.Monkey
     assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_of_a_worker_that_has_not_read_them_yet(
+    start: StartApi, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    api = await started(start)
+    monkeypatch.setattr(api.names.campaigns, "is_read", False)
+    told = await api.refused("/v1/campaigns/a/name", 503, method=method)
+    assert "are being read" in told
+    await api.refused("/v1/apps/a/name", 404, method=method)
+
+
 def _fail(*_: object) -> None:
     raise UnavailableError("brokers are away")
 

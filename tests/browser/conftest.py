@@ -87,13 +87,19 @@ async def open_page(browser: Browser, complaints: Complaints) -> AsyncIterator[O
     async with AsyncExitStack() as stack:
 
         async def opened(
-            api: RunningApi, target: str = "", *, width: int = 1200, dark: bool = False
+            api: RunningApi,
+            target: str = "",
+            *,
+            width: int = 1200,
+            dark: bool = False,
+            token: str | None = None,
         ) -> Page:
             context = await stack.enter_async_context(
                 await browser.new_context(
                     viewport={"width": width, "height": 800},
                     color_scheme="dark" if dark else "light",
                     timezone_id="Europe/Berlin",
+                    http_credentials={"username": "", "password": token} if token else None,
                 )
             )
             page = await context.new_page()

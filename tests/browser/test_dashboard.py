@@ -3,12 +3,14 @@
 import asyncio
 import re
 import time
+from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
 import pytest
 from playwright.async_api import Page, expect
 
+from streams.configuration.http import HttpSettings
 from streams.domain.detectors.spike import Spike
 from streams.domain.detectors.threshold import Threshold
 from streams.domain.rules import Rule
@@ -202,6 +204,20 @@ async def test_a_worker_that_goes_and_comes_back(
     complaints.found.clear()
 
 
+async def test_health_is_not_said_of_a_worker_that_does_not_answer(
+    start: StartApi, open_page: OpenPage, complaints: Complaints
+) -> None:
+    api = await started(start, held_now())
+    page = await open_page(api, "#/health")
+    await expect(page.get_by_text("This worker is ready.")).to_be_visible()
+    await page.route("**/v1/stream*", lambda route: route.abort())
+    await page.evaluate("window.location.hash = '#/rules'")
+    await page.evaluate("window.location.hash = '#/health'")
+    await expect(page.locator("#status")).to_have_text("connection lost")
+    await expect(page.get_by_text("This worker is ready.")).to_have_count(0)
+    complaints.found.clear()
+
+
 async def test_ten_thousand_campaigns(start: StartApi, open_page: OpenPage) -> None:
     held = held_now()
     api = await started(start, held)
@@ -312,11 +328,78 @@ async def test_a_view_can_be_shared(start: StartApi, open_page: OpenPage) -> Non
     )
 
 
-async def test_it_is_small_and_soon_there(start: StartApi, open_page: OpenPage) -> None:
+async def test_what_is_not_there_is_said(
+    start: StartApi, open_page: OpenPage, complaints: Complaints
+) -> None:
     api = await started(start, held_now())
     page = await open_page(api)
+    for target, told in (("alert", "there is no alert none"), ("campaign", "no retained window")):
+        await page.evaluate(f"window.location.hash = '#/{target}/none'")
+        await expect(page.locator("#notice")).to_contain_text(told)
+        await expect(page.get_by_role("link", name="← all campaigns")).to_be_visible()
+        # Nothing is missing from what is there.
+        await expect(page.locator("#status")).to_have_text("live")
+    assert all("404" in each for each in complaints.found)
+    complaints.found.clear()
+
+
+@pytest.mark.parametrize(("width", "dark"), [(360, False), (1200, True)])
+async def test_the_description_as_a_page(
+    start: StartApi, open_page: OpenPage, width: int, *, dark: bool
+) -> None:
+    api = await started(start, held_now())
+    page = await open_page(api, "docs", width=width, dark=dark)
+    described = await api.get("/openapi.json")
+    operations = page.locator("details:has(.method)")
+    await expect(operations).to_have_count(sum(len(each) for each in described["paths"].values()))
+    await expect(page.locator("section > h2")).to_have_count(len(described["tags"]))
+    await operations.first.locator("summary").click()
+    await page.locator("#Alert summary").click()
+    axe = files("axe_playwright_python").joinpath("axe.min.js").read_text()
+    assert await _violations(page, axe) == []
+    await page.evaluate("document.querySelectorAll('details').forEach((each) => each.open = true)")
+    wide = await page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= width, await page.evaluate(TOO_WIDE)
+
+
+async def test_it_is_small_and_soon_there(start: StartApi, open_page: OpenPage) -> None:
+    held = held_now()
+    api = await started(start, held)
+    for n in range(200):
+        held.add(f"campaign-{n:03}", now_window(), counts({"SUCCESS": 500, "FAILURE": n}))
+    api.commit(time.time())
+    (alert, *_) = (await api.get("/v1/alerts"))["alerts"]
+    page = await open_page(api)
     await expect(page.locator("#status")).to_have_text("live")
+    for target in (
+        "campaign/campaign-199",
+        "alerts",
+        f"alert/{alert['alert_id']}",
+        "rules",
+        "health",
+    ):
+        await page.evaluate(f"window.location.hash = '#/{target}'")
+        await expect(page.locator("#waiting")).to_have_count(0)
+        await expect(page.get_by_text("Loading…")).to_have_count(0)
     sizes = await page.evaluate(
-        "performance.getEntriesByType('resource').map((each) => each.transferSize)"
+        """["navigation", "resource"].flatMap((kind) => performance.getEntriesByType(kind))
+            .map((each) => each.transferSize)"""
     )
-    assert sum(sizes) < 500_000
+    assert sum(sizes) <= 500_000
+    # Requests, each of which waits for the one that names it.
+    assert sum(template == "/static/{file}" for _, template, _ in api.answered) <= 25
+
+
+async def test_whoever_may_not_see_a_page_is_told_so_on_one(
+    start: StartApi, open_page: OpenPage, complaints: Complaints
+) -> None:
+    digest = sha256(b"secret").hexdigest()
+    token = {"name": "writer", "sha256": digest, "scopes": ["write"]}
+    http = HttpSettings.model_validate({"port": 0, "anonymous": "never", "tokens": [token]})
+    api = await start(held_now(), http, now=time.time)
+    page = await open_page(api, token="secret")
+    await expect(page.get_by_role("heading", name="Forbidden")).to_be_visible()
+    await expect(page.get_by_text("this needs a token with the scope read")).to_be_visible()
+    assert await page.evaluate("getComputedStyle(document.body).maxWidth") == "640px"
+    assert all("403" in each for each in complaints.found)
+    complaints.found.clear()

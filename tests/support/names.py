@@ -6,10 +6,15 @@ from streams.errors import UserError
 
 
 class MemoryNames:
-    """Names that are written nowhere. Set `fails` to have every write fail with it."""
+    """Names that are written nowhere. Set `fails` to have every write fail with it.
+
+    Attributes:
+        is_read: whether the book has all that there are.
+    """
 
     def __init__(self, book: NameBook) -> None:
         self.book = book
+        self.is_read = True
         self.fails: UserError | None = None
 
     @classmethod

@@ -80,7 +80,7 @@ export function alertList(view, place) {
       h("label", {}, "State ", h("select", { onchange: (e) => change({ state: e.target.value }) },
         STATES.map(([value, label]) => h("option", { value, selected: value === (filters.state ?? "") }, label)))),
       filters.rule || filters.campaign_id ? h("a", { href: link("alerts", null, { state: filters.state }) }, "all rules and campaigns") : null)),
-    !state.loaded ? h("p", { class: "soft" }, "Loading…") : table([...state.alerts.values()].filter(wanted)),
+    !state.loaded ? h("p", { class: "soft" }, "Loading…") : table([...state.alerts.values()].filter(wanted), Object.values(filters).some(Boolean)),
     state.cursor ? button("Show more", () => load(state.cursor)) : null));
   async function load(cursor) {
     const answer = await get("v1/alerts", { ...filters, limit: PAGE, cursor });
@@ -99,8 +99,8 @@ export function alertList(view, place) {
   return { close: stream.close, draw };
 }
 
-function table(alerts) {
-  if (!alerts.length) return h("p", { class: "soft" }, "No such alert.");
+function table(alerts, isFiltered) {
+  if (!alerts.length) return h("p", { class: "soft" }, isFiltered ? "No such alert." : "None so far.");
   alerts.sort((a, b) => b.pending_since.localeCompare(a.pending_since));
   return scrolling("Alerts", h("table", {},
     h("thead", {}, h("tr", {}, ["Campaign", "Rule", "State", "Began", "Lasted", "Peak", "Hits of attempts"].map((each, at) => h("th", { scope: "col", class: at < 3 ? "left" : "" }, each)))),
@@ -161,7 +161,7 @@ function figures(alert) {
     ["of which", explanation.slice ? explained(explanation.slice) : "no part of it stands out"],
     ["counts", Object.entries(evidence.counts ?? {}).map(([status, count], at) => [at ? ", " : "", name(status), ` ${number(count)}`])],
     ["for example", explanation.samples.map((sample) => h("code", {}, name(JSON.stringify(sample))))],
-  ];
+  ].filter(([, figure]) => figure.length);
   return h("table", { class: "pairs" }, h("tbody", {}, rows.map(([label, value]) => h("tr", {}, h("th", { scope: "row" }, label), h("td", {}, value)))));
 }
 

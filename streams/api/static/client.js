@@ -18,27 +18,33 @@ export function address(path, parameters = {}) {
   return url;
 }
 
-export async function ask(path, parameters = {}, options = {}) {
-  let response;
+async function answer(path, parameters, options) {
   try {
-    response = await fetch(address(path, parameters), {
-      headers: { Accept: "application/json", ...(options.body ? { "Content-Type": "application/json" } : {}) },
-      method: options.method ?? "GET",
-      body: options.body ? JSON.stringify(options.body) : undefined,
-      signal: AbortSignal.timeout(PATIENCE),
-    });
+    return await fetch(address(path, parameters), { ...options, signal: AbortSignal.timeout(PATIENCE) });
   } catch {
     throw new Problem(0, "The worker does not answer. Is it running? Trying again.");
   }
+}
+
+async function problem(response) {
+  if (response.status === 401) return new Problem(401, "The token was refused. Load this page anew to give another one.");
   const body = await response.json().catch(() => ({}));
-  if (response.status === 401) throw new Problem(401, "The token was refused. Load this page anew to give another one.");
-  if (!response.ok) throw new Problem(response.status, body.detail ?? response.statusText);
-  return body;
+  return new Problem(response.status, body.detail ?? response.statusText);
+}
+
+export async function ask(path, parameters = {}, options = {}) {
+  const response = await answer(path, parameters, {
+    headers: { Accept: "application/json", ...(options.body ? { "Content-Type": "application/json" } : {}) },
+    method: options.method ?? "GET",
+    body: options.body ? JSON.stringify(options.body) : undefined,
+  });
+  if (!response.ok) throw await problem(response);
+  return response.json().catch(() => ({}));
 }
 
 export async function text(path) {
-  const response = await fetch(address(path), { signal: AbortSignal.timeout(PATIENCE) });
-  if (!response.ok) throw new Problem(response.status, response.statusText);
+  const response = await answer(path, {}, {});
+  if (!response.ok) throw await problem(response);
   return response.text();
 }
 

@@ -2,12 +2,13 @@
 
 import { alertList, oneAlert } from "./alerts.js";
 import { campaign } from "./campaign.js";
+import { h, patch } from "./dom.js";
 import { zone } from "./format.js";
 import { health } from "./health.js";
 import { overview } from "./overview.js";
 import { change, here, link } from "./place.js";
 import { rules } from "./rules.js";
-import { forgetProblems } from "./status.js";
+import { forgetProblems, hasProblems, onStatus } from "./status.js";
 
 const VIEWS = { overview, campaign, alerts: alertList, alert: oneAlert, rules, health };
 const NEED_ID = new Set(["campaign", "alert"]);
@@ -28,7 +29,7 @@ function show() {
   shown?.close();
   forgetProblems();
   if (isOther) {
-    view.replaceChildren();
+    waiting();
     window.scrollTo(0, 0);
   }
   range.value = place.settings.range;
@@ -42,6 +43,14 @@ function show() {
   return undefined;
 }
 
+// What stands where a view has nothing to show yet; the notice above it says what went wrong.
+function waiting() {
+  patch(view, hasProblems()
+    ? h("p", { id: "waiting" }, h("a", { href: link("overview") }, "← all campaigns"))
+    : h("p", { id: "waiting", class: "soft" }, "Loading…"));
+}
+
+onStatus(() => { if (document.getElementById("waiting")) waiting(); });
 document.getElementById("zone").textContent = zone;
 range.addEventListener("change", () => change({ range: range.value, from: "", to: "" }));
 window.addEventListener("hashchange", show);

@@ -5,6 +5,7 @@ import { h, patch } from "./dom.js";
 
 const page = document.getElementById("docs");
 
+patch(page, h("p", { class: "soft" }, "Loading…"));
 try {
   show(await ask("openapi.json"));
 } catch (error) {
@@ -13,14 +14,20 @@ try {
 
 function show(api) {
   const operations = Object.entries(api.paths).flatMap(([path, methods]) =>
-    Object.entries(methods).map(([method, operation]) => operationBox(api, path, method, operation)));
-  patch(page, 
+    Object.entries(methods).map(([method, operation]) => ({ path, method, operation })));
+  patch(page,
     h("div", { class: "head" }, h("h1", {}, api.info.title), h("span", { class: "soft" }, api.info.version)),
     h("p", {}, prose(api.info.description)),
     h("p", { class: "soft" }, prose(api.components.securitySchemes.token.description)),
-    h("section", { class: "card" }, operations),
+    api.tags.map(({ name, description }) => h("section", { class: "card" },
+      h("h2", {}, title(name), h("span", { class: "aside soft" }, prose(description))),
+      operations.filter((each) => each.operation.tags.includes(name)).map(operationBox))),
     h("h2", {}, "Answers"),
     h("section", { class: "card" }, Object.entries(api.components.schemas).map(schemaBox)));
+}
+
+function title(name) {
+  return name[0].toUpperCase() + name.slice(1);
 }
 
 // Words between backquotes are code.
@@ -28,7 +35,7 @@ function prose(text) {
   return text.split("`").map((part, at) => (at % 2 ? h("code", {}, part) : part));
 }
 
-function operationBox(api, path, method, operation) {
+function operationBox({ path, method, operation }) {
   return h("details", { class: "operation" },
     h("summary", {}, h("span", { class: `method ${method}` }, method.toUpperCase()),
       h("code", {}, path), h("span", { class: "soft" }, `  ${operation.summary}`)),
@@ -51,9 +58,10 @@ function responses(all) {
     h("code", {}, status), " ", contentOf(response.content), " "]));
 }
 
-function contentOf(content) {
-  const [[type, { schema }]] = Object.entries(content);
-  return schema ? link(schema.$ref) : h("span", { class: "soft" }, type);
+// Some answers have no content, such as 304.
+function contentOf(content = {}) {
+  return Object.entries(content).map(([type, { schema }], at) => [
+    at ? ", " : "", schema?.$ref ? link(schema.$ref) : h("span", { class: "soft" }, type)]);
 }
 
 function link(reference) {

@@ -1,4 +1,4 @@
-// Figures, times and names as people read them.
+// Figures, times and names as people read them. A number and its unit are not parted by a line's end.
 
 import { h } from "./dom.js";
 
@@ -7,9 +7,9 @@ export const number = (value) => whole.format(value);
 
 export function percent(rate) {
   if (rate === null || rate === undefined) return "–";
-  if (rate > 0 && rate < 0.001) return "<0.1 %";
-  if (rate < 1 && rate > 0.999) return ">99.9 %";
-  return `${(rate * 100).toFixed(rate < 0.0995 ? 1 : 0)} %`;
+  if (rate > 0 && rate < 0.001) return "<0.1\u00a0%";
+  if (rate < 1 && rate > 0.999) return ">99.9\u00a0%";
+  return `${(rate * 100).toFixed(rate < 0.0995 ? 1 : 0)}\u00a0%`;
 }
 
 export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone ?? "UTC";
@@ -33,10 +33,10 @@ export { utc };
 
 export function lasting(ms) {
   const seconds = Math.max(0, Math.round(ms / 1000));
-  if (seconds < 90) return `${seconds} s`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  if (seconds < 172_800) return `${Math.round(seconds / 3600)} h`;
-  return `${Math.round(seconds / 86_400)} d`;
+  if (seconds < 90) return `${seconds}\u00a0s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)}\u00a0min`;
+  if (seconds < 172_800) return `${Math.round(seconds / 3600)}\u00a0h`;
+  return `${Math.round(seconds / 86_400)}\u00a0d`;
 }
 
 export const OTHER = "__other__";

@@ -4,33 +4,38 @@ import { deliveryTable } from "./alerts.js";
 import { h, patch, scrolling } from "./dom.js";
 import { name, number, when } from "./format.js";
 import { follow } from "./live.js";
-import { get, getText, tell } from "./status.js";
+import { get, getText, isConnected, onStatus, tell } from "./status.js";
 
 const PAUSE = 5_000;
 
+const LOADING = h("p", { class: "soft" }, "Loading…");
+const MISSING = h("p", { class: "soft" }, "There is no answer: see above.");
+
 export function health(view) {
-  const state = { told: null, samples: null, receivers: null, deliveries: null };
+  const state = { told: null, samples: null, receivers: null, deliveries: null, nothing: LOADING };
   async function load() {
     const [samples, receivers, deliveries] = await Promise.all([
       getText("metrics"), get("v1/receivers"), get("v1/deliveries", { state: "given-up", limit: 50 }),
     ]);
-    Object.assign(state, { samples: samples === null ? null : parse(samples), receivers: receivers?.receivers ?? null, deliveries: deliveries?.deliveries ?? null });
+    Object.assign(state, { samples: samples === null ? null : parse(samples), receivers: receivers?.receivers ?? null, deliveries: deliveries?.deliveries ?? null, nothing: MISSING });
     draw();
   }
   const draw = () => patch(view,
-    h("section", { class: "card" }, h("h1", {}, "Health"), state.told ? readiness(state.told) : h("p", { class: "soft" }, "Connecting…")),
-    h("section", { class: "card" }, h("h2", {}, "Partitions of this worker"), state.samples ? partitions(state.samples) : h("p", { class: "soft" }, "Loading…")),
-    h("section", { class: "card" }, h("h2", {}, "Dead letters since this worker's start"), state.samples ? deadLetters(state.samples) : null),
-    h("section", { class: "card" }, h("h2", {}, "Receivers"), state.receivers ? receiverTable(state.receivers) : null),
-    h("section", { class: "card" }, h("h2", {}, "Given up"), state.deliveries ? deliveryTable(state.deliveries, load) : null));
+    h("section", { class: "card" }, h("h1", {}, "Health"), state.told ? readiness(state.told) : LOADING),
+    h("section", { class: "card" }, h("h2", {}, "Partitions of this worker"), state.samples ? partitions(state.samples) : state.nothing),
+    h("section", { class: "card" }, h("h2", {}, "Dead letters since this worker's start"), state.samples ? deadLetters(state.samples) : state.nothing),
+    h("section", { class: "card" }, h("h2", {}, "Receivers"), state.receivers ? receiverTable(state.receivers) : state.nothing),
+    h("section", { class: "card" }, h("h2", {}, "Given up"), state.deliveries ? deliveryTable(state.deliveries, load) : state.nothing));
   draw();
   const stream = follow({ type: "health" }, tell({ opened: load, health: (told) => { state.told = told; draw(); } }));
+  const forget = onStatus(draw);
   const regularly = setInterval(() => { if (!document.hidden) load(); }, PAUSE);
-  return { draw, close: () => { stream.close(); clearInterval(regularly); } };
+  return { draw, close: () => { stream.close(); forget(); clearInterval(regularly); } };
 }
 
 function readiness(told) {
   const missing = told.missing_partitions;
+  if (!isConnected()) return h("p", { class: "calm unsure" }, "This worker does not answer.");
   return [
     h("p", { class: told.ready && !missing.length ? "calm" : "calm unsure" }, told.ready ? "This worker is ready." : `This worker is not ready: ${told.reasons.join("; ")}.`),
     told.ready && told.reasons.length ? h("p", {}, `Warnings: ${told.reasons.join("; ")}.`) : null,

@@ -9,8 +9,13 @@ const notice = document.getElementById("notice");
 const facts = { connected: false, ever: false, health: null, problems: {} };
 const listeners = new Set();
 
+export const isConnected = () => facts.connected;
+
+// What is not there, or not for this reader, is missing from no answer.
+const isComplete = () => Object.values(facts.problems).every((each) => each.status === 403 || each.status === 404);
+
 // Whether the absence of alerts can be believed.
-export const isSure = () => facts.connected && !Object.keys(facts.problems).length && facts.health?.ready && !facts.health.missing_partitions.length;
+export const isSure = () => facts.connected && isComplete() && facts.health?.ready && !facts.health.missing_partitions.length;
 
 export const onStatus = (listener) => { listeners.add(listener); return () => listeners.delete(listener); };
 
@@ -29,17 +34,20 @@ export const get = (path, parameters) => shown(path, () => ask(path, parameters)
 export const getText = (path) => shown(path, () => text(path));
 
 async function shown(path, question) {
-  const { [path]: _, ...others } = facts.problems;
   try {
     const answer = await question();
+    const { [path]: _, ...others } = facts.problems;
     learn({ problems: others });
     return answer;
   } catch (error) {
     if (error.status === undefined) console.error(error);
-    learn({ problems: { ...facts.problems, [path]: error.status === undefined ? "This page has a defect: see the browser's console." : error.message } });
+    const text = error.status === undefined ? "This page has a defect: see the browser's console." : error.message;
+    learn({ problems: { ...facts.problems, [path]: { status: error.status, text } } });
     return null;
   }
 }
+
+export const hasProblems = () => Object.keys(facts.problems).length > 0;
 
 // What another view asked for is no problem of the next one.
 export const forgetProblems = () => learn({ problems: {} });
@@ -64,7 +72,7 @@ function draw() {
 function notices() {
   const found = [];
   if (!facts.connected && facts.ever) found.push(["bad", "The connection to the worker is lost: what is shown may be old. Trying again."]);
-  for (const problem of new Set(Object.values(facts.problems))) found.push(["bad", problem]);
+  for (const problem of new Set(Object.values(facts.problems).map((each) => each.text))) found.push(["bad", problem]);
   const health = facts.connected ? facts.health : null;
   if (health?.missing_partitions.length) {
     found.push(["", `Incomplete: ${plural(health.missing_partitions.length, "partition")} of ${health.partitions} cannot be asked now (${health.missing_partitions.join(", ")}): moving to another worker, or its worker does not answer.`]);

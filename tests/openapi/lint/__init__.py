@@ -1,0 +1,1 @@
+"""The linter of the API's description: its lock file, its rules, and what runs it."""
