@@ -26,8 +26,8 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage mutate test-long test-kafka test-browser chaos fuzz fuzz-worker schemathesis \
 	lint-openapi test-all check format documents kafka kafka-stop lock clean \
-	bench bench-flat bench-latency bench-queries bench-memory bench-workers bench-hostile \
-	bench-receivers bench-stages bench-spike evaluate plots
+	bench bench-flat bench-latency bench-queries bench-query-load bench-memory bench-workers \
+	bench-hostile bench-receivers bench-stages bench-spike evaluate plots
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ bench-latency: $(INSTALLED) ## from a producer's send to the webhook's arrival
 
 bench-queries: $(INSTALLED) ## how long queries take while the worker catches up
 	$(BIN)/python -m benchmarks.queries $(ARGS)
+
+bench-query-load: $(INSTALLED) ## answers with 20,000 campaigns live, and what they cost
+	$(BIN)/python -m benchmarks.query_load $(ARGS)
 
 bench-memory: $(INSTALLED) ## bytes per live cell, and a restart with many of them
 	$(BIN)/python -m benchmarks.memory $(ARGS)

@@ -23,23 +23,25 @@ from tests.support.topics import Sender
 
 TICK_S = 0.02
 CAMPAIGNS = 200
+SEED = 3
+"""Of the campaigns' ids, which are drawn first."""
 
 
 class Load:
-    """Sends `rate` events a second to a topic with so many partitions.
+    """Sends `rate` events a second of some campaigns to a topic with so many partitions.
 
     Attributes:
         sent: how many events.
         truth: how they must be counted.
     """
 
-    def __init__(self, rate: int, partitions: int) -> None:
+    def __init__(self, rate: int, partitions: int, campaigns: int = CAMPAIGNS) -> None:
         self.sent = 0
         self.truth = Truth()
         self._rate = rate
         self._partitions = partitions
-        self._source = random.Random(3)  # noqa: S311 - no secrets here
-        self._ids = campaign_ids(CAMPAIGNS, self._source)
+        self._source = random.Random(SEED)  # noqa: S311 - no secrets here
+        self._ids = campaign_ids(campaigns, self._source)
 
     async def run(self, sender: Sender, stop: asyncio.Event) -> float:
         """Send until told to stop; return the seconds that took."""
@@ -75,9 +77,10 @@ def main() -> None:
     parser.add_argument("--topic", required=True)
     parser.add_argument("--partitions", type=int, required=True)
     parser.add_argument("--rate", type=int, required=True)
+    parser.add_argument("--campaigns", type=int, default=CAMPAIGNS)
     parser.add_argument("--truth", type=Path)
     options = parser.parse_args()
-    load = Load(options.rate, options.partitions)
+    load = Load(options.rate, options.partitions, options.campaigns)
     seconds = uvloop.run(run(options.brokers, options.topic, load))
     if options.truth:
         rows = [(*cell, count) for cell, count in load.truth.items()]

@@ -173,6 +173,7 @@ class Worker:
             },
             certificate=certificate,
             answered=metrics.http.answered,
+            cost=metrics.http.cost,
         )
         metrics.state.follow(
             WorkerState(

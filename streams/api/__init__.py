@@ -5,16 +5,21 @@ In the order in which a request meets it:
 - `listening`: the sockets, and the URL that others are given.
 - `server`: answers, limits, and turns what goes wrong into a problem that names what to do.
 - `tls`: the certificate, if it speaks TLS, and how those of other workers are checked.
-- `access`: who may ask, a caller (`callers`), and by `rate_limits` how often; `proxies` says who is
-  on this machine, `peers` who is another worker, `visibility` what a caller may see.
+- `access`: who may ask, a caller (`callers`), by `rate_limits` how often, and by `costs` how much;
+  `proxies` says who is on this machine, `peers` who is another worker, `visibility` what a caller
+  may see.
 - `audit`: writes down who changed what.
 - `routing`: finds the route of a path and reads its parameters (`parameters`).
 - `routes`: every route there is; `openapi` describes them, `context` is what they know.
 - `cluster`: asks the other workers for what is not held here, with `asking` and `client`.
-- `campaigns` (with `rows`), `windows`, `periods` (what they read: `retained`), `alerts`, `groups`,
-  `silences`, `names`, `deliveries`, `receivers`, `operations`, `pages`: the answers; `explain` and
-  `baselines` (with `explained_answers`): why rules fire or do not, and what they go by; `reading`,
-  `newest` and `delivery_filters` have what they share.
+- `campaigns`, `windows`, `periods`, `alerts`, `groups`, `silences`, `names`, `deliveries`,
+  `receivers`, `operations`, `pages`: the answers; `explain` and `baselines` (with
+  `explained_answers`): why rules fire or do not, and what they go by; `reading`, `newest` and
+  `delivery_filters` have what they share.
+- `rows`: readings of the list of campaigns that onlookers share; `listing` is one, added up from
+  `window_sums`, put in order by `ordering`.
+- `retained`: a campaign's counts in windows and roll-ups; `history`: what they add up to;
+  `time_slices`: long work that lets others work.
 - `changes`: what has changed since a position, by the commits that `change_logs` follows;
   `campaign_ids` names several campaigns.
 - `streaming`: the live stream, of which `stream` is the hub and `stream_events` what it tells.

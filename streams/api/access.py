@@ -23,7 +23,8 @@ from urllib.parse import urlsplit
 from aiohttp import HttpVersion11, web
 
 from streams.api.callers import Caller, Scope
-from streams.api.problems import ProblemError
+from streams.api.costs import Budget
+from streams.api.problems import ProblemError, too_many
 from streams.api.proxies import Proxies, came_through_proxy, forwarded_hosts
 from streams.api.rate_limits import MOST_BUCKETS, RateLimit, site_of
 from streams.api.routing import Route
@@ -93,6 +94,8 @@ class Gate:
         self._own_host = urlsplit(settings.advertised_url or "").netloc
         self._now = now
         self._requests = RateLimit(limits.requests, limits.burst, clock)
+        self._maximum = settings.cost_limit.request
+        self._costs = RateLimit(settings.cost_limit.rate, settings.cost_limit.burst, clock)
         self._failures = RateLimit(limits.failures / _MINUTE, limits.failures, clock)
         self._let_in: OrderedDict[tuple[str, str], None] = OrderedDict()
         """Tokens that were right, by the address that they came from."""
@@ -132,9 +135,9 @@ class Gate:
         if scope is None:
             return
         if caller.kind != "local":
-            wait = self._requests.take(caller.name or (site_of(caller.address),))
+            wait = self._requests.take(_bucket_of(caller))
             if wait:
-                raise _too_many("requests: see http.rate_limit of the worker's configuration", wait)
+                raise too_many("requests: see http.rate_limit of the worker's configuration", wait)
         if scope == "write":
             self._refuse_other_sites(request)
         if scope not in caller.scopes:
@@ -143,12 +146,19 @@ class Gate:
             detail = "this is about all campaigns: it needs a token without patterns of them"
             raise ProblemError(HTTPStatus.FORBIDDEN, detail)
 
+    def budget(self, caller: Caller) -> Budget:
+        """Return what a request of a caller may cost."""
+        if caller.kind in {"local", "worker"}:
+            return Budget(self._maximum)
+        key = _bucket_of(caller)
+        return Budget(self._maximum, lambda cost: self._costs.take(key, cost))
+
     def _identify_token(self, given: str, address: str, site: str, route: Route | None) -> Caller:
         token = self._known(given)
         pair = (site, token.name if token is not None else "")
         wait = self._failures.wait(site)
         if wait and pair not in self._let_in:
-            raise _too_many("requests without a right token from this address", wait)
+            raise too_many("requests without a right token from this address", wait)
         if token is None:
             raise self._fail(site, _unauthorised(_NOT_KNOWN, route))
         if self._now() >= token.expires_at:
@@ -164,7 +174,7 @@ class Gate:
         """Return a problem, or that there were too many from there."""
         wait = self._failures.take(site)
         if wait:
-            return _too_many("requests without a right token from this address", wait)
+            return too_many("requests without a right token from this address", wait)
         return problem
 
     def _known(self, token: str) -> _Token | None:
@@ -212,6 +222,11 @@ class Gate:
         raise ProblemError(HTTPStatus.FORBIDDEN, detail)
 
 
+def _bucket_of(caller: Caller) -> str | tuple[str]:
+    """Return what a caller shares a limit by: their token, or where they ask from."""
+    return caller.name or (site_of(caller.address),)
+
+
 def _token(authorization: str) -> str:
     """Return the token of a Bearer header, or the password of a browser's Basic one."""
     scheme, _, value = authorization.partition(" ")
@@ -226,12 +241,3 @@ def _token(authorization: str) -> str:
 def _unauthorised(detail: str, route: Route | None) -> ProblemError:
     challenge = _BROWSER_CHALLENGE if route and route.page else _CHALLENGE
     return ProblemError(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": challenge})
-
-
-def _too_many(what: str, wait: float) -> ProblemError:
-    seconds = math.ceil(wait)
-    return ProblemError(
-        HTTPStatus.TOO_MANY_REQUESTS,
-        f"too many {what}; try again in {seconds} s",
-        {"Retry-After": str(seconds)},
-    )

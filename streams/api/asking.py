@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from streams.api.callers import ANYBODY, Caller
+from streams.api.costs import Budget
 from streams.api.parameters import Parameter
 from streams.api.problems import ProblemError, refuse
 
@@ -58,6 +59,7 @@ class Ask:
         body: as it came.
         asker: who asks.
         caller: who asks.
+        budget: what the request may cost.
         touched: what the request is found to be about, beside what its path and query say: names
             and values, for the log of changes.
     """
@@ -70,6 +72,7 @@ class Ask:
     body: bytes = b""
     asker: Asker = NOBODY
     caller: Caller = ANYBODY
+    budget: Budget = field(default_factory=Budget)
     touched: dict[str, object] = field(default_factory=dict)
 
     def get(self, parameter: Parameter[T], default: D) -> T | D:

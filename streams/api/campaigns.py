@@ -1,5 +1,6 @@
 """Campaigns: the list of those that were active lately, and one with all that is known of it."""
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
@@ -15,22 +16,25 @@ from streams.api.answers import (
 )
 from streams.api.asking import Ask
 from streams.api.context import Context
+from streams.api.costs import cost_of_windows
+from streams.api.listing import Question
 from streams.api.newest import DEFAULT_LIMIT, LIMIT
 from streams.api.paging import Pager, Position, Value, read_cursor
 from streams.api.parameters import choice, duration, opaque, text, whole
 from streams.api.reading import (
-    CooperativeYield,
     add_totals,
     add_windows,
     empty,
     include,
     totals,
     window,
+    written,
 )
 from streams.api.representations import Rows
-from streams.api.retained import complete_from, latest, parts_of, read_as_one, shown_complete_from
+from streams.api.retained import complete_from, latest, read_as_one, shown_complete_from
 from streams.api.routing import Route
-from streams.api.rows import Question, Span, add_rows, lower_bounds, rises
+from streams.api.rows import Span, add_rows
+from streams.api.time_slices import TimeSlices
 from streams.api.windows import CAMPAIGN_ID, unknown_campaign
 from streams.domain.counts import Cell, StatusGroups
 from streams.domain.partition import CampaignPartition
@@ -96,8 +100,11 @@ async def campaigns(context: Context, ask: Ask) -> Campaigns:
         )
 
     async def local(partitions: Sequence[CampaignPartition]) -> Campaigns:
+        cost = context.rows.cost(partitions, span) + limit * (1 + recent)
+        ask.budget.spend(cost, lambda: context.rows.narrow(partitions, span, ask.budget.maximum))
         listing = await context.rows.read(partitions, span)
-        return answer(rfc3339(listing.read_at), listing.since, *await listing.page(question))
+        since = listing.since if span.since is None else span.since
+        return answer(rfc3339(listing.read_at), since, *await listing.page(question, since))
 
     everywhere = context.cluster.everywhere()
     gathered = await context.cluster.gather(ask, everywhere, Campaigns, local)
@@ -121,8 +128,6 @@ def _finished(context: Context, row: CampaignRow) -> CampaignRow:
         row,
         campaign_name=campaign_name,
         app_name=app_name,
-        lower_bounds=lower_bounds(row),
-        changes=rises(row),
     )
 
 
@@ -137,7 +142,7 @@ def _seconds(written: str) -> float:
 
 
 def _value(row: CampaignRow, sort: str) -> Value:
-    shares = {"rate": row.rates, "lower_bound": lower_bounds(row), "change": rises(row)}
+    shares = {"rate": row.rates, "lower_bound": row.lower_bounds, "change": row.changes}
     of, _, share = sort.partition("_")
     value: Value = getattr(shares[share], of) if share in shares else getattr(row, sort)
     return value
@@ -148,6 +153,9 @@ async def one_campaign(context: Context, ask: Ask) -> Campaign:
     campaign_id = ask.path["campaign_id"]
 
     async def local(partitions: Sequence[CampaignPartition]) -> Campaign | None:
+        tables = [partition.table for partition in partitions]
+        cost = cost_of_windows(tables, campaign_id, 0, math.inf)
+        ask.budget.spend(cost, lambda: "ask for its totals, from a time to a time")
         read = partial(_describe, context, partitions, campaign_id)
         described = await read_as_one(partitions, read)
         if described is None or not ask.sees(campaign_id, described.app_id):
@@ -167,27 +175,21 @@ async def _describe(
     context: Context,
     partitions: Sequence[CampaignPartition],
     campaign_id: str,
-    yield_now: CooperativeYield,
+    slices: TimeSlices,
 ) -> Campaign | None:
     """Describe a campaign as far as these partitions know it; null if they do not."""
-    total, starts = empty(), set[int]()
-    for partition in partitions:
-        for part in parts_of(partition, campaign_id):
-            cell = part.cell(campaign_id)
-            if cell is not None:
-                include(total, cell)
-                starts.add(part.start)
-            await yield_now()
-    if not starts:
+    tables = [partition.table for partition in partitions]
+    history = await context.history.read(tables, campaign_id, slices)
+    if history is None:
         return None
     return Campaign(
         as_of="",
         campaign_id=campaign_id,
-        app_id=total.app_id,
+        app_id=history.total.app_id,
         window_seconds=context.settings.windows.size,
-        first_window=rfc3339(min(starts)),
-        last_window=rfc3339(max(starts)),
-        totals=totals(total, context.settings.groups),
+        first_window=written(history.first),
+        last_window=written(history.last),
+        totals=totals(history.total, context.settings.groups),
         complete_from=shown_complete_from(complete_from(partitions)),
         current_window=_current_window(partitions, campaign_id),
         alerts=[
@@ -236,6 +238,7 @@ ROUTES = (
         (ACTIVE_WITHIN, SORT, APP_ID, SEARCH, RECENT, LIMIT, CURSOR),
         rows=Rows("campaigns", CampaignRow),
         for_some=True,
+        has_cost=True,
     ),
     Route(
         "/v1/campaigns/{campaign_id}",
@@ -244,5 +247,6 @@ ROUTES = (
         Campaign,
         (CAMPAIGN_ID,),
         for_some=True,
+        has_cost=True,
     ),
 )

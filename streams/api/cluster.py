@@ -20,6 +20,7 @@ from yarl import URL
 
 from streams.api.answers import Answer, Problem
 from streams.api.asking import Ask
+from streams.api.costs import COST_HEADER
 from streams.api.peers import ASKER_HEADER, PARTITIONS_HEADER, SIGNATURE_HEADER, Peers
 from streams.api.problems import ProblemError, refuse, unavailable
 from streams.api.visibility import VISIBLE_HEADER
@@ -190,7 +191,8 @@ class Cluster:
                 self._warn_once(url, numbers, reason)
             return Gathered([], numbers)
         try:
-            status, body = await self._fetch(url, numbers, ask)
+            status, body, cost = await self._fetch(url, numbers, ask)
+            ask.budget.add(cost)
             if status == HTTPStatus.OK:
                 part = msgspec.json.decode(body, type=answer)
                 return Gathered([part], part.missing_partitions)
@@ -212,7 +214,7 @@ class Cluster:
         self._warned.add(url)
         log.warning("worker is not asked", url=url, partitions=numbers, reason=reason)
 
-    async def _fetch(self, url: str, numbers: list[int], ask: Ask) -> tuple[int, bytes]:
+    async def _fetch(self, url: str, numbers: list[int], ask: Ask) -> tuple[int, bytes, str]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
@@ -243,12 +245,13 @@ class Cluster:
         ) as response:
             body = await _read(response)
             signature = response.headers.get(SIGNATURE_HEADER, "")
+            cost = response.headers.get(COST_HEADER, "")
         if nonce and not self._peers.is_answer(signature, nonce, response.status, body):
             raise ValueError(
                 f"HTTP {response.status}, not signed by any of http.cluster_secrets: all workers "
                 "need the same ones, and clocks that agree"
             )
-        return response.status, body
+        return response.status, body, cost
 
 
 def _open_socket(address: aiohttp.AddrInfoType) -> socket.socket:

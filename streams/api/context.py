@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from streams.api.answers import Answer
 from streams.api.change_logs import ChangeLogs
 from streams.api.cluster import Cluster
+from streams.api.history import HistoryReader
 from streams.api.rows import RowReader
 from streams.api.stream_events import Wanted
 from streams.domain.change_log import Positions
@@ -134,6 +135,7 @@ class Context:
         settings: what is counted, which rules are evaluated and who is notified.
         cluster: the partitions, here and at other workers.
         rows: reads the campaign list.
+        history: adds up a campaign's windows.
         change_logs: what has changed in the partitions that are here.
         stream: what has changed in all partitions, as it comes.
         silences: which alerts nobody is notified of.
@@ -150,6 +152,7 @@ class Context:
     settings: PartitionSettings
     cluster: Cluster
     rows: RowReader
+    history: HistoryReader
     change_logs: ChangeLogs
     stream: LiveStream
     silences: Silences

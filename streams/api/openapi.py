@@ -9,6 +9,7 @@ import msgspec
 import orjson
 
 from streams.api.answers import Problem
+from streams.api.costs import COST_HEADER
 from streams.api.pages import HTML
 from streams.api.parameters import Parameter
 from streams.api.problems import CONTENT_TYPE
@@ -26,6 +27,7 @@ _ALWAYS = (
 _WITH_TOKEN = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
 _WITH_BODY = (HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.UNPROCESSABLE_ENTITY)
 _ETAG = "Of what the answer says: `If-None-Match` with it is answered with 304 as long as it holds."
+_COST = "In campaigns and windows that had to be looked at; see `http.cost_limit`."
 _LINK = "With CSV and NDJSON: the next page (`rel=next`), if there is one."
 _MISSING = "With CSV and NDJSON: the partitions that could not be asked, if there are any."
 _ROWS = {
@@ -158,6 +160,8 @@ def _success(route: Route) -> dict[str, Any]:
     if route.method != "GET" or not route.is_tagged:
         return {str(route.status.value): response}
     response["headers"] = {"ETag": _header(_ETAG)}
+    if route.has_cost:
+        response["headers"][COST_HEADER] = _header(_COST)
     if route.rows is not None:
         response["headers"] |= {"Link": _header(_LINK), "Missing-Partitions": _header(_MISSING)}
     return {

@@ -10,9 +10,10 @@ from msgspec.structs import asdict
 from streams.api.answers import Periods, PeriodTotals
 from streams.api.asking import Ask
 from streams.api.context import Context
+from streams.api.costs import cost_of_windows, narrow_range
 from streams.api.parameters import Parameter, choice
 from streams.api.problems import refuse
-from streams.api.reading import CooperativeYield, add_totals, empty, include, totals
+from streams.api.reading import add_totals, empty, include, totals
 from streams.api.representations import Rows
 from streams.api.retained import (
     complete_from,
@@ -23,6 +24,7 @@ from streams.api.retained import (
     shown_complete_from,
 )
 from streams.api.routing import Route
+from streams.api.time_slices import TimeSlices
 from streams.api.windows import CAMPAIGN_ID, FROM, TO, sees, unknown_campaign
 from streams.domain.calendar_periods import Period, PeriodKind, period_of
 from streams.domain.counts import Cell, StatusGroups
@@ -86,6 +88,8 @@ async def periods(context: Context, ask: Ask) -> Periods:
     async def local(partitions: Sequence[CampaignPartition]) -> Periods | None:
         if not sees(ask, partitions, campaign_id):
             return None
+        tables = [partition.table for partition in partitions]
+        ask.budget.spend(cost_of_windows(tables, campaign_id, first, end), narrow_range)
         found = await read_as_one(partitions, partial(_read, partitions, wanted))
         return None if found is None else _answer(context, wanted, found)
 
@@ -133,24 +137,21 @@ def _answer(context: Context, wanted: _Wanted, found: _Found) -> Periods:
 
 
 async def _read(
-    partitions: Sequence[CampaignPartition], wanted: _Wanted, yield_now: CooperativeYield
+    partitions: Sequence[CampaignPartition], wanted: _Wanted, slices: TimeSlices
 ) -> _Found | None:
     """Add up a campaign's windows by periods; null if none of the partitions knows it."""
     found: dict[Period, Cell] = {}
     begin = _first_whole(partitions, wanted)
     for partition in partitions:
         size, period = partition.settings.windows.size, None
-        for part in parts_of(partition, wanted.campaign_id):
-            if part.end <= wanted.first or part.start >= wanted.last or part.start < begin:
-                continue
-            cell = part.cell(wanted.campaign_id)
-            await yield_now()
-            if cell is None:
-                continue
+        parts = parts_of(
+            partition, wanted.campaign_id, max(wanted.first, begin), wanted.last, slices
+        )
+        async for part in parts:
             if period is None or not period.start <= part.start < period.end:
                 period = period_of(part.start, wanted.kind, wanted.zone)
                 _check_fits(period, size, wanted)
-            include(found.setdefault(period, empty()), cell)
+            include(found.setdefault(period, empty()), part.cell)
             if len(found) > MOST_PERIODS:
                 refuse(f"more than {MOST_PERIODS} periods: narrow from and to")
     if not found and not any(each.table.knows(wanted.campaign_id) for each in partitions):
@@ -202,5 +203,6 @@ ROUTES = (
         (CAMPAIGN_ID, FROM, TO, PER, ZONE),
         rows=Rows("periods", PeriodTotals),
         for_some=True,
+        has_cost=True,
     ),
 )

@@ -1,5 +1,6 @@
 """Answers that say what went wrong: RFC 9457, `application/problem+json`."""
 
+import math
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import NoReturn
@@ -60,4 +61,14 @@ def unavailable(partitions: Iterable[int]) -> ProblemError:
         f"partition {names} is not available now (it is moving to another worker, being read back, "
         "or its worker does not answer): try again in a moment",
         {"Retry-After": "1"},
+    )
+
+
+def too_many(what: str, wait: float) -> ProblemError:
+    """Return a problem with status 429: too many of something, for some seconds yet."""
+    seconds = math.ceil(wait)
+    return ProblemError(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        f"too many {what}; try again in {seconds} s",
+        {"Retry-After": str(seconds)},
     )

@@ -14,7 +14,7 @@ _SITE_BITS = 64
 
 
 class RateLimit:
-    """A bucket for each key, of which each request takes one token, and which fills again.
+    """A bucket for each key, of which each request takes tokens, and which fills again.
 
     Args:
         rate: tokens a second; 0 for no limit.
@@ -33,11 +33,14 @@ class RateLimit:
         """Return how long (s) it takes until the key's bucket has a token; 0 if it has one."""
         return max(0.0, 1.0 - self._level(key)) / self._rate if self._rate else 0.0
 
-    def take(self, key: Hashable) -> float:
-        """Take a token if there is one; otherwise return how long (s) it takes until there is."""
+    def take(self, key: Hashable, tokens: float = 1.0) -> float:
+        """Take tokens if there is one; otherwise return how long (s) it takes until there is.
+
+        A bucket that has fewer tokens owes the others: it takes longer until the next can be taken.
+        """
         wait = self.wait(key)
         if self._rate and not wait:
-            self._buckets[key] = self._level(key) - 1.0, self._clock()
+            self._buckets[key] = self._level(key) - tokens, self._clock()
             self._buckets.move_to_end(key)
             if len(self._buckets) > MOST_BUCKETS:
                 self._buckets.popitem(last=False)

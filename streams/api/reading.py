@@ -2,13 +2,15 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET
 
 from streams.api.answers import CorrectedTotals, Group, Rates, Totals, Window
+from streams.api.time_slices import TimeSlices
 from streams.domain.counts import (
     Cell,
     Dimension,
@@ -18,6 +20,7 @@ from streams.domain.counts import (
     summarise_by,
     summary_of,
 )
+from streams.domain.table import WindowTable
 from streams.domain.transitions import rfc3339
 
 T = TypeVar("T", bound=Totals)
@@ -46,6 +49,12 @@ class CooperativeYield:
             await asyncio.sleep(0)
 
 
+@lru_cache(maxsize=4_096)
+def written(start: int) -> str:
+    """Return the start or end (s) of a window as answers have it."""
+    return rfc3339(start)
+
+
 def empty() -> Cell:
     """Return a cell to add others to."""
     return Cell(None, {}, {})
@@ -55,6 +64,29 @@ def include(total: Cell, cell: Cell) -> None:
     """Add a cell to a total."""
     total.add(cell.app_id, cell.sends, cell.engagement)
     total.late_events += cell.late_events
+
+
+async def newest_cells(
+    table: WindowTable, campaign_id: str, starts: Sequence[int], slices: TimeSlices
+) -> AsyncIterator[tuple[int, Cell]]:
+    """Yield a campaign's counts in those of some windows in which it has any, newest first.
+
+    Args:
+        table: which has the windows.
+        campaign_id: of the campaign.
+        starts: of the windows (s), oldest first.
+        slices: lets others work.
+    """
+    found = 0
+    for start in reversed(starts):
+        cell = table.cell(campaign_id, start)
+        await slices()
+        if cell is None:
+            continue
+        yield start, cell
+        found += 1
+        if found == table.windows_with(campaign_id):
+            break  # there are no others
 
 
 def figures(summary: Summary) -> dict[str, Any]:
@@ -83,8 +115,8 @@ def window(
 ) -> Window:
     """Return one window's figures; `span` is its start and end (s)."""
     return Window(
-        start=rfc3339(span[0]),
-        end=rfc3339(span[1]),
+        start=written(span[0]),
+        end=written(span[1]),
         state="open" if is_open else "closed",
         **figures(summarise([cell], groups)),
         late_events=cell.late_events,

@@ -1,66 +1,55 @@
 """What is retained of campaigns, in windows and in the longer windows of roll-ups."""
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from msgspec import UNSET, UnsetType
 
-from streams.api.reading import CooperativeYield
+from streams.api.reading import newest_cells, written
+from streams.api.time_slices import TimeSlices
 from streams.domain.counts import Cell
 from streams.domain.partition import CampaignPartition
-from streams.domain.rollups import Span
-from streams.domain.transitions import rfc3339
 
 T = TypeVar("T")
 _TRIES = 3
 
 
 class Part(NamedTuple):
-    """A retained window of a partition: from `start` to before `end` (s).
+    """Counts of a campaign in a retained window: from `start` to before `end` (s).
 
     Attributes:
-        partition: that has it.
-        start: its first second.
+        start: the window's first second.
         end: the one after its last.
-        span: of a window of a roll-up; null for a window that events are counted in.
+        cell: the counts.
+        is_open: whether the window is still open; those of roll-ups never are.
     """
 
-    partition: CampaignPartition
     start: int
     end: int
-    span: Span | None
-
-    def has(self, campaign_id: str) -> bool:
-        """Tell whether a campaign has counts in it."""
-        table = self.partition.table
-        if self.span is None:
-            return table.has(campaign_id, self.start)
-        return table.rollups.has(campaign_id, self.span)
-
-    def cell(self, campaign_id: str) -> Cell | None:
-        """Return the counts of a campaign; null if it has none, or if they have expired since."""
-        table = self.partition.table
-        if self.span is None:
-            return table.cell(campaign_id, self.start)
-        return table.rollups.cell(campaign_id, self.span)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the window is still open."""
-        return self.span is None and self.partition.table.is_open(self.start)
+    cell: Cell
+    is_open: bool
 
 
-def parts_of(partition: CampaignPartition, campaign_id: str) -> Iterator[Part]:
-    """Yield the retained windows that may have counts of a campaign, oldest first.
+async def parts_of(
+    partition: CampaignPartition, campaign_id: str, first: float, last: float, slices: TimeSlices
+) -> AsyncIterator[Part]:
+    """Yield a campaign's counts in windows from `first` to before `last` (s), newest first.
 
-    Those of roll-ups begin before all others, but for counts that are being rolled up.
+    Windows that are partly in this range are among them. Those of roll-ups come last: they begin
+    before all others, but for counts that are being rolled up.
     """
     table, size = partition.table, partition.settings.windows.size
-    if table.rollups.knows(campaign_id):
-        for span in table.rollups.spans():
-            yield Part(partition, span.start, span.end, span)
-    for start in table.starts():
-        yield Part(partition, start, start + size, None)
+    starts = table.starts_between(first // 1 - size + 1, last)
+    async for start, cell in newest_cells(table, campaign_id, starts, slices):
+        yield Part(start, start + size, cell, table.is_open(start))
+    if not table.rollups.knows(campaign_id):
+        return
+    for span in reversed(table.rollups.spans()):
+        if span.end > first and span.start < last:
+            rolled_up = table.rollups.cell(campaign_id, span)
+            await slices()
+            if rolled_up is not None:
+                yield Part(span.start, span.end, rolled_up, is_open=False)
 
 
 def misfits_until(partitions: Iterable[CampaignPartition], fits: Callable[[int, int], bool]) -> int:
@@ -81,7 +70,7 @@ def complete_from(partitions: Iterable[CampaignPartition]) -> int:
 
 def shown_complete_from(time: int) -> str | UnsetType:
     """Return since when (s) an answer is complete, as it is shown: left out if it is, for ever."""
-    return rfc3339(time) if time else UNSET
+    return written(time) if time else UNSET
 
 
 def latest(times: Iterable[str | UnsetType]) -> str | UnsetType:
@@ -90,7 +79,7 @@ def latest(times: Iterable[str | UnsetType]) -> str | UnsetType:
 
 
 async def read_as_one(
-    partitions: Sequence[CampaignPartition], read: Callable[[CooperativeYield], Awaitable[T]]
+    partitions: Sequence[CampaignPartition], read: Callable[[TimeSlices], Awaitable[T]]
 ) -> T:
     """Read windows and roll-ups as they are at one moment: no count is missed or read twice.
 
@@ -98,10 +87,10 @@ async def read_as_one(
     """
     for _ in range(_TRIES):
         before = _moves(partitions)
-        found = await read(CooperativeYield())
+        found = await read(TimeSlices())
         if _moves(partitions) == before:
             return found
-    return await read(CooperativeYield(pauses=False))
+    return await read(TimeSlices(pauses=False))
 
 
 def _moves(partitions: Iterable[CampaignPartition]) -> list[int]:

@@ -60,6 +60,7 @@ class Route:
         is_tagged: whether a GET has an `ETag`: not where each answer is another one.
         for_some: whether it leaves out what the caller may not see; otherwise only those may use it
             who may see everything.
+        has_cost: whether a request costs something, and is refused if that is too much.
         problems: the statuses that it may end with, besides those that all routes have and, with
             parameters in the path, 404.
         pattern: matches the path as it came over the wire, a group for each parameter.
@@ -78,6 +79,7 @@ class Route:
     rows: Rows | None = None
     is_tagged: bool = True
     for_some: bool = False
+    has_cost: bool = False
     problems: tuple[HTTPStatus, ...] = ()
     pattern: re.Pattern[str] = field(init=False)
 

@@ -20,6 +20,8 @@ from streams.api.callers import Caller
 from streams.api.change_logs import ChangeLogs
 from streams.api.cluster import Cluster
 from streams.api.context import Context, Health, KnownNames, Silences
+from streams.api.costs import COST_HEADER, Budget
+from streams.api.history import HistoryReader
 from streams.api.listening import Listener
 from streams.api.openapi import document
 from streams.api.pages import load_assets
@@ -79,12 +81,14 @@ class _Exchange:
         nonce: of a request that another worker signed; null for one of a client.
         route: null for a path that has none.
         caller: who asks; null if they are not let in.
+        budget: what it may cost, and has cost.
         objects: what it is about, by name.
     """
 
     nonce: str | None = None
     route: Route | None = None
     caller: Caller | None = None
+    budget: Budget = field(default_factory=Budget)
     objects: dict[str, object] = field(default_factory=dict)
 
 
@@ -107,6 +111,7 @@ class ApiServer:
         pagerduty: checks webhooks of PagerDuty, by the name of the receiver that they are about.
         certificate: of the API; null for one without TLS.
         answered: is notified of each answer.
+        cost: is told of requests that cost something: the template of the route, and how much.
 
     Raises:
         ConfigurationError: `http.tls` names no authorities to check other workers by.
@@ -129,10 +134,12 @@ class ApiServer:
         pagerduty: Mapping[str, Signatures] | None = None,
         certificate: ServerCertificate | None = None,
         answered: Answered = _nobody,
+        cost: Callable[[str, int], None] = lambda _route, _cost: None,
     ) -> None:
         self._listener = listener
         self._certificate = certificate
         self._answered = answered
+        self._cost = cost
         self._peers = Peers(http, listener.url, now)
         self._cluster = Cluster(holder, self._peers, located=located, tls=client_context(http.tls))
         self._holder = holder
@@ -141,6 +148,7 @@ class ApiServer:
             settings,
             self._cluster,
             RowReader(settings.groups, settings.windows, now),
+            HistoryReader(settings.windows.size),
             ChangeLogs(),
             self._hub,
             silences,
@@ -208,6 +216,9 @@ class ApiServer:
             audit(route, exchange.caller, address, exchange.objects, status)
         template = UNKNOWN if route is None else route.path
         self._answered(request.method, template, status, time.perf_counter() - began)
+        if exchange.budget.spent and not isinstance(response, EventStream):
+            response.headers[COST_HEADER] = str(exchange.budget.spent)
+            self._cost(template, exchange.budget.spent)
         if isinstance(response, EventStream):
             return await _stream(request, response)
         return _with_headers(response)
@@ -260,6 +271,7 @@ class ApiServer:
         body = await _read_body(request)
         query = route.read_query(target.query)
         exchange.objects.update(query)
+        exchange.budget = self._gate.budget(caller)
         ask = Ask(
             method,
             str(target),
@@ -269,6 +281,7 @@ class ApiServer:
             body,
             asker,
             caller,
+            exchange.budget,
             exchange.objects,
         )
         reply = await route.handle(self._context, ask)

@@ -1,5 +1,6 @@
 """A campaign's windows."""
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -7,9 +8,10 @@ from typing import Any, NamedTuple
 from streams.api.answers import OneWindow, Window, WindowPart, Windows
 from streams.api.asking import Ask
 from streams.api.context import Context
+from streams.api.costs import cost_of_windows, narrow_range
 from streams.api.parameters import choices, moment, text, whole
 from streams.api.problems import ProblemError, not_found, refuse
-from streams.api.reading import DIMENSIONS, CooperativeYield, add_windows, empty, include, window
+from streams.api.reading import DIMENSIONS, add_windows, include, window
 from streams.api.representations import Rows
 from streams.api.retained import (
     Part,
@@ -21,7 +23,8 @@ from streams.api.retained import (
     shown_complete_from,
 )
 from streams.api.routing import Route
-from streams.domain.counts import Dimension
+from streams.api.time_slices import TimeSlices
+from streams.domain.counts import Dimension, StatusGroups
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import rfc3339
 
@@ -51,6 +54,7 @@ class _Wanted(NamedTuple):
     last: int | None
     step: int
     by: tuple[Dimension, ...]
+    groups: StatusGroups
 
 
 async def windows(context: Context, ask: Ask) -> Windows:
@@ -61,11 +65,13 @@ async def windows(context: Context, ask: Ask) -> Windows:
     if step % size:
         near = max(size, round(step / size) * size)
         refuse(f"step={step}: expected a multiple of the window size ({size} s), such as {near}")
-    wanted = _Wanted(campaign_id, *_range(ask, step), step, ask.get(BY, ()))
+    groups = context.settings.groups
+    wanted = _Wanted(campaign_id, *_range(ask, step), step, ask.get(BY, ()), groups)
 
     async def local(partitions: Sequence[CampaignPartition]) -> Windows | None:
         if not sees(ask, partitions, campaign_id):
             return None
+        _charge(ask, partitions, wanted)
         found = await read_as_one(partitions, partial(_read, partitions, wanted))
         if found is None:
             return None
@@ -112,31 +118,52 @@ class _Found(NamedTuple):
     complete_from: int
 
 
+def _end(wanted: _Wanted) -> float:
+    return math.inf if wanted.last is None else wanted.last
+
+
+def _charge(ask: Ask, partitions: Sequence[CampaignPartition], wanted: _Wanted) -> None:
+    tables = [partition.table for partition in partitions]
+    cost = cost_of_windows(tables, wanted.campaign_id, wanted.first, _end(wanted))
+    ask.budget.spend(cost, narrow_range)
+
+
 async def _read(
-    partitions: Sequence[CampaignPartition], wanted: _Wanted, yield_now: CooperativeYield
+    partitions: Sequence[CampaignPartition], wanted: _Wanted, slices: TimeSlices
 ) -> _Found | None:
     """Read a campaign's windows; null if none of the partitions knows it."""
-    steps: dict[int, list[Part]] = {}
     begin = _first_whole(partitions, wanted.step)
+    steps = await _steps(partitions, wanted, begin, slices)
+    if not steps and not any(each.table.knows(wanted.campaign_id) for each in partitions):
+        return None
+    made = []
+    for start in sorted(steps):
+        made.append(_merge(wanted, start, steps.pop(start)))
+        await slices()
+    return _Found(made, max(begin, complete_from(partitions)))
+
+
+async def _steps(
+    partitions: Sequence[CampaignPartition], wanted: _Wanted, begin: int, slices: TimeSlices
+) -> dict[int, list[Part]]:
+    """Return a campaign's counts in a range from `begin` (s), by the start of their step.
+
+    Raises:
+        ProblemError: 400, if there are too many steps.
+    """
+    steps: dict[int, list[Part]] = {}
+    first = max(wanted.first, begin)
     for partition in partitions:
-        for part in parts_of(partition, wanted.campaign_id):
-            if part.start < max(wanted.first, begin):
-                continue
-            if wanted.last is not None and part.start >= wanted.last:
-                continue
-            if part.has(wanted.campaign_id):
-                steps.setdefault(part.start - part.start % wanted.step, []).append(part)
-            await yield_now()
+        parts = parts_of(partition, wanted.campaign_id, first, _end(wanted), slices)
+        async for part in parts:
+            steps.setdefault(part.start - part.start % wanted.step, []).append(part)
     if len(steps) > MOST_WINDOWS:
         enough = -(-len(steps) // MOST_WINDOWS) * wanted.step
         refuse(
             f"{len(steps)} windows, and an answer has at most {MOST_WINDOWS}: narrow from and to, "
             f"or merge windows: step={enough} or more"
         )
-    if not steps and not any(each.table.knows(wanted.campaign_id) for each in partitions):
-        return None
-    merged = [await _merge(wanted, start, steps[start], yield_now) for start in sorted(steps)]
-    return _Found(merged, max(begin, complete_from(partitions)))
+    return steps
 
 
 def _first_whole(partitions: Sequence[CampaignPartition], step: int) -> int:
@@ -145,19 +172,14 @@ def _first_whole(partitions: Sequence[CampaignPartition], step: int) -> int:
     return -(-until // step) * step
 
 
-async def _merge(
-    wanted: _Wanted, start: int, parts: list[Part], yield_now: CooperativeYield
-) -> Window:
-    total = empty()
-    for part in parts:
-        cell = part.cell(wanted.campaign_id)
-        if cell is not None:  # it may have expired since
-            include(total, cell)
-        await yield_now()
+def _merge(wanted: _Wanted, start: int, parts: list[Part]) -> Window:
+    """Return one step of some windows."""
+    total = parts[0].cell
+    for part in parts[1:]:
+        include(total, part.cell)
     is_open = any(part.is_open for part in parts)
-    groups = parts[0].partition.settings.groups
     span = (start, start + wanted.step)
-    return window(span, total, wanted.by, groups, is_open=is_open)
+    return window(span, total, wanted.by, wanted.groups, is_open=is_open)
 
 
 async def one_window(context: Context, ask: Ask) -> OneWindow:
@@ -165,11 +187,13 @@ async def one_window(context: Context, ask: Ask) -> OneWindow:
     campaign_id = ask.path["campaign_id"]
     size = context.settings.windows.size
     start = _start(ask.path["start"], size)
-    wanted = _Wanted(campaign_id, start, start + size, size, ask.get(BY, ()))
+    groups = context.settings.groups
+    wanted = _Wanted(campaign_id, start, start + size, size, ask.get(BY, ()), groups)
 
     async def local(partitions: Sequence[CampaignPartition]) -> OneWindow | None:
         if not sees(ask, partitions, campaign_id):
             return None
+        _charge(ask, partitions, wanted)
         found = await read_as_one(partitions, partial(_read, partitions, wanted))
         if found is None or not found.windows:
             return None
@@ -224,6 +248,7 @@ ROUTES = (
         (CAMPAIGN_ID, FROM, TO, STEP, BY),
         rows=Rows("windows", Window, WindowPart, _parts),
         for_some=True,
+        has_cost=True,
     ),
     Route(
         "/v1/campaigns/{campaign_id}/windows/{start}",
@@ -232,5 +257,6 @@ ROUTES = (
         OneWindow,
         (CAMPAIGN_ID, START, BY),
         for_some=True,
+        has_cost=True,
     ),
 )

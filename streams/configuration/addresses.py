@@ -4,6 +4,7 @@ An IPv6 address is in brackets in a URL (RFC 3986, 3.2.2) and without them where
 """
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -11,6 +12,7 @@ LONGEST_URL = 2048
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?", re.ASCII)
 
 
+@lru_cache(maxsize=1_024)
 def address_of(host: str) -> IPv4Address | IPv6Address | None:
     """Return the address that a host is; null for a name."""
     try:

@@ -120,6 +120,14 @@ class RateLimitSettings(Settings):
     failures: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = 30
 
 
+class CostLimitSettings(Settings):
+    """What requests may cost, in campaigns and windows to look at; 0 stands for no limit."""
+
+    request: Annotated[StrictInt, Field(ge=0, le=1_000_000_000)] = 5_000_000
+    rate: Annotated[StrictInt, Field(ge=0, le=1_000_000_000)] = 200_000
+    burst: Annotated[StrictInt, Field(ge=1, le=1_000_000_000)] = 5_000_000
+
+
 class HttpSettings(Settings):
     """The HTTP API. Port 0 lets the system choose a free one."""
 
@@ -132,6 +140,7 @@ class HttpSettings(Settings):
     trusted_proxies: tuple[Network, ...] = ()
     tls: HttpTlsSettings = HttpTlsSettings()
     rate_limit: RateLimitSettings = RateLimitSettings()
+    cost_limit: CostLimitSettings = CostLimitSettings()
 
     @field_validator("tokens")
     @classmethod

@@ -46,6 +46,10 @@ class Bucket(NamedTuple):
     campaigns: int
     to_emit: int = 0
 
+    def may_have(self, campaign_id: str) -> bool:
+        """Tell whether a campaign may be in it: MessagePack has texts as they are, in UTF-8."""
+        return campaign_id.encode() in self.value
+
 
 class BucketKey(msgspec.Struct, frozen=True, order=True, array_like=True, tag="bucket", gc=False):
     """Key, on the changelog topic, of a bucket of the window that begins at `start` (s).
@@ -120,12 +124,13 @@ class Window:
         closed_at_offset: offset in the repartition topic from which counts came late; null while
             the window is open.
         changed_at: wall-clock time (s) of the last change.
+        changes: how often counts were added.
         rows_before: how many counts the table had been given before `replay_from_offset`.
         written: the keys of its records that the changelog topic has.
     """
 
     __slots__ = (
-        *("_emits", "_limits", "buckets", "changed_at", "closed_at_offset"),
+        *("_emits", "_limits", "buckets", "changed_at", "changes", "closed_at_offset"),
         *("replay_from_offset", "rows_before", "start", "written"),
     )
 
@@ -149,12 +154,14 @@ class Window:
         self.replay_from_offset: int | None = None
         self.closed_at_offset: int | None = None
         self.changed_at = 0.0
+        self.changes = 0
         self.rows_before = 0
 
     # Changing
 
     def add(self, counts: WindowCounts, *, late: bool) -> Added:
         """Add counts; `late` says that their events came after the window was closed."""
+        self.changes += 1
         campaigns: list[str] = []
         folded = 0
         for number, part in enumerate(split(counts, len(self.buckets))):
@@ -284,13 +291,15 @@ class Window:
         bucket = self._bucket_of(campaign_id)
         if isinstance(bucket, Cells):
             return campaign_id in bucket.campaigns()
-        return campaign_id in decode_campaigns(bucket.value)
+        return bucket.may_have(campaign_id) and campaign_id in decode_campaigns(bucket.value)
 
     def cell(self, campaign_id: str) -> Cell | None:
         """Return the counts of one campaign, as they are now."""
         bucket = self._bucket_of(campaign_id)
         if isinstance(bucket, Cells):
             return bucket.cell(campaign_id)
+        if not bucket.may_have(campaign_id):
+            return None
         counts = decode_counts(bucket.value)
         if campaign_id not in counts.campaigns:
             return None

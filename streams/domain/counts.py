@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -13,6 +13,8 @@ from streams.domain.partial_counts import Counts, Dimensions
 
 Group: TypeAlias = Literal["success", "failure", "throttled", "suppressed", "unrecognised"]
 Dimension: TypeAlias = Literal["treatment_id", "delivery_type", "channel_type"]
+
+_WITH_RATES: tuple[Group, ...] = ("success", "failure", "throttled")
 
 LONGEST_STATUS = 64
 """Characters of a status that are compared with known statuses."""
@@ -57,10 +59,12 @@ class StatusGroups:
         return frozenset(status for status, of in self.group_of.items() if of == group)
 
     def totals(self, counts: Mapping[str, int]) -> Counter[str]:
-        """Add up counts by status to counts by group."""
+        """Add up counts by status to counts by group; groups without any are left out."""
         totals: Counter[str] = Counter()
+        group_of = self.group_of
         for status, count in counts.items():
-            totals[self.group_of.get(status, "unrecognised")] += count
+            group = group_of.get(status, "unrecognised")
+            totals[group] = totals.get(group, 0) + count
         return totals
 
     def nearest(self, status: str) -> str | None:
@@ -92,6 +96,12 @@ class Cell(msgspec.Struct, array_like=True, gc=False):
             self.app_id = app_id
         return _add(self.sends, sends) + _add(self.engagement, engagement)
 
+    def outcomes(self) -> dict[str, int]:
+        """Return its sends by status."""
+        sends: dict[str, int] = {}
+        _add_outcomes(sends, self.sends)
+        return sends
+
     def total(self, is_counted: Callable[[Dimensions], bool]) -> int:
         """Return the number of events of those count keys that are counted."""
         counts = (*self.sends.items(), *self.engagement.items())
@@ -106,8 +116,7 @@ def _add(target: Counts, counts: Counts) -> int:
     return total
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """Sums over any number of cells.
 
     `counts` has sends by status, `engagement` has events by kind. Rates are shares of `attempts`,
@@ -123,14 +132,18 @@ class Summary:
 
 def summarise(cells: Iterable[Cell], groups: StatusGroups) -> Summary:
     """Add up cells."""
-    sends: Counter[str] = Counter()
-    engagement: Counter[str] = Counter()
+    sends: dict[str, int] = {}
+    engagement: dict[str, int] = {}
     for cell in cells:
-        for dimensions, count in cell.sends.items():
-            sends[dimensions.outcome] += count
-        for dimensions, count in cell.engagement.items():
-            engagement[dimensions.outcome] += count
+        _add_outcomes(sends, cell.sends)
+        _add_outcomes(engagement, cell.engagement)
     return summary_of(sends, engagement, groups)
+
+
+def _add_outcomes(target: dict[str, int], counts: Counts) -> None:
+    for dimensions, count in counts.items():
+        outcome = dimensions.outcome
+        target[outcome] = target.get(outcome, 0) + count
 
 
 def summarise_by(
@@ -160,14 +173,13 @@ def summary_of(
 ) -> Summary:
     """Work out attempts and rates from counts by status; `engagement` by event type."""
     totals = groups.totals(sends)
-    attempts = totals.total() - totals["suppressed"]
+    attempts = sum(sends.values()) - totals.get("suppressed", 0)
     return Summary(
         counts=dict(sorted(sends.items())),
         attempts=attempts,
-        unrecognised=totals["unrecognised"],
+        unrecognised=totals.get("unrecognised", 0),
         rates={
-            group: totals[group] / attempts if attempts else None
-            for group in ("success", "failure", "throttled")
+            group: totals.get(group, 0) / attempts if attempts else None for group in _WITH_RATES
         },
-        engagement=dict(sorted(engagement.items())),
+        engagement=dict(sorted(engagement.items())) if engagement else {},
     )

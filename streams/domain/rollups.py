@@ -119,6 +119,7 @@ class Rollups:
         complete_from: since when (s) all counts are retained; before, some may have expired.
         levels: the roll-ups, shortest step first.
         moves: goes up whenever counts move on, or expire.
+        changes: goes up with all that changes the counts of any window.
         rolled_up: windows whose counts were added to longer ones.
         other_events: events that are counted under `OTHER` since they were rolled up.
     """
@@ -134,6 +135,7 @@ class Rollups:
         self.windows_from = 0
         self.complete_from = 0
         self.moves = 0
+        self.changes = 0
         self.rolled_up = 0
         self.other_events = 0
         self._gone: set[RollupKey] = set()
@@ -228,6 +230,7 @@ class Rollups:
 
     def _pass_on(self, window: Window, end: int, target: Level | None) -> None:
         self.moves += 1
+        self.changes += 1
         if target is None:
             self.complete_from = max(self.complete_from, end)
             return
@@ -243,6 +246,7 @@ class Rollups:
         self._to_write.add(Span(start, target.step.end_of(start), target.step))
 
     def _put(self, level: Level, counts: WindowCounts, *, late: bool) -> Added:
+        self.changes += 1
         start = level.step.start_of(counts.start)
         window = level.windows.get(start)
         if window is None:

@@ -9,6 +9,7 @@ To restore: the buckets, then from the repartition topic the partial counts that
 since they were last written. The checkpoint says which windows are dirty, and from which offset.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, groupby
@@ -121,6 +122,9 @@ class WindowTable:
         """Whether the checkpoint has to be written."""
         self._rows = 0
         """How many counts were added."""
+        self._sorted: list[int] = []
+        """The starts of all windows, in order, as they were at a generation and number of them."""
+        self._sorted_at = 0, 0
         self._written_policy = policy
         """With the size that the restored windows had when they were written."""
         self.late_events = 0
@@ -545,7 +549,18 @@ class WindowTable:
 
     def starts(self) -> list[int]:
         """Return the starts (s) of all retained windows, oldest first."""
-        return sorted(self._windows)
+        return list(self._in_order())
+
+    def starts_between(self, first: float, last: float) -> list[int]:
+        """Return those of windows that start at `first` (s) or later and before `last` (s)."""
+        starts = self._in_order()
+        return starts[bisect_left(starts, first) : bisect_left(starts, last)]
+
+    def _in_order(self) -> list[int]:
+        state = self.generation, len(self._windows)
+        if self._sorted_at != state:
+            self._sorted_at, self._sorted = state, sorted(self._windows)
+        return self._sorted
 
     @property
     def oldest_start(self) -> int | None:
@@ -608,6 +623,11 @@ class WindowTable:
         """Return the counts of one window as they are now; null if it is not retained."""
         window = self._windows.get(start)
         return window.snapshot() if window is not None else None
+
+    def changes(self, start: int) -> int | None:
+        """Return how often counts were added to a window; null if it is not retained."""
+        window = self._windows.get(start)
+        return window.changes if window is not None else None
 
     def campaigns_in(self, start: int) -> Iterator[str]:
         """Yield the campaigns that have counts in a window."""

@@ -26,6 +26,11 @@ class HttpMetrics:
         self._seconds = families.histogram(
             "http_request_seconds", "From a request's first line to its answer", "method", "route"
         )
+        self._cost = families.counter(
+            "http_query_cost",
+            "What requests have cost, in campaigns and windows to look at, by route",
+            "route",
+        )
         self._token_expiry = families.gauge(
             "http_token_expiry_timestamp_seconds",
             "When a token of http.tokens expires, Unix time",
@@ -54,6 +59,10 @@ class HttpMetrics:
         named = method if method in METHODS else "other"
         self._requests.labels(named, route, str(status)).inc()
         self._seconds.labels(named, route).observe(seconds)
+
+    def cost(self, route: str, cost: int) -> None:
+        """Note what a request has cost; `route` is a template."""
+        self._cost.labels(route).inc(cost)
 
     def certificate_expires(self, at: float) -> None:
         """Note when (s, UTC) the certificate that is in use expires."""

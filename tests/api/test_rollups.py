@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from streams.api.reading import CooperativeYield
 from streams.api.retained import read_as_one
+from streams.api.time_slices import TimeSlices
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.windows import DAY, Rollup, RollupStep, WindowPolicy
 from tests.api.conftest import RunningApi, StartApi
@@ -153,7 +153,7 @@ async def test_what_moves_while_it_is_read_is_read_again() -> None:
     held = holder(count=1, settings=HOURS_AND_DAYS)
     rollups, tries = held.here[0].table.rollups, 0
 
-    async def read(_: CooperativeYield) -> int:
+    async def read(_: TimeSlices) -> int:
         nonlocal tries
         tries += 1
         rollups.moves += tries < 3
