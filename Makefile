@@ -27,7 +27,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 .PHONY: help demo test coverage mutate test-long test-kafka test-browser chaos fuzz fuzz-worker schemathesis \
 	lint-openapi test-all check format documents kafka kafka-stop lock clean \
 	bench bench-flat bench-latency bench-queries bench-query-load bench-memory bench-workers \
-	bench-hostile bench-receivers bench-stages bench-spike evaluate plots
+	bench-hostile bench-receivers bench-stages bench-spike bench-stream evaluate plots
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ bench-hostile: $(INSTALLED) ## honest events beside hostile records: what these 
 
 bench-receivers: $(INSTALLED) ## hostile receivers beside a good one: what these cost it and the worker
 	$(BIN)/python -m benchmarks.receivers $(ARGS)
+
+bench-stream: $(INSTALLED) ## 500 readers of the live stream under load, some of whom stop, and a worker killed
+	$(BIN)/python -m benchmarks.stream $(ARGS)
 
 bench-stages: $(INSTALLED) ## where an event's cost goes in the domain, without a broker
 	$(BIN)/python -m benchmarks.stages $(ARGS)

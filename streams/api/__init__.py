@@ -22,7 +22,9 @@ In the order in which a request meets it:
   `time_slices`: long work that lets others work.
 - `changes`: what has changed since a position, by the commits that `change_logs` follows;
   `campaign_ids` names several campaigns.
-- `streaming`: the live stream, of which `stream` is the hub and `stream_events` what it tells.
+- `streaming`: the live stream, of which `stream` is the hub, `stream_events` what it tells,
+  `stream_batches` how that is kept for all, `stream_readers` how far each reader is, and
+  `stream_outlets` the way to one client.
 - `replays`: many deliveries made again.
 - `acknowledging`: what people do with alerts; `pagerduty`: what they do with them in PagerDuty.
 - `answers`, `detectors`, `problems`, `problem_pages`, `paging`: what answers look like.

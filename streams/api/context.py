@@ -1,6 +1,6 @@
 """What the answers are made from."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -12,6 +12,7 @@ from streams.api.cluster import Cluster
 from streams.api.history import HistoryReader
 from streams.api.rows import RowReader
 from streams.api.stream_events import Wanted
+from streams.api.stream_outlets import Subscription
 from streams.domain.change_log import Positions
 from streams.domain.names import NameBook
 from streams.domain.partition_settings import PartitionSettings
@@ -71,8 +72,8 @@ class LiveStream(Protocol):
 
     async def open(
         self, context: "Context", wanted: Wanted, since: Positions | None
-    ) -> AsyncGenerator[bytes, None]:
-        """Return what is sent to a reader that begins at some positions; null for now.
+    ) -> Subscription:
+        """Return what is told to a reader that begins at some positions; null for now.
 
         Raises:
             ProblemError: 503, if there are too many readers.

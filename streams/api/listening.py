@@ -11,7 +11,8 @@ from streams.configuration.addresses import is_loopback, url_of
 from streams.configuration.http import HttpSettings
 from streams.errors import UserError
 
-_BACKLOG = 128
+_BACKLOG = 1024
+"""Connections that wait to be accepted: after a worker has gone, its readers come all at once."""
 _NOT_ON_THIS_MACHINE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 _Address: TypeAlias = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]]

@@ -6,7 +6,7 @@ decoded after, and never normalised. `a%2Fb` is one segment, and so is `..`.
 
 import difflib
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, NamedTuple, TypeAlias
@@ -21,6 +21,7 @@ from streams.api.context import Context
 from streams.api.parameters import Parameter
 from streams.api.problems import ProblemError, not_found, refuse
 from streams.api.representations import JSON, LIST_FORMS, Rows
+from streams.api.stream_outlets import Subscription
 
 Reply: TypeAlias = "Struct | web.Response | EventStream"
 _MOST_PARAMETERS = 50
@@ -33,11 +34,11 @@ class EventStream:
     """An answer without an end.
 
     Args:
-        chunks: what is sent, piece by piece; closed when the client has gone.
+        subscription: what the client is told; closed when it has gone.
         content_type: of all of it.
     """
 
-    chunks: AsyncGenerator[bytes, None]
+    subscription: Subscription
     content_type: str
 
 

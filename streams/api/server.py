@@ -1,7 +1,6 @@
 """The HTTP server: listens, limits, and answers every mistake with a problem."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -33,6 +32,7 @@ from streams.api.routes import ROUTES
 from streams.api.routing import EventStream, Route, Target, find, split_target
 from streams.api.rows import RowReader
 from streams.api.stream import Hub
+from streams.api.stream_outlets import ClientOutlet, Subscription
 from streams.api.tls import ServerCertificate, client_context
 from streams.api.visibility import VISIBLE_HEADER, read_header
 from streams.configuration.http import HttpSettings
@@ -321,20 +321,26 @@ async def _stream(request: web.BaseRequest, stream: EventStream) -> web.StreamRe
     response = _with_headers(web.StreamResponse())
     response.headers["Content-Type"] = stream.content_type
     response.headers["X-Accel-Buffering"] = "no"  # or nginx keeps it until there is a lot
-    async with contextlib.aclosing(stream.chunks) as chunks:
+    subscription, handler = stream.subscription, request.protocol
+    try:
         await response.prepare(request)
         if request.method == "HEAD":
             return response
-        try:
-            async for chunk in chunks:
-                async with asyncio.timeout(LONGEST_WRITE):
-                    await response.write(chunk)
-        except ConnectionError:
-            log.debug("stream is left", remote=request.remote)
-        except TimeoutError:
-            log.debug("stream is not read", remote=request.remote)
-            if request.transport is not None:
-                request.transport.abort()
+        await response.write(subscription.greeting)
+        transport = request.transport
+        if transport is None or not isinstance(handler, _Handler):
+            return response
+        is_chunked = response.headers.get("Transfer-Encoding") == "chunked"
+        outlet = ClientOutlet(transport, chunked=is_chunked)
+        handler.follow(outlet, subscription)
+        subscription.begin(outlet)
+        await outlet.wait_ended()
+    except ConnectionError:
+        log.debug("stream is left", remote=request.remote)
+    finally:
+        subscription.close()
+        if isinstance(handler, _Handler):
+            handler.unfollow()
     return response
 
 
@@ -384,6 +390,29 @@ def _with_headers(response: R) -> R:
 
 class _Handler(RequestHandler):
     """One connection: what is no HTTP is answered too; a client that does not read is left."""
+
+    _followed: tuple[ClientOutlet, Subscription] | None = None
+    """The stream that it sends."""
+
+    def follow(self, outlet: ClientOutlet, subscription: Subscription) -> None:
+        """Tell a stream when the client has taken something, and when it has gone."""
+        self._followed = outlet, subscription
+
+    def unfollow(self) -> None:
+        """Send no stream."""
+        self._followed = None
+
+    def resume_writing(self) -> None:
+        """Go on with the stream, as the client has taken what there was."""
+        super().resume_writing()
+        if self._followed is not None:
+            self._followed[1].resume()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End the stream, as the client has gone."""
+        super().connection_lost(exc)
+        if self._followed is not None:
+            self._followed[0].end()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None

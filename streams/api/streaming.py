@@ -16,8 +16,7 @@ async def stream(context: Context, ask: Ask) -> EventStream:
     """Answer with what changes from now, or from the last event, on."""
     last = ask.headers.get("Last-Event-ID") or ask.get(SINCE, None)
     since = None if last is None else decode_positions(last)
-    chunks = await context.stream.open(context, Wanted.of(ask), since)
-    return EventStream(chunks, EVENT_STREAM)
+    return EventStream(await context.stream.open(context, Wanted.of(ask), since), EVENT_STREAM)
 
 
 ROUTES = (

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from streams.api import stream
+from streams.api import stream, stream_batches
 from streams.configuration.http import HttpSettings
 from streams.domain.partial_counts import partition_of
 from tests.api.conftest import NOW, StartApi, running
@@ -150,8 +150,8 @@ async def test_any_worker_streams_for_all(start: StartApi) -> None:
 async def test_a_slow_reader_is_told_once_of_all_that_has_changed(
     start: StartApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "MOST_BATCHES", 3)
-    monkeypatch.setattr(stream, "CHUNK_BYTES", 1_000)
+    monkeypatch.setattr(stream_batches, "MOST_BATCHES", 3)
+    monkeypatch.setattr(stream_batches, "CHUNK_BYTES", 1_000)
     held = holder()
     api = await start(held)
     # So much that neither the sockets' buffers nor the hub hold it.
