@@ -27,7 +27,8 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 .PHONY: help demo test coverage mutate test-long test-kafka test-browser chaos fuzz fuzz-worker schemathesis \
 	lint-openapi test-all check format documents kafka kafka-stop lock clean \
 	bench bench-flat bench-latency bench-queries bench-query-load bench-memory bench-workers \
-	bench-hostile bench-receivers bench-stages bench-spike bench-stream evaluate plots
+	bench-hostile bench-receivers bench-stages bench-spike bench-stream \
+	bench-versions evaluate plots
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +101,9 @@ bench-stream: $(INSTALLED) ## 500 readers of the live stream under load, some of
 
 bench-stages: $(INSTALLED) ## where an event's cost goes in the domain, without a broker
 	$(BIN)/python -m benchmarks.stages $(ARGS)
+
+bench-versions: $(INSTALLED) ## an event's cost here and in other working trees, TREES, in turns
+	$(BIN)/python -m benchmarks.versions $(TREES) $(ARGS)
 
 bench-spike: $(INSTALLED) ## what a look of the detector spike costs, and its state, without a broker
 	$(BIN)/python -m benchmarks.spike $(ARGS)

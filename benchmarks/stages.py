@@ -71,6 +71,8 @@ class Tasks:
         self._partitions = [
             CampaignPartition(n, settings, range(TASKS), self.now) for n in range(TASKS)
         ]
+        for partition in self._partitions:
+            partition.finish_restore(self.now, 0)
         self._pre_aggregators = [PreAggregator() for _ in range(TASKS)]
         self._log_ends = [0] * TASKS
 

@@ -252,8 +252,10 @@ class Cells:
         self, campaign_ids: Iterable[str], is_counted: Callable[[Dimensions], bool]
     ) -> list[int]:
         """Return how many events each campaign has of those count keys that are counted."""
-        columns = [column for key, column in self._columns.items() if is_counted(key)]
-        others = [column for key, column in self._columns.items() if not is_counted(key)]
+        columns: list[dict[int, int]] = []
+        others: list[dict[int, int]] = []
+        for key, column in self._columns.items():
+            (columns if is_counted(key) else others).append(column)
         totals = []
         for campaign_id in campaign_ids:
             position = self._positions.get(campaign_id)

@@ -124,6 +124,7 @@ class ChangeLog:
             campaign_ids: windows of these campaigns alone; null for all.
             most: about so many cells; the others have changed since the position that is returned.
         """
+        self.partition.follow_changes()
         here = self._position
         if position is None:
             return Changed([], [], [], here, has_more=False, is_complete=True)

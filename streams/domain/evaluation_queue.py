@@ -127,8 +127,11 @@ class EvaluationQueue:
     def add(self, start: int, counts: WindowCounts) -> None:
         """Take note of new counts in the open window that begins at `start` (s)."""
         self._due.update(self._triggered(start, counts))
-        self._growing.update(self._waiting.keys() & counts.campaigns)
-        self._due.update(self._with_alerts & counts.campaigns)
+        # Mostly there are none, and there are many campaigns.
+        if self._waiting:
+            self._growing.update(self._waiting.keys() & counts.campaigns)
+        if self._with_alerts:
+            self._due.update(self._with_alerts & counts.campaigns)
         looked_back_from = self._looked_back_from
         if looked_back_from:
             known = looked_back_from.keys() & counts.campaigns

@@ -199,12 +199,15 @@ class FoldedScopes:
         """
         balances = self._balances
         if len(places) == 1:
-            unseen = [balances.item(places[0]) + in_open_windows[0]]
-            balances[places[0]] = -in_open_windows[0]
+            (place,), (attempts,) = places, in_open_windows
+            unseen = [balances.item(place) + attempts]
+            balances[place] = -attempts
+            self._is_dirty[place // SCOPES_PER_GROUP] = True
             return unseen
         at, of_each = np.array(places), np.array(in_open_windows, np.int64)
         now: list[int] = (balances[at] + of_each).tolist()
         balances[at] = -of_each
+        self._is_dirty[at // SCOPES_PER_GROUP] = True
         return now
 
     def unsettled(self, place: int, in_open_windows: int) -> int:

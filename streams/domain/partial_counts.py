@@ -107,17 +107,12 @@ class _Part:
     def __init__(self) -> None:
         self.campaigns: list[str] = []
         self.apps: dict[int, int] = {}
+        """By the app's position in the whole, that in the part."""
         self.at_app: list[int] = []
         self.columns: list[Column] = []
         self.late: dict[int, int] = {}
         self.to_emit: list[int] = []
         self.revisions: dict[int, int] = {}
-
-    def add(self, campaign: str, app: int) -> int:
-        """Add a campaign, with its app's position in the whole; return its own position."""
-        self.campaigns.append(campaign)
-        self.at_app.append(self.apps.setdefault(app, len(self.apps)))
-        return len(self.campaigns) - 1
 
     def of(self, whole: WindowCounts) -> WindowCounts:
         """Return the counts."""
@@ -130,25 +125,29 @@ class _Part:
 def sort_out(counts: WindowCounts, parts: int, part_of: Sequence[int]) -> list[WindowCounts]:
     """Part counts by campaign; `part_of` says for each campaign's position where it belongs."""
     made = [_Part() for _ in range(parts)]
-    named = zip(counts.campaigns, counts.at_app, part_of, strict=True)
-    places = [made[part].add(campaign, app) for campaign, app, part in named]
+    places: list[int] = []
+    for campaign, app, number in zip(counts.campaigns, counts.at_app, part_of, strict=True):
+        part = made[number]
+        places.append(len(part.campaigns))
+        part.campaigns.append(campaign)
+        part.at_app.append(part.apps.setdefault(app, len(part.apps)))
     for column in counts.columns:
         shares: dict[int, Column] = {}
-        for campaign, count in zip(column.at, column.counts, strict=True):
-            part = part_of[campaign]
-            share = shares.get(part)
+        for at, count in zip(column.at, column.counts, strict=True):
+            number = part_of[at]
+            share = shares.get(number)
             if share is None:
-                share = shares[part] = Column(column.dimensions, [], [])
-            share.at.append(places[campaign])
+                share = shares[number] = Column(column.dimensions, [], [])
+            share.at.append(places[at])
             share.counts.append(count)
-        for part, share in shares.items():
-            made[part].columns.append(share)
-    for campaign, late in counts.late.items():
-        made[part_of[campaign]].late[places[campaign]] = late
-    for campaign in counts.to_emit:
-        made[part_of[campaign]].to_emit.append(places[campaign])
-    for campaign, revision in counts.revisions.items():
-        made[part_of[campaign]].revisions[places[campaign]] = revision
+        for number, share in shares.items():
+            made[number].columns.append(share)
+    for at, late in counts.late.items():
+        made[part_of[at]].late[places[at]] = late
+    for at in counts.to_emit:
+        made[part_of[at]].to_emit.append(places[at])
+    for at, revision in counts.revisions.items():
+        made[part_of[at]].revisions[places[at]] = revision
     return [part.of(counts) for part in made]
 
 

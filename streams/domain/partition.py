@@ -212,7 +212,7 @@ class CampaignPartition:
         record = AddedRecord(offset, partial_counts, [], [])
         for counts in partial_counts.windows:
             start = self.settings.windows.start_of(counts.start * 1000)
-            self.changed.change(start, counts.campaigns, offset)
+            self.changed.change(start, counts.campaigns, offset, now)
             added = self.table.add(counts, offset, now)
             if added is None:
                 record.late.append(start)
@@ -228,6 +228,11 @@ class CampaignPartition:
         self.samples.add(partial_counts.samples)
         for source, event_time in partial_counts.event_times.items():
             self.table.observe(source, event_time, now)
+
+    def follow_changes(self) -> None:
+        """Know from here on which windows change, as somebody asks."""
+        starts = () if self.changed.is_followed else self.table.open_starts()
+        self.changed.follow({start: self.table.campaigns_in(start) for start in starts})
 
     def advance(self, now: float, offset: int) -> list[Transition]:
         """Let time go on: evaluate the rules, then close and expire windows.
@@ -505,7 +510,7 @@ class CampaignPartition:
         self._follow_table(offset)
         for each in partial_counts.windows:
             start = self.settings.windows.start_of(each.start * 1000)
-            self.changed.change(start, each.campaigns, offset)
+            self.changed.change(start, each.campaigns, offset, now)
         record = AddedRecord(offset, partial_counts, [], [])
         for start, counts, is_late in self.table.replay(partial_counts, offset, now):
             if is_late or counts is None:
@@ -529,7 +534,7 @@ class CampaignPartition:
             offset: of the repartition topic, where reading goes on.
         """
         self._follow_table(offset)
-        self.changed.restored(self._replayed_from, offset)
+        self.changed.restored(self._replayed_from, offset, now)
         self.table.finish_restore(now, offset)
         self.folds.finish_replay()
         starts = self.table.open_starts()[::-1]

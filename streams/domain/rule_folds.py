@@ -159,14 +159,13 @@ class RuleFold:
         added = list(self._sums.of_record(record.windows, self._live))
         if not added:
             return
-        placed = self._placed(added, record)
-        self.scopes.touch([place for _, place in placed])
-        quiet: list[tuple[Added, int]] = []
-        for each, place in placed:
-            if each.key in self._live:
+        quiet = placed = self._placed(added, record)
+        if self._live:
+            live = [(each, place) for each, place in placed if each.key in self._live]
+            quiet = [(each, place) for each, place in placed if each.key not in self._live]
+            self.scopes.touch([place for _, place in live])
+            for each, place in live:
                 self._add(each, place, 0, record)
-            else:
-                quiet.append((each, place))
         if quiet:
             self._add_quiet(quiet, record)
 
@@ -175,22 +174,29 @@ class RuleFold:
 
         Those that are new get one; those that are so old that they were to be removed begin anew.
         """
-        # In the order of the record: it decides which parts of a campaign are too many.
+        place_of = self.scopes.place_of
+        places = [place_of(each.key) for each in added]
         before = record.windows[0].start - 1
-        newcomers = [each.key for each in added if self.scopes.place_of(each.key) is None]
-        newcomers = [key for key in newcomers if self._matches(campaign_of(key))]
-        if newcomers:
-            names = list(map(campaign_of, newcomers))
-            apps = ChainMap(*[each.apps_of(set(names)) for each in record.windows])
-            self.scopes.add(newcomers, [apps[name] for name in names], before)
+        if None in places:
+            # In the order of the record: it decides which parts of a campaign are too many.
+            self._admit_new([each.key for each in added if place_of(each.key) is None], record)
+            places = [place_of(each.key) for each in added]
         placed: list[tuple[Added, int]] = []
-        for each in added:
-            place = self.scopes.place_of(each.key)
+        for each, place in zip(added, places, strict=True):
             if place is not None:
                 placed.append((each, place))
                 if self.scopes.is_old(place, each.start):
                     self._begin_anew(each.key, place, before)
         return placed
+
+    def _admit_new(self, newcomers: Sequence[ScopeKey], record: RecordContext) -> None:
+        """Give places to scopes with their first hits in a record, if the rule is about them."""
+        newcomers = [key for key in newcomers if self._matches(campaign_of(key))]
+        if newcomers:
+            names = list(map(campaign_of, newcomers))
+            apps = ChainMap(*[each.apps_of(set(names)) for each in record.windows])
+            before = record.windows[0].start - 1
+            self.scopes.add(newcomers, [apps[name] for name in names], before)
 
     def _add_quiet(self, quiet: Sequence[tuple[Added, int]], record: RecordContext) -> None:
         """Add counts with hits of scopes in which no breach goes on."""
@@ -219,7 +225,7 @@ class RuleFold:
         """Return how many attempts each scope has in windows that were not learned yet."""
         seen = record.open_windows
         if self.rule.scope == "campaign":
-            return seen.attempts([campaign_of(key) for key in keys])
+            return seen.attempts([key for key in keys if isinstance(key, str)])
         cells = (seen.cells(campaign_of(key)).values() for key in keys)
         return [
             sum([self._sums.of_cell(key, cell)[0] for cell in of_it])

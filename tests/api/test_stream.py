@@ -109,12 +109,12 @@ async def test_another_worker_goes_on_and_tells_what_it_may_not_know(start: Star
     held.add("meanwhile", T0, counts({"SUCCESS": 1}))
     changed = held.here[0].changed
     through = changed.since(0, 10**9)[-1].offset + 1
-    changed.restored(0, through)
+    changed.restored(0, through, T0)
     second = await start(held)
     async with reading(second.url, last_event_id=last) as events:
         await events.until("window", campaign_id="meanwhile")
     # It replays nothing of what was there: so it does not know what has changed.
-    changed.restored(through, through)
+    changed.restored(through, through, T0)
     third = await start(held)
     async with reading(third.url, last_event_id=last) as events:
         assert await events.until("missed") == {"partitions": [0]}

@@ -112,7 +112,7 @@ def test_another_owner_tells_all_that_may_have_changed() -> None:
     followed.add(T0, "b")
     followed.commit(T0 + 61)
     # As its replay tells it: from where to where, here from the first record on.
-    followed.partition.changed.restored(0, followed.offset + 1)
+    followed.partition.changed.restored(0, followed.offset + 1, T0 + 70)
     successor = ChangeLog("two", followed.partition, T0 + 70)
     changed = successor.since(position)
     assert {each.campaign_id for each in changed.cells} == {"a", "b"}
@@ -120,7 +120,7 @@ def test_another_owner_tells_all_that_may_have_changed() -> None:
     assert changed.alert_ids == [alert.alert_id]
     assert len(changed.delivery_ids) == 1
     assert changed.is_complete
-    followed.partition.changed.restored(followed.offset + 1, followed.offset + 1)
+    followed.partition.changed.restored(followed.offset + 1, followed.offset + 1, T0 + 70)
     assert not ChangeLog("three", followed.partition, T0 + 70).since(position).is_complete
     beyond = LogPosition("one", 9, 1_000, T0)
     assert not successor.since(beyond).is_complete, "the topic was made anew"

@@ -5,6 +5,7 @@ looked at when their scopes have hits, and many at once when a window closes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from struct import Struct
 from typing import TypeAlias
 
 import numpy as np
@@ -16,10 +17,14 @@ from streams.domain.detectors.baseline import Reals, Rise
 from streams.domain.detectors.evidence import LEAST_WEIGHT
 from streams.domain.detectors.excursions import GAP, LARGEST, NUMBERS, Excursion, Judge
 from streams.domain.detectors.folding import ClosedWindow, Integers
-from streams.domain.detectors.rows import Rows, at_places, extended, take
+from streams.domain.detectors.rows import Rows, extended, take
 
 MOST_JUDGES = 8_192
 """Judges of excursions that are kept, some 400 bytes each; then all are made anew when needed."""
+
+_FORMATS = {"<i8": "q", "<f8": "d", "<u4": "I"}
+_ROW = Struct("<" + "".join(_FORMATS[NUMBERS[name].str] for name in NUMBERS.names or ()))
+"""One row of `NUMBERS`: NumPy takes several times as long for one."""
 
 Written: TypeAlias = dict[int, Excursion | tuple[float, ...]]
 """Excursions by position, as they are written down: those that do not fire as their numbers."""
@@ -40,7 +45,10 @@ class ExcursionTable:
         self._rise_of_newcomers = rise.of_newcomers
         self.firing: dict[int, Excursion] = {}
         self._quiet = np.zeros(0, NUMBERS)
-        """By place, the others; one without attempts is none."""
+        """By place, the others, where `_is_quiet`: most scopes have none."""
+        self._is_quiet = np.zeros(0, np.bool_)
+        self._bytes = memoryview(b"")
+        """The same rows, for one at a time."""
         self._are_newcomers = np.zeros(0, np.bool_)
         self._judges: dict[int, Judge] = {}
         """By place, of the newest nulls; those that are missing are made when needed."""
@@ -48,6 +56,8 @@ class ExcursionTable:
     def make_room(self, more: int) -> None:
         """Add so many places."""
         self._quiet = extended(self._quiet, more)
+        self._is_quiet = np.concatenate((self._is_quiet, np.zeros(more, np.bool_)))
+        self._bytes = self._quiet.view(np.uint8).data
         self._are_newcomers = np.concatenate((self._are_newcomers, np.zeros(more, np.bool_)))
 
     def set_newcomers(self, places: Integers, are_newcomers: NDArray[np.bool_]) -> None:
@@ -62,22 +72,26 @@ class ExcursionTable:
     def get(self, place: int) -> Excursion | None:
         """Return the excursion of a scope; null if it has none."""
         excursion = self.firing.get(place)
-        if excursion is None and self._quiet["attempts"][place]:
-            excursion = Excursion(*self._quiet.item(place))
+        if excursion is None and self._is_quiet.item(place):
+            return self._quiet_at(place)
         return excursion
+
+    def _quiet_at(self, place: int) -> Excursion:
+        return Excursion(*_ROW.unpack_from(self._bytes, place * _ROW.size))
 
     def keep(self, place: int, excursion: Excursion) -> None:
         """Make an excursion that of a scope."""
         if excursion.live is None:
-            self._quiet[place] = astuple(excursion)[:-1]
+            _ROW.pack_into(self._bytes, place * _ROW.size, *astuple(excursion)[:-1])
+            self._is_quiet[place] = excursion.attempts > 0
         else:
-            self._quiet["attempts"][place] = 0
+            self._is_quiet[place] = False
             self.firing[place] = excursion
 
     def drop(self, places: Iterable[int]) -> None:
         """End the excursions at some places, if there are any."""
         for place in places:
-            self._quiet["attempts"][place] = 0
+            self._is_quiet[place] = False
             self.firing.pop(place, None)
 
     def judge(self, place: int, excursion: Excursion) -> Judge:
@@ -95,17 +109,18 @@ class ExcursionTable:
 
     def exceed(self, window: ClosedWindow, levels: Reals) -> NDArray[np.bool_]:
         """Tell for each scope whether the evidence of its excursion is above a level, in nats."""
-        quiet = take(self._quiet, window.places)
-        exceed: NDArray[np.bool_] = self._most_evidence(quiet) > levels
-        exceed &= quiet["attempts"] > 0
-        for at in np.flatnonzero(exceed).tolist():
-            exceed[at] = self._exceeds(quiet, window, at, levels.item(at))
+        exceed = np.zeros(len(window.places), np.bool_)
+        (there,) = self._is_quiet[window.places].nonzero()
+        most = self._most_evidence(take(self._quiet, window.places[there]))
+        for at in there[most > levels[there]].tolist():
+            place, unseen = window.places.item(at), window.unseen.item(at)
+            exceed[at] = self._exceeds(place, unseen, levels.item(at))
         return exceed
 
-    def _exceeds(self, quiet: Rows, window: ClosedWindow, at: int, level: float) -> bool:
-        excursion = Excursion(*quiet.item(at))
-        excursion.add_attempts(window.unseen.item(at))
-        return self.judge(window.places.item(at), excursion).exceeds(excursion, level)
+    def _exceeds(self, place: int, unseen: int, level: float) -> bool:
+        excursion = self._quiet_at(place)
+        excursion.add_attempts(unseen)
+        return self.judge(place, excursion).exceeds(excursion, level)
 
     def _most_evidence(self, quiet: Rows) -> Reals:
         """Return a bound of the evidence of excursions, as `AboveLimit` has it."""
@@ -125,7 +140,7 @@ class ExcursionTable:
 
     def _with_excursion(self, window: ClosedWindow) -> ClosedWindow:
         """Return the counts of those scopes alone that have an excursion which does not fire."""
-        return window.at(np.flatnonzero(self._quiet["attempts"][window.places]))
+        return window.at(self._is_quiet[window.places].nonzero()[0])
 
     def end_usual(self, window: ClosedWindow) -> None:
         """End excursions of which nothing is left: their next hit would end them as well."""
@@ -135,13 +150,14 @@ class ExcursionTable:
         attempts = quiet["stretch_attempts"] + window.unseen
         tolerated, _ = baseline.levels(quiet["rate"], self._rise)
         is_usual = quiet["stretch_hits"] <= tolerated * attempts
-        for at in np.flatnonzero(is_usual).tolist():
-            if not self._exceeds(quiet, window, at, 0.0):
-                self.drop([window.places.item(at)])
+        places, unseen = window.places[is_usual].tolist(), window.unseen[is_usual].tolist()
+        for place, more in zip(places, unseen, strict=True):
+            if not self._exceeds(place, more, 0.0):
+                self._is_quiet[place] = False
 
     def forget(self, places: Integers) -> None:
         """End all excursions at some places, of many that have none."""
-        self._quiet["attempts"][places] = 0
+        self._is_quiet[places] = False
         if self.firing:
             self.drop(places.tolist())
 
@@ -149,10 +165,15 @@ class ExcursionTable:
 
     def written(self, places: Sequence[int]) -> Written:
         """Return the excursions at some places, by position."""
+        found: Written = {}
+        if isinstance(places, range) and places.step == 1:
+            is_quiet = self._is_quiet[places.start : places.stop]
+        else:
+            is_quiet = self._is_quiet[np.array(places, np.int64)]
+        (there,) = is_quiet.nonzero()
+        for position in there.tolist():
+            found[position] = _ROW.unpack_from(self._bytes, places[position] * _ROW.size)
         firing = self.firing
-        quiet = at_places(self._quiet, places)
-        (there,) = quiet["attempts"].nonzero()
-        found: Written = dict(zip(there.tolist(), take(quiet, there).tolist(), strict=True))
         if firing:
             found |= {n: firing[place] for n, place in enumerate(places) if place in firing}
         return found

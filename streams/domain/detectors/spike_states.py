@@ -25,7 +25,6 @@ from streams.domain.detectors.baseline import (
     Reals,
     Rise,
     are_newcomers,
-    log_rising,
     newcomer,
     times_odds,
 )
@@ -415,10 +414,9 @@ class SpikeStates(ScopeStates):
         rows["last_attempts"] = np.minimum(window.attempts, _MOST_LAST)
         rows["waiting_windows"] += 1
         is_due = (attempts >= LEAST_LEARNED) | (rows["waiting_windows"] >= MOST_WAITING)
-        waits = np.flatnonzero(~is_due)
-        rows["waiting_attempts"][waits] = attempts[waits]
-        rows["waiting_hits"][waits] = hits[waits]
-        rows["waiting_pairs"][waits] = pairs[waits]
+        # Of those that are learned now nothing waits: `_learned` makes these 0.
+        rows["waiting_attempts"], rows["waiting_hits"] = attempts, hits
+        rows["waiting_pairs"] = pairs
         learned = np.zeros((len(places), 2), np.int64)
         at = np.flatnonzero(is_due)
         if len(at):
@@ -487,7 +485,7 @@ class SpikeStates(ScopeStates):
         evidence = rows["slow"][at] + self._slow_evidence(
             attempts[at], hits[at], null.rate[at], null.weight[at]
         )
-        slow = np.clip(evidence, 0.0, self._slow_need)
+        slow = np.minimum(np.maximum(evidence, 0.0), self._slow_need)
         in_a_row = np.minimum(SLOW_WINDOWS, rows["slow_windows"][at] + 1)
         rows["slow"][at] = slow
         rows["slow_windows"][at] = np.where(slow > 0.0, in_a_row, 0)
@@ -498,12 +496,10 @@ class SpikeStates(ScopeStates):
         mean = times_odds(limit, SLOW_ODDS)
         a, c = tolerated * weight, mean * weight
         misses = attempts - hits
-        return (
-            log_rising(c, hits)
-            - log_rising(a, hits)
-            + log_rising(weight - c, misses)
-            - log_rising(weight - a, misses)
+        c_hits, a_hits, c_misses, a_misses = baseline.log_risings(
+            (c, hits), (a, hits), (weight - c, misses), (weight - a, misses)
         )
+        return c_hits - a_hits + c_misses - a_misses
 
     def _is_doubtful(
         self, due: ClosedWindow, rows: NDArray[np.void], null: Null

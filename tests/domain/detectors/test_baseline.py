@@ -24,7 +24,7 @@ from streams.domain.detectors.baseline import (
     Rise,
     independent_share,
     learn,
-    log_rising,
+    log_risings,
     newcomer,
     times_odds,
 )
@@ -349,7 +349,7 @@ positive = st.floats(-9, 3.3).map(lambda power: 10.0**power)
 def test_rising_factorials(x: float, n: int) -> None:
     with mp.workdps(40):
         expected = float(mp.loggamma(mp.mpf(x) + n) - mp.loggamma(x))
-    found = log_rising(np.array([x]), np.array([float(n)])).item(0)
+    found = log_risings((np.array([x]), np.array([float(n)])))[0].item(0)
     assert found == pytest.approx(expected, abs=1e-8, rel=1e-12)
 
 
@@ -359,5 +359,5 @@ def test_rising_factorials_of_many(x: float, n: int) -> None:
     with mp.workdps(40):
         expected = float(mp.loggamma(mp.mpf(x) + n) - mp.loggamma(x))
     with np.errstate(over="raise", divide="raise", invalid="raise"):
-        found = log_rising(np.array([x]), np.array([float(n)])).item(0)
+        found = log_risings((np.array([x]), np.array([float(n)])))[0].item(0)
     assert found == pytest.approx(expected, rel=2e-15)
