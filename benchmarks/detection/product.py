@@ -76,6 +76,7 @@ def _lines(runs: Sequence[Run]) -> Iterator[CountedLine]:
     """Yield what arrives, in the order of time: the campaign's id is the position of its run."""
     names = [str(position) for position in range(len(runs))]
     apps = [str(run.campaign.app) for run in runs]
+    known: dict[tuple[int, ...], list[Counted]] = {}
     for start in range(0, max(run.seconds for run in runs), _AT_ONCE):
         attempts = _columns([run.attempts[start : start + _AT_ONCE] for run in runs])
         hits = [
@@ -83,22 +84,29 @@ def _lines(runs: Sequence[Run]) -> Iterator[CountedLine]:
             for hit in Hit
         ]
         seconds, positions = np.nonzero(attempts)
-        numbers = [columns[seconds, positions].tolist() for _, columns in hits]
-        sent = attempts[seconds, positions].tolist()
-        for second, at, all_sent, *found in zip(
+        sent = attempts[seconds, positions]
+        found = [columns[seconds, positions] for _, columns in hits]
+        of_each = zip(
             (START + 1000 * (start + seconds)).tolist(),
             positions.tolist(),
-            sent,
-            *numbers,
+            zip((sent - sum(found)).tolist(), *[each.tolist() for each in found], strict=True),
             strict=True,
-        ):
-            counts: list[Counted] = [(_SUCCESS, None, None, None, all_sent - sum(found))]
-            counts += [
-                (name, None, None, None, number)
-                for (name, _), number in zip(hits, found, strict=True)
-                if number
-            ]
+        )
+        for second, at, numbers in of_each:
+            counts = known.get(numbers)
+            if counts is None:
+                counts = known[numbers] = _counts(numbers)
             yield CountedLine(second, names[at], counts, apps[at])
+
+
+def _counts(numbers: tuple[int, ...]) -> list[Counted]:
+    """Return numbers of sends that are no hits and, in the order of `Hit`, of hits, as counts."""
+    statuses = _SUCCESS, *[STATUSES[hit] for hit in Hit]
+    return [
+        (status, None, None, None, number)
+        for status, number in zip(statuses, numbers, strict=True)
+        if number
+    ]
 
 
 def _columns(parts: Sequence[Counts]) -> Counts:

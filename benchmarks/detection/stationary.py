@@ -25,9 +25,9 @@ from benchmarks import table
 from benchmarks.detection.product import START
 from benchmarks.detection.scoring import poisson_rate
 from benchmarks.detection.tables import of_interval
-from benchmarks.detection.traffic import BLOCK, DAY, Counts, Rates
+from benchmarks.detection.traffic import BLOCK, DAY, Counts
 from streams.backtest.arrivals import BacktestSettings
-from streams.backtest.task import BacktestTask
+from streams.backtest.task import BacktestTask, Decided
 from streams.configuration.models import Configuration
 from streams.domain.partial_counts import (
     PARTIAL_COUNTS_VERSION,
@@ -42,7 +42,7 @@ RATES = (0.01, 0.05, 0.25)
 RHOS = (0.002, 0.01, 0.05)
 VOLUMES = (8.0, 60.0, 500.0, 5000.0)
 """Attempts a minute."""
-FLUSHES = (5.0, 0.1)
+FLUSHES = (5.0, 1.0, 0.1)
 """Seconds between two commits."""
 STEADY = 50.0
 """Shape of the gamma distribution of a minute's volume, as in `traffic`."""
@@ -149,51 +149,112 @@ def false_alarms(job: Job) -> list[FalseAlarm]:
     settings = BacktestSettings.of(Configuration())
     task = BacktestTask(settings.partition, job.flush, [0], START)
     found: list[FalseAlarm] = []
-    for commit_at, counts in commits(job):
-        for at, made in (*task.pass_time(commit_at), *task.commit(commit_at, counts)):
-            if made.type == "campaign.alert.firing":
-                kind = kinds[int(made.data.campaign_id)]
-                found.append(FalseAlarm(kind, (at - START) / 1000, made.data.summary))
+    for at, made in Flushes(task, len(kinds)).decided(flushes(job)):
+        if made.type == "campaign.alert.firing":
+            kind = kinds[int(made.data.campaign_id)]
+            found.append(FalseAlarm(kind, (at - START) / 1000, made.data.summary))
     return found
 
 
-def commits(job: Job) -> Iterator[tuple[int, PartialCounts]]:
-    """Yield the time of each commit (ms) that has counts, and these: of the flush before it."""
+class Flush(NamedTuple):
+    """What arrives at one time (ms), by campaign: attempts, and failures among them."""
+
+    at: int
+    attempts: Counts
+    failures: Counts
+
+
+class Flushes:
+    """Commits the counts of each flush; later, of campaigns to which nothing happens.
+
+    `streams.domain.deferrable` says why that changes no decision.
+
+    Args:
+        task: of a backtest; counts of a flush are committed at its end.
+        campaigns: how many there are.
+    """
+
+    def __init__(self, task: BacktestTask, campaigns: int) -> None:
+        self._task = task
+        self._names = np.array([str(number) for number in range(campaigns)], dtype=object)
+        self._kept = np.zeros(campaigns, np.int64)
+        """Attempts, none of them a failure, that were not committed."""
+        self._window = START // 1000
+        """The window that all of these are in: its start (s)."""
+
+    def decided(self, flushes: Iterable[Flush]) -> Iterator[Decided]:
+        """Yield what is decided, flush by flush."""
+        task = self._task
+        for flush in flushes:
+            commit_at = flush.at + task.interval_ms
+            if commit_at >= task.next_due:
+                self._add_kept(self._kept > 0, commit_at)
+            yield from task.pass_time(commit_at)
+            deferrable, start = task.deferrable, flush.at // (1000 * BLOCK) * BLOCK
+            if start in deferrable.starts and flush.at < deferrable.before:
+                yield from self._commit_few(flush, commit_at)
+            else:
+                self._add_kept(self._kept > 0, commit_at)
+                self._window = start
+                yield from task.commit(commit_at, counts_of(flush, self._names))
+
+    def _commit_few(self, flush: Flush, commit_at: int) -> Iterator[Decided]:
+        deferrable = self._task.deferrable
+        watched = [int(name) for name in set[str]().union(*deferrable.watched)]
+        is_told = flush.failures > 0
+        is_told[watched] = flush.attempts[watched] > 0
+        self._kept += np.where(is_told, 0, flush.attempts)
+        if is_told.any():
+            self._add_kept(is_told & (self._kept > 0), commit_at)
+            told = flush._replace(attempts=np.where(is_told, flush.attempts, 0))
+            yield from self._task.commit_few(commit_at, counts_of(told, self._names))
+
+    def _add_kept(self, which: NDArray[np.bool_], commit_at: int) -> None:
+        """Add what is kept of some campaigns to the windows, before a commit (ms)."""
+        (some,) = np.nonzero(which)
+        if len(some):
+            columns = [_column(SUCCESS, self._kept[some])]
+            kept = _window(self._window, self._names[some], columns)
+            self._task.add_kept(commit_at, [kept])
+            self._kept[some] = 0
+
+
+def counts_of(flush: Flush, names: NDArray[np.object_]) -> PartialCounts:
+    """Return the counts of those of some campaigns that have any."""
+    (some,) = np.nonzero(flush.attempts)
+    failed = flush.failures[some]
+    columns = [_column(SUCCESS, flush.attempts[some] - failed), _column(FAILURE, failed)]
+    window = _window(flush.at // (1000 * BLOCK) * BLOCK, names[some], columns)
+    return PartialCounts(PARTIAL_COUNTS_VERSION, {0: flush.at}, flush.at, [window])
+
+
+def _window(start: int, names: NDArray[np.object_], columns: list[Column]) -> WindowCounts:
+    return WindowCounts(start, names.tolist(), [None], [0] * len(names), columns)
+
+
+def flushes(job: Job) -> Iterator[Flush]:
+    """Yield what each flush has that has any counts."""
     kinds = job.kinds
     rng = np.random.default_rng((3, round(job.volume), round(1000 * job.flush)))
-    names = np.array([str(number) for number in range(len(kinds))], dtype=object)
     usual, rho = (np.array([getattr(kind, name) for kind in kinds]) for name in ("usual", "rho"))
     beta = usual * (1.0 / rho - 1.0), (1.0 - usual) * (1.0 / rho - 1.0)
-    flushes = round(BLOCK / job.flush)
+    a_minute = round(BLOCK / job.flush)
     # So many flushes after the clock's minute a campaign's own begins.
-    begins = np.where(np.arange(len(kinds)) % 2, rng.integers(1, flushes, len(kinds)), 0)
-    has_begun = np.arange(flushes)[:, np.newaxis] >= begins
+    begins = np.where(np.arange(len(kinds)) % 2, rng.integers(1, a_minute, len(kinds)), 0)
+    has_begun = np.arange(a_minute)[:, np.newaxis] >= begins
     before = rng.beta(*beta)
     for start in range(START, START + 1000 * DAY, 1000 * BLOCK):
         now = rng.beta(*beta)
-        pace = job.volume / flushes * rng.gamma(STEADY, 1.0 / STEADY, len(kinds))
+        pace = job.volume / a_minute * rng.gamma(STEADY, 1.0 / STEADY, len(kinds))
         attempts = rng.poisson(pace, has_begun.shape).astype(np.int32)
-        rates = np.where(has_begun, now, before)
+        failures = rng.binomial(attempts, np.where(has_begun, now, before)).astype(np.int32)
         for flush in np.flatnonzero(attempts.any(axis=1)).tolist():
             at = start + round(1000 * job.flush * flush)
-            window = _counts(rng, names, attempts[flush], rates[flush], start // 1000)
-            counts = PartialCounts(PARTIAL_COUNTS_VERSION, {0: at}, at, [window])
-            yield at + round(1000 * job.flush), counts
+            yield Flush(at, attempts[flush], failures[flush])
         before = now
 
 
-def _counts(
-    rng: np.random.Generator, names: NDArray[np.object_], attempts: Counts, rates: Rates, start: int
-) -> WindowCounts:
-    """Draw the failures among attempts, by campaign, in the window that begins at `start` (s)."""
-    (some,) = np.nonzero(attempts)
-    sent = attempts[some]
-    failed = rng.binomial(sent, rates[some])
-    columns = [_column(SUCCESS, sent - failed), _column(FAILURE, failed)]
-    return WindowCounts(start, names[some].tolist(), [None], [0] * len(some), columns)
-
-
-def _column(what: Dimensions, counts: NDArray[np.int64]) -> Column:
+def _column(what: Dimensions, counts: NDArray[np.int64] | Counts) -> Column:
     (at,) = np.nonzero(counts)
     return Column(what, at.tolist(), counts[at].tolist())
 

@@ -238,20 +238,34 @@ def log_tail(attempts: int, hits: int, mean: float, spread: float) -> float:
     """
     weight = 1.0 / spread - 1.0
     a, b = mean * weight, (1.0 - mean) * weight
-    k = np.arange(hits, attempts + 1)
-    terms = (
+    # Above the mean, terms fall: mostly those of a few more hits are all that matters.
+    few = min(attempts, hits + _FEW_TERMS)
+    terms = _log_terms(np.arange(hits, few + 1), attempts, a, b)
+    if few < attempts and terms[-1] > terms[0] - _NEGLIGIBLE:
+        terms = _log_terms(np.arange(hits, attempts + 1), attempts, a, b)
+    most = float(terms.max())
+    return most + float(np.log(np.exp(terms - most).sum()))
+
+
+_FEW_TERMS = 64
+_NEGLIGIBLE = 45.0
+"""Nats: terms that are less by as much, and all after them, change no digit of the sum."""
+
+
+def _log_terms(hits: NDArray[np.int64], attempts: int, a: float, b: float) -> Rates:
+    """Return the logarithms of the probabilities of numbers of hits, given Beta(a, b)."""
+    terms: Rates = (
         gammaln(attempts + 1)
-        - gammaln(k + 1)
-        - gammaln(attempts - k + 1)
-        + gammaln(a + k)
-        + gammaln(b + attempts - k)
+        - gammaln(hits + 1)
+        - gammaln(attempts - hits + 1)
+        + gammaln(a + hits)
+        + gammaln(b + attempts - hits)
         - gammaln(a + b + attempts)
         + gammaln(a + b)
         - gammaln(a)
         - gammaln(b)
     )
-    most = float(terms.max())
-    return most + float(np.log(np.exp(terms - most).sum()))
+    return terms
 
 
 USUAL = (

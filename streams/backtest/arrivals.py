@@ -2,14 +2,14 @@
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Generic, Self, TypeVar
 
 from streams.backtest.task import BacktestTask, Decided
 from streams.configuration.models import Configuration
 from streams.configuration.translation import ingest_settings_of, partition_settings_of
-from streams.domain.partial_counts import PartialCounts
+from streams.domain.partial_counts import WindowCounts
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.sources import IngestSettings
 
@@ -108,9 +108,9 @@ class Arrivals(Generic[Block]):
             yield from self._commit()
             yield from self._task_or_none.pass_time(max(until, self._until) + 1)
 
-    def _note_unrecognised(self, counts: PartialCounts) -> None:
+    def _note_unrecognised(self, windows: Iterable[WindowCounts]) -> None:
         known = self.settings.partition.groups.group_of
-        for window in counts.windows:
+        for window in windows:
             for column in window.columns:
                 status = column.dimensions.outcome
                 if status not in known and not column.dimensions.engagement:

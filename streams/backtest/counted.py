@@ -1,16 +1,19 @@
 """Lines of counts become partial counts, and these become transitions.
 
-The partial counts of one commit are as a worker's pre-aggregator hands them out: in columns, by
+The lines of one commit are sorted out together. Counts of campaigns to which nothing happens are
+kept, added up, until a later commit has to have them: `streams.domain.deferrable` says why nothing
+is decided otherwise. The others are, as a worker's pre-aggregator hands them out, in columns by
 window and count key. As there, an event time that is ahead of the present moves event time no
 further than the present; and what is too far ahead, or older than what is retained, is rejected.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from streams.backtest.arrivals import Arrivals, BacktestSettings
-from streams.backtest.counted_lines import CountedLine, Lines
+from streams.backtest.counted_lines import Counted, CountedLine, Lines
 from streams.backtest.task import Decided
 from streams.domain.deferrable import NOTHING, Deferrable
 from streams.domain.events import EARLIEST_MS, Reason
@@ -21,49 +24,128 @@ from streams.domain.partial_counts import (
     PartialCounts,
     WindowCounts,
 )
+from streams.domain.rules import HitsOfAny
 from streams.errors import UserError
 
 INPUT = 0
 """The one source partition that all counts are from."""
-MOST_ROWS = 20_000
-"""Counts that are added at once, though they could be deferred for longer."""
-
+MOST_KEPT = 200_000
+"""Campaigns of which counts are kept, though they could be for longer."""
+MOST_KNOWN = 65_536
+"""Counts of lines of which it is remembered what they are; then all are worked out anew."""
+MOST_COUNT_KEYS = 10_000
+"""The same of count keys."""
 AT_ONCE = 1_000
 """Lines that are taken from an iterable at once."""
-MOST_STATUSES = 10_000
-"""Statuses of which it is remembered whether they are hits."""
 
-_Key: TypeAlias = tuple[str, str | None, str | None, str | None]
-_Growing: TypeAlias = tuple[Callable[[int], None], Callable[[int], None]]
-"""How to add a campaign's position, and its count, to a column."""
+_Sums: TypeAlias = dict[int, int]
+"""By the number of the count key, how many sends."""
+_Apps: TypeAlias = dict[str, str]
+"""By campaign, the app that its newest line named."""
+
+
+class _Known(NamedTuple):
+    """What the counts of a line are.
+
+    Attributes:
+        counts: as they are in the line: as long as they are kept, no others have their identity.
+        sums: by count key, above 0.
+        is_hit: whether any of them are hits of any rule.
+    """
+
+    counts: Sequence[Counted]
+    sums: _Sums
+    is_hit: bool
+
+
+class _CountKeys:
+    """The count keys of all lines, by number.
+
+    Args:
+        hits: statuses that are hits of any rule.
+    """
+
+    def __init__(self, hits: HitsOfAny) -> None:
+        self._hits = hits
+        self._dimensions: list[Dimensions] = []
+        self._numbers: dict[Dimensions, int] = {}
+        self._known: dict[int, _Known] = {}
+        """By the identity of a line's counts."""
+
+    def known(self, lines: Iterable[CountedLine]) -> list[_Known]:
+        """Return what the counts of each line are."""
+        if len(self._known) > MOST_KNOWN:
+            self._known.clear()
+        get = self._known.get
+        return [get(id(line.counts)) or self._learn(line.counts) for line in lines]
+
+    def _learn(self, counts: Sequence[Counted]) -> _Known:
+        sums: _Sums = {}
+        is_hit = False
+        for status, treatment, delivery, channel, count in counts:
+            if count:
+                # An empty name stands for none, as in an event.
+                key = Dimensions(status, treatment or None, delivery or None, channel or None)
+                number = self._numbers.setdefault(key, len(self._numbers))
+                if number == len(self._dimensions):
+                    self._dimensions.append(key)
+                sums[number] = sums.get(number, 0) + count
+                is_hit = is_hit or status in self._hits
+        known = self._known[id(counts)] = _Known(counts, sums, is_hit)
+        return known
+
+    def window(self, start: int, window: "_Window") -> WindowCounts:
+        """Return the sums of campaigns in columns, as counts of a window from `start` (s) on."""
+        of_each, apps = window.sums, window.apps
+        columns: dict[int, tuple[list[int], list[int]]] = {}
+        for position, sums in enumerate(of_each.values()):
+            for number, count in sums.items():
+                column = columns.get(number)
+                if column is None:
+                    column = columns[number] = [], []
+                column[0].append(position)
+                column[1].append(count)
+        numbers: dict[str | None, int] = {}
+        at_app = [numbers.setdefault(apps.get(name), len(numbers)) for name in of_each]
+        made = [Column(self._dimensions[number], *column) for number, column in columns.items()]
+        return WindowCounts(start, list(of_each), list(numbers), at_app, made)
+
+    def forget(self) -> None:
+        """Forget all if they are too many; there must be no sums by their numbers any more."""
+        if len(self._dimensions) > MOST_COUNT_KEYS:
+            self._known.clear()
+            self._numbers.clear()
+            self._dimensions.clear()
 
 
 class _Window:
-    """Counts of one window, in columns that grow."""
+    """Counts of campaigns in one window."""
 
-    __slots__ = ("apps", "columns", "growing", "positions")
+    __slots__ = ("apps", "sums")
 
     def __init__(self) -> None:
-        self.positions: dict[str, int] = {}
-        self.apps: list[str | None] = []
-        """By the campaign's position, its app."""
-        self.columns: list[Column] = []
-        self.growing: dict[_Key, _Growing] = {}
+        self.sums: dict[str, _Sums] = {}
+        self.apps: _Apps = {}
 
-    def add_column(self, key: _Key) -> _Growing:
-        """Add a column; an empty name stands for none, as in an event."""
-        outcome, treatment, delivery, channel = key
-        dimensions = Dimensions(outcome, treatment or None, delivery or None, channel or None)
-        column = Column(dimensions, [], [])
-        self.columns.append(column)
-        growing = self.growing[key] = column.at.append, column.counts.append
-        return growing
+    def take(self, campaigns: Iterable[str]) -> "_Window":
+        """Return the counts of some campaigns, and keep those of others."""
+        taken = _Window()
+        for name in campaigns:
+            sums = self.sums.pop(name, None)
+            if sums is not None:
+                taken.sums[name] = sums
+                app = self.apps.pop(name, None)
+                if app is not None:
+                    taken.apps[name] = app
+        return taken
 
-    def counts(self, start: int) -> WindowCounts:
-        """Return the columns, as counts of the window that begins at `start` (s)."""
-        apps: dict[str | None, int] = {}
-        at_app = [apps.setdefault(app, len(apps)) for app in self.apps]
-        return WindowCounts(start, list(self.positions), list(apps), at_app, self.columns)
+
+_Windows: TypeAlias = dict[int, _Window]
+"""By start (s)."""
+
+
+def _has_any(windows: _Windows) -> bool:
+    return any(window.sums for window in windows.values())
 
 
 class CountedArrivals(Arrivals[Lines]):
@@ -75,18 +157,20 @@ class CountedArrivals(Arrivals[Lines]):
 
     def __init__(self, settings: BacktestSettings) -> None:
         super().__init__(settings)
-        self._windows: dict[int, _Window] = {}
-        """By start (s)."""
-        self._rows = 0
+        partition = settings.partition
+        self._keys = _CountKeys(HitsOfAny(partition.rules, partition.groups))
+        self._arrived: list[Lines] = []
+        """What the next commit may have."""
+        self._kept: _Windows = {}
+        """Counts that a later commit may have."""
         self._deferrable: Deferrable = NOTHING
-        self._is_deferrable = False
-        """Whether all that has arrived since the last commit is."""
-        self._hits: dict[str, bool] = {}
-        """Whether statuses are hits of any rule."""
         self._event_time = 0
+        """How far it is (ms), with all that was sorted out:"""
+        self._sorted_out_at = 0
+        """by the commit at this time (ms)."""
         self._oldest, self._next_expiry = EARLIEST_MS, 0
 
-    def add(self, block: Lines) -> Iterator[Decided]:  # noqa: C901, PLR0912, PLR0915 - the hot loop: in parts, it would be calls per line
+    def add(self, block: Lines) -> Iterator[Decided]:
         """Let lines arrive; yield what is decided before the last of them is committed.
 
         Raises:
@@ -96,102 +180,154 @@ class CountedArrivals(Arrivals[Lines]):
         if not lines:
             return
         self._begin(lines[0].at)
-        seen, step_ms = self.seen, self.task.interval_ms
-        size_ms = self.settings.ingest.windows.size * 1000
-        skew_ms = self.settings.ingest.max_future_skew_ms
-        until, last_at = self._until, seen.last_at
-        event_time, rows = self._event_time, self._rows
-        defers, deferrable = self._is_deferrable, self._deferrable
-        with_alerts, waiting = deferrable.watched
-        next_due, next_expiry = self.task.next_due, self._next_expiry
-        # Event times from `first` up to `end` (ms) belong into `window`.
-        first = end = 0
-        window = _Window()
-        positions, growing, apps = window.positions, window.growing, window.apps
+        seen = self.seen
+        times = [line.at for line in lines]
+        wrong = _first_disorder(seen.last_at, times)
+        first, end = 0, len(lines) if wrong is None else wrong
+        while first < end:
+            until = bisect_right(times, self._until, first, end)
+            if until > first:
+                part = lines if until - first == len(lines) else lines[first:until]
+                self._arrived.append(Lines(block.file, block.first + first, part))
+                seen.last_at = times[until - 1]
+                first = until
+            if until < end:
+                yield from self._go_on_to(times[until])
+        if wrong is not None:
+            raise UserError(_disorder(block, lines[wrong], seen.last_at))
+        seen.arrivals += len(lines)
 
-        for line in lines:
-            at = line.at
-            if at > until:
-                commit_at = -(-at // step_ms) * step_ms
-                if commit_at < next_due and (not rows or (defers and rows < MOST_ROWS)):
-                    until = commit_at
-                else:
-                    self._until, self._event_time, self._rows = until, event_time, rows
-                    yield from self._next_commit(commit_at)
-                    until, rows = self._until, 0
-                    defers, deferrable = self._is_deferrable, self._deferrable
-                    with_alerts, waiting = deferrable.watched
-                    next_due = self.task.next_due
-                    first = end = 0
-            elif at < last_at:
-                raise UserError(_disorder(block, line, last_at))
-            last_at = at
+    def _go_on_to(self, at: int) -> Iterator[Decided]:
+        """Let time go on to the commit of what arrives at `at` (ms)."""
+        task = self.task
+        commit_at = task.commit_of(at)
+        yield from self._sort_out()
+        if commit_at >= task.next_due:
+            yield from self._commit_kept()
+        yield from task.pass_time(commit_at)
+        self._deferrable = task.deferrable
+        self._until = commit_at
+
+    def _commit(self) -> Iterator[Decided]:
+        yield from self._sort_out()
+        yield from self._commit_kept()
+
+    # Sorted out
+
+    def _sort_out(self) -> Iterator[Decided]:
+        """Commit what has arrived, as far as that has to be; keep the rest."""
+        arrived, self._arrived = self._arrived, []
+        if not arrived:
+            return
+        known = [self._keys.known(block.lines) for block in arrived]
+        watched = {
+            line.campaign_id
+            for block, of_block in zip(arrived, known, strict=True)
+            for line, each in zip(block.lines, of_block, strict=True)
+            if each.is_hit
+        }
+        watched.update(*self._deferrable.watched)
+        before = self._event_time, self._sorted_out_at
+        told: _Windows = {}
+        is_due = False
+        for block, of_block in zip(arrived, known, strict=True):
+            is_due |= self._add(block, of_block, watched, told)
+        self._sorted_out_at = self._until
+        is_due |= sum([len(window.sums) for window in self._kept.values()]) > MOST_KEPT
+        if is_due:
+            yield from self._commit_all(told, before)
+        else:
+            yield from self._commit_few(told)
+
+    def _commit_all(self, told: _Windows, before: tuple[int, int]) -> Iterator[Decided]:
+        """Commit counts, and all that is kept.
+
+        Args:
+            told: the counts.
+            before: event time (ms) as it was ahead of them, and the commit (ms) that knew it.
+        """
+        kept, self._kept = self._kept, {}
+        if not _has_any(told):
+            told = kept
+        elif _has_any(kept):
+            self.task.add(self._until, self._record(kept, *before))
+        if _has_any(told):
+            yield from self._decided(told)
+        self._keys.forget()
+
+    def _commit_few(self, told: _Windows) -> Iterator[Decided]:
+        """Commit counts, and what is kept of the same campaigns."""
+        names = {name for window in told.values() for name in window.sums}
+        if names:
+            kept = {start: window.take(names) for start, window in self._kept.items()}
+            self.task.add_kept(self._until, self._columns(kept))
+            counts = self._record(told, self._event_time, self._until)
+            yield from self.task.commit_few(self._until, counts)
+
+    def _add(  # noqa: C901 - the hot loop: in parts, it would be calls per line
+        self, block: Lines, known: Sequence[_Known], watched: set[str], told: _Windows
+    ) -> bool:
+        """Sort out lines by window; tell whether they and all that is kept have to be committed.
+
+        Args:
+            block: the lines.
+            known: what the counts of each are.
+            watched: the campaigns whose counts have to be committed.
+            told: gets these counts. The others are kept.
+        """
+        size_ms = self.settings.ingest.windows.size * 1000
+        until = self._until
+        latest = until + self.settings.ingest.max_future_skew_ms
+        event_time = self._event_time
+        starts, before = self._deferrable.starts, self._deferrable.before
+        keeps = bool(starts)
+        is_due = not keeps
+        # Event times from `first` up to `end` (ms) belong into the windows `quiet` and `loud`; with
+        # these times it is as due as known.
+        first = end = 0
+        quiet = loud = _Window()
+        for line, each in zip(block.lines, known, strict=True):
             time = line.event_time
             if time is None:
-                time = at
-            elif not self._oldest <= time <= until + skew_ms:
+                time = line.at
+            elif not self._oldest <= time <= latest:
                 self._reject(block, line, time)
                 continue
+            sums = each.sums
+            if not sums:
+                continue
+            if time > event_time:
+                event_time = time if time <= until else until  # noqa: FURB136 - min is a call per line
+                if event_time >= self._next_expiry:
+                    self._follow(event_time)
             if not first <= time < end:
                 first = time - time % size_ms
                 end = first + size_ms
-                window = self._window(first // 1000)
-                positions, growing, apps = window.positions, window.growing, window.apps
-                defers = defers and first // 1000 in deferrable.starts
-            name, app = line.campaign_id, line.app_id
-            position = -1
-            for counted in line.counts:
-                count = counted[4]
-                if not count:
-                    continue
-                key = counted[:4]
-                column = growing.get(key)
-                if column is None:
-                    column = window.add_column(key)
-                    defers = defers and not self._is_hit(key[0])
-                if position < 0:
-                    position = positions.setdefault(name, len(apps))
-                    if position == len(apps):
-                        apps.append(app)
-                    elif app is not None:
-                        apps[position] = app
-                column[0](position)
-                column[1](count)
-                rows += 1
-            if position >= 0:
-                if time > event_time:
-                    event_time = time if time <= until else until  # noqa: FURB136 - min is a call per line
-                    if event_time >= next_expiry:
-                        next_expiry = self._follow(event_time)
-                if defers and (time >= deferrable.before or name in with_alerts or name in waiting):
-                    defers = False
+                start = first // 1000
+                is_due = is_due or start not in starts or time >= before
+                if time < before < end:
+                    end = before
+                quiet = self._kept.setdefault(start, _Window())
+                loud = told.setdefault(start, _Window())
+            name = line.campaign_id
+            window = quiet if keeps and name not in watched else loud
+            of_it = window.sums.get(name)
+            if of_it is None:
+                window.sums[name] = sums.copy()
+            else:
+                for number, count in sums.items():
+                    of_it[number] = of_it.get(number, 0) + count
+            if line.app_id is not None:
+                window.apps[name] = line.app_id
+        self._event_time = event_time
+        return is_due
 
-        self._until, self._event_time, self._rows = until, event_time, rows
-        self._is_deferrable = defers
-        seen.last_at = last_at
-        seen.arrivals += len(lines)
-
-    def _window(self, start: int) -> _Window:
-        window = self._windows.get(start)
-        if window is None:
-            window = self._windows[start] = _Window()
-        return window
-
-    def _is_hit(self, status: str) -> bool:
-        known = self._hits.get(status)
-        if known is None:
-            known = any(status in hits for hits in self._deferrable.hits)
-            if len(self._hits) < MOST_STATUSES:
-                self._hits[status] = known
-        return known
-
-    def _follow(self, event_time: int) -> int:
-        """Work out which event times have expired (ms), and return when that changes."""
+    def _follow(self, event_time: int) -> None:
+        """Work out which event times have expired (ms), and when that changes."""
         windows = self.settings.ingest.windows
         oldest = windows.oldest_countable(event_time)
         self._oldest = max(EARLIEST_MS, oldest)
         self._next_expiry = windows.uncountable_from(oldest // 1000)
-        return self._next_expiry
 
     def _reject(self, block: Lines, line: CountedLine, time: int) -> None:
         reason = Reason.EXPIRED if time < self._oldest else Reason.IMPOSSIBLE_TIME
@@ -200,27 +336,30 @@ class CountedArrivals(Arrivals[Lines]):
 
     # Committed
 
-    def _next_commit(self, commit_at: int) -> Iterator[Decided]:
-        """Commit what has arrived, and go on to the commit at `commit_at` (ms)."""
-        yield from self._commit()
-        yield from self.task.pass_time(commit_at)
-        self._deferrable = self.task.deferrable
-        self._is_deferrable = bool(self._deferrable.starts)
-        self._until = commit_at
+    def _commit_kept(self) -> Iterator[Decided]:
+        """Commit all that is kept, at the time of the last arrivals."""
+        kept, self._kept = self._kept, {}
+        if _has_any(kept):
+            if self.task.committed_at < self._until:
+                yield from self._decided(kept)
+            else:
+                self.task.add(self._until, self._record(kept, self._event_time, self._until))
+        self._keys.forget()
 
-    def _commit(self) -> Iterator[Decided]:
-        windows, self._windows = self._windows, {}
-        if self._rows:
-            self._rows = 0
-            made = [of_it.counts(start) for start, of_it in windows.items()]
-            counts = PartialCounts(
-                PARTIAL_COUNTS_VERSION,
-                {INPUT: self._event_time},
-                self._until,
-                [each for each in made if each.campaigns],
-            )
-            self._note_unrecognised(counts)
-            yield from self.task.commit(self._until, counts)
+    def _decided(self, windows: _Windows) -> Iterator[Decided]:
+        counts = self._record(windows, self._event_time, self._until)
+        return self.task.commit(self._until, counts)
+
+    def _record(self, windows: _Windows, event_time: int, at: int) -> PartialCounts:
+        """Return counts as they are when event time is so far (ms), at the commit at `at` (ms)."""
+        columns = self._columns(windows)
+        return PartialCounts(PARTIAL_COUNTS_VERSION, {INPUT: event_time}, at, columns)
+
+    def _columns(self, windows: _Windows) -> list[WindowCounts]:
+        """Return counts in columns, to be applied next."""
+        made = [self._keys.window(*each) for each in windows.items() if each[1].sums]
+        self._note_unrecognised(made)
+        return made
 
 
 def transitions_of(
@@ -256,3 +395,11 @@ def _disorder(block: Lines, line: CountedLine, last_at: int) -> str:
         f"{block.place_of(line)}: at is {line.at}: expected lines in the order of at, and the one "
         f"before has {last_at}"
     )
+
+
+def _first_disorder(last_at: int, times: list[int]) -> int | None:
+    """Return the position of the first time that is less than the one before it; null for none."""
+    if times[0] >= last_at and times == sorted(times):
+        return None
+    pairs = zip([last_at, *times], times, strict=False)
+    return next(at for at, (before, time) in enumerate(pairs) if time < before)

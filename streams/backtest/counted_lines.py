@@ -28,6 +28,8 @@ LATEST_MS = 32_503_680_000_000
 MOST_AT_ONCE = 1_000_000_000
 LONGEST_NAME = 1024
 """Characters. Four of them are what the names of one event may have together."""
+MOST_KNOWN = 65_536
+"""Counts that are kept, as most lines have the same as others; then all are read anew."""
 SHOWN = 80
 """Characters of a value in an error."""
 
@@ -53,7 +55,7 @@ class Lines(NamedTuple):
 
 
 class CountedLine(msgspec.Struct, gc=False):
-    """What arrived of one campaign at one time."""
+    """What arrived of one campaign at one time. Lines may share their counts."""
 
     at: Time
     campaign_id: Name
@@ -62,7 +64,17 @@ class CountedLine(msgspec.Struct, gc=False):
     event_time: Time | None = None
 
 
+class _RawLine(CountedLine, gc=False):
+    """A line whose counts are still to be read."""
+
+    counts: msgspec.Raw  # type: ignore[assignment] # only until `_read_counts`
+
+
 _decoder = msgspec.json.Decoder(CountedLine)
+_raw_decoder = msgspec.json.Decoder(_RawLine)
+_decode_counts = msgspec.json.Decoder(list[Counted]).decode
+_Known: TypeAlias = dict[bytes, list[Counted]]
+"""By how they are written, counts."""
 _EXPECTED = (
     (
         r"`int` (>=|<=) -?\d+ - at `\$\.(at|event_time)`",
@@ -85,12 +97,13 @@ def read_lines(name: str, stream: Readable) -> Iterator[Lines]:
         UserError: names the file, the line and the value that is wrong.
     """
     first, parts = 1, list[bytes]()
+    known: _Known = {}
     try:
         for block in plain_blocks(stream, BLOCK_BYTES):
             whole, newline, rest = block.rpartition(b"\n")
             if newline:
                 text = b"".join([*parts, whole])
-                yield from _decoded(name, first, text)
+                yield from _decoded(name, first, text, known)
                 first += text.count(b"\n") + 1
                 parts.clear()
             parts.append(rest)
@@ -100,23 +113,41 @@ def read_lines(name: str, stream: Readable) -> Iterator[Lines]:
         raise UserError(f"{name}, line {first}: {error}") from None
     except OSError as error:
         raise UserError(f"cannot read {name}: {error.strerror}") from error
-    yield from _decoded(name, first, b"".join(parts))
+    yield from _decoded(name, first, b"".join(parts), known)
 
 
-def _decoded(name: str, first: int, text: bytes) -> Iterator[Lines]:
+def _decoded(name: str, first: int, text: bytes, known: _Known) -> Iterator[Lines]:
     if first == 1:
         text = text.removeprefix(codecs.BOM_UTF8)
     try:
-        decoded = _decoder.decode_lines(text)
+        decoded = _raw_decoder.decode_lines(text)
+        _read_counts(decoded, known)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         decoded = []
     if len(decoded) == text.count(b"\n") + 1:
-        yield Lines(name, first, decoded)
+        yield Lines(name, first, [*decoded])
         return
     # Blank lines, two objects in one, or anything that is wrong.
     for number, value in enumerate(text.split(b"\n"), first):
         if value.strip():
             yield Lines(name, number, [_decode(f"{name}, line {number}", value)])
+
+
+def _read_counts(lines: list[_RawLine], known: _Known) -> None:
+    """Read the counts of lines.
+
+    Raises:
+        MsgspecError: if any are wrong.
+    """
+    if len(known) > MOST_KNOWN:
+        known.clear()
+    get = known.get
+    for line in lines:
+        raw = bytes(line.counts)
+        counts = get(raw)
+        if counts is None:
+            counts = known[raw] = _decode_counts(raw)
+        line.counts = counts  # type: ignore[assignment] # as those of other lines
 
 
 def _decode(place: str, value: bytes) -> CountedLine:

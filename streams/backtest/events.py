@@ -74,5 +74,5 @@ class EventArrivals(Arrivals[Events]):
         self._arrived.clear()
         counts = pre_aggregator.partial_counts().get(0)
         if counts is not None:
-            self._note_unrecognised(counts)
+            self._note_unrecognised(counts.windows)
             yield from self._begin(self._until).commit(self._until, counts)

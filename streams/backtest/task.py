@@ -17,13 +17,13 @@ from math import inf
 from typing import NamedTuple
 
 from streams.domain.deferrable import Deferrable
-from streams.domain.partial_counts import PartialCounts
+from streams.domain.partial_counts import PartialCounts, WindowCounts
 from streams.domain.partition import CampaignPartition
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.silences.book import SilenceBook
 from streams.domain.transitions import AlertData, Transition
 
-COMPACT_EVERY_MS = 10_000
+COMPACT_EVERY_MS = 60_000
 """How often closed windows are packed, as writing them to the changelog topic does."""
 ROUNDING_S = 0.001
 """Seconds are doubles: a commit that is left out is this much earlier than anything is due."""
@@ -89,6 +89,30 @@ class BacktestTask:
         while self.next_due < until:
             yield from self.commit(int(self.next_due))
 
+    def add(self, at: int, counts: PartialCounts) -> None:
+        """Add partial counts before a commit; time is `at` (ms), no earlier than the last one."""
+        self._partition.apply(counts, self._offset, at / 1000)
+        self._offset += 1
+
+    def add_kept(self, at: int, counts: Iterable[WindowCounts]) -> None:
+        """Add counts that `deferrable` allowed and allows, before a commit at `at` (ms)."""
+        self._partition.apply_kept(counts, self._offset, at / 1000)
+
+    def commit_few(self, at: int, counts: PartialCounts) -> Iterator[Decided]:
+        """Commit counts with which no window opens, closes or expires, and none is late.
+
+        If they do not change what any evaluation says, there is nothing else to do.
+
+        Args:
+            at: the time of the commit (ms), later than the last one.
+            counts: what has arrived since then; `deferrable` allows their times.
+        """
+        self.add(at, counts)
+        if at < self.next_due and not self._partition.to_evaluate:
+            self.committed_at = at
+            return iter(())
+        return self.commit(at)
+
     def commit(self, at: int, counts: PartialCounts | None = None) -> Iterator[Decided]:
         """Commit: add partial counts, evaluate the rules, close windows.
 
@@ -98,8 +122,7 @@ class BacktestTask:
         """
         partition, now = self._partition, at / 1000
         if counts is not None:
-            partition.apply(counts, self._offset, now)
-            self._offset += 1
+            self.add(at, counts)
         decided = partition.advance(now, self._offset)
         if not partition.is_evaluated:
             decided += partition.evaluate(now)

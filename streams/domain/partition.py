@@ -41,12 +41,12 @@ from streams.domain.lookback import ClosedWindows
 from streams.domain.notification import pipeline
 from streams.domain.notification.stage import Notification, Suppressed
 from streams.domain.operators import OperatorRequests
-from streams.domain.partial_counts import PartialCounts
+from streams.domain.partial_counts import PartialCounts, WindowCounts
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.pools import PoolsKey
 from streams.domain.receivers import ReceiverBook, ReceiverKey
 from streams.domain.rollups import RollupKey
-from streams.domain.rules import Hits, Rule, Scope
+from streams.domain.rules import Rule, Scope
 from streams.domain.sample_book import SampleBook
 from streams.domain.sent_messages import MessageKey
 from streams.domain.table import WindowTable
@@ -176,7 +176,6 @@ class CampaignPartition:
             TroubleKey: self.fleet.trouble,
         }
         by_windows = [rule for rule in settings.rules if self.folds.of(rule) is None]
-        self._hits = tuple(Hits(rule, settings.groups) for rule in settings.rules)
         self._hits_only = all(rule.detector.hits_only for rule in settings.rules)
         self._queue = EvaluationQueue(
             by_windows, settings.groups, self.table, self.alerts.campaigns_with_live_alerts
@@ -234,6 +233,18 @@ class CampaignPartition:
         starts = () if self.changed.is_followed else self.table.open_starts()
         self.changed.follow({start: self.table.campaigns_in(start) for start in starts})
 
+    def apply_kept(self, counts: Iterable[WindowCounts], offset: int, now: float) -> None:
+        """Add counts that were deferrable and still are: to windows alone, as nothing follows.
+
+        Args:
+            counts: of open windows.
+            offset: of the partial counts that are applied next.
+            now: wall-clock time (s, UTC).
+        """
+        for each in counts:
+            self.changed.change(each.start, each.campaigns, offset, now)
+            self.table.add(each, offset, now)
+
     def advance(self, now: float, offset: int) -> list[Transition]:
         """Let time go on: evaluate the rules, then close and expire windows.
 
@@ -284,8 +295,11 @@ class CampaignPartition:
                 start for start in self.table.open_starts() if start >= self._queue.looked_back_from
             ),
             before=min(next_window * 1000, self.table.next_boundary),
-            watched=(self.alerts.campaigns_with_live_alerts, self._queue.waiting),
-            hits=self._hits,
+            watched=(
+                self.alerts.campaigns_with_live_alerts,
+                self.folds.breaching(),
+                self._queue.waiting,
+            ),
         )
 
     @property

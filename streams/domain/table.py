@@ -250,7 +250,7 @@ class WindowTable:
             now: wall-clock time (s, UTC).
             offset: of the repartition topic, at which the next counts will be.
         """
-        last_close = self._policy.closes_at(max(self._windows, default=0))
+        last_close = self._policy.closes_at(self._newest_start)
         if self._watermark.advance(now, last_close):
             self._moved = True
             self._event_time_log.forget(self._policy.oldest_open(self.event_time))
@@ -267,7 +267,7 @@ class WindowTable:
         next_close = self._policy.closes_at(self._policy.oldest_open(self.event_time))
         if not self._windows:
             return next_close
-        return min(next_close, self._policy.expires_at(min(self._windows)))
+        return min(next_close, self._policy.expires_at(self.starts()[0]))
 
     def unchanged_until(self, now: float) -> float:
         """Return the wall-clock time (s, UTC) before which no window closes or expires.
@@ -278,7 +278,7 @@ class WindowTable:
         if idle_at != inf:
             return idle_at
         boundary = self.next_boundary
-        last_close = self._policy.closes_at(max(self._windows, default=0))
+        last_close = self._policy.closes_at(self._newest_start)
         return boundary / 1000 if boundary <= last_close else inf
 
     def _close_and_expire(self, offset: int) -> None:
@@ -548,8 +548,8 @@ class WindowTable:
     # Asked
 
     def starts(self) -> list[int]:
-        """Return the starts (s) of all retained windows, oldest first."""
-        return list(self._in_order())
+        """Return the starts (s) of all retained windows, oldest first. It is not to be changed."""
+        return self._in_order()
 
     def starts_between(self, first: float, last: float) -> list[int]:
         """Return those of windows that start at `first` (s) or later and before `last` (s)."""
@@ -565,7 +565,14 @@ class WindowTable:
     @property
     def oldest_start(self) -> int | None:
         """Start (s) of the oldest retained window; null if there is none."""
-        return min(self._windows, default=None)
+        starts = self.starts()
+        return starts[0] if starts else None
+
+    @property
+    def _newest_start(self) -> int:
+        """Start (s) of the newest retained window; 0 if there is none."""
+        starts = self.starts()
+        return starts[-1] if starts else 0
 
     def is_open(self, start: int) -> bool:
         """Tell whether a window is still open."""

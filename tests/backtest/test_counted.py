@@ -1,6 +1,8 @@
+import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -105,6 +107,41 @@ def test_leaves_out_commits_that_change_nothing(monkeypatch: pytest.MonkeyPatch)
     decided = list(arrivals.add(Lines("file", 2, healthy[1:])))
     assert decided == []
     assert 5 <= len(commits) < 100
+
+
+def test_with_spike_counts_are_kept_until_their_campaign_has_hits() -> None:
+    """Of three campaigns, all have hits now and then, and one has an incident."""
+    rng = random.Random(5)  # noqa: S311 - the same lines in each run
+    settings = replace(BacktestSettings.of(Configuration()), interval=0.5)
+    lines = [
+        line(
+            at,
+            rng.choices([0, 1, 2, 9], [5, 2, 1, 9] if fails else [95, 4, 1, 0])[0],
+            campaign=campaign,
+        )
+        for at in range(0, 900_000, 400)
+        for campaign in rng.sample(["a", "b", "c"], rng.randrange(3))
+        for fails in [campaign == "a" and 500_000 <= at < 620_000]
+    ]
+    applied = Counter[str]()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("apply", "apply_kept", "advance"):
+            patch.setattr(CampaignPartition, name, _counting(name, applied))
+        _, decided = decide(settings, lines, at_once=100)
+    assert told(decided) == told(Naive(settings).run(lines, lines[-1].at))
+    assert {each.transition.data.campaign_id for each in decided} == {"a"}
+    assert applied["apply_kept"] > 50
+    assert applied["advance"] < 400 > applied["apply"]
+
+
+def _counting(name: str, calls: Counter[str]) -> Callable[..., Any]:
+    of_partition = getattr(CampaignPartition, name)
+
+    def counted(partition: CampaignPartition, *args: Any) -> Any:
+        calls[name] += 1
+        return of_partition(partition, *args)
+
+    return counted
 
 
 class _AnyCounts(Count):

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import astuple
 
 from streams.backtest.counted_lines import BLOCK_BYTES, CountedLine, read_lines
 from streams.errors import UserError
@@ -17,7 +18,8 @@ def value(**fields: Any) -> bytes:
 
 
 def read(content: bytes) -> list[CountedLine]:
-    return [each for block in read_lines("file", io.BytesIO(content)) for each in block.lines]
+    blocks = read_lines("file", io.BytesIO(content))
+    return [CountedLine(*astuple(each)) for block in blocks for each in block.lines]
 
 
 def problem(content: bytes) -> str:

@@ -2,15 +2,26 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
 
 from benchmarks.detection import stationary
 from benchmarks.detection.product import START
-from benchmarks.detection.stationary import FAILURE, FLUSHES, RATES, RHOS, VOLUMES, Job, Kind
-from streams.domain.partial_counts import Column, PartialCounts
+from benchmarks.detection.stationary import (
+    FLUSHES,
+    RATES,
+    RHOS,
+    VOLUMES,
+    Flush,
+    Flushes,
+    Job,
+    Kind,
+)
+from streams.backtest.arrivals import BacktestSettings
+from streams.backtest.task import BacktestTask, Decided
+from streams.configuration.models import Configuration
 
 
 @pytest.mark.parametrize("flush", [5.0, 1.0])
@@ -23,21 +34,13 @@ def test_counts_have_volume_rate_and_dispersion(
     sent = np.zeros((minutes, len(job.kinds)))
     failed = np.zeros_like(sent)
     step, last = round(1000 * flush), START
-    for at, counts in stationary.commits(job):
-        assert at > last
-        last = at
-        (window,) = counts.windows
-        event_time = counts.event_times[0]
-        assert at - step == event_time
-        assert (at - START) % step == 0
-        assert event_time // 60_000 * 60 == window.start
-        minute = (window.start * 1000 - START) // 60_000
-        for column in window.columns:
-            campaigns = [int(window.campaigns[position]) for position in column.at]
-            assert all(column.counts)
-            sent[minute, campaigns] += column.counts
-            if column.dimensions == FAILURE:
-                failed[minute, campaigns] += column.counts
+    for flush_ in stationary.flushes(job):
+        assert flush_.at > last or flush_.at == START
+        last = flush_.at
+        assert (last - START) % step == 0
+        assert (flush_.failures <= flush_.attempts).all()
+        sent[(last - START) // 60_000] += flush_.attempts
+        failed[(last - START) // 60_000] += flush_.failures
     assert sent.mean() == pytest.approx(500.0, rel=0.02)
     for usual in RATES:
         for rho in RHOS:
@@ -50,25 +53,43 @@ def test_counts_have_volume_rate_and_dispersion(
             assert seen == pytest.approx(rho, rel=0.6)
 
 
+def breaking(job: Job, broken: Sequence[int]) -> Iterator[Flush]:
+    """Yield flushes in which as many failures as attempts come on top after half an hour."""
+    for flush in stationary.flushes(job):
+        if flush.at > START + 1_800_000:
+            flush.attempts[[*broken]] += 5
+            flush.failures[[*broken]] += 5
+        yield flush
+
+
 def test_what_fires_is_told_by_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two campaigns of 60 a minute have as many failures on top after half an hour."""
     monkeypatch.setattr(stationary, "DAY", 45 * 60)
     job = Job(60.0, 5.0, 1)
-    broken, made = (2, 7), stationary.commits
-
-    def breaking(job: Job) -> Iterator[tuple[int, PartialCounts]]:
-        for at, counts in made(job):
-            if at > START + 1_800_000:
-                (window,) = counts.windows
-                failing = [n for n, name in enumerate(window.campaigns) if int(name) in broken]
-                window.columns.append(Column(FAILURE, failing, [5] * len(failing)))
-            yield at, counts
-
-    monkeypatch.setattr(stationary, "commits", breaking)
+    broken = (2, 7)
+    made = list(breaking(job, broken))
+    monkeypatch.setattr(stationary, "flushes", lambda _: made)
     found = stationary.false_alarms(job)
     assert {each.kind for each in found} == {job.kinds[number] for number in broken}
     assert len(found) == len(broken)
     assert all(1_800 < each.after < 1_920 for each in found)
+
+
+@pytest.mark.parametrize(("volume", "flush"), [(8.0, 0.1), (60.0, 1.0), (500.0, 5.0)])
+def test_what_is_kept_changes_no_decision(
+    volume: float, flush: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stationary, "DAY", 45 * 60)
+    made = list(breaking(Job(volume, flush, 1), (2, 7)))
+    partition = BacktestSettings.of(Configuration()).partition
+    names = np.array([str(number) for number in range(9)], dtype=object)
+    task, other = (BacktestTask(partition, flush, [0], START) for _ in range(2))
+    expected: list[Decided] = []
+    for each in made:
+        at = each.at + task.interval_ms
+        expected += [*task.pass_time(at), *task.commit(at, stationary.counts_of(each, names))]
+    assert expected
+    assert list(Flushes(other, 9).decided(made)) == expected
 
 
 def test_tables_have_each_cell_and_its_exact_interval() -> None:
@@ -81,12 +102,12 @@ def test_tables_have_each_cell_and_its_exact_interval() -> None:
     ]
     found = Counter(cell for row in cells.rows for cell in row[3:6])
     # Garwood: 0 of 120 days and 3 of 120 days.
-    assert found == {"0.000 [0.000, 0.031]": 23, "0.025 [0.005, 0.073]": 1}
+    assert found == {"0.000 [0.000, 0.031]": 35, "0.025 [0.005, 0.073]": 1}
     at = VOLUMES.index(VOLUMES[2]) * len(FLUSHES) + 1
     assert cells.rows[at][4:] == ["0.025 [0.005, 0.073]", "0.000 [0.000, 0.031]", cells.rows[at][6]]
     assert cells.rows[at][6].startswith("0.008 [")
-    assert [row[:2] for row in by_rho.rows] == [[f"{rho:g}", "960"] for rho in RHOS]
-    assert [row[2].split()[0] for row in by_rho.rows] == ["0.001", "0.000", "0.002"]
+    assert [row[:2] for row in by_rho.rows] == [[f"{rho:g}", "1,440"] for rho in RHOS]
+    assert [row[2].split()[0] for row in by_rho.rows] == ["0.001", "0.000", "0.001"]
 
 
 ALL = list(itertools.product(VOLUMES, FLUSHES))

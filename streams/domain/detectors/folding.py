@@ -182,6 +182,9 @@ class ScopeStates(ABC):
 class FoldingDetector(Detector):
     """Decides on counts as they come, and learns from closed windows."""
 
+    hits_only: ClassVar[bool] = True
+    """Attempts without hits are given to it with the next hits (`Increment.before`), or when their
+    window closes; but for those while a breach goes on."""
     state_lifetime: ClassVar[float] = 30 * 86_400.0
     """After so many seconds of event time without attempts, the state of a scope is forgotten."""
     pooled_sums: ClassVar[int] = 0
