@@ -32,6 +32,7 @@ from streams.engine.cluster.rights import check_rights
 from streams.engine.cluster.surroundings import Surroundings, announced
 from streams.engine.cluster.topics import TopicAdmin
 from streams.engine.consume.group import GroupConsumer
+from streams.engine.dead_letters.newest import DeadLetterTopicEnd
 from streams.engine.global_state.groups import Groups
 from streams.engine.global_state.names import Names
 from streams.engine.global_state.silences import Silences
@@ -163,6 +164,12 @@ class Worker:
             silences=self._silences,
             names=KnownNames(*self._names),
             groups_are_read=lambda: self._groups.is_read,
+            dead_letters=DeadLetterTopicEnd(
+                client,
+                topics.dead_letter,
+                kafka.sasl.username,
+                committed=kafka.guarantee == "exactly-once",
+            ),
             metrics=lambda accept: metrics.page(self._tasks.ready(), accept),
             located=context.repartitions,
             now=context.now,

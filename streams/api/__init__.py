@@ -12,10 +12,10 @@ In the order in which a request meets it:
 - `routing`: finds the route of a path and reads its parameters (`parameters`).
 - `routes`: every route there is; `openapi` describes them, `context` is what they know.
 - `cluster`: asks the other workers for what is not held here, with `asking` and `client`.
-- `campaigns`, `windows`, `periods`, `alerts`, `groups`, `silences`, `names`, `deliveries`,
-  `receivers`, `operations`, `pages`: the answers; `explain` and `baselines` (with
-  `explained_answers`): why rules fire or do not, and what they go by; `reading`, `newest` and
-  `delivery_filters` have what they share.
+- `campaigns`, `windows`, `periods`, `comparing`, `alerts`, `groups`, `silences`, `names`,
+  `deliveries`, `receivers`, `dead_letters`, `operations`, `pages`: the answers; `explain` and
+  `baselines` (with `explained_answers`): why rules fire or do not, and what they go by; `reading`,
+  `newest` and `delivery_filters` have what they share.
 - `rows`: readings of the list of campaigns that onlookers share; `listing` is one, added up from
   `window_sums`, put in order by `ordering`.
 - `retained`: a campaign's counts in windows and roll-ups; `history`: what they add up to;

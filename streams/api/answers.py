@@ -12,13 +12,16 @@ from streams.api.detectors import AnyDetector
 from streams.domain.alert_records import State
 from streams.domain.causes.exchange import GroupReason
 from streams.domain.causes.finding import Dimension
+from streams.domain.counts import Dimension as CountedBy
 from streams.domain.deliveries import DeliveryState
+from streams.domain.group_comparison import Verdict
 from streams.domain.rules import ScopeKind
 from streams.domain.silences.recurrence import Recurrence
 from streams.domain.silences.silence import SilenceState
 from streams.domain.transition_causes import Cause
 from streams.domain.transitions import AlertData, Peak, TransitionType
 
+ComparedStatus: TypeAlias = Literal["failure", "throttled"]
 WindowState: TypeAlias = Literal["open", "closed"]
 GroupStateName: TypeAlias = Literal["firing", "ended"]
 ReceiverState: TypeAlias = Literal["enabled", "failing", "paused", "disabled"]
@@ -141,6 +144,57 @@ class WindowPart(Totals, kw_only=True):
     delivery_type: str | UnsetType | None = UNSET
     channel_type: str | UnsetType | None = UNSET
     late_events: int | UnsetType = UNSET
+
+
+class ComparedDifference(Struct, kw_only=True):
+    """How much higher the rate of a group is than the reference's, and whether that is certain.
+
+    `difference` is of the windows (or steps) in which both have attempts; `low` to `high` is its
+    interval. `verdict` is `worse` if all of that is above 0, `better` if all of it is below.
+    """
+
+    verdict: Verdict
+    difference: float
+    low: float
+    high: float
+    windows: int
+
+
+class ComparedGroup(Struct, kw_only=True):
+    """A group of a campaign's sends: those with one value of the dimension, null for none.
+
+    `rate` is `hits` as a share of `attempts`, `rate_low` to `rate_high` its interval, and `windows`
+    in how many windows (or steps) there are attempts. `difference` is null for the reference, and
+    for a group that has no window together with it.
+    """
+
+    value: str | None
+    is_reference: bool
+    attempts: int
+    hits: int
+    rate: float
+    rate_low: float
+    rate_high: float
+    windows: int
+    difference: ComparedDifference | None
+
+
+class Comparison(Answer, kw_only=True):
+    """Groups of a campaign's sends, compared with one of them; the largest first.
+
+    Intervals are for `confidence`: that of each rate, and those of all differences together. They
+    hold however often one looks. Windows are merged to `step_seconds`. `left_out` is how many
+    groups with fewer attempts there are besides.
+    """
+
+    campaign_id: str
+    campaign_name: str | UnsetType = UNSET
+    by: CountedBy
+    status: ComparedStatus
+    step_seconds: int
+    confidence: float
+    groups: list[ComparedGroup]
+    left_out: int
 
 
 class LiveAlert(Struct):
@@ -304,9 +358,10 @@ class GroupReceiver(Struct):
 
 
 class GroupLinks(Struct):
-    """All alerts of a group, page by page: a URL, or a path where the worker has no URL."""
+    """All alerts of a group, by the API and on the dashboard; paths where the worker has no URL."""
 
     alerts: str
+    page: str
 
 
 class AlertGroup(Struct, kw_only=True):
@@ -405,7 +460,8 @@ class Delivery(Struct, kw_only=True):
     """One transition of an alert, or of a group, for one receiver.
 
     `attempts` of it failed since it was decided or last replayed; `attempted` is how many were made
-    in all. Of a group, `alert_id` is the group's id, and `campaign_id` is empty.
+    in all. Of a group, `alert_id` is the group's id, and `campaign_id` is empty. `app_id` is the
+    campaign's app, null if it has none or there are several.
     `next_attempt_at` is null for one that has ended: delivered or given up at `ended_at`.
     `replayed_by` is whoever had it made again last: the name of their token, or `api`.
     """
@@ -415,6 +471,7 @@ class Delivery(Struct, kw_only=True):
     receiver: str
     campaign_id: str
     campaign_name: str | UnsetType = UNSET
+    app_id: str | None = None
     alert_id: str
     rule: str | None
     type: str | None
@@ -463,6 +520,39 @@ class Replayed(Answer, kw_only=True):
     dry_run: bool
     matched: int
     replayed: int
+
+
+class DeadLetter(Struct, kw_only=True):
+    """A record that could not be counted, without what it may hold of a person.
+
+    `place` is where it is in the dead-letter topic, as `campaign-streams dead-letter replay --at`
+    takes it. `beginning` is how its value begins: letters are `x` there and digits `9`, except in
+    names of known fields and in what says which campaign it is about; null for none. `truncated`
+    is one that was cut off, so that it cannot be replayed; `replayed` one that was sent again.
+    """
+
+    place: str
+    failed_at: str
+    reason: str
+    detail: str
+    source_topic: str | None
+    source_partition: int | None
+    source_offset: int | None
+    size: int
+    truncated: bool
+    replayed: bool
+    beginning: str | None
+
+
+class DeadLetters(Struct, kw_only=True):
+    """The newest dead letters, newest first: of the last 200 records of each partition.
+
+    They may be some seconds old. `complete` is false if there was no time to read all of these.
+    """
+
+    as_of: str
+    complete: bool
+    dead_letters: list[DeadLetter]
 
 
 class Receiver(Struct, kw_only=True):

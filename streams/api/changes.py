@@ -58,8 +58,7 @@ async def changes(context: Context, ask: Ask) -> answers.Changes:
     if not ask.caller.visible.is_whole:
         answer.windows = [w for w in answer.windows if ask.sees(w.campaign_id, w.app_id)]
         answer.alerts = [a for a in answer.alerts if ask.sees(a.campaign_id, a.app_id)]
-        # Of a delivery it is not known here which app it is about.
-        answer.deliveries = []
+        answer.deliveries = [d for d in answer.deliveries if ask.sees(d.campaign_id, d.app_id)]
     return answer
 
 

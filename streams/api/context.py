@@ -14,6 +14,7 @@ from streams.api.rows import RowReader
 from streams.api.stream_events import Wanted
 from streams.api.stream_outlets import Subscription
 from streams.domain.change_log import Positions
+from streams.domain.dead_letters import NewestDeadLetters
 from streams.domain.names import NameBook
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.silences.book import SilenceBook
@@ -63,6 +64,18 @@ class Silences(Protocol):
 
         Raises:
             UserError: if it cannot be ended now.
+        """
+        ...
+
+
+class DeadLetterTail(Protocol):
+    """The end of the dead-letter topic."""
+
+    async def newest(self) -> NewestDeadLetters:
+        """Return the newest dead letters.
+
+        Raises:
+            UserError: if they cannot be read now; says why.
         """
         ...
 
@@ -142,6 +155,7 @@ class Context:
         silences: which alerts nobody is notified of.
         names: of campaigns and apps.
         groups_are_read: tells whether the settings' view has all groups that there are.
+        dead_letters: the newest ones.
         health: of this worker.
         metrics: writes the metrics in the format that `Accept` asks for, and says its content type.
         now: the wall clock (s, UTC).
@@ -159,6 +173,7 @@ class Context:
     silences: Silences
     names: KnownNames
     groups_are_read: Callable[[], bool]
+    dead_letters: DeadLetterTail
     health: Health
     metrics: Callable[[str], tuple[bytes, str]]
     now: Callable[[], float]

@@ -52,6 +52,7 @@ def _shown(delivery: domain.Delivery, receivers: ReceiverBook) -> dict[str, Any]
         "webhook_id": delivery.webhook_id,
         "receiver": delivery.receiver,
         "campaign_id": delivery.campaign_id,
+        "app_id": subject.app_id,
         "alert_id": delivery.alert_id,
         "rule": subject.rule,
         "type": subject.type,

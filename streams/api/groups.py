@@ -1,5 +1,6 @@
 """Groups of alerts that receivers are told of together. Every worker knows all of them."""
 
+from itertools import starmap
 from urllib.parse import quote
 
 from streams.api import answers
@@ -14,6 +15,7 @@ from streams.api.representations import Rows
 from streams.api.routing import Route
 from streams.domain.causes.exchange import GroupState
 from streams.domain.group_transitions import named, named_labels
+from streams.domain.pages import group_page
 from streams.domain.transitions import in_ms, rfc3339
 
 STATE = choice("state", ("firing", "ended"), "Only groups in this state.")
@@ -25,7 +27,8 @@ _ORDER = "groups"
 
 def show(state: GroupState, base_url: str | None) -> answers.AlertGroup:
     """Return a group as the API shows it."""
-    url = f"{base_url or ''}/v1/alerts?group_id={quote(state.group_id, safe='')}"
+    base = base_url or ""
+    url = f"{base}/v1/alerts?group_id={quote(state.group_id, safe='')}"
     dimensions = state.dimensions
     return answers.AlertGroup(
         group_id=state.group_id,
@@ -46,7 +49,7 @@ def show(state: GroupState, base_url: str | None) -> answers.AlertGroup:
             )
             for name, each in state.receivers.items()
         ],
-        links=answers.GroupLinks(url),
+        links=answers.GroupLinks(url, group_page(base, state.group_id)),
     )
 
 
@@ -85,10 +88,18 @@ def _check_read(context: Context) -> None:
 
 def _is_wanted(state: GroupState, ask: Ask) -> bool:
     return (
-        ask.allows(STATE, _state_of(state))
+        _sees(state, ask)
+        and ask.allows(STATE, _state_of(state))
         and ask.allows(REASON, state.reason)
         and ask.allows(RULE, state.rule)
     )
+
+
+def _sees(state: GroupState, ask: Ask) -> bool:
+    """Tell whether the caller may see all campaigns that a group is about: else not the group."""
+    if ask.caller.visible.is_whole:
+        return True
+    return bool(state.campaigns) and all(starmap(ask.sees, state.campaigns or ()))
 
 
 def _position(state: GroupState) -> Position:
@@ -100,7 +111,7 @@ async def one_group(context: Context, ask: Ask) -> answers.OneAlertGroup:
     _check_read(context)
     group_id = ask.path["group_id"]
     found = context.settings.group_view.group(group_id)
-    if found is None:
+    if found is None or not _sees(found, ask):
         raise not_found(f"there is no group {group_id}, or it ended long ago: see /v1/groups")
     shown = show(found, context.settings.base_url)
     return context.stamp(answers.OneAlertGroup(as_of="", group=shown), ())
@@ -114,6 +125,7 @@ ROUTES = (
         answers.AlertGroups,
         (STATE, REASON, RULE, LIMIT, CURSOR),
         rows=Rows("groups", answers.AlertGroup),
+        for_some=True,
     ),
     Route(
         "/v1/groups/{group_id}",
@@ -121,5 +133,6 @@ ROUTES = (
         "One group of alerts",
         answers.OneAlertGroup,
         (GROUP_ID,),
+        for_some=True,
     ),
 )

@@ -18,7 +18,7 @@ from streams.api.audit import audit
 from streams.api.callers import Caller
 from streams.api.change_logs import ChangeLogs
 from streams.api.cluster import Cluster
-from streams.api.context import Context, Health, KnownNames, Silences
+from streams.api.context import Context, DeadLetterTail, Health, KnownNames, Silences
 from streams.api.costs import COST_HEADER, Budget
 from streams.api.history import HistoryReader
 from streams.api.listening import Listener
@@ -127,6 +127,7 @@ class ApiServer:
         *,
         silences: Silences,
         names: KnownNames,
+        dead_letters: DeadLetterTail,
         metrics: Callable[[str], tuple[bytes, str]],
         located: bool,
         now: Callable[[], float],
@@ -154,6 +155,7 @@ class ApiServer:
             silences,
             names,
             groups_are_read,
+            dead_letters,
             health,
             metrics,
             now,

@@ -49,7 +49,7 @@ class Wanted(NamedTuple):
         campaign_ids: windows of these campaigns alone.
         app_id: windows and alerts of campaigns of this app.
         rule: alerts and deliveries of this rule.
-        visible: what the reader may see; deliveries only with everything.
+        visible: what the reader may see.
     """
 
     kinds: tuple[str, ...] | None
@@ -100,8 +100,7 @@ class Wanted(NamedTuple):
     def _may_see(self, event: Event) -> bool:
         if self.visible.is_whole:
             return True
-        # Of a delivery it is not known here which app it is about.
-        if event.kind == "delivery" or event.campaign_id is None:
+        if event.campaign_id is None:
             return False
         return self.visible.sees(event.campaign_id, event.app_id)
 
@@ -115,7 +114,7 @@ def events_of(changes: answers.Changes) -> list[Event]:
         _event("alert", each.campaign_id, each.app_id, each.rule, each) for each in changes.alerts
     )
     deliveries = (
-        _event("delivery", each.campaign_id or None, None, each.rule, each)
+        _event("delivery", each.campaign_id or None, each.app_id, each.rule, each)
         for each in changes.deliveries
     )
     return [*windows, *alerts, *deliveries]

@@ -136,6 +136,46 @@ def windows(
     )
 
 
+@command.command(epilog=examples(f"{PROGRAM} query compare spring-sale --by channel_type"))
+@click.argument("campaign_id")
+@click.option("--by", help="treatment_id (the default), delivery_type or channel_type.")
+@click.option("--status", help="failure (the default) or throttled.")
+@click.option("--reference", help="What the others are compared with: the largest without it.")
+@click.option("--from", "from_", metavar="TIME", help="RFC 3339, or milliseconds since the epoch.")
+@click.option("--to", metavar="TIME", help="RFC 3339, or milliseconds since the epoch.")
+@asking()
+def compare(api: ApiClient, campaign_id: str, from_: str | None, **options: Any) -> Found:
+    """Compare a campaign's treatments, channels or delivery types: which is really worse."""
+    answer = api.get("v1", "campaigns", campaign_id, "compare", **{"from": from_, **options})
+    return Found(answer, answer["groups"], _compared(answer["by"]), answers.ComparedGroup)
+
+
+def _compared(by: str) -> Columns:
+    return {
+        Column(by, 0, 8): _value_of("value"),
+        Column("attempts", 2): lambda row: row["attempts"],
+        Column("hits", 3): lambda row: row["hits"],
+        Column("rate", 1): lambda row: _percent(row["rate"]),
+        Column("from", 2): lambda row: _percent(row["rate_low"]),
+        Column("to", 2): lambda row: _percent(row["rate_high"]),
+        Column("verdict", 0, 11): _verdict,
+        Column("difference", 1): _of_difference("difference"),
+        Column("at least", 1): _of_difference("low"),
+        Column("at most", 1): _of_difference("high"),
+    }
+
+
+def _verdict(row: Item) -> str:
+    if row["is_reference"]:
+        return "reference"
+    found = row["difference"]
+    return "no window together" if found is None else str(found["verdict"]).replace("_", " ")
+
+
+def _of_difference(name: str) -> Callable[[Item], object]:
+    return lambda row: f"{row['difference'][name]:+.2%}" if row["difference"] else ""
+
+
 @command.command(epilog=examples(f"{PROGRAM} query alerts --state firing"))
 @click.option("--state", help="pending, firing, resolved or expired.")
 @click.option("--campaign-id", help="Only what is about this campaign.")

@@ -31,6 +31,11 @@ SESSION_TIMEOUT = 3.0
 """Short: the embedded broker lets a group form only after half of it."""
 WINDOW, GRACE, KEEP_FIRING = 10, 5, 10.0
 """Short as well, in seconds, so that there is something to see; for simulated traffic only."""
+ALERTS_LINE = (
+    "alerts     campaign-streams alerts acknowledge ID --url {url}  takes one on, and "
+    "`silence add` keeps some quiet; both also on the dashboard"
+)
+"""What a person can do with the alerts."""
 READY_POLL = 0.05
 
 
@@ -103,6 +108,7 @@ async def system(
                 url = worker.api.url or f"http://127.0.0.1:{worker.api.port}"
                 say(f"open       {url}/  the dashboard")
                 say(f"           {url}/docs  the HTTP API")
+                say(ALERTS_LINE.format(url=url))
                 yield worker
         finally:
             await receiver.stop()

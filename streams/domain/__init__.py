@@ -6,7 +6,8 @@ In the order in which an event meets it:
 - `events`: what an event is, whatever its format, and why a record is rejected.
 - `formats`: one module for each event format: bytes become an event.
 - `campaigns`, `sources`, `pre_aggregator`: the records of a source partition become counts.
-- `sampling`, `redaction`: a few of the events are taken as samples, without personal data.
+- `sampling`, `redaction`: a few of the events are taken as samples, without personal data;
+  `dead_letters`: what is shown of records that could not be counted.
 - `partial_counts`: pre-aggregated counts on their way to the partition of their campaign.
 - `heartbeats`: event times for partitions whose campaigns are all silent.
 - `watermark`: the event time of a partition, from those of its inputs; `event_time_log`: the
@@ -35,7 +36,7 @@ In the order in which an event meets it:
   another one; `transition_causes`: who brought its transitions about, and why.
 - `operators`: what people ask to be done with alerts, until it is committed.
 - `transitions`, `rendering`: what receivers are shown of it; `names`: what campaigns and apps are
-  called.
+  called; `pages`: where the dashboard shows it.
 - `silences`: which alerts nobody is notified of, and when; `alert_labels`: what they ask for.
 - `causes`: which slice of all campaigns explains that many alerts fire, and who is told of it;
   `group_transitions`: what receivers are shown of it.
@@ -50,6 +51,7 @@ In the order in which an event meets it:
 - `commits`: what one committed transaction held, for those who are notified of it.
 - `standings`: how rules stand in a campaign, for who asks why; `retelling`: how they stood at a
   moment of the past.
+- `group_comparison`: whether a treatment or a channel of a campaign is really worse than another.
 - `calendar_periods`: hours and days of time zones.
 - `changed_cells`, `change_log`: what the commits of a partition have changed, for who follows it.
 - `changelog`: every record of the changelog topic, its key and value, and their format.

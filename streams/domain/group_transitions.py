@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from streams.domain.causes.exchange import GroupReason
 from streams.domain.causes.finding import DIMENSIONS, Dimension
@@ -48,20 +49,25 @@ class GroupCause(msgspec.Struct):
     since: str
 
 
-class GroupCounts(msgspec.Struct):
+class GroupCounts(msgspec.Struct, omit_defaults=True):
     """Alerts of the group: those that fire, those there have ever been, and those that ended.
 
-    `new` have not been told of before.
+    `new` have not been told of before. `more` fire besides, if any: the group is too large for them
+    to be among the others, until some of these have ended.
     """
 
     firing: int
     joined: int
     ended: int
     new: int
+    more: int = 0
 
 
 class GroupAlert(msgspec.Struct):
-    """One alert of the group, with attempts and hits of its campaign when it joined or ended."""
+    """One alert of the group, with attempts and hits of its campaign when it joined or ended.
+
+    `campaign_name` and `app_name` are what people call them, left out where they have no name.
+    """
 
     alert_id: str
     campaign_id: str
@@ -70,12 +76,18 @@ class GroupAlert(msgspec.Struct):
     ends_at: str | None
     attempts: int
     hits: int
+    campaign_name: str | UnsetType = UNSET
+    app_name: str | UnsetType = UNSET
 
 
 class GroupLinks(msgspec.Struct):
-    """URLs of the API, absolute: all alerts of the group, page by page."""
+    """Absolute URLs of all alerts of the group: of the API (JSON, page by page), and for people.
+
+    The page of the dashboard is left out of notifications of older versions.
+    """
 
     alerts: str
+    page: str | UnsetType = UNSET
 
 
 class GroupData(msgspec.Struct):
@@ -171,7 +183,8 @@ def summary_of(kind: GroupTransitionType, data: GroupData) -> str:
     head, cause, counts = title_of(data), data.cause, data.counts
     if kind == "campaign.group.resolved":
         return f"{head}: over, {_alerts(counts.joined)} in all"
-    ended = f", {counts.ended:,} ended" if counts.ended else ""
+    ended = f" and {counts.more:,} more" if counts.more else ""
+    ended += f", {counts.ended:,} ended" if counts.ended else ""
     if cause is None:
         campaigns = f"{data.campaigns:,} campaign" + ("" if data.campaigns == 1 else "s")
         return f"{head}: {campaigns}, {_alerts(counts.firing)} firing{ended}"

@@ -156,6 +156,7 @@ class CampaignPartition:
                 outbox=self.deliveries,
                 base_url=settings.base_url,
                 limits=settings.rate_limits,
+                names=settings.names,
             )
         )
         self.fleet = FleetEvents(number, settings, self.alerts, self.receivers, self.deliveries)

@@ -8,6 +8,7 @@ from streams.domain.alert_records import Alert, HighestCounts
 from streams.domain.counts import largest_counts
 from streams.domain.detectors.detector import Figures
 from streams.domain.names import NAMELESS, Names
+from streams.domain.pages import alert_page, campaign_page
 from streams.domain.transitions import (
     AlertData,
     EpisodeTotals,
@@ -115,6 +116,8 @@ def _links(alert: Alert, base_url: str | None) -> Links | None:
     return Links(
         windows=f"{base_url}/v1/campaigns/{campaign}/windows",
         alert=f"{base_url}/v1/alerts/{alert.alert_id}",
+        alert_page=alert_page(base_url, alert.alert_id),
+        campaign_page=campaign_page(base_url, alert.scope.campaign_id),
     )
 
 

@@ -8,8 +8,10 @@ from typing import Final, Literal
 from urllib.parse import quote
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from streams.domain.deliveries import Delivery, decided
+from streams.domain.pages import silences_page
 from streams.domain.silences.silence import Silence
 from streams.domain.transitions import in_ms, rfc3339
 
@@ -21,9 +23,13 @@ LONGEST_SHOWN = 200
 
 
 class SilenceLinks(msgspec.Struct):
-    """URLs of the API, absolute: the silence."""
+    """Absolute URLs: the silence, of the API (JSON), and the dashboard's page of silences.
+
+    The page is left out of events of older versions.
+    """
 
     silence: str
+    page: str | UnsetType = UNSET
 
 
 class SilenceEventData(msgspec.Struct):
@@ -73,6 +79,10 @@ def json_schema() -> dict[str, object]:
     }
 
 
+def _links(base_url: str, silence_id: str) -> SilenceLinks:
+    return SilenceLinks(f"{base_url}/v1/silences/{silence_id}", silences_page(base_url))
+
+
 def delivery_of(  # noqa: PLR0913, PLR0917 - what an event says
     to: str, silence: Silence, ends_at: float, alerts: int, base_url: str | None, now: float
 ) -> Delivery:
@@ -99,7 +109,7 @@ def delivery_of(  # noqa: PLR0913, PLR0917 - what an event says
         comment=silence.comment,
         alerts=alerts,
         summary=_summary(silence, ", ".join(matchers), ends_at, alerts),
-        links=SilenceLinks(f"{base_url}/v1/silences/{silence_id}") if base_url else None,
+        links=_links(base_url, silence_id) if base_url else None,
     )
     event = SilenceEvent(ENDING, rfc3339(now), data)
     raw = msgspec.Raw(_encode(event))

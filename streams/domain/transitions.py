@@ -133,10 +133,15 @@ class Explanation(msgspec.Struct):
 
 
 class Links(msgspec.Struct):
-    """URLs of the API, absolute."""
+    """Absolute URLs: of the API (JSON), and of the dashboard's pages for people.
+
+    The pages are left out of transitions of older versions.
+    """
 
     windows: str
     alert: str
+    alert_page: str | UnsetType = UNSET
+    campaign_page: str | UnsetType = UNSET
 
 
 class AlertData(msgspec.Struct):

@@ -118,6 +118,7 @@ class AlertmanagerReceiver(TextReceiver, ResentReceiver):
 
     def _alert(self, transition: Transition, texts: Texts, now: float) -> PostableAlert:
         data = transition.data
+        links = data.links
         if transition.type in ENDED:
             ends_at = data.ends_at or transition.timestamp
         else:
@@ -127,7 +128,7 @@ class AlertmanagerReceiver(TextReceiver, ResentReceiver):
             annotations=_annotations(data, texts),
             starts_at=data.starts_at,
             ends_at=ends_at,
-            generator_url=data.links.alert if data.links is not None else None,
+            generator_url=(links.alert_page or links.alert) if links is not None else None,
         )
 
 
@@ -187,6 +188,7 @@ def _annotations(data: AlertData, texts: Texts) -> dict[str, str]:
     if explanation is not None and explanation.slice is not None:
         found["excess"] = _excess(explanation.slice)
     if data.links is not None:
+        found["alert_url"] = data.links.alert
         found["windows_url"] = data.links.windows
     return found
 

@@ -181,8 +181,14 @@ def _rows(data: AlertData) -> Iterator[Row]:
 
 def _links(data: AlertData) -> Iterator[Link]:
     if data.links is not None:
-        for name, url in (("Alert", data.links.alert), ("Windows", data.links.windows)):
-            if len(url) <= LONGEST_LINK:
+        links = data.links
+        named_ones = {
+            "Alert": links.alert_page,
+            "Campaign page": links.campaign_page,
+            "JSON": links.alert,
+        }
+        for name, url in named_ones.items():
+            if url and len(url) <= LONGEST_LINK:
                 yield Link(name, printable(url))
 
 

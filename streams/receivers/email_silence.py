@@ -68,9 +68,10 @@ def _rows(event: SilenceEvent) -> dict[str, str]:
 def _link(event: SilenceEvent) -> str | None:
     """Return the URL of the silence, if there is one that can be shown."""
     links = event.data.links
-    if links is None or len(links.silence) > LONGEST_LINK:
+    if links is None:
         return None
-    return printable(links.silence)
+    url = links.page or links.silence
+    return printable(url) if len(url) <= LONGEST_LINK else None
 
 
 def _text(event: SilenceEvent) -> str:

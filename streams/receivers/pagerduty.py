@@ -21,6 +21,7 @@ from streams.domain.transitions import (
     EpisodeTotals,
     Evidence,
     Explanation,
+    Links,
     Peak,
     Span,
     Transition,
@@ -201,8 +202,8 @@ class PagerDutyReceiver(TextReceiver, GroupedReceiver):
             dedup_key=data.alert_id,
             payload=_payload(transition, texts.title, texts.text if self.text else None),
             client="campaign-streams",
-            client_url=links.alert if links else None,
-            links=[Link(links.alert, "Alert"), Link(links.windows, "Windows")] if links else [],
+            client_url=(links.alert_page or links.alert) if links else None,
+            links=_links(links) if links else [],
         )
 
     def _group_event(self, transition: GroupTransition) -> Event:
@@ -215,9 +216,17 @@ class PagerDutyReceiver(TextReceiver, GroupedReceiver):
             dedup_key=data.group_id,
             payload=_group_payload(transition),
             client="campaign-streams",
-            client_url=links.alerts if links else None,
-            links=[Link(links.alerts, "Alerts")] if links else [],
+            client_url=(links.page or links.alerts) if links else None,
+            links=_named({"Alerts": links.page, "JSON": links.alerts}) if links else [],
         )
+
+
+def _links(links: Links) -> list[Link]:
+    return _named({"Alert": links.alert_page, "Campaign": links.campaign_page, "JSON": links.alert})
+
+
+def _named(urls: Mapping[str, str | UnsetType]) -> list[Link]:
+    return [Link(url, name) for name, url in urls.items() if url]
 
 
 def _group_payload(transition: GroupTransition) -> Payload:

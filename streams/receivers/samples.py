@@ -97,7 +97,12 @@ def _full(rule: str, severity: str, labels: Mapping[str, str], scope: str) -> Al
     dimensions: dict[str, str | None] = {"channel_type": "GCM", "treatment_id": None}
     data.app_id = "sample-app"
     data.evidence = Evidence(100, 49, 0.49, 0.41, 0.0125, counts, {"odds": 1e4})
-    data.links = Links("https://campaigns.example/windows", "https://campaigns.example/alert")
+    data.links = Links(
+        "https://campaigns.example/windows",
+        "https://campaigns.example/alert",
+        "https://campaigns.example/#/alert/sample",
+        "https://campaigns.example/#/campaign/sample-campaign",
+    )
     data.explanation = Explanation(
         window=_WINDOW,
         attempts=100,

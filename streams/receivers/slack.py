@@ -20,6 +20,7 @@ from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
 
 import msgspec
+from msgspec import UnsetType
 from pydantic import AfterValidator, SecretStr, model_validator
 
 from streams.domain import group_transitions, receiver_events, silence_events, transitions
@@ -37,7 +38,6 @@ from streams.domain.transition_causes import Acknowledged
 from streams.domain.transitions import (
     AlertData,
     Explanation,
-    Links,
     Transition,
     TransitionType,
     named,
@@ -67,8 +67,8 @@ LONGEST_NAME = 100
 """The same of a name, an id or a status."""
 LONGEST_LABEL = 40
 """The same of the name of a label, and of its value."""
-LONGEST_URL = 1000
-"""Characters of a URL that is linked: it holds the id of a campaign, and that may be long."""
+LONGEST_URL, LONGEST_URLS = 1_000, 2_000
+"""Characters of a URL that is linked, as it holds the id of a campaign, and of all of a message."""
 MOST_LABELS = 5
 MOST_STATUSES = 3
 
@@ -414,8 +414,8 @@ def _about_silence(event: SilenceEvent) -> Message:
     data = event.data
     summary = _escaped(data.summary, LONGEST_SUMMARY)
     footer = event.timestamp
-    if data.links is not None and len(data.links.silence) <= LONGEST_URL:
-        footer += f" · <{_url(data.links.silence)}|silence>"
+    if data.links is not None:
+        footer += _footer_links({"silences": data.links.page, "JSON": data.links.silence})
     fields = [
         _field_of("Alerts", ", ".join(data.matchers)),
         f"*Ends*\n{data.ends_at}",
@@ -467,8 +467,8 @@ def _group_message(transition: GroupTransition) -> Message:
     if data.labels:
         blocks.append(Context(_labels(data.labels)))
     footer = f"{transition.timestamp}, notification {data.sequence} of the group"
-    if data.links is not None and len(data.links.alerts) <= LONGEST_URL:
-        footer += f" · <{_url(data.links.alerts)}|all alerts>"
+    if data.links is not None:
+        footer += _footer_links({"all alerts": data.links.page, "JSON": data.links.alerts})
     blocks.append(Context([Text(footer)]))
     return Message(f"{_escaped(title, LONGEST_TITLE)}: {summary}", blocks)
 
@@ -492,8 +492,10 @@ def _common_fields(data: GroupData) -> list[str]:
             for name, value in cause.dimensions.items()
         ]
         fields += [_field_of("Status", cause.status)] if cause.status is not None else []
+    more = f" and {counts.more:,} more" if counts.more else ""
     fields.append(
-        f"*Alerts*\n{counts.firing:,} firing, {counts.ended:,} ended, {counts.joined:,} in all"
+        f"*Alerts*\n{counts.firing:,} firing{more}, {counts.ended:,} ended, "
+        f"{counts.joined:,} in all"
     )
     if cause is not None:
         fields.append(f"*Share of the excess of all campaigns*\n{cause.share:.0%}")
@@ -503,7 +505,8 @@ def _common_fields(data: GroupData) -> list[str]:
 
 def _alert_fields(data: GroupData) -> list[str]:
     return [
-        _field_of("Campaign", alert.campaign_id) + f"\n{alert.hits:,} of {alert.attempts:,}"
+        _field_of("Campaign", named(alert.campaign_id, alert.campaign_name))
+        + f"\n{alert.hits:,} of {alert.attempts:,}"
         for alert in data.alerts[:MOST_ALERTS]
     ]
 
@@ -562,15 +565,23 @@ def _labels(labels: Mapping[str, str]) -> list[Text]:
 
 def _footer(transition: Transition) -> str:
     data = transition.data
-    parts = [f"{transition.timestamp}, transition {data.sequence} of the alert"]
-    if data.links is not None:
-        parts += _links(data.links)
-    return " · ".join(parts)
+    footer = f"{transition.timestamp}, transition {data.sequence} of the alert"
+    if data.links is None:
+        return footer
+    links = data.links
+    return footer + _footer_links(
+        {"alert": links.alert_page, "campaign": links.campaign_page, "JSON": links.alert}
+    )
 
 
-def _links(links: Links) -> list[str]:
-    named = {"alert": links.alert, "windows": links.windows}
-    return [f"<{_url(url)}|{name}>" for name, url in named.items() if len(url) <= LONGEST_URL]
+def _footer_links(named_ones: Mapping[str, str | UnsetType]) -> str:
+    """Return links by their names, as the end of a footer; without those that are too long."""
+    room, shown = LONGEST_URLS, ""
+    for name, url in named_ones.items():
+        if url and len(url) <= min(room, LONGEST_URL):
+            room -= len(url)
+            shown += f" · <{_url(url)}|{name}>"
+    return shown
 
 
 def _url(url: str) -> str:

@@ -15,6 +15,7 @@ from streams.configuration.http import HttpSettings
 from streams.domain.commits import Commit, Decision
 from streams.domain.partition_settings import PartitionSettings
 from streams.receivers.pagerduty_webhooks import Signatures
+from tests.support.dead_letters import MemoryDeadLetters
 from tests.support.http import HttpAnswer, request
 from tests.support.names import MemoryNames
 from tests.support.partitions import PARTITION_SETTINGS, MemoryHolder, next_offset
@@ -52,6 +53,7 @@ class RunningApi:
     """Method, template and status of each answer."""
     certificate: ServerCertificate | None = None
     on_commit: Callable[[Commit], None] = lambda _: None
+    dead_letters: MemoryDeadLetters = field(default_factory=MemoryDeadLetters)
 
     def commit(self, now: float = NOW) -> None:
         """Evaluate and commit all partitions that are here at `now` (s), as their tasks do."""
@@ -111,6 +113,7 @@ async def running(  # noqa: PLR0913 - what a server joins
     health = SettableHealth()
     silences = MemorySilences(now)
     names = MemoryNames.of(settings.names)
+    dead_letters = MemoryDeadLetters()
     http = http or HttpSettings(port=0)
     listener = await listen(http)
     certificate = ServerCertificate.of(http.tls)
@@ -123,6 +126,7 @@ async def running(  # noqa: PLR0913 - what a server joins
         health,
         silences=silences,
         names=names,
+        dead_letters=dead_letters,
         metrics=lambda accept: (b"made_up 1.0\n", f"text/plain; asked={accept}"),
         located=located,
         now=now,
@@ -146,6 +150,7 @@ async def running(  # noqa: PLR0913 - what a server joins
             answered,
             certificate,
             server.on_commit,
+            dead_letters,
         )
     finally:
         await server.stop()

@@ -29,6 +29,7 @@ async def test_newest_first(start: StartApi) -> None:
         "webhook_id": f"{newest['alert_id']}.1",
         "receiver": "ops",
         "campaign_id": "b",
+        "app_id": "app",
         "alert_id": newest["alert_id"],
         "rule": "failure-spike",
         "type": "campaign.alert.firing",

@@ -1,9 +1,11 @@
 """Groups are listed in pages and shown, by any worker: it reads them from the groups topic."""
 
 from dataclasses import replace
+from hashlib import sha256
 
 import msgspec
 
+from streams.configuration.http import HttpSettings
 from streams.domain.causes import exchange
 from streams.domain.causes.exchange import GroupState, GroupStateKey, GroupView, ToldReceiver
 from streams.domain.transitions import rfc3339
@@ -68,7 +70,10 @@ async def test_listed_filtered_and_shown(start: StartApi) -> None:
             {"receiver": "ops", "notifications": 2, "told_at": rfc3339(NOW - 5)},
             {"receiver": "pager", "notifications": 0, "told_at": None},
         ],
-        "links": {"alerts": f"{settings.base_url or ''}/v1/alerts?group_id=by-cause"},
+        "links": {
+            "alerts": f"{settings.base_url or ''}/v1/alerts?group_id=by-cause",
+            "page": f"{settings.base_url or ''}/#/alerts?group_id=by-cause",
+        },
     }
     assert (newest["state"], newest["title"]) == ("ended", "app_id=shop, no team")
     assert newest["cause"] is None
@@ -107,3 +112,35 @@ async def test_of_a_worker_that_has_not_read_them_yet(start: StartApi) -> None:
         assert "are being read" in await api.refused(f"/v1/groups{target}", 503)
     api.health.groups_are_read = True
     assert len((await api.get("/v1/groups"))["groups"]) == 1
+
+
+async def test_tokens_with_patterns_see_groups_that_are_all_theirs(start: StartApi) -> None:
+    campaigns = {
+        "theirs": (("spring-1", "shop"), ("spring-2", None)),
+        "mixed": (("autumn-1", "shop"), ("spring-1", "shop")),
+        "other": (("autumn-1", "shop"),),
+        "none": (),
+        "unknown": None,
+    }
+    states = [
+        msgspec.structs.replace(BY_CAUSE, group_id=name, campaigns=listed)
+        for name, listed in campaigns.items()
+    ]
+    tokens = [
+        {"name": name, "sha256": sha256(name.encode()).hexdigest(), **patterns}
+        for name, patterns in (
+            ("all", {}),
+            ("spring", {"campaigns": ["spring-*"]}),
+            ("both", {"campaigns": ["spring-*"], "apps": ["shop"]}),
+        )
+    ]
+    http = HttpSettings.model_validate({"port": 0, "anonymous": "never", "tokens": tokens})
+    settings = replace(PARTITION_SETTINGS, group_view=view_of(*states))
+    api = await start(holder(), http, settings=settings)
+    for token, seen in (("all", set(campaigns)), ("spring", {"theirs"}), ("both", set())):
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = await api.ask("/v1/groups", headers=headers)
+        assert {each["group_id"] for each in answer.json["groups"]} == seen
+        for name in campaigns:
+            one = await api.ask(f"/v1/groups/{name}", headers=headers)
+            assert one.status == (200 if name in seen else 404)

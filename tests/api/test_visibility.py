@@ -15,6 +15,7 @@ from streams.domain.rules import Rule
 from streams.domain.silences.silence import CompiledSilence
 from streams.domain.transitions import rfc3339
 from tests.api.conftest import NOW, RunningApi, StartApi
+from tests.support.event_stream import reading
 from tests.support.partitions import (
     FAILURE_SPIKE,
     MemoryHolder,
@@ -170,8 +171,8 @@ async def test_what_is_about_all_needs_a_token_for_all(start: StartApi) -> None:
     api, _ = await two_workers(start)
     for method, target in (
         ("GET", "/metrics"),
-        ("GET", "/v1/groups"),
         ("GET", "/v1/receivers"),
+        ("GET", "/v1/dead-letters"),
         ("POST", "/v1/receivers/ops/enable"),
     ):
         for token in ("spring", "club"):
@@ -182,15 +183,34 @@ async def test_what_is_about_all_needs_a_token_for_all(start: StartApi) -> None:
         assert (await api.ask(target, headers=as_("both"))).status == 200
 
 
+async def test_the_stream_and_changes_have_the_deliveries_of_what_is_seen(
+    start: StartApi,
+) -> None:
+    one, other = await two_workers(start, SECRETS[1])
+    for token, seen in SEEN.items():
+        async with reading(one.url, {"type": "delivery"}, token=token) as events:
+            await events.nothing()
+            for api in (one, other):
+                for partition in api.holder.here.values():
+                    for delivery in partition.deliveries.deliveries():
+                        partition.deliveries.failed(delivery, "HTTP 500", NOW + 60)
+                api.commit()
+            came = [each.data for each in await events.nothing() if each.kind == "delivery"]
+        assert {each["campaign_id"] for each in came} == seen, token
+        assert {each["app_id"] for each in came} == {APPS[name] for name in seen}
+        answer = await one.ask("/v1/changes", headers=as_(token))
+        assert answer.status == 200
+        assert {each["campaign_id"] for each in answer.json["deliveries"]} <= seen
+
+
 def test_a_route_is_closed_to_who_may_not_see_all_unless_it_says_that_it_leaves_out() -> None:
     closed = {(route.method, route.path) for route in ROUTES if route.scope and not route.for_some}
     # Everybody is shown the names that are given.
     names = ("/v1/campaigns/{campaign_id}/name", "/v1/apps/{app_id}/name")
     assert closed == {
         ("GET", "/metrics"),
-        ("GET", "/v1/groups"),
-        ("GET", "/v1/groups/{group_id}"),
         ("GET", "/v1/receivers"),
+        ("GET", "/v1/dead-letters"),
         ("POST", "/v1/receivers/{name}/enable"),
         *((method, path) for method in ("GET", "PUT", "DELETE") for path in names),
     }

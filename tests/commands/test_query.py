@@ -81,6 +81,7 @@ def test_tables(api: RunningApi, capsys: pytest.CaptureFixture[str]) -> None:
         (["campaign", ".."], ["open window 2026-11-23T09:59:00Z", "SUCCESS 3"]),
         (["windows", "a/b", "--step", "120", "--by", "treatment_id"], ["40.00%", "SUCCESS 100"]),
         (["windows", "a/b", "--from", "2026-11-24T00:00:00Z"], ["start", "counts"]),
+        (["compare", "a/b"], ["reference", "40.00%", "not certain"]),
         (["alerts", "--state", "firing"], ["failure-spike", "40 of 200", "critical"]),
         (["groups"], ["channel GCM of no app", "ops 2026-11-23T", "pager not yet", "app_id=shop"]),
         (["groups", "--state", "ended"], ["by labels/", "ended", "labels"]),

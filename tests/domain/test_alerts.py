@@ -478,7 +478,8 @@ def test_the_fields_and_their_order_are_those_that_were_promised() -> None:
         "counts",
         "since",
     ]
-    assert list(body["data"]["links"]) == ["windows", "alert"]
+    pages = ["alert_page", "campaign_page"]
+    assert list(body["data"]["links"]) == ["windows", "alert", *pages]
 
 
 def test_the_schema_refuses_what_is_no_transition() -> None:

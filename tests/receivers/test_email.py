@@ -131,7 +131,7 @@ def test_what_it_says() -> None:
         name, _, value = line.partition(": ")
         assert name in page.text
         assert value in page.text or value in page.links
-    assert len(page.links) == 2
+    assert len(page.links) == 3
 
 
 def test_without_links_and_explanation() -> None:

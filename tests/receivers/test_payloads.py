@@ -126,6 +126,16 @@ def test_hostile_names_in_a_group(kind: str, hostile: list[str]) -> None:
     check_group(kind, transition)
 
 
+@pytest.mark.parametrize("kind", ["pagerduty", "slack"])
+def test_campaigns_of_a_group_are_named(kind: str) -> None:
+    transition = group_transitions.decode((GROUPS / "firing.json").read_bytes())
+    transition.data.alerts[0].campaign_name = "Spring sale"
+    delivery = delivery_of("g.1", group_transitions.encode(transition).decode())
+    body = MAKERS[kind]().render(delivery, NOW).body
+    assert b"Spring sale" in body
+    assert transition.data.alerts[0].campaign_id.encode() in body
+
+
 def check_group(kind: str, transition: GroupTransition) -> None:
     delivery = delivery_of("g.1", group_transitions.encode(transition).decode())
     request = MAKERS[kind]().render(delivery, NOW)

@@ -15,8 +15,9 @@ from tests.support.slack import links_of, message_of, shown, texts_of
 from tests.support.transitions import explained
 
 LINKS = [
-    ("https://a.example/v1/alerts/a", "alert"),
-    ("https://a.example/v1/campaigns/x/windows", "windows"),
+    ("https://a.example/#/alert/a", "alert"),
+    ("https://a.example/#/campaign/a", "campaign"),
+    ("https://a.example/v1/alerts/a", "JSON"),
 ]
 
 
@@ -65,11 +66,17 @@ def test_a_name_from_the_configuration_is_escaped_too(name: str) -> None:
 def test_a_url_cannot_end_its_link() -> None:
     made = explained()
     assert made.data.links is not None
-    made.data.links.alert = "https://a.example/?x=1&y=<!channel>|z"
-    made.data.links.windows = "https://a.example/" + "%F0%9F%98%80" * 4096
+    made.data.links.alert_page = "https://a.example/?x=1&y=<!channel>|z"
+    made.data.links.campaign_page = "https://a.example/" + "%F0%9F%98%80" * 4096
     assert links_of(message(made)) == [
         ("https://a.example/?x=1&y=%3C!channel%3E%7Cz", "alert"),
+        ("https://a.example/v1/alerts/a", "JSON"),
     ]
+    made.data.links.campaign_page = "https://a.example/" + "a" * 950
+    made.data.links.alert = "https://a.example/" + "b" * 960
+    assert [name for _, name in links_of(message(made))] == ["alert", "campaign", "JSON"]
+    made.data.links.alert_page = "https://a.example/" + "c" * 900
+    assert [name for _, name in links_of(message(made))] == ["alert", "campaign"]
 
 
 def test_with_as_little_as_there_may_be() -> None:

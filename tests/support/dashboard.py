@@ -17,6 +17,7 @@ from streams.domain.detectors.spike import Spike
 from streams.domain.detectors.threshold import Threshold
 from streams.domain.partial_counts import Counts, partition_of
 from streams.domain.rules import Rule
+from tests.support.dead_letters import MemoryDeadLetters, sample
 from tests.support.names import MemoryNames
 from tests.support.partitions import (
     STATUS_GROUPS,
@@ -98,6 +99,8 @@ async def serve(options: argparse.Namespace) -> None:
     if not options.empty:
         fill(held, time.time())
     settings = HttpSettings(port=options.port)
+    dead_letters = MemoryDeadLetters()
+    dead_letters.found = [sample(9), sample(8, None)]
     server = ApiServer(
         settings,
         await listen(settings),
@@ -106,6 +109,7 @@ async def serve(options: argparse.Namespace) -> None:
         WellHealth(),
         silences=MemorySilences(),
         names=MemoryNames.of(SETTINGS.names),
+        dead_letters=dead_letters,
         metrics=lambda _: (b"", "text/plain"),
         located=True,
         now=time.time,

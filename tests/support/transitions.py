@@ -73,7 +73,12 @@ def explained(type_: TransitionType = "campaign.alert.firing", name: str = "a") 
         evidence=Evidence(100, 40, 0.4, 0.32, 0.0125, {name: 24, "SUCCESS": 60}, {"odds": 1e4}),
         summary=f"failing firing in campaign {name}: 40 of 100 attempts (40.0%)",
         labels={"team": "crm", "on-call": name},
-        links=Links("https://a.example/v1/campaigns/x/windows", "https://a.example/v1/alerts/a"),
+        links=Links(
+            "https://a.example/v1/campaigns/x/windows",
+            "https://a.example/v1/alerts/a",
+            "https://a.example/#/alert/a",
+            "https://a.example/#/campaign/a",
+        ),
         explanation=Explanation(
             window, 100, 40, 0.4, 0.0125, 1.25, usual, part, statuses, [sample] if name else []
         ),

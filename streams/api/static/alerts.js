@@ -73,13 +73,13 @@ const PAGE = 100;
 
 export function alertList(view, place) {
   const state = { alerts: new Map(), cursor: null, loaded: false };
-  const filters = { state: place.settings.state, rule: place.settings.rule, campaign_id: place.settings.campaign_id };
+  const filters = { state: place.settings.state, rule: place.settings.rule, campaign_id: place.settings.campaign_id, group_id: place.settings.group_id };
   const wanted = (each) => Object.entries(filters).every(([key, value]) => !value || each[key] === value);
   const draw = () => patch(view, h("section", { class: "card" },
     h("div", { class: "split" }, h("h1", {}, "Alerts"), h("div", { class: "filters" },
       h("label", {}, "State ", h("select", { onchange: (e) => change({ state: e.target.value }) },
         STATES.map(([value, label]) => h("option", { value, selected: value === (filters.state ?? "") }, label)))),
-      filters.rule || filters.campaign_id ? h("a", { href: link("alerts", null, { state: filters.state }) }, "all rules and campaigns") : null)),
+      filters.rule || filters.campaign_id || filters.group_id ? h("a", { href: link("alerts", null, { state: filters.state }) }, "all rules and campaigns") : null)),
     !state.loaded ? h("p", { class: "soft" }, "Loading…") : table([...state.alerts.values()].filter(wanted), Object.values(filters).some(Boolean)),
     state.cursor ? button("Show more", () => load(state.cursor)) : null));
   async function load(cursor) {

@@ -4,6 +4,7 @@ import { alertCard, named } from "./alerts.js";
 import { button } from "./actions.js";
 import { countChart, levels, newest, points, rateChart, sparkline } from "./charts.js";
 import { campaignPath, cannotAsk } from "./client.js";
+import { comparison } from "./comparison.js";
 import { h, heard, patch, scrolling } from "./dom.js";
 import { name, number, OTHER, percent, when } from "./format.js";
 import { follow } from "./live.js";
@@ -21,6 +22,7 @@ export function campaign(view, place) {
   const { id, settings } = place;
   const by = DIMENSIONS.some(([key]) => key === settings.by) ? settings.by : "treatment_id";
   const state = { about: null, windows: [], span: null, deliveries: new Map(), problem: "", explained: null, rule: null, compared: [] };
+  const comparedParts = comparison(id, by, () => { if (!closed) draw(); });
   let timer = null;
   const asked = {};
   let closed = false;
@@ -82,7 +84,8 @@ export function campaign(view, place) {
     patch(view, head(about), tiles(windows), alertsOf(state, load),
       windows.length ? plots(state, width, zoom) : quiet(about),
       state.explained ? why(state.explained) : null,
-      windows.length ? parts(windows, span, by) : null);
+      windows.length ? parts(windows, span, by) : null,
+      windows.length ? comparedParts(span) : null);
   }
 
   const stream = follow({ campaign_id: id, type: "window,alert,delivery,health" }, tell({

@@ -1,6 +1,7 @@
 // Whether the workers do their work: readiness, partitions, consumer lag, dead letters, receivers.
 
 import { deliveryTable } from "./alerts.js";
+import { deadLetterSamples } from "./deadletters.js";
 import { h, patch, scrolling } from "./dom.js";
 import { name, number, when } from "./format.js";
 import { follow } from "./live.js";
@@ -13,7 +14,9 @@ const MISSING = h("p", { class: "soft" }, "There is no answer: see above.");
 
 export function health(view) {
   const state = { told: null, samples: null, receivers: null, deliveries: null, nothing: LOADING };
+  const newest = deadLetterSamples(() => draw());
   async function load() {
+    newest.load();
     const [samples, receivers, deliveries] = await Promise.all([
       getText("metrics"), get("v1/receivers"), get("v1/deliveries", { state: "given-up", limit: 50 }),
     ]);
@@ -23,7 +26,7 @@ export function health(view) {
   const draw = () => patch(view,
     h("section", { class: "card" }, h("h1", {}, "Health"), state.told ? readiness(state.told) : LOADING),
     h("section", { class: "card" }, h("h2", {}, "Partitions of this worker"), state.samples ? partitions(state.samples) : state.nothing),
-    h("section", { class: "card" }, h("h2", {}, "Dead letters since this worker's start"), state.samples ? deadLetters(state.samples) : state.nothing),
+    h("section", { class: "card" }, h("h2", {}, "Dead letters since this worker's start"), state.samples ? deadLetters(state.samples) : state.nothing, newest.shown()),
     h("section", { class: "card" }, h("h2", {}, "Receivers"), state.receivers ? receiverTable(state.receivers) : state.nothing),
     h("section", { class: "card" }, h("h2", {}, "Given up"), state.deliveries ? deliveryTable(state.deliveries, load) : state.nothing));
   draw();

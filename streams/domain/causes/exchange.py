@@ -16,7 +16,7 @@ them; a silence and a receiver have a teller, too. Each record has one writer, a
 transactions. The members of a lane have versions, which rise with each record.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeAlias, TypeVar, Union
 from zlib import crc32
 
@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 FRESH = 10.0
 """Seconds for which a report counts."""
+MOST_LISTED, MOST_LISTED_BYTES = 100, 8 * 1024
+"""Campaigns that the record of a group lists, and bytes of their names and apps."""
 
 
 MemberState: TypeAlias = Literal["waiting", "alone", "handed-over"]
@@ -165,6 +167,8 @@ class GroupState(msgspec.Struct, frozen=True):
         ended_at: when receivers were told that it is over; null before that.
         key: `Member.cause_id` of its members by labels.
         after: by lane, the version of the newest member that was there before it.
+        campaigns: of all alerts it has had, with their apps, in order; null if they are too many to
+            be listed (`listed_campaigns`), or not known.
     """
 
     group_id: str
@@ -181,6 +185,18 @@ class GroupState(msgspec.Struct, frozen=True):
     ended_at: float | None = None
     key: str = ""
     after: dict[int, int] = {}
+    campaigns: tuple[tuple[str, str | None], ...] | None = None
+
+
+def listed_campaigns(
+    found: Iterable[tuple[str, str | None]],
+) -> tuple[tuple[str, str | None], ...] | None:
+    """Return campaigns and their apps, each once and in order; null if they are too many."""
+    found = set(found)
+    size = sum(len(name.encode()) for pair in found for name in pair if name is not None)
+    if len(found) > MOST_LISTED or size > MOST_LISTED_BYTES:
+        return None
+    return tuple(sorted(found, key=lambda pair: (pair[0], pair[1] or "")))
 
 
 class ReportKey(msgspec.Struct, frozen=True, array_like=True, tag="lane"):

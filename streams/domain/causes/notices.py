@@ -5,7 +5,13 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from streams.domain.causes.book import Cause
-from streams.domain.causes.exchange import GroupReason, GroupState, Member, ToldReceiver
+from streams.domain.causes.exchange import (
+    GroupReason,
+    GroupState,
+    Member,
+    ToldReceiver,
+    listed_campaigns,
+)
 from streams.domain.causes.group_names import is_by_labels, is_by_limit
 from streams.domain.causes.records import TellerRecord
 from streams.domain.group_transitions import (
@@ -19,7 +25,9 @@ from streams.domain.group_transitions import (
     GroupTransitionType,
     summary_of,
 )
+from streams.domain.names import NAMELESS, Names
 from streams.domain.notification.grouping import Change, GroupNotification
+from streams.domain.pages import group_page
 from streams.domain.rules import Rule
 from streams.domain.transitions import rfc3339
 
@@ -42,12 +50,15 @@ def reason_of(name: str) -> GroupReason:
     return "rate-limit" if is_by_limit(name) else "cause"
 
 
-def transition_of(
+def transition_of(  # noqa: PLR0913, PLR0917 - what a notification says
     record: TellerRecord,
     told: GroupNotification,
     rules: Mapping[str, Rule],
     base_url: str | None,
     now: float,
+    names: Names = NAMELESS,
+    *,
+    more: int = 0,
 ) -> GroupTransition:
     """Return what a receiver is told at `now` (s, UTC).
 
@@ -57,6 +68,8 @@ def transition_of(
         rules: by name; one that alerts are of may be gone.
         base_url: of the API, for links; null for none.
         now: wall-clock time.
+        names: of campaigns and apps.
+        more: how many alerts of the group fire that the record has no room for.
     """
     group, kind = told.group, _TYPES[told.change]
     members = [each.member for each in record.members.values() if each.group_id == group.key]
@@ -67,6 +80,7 @@ def transition_of(
         joined=group.joined,
         ended=group.joined - len(group.firing),
         new=len(told.new),
+        more=more,
     )
     labelled = record.labelled.get(group.key)
     data = GroupData(
@@ -74,11 +88,11 @@ def transition_of(
         sequence=group.sequence,
         rule=_rule_of(record, members),
         severity=_highest(members),
-        starts_at=rfc3339(min([each.starts_at for each in members], default=now)),
+        starts_at=rfc3339(_starts_at(record, group.key, members, now)),
         ends_at=rfc3339(now) if kind == "campaign.group.resolved" else None,
         cause=_shown(record.causes.get(group.key), now) if record.is_by_cause else None,
         counts=counts,
-        alerts=[_shown_member(each) for each in listed[:MOST_CAMPAIGNS]],
+        alerts=[_shown_member(each, names) for each in listed[:MOST_CAMPAIGNS]],
         summary="",
         labels=_common_labels(record, members, rules),
         links=None if base_url is None else _links(base_url, group.key),
@@ -118,13 +132,27 @@ def _state_of(record: TellerRecord, group_id: str, members: list[Member], now: f
         labels=dict(labelled.labels) if labelled is not None else {},
         dimensions=dict(cause.values) if cause is not None else None,
         status=cause.status if cause is not None else None,
-        starts_at=min([each.starts_at for each in members], default=now),
+        starts_at=_starts_at(record, group_id, members, now),
         firing=sum(each.is_live for each in members),
-        joined=len(members),
+        joined=max([len(members), *_joined(record, group_id)]),
         receivers=told,
         key=labelled.key if labelled is not None else "",
         after=dict(labelled.after) if labelled is not None else {},
+        campaigns=listed_campaigns((each.campaign_id, each.app_id) for each in members),
     )
+
+
+def _starts_at(record: TellerRecord, group_id: str, members: Iterable[Member], now: float) -> float:
+    """Return when (s) the first alert of a group began; members that ended may be gone."""
+    known = record.states.get(group_id)
+    before = [known.starts_at] if known is not None else []
+    return min([*before, *(each.starts_at for each in members)], default=now)
+
+
+def _joined(record: TellerRecord, group_id: str) -> list[int]:
+    """Return how many alerts each receiver's group has had."""
+    groups = (each.groups.get(group_id) for each in record.groups.values())
+    return [each.joined for each in groups if each is not None]
 
 
 def _rule_of(record: TellerRecord, members: Iterable[Member]) -> str | None:
@@ -152,7 +180,7 @@ def _common_labels(
 
 
 def _links(base_url: str, group_id: str) -> GroupLinks:
-    return GroupLinks(f"{base_url}/v1/alerts?group_id={group_id}")
+    return GroupLinks(f"{base_url}/v1/alerts?group_id={group_id}", group_page(base_url, group_id))
 
 
 def _shown(cause: Cause | None, now: float) -> GroupCause:
@@ -170,7 +198,7 @@ def _shown(cause: Cause | None, now: float) -> GroupCause:
     )
 
 
-def _shown_member(member: Member) -> GroupAlert:
+def _shown_member(member: Member, names: Names) -> GroupAlert:
     return GroupAlert(
         alert_id=member.alert_id,
         campaign_id=member.campaign_id,
@@ -179,6 +207,8 @@ def _shown_member(member: Member) -> GroupAlert:
         ends_at=rfc3339(member.ended_at) if member.ended_at is not None else None,
         attempts=member.attempts,
         hits=member.hits,
+        campaign_name=names.campaigns.of(member.campaign_id) or msgspec.UNSET,
+        app_name=names.apps.of(member.app_id) or msgspec.UNSET,
     )
 
 

@@ -54,6 +54,7 @@ class TellerRecord(msgspec.Struct):
         labelled: groups that are not by cause, and go on, by their ids.
         states: groups that go on, or ended not long ago, as anybody may know them, by their ids.
         over: by group by cause whose end was told, when (s, UTC): it gets no further alerts.
+        is_full: whether there are alerts that fire and that there was no room for.
     """
 
     rule: str
@@ -65,6 +66,7 @@ class TellerRecord(msgspec.Struct):
     labelled: dict[str, LabelledGroup] = {}
     states: dict[str, GroupState] = {}
     over: dict[str, float] = {}
+    is_full: bool = False
 
     @property
     def is_by_cause(self) -> bool:

@@ -11,9 +11,11 @@ lane, and nothing twice, even where its worker has read less of the topic than t
 alert that ended before any receiver was told of it is told of all the same.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import NamedTuple
 
 import msgspec
 
@@ -23,11 +25,13 @@ from streams.domain.causes.book import REMEMBERED, Book, Cause
 from streams.domain.causes.exchange import (
     Announcement,
     AnnouncementKey,
+    GroupState,
     GroupStateKey,
     GroupView,
     LaneReport,
     Member,
     OpenCause,
+    listed_campaigns,
     teller_of,
 )
 from streams.domain.causes.finding import find
@@ -43,6 +47,7 @@ from streams.domain.causes.records import (
 from streams.domain.causes.summary import added_up
 from streams.domain.deliveries import Delivery, Outbox, decided
 from streams.domain.group_transitions import encode, named, named_labels
+from streams.domain.names import NAMELESS, Names
 from streams.domain.notification import grouping
 from streams.domain.notification.grouping import (
     Assignment,
@@ -59,6 +64,30 @@ STEP_EVERY = 0.5
 """Seconds between two steps of a teller."""
 
 
+MOST_MEMBERS = 5_000
+"""Alerts that the record of a name holds: it is written whole whenever it changes. Receivers are
+told how many more fire; they are taken in as others end."""
+
+
+class Beyond(NamedTuple):
+    """Alerts that fire and that a record has no room for: how many, by `Member.cause_id`."""
+
+    counts: Mapping[str, int]
+
+    def of(self, record: TellerRecord, group_id: str) -> int:
+        """Return how many are of a group."""
+        into = {each.cause_id: each.merged_into for each in record.book.ended}
+        labelled = record.labelled.get(group_id)
+        total = 0
+        for name, count in self.counts.items():
+            cause_id = name
+            while (other := into.get(cause_id)) is not None:
+                cause_id = other
+            total += count if group_id in {cause_id, name} else 0
+            total += count if labelled is not None and labelled.key == name else 0
+        return total
+
+
 @dataclass(frozen=True, slots=True)
 class TellerParts:
     """What a teller needs.
@@ -73,6 +102,7 @@ class TellerParts:
         outbox: the lane's deliveries.
         base_url: of the API, for links; null for none.
         limits: by receiver that has one, its rate limit.
+        names: of campaigns and apps.
     """
 
     number: int
@@ -84,6 +114,7 @@ class TellerParts:
     outbox: Outbox
     base_url: str | None
     limits: Mapping[str, ReceiverLimit] = field(default_factory=dict)
+    names: Names = NAMELESS
 
 
 class Tellers:
@@ -151,11 +182,12 @@ class Tellers:
             self._observe(record, now)
         for member in news:
             self._take(record, member)
+        beyond = self._admit(record)
         if record.is_by_cause:
             self._settle(record, now)
         deliveries: list[Delivery] = []
         for receiver in self._receivers(record):
-            deliveries += self._tell(record, receiver, now)
+            deliveries += self._tell(record, receiver, now, beyond)
         if record.is_by_cause:
             # A cause whose last alert was only to be told has ended with that.
             self._settle(record, now)
@@ -206,12 +238,50 @@ class Tellers:
     def _take(self, record: TellerRecord, member: Member) -> None:
         known = record.members.get(member.member_id)
         if known is None:
-            by_cause = record.is_by_cause
-            group_id = self._group_for(record, member) if by_cause else _labelled(record, member)
-            record.members[member.member_id] = KnownMember(member, group_id)
+            self._add(record, member)
         elif known.member.ended_at is None:
             known.member = member
         record.seen[member.lane] = member.version
+
+    def _add(self, record: TellerRecord, member: Member) -> None:
+        """Take a member into the record, if there is room for it."""
+        if len(record.members) >= MOST_MEMBERS:
+            return
+        by_cause = record.is_by_cause
+        group_id = self._group_for(record, member) if by_cause else _labelled(record, member)
+        record.members[member.member_id] = KnownMember(member, group_id)
+
+    def _admit(self, record: TellerRecord) -> Beyond:
+        """Take alerts in that there was no room for, and return those there is still none for.
+
+        Room is made by those that have ended, and of which all receivers know that they fired: that
+        they are told of the end follows from the groups. So a group goes on as long as any fires.
+        """
+        beyond = self._beyond(record)
+        if not beyond:
+            return Beyond({})
+        for member_id, known in list(record.members.items()):
+            if known.member.ended_at is not None and not self._is_untold(known):
+                del record.members[member_id]
+        for member in beyond:
+            self._add(record, member)
+        return Beyond(Counter(each.cause_id for each in self._beyond(record)))
+
+    def _beyond(self, record: TellerRecord) -> list[Member]:
+        """Return the alerts that fire and were handed over, but are not in the record."""
+        if len(record.members) < MOST_MEMBERS and not record.is_full:
+            return []
+        found = [
+            member
+            for _, members in sorted(self._parts.view.members.get(record.rule, {}).items())
+            for member in sorted(members.values(), key=lambda each: each.version)
+            if member.state == "handed-over"
+            and member.is_live
+            and member.version <= record.seen.get(member.lane, 0)
+            and member.member_id not in record.members
+        ]
+        record.is_full = bool(found)
+        return found
 
     def _group_for(self, record: TellerRecord, member: Member) -> str:
         """Return the id of an alert's group: its cause, unless that is over."""
@@ -272,7 +342,9 @@ class Tellers:
             name for name in self._parts.receivers if name in named_ones or name in record.groups
         ]
 
-    def _tell(self, record: TellerRecord, receiver: str, now: float) -> list[Delivery]:
+    def _tell(
+        self, record: TellerRecord, receiver: str, now: float, beyond: Beyond
+    ) -> list[Delivery]:
         """Return what a receiver is told at a time (s, UTC)."""
         groups = record.groups.get(receiver, Groups())
         assigned = {
@@ -307,7 +379,7 @@ class Tellers:
         _close(record, over)
         if record.is_by_cause:
             record.over.update(dict.fromkeys(over, now))
-        return [self._delivery(record, receiver, each, now) for each in notifications]
+        return [self._delivery(record, receiver, each, now, beyond) for each in notifications]
 
     def _times(self, receiver: str, *, is_summary: bool) -> GroupTimes:
         limit = self._parts.limits.get(receiver)
@@ -333,9 +405,22 @@ class Tellers:
         return named(cause.values) if cause is not None else ""
 
     def _delivery(
-        self, record: TellerRecord, receiver: str, told: GroupNotification, now: float
+        self,
+        record: TellerRecord,
+        receiver: str,
+        told: GroupNotification,
+        now: float,
+        beyond: Beyond,
     ) -> Delivery:
-        transition = notices.transition_of(record, told, self._rules, self._parts.base_url, now)
+        transition = notices.transition_of(
+            record,
+            told,
+            self._rules,
+            self._parts.base_url,
+            now,
+            self._parts.names,
+            more=beyond.of(record, told.group.key),
+        )
         body = msgspec.Raw(encode(transition))
         return decided(told.group.key, told.group.sequence, receiver, body, now)
 
@@ -435,11 +520,20 @@ def _keep_states(record: TellerRecord, now: float) -> None:
     states = notices.states_of(record, now)
     for group_id, state in record.states.items():
         over = notices.ended(state, now)
-        if group_id not in states and now - (over.ended_at or now) < REMEMBERED:
+        if group_id in states:
+            states[group_id] = _with_campaigns_of(state, states[group_id])
+        elif now - (over.ended_at or now) < REMEMBERED:
             states[group_id] = over
     record.states = states
     in_use = {each.group_id for each in record.members.values()} | states.keys()
     record.labelled = {name: each for name, each in record.labelled.items() if name in in_use}
+
+
+def _with_campaigns_of(before: GroupState, state: GroupState) -> GroupState:
+    """Return a state that lists whatever an earlier one of the group lists, or nothing."""
+    known, more = before.campaigns, state.campaigns
+    campaigns = None if known is None or more is None else listed_campaigns((*known, *more))
+    return msgspec.structs.replace(state, campaigns=campaigns)
 
 
 def _announcement(record: TellerRecord, now: float) -> bytes:

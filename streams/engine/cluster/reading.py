@@ -12,16 +12,19 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streams.cancelling import close
 
+FETCH_BYTES = 4 * 1024 * 1024
+
 
 @contextlib.asynccontextmanager
 async def reading(
-    connection: Mapping[str, Any], *, committed: bool
+    connection: Mapping[str, Any], *, committed: bool, fetch_bytes: int = FETCH_BYTES
 ) -> AsyncIterator["AIOKafkaConsumer[bytes, bytes | None]"]:
     """Lend a consumer outside any group.
 
     Args:
         connection: keyword arguments for aiokafka clients.
         committed: see only what committed transactions wrote.
+        fetch_bytes: of a partition, in one answer of a broker.
     """
     consumer: AIOKafkaConsumer[bytes, bytes | None] = AIOKafkaConsumer(
         **connection,
@@ -29,7 +32,7 @@ async def reading(
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed" if committed else "read_uncommitted",
-        max_partition_fetch_bytes=4 * 1024 * 1024,
+        max_partition_fetch_bytes=fetch_bytes,
         # Questions about offsets wait for a fetch that is under way on the same connection.
         fetch_max_wait_ms=20,
     )
@@ -40,6 +43,13 @@ async def reading(
         # aiokafka cannot stop a consumer whose tasks have not begun yet.
         await asyncio.sleep(0)
         await close(consumer.stop())
+
+
+async def partition_counts(consumer: "AIOKafkaConsumer[bytes, bytes | None]") -> dict[str, int]:
+    """Return how many partitions each topic has."""
+    # All topics: to ask for one by its name would make it, on many clusters.
+    cluster = await consumer._client.fetch_all_metadata()  # noqa: SLF001 - has no public way
+    return {name: len(cluster.partitions_for_topic(name)) for name in cluster.topics()}
 
 
 async def read_state(

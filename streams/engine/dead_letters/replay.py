@@ -20,7 +20,7 @@ from aiokafka.structs import TopicPartition
 from streams.cancelling import close
 from streams.configuration.models import Configuration
 from streams.engine.cluster.client import connection
-from streams.engine.cluster.reading import reading
+from streams.engine.cluster.reading import partition_counts, reading
 from streams.engine.cluster.rights import REFUSALS, Right, describe_missing
 from streams.engine.dead_letters.listing import (
     DeadLetter,
@@ -94,7 +94,9 @@ class DeadLetterTopic:
             # yet: read up to what is written by now, not only to what can be read at once.
             async with reading(self._connection, committed=False) as consumer:
                 ranges = await _whole(consumer, await self._partitions(consumer))
-                plan = Plan(selection, self._configuration.topics.source, await _topics(consumer))
+                plan = Plan(
+                    selection, self._configuration.topics.source, await partition_counts(consumer)
+                )
             async with reading(self._connection, committed=self._exact) as consumer:
                 async for record in self._read(consumer, ranges):
                     plan.add(parse(record))
@@ -197,7 +199,7 @@ class DeadLetterTopic:
         return records, markers
 
     async def _partitions(self, consumer: Consumer) -> list[TopicPartition]:
-        count = (await _topics(consumer)).get(self._name, 0)
+        count = (await partition_counts(consumer)).get(self._name, 0)
         if not count:
             raise TopicError(
                 f"there is no topic {self._name} (topics.dead_letter): "
@@ -234,12 +236,6 @@ class DeadLetterTopic:
                     f"topic {self._name} cannot be read to its end (partition {numbers}): "
                     "look for a transaction there that nobody ends"
                 )
-
-
-async def _topics(consumer: Consumer) -> dict[str, int]:
-    # All topics: to ask for one by its name would make it, on many clusters.
-    cluster = await consumer._client.fetch_all_metadata()  # noqa: SLF001 - has no public way
-    return {name: len(cluster.partitions_for_topic(name)) for name in cluster.topics()}
 
 
 async def _whole(

@@ -10,9 +10,10 @@ from pathlib import Path
 import jsonschema
 import orjson
 import pytest
+from msgspec import UNSET
 
 from streams.domain import group_transitions
-from streams.domain.causes import exchange
+from streams.domain.causes import exchange, teller
 from streams.domain.causes.exchange import (
     Announcement,
     AnnouncementKey,
@@ -29,6 +30,7 @@ from streams.domain.causes.summary import CellSum, Frame, LaneSummary
 from streams.domain.causes.teller import TellerParts, Tellers
 from streams.domain.deliveries import Delivery, Outbox
 from streams.domain.group_transitions import GroupCause, GroupCounts, GroupData, summary_of
+from streams.domain.names import Names
 from streams.domain.notification.grouping import GroupTimes
 from streams.domain.transitions import rfc3339
 from tests.support.partitions import FAILURE_SPIKE
@@ -85,6 +87,7 @@ class Told:
         self.view = GroupView()
         self.outbox = Outbox()
         self.receivers = tuple(receivers)
+        self.names = Names()
         self.tellers = self.opened()
 
     def opened(self) -> Tellers:
@@ -98,6 +101,7 @@ class Told:
                 view=self.view,
                 outbox=self.outbox,
                 base_url="https://streams.example.com",
+                names=self.names,
             )
         )
 
@@ -486,3 +490,95 @@ def test_the_summary_names_the_labels_or_the_limit() -> None:
     assert summary_of("campaign.group.updated", data_of(None, counts, "rate-limit")) == (
         "rule: beyond the rate limit: 12 campaigns, 13 alerts firing, 2 ended"
     )
+
+
+def test_members_have_the_names_of_their_campaigns() -> None:
+    told = Told()
+    told.names.campaigns.restore(b"campaign 1 100%", b'{"name": "Spring sale"}')
+    told.names.apps.restore(b"shop", b'{"name": "The shop"}')
+    told.report(NOW)
+    told.tellers.step(NOW)
+    cause_id = told.cause_id()
+    told.put(member(1, 1, cause_id=cause_id), member(2, 2, cause_id=cause_id))
+    told.tellers.step(NOW + 1)
+    told.tellers.step(NOW + 6)
+    (firing,) = told.take()
+    named = {
+        each.campaign_id: (each.campaign_name, each.app_name)
+        for each in group_transitions.decode(firing.transition).data.alerts
+    }
+    assert named == {
+        "campaign 1 100%": ("Spring sale", "The shop"),
+        "campaign 2 100%": (UNSET, "The shop"),
+    }
+    sent = orjson.loads(bytes(firing.transition))
+    jsonschema.validate(sent, group_transitions.json_schema())
+
+
+def test_a_group_lists_the_campaigns_of_all_its_alerts_or_none() -> None:
+    told = Told()
+    told.report(NOW)
+    told.tellers.step(NOW)
+    cause_id = told.cause_id()
+    told.put(member(1, 1, cause_id=cause_id), member(2, 2, cause_id=cause_id, app_id=None))
+    told.tellers.step(NOW + 1)
+    told.restart()
+    told.put(member(1, 3, cause_id=cause_id, ended_at=NOW + 2))
+    told.tellers.step(NOW + 3)
+    assert campaigns_of(told, cause_id) == (("campaign 1 100%", "shop"), ("campaign 2 100%", None))
+    told.put(*(member(n, n, cause_id=cause_id) for n in range(4, exchange.MOST_LISTED + 4)))
+    told.tellers.step(NOW + 5)
+    assert campaigns_of(told, cause_id) is None
+    told.put(*(member(n, 200 + n, cause_id=cause_id, ended_at=NOW + 6) for n in range(2, 200)))
+    told.tellers.step(NOW + 7)
+    assert campaigns_of(told, cause_id) is None, "it was of others"
+
+
+def campaigns_of(told: Told, group_id: str) -> tuple[tuple[str, str | None], ...] | None:
+    for key, value in told.tellers.take_records():
+        told.view.restore(key, value)
+    state = told.view.group(group_id)
+    assert state is not None
+    return state.campaigns
+
+
+def test_of_more_alerts_than_a_record_holds_the_number_is_told_and_they_come_in_as_others_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(teller, "MOST_MEMBERS", 3)
+    told = Told()
+    told.report(NOW)
+    told.tellers.step(NOW)
+    cause_id = told.cause_id()
+    told.put(*(member(n, n, cause_id=cause_id) for n in range(1, 8)))
+    told.tellers.step(NOW + 1)
+    assert held_by(told) == {"alert-1", "alert-2", "alert-3"}
+    told.tellers.step(NOW + 6)
+    (firing,) = told.take()
+    data = group_transitions.decode(firing.transition).data
+    assert (data.counts.firing, data.counts.more) == (3, 4)
+    assert "3 alerts firing and 4 more" in data.summary
+
+    # Four end, of which three are in the record: the others take their places.
+    told.put(*(member(n, 10 + n, cause_id=cause_id, ended_at=NOW + 20) for n in (1, 2, 3, 4)))
+    told.tellers.step(NOW + 20)
+    assert held_by(told) == {"alert-5", "alert-6", "alert-7"}
+    told.tellers.step(NOW + 67)
+    (updated,) = told.take()
+    data = group_transitions.decode(updated.transition).data
+    assert updated.alert_id == cause_id, "it is the same group"
+    assert (data.counts.firing, data.counts.joined, data.counts.more) == (3, 6, 0)
+    assert data.starts_at == rfc3339(NOW - 1)
+
+    told.put(*(member(n, 20 + n, cause_id=cause_id, ended_at=NOW + 80) for n in (5, 6, 7)))
+    told.tellers.step(NOW + 80)
+    told.tellers.step(NOW + 200)
+    (resolved,) = told.take()
+    assert group_transitions.decode(resolved.transition).type == "campaign.group.resolved"
+
+
+def held_by(told: Told) -> set[str]:
+    """Return the members that the record of the one rule has, as it is written."""
+    told.restart()
+    (record,) = told.tellers._records.values()
+    return set(record.members)
