@@ -4,7 +4,7 @@ What changed is told as it is now, not as it was after each commit: whoever was 
 told once of each window, alert and delivery that changed meanwhile.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, NamedTuple, TypeAlias
 
 import msgspec
@@ -175,8 +175,13 @@ class ChangeLog:
         """Return all that may have changed: windows as far as is known, the rest by time."""
         partition, since = self.partition, position.at - OVERLAP
         changed = partition.changed
+        is_complete = changed.complete_from <= position.offset <= self._position.offset
+        cells = changed.since(0, self._position.offset, campaign_ids)
+        if is_complete:
+            # Otherwise everything has to be read anew.
+            cells = [*self._closed_cells(since, campaign_ids, cells), *cells]
         return Changed(
-            changed.since(0, self._position.offset, campaign_ids),
+            cells,
             [
                 each.alert_id
                 for each in partition.alerts.alerts()
@@ -194,5 +199,20 @@ class ChangeLog:
             ],
             self._position,
             has_more=False,
-            is_complete=changed.complete_from <= position.offset <= self._position.offset,
+            is_complete=is_complete,
         )
+
+    def _closed_cells(
+        self, since: float, campaign_ids: Sequence[str] | None, known: Iterable[ChangedCell]
+    ) -> Iterator[ChangedCell]:
+        """Yield cells of closed windows that were open since a time (s, UTC), besides those known.
+
+        Of a window that was written down before its task moved, nothing is replayed.
+        """
+        table, windows = self.partition.table, self.partition.settings.windows
+        cells = {(each.start, each.campaign_id) for each in known}
+        for start in table.starts():
+            if since * 1000 >= windows.closes_at(start) or table.is_open(start):
+                continue
+            names = table.campaigns_in(start) if campaign_ids is None else campaign_ids
+            yield from (ChangedCell(0, start, name) for name in names if (start, name) not in cells)

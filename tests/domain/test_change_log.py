@@ -3,6 +3,7 @@
 from itertools import count
 
 from streams.domain.change_log import ChangeLog, LogPosition
+from streams.domain.changed_cells import ChangedCells
 from streams.domain.commits import Commit, Decision
 from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, PartialCounts
 from streams.domain.partition import CampaignPartition
@@ -124,3 +125,28 @@ def test_another_owner_tells_all_that_may_have_changed() -> None:
     assert not ChangeLog("three", followed.partition, T0 + 70).since(position).is_complete
     beyond = LogPosition("one", 9, 1_000, T0)
     assert not successor.since(beyond).is_complete, "the topic was made anew"
+
+
+def test_another_owner_tells_of_windows_that_have_closed_of_which_it_has_replayed_nothing() -> None:
+    followed = Followed()
+    followed.add(T0 - 600, "long ago")
+    followed.add(T0, "a", "b")
+    followed.commit(T0 + 59)
+    position = followed.log.position
+    followed.add(T0 + 300, "c")
+    followed.commit(T0 + 359)
+    assert T0 not in followed.partition.table.open_starts()
+    changed = followed.partition.changed = ChangedCells()
+    changed.change(T0 + 300, ["c"], followed.offset)
+    changed.restored(position.offset, followed.offset + 1)
+    successor = ChangeLog("two", followed.partition, T0 + 370)
+
+    def told(*campaigns: str) -> list[tuple[int, str]]:
+        cells = successor.since(position, campaigns or None).cells
+        return sorted((each.start, each.campaign_id) for each in cells)
+
+    assert told() == [(T0, "a"), (T0, "b"), (T0 + 300, "c")]
+    assert told("b") == [(T0, "b")]
+    # Whoever has to read everything anew is not told of it besides.
+    changed.restored(followed.offset + 1, followed.offset + 1)
+    assert told() == [(T0 + 300, "c")]
