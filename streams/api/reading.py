@@ -114,15 +114,19 @@ def window(
     is_open: bool,
 ) -> Window:
     """Return one window's figures; `span` is its start and end (s)."""
+    summary = summarise([cell], groups)
     return Window(
         start=written(span[0]),
         end=written(span[1]),
         state="open" if is_open else "closed",
-        **figures(summarise([cell], groups)),
+        counts=summary.counts,
+        attempts=summary.attempts,
+        unrecognised=summary.unrecognised or UNSET,
+        rates=Rates(summary.rates["failure"], summary.rates["throttled"]),
+        engagement=summary.engagement,
         late_events=cell.late_events,
         groups=[
-            _group(summary, by, values)
-            for values, summary in summarise_by([cell], by, groups).items()
+            _group(of_it, by, values) for values, of_it in summarise_by([cell], by, groups).items()
         ]
         if by
         else msgspec.UNSET,

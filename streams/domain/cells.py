@@ -307,12 +307,19 @@ class Cells:
 def cell_of(counts: WindowCounts, position: int) -> Cell:
     """Return the counts of the campaign at a position, of counts that name each but once."""
     app_id = counts.apps[counts.at_app[position]]
-    cell = Cell(app_id, {}, {}, counts.late.get(position, 0))
+    sends: Counts = {}
+    engagement: Counts = {}
     for column in counts.columns:
-        if position in column.at:
-            of_it = column.counts[column.at.index(position)]
-            _side(cell, column.dimensions)[column.dimensions] = of_it
-    return cell
+        at, dimensions = column.at, column.dimensions
+        # Mostly all campaigns have counts of it, in their order.
+        if position < len(at) and at[position] == position:
+            of_it = column.counts[position]
+        elif position in at:
+            of_it = column.counts[at.index(position)]
+        else:
+            continue
+        (engagement if dimensions.engagement else sends)[dimensions] = of_it
+    return Cell(app_id, sends, engagement, counts.late.get(position, 0))
 
 
 def cells_of(counts: WindowCounts, wanted: Container[str]) -> Iterator[tuple[str, Cell]]:
