@@ -164,12 +164,12 @@ def _first_whole(partitions: Sequence[CampaignPartition], wanted: _Wanted) -> in
 
     Refuses to answer for those before, if they are asked for.
     """
-    periods_of_windows: dict[int, Period] = {}
+    period = Period(0, 0, "")
 
     def fits(start: int, end: int) -> bool:
-        known = periods_of_windows.get(start)
-        period = known or period_of(start, wanted.kind, wanted.zone)
-        periods_of_windows[start] = period
+        nonlocal period
+        if not period.start <= start < period.end:
+            period = period_of(start, wanted.kind, wanted.zone)
         return end <= period.end
 
     until = misfits_until(partitions, fits)

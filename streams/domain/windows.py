@@ -4,6 +4,7 @@ A window is named by its start, in seconds since the epoch, UTC. Event times are
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from streams.domain.calendar_periods import Period, period_of
@@ -41,7 +42,13 @@ class RollupStep:
         return time - time % self.seconds + self.seconds
 
     def _day_of(self, time: int) -> Period:
-        return period_of(time, "day", ZoneInfo(self.time_zone))
+        return _day_of(self.time_zone, time)
+
+
+@lru_cache(maxsize=8_192)
+def _day_of(time_zone: str, time: int) -> Period:
+    """Return the day that a time (s) is in. The same are asked for again: starts of windows."""
+    return period_of(time, "day", ZoneInfo(time_zone))
 
 
 @dataclass(frozen=True, slots=True)
