@@ -34,7 +34,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.domain.detectors.baseline import Reals, log_rising
+from streams.domain.detectors.baseline import Reals, log_risings
 
 Verdict: TypeAlias = Literal["worse", "better", "not_certain"]
 
@@ -265,7 +265,8 @@ def _crossing(level: float, odds: Reals, logs: Reals, at: int, step: Literal[-1,
 
 def _sum(x: Reals, counts: NDArray[np.int64], often: NDArray[np.int64]) -> Reals:
     """Add up log rising factorials of x over counts; each is there so often."""
-    each: Reals = log_rising(x[..., None], counts.astype(np.float64)) @ often.astype(np.float64)
+    (rising,) = log_risings((x[..., None], counts.astype(np.float64)))
+    each: Reals = rising @ often.astype(np.float64)
     return each
 
 
