@@ -137,8 +137,8 @@ def test_another_owner_tells_of_windows_that_have_closed_of_which_it_has_replaye
     followed.commit(T0 + 359)
     assert T0 not in followed.partition.table.open_starts()
     changed = followed.partition.changed = ChangedCells()
-    changed.change(T0 + 300, ["c"], followed.offset)
-    changed.restored(position.offset, followed.offset + 1)
+    changed.change(T0 + 300, ["c"], followed.offset, T0 + 360)
+    changed.restored(position.offset, followed.offset + 1, T0 + 360)
     successor = ChangeLog("two", followed.partition, T0 + 370)
 
     def told(*campaigns: str) -> list[tuple[int, str]]:
@@ -148,5 +148,5 @@ def test_another_owner_tells_of_windows_that_have_closed_of_which_it_has_replaye
     assert told() == [(T0, "a"), (T0, "b"), (T0 + 300, "c")]
     assert told("b") == [(T0, "b")]
     # Whoever has to read everything anew is not told of it besides.
-    changed.restored(followed.offset + 1, followed.offset + 1)
+    changed.restored(followed.offset + 1, followed.offset + 1, T0 + 370)
     assert told() == [(T0 + 300, "c")]
