@@ -62,6 +62,29 @@ async def test_over_tls_alone(start: StartApi, tmp_path: Path) -> None:
         await request(api.port, "/livez")
 
 
+async def test_the_live_stream_over_tls_goes_on_after_a_reader_has_paused(
+    start: StartApi, tmp_path: Path
+) -> None:
+    authority, held = Authority(), holder()
+    api = await start(held, settings(tmp_path, authority))
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", api.port, ssl=trusting(authority), limit=16 * 1024
+    )
+    target = "/v1/stream?type=window"
+    writer.write(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    async with asyncio.timeout(30):
+        assert b" 200 " in await reader.readline()
+        names = [f"{n}-{'x' * 8_000}" for n in range(300)]
+        for name in names:
+            held.add(name, T0, counts({"SUCCESS": 1}))
+        api.commit()
+        await asyncio.sleep(0.5)  # it is read by nobody, and more than all buffers hold
+        told = bytearray()
+        while told.count(b"event: window") < len(names):
+            told += await reader.read(64 * 1024)
+    writer.close()
+
+
 async def test_old_versions_of_tls_are_refused(start: StartApi, tmp_path: Path) -> None:
     authority = Authority()
     api = await start(holder(), settings(tmp_path, authority))
