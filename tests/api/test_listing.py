@@ -98,6 +98,8 @@ def value_of(name: str, row: Row, order: str) -> Any:
         if not attempts:
             return None
         return wilson.lower_bound(hits, attempts, listing.CONFIDENCE) if hits else 0.0
+    if what == "change":
+        return None  # of no rule here that compares with what is usual
     return name if order == "campaign_id" else row[order]
 
 
