@@ -206,7 +206,7 @@ def test_lines_out_of_order_are_refused_by_name() -> None:
 
 def test_what_a_worker_does_not_count_is_told() -> None:
     early, ahead = line(0, 0), line(1, 0)
-    early.event_time = START - 2 * 86_400_000
+    early.event_time = START - 500 * 86_400_000
     ahead.event_time = START + 400_000
     arrivals, _ = decide(DEFAULTS, [line(0, 0), early, ahead])
     assert arrivals.seen.rejected == {"expired": 10, "impossible-time": 10}
