@@ -20,6 +20,7 @@ from streams.api.tabular import CSV, NDJSON, csv_lines
 from tests.api.conftest import NOW, RunningApi, StartApi
 from tests.api.test_cluster import fill, two_workers
 from tests.api.test_groups import BY_CAUSE, view_of
+from tests.support.dead_letters import sample
 from tests.support.http import HttpAnswer
 from tests.support.partitions import PARTITION_SETTINGS, MemoryHolder, counts, holder
 from tests.support.silences import silence_of
@@ -54,6 +55,7 @@ async def test_every_list_has_rows(start: StartApi, path: str) -> None:
     settings = replace(PARTITION_SETTINGS, group_view=view_of(BY_CAUSE))
     api = await start(held(), settings=settings)
     api.silences.book.put(silence_of("known", "rule=a", now=NOW))
+    api.dead_letters.found = [sample()]
     target = path.replace("{campaign_id}", "a%2Fb")
     items = (await api.get(target))[LISTS[path].name]
     assert items
