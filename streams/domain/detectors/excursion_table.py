@@ -155,6 +155,19 @@ class ExcursionTable:
             if not self._exceeds(place, more, 0.0):
                 self._is_quiet[place] = False
 
+    def learn_newcomers(self, window: ClosedWindow, are_newcomers: NDArray[np.bool_]) -> None:
+        """Note again of which scopes it is not known what is usual, as a window closes.
+
+        Where that changes, so does what excursions are judged by. Those of which nothing is left
+        before end, as they would have at the first attempt at which nothing was.
+        """
+        changes = self._are_newcomers[window.places] != are_newcomers
+        changing = self._with_excursion(window.at(np.flatnonzero(changes)))
+        for place, unseen in zip(changing.places.tolist(), changing.unseen.tolist(), strict=True):
+            if not self._exceeds(place, unseen, 0.0):
+                self._is_quiet[place] = False
+        self.set_newcomers(window.places, are_newcomers)
+
     def forget(self, places: Integers) -> None:
         """End all excursions at some places, of many that have none."""
         self._is_quiet[places] = False

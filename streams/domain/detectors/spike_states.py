@@ -426,7 +426,7 @@ class SpikeStates(ScopeStates):
             after, learned[at] = self._learned(due, take(rows, at), together)
             put(rows, at, after)
             self._rate[due.places], self._weight[due.places] = Null.of(after)
-            self.excursions.set_newcomers(due.places, are_newcomers(after))
+            self.excursions.learn_newcomers(due, are_newcomers(after))
         put(self._rows, places, rows)
         if len(at):
             self.excursions.end_usual(due)
