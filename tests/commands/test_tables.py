@@ -74,7 +74,9 @@ def test_ids_are_shortened_in_the_middle_and_columns_left_out(
         assert run("query", "campaigns", "--url", api.url) == 0
         title = COLOUR.sub("", shown.read()).split("\n")[0]
     assert title.split() == ["campaign", "attempts", "failed", "firing"]
-    assert capsys.readouterr().err.endswith("narrow: app, throttled, last window\n")
+    assert capsys.readouterr().err.endswith(
+        "narrow: app, throttled, usual, certain rise, last window\n"
+    )
 
 
 def test_colours_only_where_they_are_wanted(
