@@ -77,7 +77,8 @@ DEFAULT_ROLLUPS = (
 class WindowSettings(Settings):
     """Tumbling windows, all in seconds.
 
-    Without `rollups` there are those of `DEFAULT_ROLLUPS` that fit the size and the retention.
+    Without `rollups` there are those of `DEFAULT_ROLLUPS` that fit the size and the retention, if
+    windows are kept for a day or longer: beside that, an hour more is little.
     """
 
     size: Annotated[WholeSeconds, Field(ge=1)] = 60
@@ -85,6 +86,7 @@ class WindowSettings(Settings):
     retention: WholeSeconds = 86400
     idle_timeout: PositiveDuration = 60.0
     rollups: tuple[RollupSettings, ...] | None = None
+    late_into_rollups: Flag = False
 
     @field_validator("rollups")
     @classmethod
@@ -96,7 +98,8 @@ class WindowSettings(Settings):
             return given or ()
         before = RollupSettings(step=size, retention=retention)
         if given is None:
-            return tuple(each for each in DEFAULT_ROLLUPS if not _misfits(each, before))
+            possible = DEFAULT_ROLLUPS if retention >= DAY else ()
+            return tuple(each for each in possible if not _misfits(each, before))
         problems: list[Problem] = []
         for at, each in enumerate(given):
             problems += [((at, key), expected) for key, expected in _misfits(each, before)]
@@ -108,7 +111,7 @@ class WindowSettings(Settings):
     def policy(self) -> WindowPolicy:
         """Return them in the words of the domain."""
         rollups = tuple(each.rollup() for each in self.rollups or ())
-        return WindowPolicy(self.size, self.grace, self.retention, rollups)
+        return WindowPolicy(self.size, self.grace, self.retention, rollups, self.late_into_rollups)
 
     @model_validator(mode="after")
     def _outlives_its_grace(self) -> Self:

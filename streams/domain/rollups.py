@@ -270,7 +270,7 @@ class Rollups:
         Returns:
             What became of them; null if they were added nowhere, as even that has expired.
         """
-        if event_time >= self._policy.uncountable_from(counts.start):
+        if event_time >= self._policy.gone_from(counts.start):
             return None
         level = self._level_of(counts.start)
         return None if level is None else self._add(level, counts, offset, now)

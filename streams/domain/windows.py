@@ -76,12 +76,15 @@ class WindowPolicy:
             together, when the last of them would.
         rollups: where the counts of windows that expire go, shortest step first; from each on to
             the next when its own retention has passed. They outlive the ones before them.
+        late_into_rollups: whether events that come after the retention are counted in roll-ups, as
+            long as these are retained.
     """
 
     size: int = 60
     grace: int = 30
     retention: int = 86_400
     rollups: tuple[Rollup, ...] = ()
+    late_into_rollups: bool = False
 
     def start_of(self, time_ms: int) -> int:
         """Return the start (s) of the window that holds an event time (ms)."""
@@ -115,15 +118,22 @@ class WindowPolicy:
     def oldest_countable(self, event_time: int) -> int:
         """Return the smallest event time (ms) that is counted at `event_time` (ms).
 
-        Before it, neither a window nor the window of a roll-up is retained.
+        Before it, the retention of windows has passed; or that of the last roll-up, if events that
+        come so late are counted there.
         """
-        if not self.rollups:
-            return self.oldest_retained(event_time) * MS
+        if not (self.rollups and self.late_into_rollups):
+            return self._start(event_time // MS - self.grace - self.retention) * MS
         last = self.rollups[-1]
         return last.step.start_of(max(0, event_time // MS - self.grace - last.retention)) * MS
 
     def uncountable_from(self, time: int) -> int:
-        """Return the event time (ms) from which nothing at `time` (s) is counted any more."""
+        """Return the event time (ms) from which events of `time` (s) are not counted any more."""
+        if not (self.rollups and self.late_into_rollups):
+            return (self._start(time) + self.size + self.grace + self.retention) * MS
+        return self.gone_from(time)
+
+    def gone_from(self, time: int) -> int:
+        """Return the event time (ms) from which counts of `time` (s) are retained nowhere."""
         if not self.rollups:
             return self.expires_at(self._start(time))
         last = self.rollups[-1]

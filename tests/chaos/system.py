@@ -175,6 +175,7 @@ class System:
                 "grace": GRACE_S,
                 "retention": RETENTION_S,
                 "rollups": [{"step": s, "retention": r} for s, r in ROLLUPS_S.items()],
+                "late_into_rollups": True,
             },
             rules=RULES,
             receivers=[

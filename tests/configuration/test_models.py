@@ -294,6 +294,7 @@ def test_alertmanager_groups_by_itself() -> None:
         ({"size": "1h"}, [86_400]),
         ({"size": "1d", "retention": "2d"}, []),
         ({"retention": "90d"}, [86_400]),
+        ({"retention": "23h"}, []),
         ({"rollups": []}, []),
         ({"rollups": [{"step": "5m", "retention": "2d"}]}, [300]),
     ],

@@ -170,7 +170,7 @@ class Lives(RuleBasedStateMachine):
                 {(name, added.start): added.columns[0].counts[0] for name in added.campaigns}
             )
         else:
-            assert table.event_time >= policy.uncountable_from(added.start)
+            assert table.event_time >= policy.gone_from(added.start)
 
     @rule(step=st.one_of(st.integers(0, 30), st.integers(0, 400), st.just(2_000)))
     def advance(self, step: int) -> None:
@@ -406,8 +406,12 @@ def test_days_are_those_of_their_zone(zone: str, date: tuple[int, int, int], hou
     assert datetime.fromtimestamp(start, UTC).astimezone(ZoneInfo(zone)).day == date[2]
 
 
+@pytest.mark.parametrize("late_into_rollups", [True, False])
 @pytest.mark.parametrize("rollups_of", [POLICY, POLICIES[4], replace(POLICY, rollups=())])
-def test_what_is_countable_is_what_the_last_step_keeps(rollups_of: WindowPolicy) -> None:
+def test_what_is_countable_is_what_is_kept_for_late_events(
+    rollups_of: WindowPolicy, *, late_into_rollups: bool
+) -> None:
+    rollups_of = replace(rollups_of, late_into_rollups=late_into_rollups)
     chance = random.Random(1)  # noqa: S311 - repeatable
     for _ in range(200):
         event_time = chance.randrange(10_000_000)
@@ -415,6 +419,9 @@ def test_what_is_countable_is_what_the_last_step_keeps(rollups_of: WindowPolicy)
         assert rollups_of.uncountable_from(oldest // 1000) > event_time
         if oldest:
             assert rollups_of.uncountable_from(oldest // 1000 - 1) <= event_time
+        if not late_into_rollups:
+            kept_from = event_time // 1000 - rollups_of.grace - rollups_of.retention
+            assert oldest == (kept_from - kept_from % rollups_of.size) * 1000
 
 
 def test_spans_are_in_the_order_of_time() -> None:

@@ -35,7 +35,14 @@ async def attempts(worker: WorkerProcess, step: int) -> dict[int, int]:
 async def test_sums_stay_through_late_events_and_kills(
     broker: RunningBroker, unique: str, new_worker: NewWorker
 ) -> None:
-    windows = {"size": 1, "grace": 1, "retention": 20, "idle_timeout": 3600, "rollups": ROLLUPS}
+    windows = {
+        "size": 1,
+        "grace": 1,
+        "retention": 20,
+        "idle_timeout": 3600,
+        "rollups": ROLLUPS,
+        "late_into_rollups": True,
+    }
     settings = settings_for(broker, unique, windows=windows)
     topic = settings["topics"]["source"]
     await create_topic(broker.address, topic, 1)
