@@ -27,7 +27,8 @@ In the order in which a request meets it:
   `stream_outlets` the way to one client.
 - `replays`: many deliveries made again.
 - `acknowledging`: what people do with alerts; `pagerduty`: what they do with them in PagerDuty.
-- `answers`, `detectors`, `problems`, `problem_pages`, `paging`: what answers look like.
+- `answer`, `answers`, `count_answers`, `detectors`, `problems`, `problem_pages`, `paging`: what
+  answers look like.
 - `representations`: the form that a client asks for, whether it has it already, and gzip;
   `tabular`: lists as CSV and NDJSON.
 """

@@ -8,15 +8,11 @@ from functools import partial
 from msgspec.structs import replace
 
 from streams.api.alerts import show
-from streams.api.answers import (
-    Campaign,
-    CampaignRow,
-    Campaigns,
-    Window,
-)
+from streams.api.answers import Campaign, CampaignRow, Campaigns
 from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.costs import cost_of_windows
+from streams.api.count_answers import Window
 from streams.api.listing import Question
 from streams.api.newest import DEFAULT_LIMIT, LIMIT
 from streams.api.paging import Pager, Position, Value, read_cursor

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec.structs import asdict
 
-from streams.api import answers
+from streams.api import answers, count_answers
 from streams.api.alerts import show as show_alert
 from streams.api.asking import Ask
 from streams.api.campaign_ids import CAMPAIGN_IDS
@@ -156,11 +156,13 @@ async def _show(
 
 def _window(
     context: Context, partition: CampaignPartition, campaign_id: str, start: int, cell: Cell
-) -> answers.CampaignWindow:
+) -> count_answers.CampaignWindow:
     size = context.settings.windows.size
     is_open = partition.table.is_open(start)
     shown = window((start, start + size), cell, (), context.settings.groups, is_open=is_open)
-    return answers.CampaignWindow(**asdict(shown), campaign_id=campaign_id, app_id=cell.app_id)
+    return count_answers.CampaignWindow(
+        **asdict(shown), campaign_id=campaign_id, app_id=cell.app_id
+    )
 
 
 PATH = "/v1/changes"

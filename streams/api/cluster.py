@@ -18,7 +18,7 @@ import msgspec
 import structlog
 from yarl import URL
 
-from streams.api.answers import Answer, Problem
+from streams.api.answer import Answer, Problem
 from streams.api.asking import Ask
 from streams.api.costs import COST_HEADER
 from streams.api.peers import ASKER_HEADER, PARTITIONS_HEADER, SIGNATURE_HEADER, Peers

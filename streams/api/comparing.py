@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
-from streams.api.answers import (
+from streams.api.asking import Ask
+from streams.api.context import Context
+from streams.api.count_answers import (
     ComparedDifference,
     ComparedGroup,
     ComparedStatus,
@@ -14,8 +16,6 @@ from streams.api.answers import (
     Group,
     Window,
 )
-from streams.api.asking import Ask
-from streams.api.context import Context
 from streams.api.parameters import choice, moment, text
 from streams.api.problems import refuse
 from streams.api.reading import DIMENSIONS

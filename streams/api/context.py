@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from msgspec import UNSET, UnsetType
 
-from streams.api.answers import Answer
+from streams.api.answer import Answer
 from streams.api.change_logs import ChangeLogs
 from streams.api.cluster import Cluster
 from streams.api.history import HistoryReader

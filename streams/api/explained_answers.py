@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from streams.api.answers import Answer
+from streams.api.answer import Answer
 from streams.domain.standings import Standing as StandingWord
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from streams.api.answers import CampaignRow, LiveAlert, Rates, RecentWindow
+from streams.api.answers import CampaignRow, LiveAlert, RecentWindow
+from streams.api.count_answers import Rates
 from streams.api.ordering import LAST, Chosen, Keys, first_by_key, first_names
 from streams.api.paging import Cursor, Value
 from streams.api.reading import figures, written

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from streams.api.answers import Answer
+from streams.api.answer import Answer
 from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.paging import Cursor, Pager, Position, read_cursor

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from streams.api.answers import Problem
+from streams.api.answer import Problem
 from streams.api.costs import COST_HEADER
 from streams.api.pages import HTML
 from streams.api.parameters import Parameter

@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 
 from msgspec.structs import asdict
 
-from streams.api.answers import Periods, PeriodTotals
 from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.costs import cost_of_windows, narrow_range
+from streams.api.count_answers import Periods, PeriodTotals
 from streams.api.parameters import Parameter, choice
 from streams.api.problems import refuse
 from streams.api.reading import add_totals, empty, include, totals

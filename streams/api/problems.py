@@ -8,7 +8,7 @@ from typing import NoReturn
 import msgspec
 from aiohttp import web
 
-from streams.api.answers import Problem
+from streams.api.answer import Problem
 
 CONTENT_TYPE = "application/problem+json"
 _encode = msgspec.json.Encoder().encode

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import UNSET
 
-from streams.api.answers import CorrectedTotals, Group, Rates, Totals, Window
+from streams.api.count_answers import CorrectedTotals, Group, Rates, Totals, Window
 from streams.api.time_slices import TimeSlices
 from streams.domain.counts import (
     Cell,

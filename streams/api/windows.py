@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from streams.api.answers import OneWindow, Window, WindowPart, Windows
 from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.costs import cost_of_windows, narrow_range
+from streams.api.count_answers import OneWindow, Window, WindowPart, Windows
 from streams.api.parameters import choices, moment, text, whole
 from streams.api.problems import ProblemError, not_found, refuse
 from streams.api.reading import DIMENSIONS, add_windows, include, window

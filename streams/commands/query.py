@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from streams.api import answers
+from streams.api import answers, count_answers
 from streams.api.client import ApiClient
 from streams.commands.asking import asking, cursor, limit
 from streams.commands.common import PROGRAM, examples, say
@@ -90,7 +90,7 @@ def campaign(api: ApiClient, campaign_id: str) -> Found:
     return Found(answer, rows, columns, _Part)
 
 
-class _Part(answers.Totals, kw_only=True):
+class _Part(count_answers.Totals, kw_only=True):
     """A part of what is shown of one campaign."""
 
     what: str
@@ -132,7 +132,11 @@ def windows(
     }
     step = options["step"] or answer["window_seconds"]
     return Found(
-        answer, rows, columns, answers.WindowPart, failed_and_attempts(answer["windows"], step)
+        answer,
+        rows,
+        columns,
+        count_answers.WindowPart,
+        failed_and_attempts(answer["windows"], step),
     )
 
 
@@ -147,7 +151,7 @@ def windows(
 def compare(api: ApiClient, campaign_id: str, from_: str | None, **options: Any) -> Found:
     """Compare a campaign's treatments, channels or delivery types: which is really worse."""
     answer = api.get("v1", "campaigns", campaign_id, "compare", **{"from": from_, **options})
-    return Found(answer, answer["groups"], _compared(answer["by"]), answers.ComparedGroup)
+    return Found(answer, answer["groups"], _compared(answer["by"]), count_answers.ComparedGroup)
 
 
 def _compared(by: str) -> Columns:
