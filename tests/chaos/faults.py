@@ -408,6 +408,9 @@ async def _expire_source(scene: Scene, account: Account) -> int:
             held.enter_context(scene.system.down(name))
         for name in scene.system.running():
             scene.system.kill(name)
+        for link in scene.system.links.values():
+            # A commit that a link holds would come through after it was asked what is committed.
+            link.reset()
         await scene.wait(2, 5)
         async with scene.traffic.held():
             return await account.expire_source(scene.chance.uniform(0.2, 1.0))
