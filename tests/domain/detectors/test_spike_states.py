@@ -359,6 +359,9 @@ class OnPaper:
         pairs = sum(each * (each - 1) for each, _ in self.waiting)
         together = pairs / (sum_n * (sum_n - 1)) if sum_n > 1 else 1.0
         row, pooled = self.after(sum_n, sum_k, together)
+        if self.is_newcomer is not (row["hits"] + row["misses"] < 15):
+            # The limit changes: an excursion of which nothing was left by the last one is over.
+            self.alive = self.alive and (self.live or self.log_m() > 0)
         self.waiting, self.started, self.live_in_windows = [], 0, False
         self.skipped, self.slow_windows = row["skipped"], row["slow_windows"]
         return row | self.kept(row), pooled
