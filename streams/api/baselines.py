@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from math import inf
 
 from streams.api.alerts import CHANNEL, RULE, TREATMENT
 from streams.api.asking import Ask
 from streams.api.context import Context
+from streams.api.costs import OF_A_LEVEL, OF_A_WINDOW, cost_of_windows, narrow_range
 from streams.api.explain import rules_of, spans_of
 from streams.api.explained_answers import Baseline, BaselinePoint
 from streams.api.parameters import whole
@@ -48,6 +50,10 @@ async def baseline(context: Context, ask: Ask) -> Baseline:
         known = [each for each in partitions if each.table.knows(campaign_id)]
         if not known or not sees(ask, partitions, campaign_id):
             return None
+        cost = cost_of_windows(
+            [known[0].table], campaign_id, 0, inf if last is None else last / 1000
+        )
+        ask.budget.spend(cost // OF_A_WINDOW * OF_A_LEVEL, narrow_range)
         # A campaign in several partitions is one that each of them has learned by itself.
         levels = await _levels(known[0], rule, scope, last)
         wanted = (each for each in levels if (each.start + size) * 1000 > first)
@@ -152,5 +158,6 @@ ROUTES = (
         (CAMPAIGN_ID, RULE, TREATMENT, CHANNEL, FROM, TO, STEP),
         rows=Rows("points", BaselinePoint),
         for_some=True,
+        has_cost=True,
     ),
 )

@@ -31,7 +31,7 @@ from streams.api.retained import complete_from, latest, read_as_one, shown_compl
 from streams.api.routing import Route
 from streams.api.rows import Span, add_rows
 from streams.api.time_slices import TimeSlices
-from streams.api.windows import CAMPAIGN_ID, unknown_campaign
+from streams.api.windows import CAMPAIGN_ID, sees, unknown_campaign
 from streams.domain.counts import Cell, StatusGroups
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import rfc3339
@@ -149,6 +149,8 @@ async def one_campaign(context: Context, ask: Ask) -> Campaign:
     campaign_id = ask.path["campaign_id"]
 
     async def local(partitions: Sequence[CampaignPartition]) -> Campaign | None:
+        if not sees(ask, partitions, campaign_id):
+            return None
         tables = [partition.table for partition in partitions]
         cost = cost_of_windows(tables, campaign_id, 0, math.inf)
         ask.budget.spend(cost, lambda: "ask for its totals, from a time to a time")

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from streams.api.asking import Ask
 from streams.api.context import Context
+from streams.api.costs import OF_COMPARING, narrow_range
 from streams.api.count_answers import (
     ComparedDifference,
     ComparedGroup,
@@ -64,6 +65,8 @@ async def compare(context: Context, ask: Ask) -> Comparison:
     reference = _reference(ask, largest)
     if shown and reference not in shown:
         shown[-1] = reference
+    compared = sum(len(counts[value]) for value in shown)
+    ask.budget.spend(OF_COMPARING * compared, narrow_range)
     series = {value: Series.of(counts[value]) for value in shown}
     return Comparison(
         as_of=answer.as_of,
@@ -138,13 +141,13 @@ async def _group(
     series: Mapping[str | None, Series], value: str | None, reference: str | None
 ) -> ComparedGroup:
     ours = series[value]
-    rate = ours.likelihood.interval(1.0 - CONFIDENCE)
-    await asyncio.sleep(0)  # each takes some hundredths of a second
+    # Each takes some hundredths of a second, and more with many windows.
+    rate = await asyncio.to_thread(lambda: ours.likelihood.interval(1.0 - CONFIDENCE))
     is_reference = value == reference
     found = None
     if not is_reference:
-        found = difference(ours, series[reference], error_of_each(len(series)))
-        await asyncio.sleep(0)
+        error = error_of_each(len(series))
+        found = await asyncio.to_thread(difference, ours, series[reference], error)
     return ComparedGroup(
         value=value,
         is_reference=is_reference,
@@ -174,5 +177,6 @@ ROUTES = (
         (CAMPAIGN_ID, BY, STATUS, REFERENCE, FROM, TO),
         rows=Rows("groups", ComparedGroup),
         for_some=True,
+        has_cost=True,
     ),
 )

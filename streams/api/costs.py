@@ -13,6 +13,12 @@ from streams.domain.table import WindowTable
 COST_HEADER = "Query-Cost"
 OF_A_WINDOW = 10
 """What a window of one campaign costs."""
+OF_A_RULE = 300
+"""What it costs to evaluate a rule once, for whoever asks."""
+OF_A_LEVEL = 80
+"""What it costs to work out what a window is compared with."""
+OF_COMPARING = 150
+"""What it costs to compare two groups in one window."""
 _LARGEST = 10**12
 
 

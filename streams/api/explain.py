@@ -2,6 +2,7 @@
 
 import asyncio
 import difflib
+import math
 from collections.abc import Iterator, Sequence
 from math import isinf
 
@@ -10,6 +11,7 @@ from msgspec import UNSET
 from streams.api.alerts import RULE
 from streams.api.asking import Ask
 from streams.api.context import Context
+from streams.api.costs import OF_A_RULE
 from streams.api.explained_answers import Basis, Episode, Explained, Requirement, Standing
 from streams.api.parameters import moment
 from streams.api.problems import refuse
@@ -40,6 +42,7 @@ async def explain(context: Context, ask: Ask) -> Explained:
         known = [each for each in partitions if each.table.knows(campaign_id)]
         if not known or not sees(ask, partitions, campaign_id):
             return None
+        _charge(ask, known, wanted)
         answers = [await _explain(context, ask, each, wanted) for each in known]
         return _merged(answers)
 
@@ -57,13 +60,9 @@ def rules_of(context: Context, ask: Ask) -> list[Rule]:
     Raises:
         ProblemError: 400, if there is no such rule.
     """
-    campaign_id, name = ask.path["campaign_id"], ask.get(RULE, None)
+    name = ask.get(RULE, None)
     patterns_of = ask.caller.visible.patterns_of
-    rules = [
-        rule
-        for rule in context.settings.rules
-        if all(patterns_of(rule)) or rule.matches_campaign(campaign_id)
-    ]
+    rules = [rule for rule in context.settings.rules if all(patterns_of(rule))]
     if name is None:
         return rules
     found = [rule for rule in rules if rule.name == name]
@@ -73,6 +72,18 @@ def rules_of(context: Context, ask: Ask) -> list[Rule]:
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(names) or 'none'}"
         refuse(f"rule={name[:200]}: there is no such rule: {hint}")
     return found
+
+
+def _charge(ask: Ask, partitions: Sequence[CampaignPartition], rules: Sequence[Rule]) -> None:
+    """Take the cost: of a rule now, or of a rule in each window that it is told again from."""
+    campaign_id, cost = ask.path["campaign_id"], 0
+    for partition in partitions:
+        if ask.get(AT, math.inf) >= partition.table.newest_event_time:
+            cost += OF_A_RULE * len(rules)
+        else:
+            windows = partition.table.windows_with(campaign_id) or MOST_WINDOWS
+            cost += OF_A_RULE * len(rules) * min(windows, MOST_WINDOWS)
+    ask.budget.spend(cost, lambda: "name one rule")
 
 
 def _merged(parts: list[Explained]) -> Explained:
@@ -105,6 +116,7 @@ async def _explain(
             told.alert_id = known.alert_id if known is not None else None
             told.silenced_until = UNSET
             shown.append(told)
+            await asyncio.sleep(0)
     grain = retelling.grain / 1000 if rules else None
     return Explained(
         as_of="",
@@ -240,5 +252,6 @@ ROUTES = (
         (CAMPAIGN_ID, RULE, AT),
         rows=Rows("standings", Standing),
         for_some=True,
+        has_cost=True,
     ),
 )

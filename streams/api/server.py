@@ -219,7 +219,8 @@ class ApiServer:
         template = UNKNOWN if route is None else route.path
         self._answered(request.method, template, status, time.perf_counter() - began)
         if exchange.budget.spent and not isinstance(response, EventStream):
-            response.headers[COST_HEADER] = str(exchange.budget.spent)
+            if _may_know_costs(exchange.caller):
+                response.headers[COST_HEADER] = str(exchange.budget.spent)
             self._cost(template, exchange.budget.spent)
         if isinstance(response, EventStream):
             return await _stream(request, response)
@@ -382,6 +383,11 @@ async def _write_continue(request: web.BaseRequest) -> None:
 
 def _closing(status: HTTPStatus, detail: str) -> ProblemError:
     return ProblemError(status, detail, {"Connection": "close"})
+
+
+def _may_know_costs(caller: Caller | None) -> bool:
+    """Tell whether a caller may know what others' campaigns have to do with the cost."""
+    return caller is None or caller.kind == "worker" or caller.visible.is_whole
 
 
 def _with_headers(response: R) -> R:

@@ -30,9 +30,9 @@ from streams.api.stream_readers import Reader, Readers, id_line
 from streams.cancelling import cancel
 from streams.domain.change_log import LogPosition, Positions
 
-INTERVAL = 0.1
+INTERVAL = 0.05
 """Seconds between two looks for changes, at least."""
-INTERVAL_AN_EVENT = 0.000_1
+INTERVAL_AN_EVENT = 0.000_02
 """Seconds more for each event of the last look, so that looking takes a bounded share of a core."""
 JOIN_WITHIN = 3.0
 """Seconds that a reader waits for workers to say where they are; they have 2 s to answer."""
@@ -304,7 +304,7 @@ class Hub:
     async def _catch_up(self, context: Context, group: Sequence[Reader], numbers: set[int]) -> None:
         """Tell readers once of all that has changed since their own positions, as it is now."""
         behind = sorted(group[0].behind & numbers)
-        since = {n: min((each.position(n) for each in group), key=_order) for n in behind}
+        since = {n: _oldest([each.position(n) for each in group]) for n in behind}
         answer = await read_changes(context, since, behind, _windows_of(group))
         if answer.incomplete_partitions and len(group) > 1:
             # It may be one of them alone that has been away for too long.
@@ -360,9 +360,17 @@ def _held(holders: Iterable[Iterable[int]]) -> set[int]:
     return {n for held in holders for n in held}
 
 
-def _order(position: LogPosition) -> tuple[int, int, float]:
-    """Return by what the oldest of several positions in one log is found."""
-    return position.number, position.offset, position.at
+def _oldest(positions: Sequence[LogPosition]) -> LogPosition:
+    """Return a position that is not behind any of several in one log, in nothing.
+
+    One that was told a part is ahead of others by its commit, and behind them by its offset.
+    """
+    return LogPosition(
+        positions[0].log,
+        min(each.number for each in positions),
+        min(each.offset for each in positions),
+        min(each.at for each in positions),
+    )
 
 
 def _events(answer: answers.Changes) -> list[Event]:

@@ -51,6 +51,7 @@ class Batch:
         for each in events:
             self._by_campaign.setdefault(each.campaign_id, []).append(each)
             self.is_for_everybody |= each.kind == "missed"
+        self._is_shared = True
         self._wanted: dict[Wanted, Sequence[Event]] = {}
         self._pieces: dict[tuple[Wanted, bytes], bytes] = {}
 
@@ -67,7 +68,9 @@ class Batch:
             if wanted.campaign_id is not None:
                 by = self._by_campaign
                 candidates = by.get(None, []) + by.get(wanted.campaign_id, [])
-            known = self._wanted[wanted] = [each for each in candidates if wanted.has(each)]
+            known = [each for each in candidates if wanted.has(each)]
+            if self._is_shared:
+                self._wanted[wanted] = known
         return known
 
     def pieces(self, wanted: Wanted, last_id: bytes) -> Iterator[bytes]:
@@ -83,11 +86,17 @@ class Batch:
             if sum(len(each.encoded) for each in events) > CHUNK_BYTES:
                 # Only what is written at once is put together at once.
                 return compose(events, last_id)
-            piece = self._pieces[wanted, last_id] = b"".join(compose(events, last_id))
+            piece = b"".join(compose(events, last_id))
+            if self._is_shared:
+                self._pieces[wanted, last_id] = piece
         return iter((piece,) if piece else ())
 
     def forget_shared(self) -> None:
-        """Let go of what was kept for several readers, once those that are in time have it."""
+        """Let go of what was kept for several readers, once those that are in time have it.
+
+        For those that are late it is made each time: it would be kept for as long as the batch is.
+        """
+        self._is_shared = False
         self._wanted.clear()
         self._pieces.clear()
 

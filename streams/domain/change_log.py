@@ -17,6 +17,8 @@ MOST_IDS = 5_000
 """Alerts, and deliveries, of which it is known when they changed last."""
 OVERLAP = 60.0
 """Seconds before a position from which another owner tells what may have changed since."""
+LONGEST_AWAY = 900.0
+"""Seconds after which another owner has whoever comes back read everything anew."""
 
 
 class LogPosition(msgspec.Struct, array_like=True, frozen=True):
@@ -175,7 +177,10 @@ class ChangeLog:
         """Return all that may have changed: windows as far as is known, the rest by time."""
         partition, since = self.partition, position.at - OVERLAP
         changed = partition.changed
-        is_complete = changed.complete_from <= position.offset <= self._position.offset
+        is_complete = (
+            changed.complete_from <= position.offset <= self._position.offset
+            and position.at >= self._position.at - LONGEST_AWAY
+        )
         cells = changed.since(0, self._position.offset, campaign_ids)
         if is_complete:
             # Otherwise everything has to be read anew.
