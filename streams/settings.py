@@ -169,9 +169,26 @@ def _parse_topic(value: str) -> str:
     return value
 
 
+_NO_ZONES = {"localtime", "posixrules", "Factory"}
+"""What systems keep beside the zones of IANA: these differ from machine to machine."""
+
+
+def iana_zone(name: str) -> ZoneInfo:
+    """Return a time zone by its IANA name.
+
+    Raises:
+        KeyError: there is none of that name.
+        ValueError: that is no name.
+        OSError: that is the name of something else.
+    """
+    if name in _NO_ZONES or name.startswith(("right/", "posix/")):
+        raise KeyError(name)
+    return ZoneInfo(name)
+
+
 def _parse_time_zone(value: str) -> str:
     try:
-        ZoneInfo(value)
+        iana_zone(value)
     except (KeyError, ValueError, OSError):  # none of that name, or the name of something else
         raise ValueError("expected a time zone by its IANA name, such as Europe/Berlin") from None
     return value

@@ -41,9 +41,10 @@ async def baseline(context: Context, ask: Ask) -> Baseline:
     step = ask.get(STEP, size)
     if step % size:
         refuse(f"step={step}: expected a multiple of the window size, which is {size} s")
-    first, last = ask.get(FROM, 0), ask.get(TO, None)
-    if last is not None and first >= last:
+    begin, last = ask.get(FROM, None), ask.get(TO, None)
+    if begin is not None and last is not None and begin >= last:
         refuse("from: expected a time before to")
+    first = -inf if begin is None else begin
     scope = Scope(campaign_id, ask.get(TREATMENT, None), ask.get(CHANNEL, None))
 
     async def local(partitions: Sequence[CampaignPartition]) -> Baseline | None:

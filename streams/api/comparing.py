@@ -17,7 +17,7 @@ from streams.api.count_answers import (
     Group,
     Window,
 )
-from streams.api.parameters import choice, moment, text
+from streams.api.parameters import FIRST_MS, choice, moment, text
 from streams.api.problems import refuse
 from streams.api.reading import DIMENSIONS
 from streams.api.representations import Rows
@@ -32,6 +32,7 @@ from streams.domain.group_comparison import (
     difference,
     error_of_each,
 )
+from streams.domain.windows import UTC, WindowPolicy
 
 MOST_GROUPS = 10
 """That are compared; the ones with fewest attempts are left out."""
@@ -77,6 +78,7 @@ async def compare(context: Context, ask: Ask) -> Comparison:
         by=by,
         status=status,
         step_seconds=step,
+        complete_from=answer.complete_from,
         confidence=CONFIDENCE,
         groups=[await _group(series, value, reference) for value in shown],
         left_out=len(largest) - len(shown),
@@ -88,12 +90,12 @@ def _of_windows(context: Context, ask: Ask, by: Dimension) -> tuple[Ask, int]:
 
     That is the window size, or twice that, and so on.
     """
-    step = context.settings.windows.size
+    policy = context.settings.windows
     now = round(context.now() * 1000)
     until = ask.get(TO, None)
     end = now if until is None else min(now, until)
-    begin = ask.get(FROM, end - step * MOST_STEPS * 1000)
-    oldest = now - context.settings.windows.retention * 1000
+    begin = max(FIRST_MS, ask.get(FROM, end - policy.size * MOST_STEPS * 1000))
+    step, oldest = _shortest_step(policy, begin, now)
     while end - max(begin, oldest) > step * MOST_STEPS * 1000:
         step *= 2
     query: dict[str, Any] = {FROM.name: begin, STEP.name: step, WINDOWS_BY.name: (by,)}
@@ -102,6 +104,19 @@ def _of_windows(context: Context, ask: Ask, by: Dimension) -> tuple[Ask, int]:
     path = split_target(ask.target).path.removesuffix("/compare")
     target = f"{path}/windows?{urlencode({**query, WINDOWS_BY.name: by})}"
     return replace(ask, target=target, query=query), step
+
+
+def _shortest_step(policy: WindowPolicy, begin: int, now: int) -> tuple[int, int]:
+    """Return the shortest step (s) of windows that reach back to a time (ms), and how far they do.
+
+    Days of a time zone are no steps: they are not equally long.
+    """
+    step, oldest = policy.size, now - policy.retention * 1000
+    for rollup in policy.rollups:
+        if begin >= oldest or rollup.step.time_zone != UTC:
+            break
+        step, oldest = rollup.step.seconds, now - rollup.retention * 1000
+    return step, oldest
 
 
 def _counts(

@@ -160,8 +160,9 @@ class Comparison(Answer, kw_only=True):
     """Groups of a campaign's sends, compared with one of them; the largest first.
 
     Intervals are for `confidence`: that of each rate, and those of all differences together. They
-    hold however often one looks. Windows are merged to `step_seconds`. `left_out` is how many
-    groups with fewer attempts there are besides.
+    hold however often one looks. Windows are merged to `step_seconds`; those that begin before
+    `complete_from` are not compared, as in `Windows`. `left_out` is how many groups with fewer
+    attempts there are besides.
     """
 
     campaign_id: str
@@ -169,6 +170,7 @@ class Comparison(Answer, kw_only=True):
     by: CountedBy
     status: ComparedStatus
     step_seconds: int
+    complete_from: str | UnsetType = UNSET
     confidence: float
     groups: list[ComparedGroup]
     left_out: int

@@ -1,5 +1,6 @@
 """A campaign's totals by hours and days, as the clocks of a time zone have them."""
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -30,6 +31,7 @@ from streams.domain.calendar_periods import Period, PeriodKind, period_of
 from streams.domain.counts import Cell, StatusGroups
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import rfc3339
+from streams.settings import iana_zone
 
 MOST_PERIODS = 10_000
 _HOUR = 3600
@@ -38,7 +40,7 @@ _HOUR = 3600
 @lru_cache(maxsize=64)
 def _read_zone(value: str) -> ZoneInfo:
     try:
-        return ZoneInfo(value)
+        return iana_zone(value)
     except (KeyError, ValueError, OSError):  # none of that name, or the name of something else
         raise ValueError("expected a name of the IANA time zones, such as Europe/Berlin") from None
 
@@ -77,12 +79,14 @@ class _Found(NamedTuple):
 async def periods(context: Context, ask: Ask) -> Periods:
     """Answer with a campaign's totals by periods."""
     campaign_id = ask.path["campaign_id"]
-    first, last = ask.get(FROM, 0) / 1000, ask.get(TO, None)
+    begin, last = ask.get(FROM, None), ask.get(TO, None)
     kind: PeriodKind = "hour" if ask.get(PER, "day") == "hour" else "day"
     zone = ask.get(ZONE, None) or ZoneInfo("UTC")
-    end = float("inf") if last is None else last / 1000
-    if first >= end:
+    if begin is not None and last is not None and begin >= last:
         refuse("from: expected a time before to")
+    # As windows are: whole periods, also where the range ends in the middle of one.
+    first = -math.inf if begin is None else float(period_of(begin // 1000, kind, zone).start)
+    end = math.inf if last is None else float(period_of((last - 1) // 1000, kind, zone).end)
     wanted = _Wanted(campaign_id, first, end, kind, zone)
 
     async def local(partitions: Sequence[CampaignPartition]) -> Periods | None:
@@ -176,7 +180,7 @@ def _first_whole(partitions: Sequence[CampaignPartition], wanted: _Wanted) -> in
     if not until:
         return 0
     begin = period_of(until - 1, wanted.kind, wanted.zone).end
-    if 0 < wanted.first < begin or wanted.last <= begin:
+    if -math.inf < wanted.first < begin or wanted.last <= begin:
         refuse(
             f"before {rfc3339(begin)} counts are only retained in longer windows, which "
             f"{wanted.names} would part: ask from={rfc3339(begin)} on, or for the days of another "

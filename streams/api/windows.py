@@ -103,10 +103,10 @@ def sees(ask: Ask, partitions: Sequence[CampaignPartition], campaign_id: str) ->
 
 def _range(ask: Ask, step: int) -> tuple[int, int | None]:
     """Return the range (s) that the question is about, widened to whole steps."""
-    begin, end = ask.get(FROM, 0), ask.get(TO, None)
-    if end is not None and begin >= end:
+    begin, end = ask.get(FROM, None), ask.get(TO, None)
+    if begin is not None and end is not None and begin >= end:
         refuse("from: expected a time before to")
-    first = begin // 1000
+    first = 0 if begin is None else begin // 1000
     last = None if end is None else -(-end // (1000 * step)) * step
     return first - first % step, last
 

@@ -118,6 +118,9 @@ def windows(
         "v1", "campaigns", campaign_id, "windows", **{"from": from_, "by": by, **options}
     )
     rows = answer["windows"]
+    if answer.get("complete_from"):
+        kept = "windows have expired, or are kept in longer ones: try --step 3600"
+        click.echo(f"before {answer['complete_from']} {kept}", err=True)
     groups: Columns = {}
     if by:
         rows = [{**window, **group} for window in rows for group in window["groups"]]
