@@ -1,10 +1,13 @@
 """Treatments compared: any worker, for one reference, and for whoever may see them."""
 
+from dataclasses import replace
 from hashlib import sha256
 
 from streams.configuration.http import HttpSettings
+from streams.domain.transitions import rfc3339
+from streams.domain.windows import Rollup, RollupStep, WindowPolicy
 from tests.api.conftest import NOW, StartApi
-from tests.support.partitions import MemoryHolder, counts, holder
+from tests.support.partitions import PARTITION_SETTINGS, MemoryHolder, counts, holder
 
 T0 = int(NOW) - 30 * 60
 PATH = "/v1/campaigns/a%2Fb/compare"
@@ -112,3 +115,25 @@ async def test_tokens_with_patterns_see_their_own(start: StartApi) -> None:
     for name, status in (("theirs", 200), ("others", 404)):
         answer = await api.ask(PATH, headers={"Authorization": f"Bearer {name}"})
         assert answer.status == status
+
+
+async def test_what_was_rolled_up_is_compared_too(start: StartApi) -> None:
+    days = Rollup(RollupStep(86_400), 400 * 86_400)
+    rollups = (Rollup(RollupStep(3_600), 30 * 86_400), days)
+    settings = replace(PARTITION_SETTINGS, windows=WindowPolicy(900, 30, 86_400, rollups))
+    made, now = holder(count=1, settings=settings), int(NOW) // 900 * 900
+    for hour in range(24 * 40):
+        begin = now - 3_600 * (24 * 40 - hour)
+        made.add("c", begin, counts({"SUCCESS": 9, "FAILURE": 1}, "0"))
+        made.advance(begin + 899)
+    api = await start(made, settings=settings)
+    asked = "/v1/campaigns/c/compare?from={}&to={}"
+    for back, until, step in ((5, 1, 3_600), (20, 3, 7_200), (39, 2, 86_400)):
+        begin, end = ((now - 86_400 * days) // 86_400 * 86_400 for days in (back, until))
+        answer = await api.get(asked.format(begin * 1000, end * 1000))
+        assert answer["step_seconds"] == step
+        assert answer.get("complete_from", "") <= rfc3339(begin)
+        (group,) = answer["groups"]
+        assert group["attempts"] == 240 * (back - until)
+        assert group["windows"] <= 256
+    assert (await api.get("/v1/campaigns/c/compare?to=0"))["groups"] == []

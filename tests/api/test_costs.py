@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 
-from streams.api.costs import COST_HEADER, OF_A_WINDOW, Budget
+from streams.api.costs import COST_HEADER, OF_A_LEVEL, OF_A_RULE, OF_A_WINDOW, OF_COMPARING, Budget
 from streams.api.problems import ProblemError
 from streams.api.rate_limits import RateLimit
 from streams.configuration.http import HttpSettings
+from streams.domain.detectors.spike import Spike
 from streams.domain.partial_counts import partition_of
+from streams.domain.rules import Rule
 from tests.api.conftest import NOW, RunningApi, StartApi
-from tests.support.partitions import MemoryHolder, counts, holder
+from tests.api.test_visibility import http as visible_http
+from tests.support.partitions import MemoryHolder, counts, holder, partition_settings
 
 T0 = int(NOW) - 60
 CAMPAIGNS = 20
@@ -153,3 +156,27 @@ def test_a_bucket_owes_what_was_taken_beyond_it() -> None:
     assert limit.take("a", 1) == pytest.approx(15.1)
     now[0] += 15.2
     assert limit.take("a", 1) == 0.0
+
+
+async def test_a_cost_tells_nothing_of_hidden_campaigns(start: StartApi) -> None:
+    api = await start(fill(), visible_http())
+    headers = {"Authorization": "Bearer spring"}
+    for target in ("/v1/campaigns", "/v1/campaigns/c1", "/v1/campaigns/none"):
+        answer = await api.ask(target, headers=headers)
+        assert COST_HEADER not in answer.headers
+        assert answer.status == (200 if target == "/v1/campaigns" else 404)
+
+
+async def test_to_explain_and_to_compare_cost(start: StartApi) -> None:
+    rule = Rule("spike", frozenset({"FAILURE"}), Spike())
+    held = holder(count=1, settings=partition_settings(rules=(rule,)))
+    for back in reversed(range(WINDOWS)):
+        held.add("c1", T0 - 60 * back, counts({"SUCCESS": 9, "FAILURE": 1}, "0"))
+        held.add("c1", T0 - 60 * back, counts({"SUCCESS": 9}, "1"))
+    api = await start(held, settings=partition_settings(rules=(rule,)))
+    path, then = "/v1/campaigns/c1", (T0 - 300) * 1000
+    assert await cost(api, f"{path}/explain") == OF_A_RULE
+    assert await cost(api, f"{path}/explain?at={then}") == OF_A_RULE * WINDOWS
+    assert await cost(api, f"{path}/baseline") == OF_A_LEVEL * WINDOWS
+    windows = await cost(api, f"{path}/windows")
+    assert await cost(api, f"{path}/compare") == windows + OF_COMPARING * 2 * WINDOWS

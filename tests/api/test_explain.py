@@ -303,3 +303,18 @@ async def test_the_order_is_the_same_at_every_worker(start: StartApi) -> None:
             found += [row["campaign_id"] for row in answer["campaigns"]]
             cursor = f"&cursor={answer['next_cursor']}"
         assert found == [f"c{number}" for number in range(11, -1, -1)]
+
+
+async def test_names_of_rules_about_others_are_not_told(start: StartApi) -> None:
+    hidden = Rule("acquisition-of-acme", FAILURE, Threshold(0.1), campaigns=("autumn-*",))
+    settings = partition_settings(rules=(SPIKE, hidden))
+    held = holder(settings=settings)
+    fill(held, "spring-1")
+    api = await start(held, http(), settings=settings)
+    headers = {"Authorization": "Bearer spring"}
+    for campaign in ("spring-1", "autumn-1"):
+        for name in ("zzz", "acquisition-of-acme", "acquisition-of-acm"):
+            path = f"/v1/campaigns/{campaign}/explain?rule={name}"
+            answer = await api.ask(path, headers=headers)
+            assert answer.status == 400
+            assert "acme" not in answer.body.decode().replace(f"rule={name}", "")

@@ -65,3 +65,20 @@ async def test_any_worker_adds_up_all(start: StartApi) -> None:
     api = await start(here, located=False)
     (day,) = (await api.get("/v1/campaigns/c/totals"))["periods"]
     assert day["attempts"] == 2
+
+
+async def test_a_range_is_widened_to_whole_periods(start: StartApi) -> None:
+    held = holder(count=1, settings=YEARLY)
+    for half_hour in range(96):
+        held.add("c", YEAR + half_hour * HALF_HOUR, counts({"SUCCESS": 1}))
+    api = await start(held, settings=YEARLY)
+    noon = "from=2026-01-01T12:00:00Z&to=2026-01-02T00:00:01Z"
+    answer = await api.get(f"/v1/campaigns/c/totals?{noon}")
+    assert [each["attempts"] for each in answer["periods"]] == [48, 48]
+    hours = await api.get(
+        "/v1/campaigns/c/totals?per=hour&from=2026-01-01T12:10:00Z&to=2026-01-01T13:00:00Z"
+    )
+    assert [each["attempts"] for each in hours["periods"]] == [2]
+    assert (await api.get("/v1/campaigns/c/totals?to=0"))["periods"] == []
+    for zone in ("localtime", "right/Europe/Berlin", "Factory"):
+        assert "IANA" in await api.refused(f"/v1/campaigns/c/totals?tz={zone}", 400)

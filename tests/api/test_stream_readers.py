@@ -164,3 +164,14 @@ def test_batches_are_bounded_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> 
     assert (batches.first, batches.end, batches[4].size) == (4, 5, 10)
     batches.clear()
     assert (batches.first, batches.end) == (5, 5)
+
+
+def test_what_late_readers_are_told_is_not_kept() -> None:
+    told_late = batch([window("a")], {0: at(1)}, {0: at(2)})
+    wanted = wants("a")
+    in_time = list(told_late.pieces(wanted, b"id: 1\n"))
+    assert next(told_late.pieces(wanted, b"id: 1\n")) is in_time[0]
+    told_late.forget_shared()
+    late = [next(told_late.pieces(wanted, b"id: 1\n")) for _ in range(2)]
+    assert late[0] == late[1] == in_time[0]
+    assert late[0] is not late[1]

@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 import pytest
 
-from streams.api import stream
+from streams.api import changes, stream
 from streams.api.listening import listen
 from streams.api.stream_outlets import SEND_BUFFER, WRITE_BUFFER, ClientOutlet
 from streams.configuration.http import HttpSettings
@@ -186,3 +186,36 @@ async def test_what_nobody_takes_is_bounded() -> None:
         await outlet.wait_ended()
         assert outlet.is_full
     server.close()
+
+
+async def test_who_was_told_a_part_misses_nothing_beside_others(
+    start: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was told a part is ahead by its commit, and behind by its offset."""
+    held = holder(count=1)
+    api = await start(held)
+    begin = (await api.get("/v1/changes"))["next"]
+    ids = {}
+    for name in "abc":
+        for n in range(5):
+            held.add(f"{name}{n}", T0, counts({"SUCCESS": 1}))
+        api.commit()
+        ids[name] = (await api.get("/v1/changes"))["next"]
+    monkeypatch.setattr(changes, "MOST_WINDOWS", 5)
+    part = await api.get(f"/v1/changes?since={begin}")
+    assert part["more"]
+    monkeypatch.setattr(changes, "MOST_WINDOWS", 2_000)
+    monkeypatch.setattr(stream, "INTERVAL", 0.5)
+    wanted = {f"{name}{n}" for name in "abc" for n in range(5)}
+    wanted -= {each["campaign_id"] for each in part["windows"]}
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(reading(api.url))
+        await running.until("health")
+        behind, _ = await asyncio.gather(
+            *(
+                stack.enter_async_context(reading(api.url, last_event_id=last))
+                for last in (part["next"], ids["b"])
+            )
+        )
+        while wanted:
+            wanted.discard((await behind.until("window"))["campaign_id"])
