@@ -7,14 +7,14 @@ from math import inf
 from streams.api.alerts import CHANNEL, RULE, TREATMENT
 from streams.api.asking import Ask
 from streams.api.context import Context
-from streams.api.costs import OF_A_LEVEL, OF_A_WINDOW, cost_of_windows, narrow_range
+from streams.api.costs import OF_A_LEVEL, count_windows
 from streams.api.explain import rules_of, spans_of
 from streams.api.explained_answers import Baseline, BaselinePoint
 from streams.api.parameters import whole
 from streams.api.problems import refuse
-from streams.api.reading import CooperativeYield
 from streams.api.representations import Rows
 from streams.api.routing import Route
+from streams.api.time_slices import TimeSlices
 from streams.api.windows import CAMPAIGN_ID, FROM, MOST_WINDOWS, TO, sees, unknown_campaign
 from streams.domain.detectors.accounts import Level, WindowSeen
 from streams.domain.partition import CampaignPartition
@@ -22,8 +22,6 @@ from streams.domain.rules import Rule, Scope
 from streams.domain.transitions import rfc3339
 
 _LONGEST_STEP = 366 * 86_400
-_LEVEL_NAMES = 48
-"""A level takes as long as reading a cell with so many names."""
 
 STEP = whole(
     "step",
@@ -51,10 +49,9 @@ async def baseline(context: Context, ask: Ask) -> Baseline:
         known = [each for each in partitions if each.table.knows(campaign_id)]
         if not known or not sees(ask, partitions, campaign_id):
             return None
-        cost = cost_of_windows(
-            [known[0].table], campaign_id, 0, inf if last is None else last / 1000
-        )
-        ask.budget.spend(cost // OF_A_WINDOW * OF_A_LEVEL, narrow_range)
+        until = inf if last is None else last / 1000
+        cost = OF_A_LEVEL * count_windows([known[0].table], campaign_id, 0, until)
+        ask.budget.spend(cost, lambda: f"each window before to costs {OF_A_LEVEL}, ask for fewer")
         # A campaign in several partitions is one that each of them has learned by itself.
         levels = await _levels(known[0], rule, scope, last)
         wanted = (each for each in levels if (each.start + size) * 1000 > first)
@@ -101,7 +98,7 @@ async def _levels(
 ) -> list[Level]:
     """Return what a rule compares windows of a scope with that begin before `last` (ms)."""
     table, groups = partition.table, partition.settings.groups
-    yield_now, seen = CooperativeYield(), []
+    slices, seen = TimeSlices(), []
     spans = [
         (int(begin), end)
         for alert in partition.alerts.alerts()
@@ -112,7 +109,7 @@ async def _levels(
     starts = [start for start in table.starts() if last is None or start * 1000 < last]
     for start in starts[-MOST_WINDOWS:]:
         cell = table.cell(scope.campaign_id, start)
-        await yield_now()
+        await slices()
         counted = rule.observe(scope.campaign_id, cell, groups).get(scope) if cell else None
         if counted is not None:
             fired = any(
@@ -128,7 +125,7 @@ async def _levels(
     levels = []
     for level in rule.detector.levels(seen, size, now):
         levels.append(level)
-        await yield_now(_LEVEL_NAMES)
+        await slices()
     return levels
 
 

@@ -16,8 +16,9 @@ from streams.api.context import Context
 from streams.api.deliveries import show as show_delivery
 from streams.api.parameters import opaque
 from streams.api.problems import refuse
-from streams.api.reading import CooperativeYield, window
+from streams.api.reading import window
 from streams.api.routing import Route
+from streams.api.time_slices import TimeSlices
 from streams.domain.change_log import Changed, Positions
 from streams.domain.counts import OTHER, Cell
 from streams.domain.partition import CampaignPartition
@@ -133,24 +134,24 @@ async def _show(
     """Add what has changed in a partition, as it is now, to an answer."""
     if not changed.is_complete:
         answer.incomplete_partitions.append(partition.number)
-    yield_now = CooperativeYield()
+    slices = TimeSlices()
     for each in changed.cells:
         cell = partition.table.cell(each.campaign_id, each.start)
         # It may have expired, or be counted among others, which are of all partitions together.
         if cell is not None and each.campaign_id != OTHER:
             answer.windows.append(_window(context, partition, each.campaign_id, each.start, cell))
-        await yield_now()
+        await slices()
     for alert_id in changed.alert_ids:
         alert = partition.alerts.get(alert_id)
         if alert is not None:
             group_id = partition.groups.group_of(alert_id)
             answer.alerts.append(show_alert(partition.alerts, alert, group_id))
-        await yield_now(100)
+        await slices()
     for delivery_id in changed.delivery_ids:
         delivery = partition.deliveries.get(delivery_id)
         if delivery is not None:
             answer.deliveries.append(show_delivery(delivery, partition.receivers))
-        await yield_now(100)
+        await slices()
     await asyncio.sleep(0)
 
 

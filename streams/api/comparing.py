@@ -67,7 +67,7 @@ async def compare(context: Context, ask: Ask) -> Comparison:
     if shown and reference not in shown:
         shown[-1] = reference
     compared = sum(len(counts[value]) for value in shown)
-    ask.budget.spend(OF_COMPARING * compared, narrow_range)
+    ask.budget.spend(OF_COMPARING * compared, lambda: narrow_range(OF_COMPARING))
     series = {value: Series.of(counts[value]) for value in shown}
     return Comparison(
         as_of=answer.as_of,

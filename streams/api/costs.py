@@ -77,17 +77,24 @@ def cost_of_windows(
     tables: Iterable[WindowTable], campaign_id: str, first: float, last: float
 ) -> int:
     """Return what it costs to look at a campaign's windows from `first` to before `last` (s)."""
-    cost = 0
+    return OF_A_WINDOW * count_windows(tables, campaign_id, first, last)
+
+
+def count_windows(
+    tables: Iterable[WindowTable], campaign_id: str, first: float, last: float
+) -> int:
+    """Return how many windows of a campaign there may be from `first` to before `last` (s)."""
+    count = 0
     for table in tables:
         in_range = len(table.starts_between(first, last))
         retained = table.windows_with(campaign_id)
-        cost += OF_A_WINDOW * (in_range if retained is None else min(in_range, retained))
+        count += in_range if retained is None else min(in_range, retained)
         if table.rollups.knows(campaign_id):
             spans = table.rollups.spans()
-            cost += OF_A_WINDOW * sum(each.end > first and each.start < last for each in spans)
-    return cost
+            count += sum(each.end > first and each.start < last for each in spans)
+    return count
 
 
-def narrow_range() -> str:
-    """Say how a campaign's windows are asked for that cost less."""
-    return f"each window costs {OF_A_WINDOW}, narrow from and to"
+def narrow_range(cost: int = OF_A_WINDOW) -> str:
+    """Say how a campaign's windows, each of such a cost, are asked for that cost less."""
+    return f"each window costs {cost}, narrow from and to"

@@ -15,9 +15,9 @@ from streams.api.costs import OF_A_RULE
 from streams.api.explained_answers import Basis, Episode, Explained, Requirement, Standing
 from streams.api.parameters import moment
 from streams.api.problems import refuse
-from streams.api.reading import CooperativeYield
 from streams.api.representations import Rows
 from streams.api.routing import Route
+from streams.api.time_slices import TimeSlices
 from streams.api.windows import CAMPAIGN_ID, sees, unknown_campaign
 from streams.domain.alert_records import Alert
 from streams.domain.partition import CampaignPartition
@@ -105,10 +105,10 @@ async def _explain(
         since = rfc3339(oldest if oldest is not None else newest / 1000)
         refuse(f"at={rfc3339(at / 1000)}: retained windows begin at {since}")
     episodes = list(_episodes(partition, rules, campaign_id, at / 1000))
-    yield_now = CooperativeYield()
+    slices = TimeSlices()
     shown, windows = [], 0
     for rule in rules:
-        retelling = await _retell(partition, rule, campaign_id, at, yield_now)
+        retelling = await _retell(partition, rule, campaign_id, at, slices)
         windows = max(windows, retelling.windows)
         for each in standings(retelling.partition, (rule,), campaign_id, at / 1000):
             known = next((e for e in episodes if _is_about(e, each)), None)
@@ -154,14 +154,14 @@ async def _retell(
     rule: Rule,
     campaign_id: str,
     at: int,
-    yield_now: CooperativeYield,
+    slices: TimeSlices,
 ) -> Retelling:
     """Tell again what a rule made of a campaign up to a moment (ms)."""
     table = partition.table
     cells = []
     for start in [each for each in table.starts() if each * 1000 <= at][-MOST_WINDOWS:]:
         cells.append((start, table.cell(campaign_id, start)))
-        await yield_now()
+        await slices()
     retelling = Retelling(
         partition.settings,
         rule,
@@ -171,12 +171,8 @@ async def _retell(
         known_until=table.newest_event_time,
     )
     for _ in retelling.steps():
-        await yield_now(_STEP_NAMES)
+        await slices()
     return retelling
-
-
-_STEP_NAMES = 800
-"""A step takes as long as reading a cell with so many names."""
 
 
 def _episodes(

@@ -9,7 +9,7 @@ from streams.api.asking import Ask
 from streams.api.context import Context
 from streams.api.paging import Cursor, Pager, Position, read_cursor
 from streams.api.parameters import opaque, read_moment, whole
-from streams.api.reading import CooperativeYield
+from streams.api.time_slices import TimeSlices
 from streams.domain.partition import CampaignPartition
 from streams.domain.transitions import in_ms
 
@@ -17,8 +17,6 @@ A = TypeVar("A", bound=Answer)
 T = TypeVar("T")
 S = TypeVar("S")
 
-_NAMES_AN_ITEM = 100
-"""To show an item takes as long as to read a cell with this number of names."""
 
 DEFAULT_LIMIT = 100
 LIMIT = whole("limit", 1, 1000, f"How many at most; {DEFAULT_LIMIT} without it.")
@@ -64,10 +62,10 @@ class Newest(Generic[T, A]):
             here = [(partition, item) for partition in partitions for item in items(partition)]
             pager = self._pager(self._held_at, limit, cursor)
             page, next_cursor = await pager.cut(here, lambda each: wanted(each[1]))
-            shown, yield_now = [], CooperativeYield()
+            shown, slices = [], TimeSlices()
             for partition, item in page:
                 shown.append(show(partition, item))
-                await yield_now(_NAMES_AN_ITEM)
+                await slices()
             return self._answer(shown, next_cursor)
 
         everywhere = context.cluster.everywhere()

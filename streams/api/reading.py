@@ -1,6 +1,5 @@
 """From cells to figures, without keeping the event loop from other work."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -25,28 +24,6 @@ from streams.domain.transitions import rfc3339
 
 T = TypeVar("T", bound=Totals)
 DIMENSIONS: tuple[Dimension, ...] = ("treatment_id", "delivery_type", "channel_type")
-_AT_A_TIME = 200
-_NAMES_A_CELL = 16
-"""With so many more names, reading a cell takes about twice as long."""
-
-
-class CooperativeYield:
-    """Lets others work now and then: await it once for each cell that was read.
-
-    Args:
-        pauses: whether it does.
-    """
-
-    def __init__(self, *, pauses: bool = True) -> None:
-        self._work = 0
-        self._pauses = pauses
-
-    async def __call__(self, names: int = 0) -> None:
-        """Take note of one cell, with so many names."""
-        self._work += 1 + names // _NAMES_A_CELL
-        if self._pauses and self._work >= _AT_A_TIME:
-            self._work = 0
-            await asyncio.sleep(0)
 
 
 @lru_cache(maxsize=4_096)

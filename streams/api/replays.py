@@ -17,9 +17,9 @@ from streams.api.deliveries import refuse_disabled
 from streams.api.delivery_filters import FILTERS, passes
 from streams.api.parameters import choice
 from streams.api.problems import ProblemError, not_found
-from streams.api.reading import CooperativeYield
 from streams.api.receivers import NAME
 from streams.api.routing import Route, split_target
+from streams.api.time_slices import TimeSlices
 from streams.domain.partition import CampaignPartition
 from streams.domain.receivers import standing
 
@@ -74,11 +74,11 @@ async def _replay(context: Context, ask: Ask) -> Gathered[answers.Replayed]:
 
     async def local(partitions: Sequence[CampaignPartition]) -> answers.Replayed:
         refuse_disabled(name, standing(name, [each.receivers for each in partitions]))
-        matched, replayed, yield_now = 0, 0, CooperativeYield()
+        matched, replayed, slices = 0, 0, TimeSlices()
         for partition in partitions:
             outbox = partition.deliveries
             for delivery in outbox.deliveries():
-                await yield_now()
+                await slices()
                 wanted = delivery.receiver == name and delivery.state == state
                 if not wanted or not passes(delivery, ask):
                     continue

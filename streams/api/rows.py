@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from msgspec import UNSET
 from msgspec.structs import replace
 
 from streams.api.answers import CampaignRow
@@ -185,9 +184,6 @@ def add_rows(parts: Iterable[list[CampaignRow]], groups: StatusGroups) -> list[C
     same: dict[str, list[CampaignRow]] = {}
     for rows in parts:
         for row in rows:
-            if row.lower_bounds is UNSET:  # of a worker of an earlier version
-                row.lower_bounds = lower_bounds(row)
-                row.changes = rises(row.lower_bounds, row.usual_rates)
             same.setdefault(row.campaign_id, []).append(row)
     return [rows[0] if len(rows) == 1 else _add_same(rows, groups) for rows in same.values()]
 
