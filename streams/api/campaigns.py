@@ -176,8 +176,7 @@ async def _describe(
     slices: TimeSlices,
 ) -> Campaign | None:
     """Describe a campaign as far as these partitions know it; null if they do not."""
-    tables = [partition.table for partition in partitions]
-    history = await context.history.read(tables, campaign_id, slices)
+    history = await context.readers.history.read(partitions, campaign_id, slices)
     if history is None:
         return None
     return Campaign(

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from streams.api.answer import Answer
 from streams.api.change_logs import ChangeLogs
 from streams.api.cluster import Cluster
-from streams.api.history import HistoryReader
+from streams.api.readers import Readers
 from streams.api.rows import RowReader
 from streams.api.stream_events import Wanted
 from streams.api.stream_outlets import Subscription
@@ -149,7 +149,7 @@ class Context:
         settings: what is counted, which rules are evaluated and who is notified.
         cluster: the partitions, here and at other workers.
         rows: reads the campaign list.
-        history: adds up a campaign's windows.
+        readers: read campaigns' windows.
         change_logs: what has changed in the partitions that are here.
         stream: what has changed in all partitions, as it comes.
         silences: which alerts nobody is notified of.
@@ -167,7 +167,7 @@ class Context:
     settings: PartitionSettings
     cluster: Cluster
     rows: RowReader
-    history: HistoryReader
+    readers: Readers
     change_logs: ChangeLogs
     stream: LiveStream
     silences: Silences

@@ -14,17 +14,18 @@ from streams.api.costs import cost_of_windows, narrow_range
 from streams.api.count_answers import Periods, PeriodTotals
 from streams.api.parameters import Parameter, choice
 from streams.api.problems import refuse
+from streams.api.readers import PeriodSums
 from streams.api.reading import add_totals, empty, include, totals
 from streams.api.representations import Rows
 from streams.api.retained import (
     complete_from,
     latest,
     misfits_until,
-    parts_of,
     read_as_one,
     shown_complete_from,
 )
 from streams.api.routing import Route
+from streams.api.stretches import Parts, WindowRange
 from streams.api.time_slices import TimeSlices
 from streams.api.windows import CAMPAIGN_ID, FROM, TO, sees, unknown_campaign
 from streams.domain.calendar_periods import Period, PeriodKind, period_of
@@ -94,7 +95,8 @@ async def periods(context: Context, ask: Ask) -> Periods:
             return None
         tables = [partition.table for partition in partitions]
         ask.budget.spend(cost_of_windows(tables, campaign_id, first, end), narrow_range)
-        found = await read_as_one(partitions, partial(_read, partitions, wanted))
+        read = partial(_read, context.readers.periods, partitions, wanted)
+        found = await read_as_one(partitions, read)
         return None if found is None else _answer(context, wanted, found)
 
     homes = context.cluster.homes_of(campaign_id)
@@ -141,26 +143,36 @@ def _answer(context: Context, wanted: _Wanted, found: _Found) -> Periods:
 
 
 async def _read(
-    partitions: Sequence[CampaignPartition], wanted: _Wanted, slices: TimeSlices
+    sums: PeriodSums, partitions: Sequence[CampaignPartition], wanted: _Wanted, slices: TimeSlices
 ) -> _Found | None:
     """Add up a campaign's windows by periods; null if none of the partitions knows it."""
     found: dict[Period, Cell] = {}
     begin = _first_whole(partitions, wanted)
+    in_range = WindowRange(wanted.campaign_id, max(wanted.first, begin), wanted.last)
+    about = wanted.kind, str(wanted.zone)
     for partition in partitions:
-        size, period = partition.settings.windows.size, None
-        parts = parts_of(
-            partition, wanted.campaign_id, max(wanted.first, begin), wanted.last, slices
-        )
-        async for part in parts:
-            if period is None or not period.start <= part.start < period.end:
-                period = period_of(part.start, wanted.kind, wanted.zone)
-                _check_fits(period, size, wanted)
-            include(found.setdefault(period, empty()), part.cell)
+        make = partial(_add_up, wanted, partition.settings.windows.size)
+        newest = sums.newest(partition, in_range, make, slices, about)
+        async for stretch in newest:
+            for period, cell in stretch.items():
+                include(found.setdefault(period, empty()), cell)
             if len(found) > MOST_PERIODS:
                 refuse(f"more than {MOST_PERIODS} periods: narrow from and to")
     if not found and not any(each.table.knows(wanted.campaign_id) for each in partitions):
         return None
     return _Found(found, max(begin, complete_from(partitions)))
+
+
+def _add_up(wanted: _Wanted, size: int, parts: Parts) -> dict[Period, Cell]:
+    """Return what a stretch of windows, each `size` (s) long, adds up to in each period."""
+    found: dict[Period, Cell] = {}
+    period = None
+    for part in parts:
+        if period is None or not period.start <= part.start < period.end:
+            period = period_of(part.start, wanted.kind, wanted.zone)
+            _check_fits(period, size, wanted)
+        include(found.setdefault(period, empty()), part.cell)
+    return found
 
 
 def _first_whole(partitions: Sequence[CampaignPartition], wanted: _Wanted) -> int:

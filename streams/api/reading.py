@@ -1,15 +1,16 @@
-"""From cells to figures, without keeping the event loop from other work."""
+"""From cells to figures."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from streams.api.count_answers import CorrectedTotals, Group, Rates, Totals, Window
-from streams.api.time_slices import TimeSlices
 from streams.domain.counts import (
     Cell,
     Dimension,
@@ -19,7 +20,6 @@ from streams.domain.counts import (
     summarise_by,
     summary_of,
 )
-from streams.domain.table import WindowTable
 from streams.domain.transitions import rfc3339
 
 T = TypeVar("T", bound=Totals)
@@ -41,29 +41,6 @@ def include(total: Cell, cell: Cell) -> None:
     """Add a cell to a total."""
     total.add(cell.app_id, cell.sends, cell.engagement)
     total.late_events += cell.late_events
-
-
-async def newest_cells(
-    table: WindowTable, campaign_id: str, starts: Sequence[int], slices: TimeSlices
-) -> AsyncIterator[tuple[int, Cell]]:
-    """Yield a campaign's counts in those of some windows in which it has any, newest first.
-
-    Args:
-        table: which has the windows.
-        campaign_id: of the campaign.
-        starts: of the windows (s), oldest first.
-        slices: lets others work.
-    """
-    found = 0
-    for start in reversed(starts):
-        cell = table.cell(campaign_id, start)
-        await slices()
-        if cell is None:
-            continue
-        yield start, cell
-        found += 1
-        if found == table.windows_with(campaign_id):
-            break  # there are no others
 
 
 def figures(summary: Summary) -> dict[str, Any]:
@@ -116,42 +93,53 @@ def _group(summary: Summary, by: tuple[Dimension, ...], values: tuple[str | None
 
 
 def add_totals(all_of_them: Iterable[T], groups: StatusGroups) -> T:
-    """Add up figures of which each worker has a part."""
+    """Add up figures of which each worker, or each stretch of windows, has a part."""
     first, *others = all_of_them
+    if not others:
+        return first
+    # What was read is used again, so it stays as it is.
+    added = replace(first)
     for other in others:
         summary = summary_of(
-            _sum(first.counts, other.counts), _sum(first.engagement, other.engagement), groups
+            _sum(added.counts, other.counts), _sum(added.engagement, other.engagement), groups
         )
         for name, value in figures(summary).items():
-            setattr(first, name, value)
-        if isinstance(first, CorrectedTotals) and isinstance(other, CorrectedTotals):
-            first.late_events += other.late_events
-    return first
+            setattr(added, name, value)
+        if isinstance(added, CorrectedTotals) and isinstance(other, CorrectedTotals):
+            added.late_events += other.late_events
+    return added
 
 
 def add_windows(parts: Iterable[list[Window]], groups: StatusGroups) -> list[Window]:
-    """Merge the windows of several workers, oldest first."""
+    """Merge the windows of several workers, or stretches of windows; oldest first."""
+    windows = [each for part in parts for each in part]
+    if all(before.start < after.start for before, after in pairwise(windows)):
+        return windows
     same: dict[str, list[Window]] = {}
-    for part in parts:
-        for each in part:
-            same.setdefault(each.start, []).append(each)
+    for each in windows:
+        same.setdefault(each.start, []).append(each)
     return [_add_same(same[start], groups) for start in sorted(same)]
 
 
 def _add_same(windows: list[Window], groups: StatusGroups) -> Window:
     if len(windows) == 1:
         return windows[0]
+    added = add_totals(windows, groups)
+    if any(each.state == "open" for each in windows):
+        added.state = "open"
+    if added.groups is not msgspec.UNSET:
+        added.groups = _add_groups(windows, groups)
+    return added
+
+
+def _add_groups(windows: Iterable[Window], groups: StatusGroups) -> list[Group]:
     same: dict[tuple[Any, ...], list[Group]] = {}
     for each in windows:
         for group in each.groups or ():
             key = (group.treatment_id, group.delivery_type, group.channel_type)
             same.setdefault(key, []).append(group)
-    first = add_totals(windows, groups)
-    if any(each.state == "open" for each in windows):
-        first.state = "open"
-    if first.groups is not msgspec.UNSET:
-        first.groups = [add_totals(each, groups) for each in same.values()]
-    return first
+    in_order = sorted(same, key=lambda key: [(isinstance(v, str), str(v)) for v in key])
+    return [add_totals(same[key], groups) for key in in_order]
 
 
 def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> Counter[str]:

@@ -1,55 +1,16 @@
 """What is retained of campaigns, in windows and in the longer windows of roll-ups."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
 
 from msgspec import UNSET, UnsetType
 
-from streams.api.reading import newest_cells, written
+from streams.api.reading import written
 from streams.api.time_slices import TimeSlices
-from streams.domain.counts import Cell
 from streams.domain.partition import CampaignPartition
 
 T = TypeVar("T")
 _TRIES = 3
-
-
-class Part(NamedTuple):
-    """Counts of a campaign in a retained window: from `start` to before `end` (s).
-
-    Attributes:
-        start: the window's first second.
-        end: the one after its last.
-        cell: the counts.
-        is_open: whether the window is still open; those of roll-ups never are.
-    """
-
-    start: int
-    end: int
-    cell: Cell
-    is_open: bool
-
-
-async def parts_of(
-    partition: CampaignPartition, campaign_id: str, first: float, last: float, slices: TimeSlices
-) -> AsyncIterator[Part]:
-    """Yield a campaign's counts in windows from `first` to before `last` (s), newest first.
-
-    Windows that are partly in this range are among them. Those of roll-ups come last: they begin
-    before all others, but for counts that are being rolled up.
-    """
-    table, size = partition.table, partition.settings.windows.size
-    starts = table.starts_between(first // 1 - size + 1, last)
-    async for start, cell in newest_cells(table, campaign_id, starts, slices):
-        yield Part(start, start + size, cell, table.is_open(start))
-    if not table.rollups.knows(campaign_id):
-        return
-    for span in reversed(table.rollups.spans()):
-        if span.end > first and span.start < last:
-            rolled_up = table.rollups.cell(campaign_id, span)
-            await slices()
-            if rolled_up is not None:
-                yield Part(span.start, span.end, rolled_up, is_open=False)
 
 
 def misfits_until(partitions: Iterable[CampaignPartition], fits: Callable[[int, int], bool]) -> int:

@@ -20,13 +20,13 @@ from streams.api.change_logs import ChangeLogs
 from streams.api.cluster import Cluster
 from streams.api.context import Context, DeadLetterTail, Health, KnownNames, Silences
 from streams.api.costs import COST_HEADER, Budget
-from streams.api.history import HistoryReader
 from streams.api.listening import Listener
 from streams.api.openapi import document
 from streams.api.pages import load_assets
 from streams.api.peers import ASKER_HEADER, SIGNATURE_HEADER, Peers
 from streams.api.problem_pages import response_to
 from streams.api.problems import ProblemError
+from streams.api.readers import Readers
 from streams.api.representations import JSON, Sender, choose, represent, says
 from streams.api.routes import ROUTES
 from streams.api.routing import EventStream, Route, Target, find, split_target
@@ -149,7 +149,7 @@ class ApiServer:
             settings,
             self._cluster,
             RowReader(settings.groups, settings.windows, now),
-            HistoryReader(settings.windows.size),
+            Readers(),
             ChangeLogs(),
             self._hub,
             silences,

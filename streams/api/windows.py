@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from streams.api.asking import Ask
@@ -11,18 +12,18 @@ from streams.api.costs import cost_of_windows, narrow_range
 from streams.api.count_answers import OneWindow, Window, WindowPart, Windows
 from streams.api.parameters import choices, moment, text, whole
 from streams.api.problems import ProblemError, not_found, refuse
-from streams.api.reading import DIMENSIONS, add_windows, include, window
+from streams.api.readers import WindowRows
+from streams.api.reading import DIMENSIONS, add_windows, empty, include, window
 from streams.api.representations import Rows
 from streams.api.retained import (
-    Part,
     complete_from,
     latest,
     misfits_until,
-    parts_of,
     read_as_one,
     shown_complete_from,
 )
 from streams.api.routing import Route
+from streams.api.stretches import Parts, WindowRange
 from streams.api.time_slices import TimeSlices
 from streams.domain.counts import Dimension, StatusGroups
 from streams.domain.partition import CampaignPartition
@@ -72,7 +73,9 @@ async def windows(context: Context, ask: Ask) -> Windows:
         if not sees(ask, partitions, campaign_id):
             return None
         _charge(ask, partitions, wanted)
-        found = await read_as_one(partitions, partial(_read, partitions, wanted))
+        found = await read_as_one(
+            partitions, partial(_read, context.readers.windows, partitions, wanted)
+        )
         if found is None:
             return None
         return Windows(
@@ -129,41 +132,30 @@ def _charge(ask: Ask, partitions: Sequence[CampaignPartition], wanted: _Wanted) 
 
 
 async def _read(
-    partitions: Sequence[CampaignPartition], wanted: _Wanted, slices: TimeSlices
+    rows: WindowRows, partitions: Sequence[CampaignPartition], wanted: _Wanted, slices: TimeSlices
 ) -> _Found | None:
-    """Read a campaign's windows; null if none of the partitions knows it."""
-    begin = _first_whole(partitions, wanted.step)
-    steps = await _steps(partitions, wanted, begin, slices)
-    if not steps and not any(each.table.knows(wanted.campaign_id) for each in partitions):
-        return None
-    made = []
-    for start in sorted(steps):
-        made.append(_merge(wanted, start, steps.pop(start)))
-        await slices()
-    return _Found(made, max(begin, complete_from(partitions)))
-
-
-async def _steps(
-    partitions: Sequence[CampaignPartition], wanted: _Wanted, begin: int, slices: TimeSlices
-) -> dict[int, list[Part]]:
-    """Return a campaign's counts in a range from `begin` (s), by the start of their step.
+    """Read a campaign's windows; null if none of the partitions knows it.
 
     Raises:
-        ProblemError: 400, if there are too many steps.
+        ProblemError: 400, if there are too many.
     """
-    steps: dict[int, list[Part]] = {}
-    first = max(wanted.first, begin)
+    begin = _first_whole(partitions, wanted.step)
+    in_range = WindowRange(wanted.campaign_id, max(wanted.first, begin), _end(wanted))
+    make, about = partial(_merge, wanted), (wanted.step, wanted.by)
+    stretches: list[list[Window]] = []
     for partition in partitions:
-        parts = parts_of(partition, wanted.campaign_id, first, _end(wanted), slices)
-        async for part in parts:
-            steps.setdefault(part.start - part.start % wanted.step, []).append(part)
-    if len(steps) > MOST_WINDOWS:
-        enough = -(-len(steps) // MOST_WINDOWS) * wanted.step
+        newest = rows.newest(partition, in_range, make, slices, about)
+        stretches += [stretch async for stretch in newest]
+    if not stretches and not any(each.table.knows(wanted.campaign_id) for each in partitions):
+        return None
+    found = add_windows(reversed(stretches), wanted.groups)
+    if len(found) > MOST_WINDOWS:
+        enough = -(-len(found) // MOST_WINDOWS) * wanted.step
         refuse(
-            f"{len(steps)} windows, and an answer has at most {MOST_WINDOWS}: narrow from and to, "
+            f"{len(found)} windows, and an answer has at most {MOST_WINDOWS}: narrow from and to, "
             f"or merge windows: step={enough} or more"
         )
-    return steps
+    return _Found(found, max(begin, complete_from(partitions)))
 
 
 def _first_whole(partitions: Sequence[CampaignPartition], step: int) -> int:
@@ -172,14 +164,20 @@ def _first_whole(partitions: Sequence[CampaignPartition], step: int) -> int:
     return -(-until // step) * step
 
 
-def _merge(wanted: _Wanted, start: int, parts: list[Part]) -> Window:
-    """Return one step of some windows."""
-    total = parts[0].cell
-    for part in parts[1:]:
-        include(total, part.cell)
-    is_open = any(part.is_open for part in parts)
-    span = (start, start + wanted.step)
-    return window(span, total, wanted.by, wanted.groups, is_open=is_open)
+def _merge(wanted: _Wanted, parts: Parts) -> list[Window]:
+    """Return a stretch of windows, merged to steps."""
+    made = []
+    for start, of_step in groupby(parts, lambda part: part.start - part.start % wanted.step):
+        merged = list(of_step)
+        total = merged[0].cell
+        if len(merged) > 1:
+            total = empty()
+            for part in merged:
+                include(total, part.cell)
+        is_open = any(part.is_open for part in merged)
+        span = start, start + wanted.step
+        made.append(window(span, total, wanted.by, wanted.groups, is_open=is_open))
+    return made
 
 
 async def one_window(context: Context, ask: Ask) -> OneWindow:
@@ -194,7 +192,9 @@ async def one_window(context: Context, ask: Ask) -> OneWindow:
         if not sees(ask, partitions, campaign_id):
             return None
         _charge(ask, partitions, wanted)
-        found = await read_as_one(partitions, partial(_read, partitions, wanted))
+        found = await read_as_one(
+            partitions, partial(_read, context.readers.windows, partitions, wanted)
+        )
         if found is None or not found.windows:
             return None
         (only,) = found.windows

@@ -301,9 +301,11 @@ class Window:
         if not bucket.may_have(campaign_id):
             return None
         counts = decode_counts(bucket.value)
-        if campaign_id not in counts.campaigns:
-            return None
-        return cell_of(counts, counts.campaigns.index(campaign_id))
+        try:
+            position = counts.campaigns.index(campaign_id)
+        except ValueError:
+            return None  # it is part of another one's id, or the name of something else
+        return cell_of(counts, position)
 
     def totals(
         self, campaign_ids: Sequence[str], is_counted: Callable[[Dimensions], bool]

@@ -58,9 +58,9 @@ class StatusGroups:
         """Return the statuses of a group."""
         return frozenset(status for status, of in self.group_of.items() if of == group)
 
-    def totals(self, counts: Mapping[str, int]) -> Counter[str]:
+    def totals(self, counts: Mapping[str, int]) -> dict[str, int]:
         """Add up counts by status to counts by group; groups without any are left out."""
-        totals: Counter[str] = Counter()
+        totals: dict[str, int] = {}
         group_of = self.group_of
         for status, count in counts.items():
             group = group_of.get(status, "unrecognised")
@@ -172,14 +172,14 @@ def summary_of(
     sends: Mapping[str, int], engagement: Mapping[str, int], groups: StatusGroups
 ) -> Summary:
     """Work out attempts and rates from counts by status; `engagement` by event type."""
-    totals = groups.totals(sends)
-    attempts = sum(sends.values()) - totals.get("suppressed", 0)
+    hits = groups.totals(sends).get
+    attempts = sum(sends.values()) - hits("suppressed", 0)
     return Summary(
         counts=dict(sorted(sends.items())),
         attempts=attempts,
-        unrecognised=totals.get("unrecognised", 0),
-        rates={
-            group: totals.get(group, 0) / attempts if attempts else None for group in _WITH_RATES
-        },
+        unrecognised=hits("unrecognised", 0),
+        rates={group: hits(group, 0) / attempts for group in _WITH_RATES}
+        if attempts
+        else dict.fromkeys(_WITH_RATES),
         engagement=dict(sorted(engagement.items())) if engagement else {},
     )

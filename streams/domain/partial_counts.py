@@ -7,7 +7,7 @@ size, and the second phase costs next to nothing per event. On the changelog top
 have the same form.
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from typing import Annotated, NamedTuple, TypeAlias
 from zlib import crc32
 
@@ -39,8 +39,6 @@ Counts: TypeAlias = dict[Dimensions, int]
 """By count key, the number of events."""
 
 
-Position: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 Start: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=32_503_680_000)]
 """In seconds since the epoch; up to the year 3000, so that it can be written as a date."""
 EventTime: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=32_503_680_000_000)]
@@ -48,11 +46,14 @@ EventTime: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=32_503_680_000_000)]
 
 
 class Column(msgspec.Struct, array_like=True, gc=False):
-    """Counts of one count key: `counts[n]` is of the campaign at position `at[n]`."""
+    """Counts of one count key: `counts[n]` is of the campaign at position `at[n]`.
+
+    `check_counts` sees to it that neither is negative: what was checked once is decoded often.
+    """
 
     dimensions: Dimensions
-    at: list[Position]
-    counts: list[Count]
+    at: list[int]
+    counts: list[int]
 
 
 class WindowCounts(msgspec.Struct, array_like=True, gc=False):
@@ -71,11 +72,11 @@ class WindowCounts(msgspec.Struct, array_like=True, gc=False):
     start: Start
     campaigns: list[str]
     apps: list[str | None]
-    at_app: list[Position]
+    at_app: list[int]
     columns: list[Column]
-    late: dict[Position, int] = {}
-    to_emit: list[Position] = []
-    revisions: dict[Position, int] = {}
+    late: dict[int, int] = {}
+    to_emit: list[int] = []
+    revisions: dict[int, int] = {}
 
     @property
     def rows(self) -> int:
@@ -214,7 +215,7 @@ class _HeadWithApps(msgspec.Struct, array_like=True, gc=False):
     start: int
     campaigns: list[str]
     apps: list[str | None]
-    at_app: list[Position]
+    at_app: list[int]
 
 
 _decode_head_with_apps = msgspec.msgpack.Decoder(_HeadWithApps).decode
@@ -257,25 +258,32 @@ def decode(value: bytes) -> PartialCounts:
 
 
 def check_counts(counts: WindowCounts) -> None:
-    """See that every column points to campaigns that are there.
+    """See that every column points to campaigns that are there, and that no count is negative.
 
     Raises:
-        ValueError: if one does not.
+        ValueError: if one does not, or is.
     """
     campaigns = len(counts.campaigns)
     fits = (
         len(counts.at_app) == campaigns
-        and max(counts.at_app, default=-1) < len(counts.apps)
-        and max(counts.late, default=-1) < campaigns
-        and max(counts.to_emit, default=-1) < campaigns
-        and max(counts.revisions, default=-1) < campaigns
+        and _are_below(len(counts.apps), counts.at_app)
+        and _are_below(campaigns, counts.late)
+        and _are_below(campaigns, counts.to_emit)
+        and _are_below(campaigns, counts.revisions)
         and all(
-            len(column.at) == len(column.counts) and max(column.at, default=-1) < campaigns
+            len(column.at) == len(column.counts)
+            and _are_below(campaigns, column.at)
+            and min(column.counts, default=0) >= 0
             for column in counts.columns
         )
     )
     if not fits:
         raise ValueError("not counts of a window: the columns do not fit together")
+
+
+def _are_below(end: int, positions: Collection[int]) -> bool:
+    """Tell whether all positions are from 0 to before an end."""
+    return not positions or (min(positions) >= 0 and max(positions) < end)
 
 
 def encode_records(partial: PartialCounts, limit: int = RECORD_BYTES) -> Iterator[bytes]:

@@ -138,6 +138,9 @@ class Rollups:
         self.changes = 0
         self.rolled_up = 0
         self.other_events = 0
+        self._spans: list[Span] = []
+        """All windows in order, as they were at a number of changes and of windows."""
+        self._spans_at = 0, 0
         self._gone: set[RollupKey] = set()
         """Records that have to be removed from the changelog topic."""
         self._to_write: set[Span] = set()
@@ -427,12 +430,21 @@ class Rollups:
     # Asked
 
     def spans(self) -> list[Span]:
-        """Return all retained windows, oldest first."""
-        return sorted(
-            Span(start, level.step.end_of(start), level.step)
-            for level in self.levels
-            for start in level.windows
-        )
+        """Return all retained windows, oldest first. It is not to be changed."""
+        windows = sum(len(level.windows) for level in self.levels)
+        if self._spans_at != (self.changes, windows):
+            self._spans_at = self.changes, windows
+            self._spans = sorted(
+                Span(start, level.step.end_of(start), level.step)
+                for level in self.levels
+                for start in level.windows
+            )
+        return self._spans
+
+    def changes_of(self, spans: Iterable[Span]) -> int:
+        """Return how often counts were added to some retained windows, in all."""
+        windows = map(self._window, spans)
+        return sum(window.changes for window in windows if window is not None)
 
     def cell(self, campaign_id: str, span: Span) -> Cell | None:
         """Return the counts of a campaign in one window, as they are now."""

@@ -636,6 +636,17 @@ class WindowTable:
         window = self._windows.get(start)
         return window.changes if window is not None else None
 
+    def state_of(self, starts: Sequence[int]) -> tuple[int, int]:
+        """Return how many of some retained windows are open, and how often they have changed.
+
+        Args:
+            starts: of the windows (s), oldest first.
+        """
+        open_from = self._policy.oldest_open(self._watermark.event_time)
+        windows = self._windows
+        changes = sum([windows[start].changes for start in starts])
+        return len(starts) - bisect_left(starts, open_from), changes
+
     def campaigns_in(self, start: int) -> Iterator[str]:
         """Yield the campaigns that have counts in a window."""
         return (name for name, _ in self._windows[start].campaigns())
