@@ -26,15 +26,19 @@ LIST_FORMS = (JSON, CSV, NDJSON)
 
 SMALLEST_GZIP = 4_096
 """Bytes: what is smaller fits into a few packets anyway."""
-_IN_A_THREAD = 65_536
-"""Bytes from which compressing or hashing takes some milliseconds, in which others could wait."""
+_GZIP_IN_A_THREAD = 65_536
+"""Bytes from which compressing takes some milliseconds, in which others would wait."""
+_HASH_IN_A_THREAD = 1_048_576
+"""Bytes from which hashing does."""
 _GZIP_LEVEL = 1
 _GZIP_WBITS = 31
 _MOST_AT_ONCE = 2
 """Answers that are compressed at the same time; further ones are sent as they are."""
 _ROWS_AT_A_TIME = 500
-_TRANSIENT = ("as_of", "active_since")
-"""Fields that say when a question was answered. They are no part of what the answer says."""
+_TRANSIENT = ("as_of", "active_since", "next_cursor")
+"""Fields that say when a question was answered. They are no part of what the answer says.
+
+A cursor of a list that goes by time has the time in it; the page says the rest."""
 _VARY = "Accept, Accept-Encoding"
 
 _WEIGHT = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?", re.ASCII)
@@ -166,13 +170,23 @@ def _about(reply: msgspec.Struct, target: str) -> dict[str, str]:
     return headers
 
 
-def says(reply: msgspec.Struct) -> bytes:
-    """Return what an answer says, whenever it was asked for."""
-    same: dict[str, Any] = {name: "" for name in _TRANSIENT if hasattr(reply, name)}
-    if getattr(reply, "next_cursor", None) is not None:
-        # A cursor of a list that goes by time has the time in it; the page says the rest.
-        same["next_cursor"] = ""
-    return _encode(msgspec.structs.replace(reply, **same)) if same else _encode(reply)
+def says(reply: msgspec.Struct, form: str, response: web.Response) -> bytes:
+    """Return what an answer says, whenever it was asked for.
+
+    Args:
+        reply: the answer.
+        form: in which it is sent.
+        response: has the answer in this form.
+    """
+    body = response.body
+    said = body if form == JSON and isinstance(body, bytes) else _encode(reply)
+    for name in _TRANSIENT:
+        value = getattr(reply, name, None)
+        if value:
+            # Fields of the answer itself come before what is in them, and quotes in texts are
+            # escaped: so this finds no other.
+            said = said.replace(_encode({name: value})[1:-1], b"", 1)
+    return said
 
 
 class Sender:
@@ -214,7 +228,8 @@ class Sender:
             return response
         self._compressing += 1
         try:
-            response.body = await _aside(len(body), _gzip, body)
+            in_thread = len(body) >= _GZIP_IN_A_THREAD
+            response.body = await _work(_gzip, body, in_thread=in_thread)
         finally:
             self._compressing -= 1
         response.headers["Content-Encoding"] = "gzip"
@@ -243,7 +258,8 @@ def _not_modified(response: web.Response) -> web.Response:
 
 async def _etag(content: bytes, media_type: str) -> str:
     """Return a weak tag: the same answer a moment later differs in its time."""
-    digest = await _aside(len(content), _digest, content, media_type.encode())
+    in_thread = len(content) >= _HASH_IN_A_THREAD
+    digest = await _work(_digest, content, media_type.encode(), in_thread=in_thread)
     return f'W/"{digest}"'
 
 
@@ -256,8 +272,8 @@ def _gzip(body: bytes) -> bytes:
     return compressor.compress(body) + compressor.flush()
 
 
-async def _aside(size: int, work: Callable[..., Any], *arguments: object) -> Any:
-    """Do work on so many bytes; on many of them, in a thread, which they let others run beside."""
-    if size < _IN_A_THREAD:
+async def _work(work: Callable[..., Any], *arguments: object, in_thread: bool) -> Any:
+    """Do work; in a thread it lets others run beside."""
+    if not in_thread:
         return work(*arguments)
     return await asyncio.to_thread(work, *arguments)

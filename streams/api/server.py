@@ -294,7 +294,8 @@ class ApiServer:
             response, meant = reply, b""
         else:
             response = await represent(reply, form, route.rows, route.status, str(target))
-            meant = says(reply) if route.method == "GET" and not of_worker else b""
+            is_read = route.method == "GET" and not of_worker
+            meant = says(reply, form, response) if is_read else b""
         if of_worker or route.method != "GET":
             return response
         if not route.is_tagged:
