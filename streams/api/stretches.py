@@ -5,6 +5,7 @@ read last. So what was made of each stretch of windows is kept for the campaigns
 last, together with what tells whether it is still right.
 """
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
 from itertools import groupby
@@ -14,7 +15,7 @@ from weakref import ref
 from streams.api.time_slices import TimeSlices
 from streams.domain.counts import Cell
 from streams.domain.partition import CampaignPartition
-from streams.domain.rollups import Rollups, Span
+from streams.domain.rollups import Span
 from streams.domain.table import WindowTable
 from streams.domain.windows import RollupStep
 
@@ -133,37 +134,33 @@ class StretchReader(Generic[T]):
             slices: lets others work.
             about: what decides, besides the parts, what is made.
         """
-        table, size = partition.table, partition.settings.windows.size
-        campaign_id = wanted.campaign_id
-        left = table.windows_with(campaign_id)
-        for starts in _stretches(table, size, wanted):
-            if left is not None and left <= 0:
-                break  # there are no others
-            number = starts[0] // (size * STRETCH)
-            key = _Key(ref(table), campaign_id, None, number, about)
-            state = _State(starts[0], starts[-1], len(starts), *table.state_of(starts))
-            made = self._find(key, state)
-            if made is None:
-                parts = _read(table, campaign_id, starts, size)
-                made = self._keep(key, state, parts, make)
+        table = partition.table
+        left = table.windows_with(wanted.campaign_id)
+        for stretch in _stretches(partition, wanted):
+            if left is not None and left <= 0 and isinstance(stretch, _OfTable):
+                continue  # there are no others
+            made = self._read(stretch, wanted, make, about)
             await slices()
-            if left is not None:
+            if left is not None and isinstance(stretch, _OfTable):
                 left -= made.windows
             if made.of_it is not None:
                 yield made.of_it
-        if not table.rollups.knows(campaign_id):
-            return
-        for step, number, spans in _rolled_up(table.rollups, wanted):
-            key = _Key(ref(table), campaign_id, step, number, about)
-            changes = table.rollups.changes_of(spans)
-            state = _State(spans[0].start, spans[-1].start, len(spans), 0, changes)
-            made = self._find(key, state)
-            if made is None:
-                parts = _read_rolled_up(table.rollups, campaign_id, spans)
-                made = self._keep(key, state, parts, make)
-            await slices()
-            if made.of_it is not None:
-                yield made.of_it
+
+    def _read(
+        self, stretch: "_Stretch", wanted: WindowRange, make: Callable[[Parts], T], about: Hashable
+    ) -> _Made[T]:
+        """Return what is made of a stretch: that which is kept, if it is as it was."""
+        campaign_id, state = wanted.campaign_id, stretch.state()
+        key = _Key(ref(stretch.table), campaign_id, stretch.step, stretch.number, about)
+        made = self._find(key, state)
+        if made is None:
+            parts = stretch.read(campaign_id)
+            of_it = make(parts) if parts else None
+            weight = 1 if of_it is None else 1 + self._weigh(of_it)
+            made = _Made(state, of_it, len(parts), weight)
+            if wanted.first <= stretch.begin and stretch.end <= wanted.last:
+                self._keep(key, made)
+        return made
 
     def _find(self, key: _Key, state: _State) -> _Made[T] | None:
         """Return what was made of a stretch in this state, if it is kept."""
@@ -173,56 +170,102 @@ class StretchReader(Generic[T]):
         self._kept.move_to_end(key)
         return kept
 
-    def _keep(self, key: _Key, state: _State, parts: Parts, make: Callable[[Parts], T]) -> _Made[T]:
-        """Make something of a stretch, and keep it instead of what is least asked for."""
-        of_it = make(parts) if parts else None
-        weight = 1 if of_it is None else 1 + self._weigh(of_it)
-        made = _Made(state, of_it, len(parts), weight)
+    def _keep(self, key: _Key, made: _Made[T]) -> None:
+        """Keep what was made of a stretch, instead of what was not asked for for longest."""
         before = self._kept.pop(key, None)
         self._kept[key] = made
-        self._weight += weight - (before.weight if before is not None else 0)
+        self._weight += made.weight - (before.weight if before is not None else 0)
         while self._weight > self._most:
             _, oldest = self._kept.popitem(last=False)
             self._weight -= oldest.weight
-        return made
 
 
-def _stretches(table: WindowTable, size: int, wanted: WindowRange) -> Iterator[Sequence[int]]:
-    """Yield the starts of a table's windows in a range by stretch, the newest stretch first."""
+class _OfTable(NamedTuple):
+    """Windows of a table, by their starts (s), oldest first; `length` is a stretch's (s)."""
+
+    table: WindowTable
+    starts: Sequence[int]
+    length: int
+
+    @property
+    def step(self) -> None:
+        return None
+
+    @property
+    def number(self) -> int:
+        return self.starts[0] // self.length
+
+    @property
+    def begin(self) -> int:
+        return self.number * self.length
+
+    @property
+    def end(self) -> int:
+        return self.begin + self.length
+
+    def state(self) -> _State:
+        is_open, changes = self.table.state_of(self.starts)
+        return _State(self.starts[0], self.starts[-1], len(self.starts), is_open, changes)
+
+    def read(self, campaign_id: str) -> Parts:
+        table, size = self.table, self.length // STRETCH
+        return [
+            Part(start, start + size, cell, table.is_open(start))
+            for start, cell in table.cells(campaign_id, self.starts)
+        ]
+
+
+class _OfRollups(NamedTuple):
+    """Windows of one roll-up, oldest first."""
+
+    table: WindowTable
+    spans: Sequence[Span]
+
+    @property
+    def step(self) -> RollupStep:
+        return self.spans[0].step
+
+    @property
+    def number(self) -> int:
+        return _number_of(self.spans[0])
+
+    @property
+    def begin(self) -> int:
+        return self.number * self.step.seconds * STRETCH
+
+    @property
+    def end(self) -> int:
+        # The last one may go on for some hours: days of a time zone begin when they do there.
+        return max(self.begin + self.step.seconds * STRETCH, self.spans[-1].end)
+
+    def state(self) -> _State:
+        changes = self.table.rollups.changes_of(self.spans)
+        return _State(self.spans[0].start, self.spans[-1].start, len(self.spans), 0, changes)
+
+    def read(self, campaign_id: str) -> Parts:
+        rollups = self.table.rollups
+        cells = ((span, rollups.cell(campaign_id, span)) for span in self.spans)
+        return [Part(s.start, s.end, cell, is_open=False) for s, cell in cells if cell is not None]
+
+
+_Stretch: TypeAlias = _OfTable | _OfRollups
+
+
+def _number_of(span: Span) -> int:
+    return span.start // (span.step.seconds * STRETCH)
+
+
+def _stretches(partition: CampaignPartition, wanted: WindowRange) -> Iterator[_Stretch]:
+    """Yield the windows in a range by stretch: the newest first, those of roll-ups last."""
+    table, size = partition.table, partition.settings.windows.size
     starts = table.starts_between(wanted.first // 1 - size + 1, wanted.last)
     length, end = size * STRETCH, len(starts)
     while end:
-        oldest = starts[end - 1] // length * length
-        begin = end - 1
-        while begin and starts[begin - 1] >= oldest:
-            begin -= 1
-        yield starts[begin:end]
+        begin = bisect_left(starts, starts[end - 1] // length * length)
+        yield _OfTable(table, starts[begin:end], length)
         end = begin
-
-
-def _rolled_up(
-    rollups: Rollups, wanted: WindowRange
-) -> Iterator[tuple[RollupStep, int, Sequence[Span]]]:
-    """Yield windows of roll-ups in a range by stretch, the newest first: step, number, windows.
-
-    Within a stretch the oldest window comes first.
-    """
-
-    def stretch_of(span: Span) -> tuple[RollupStep, int]:
-        return span.step, span.start // (span.step.seconds * STRETCH)
-
-    spans = [s for s in rollups.spans() if s.end > wanted.first and s.start < wanted.last]
-    for (step, number), of_stretch in groupby(reversed(spans), stretch_of):
-        yield step, number, list(of_stretch)[::-1]
-
-
-def _read(table: WindowTable, campaign_id: str, starts: Sequence[int], size: int) -> Parts:
-    return [
-        Part(start, start + size, cell, table.is_open(start))
-        for start, cell in table.cells(campaign_id, starts)
-    ]
-
-
-def _read_rolled_up(rollups: Rollups, campaign_id: str, spans: Sequence[Span]) -> Parts:
-    cells = ((span, rollups.cell(campaign_id, span)) for span in spans)
-    return [Part(s.start, s.end, cell, is_open=False) for s, cell in cells if cell is not None]
+    if table.rollups.knows(wanted.campaign_id):
+        spans = table.rollups.spans()
+        in_range = [s for s in spans if s.end > wanted.first and s.start < wanted.last]
+        for _, of_stretch in groupby(reversed(in_range), lambda s: (s.step, _number_of(s))):
+            yield _OfRollups(table, list(of_stretch)[::-1])

@@ -12,7 +12,7 @@ from streams.api.costs import cost_of_windows, narrow_range
 from streams.api.count_answers import OneWindow, Window, WindowPart, Windows
 from streams.api.parameters import choices, moment, text, whole
 from streams.api.problems import ProblemError, not_found, refuse
-from streams.api.readers import WindowRows
+from streams.api.readers import WindowRows, decode_windows, encode_windows
 from streams.api.reading import DIMENSIONS, add_windows, empty, include, window
 from streams.api.representations import Rows
 from streams.api.retained import (
@@ -145,7 +145,7 @@ async def _read(
     stretches: list[list[Window]] = []
     for partition in partitions:
         newest = rows.newest(partition, in_range, make, slices, about)
-        stretches += [stretch async for stretch in newest]
+        stretches += [decode_windows(stretch) async for stretch in newest]
     if not stretches and not any(each.table.knows(wanted.campaign_id) for each in partitions):
         return None
     found = add_windows(reversed(stretches), wanted.groups)
@@ -164,8 +164,8 @@ def _first_whole(partitions: Sequence[CampaignPartition], step: int) -> int:
     return -(-until // step) * step
 
 
-def _merge(wanted: _Wanted, parts: Parts) -> list[Window]:
-    """Return a stretch of windows, merged to steps."""
+def _merge(wanted: _Wanted, parts: Parts) -> bytes:
+    """Return a stretch of windows, merged to steps, as they are kept."""
     made = []
     for start, of_step in groupby(parts, lambda part: part.start - part.start % wanted.step):
         merged = list(of_step)
@@ -177,7 +177,7 @@ def _merge(wanted: _Wanted, parts: Parts) -> list[Window]:
         is_open = any(part.is_open for part in merged)
         span = start, start + wanted.step
         made.append(window(span, total, wanted.by, wanted.groups, is_open=is_open))
-    return made
+    return encode_windows(made)
 
 
 async def one_window(context: Context, ask: Ask) -> OneWindow:
