@@ -172,14 +172,16 @@ def summary_of(
     sends: Mapping[str, int], engagement: Mapping[str, int], groups: StatusGroups
 ) -> Summary:
     """Work out attempts and rates from counts by status; `engagement` by event type."""
-    hits = groups.totals(sends).get
-    attempts = sum(sends.values()) - hits("suppressed", 0)
-    return Summary(
-        counts=dict(sorted(sends.items())),
-        attempts=attempts,
-        unrecognised=hits("unrecognised", 0),
-        rates={group: hits(group, 0) / attempts for group in _WITH_RATES}
+    totals = groups.totals(sends)
+    attempts = sum(sends.values()) - totals.get("suppressed", 0)
+    rates: dict[str, float | None] = (
+        {group: totals.get(group, 0) / attempts for group in _WITH_RATES}
         if attempts
-        else dict.fromkeys(_WITH_RATES),
-        engagement=dict(sorted(engagement.items())) if engagement else {},
+        else dict.fromkeys(_WITH_RATES)
     )
+    unrecognised = totals.get("unrecognised", 0)
+    return Summary(_in_order(sends), attempts, unrecognised, rates, _in_order(engagement))
+
+
+def _in_order(counts: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items())) if len(counts) > 1 else dict(counts)
