@@ -354,6 +354,8 @@ async def _read_body(request: web.BaseRequest) -> bytes:
     Raises:
         ProblemError: 413 if it is too large, 408 if it is too slow, 400 if it is broken.
     """
+    if not request.can_read_body:
+        return b""
     body = bytearray()
     try:
         async with asyncio.timeout(LONGEST_BODY):

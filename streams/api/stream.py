@@ -38,6 +38,8 @@ JOIN_WITHIN = 3.0
 """Seconds that a reader waits for workers to say where they are; they have 2 s to answer."""
 KEEP_ALIVE = 15.0
 """Seconds without an event after which a comment is sent, so that nobody takes it for dead."""
+AFTER_AN_ERROR = 1.0
+"""Seconds after a defect until changes are looked for again."""
 LONGEST_WRITE = 30.0
 """Seconds in which a reader has to take something."""
 MOST_READERS = 1_000
@@ -214,9 +216,13 @@ class Hub:
 
     async def _run(self, context: Context) -> None:
         while len(self._readers):
-            self._look(context)
+            try:
+                self._sweep()
+                self._look(context)
+            except Exception:  # noqa: BLE001 - it is tried again, as readers know of no error
+                _log.exception("live stream cannot look for changes")
+                await asyncio.sleep(AFTER_AN_ERROR)
             await asyncio.sleep(INTERVAL + INTERVAL_AN_EVENT * self._events)
-            self._sweep()
         # Whoever comes from now on begins anew.
         asking, self._asking, self._running = {*self._asking.values()}, {}, None
         self._batches.clear()

@@ -194,6 +194,28 @@ async def test_health_is_told_when_it_changes(start: StartApi) -> None:
         assert (await events.until("health", ready=False))["reasons"] == ["no task runs"]
 
 
+async def test_a_defect_does_not_end_the_stream(
+    start: StartApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "AFTER_AN_ERROR", 0.0)
+    held = holder()
+    api = await start(held)
+    ready, defects = api.health.ready, iter(range(3))
+
+    def fails_at_first() -> tuple[bool, list[str]]:
+        if next(defects, None) is not None:
+            raise KeyError("a defect")
+        return ready()
+
+    monkeypatch.setattr(api.health, "ready", fails_at_first)
+    async with reading(api.url) as events:
+        held.add("c", T0, counts({"SUCCESS": 1}))
+        api.commit()
+        assert (await events.until("window"))["campaign_id"] == "c"
+        await events.until("health", ready=True)
+    assert next(defects, None) is None
+
+
 async def test_what_is_out_of_sight_is_not_told_of(start: StartApi) -> None:
     token = {
         "name": "spring",
