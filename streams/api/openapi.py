@@ -30,6 +30,7 @@ _ETAG = "Of what the answer says: `If-None-Match` with it is answered with 304 a
 _COST = "In campaigns and windows that had to be looked at; see `http.cost_limit`."
 _LINK = "With CSV and NDJSON: the next page (`rel=next`), if there is one."
 _MISSING = "With CSV and NDJSON: the partitions that could not be asked, if there are any."
+_COMPLETE_FROM = "With CSV and NDJSON: since when no counts are missing, if earlier ones are."
 _ROWS = {
     CSV: "RFC 4180, with a header line. A text that a spreadsheet could take for a formula, or "
     "that begins with an apostrophe, has an apostrophe before it.",
@@ -164,6 +165,11 @@ def _success(route: Route) -> dict[str, Any]:
         response["headers"][COST_HEADER] = _header(_COST)
     if route.rows is not None:
         response["headers"] |= {"Link": _header(_LINK), "Missing-Partitions": _header(_MISSING)}
+        if (
+            not isinstance(route.answer, tuple)
+            and "complete_from" in route.answer.__struct_fields__
+        ):
+            response["headers"]["Complete-From"] = _header(_COMPLETE_FROM)
     return {
         str(route.status.value): response,
         "304": {"description": "Not Modified", "headers": {"ETag": _header(_ETAG)}},

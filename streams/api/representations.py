@@ -157,7 +157,7 @@ def _parts(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
 
 
 def _about(reply: msgspec.Struct, target: str) -> dict[str, str]:
-    """Return what JSON has beside its rows: the next page, and the partitions that are missing."""
+    """Return what JSON has beside its rows: the next page, and what is missing."""
     headers = {}
     cursor = getattr(reply, "next_cursor", None)
     if cursor is not None:
@@ -167,6 +167,9 @@ def _about(reply: msgspec.Struct, target: str) -> dict[str, str]:
     missing = getattr(reply, "missing_partitions", None)
     if missing:
         headers["Missing-Partitions"] = ", ".join(map(str, missing))
+    complete_from = getattr(reply, "complete_from", None)
+    if complete_from:
+        headers["Complete-From"] = complete_from
     return headers
 
 
@@ -251,7 +254,7 @@ def has_tag(if_none_match: str, tag: str) -> bool:
 
 
 def _not_modified(response: web.Response) -> web.Response:
-    kept = ("ETag", "Vary", "Cache-Control", "Content-Security-Policy", "Link")
+    kept = ("ETag", "Vary", "Cache-Control", "Content-Security-Policy", "Link", "Complete-From")
     headers = {name: response.headers[name] for name in kept if name in response.headers}
     return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
 

@@ -5,8 +5,11 @@ import base64
 import contextlib
 import itertools
 import secrets
+import shutil
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -32,7 +35,7 @@ SESSION_TIMEOUT = 3.0
 WINDOW, GRACE, KEEP_FIRING = 10, 5, 10.0
 """Short as well, in seconds, so that there is something to see; for simulated traffic only."""
 ALERTS_LINE = (
-    "alerts     campaign-streams alerts acknowledge ID --url {url}  takes one on, and "
+    "alerts     {program} alerts acknowledge ID --url {url}  takes one on, and "
     "`silence add` keeps some quiet; both also on the dashboard"
 )
 """What a person can do with the alerts."""
@@ -108,10 +111,16 @@ async def system(
                 url = worker.api.url or f"http://127.0.0.1:{worker.api.port}"
                 say(f"open       {url}/  the dashboard")
                 say(f"           {url}/docs  the HTTP API")
-                say(ALERTS_LINE.format(url=url))
+                say(ALERTS_LINE.format(program=_program(), url=url))
                 yield worker
         finally:
             await receiver.stop()
+
+
+def _program() -> str:
+    """Return how this program is called: by its name, or as it was where that is not found."""
+    called = Path(sys.argv[0])
+    return called.name if shutil.which(called.name) else str(called)
 
 
 async def simulate(configuration: Configuration, say: Say) -> None:

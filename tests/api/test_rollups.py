@@ -147,6 +147,9 @@ async def test_what_has_expired_is_marked(start: StartApi) -> None:
         ("2026-01-02", True),
         ("2026-01-03", True),
     ]
+    for form in ("text/csv", "application/x-ndjson"):
+        rows = await api.ask("/v1/campaigns/c/totals", headers={"Accept": form})
+        assert rows.headers["Complete-From"] == "2026-01-01T12:15:00Z"
 
 
 async def test_what_moves_while_it_is_read_is_read_again() -> None:
