@@ -12,14 +12,14 @@ ComparedStatus: TypeAlias = Literal["failure", "throttled"]
 WindowState: TypeAlias = Literal["open", "closed"]
 
 
-class Rates(Struct):
+class Rates(Struct, gc=False):
     """Shares of attempts, 0 to 1; null without attempts."""
 
     failure: float | None
     throttled: float | None
 
 
-class Totals(Struct, kw_only=True):
+class Totals(Struct, kw_only=True, gc=False):
     """Counts by send status, engagement by event type, and what they add up to.
 
     `unrecognised` attempts have a status that is in no group; it is left out where there are none.

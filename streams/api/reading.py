@@ -49,7 +49,7 @@ def figures(summary: Summary) -> dict[str, Any]:
         "counts": summary.counts,
         "attempts": summary.attempts,
         "unrecognised": summary.unrecognised or UNSET,
-        "rates": Rates(summary.rates["failure"], summary.rates["throttled"]),
+        "rates": Rates(summary.rate("failure"), summary.rate("throttled")),
         "engagement": summary.engagement,
     }
 
@@ -76,15 +76,15 @@ def window(
         counts=summary.counts,
         attempts=summary.attempts,
         unrecognised=summary.unrecognised or UNSET,
-        rates=Rates(summary.rates["failure"], summary.rates["throttled"]),
+        rates=Rates(summary.rate("failure"), summary.rate("throttled")),
         engagement=summary.engagement,
         late_events=cell.late_events,
-        groups=[
-            _group(of_it, by, values) for values, of_it in summarise_by([cell], by, groups).items()
-        ]
-        if by
-        else msgspec.UNSET,
+        groups=_groups(cell, by, groups) if by else UNSET,
     )
+
+
+def _groups(cell: Cell, by: tuple[Dimension, ...], groups: StatusGroups) -> list[Group]:
+    return [_group(of_it, by, value) for value, of_it in summarise_by([cell], by, groups).items()]
 
 
 def _group(summary: Summary, by: tuple[Dimension, ...], values: tuple[str | None, ...]) -> Group:

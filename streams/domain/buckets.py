@@ -28,6 +28,7 @@ from streams.domain.partial_counts import (
     encode,
     encode_window,
     split,
+    spread,
 )
 from streams.domain.transitions import rfc3339
 from streams.errors import FormatError
@@ -46,9 +47,19 @@ class Bucket(NamedTuple):
     campaigns: int
     to_emit: int = 0
 
-    def may_have(self, campaign_id: str) -> bool:
-        """Tell whether a campaign may be in it: MessagePack has texts as they are, in UTF-8."""
-        return campaign_id.encode() in self.value
+
+class Wanted(NamedTuple):
+    """A campaign, and what finds it in a bucket: MessagePack has texts as they are, in UTF-8."""
+
+    campaign_id: str
+    encoded: bytes
+    spread: int
+
+    @classmethod
+    def of(cls, campaign_id: str) -> "Wanted":
+        """Return what finds a campaign."""
+        encoded = campaign_id.encode()
+        return cls(campaign_id, encoded, spread(encoded))
 
 
 class BucketKey(msgspec.Struct, frozen=True, order=True, array_like=True, tag="bucket", gc=False):
@@ -291,18 +302,23 @@ class Window:
         bucket = self._bucket_of(campaign_id)
         if isinstance(bucket, Cells):
             return campaign_id in bucket.campaigns()
-        return bucket.may_have(campaign_id) and campaign_id in decode_campaigns(bucket.value)
+        may_have = campaign_id.encode() in bucket.value
+        return may_have and campaign_id in decode_campaigns(bucket.value)
 
     def cell(self, campaign_id: str) -> Cell | None:
         """Return the counts of one campaign, as they are now."""
-        bucket = self._bucket_of(campaign_id)
+        return self.cell_of(Wanted.of(campaign_id))
+
+    def cell_of(self, wanted: "Wanted") -> Cell | None:
+        """Return the same; for a campaign that is looked up in many windows."""
+        bucket = self.buckets[wanted.spread % len(self.buckets)]
         if isinstance(bucket, Cells):
-            return bucket.cell(campaign_id)
-        if not bucket.may_have(campaign_id):
+            return bucket.cell(wanted.campaign_id)
+        if wanted.encoded not in bucket.value:
             return None
         counts = decode_counts(bucket.value)
         try:
-            position = counts.campaigns.index(campaign_id)
+            position = counts.campaigns.index(wanted.campaign_id)
         except ValueError:
             return None  # it is part of another one's id, or the name of something else
         return cell_of(counts, position)

@@ -14,8 +14,6 @@ from streams.domain.partial_counts import Counts, Dimensions
 Group: TypeAlias = Literal["success", "failure", "throttled", "suppressed", "unrecognised"]
 Dimension: TypeAlias = Literal["treatment_id", "delivery_type", "channel_type"]
 
-_WITH_RATES: tuple[Group, ...] = ("success", "failure", "throttled")
-
 LONGEST_STATUS = 64
 """Characters of a status that are compared with known statuses."""
 
@@ -119,15 +117,26 @@ def _add(target: Counts, counts: Counts) -> int:
 class Summary(NamedTuple):
     """Sums over any number of cells.
 
-    `counts` has sends by status, `engagement` has events by kind. Rates are shares of `attempts`,
-    and null where there are none. `unrecognised` attempts have a status that is in no group.
+    Attributes:
+        counts: sends by status.
+        attempts: sends that are not suppressed.
+        totals: sends by group; groups without any are left out.
+        engagement: events by kind.
     """
 
     counts: dict[str, int]
     attempts: int
-    unrecognised: int
-    rates: dict[str, float | None]
+    totals: dict[str, int]
     engagement: dict[str, int]
+
+    def rate(self, group: Group) -> float | None:
+        """Return the share of attempts that are in a group; null where there are none."""
+        return self.totals.get(group, 0) / self.attempts if self.attempts else None
+
+    @property
+    def unrecognised(self) -> int:
+        """Attempts whose status is in no group."""
+        return self.totals.get("unrecognised", 0)
 
 
 def summarise(cells: Iterable[Cell], groups: StatusGroups) -> Summary:
@@ -174,13 +183,7 @@ def summary_of(
     """Work out attempts and rates from counts by status; `engagement` by event type."""
     totals = groups.totals(sends)
     attempts = sum(sends.values()) - totals.get("suppressed", 0)
-    rates: dict[str, float | None] = (
-        {group: totals.get(group, 0) / attempts for group in _WITH_RATES}
-        if attempts
-        else dict.fromkeys(_WITH_RATES)
-    )
-    unrecognised = totals.get("unrecognised", 0)
-    return Summary(_in_order(sends), attempts, unrecognised, rates, _in_order(engagement))
+    return Summary(_in_order(sends), attempts, totals, _in_order(engagement))
 
 
 def _in_order(counts: Mapping[str, int]) -> dict[str, int]:

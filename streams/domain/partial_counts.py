@@ -350,7 +350,12 @@ def partition_of(campaign_id: str, partitions: int) -> int:
     return crc32(campaign_id.encode()) % partitions
 
 
+def spread(campaign_id: bytes) -> int:
+    """Return the number by which campaigns are spread over the buckets of a window."""
+    # The low bits say which partition it lives in: all campaigns of one have them in common.
+    return crc32(campaign_id) >> 16
+
+
 def bucket_of(campaign_id: str, buckets: int) -> int:
     """Return which of the buckets of a window has a campaign."""
-    # The low bits say which partition it lives in: all campaigns of one have them in common.
-    return (crc32(campaign_id.encode()) >> 16) % buckets
+    return spread(campaign_id.encode()) % buckets

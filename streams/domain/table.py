@@ -18,7 +18,7 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import NamedTuple
 
-from streams.domain.buckets import Bucket, BucketKey, Snapshot, Window, in_order
+from streams.domain.buckets import Bucket, BucketKey, Snapshot, Wanted, Window, in_order
 from streams.domain.checkpoint import Checkpoint, CheckpointKey, DirtyWindow
 from streams.domain.counts import OTHER, Cell
 from streams.domain.emission import Emission, WindowResult
@@ -621,8 +621,10 @@ class WindowTable:
 
     def cells(self, campaign_id: str, starts: Iterable[int]) -> Iterator[tuple[int, Cell]]:
         """Yield a campaign's counts in those of the windows in which it has any."""
+        wanted = Wanted.of(campaign_id)
         for start in starts:
-            cell = self.cell(campaign_id, start)
+            window = self._windows.get(start)
+            cell = window.cell_of(wanted) if window is not None else None
             if cell is not None:
                 yield start, cell
 

@@ -114,7 +114,7 @@ def _result(
         counts=counts,
         attempts=summary.attempts,
         unrecognised=summary.unrecognised,
-        rates=Rates(**summary.rates),
+        rates=Rates(summary.rate("success"), summary.rate("failure"), summary.rate("throttled")),
         engagement=summary.engagement,
         late_events=result.cell.late_events,
     )
