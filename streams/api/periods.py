@@ -97,7 +97,7 @@ async def periods(context: Context, ask: Ask) -> Periods:
         ask.budget.spend(cost_of_windows(tables, campaign_id, first, end), narrow_range)
         read = partial(_read, context.readers.periods, partitions, wanted)
         found = await read_as_one(partitions, read)
-        return None if found is None else _answer(context, wanted, found)
+        return None if found is None else await _answer(context, wanted, found)
 
     homes = context.cluster.homes_of(campaign_id)
     unknown = unknown_campaign(campaign_id)
@@ -120,18 +120,13 @@ def _add(same: list[PeriodTotals], groups: StatusGroups) -> PeriodTotals:
     return added
 
 
-def _answer(context: Context, wanted: _Wanted, found: _Found) -> Periods:
-    groups = context.settings.groups
-    shown = [
-        PeriodTotals(
-            **asdict(totals(found.cells[period], groups)),
-            period=period.name,
-            start=rfc3339(period.start),
-            end=rfc3339(period.end),
-            complete=period.start >= found.complete_from,
-        )
-        for period in sorted(found.cells)
-    ]
+async def _answer(context: Context, wanted: _Wanted, found: _Found) -> Periods:
+    groups, slices = context.settings.groups, TimeSlices()
+    shown = []
+    for period in sorted(found.cells):
+        is_complete = period.start >= found.complete_from
+        shown.append(_show(period, found.cells[period], groups, is_complete=is_complete))
+        await slices()
     return Periods(
         as_of="",
         campaign_id=wanted.campaign_id,
@@ -139,6 +134,16 @@ def _answer(context: Context, wanted: _Wanted, found: _Found) -> Periods:
         time_zone=str(wanted.zone),
         complete_from=shown_complete_from(found.complete_from),
         periods=shown,
+    )
+
+
+def _show(period: Period, cell: Cell, groups: StatusGroups, *, is_complete: bool) -> PeriodTotals:
+    return PeriodTotals(
+        **asdict(totals(cell, groups)),
+        period=period.name,
+        start=rfc3339(period.start),
+        end=rfc3339(period.end),
+        complete=is_complete,
     )
 
 
