@@ -19,7 +19,7 @@ from streams.domain.windows import WindowPolicy
 # A reading that took this long (s of CPU) is used again for many times as long, so that any number
 # of onlookers costs a worker with thousands of campaigns some hundredths of its time at most. For
 # some seconds after that it is used while the next reading is under way, so that nobody waits.
-_CHEAP = 0.002
+_CHEAP = 0.005
 _REST = 49.0
 _LONGEST_REST = 5.0
 _WHILE_RENEWED = 5.0
