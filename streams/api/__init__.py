@@ -18,7 +18,8 @@ In the order in which a request meets it:
   `newest` and `delivery_filters` have what they share.
 - `rows`: readings of the list of campaigns that onlookers share; `listing` is one, added up from
   `window_sums`, put in order by `ordering`.
-- `retained`: a campaign's counts in windows and roll-ups; `history`: what they add up to;
+- `retained`: which counts of campaigns there are; `stretches` reads their windows and roll-ups and
+  keeps what is made of them: `readers` are for windows, periods and, by `history`, for all of them;
   `time_slices`: long work that lets others work.
 - `changes`: what has changed since a position, by the commits that `change_logs` follows;
   `campaign_ids` names several campaigns.
