@@ -6,7 +6,8 @@ One worker is filled with twenty thousand campaigns, some of which have a day of
 events come live, as many in every second, all the time. Questions are asked in every other phase of
 some seconds: the mix of dashboards and programs, at a fixed pace, over connections that stay open.
 The time of a question runs from when it was due, so a worker that is stuck makes all questions
-meanwhile late. CPU time of the worker is taken from the system at the ends of each phase.
+meanwhile late. CPU time of the worker is taken from the system at the ends of each phase. Then one
+client asks questions of some kinds, each alone, one after the other.
 """
 
 import argparse
@@ -57,10 +58,17 @@ ORDERS = (
 SPANS = ("1m", "5m", "10m", "20m")
 DASHBOARD = "list, as the dashboard asks"
 SEARCH = "list, by search"
+BY_ORDER = "list, by every order"
+ACTIVE_WITHIN = "list, active_within"
+WINDOW, CAMPAIGN, WINDOWS = "a window", "a campaign", "windows of a day"
+ALONE = (DASHBOARD, BY_ORDER, SEARCH, ACTIVE_WITHIN, WINDOW, CAMPAIGN, WINDOWS)
+"""Kinds that are asked alone as well."""
 NEXT_PAGE = "list, the next page"
 """Goes on where a page of a search has ended."""
 SETTLE_S = 5.0
 WARM_S = 10.0
+BETWEEN_S = 0.02
+"""From the answer of a question that is asked alone to the next one."""
 
 HEAD = ("question", "asked", "answered 200", "p50 ms", "p90 ms", "p99 ms", "max ms")
 COST_HEAD = ("", "quiet", "asked", "asked ÷ quiet")
@@ -115,14 +123,14 @@ def kinds(scene: Scene) -> tuple[Kind, ...]:
     texts = [f"{n:02x}" for n in range(0, 256, 16)]
     return (
         Kind(DASHBOARD, 4, (_list("-failure_lower_bound", recent=20),)),
-        Kind("list, by every order", 2, tuple(map(_list, orders))),
+        Kind(BY_ORDER, 2, tuple(map(_list, orders))),
         Kind("list, of an app", 1, tuple(_list(order, app_id=APP) for order in orders)),
         Kind(SEARCH, 1, tuple(_list("-attempts", search=text) for text in texts)),
-        Kind("list, active_within", 1, tuple(_list("-attempts", active_within=t) for t in SPANS)),
+        Kind(ACTIVE_WITHIN, 1, tuple(_list("-attempts", active_within=t) for t in SPANS)),
         Kind(NEXT_PAGE, 1, ("",)),
-        Kind("a window", 45, tuple(f"{c}/windows/{s * 1000}" for c in campaigns for s in starts)),
-        Kind("a campaign", 40, tuple(campaigns)),
-        Kind("windows of a day", 3, tuple(f"{c}/windows" for c in daily)),
+        Kind(WINDOW, 45, tuple(f"{c}/windows/{s * 1000}" for c in campaigns for s in starts)),
+        Kind(CAMPAIGN, 40, tuple(campaigns)),
+        Kind(WINDOWS, 3, tuple(f"{c}/windows" for c in daily)),
         Kind("totals by day", 2, tuple(f"{c}/totals?per=day" for c in daily)),
         Kind("a campaign with a day of windows", 1, tuple(daily)),
     )
@@ -191,6 +199,19 @@ class Mix:
                 self._next_page = f"{target}&cursor={cursor}"
 
 
+async def ask_alone(session: aiohttp.ClientSession, kind: Kind, seconds: float) -> Answers:
+    """Ask questions of one kind, one after the other, for so long."""
+    answers, choice = Answers(), random.Random(6)  # noqa: S311 - no secrets here
+    until = time.perf_counter() + seconds
+    while (asked := time.perf_counter()) < until:
+        async with session.get(choice.choice(kind.targets)) as response:
+            await response.read()
+        took = (time.perf_counter() - asked) * 1000
+        answers.of[kind.name].append((took, response.status))
+        await asyncio.sleep(BETWEEN_S)
+    return answers
+
+
 class Phase(NamedTuple):
     """What counting took in some seconds."""
 
@@ -242,11 +263,19 @@ async def phase(worker: WorkerProcess, seconds: float, mix: Mix | None) -> Phase
     )
 
 
+class Measured(NamedTuple):
+    """The answers in the mix, those of kinds that were asked alone, and phases: quiet and asked."""
+
+    answers: Answers
+    alone: Answers
+    phases: list[tuple[Phase, Phase]]
+
+
 async def measure(
     worker: WorkerProcess, feed: Feed, scene: Scene, options: argparse.Namespace
-) -> tuple[Answers, list[tuple[Phase, Phase]]]:
-    """Return the answers, and the phases: quiet and asked in turn."""
-    answers, phases = Answers(), []
+) -> Measured:
+    """Ask, in phases that are quiet and asked in turn, and then alone."""
+    answers, alone, phases = Answers(), Answers(), []
     await worker.ready()
     await reach((worker,), feed.events, 1.0)
     base = f"http://{LOOPBACK}:{worker.port}"
@@ -260,7 +289,10 @@ async def measure(
             for _ in range(options.rounds):
                 quiet = await phase(worker, options.seconds, None)
                 phases.append((quiet, await phase(worker, options.seconds, mix)))
-    return answers, phases
+            for kind in kinds(scene):
+                if kind.name in ALONE:
+                    alone.of |= (await ask_alone(session, kind, options.alone)).of
+    return Measured(answers, alone, phases)
 
 
 def main() -> None:
@@ -273,19 +305,25 @@ def main() -> None:
     parser.add_argument("--pace", type=float, default=200, help="questions per second")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each phase")
     parser.add_argument("--rounds", type=int, default=5, help="of two phases")
+    parser.add_argument("--alone", type=float, default=10.0, help="seconds of each kind alone")
     options = parser.parse_args()
     scene = scene_of(options.campaigns, options.daily)
     with KafkaBroker() as broker, tempfile.TemporaryDirectory() as directory:
         feed = asyncio.run(fill(broker.address, "query-load", history(scene), keyed=False))
         settings = settings_of(feed, "query-load")
         with WorkerProcess(settings, Path(directory), "query-load") as worker:
-            answers, phases = uvloop.run(measure(worker, feed, scene, options))
+            measured = uvloop.run(measure(worker, feed, scene, options))
             worker.stop()
     pace = f"{options.rate:,} events/s, {options.pace:.0f} questions/s"
     title = f"{options.campaigns:,} campaigns, {pace}"
-    table.publish("query-load", table.Results(title, HEAD, answers.rows()), **vars(options))
-    cost = table.Results(f"Counting: {title}", COST_HEAD, _cost(phases))
+    table.publish(
+        "query-load", table.Results(title, HEAD, measured.answers.rows()), **vars(options)
+    )
+    cost = table.Results(f"Counting: {title}", COST_HEAD, _cost(measured.phases))
     table.publish("query-load-counting", cost, **vars(options))
+    title = f"{options.campaigns:,} campaigns, {options.rate:,} events/s, each kind asked alone"
+    alone = table.Results(title, HEAD, measured.alone.rows())
+    table.publish("query-load-alone", alone, **vars(options))
 
 
 def _row(kind: str, answers: Sequence[tuple[float, int]]) -> list[str]:
