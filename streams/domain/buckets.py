@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from streams.domain.cells import Cells, cell_of, cells_of
-from streams.domain.counts import Cell
+from streams.domain.counts import OTHER, Cell
 from streams.domain.emission import Emission
 from streams.domain.limits import DEFAULT_LIMITS, Limits
 from streams.domain.partial_counts import (
@@ -182,6 +182,16 @@ class Window:
                 folded += bucket.add(part, late=late)
                 campaigns += bucket.newest(len(bucket) - before)
         return Added(campaigns, folded)
+
+    def new_campaigns(self, counts: WindowCounts) -> list[int] | None:
+        """Return the positions of the campaigns that the window has no counts of, and of `OTHER`.
+
+        Null if that would take reading buckets.
+        """
+        only = self.buckets[0]
+        if len(self.buckets) > 1 or not isinstance(only, Cells) or OTHER in only.campaigns():
+            return None
+        return only.new_campaigns(counts.campaigns)
 
     def write_dirty(
         self, emission: Emission | None = None

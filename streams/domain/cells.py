@@ -276,6 +276,11 @@ class Cells:
         """Return the campaigns."""
         return self._positions.keys()
 
+    def new_campaigns(self, names: Iterable[str]) -> list[int]:
+        """Return the positions of those names that are not among the campaigns."""
+        known = self._positions
+        return [at for at, name in enumerate(names) if name not in known]
+
     def newest(self, count: int) -> list[str]:
         """Return the campaigns that were added last."""
         return list(islice(reversed(self._positions), count)) if count else []

@@ -8,8 +8,10 @@ neither added nor learned. Event time is that of the log: by the event times and
 arrival in its records, not by the present. So rules may be evaluated whenever there is time for
 it, and what they are shown is the same.
 
-The states are written down whenever the table writes windows, as what these got need not be
-replayed from then on. Restoring takes the states, and folds again the records from `through` on.
+The states are written down when the table writes windows that the written ones have not learned:
+what these windows got need not be replayed from then on, and nothing else could say what they were
+when records came. Counts of windows that were learned before matter to no record. Restoring takes
+the states, and folds again the records from `through` on.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +33,9 @@ from streams.domain.scope_sums import ClosingCounts, RecordCounts
 from streams.domain.table import WindowTable
 from streams.domain.watermark import Watermark
 
+WRITTEN_AFTER_S = 60.0
+"""Seconds of arrival after which states are written with any windows, or late events alone could
+let records be replayed from ever longer ago."""
 FORGET_EVERY = 21_600
 """Seconds of event time between two searches for states that are too old."""
 
@@ -287,6 +292,18 @@ class Folds:
     def write(self) -> None:
         """Let the next `take_changes` hand out all states: records will not be replayed."""
         self._is_due = True
+
+    def not_replayed(self, until: int) -> None:
+        """Let states be written if they are needed, as counts will not be replayed.
+
+        Args:
+            until: end (s) of the newest window of which that is so.
+        """
+        written = self._written
+        if until and written is not None:
+            has_learned = until <= written.closed_until
+            is_old = self._arrived - written.arrived >= WRITTEN_AFTER_S
+            self._is_due |= is_old or not has_learned
 
     def take_changes(self) -> Iterator[tuple[FoldsKey | PoolsKey | FoldGroupKey, Any]]:
         """Hand out what has to be written with the offset of the last record; null for no more."""

@@ -194,8 +194,6 @@ class CampaignPartition:
         """During a replay: the offsets at which windows closed, and their starts (s), in order."""
         self._replayed_from: int | None = None
         """The offset from which partial counts are replayed; null if none are."""
-        self._seen_writes = 0
-        """The table's writes when the folds were last written."""
         self._seen_windows = _SeenWindows(-1, -1, 0)
         self._failures: list[EvaluationFailure] = []
         self._stages = pipeline.stages(settings, self.groups, self.groups.overflow, self.deliveries)
@@ -469,9 +467,7 @@ class CampaignPartition:
         """
         self.operators.begin_commit()
         changes: list[tuple[changelog.Key, Any]] = [*self.table.take_changes(now)]
-        if self.table.writes != self._seen_writes:
-            self._seen_writes = self.table.writes
-            self.folds.write()
+        self.folds.not_replayed(self.table.take_not_replayed_until())
         for store in self.stores.values():
             changes += store.take_changes()
         if (changes or others) and not self.table.has_checkpoint:

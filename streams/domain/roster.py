@@ -58,18 +58,26 @@ class Roster:
         """Return the number of windows in which a campaign has counts."""
         return self._windows.get(campaign_id, 0) % _MARK
 
-    def admit(self, counts: WindowCounts) -> Admitted:
-        """Give places to new campaigns; count those that get none as `OTHER`."""
-        windows = self._windows
-        if all(map(windows.__contains__, counts.campaigns)):
+    def admit(self, counts: WindowCounts, new_in_window: Iterable[int] | None = None) -> Admitted:
+        """Give places to new campaigns; count those that get none as `OTHER`.
+
+        Args:
+            counts: of one window.
+            new_in_window: positions of the campaigns without counts in the window so far, and that
+                of `OTHER`: the others have places. Null: it is not known which they are.
+        """
+        windows, names, at_app = self._windows, counts.campaigns, counts.at_app
+        positions = range(len(names)) if new_in_window is None else new_in_window
+        unknown = [position for position in positions if names[position] not in windows]
+        if not unknown:
             return Admitted(counts, 0)
         marks = [self._mark(app) for app in counts.apps]
-        named = list(zip(counts.campaigns, counts.at_app, strict=True))
-        new = {name: marks[at] for name, at in named if name not in windows}
+        new = {names[position]: marks[at_app[position]] for position in unknown}
         refused: set[int] = set()
         if not self._enter_all(new):
-            for position, (name, at) in enumerate(named):
-                if name not in windows and not self._enter(name, marks[at]):
+            for position in unknown:
+                name = names[position]
+                if name not in windows and not self._enter(name, marks[at_app[position]]):
                     refused.add(position)
         self._forget_apps(marks)
         return _without(counts, refused) if refused else Admitted(counts, 0)

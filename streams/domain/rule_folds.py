@@ -19,7 +19,6 @@ from streams.domain.detectors.folding import (
     Pending,
 )
 from streams.domain.folded_scopes import FoldedScopes, FoldGroup, FoldGroupKey
-from streams.domain.partial_counts import WindowCounts
 from streams.domain.rules import Rule, Scope
 from streams.domain.scope_sums import (
     Added,
@@ -288,7 +287,7 @@ class RuleFold:
         places = self.scopes.places_of(sums.keys)
         newcomers = np.flatnonzero(places < 0).tolist()
         if newcomers:
-            self._admit(start, newcomers, sums.keys, counts.parts, places)
+            self._admit(start, newcomers, sums.keys, counts.apps, places)
         attempts, hits = sums.attempts, sums.hits
         if newcomers and (self.rule.scope != "campaign" or (places < 0).any()):
             places, attempts, hits = _added_up(places, attempts, hits)
@@ -300,28 +299,22 @@ class RuleFold:
         start: int,
         newcomers: Iterable[int],
         keys: Sequence[ScopeKey],
-        counts: Iterable[WindowCounts],
+        apps: Mapping[str, str | None],
         places: Integers,
     ) -> None:
         """Give places to scopes with their first attempts in the window that closes.
 
         Those that the rule is not about get none.
         """
-        wanted = {campaign_of(keys[at]) for at in newcomers}
-        matched = {name for name in wanted if self._matches(name)}
-        apps = {
-            name: part.apps[app]
-            for part in counts
-            for name, app in zip(part.campaigns, part.at_app, strict=True)
-            if name in matched
-        }
         if self.rule.scope != "campaign":
             self._admit_parts(start, newcomers, keys, apps, places)
             return
-        admitted = [at for at in newcomers if keys[at] in matched]
-        names = [campaign_of(keys[at]) for at in admitted]
-        if names:
-            places[admitted] = self.scopes.add(names, map(apps.__getitem__, names), start - 1)
+        named = [(at, campaign_of(keys[at])) for at in newcomers]
+        admitted = [(at, name) for at, name in named if self._matches(name)]
+        if admitted:
+            names = [name for _, name in admitted]
+            of_names = map(apps.__getitem__, names)
+            places[[at for at, _ in admitted]] = self.scopes.add(names, of_names, start - 1)
 
     def _admit_parts(
         self,
@@ -331,14 +324,14 @@ class RuleFold:
         apps: Mapping[str, str | None],
         places: Integers,
     ) -> None:
-        """Give places to new parts of campaigns, whose apps are known.
+        """Give places to new parts of those campaigns that the rule is about.
 
         The order decides which parts of a campaign are too many; it must not depend on that in the
         window.
         """
         for at in sorted(newcomers, key=lambda at: repr(keys[at])):
             key = keys[at]
-            if isinstance(key, str) or key[0] not in apps:
+            if isinstance(key, str) or not self._matches(key[0]):
                 continue
             key = self._part(*key)
             place = self.scopes.place_of(key)

@@ -101,6 +101,15 @@ class ClosingCounts:
         """By part, the attempts by position of the campaign."""
         return [added_up(part, self._groups.counts_attempts) for part in self.parts]
 
+    @cached_property
+    def apps(self) -> dict[str, str | None]:
+        """The apps by campaign."""
+        apps: dict[str, str | None] = {}
+        for part in self.parts:
+            of_each = map(part.apps.__getitem__, part.at_app)
+            apps.update(zip(part.campaigns, of_each, strict=True))
+        return apps
+
 
 def added_up(counts: WindowCounts, is_counted: Callable[[Dimensions], bool]) -> NDArray[np.int64]:
     """Return how many events of counted count keys there are, by position of the campaign."""

@@ -80,8 +80,6 @@ class WindowTable:
         expired_events: events that were added nowhere, as their window had expired.
         folded: events that were counted under `OTHER`.
         generation: goes up whenever a window opens, closes or expires.
-        writes: goes up whenever partial counts need not be replayed any more, as a window was
-            written or has expired.
         has_checkpoint: whether a checkpoint was restored or handed out, ever.
     """
 
@@ -131,7 +129,8 @@ class WindowTable:
         self.expired_events = 0
         self.folded = Folded()
         self.generation = 0
-        self.writes = 0
+        self._not_replayed_until = 0
+        """End (s) of the newest window that was written or has expired, since it was last taken."""
         self.has_checkpoint = False
 
     # Event time
@@ -229,7 +228,7 @@ class WindowTable:
     ) -> WindowCounts:
         """Add counts to a window; return them under the campaigns that they were added to."""
         self._mark_changed(window, counts, offset, now)
-        admitted = self._roster.admit(counts)
+        admitted = self._roster.admit(counts, window.new_campaigns(counts))
         added = window.add(admitted.counts, late=late)
         self._roster.appear(added.campaigns)
         before = self.folded
@@ -319,7 +318,7 @@ class WindowTable:
         self.rollups.roll_up(window, start + self._policy.size)
         self._roster.leave(name for name, _ in window.campaigns())
         self.generation += 1
-        self.writes += 1
+        self._note_not_replayed(start)
         self._expired |= window.written
         self._write_anyway.discard(start)
         self._to_emit.discard(start)
@@ -353,7 +352,7 @@ class WindowTable:
         emission = Emission()
         for start in sorted(self._due(now)):
             self._moved = True
-            self.writes += 1
+            self._note_not_replayed(start)
             closed = self._emits and start not in self._open
             if closed:
                 self._to_emit.add(start)
@@ -365,6 +364,17 @@ class WindowTable:
             yield change
         if self._moved:
             yield CheckpointKey(), self.checkpoint()
+
+    def _note_not_replayed(self, start: int) -> None:
+        self._not_replayed_until = max(self._not_replayed_until, start + self._policy.size)
+
+    def take_not_replayed_until(self) -> int:
+        """Return the end (s) of the newest window of which counts need not be replayed any more.
+
+        That is, of those that were written or have expired since this was last called; 0 for none.
+        """
+        until, self._not_replayed_until = self._not_replayed_until, 0
+        return until
 
     def _emit(self, emission: Emission) -> Iterator[tuple[BucketKey, bytes | None]]:
         """Emit what is left of closed windows; yield what has to be written with the results."""

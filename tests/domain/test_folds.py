@@ -4,7 +4,7 @@ import itertools
 import tracemalloc
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -42,6 +42,7 @@ from tests.support.partitions import PARTITION_SETTINGS, counts, window_counts
 RULE = Rule("cusum", frozenset({"FAILURE"}), Cusum(), keep_firing_for=20.0, no_data_after=1e9)
 BY_TREATMENT = replace(RULE, name="parts", scope="treatment")
 Sends = dict[str, dict[str, int]]
+FOLDS = next(key for key, _ in changelog.encode([(FoldsKey(), None)]))
 
 
 def settings_of(*rules: Rule, **changes: Any) -> PartitionSettings:
@@ -56,12 +57,16 @@ def settings_of(*rules: Rule, **changes: Any) -> PartitionSettings:
 
 
 def record(
-    at: float, sends: Sends, treatment: str | None = None, app: str = "app"
+    at: float,
+    sends: Sends,
+    treatment: str | None = None,
+    app: str = "app",
+    behind: Iterable[int] = (0,),
 ) -> PartialCounts:
-    """Sends at a time (s) that is also that of their arrival."""
-    start = int(at) - int(at) % 60
+    """Sends at a time (s) that is also that of their arrival, in the windows so far (s) behind."""
+    starts = {int(at - each) - int(at - each) % 60 for each in behind}
     campaigns = {name: counts(of, treatment) for name, of in sends.items()}
-    windows = [window_counts(start, campaigns, app)]
+    windows = [window_counts(start, campaigns, app) for start in sorted(starts)]
     return PartialCounts(PARTIAL_COUNTS_VERSION, {0: int(at * 1000)}, int(at * 1000), windows)
 
 
@@ -90,9 +95,12 @@ class Life:
         self.now = 0.0
 
     def add(self, at: float, sends: Sends, treatment: str | None = None, app: str = "app") -> None:
+        self.append(record(at, sends, treatment, app), at)
+
+    def append(self, added: PartialCounts, at: float) -> None:
         self.now = at
-        self.log.append(record(at, sends, treatment, app))
-        self.partition.apply(self.log[-1], len(self.log) - 1, at)
+        self.log.append(added)
+        self.partition.apply(added, len(self.log) - 1, at)
 
     def commit(self) -> list[Transition]:
         decided = self.partition.advance(self.now, len(self.log))
@@ -411,6 +419,85 @@ def test_parts_past_the_bound_are_one() -> None:
 
 
 # Written down
+
+
+class Step(NamedTuple):
+    """A record, its commits, and maybe a restart.
+
+    Attributes:
+        pause: seconds since the one before.
+        behind: how far (s) the windows of its counts are behind its event time.
+        sends: in each of these windows.
+        waits: seconds until it is committed, if it is.
+        restarts: whether the partition is restored then.
+    """
+
+    pause: float
+    behind: tuple[int, ...]
+    sends: Sends
+    waits: float | None
+    restarts: bool
+
+
+steps = st.lists(
+    st.builds(
+        Step,
+        st.sampled_from((0.1, 1.0, 9.0, 31.0, 95.0)),
+        st.sampled_from(((0,), (0, 60), (60,), (150,), (0, 400), (60, 200))),
+        sends_of,
+        st.sampled_from((None, 0.0, 2.5)),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+def folded_by(log: Sequence[Step], *, restarts: bool) -> tuple[dict[FoldGroupKey, FoldGroup], int]:
+    """The states at the end of a log, and how often states were written before."""
+    short = WindowPolicy(60, 30, 180)
+    life = Life(replace(settings_of(RULE, BY_TREATMENT), windows=short))
+    at, written = 600.0, 0
+    for step in log:
+        at += step.pause
+        life.append(record(at, step.sends, behind=step.behind), at)
+        if step.waits is not None:
+            at += step.waits
+            life.now = at
+            before = life.topic.get(FOLDS)
+            life.commit()
+            written += life.topic.get(FOLDS) != before
+            if restarts and step.restarts:
+                life.restart()
+    life.partition.prepare_handover()
+    life.commit()
+    return life.groups(), written
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps)
+def test_states_are_the_same_after_restarts_though_events_come_late(log: list[Step]) -> None:
+    assert folded_by(log, restarts=True)[0] == folded_by(log, restarts=False)[0]
+
+
+def test_late_counts_of_windows_that_were_learned_let_no_states_be_written() -> None:
+    life = Life(settings_of())
+    life.add(600, {"a": {"FAILURE": 3}})
+    life.add(700, {"b": {"FAILURE": 1}})
+    life.commit()
+    life.now = 703.0
+    life.commit()
+    states, through = life.groups(), life.topic[FOLDS]
+    for at in (705.0, 715.0):
+        life.append(record(at, {"b": {"FAILURE": 1}}, behind=(60,)), at)
+        life.now = at + 3.0
+        life.commit()
+    assert life.groups() == states
+    assert life.topic[FOLDS] != through  # It says that there is more to replay.
+    life.append(record(765.0, {"b": {"FAILURE": 1}}, behind=(120,)), 765.0)
+    life.now = 768.0
+    life.commit()
+    assert life.groups() != states  # They are a minute old.
 
 
 def test_nothing_is_written_for_rules_that_do_not_fold() -> None:
