@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from streams.domain.cells import Cells, cell_of, cells_of
+from streams.domain.cells import Cells, Found, cell_of, cells_of
 from streams.domain.counts import OTHER, Cell
 from streams.domain.emission import Emission
 from streams.domain.limits import DEFAULT_LIMITS, Limits
@@ -170,8 +170,14 @@ class Window:
 
     # Changing
 
-    def add(self, counts: WindowCounts, *, late: bool) -> Added:
-        """Add counts; `late` says that their events came after the window was closed."""
+    def add(self, counts: WindowCounts, *, late: bool, found: Found | None = None) -> Added:
+        """Add counts.
+
+        Args:
+            counts: of the window.
+            late: whether their events came after the window was closed.
+            found: what `find` returned for them, if it did.
+        """
         self.changes += 1
         campaigns: list[str] = []
         folded = 0
@@ -179,19 +185,19 @@ class Window:
             if part.campaigns:
                 bucket = self.buckets[number] = self._cells_of(self.buckets[number])
                 before = len(bucket)
-                folded += bucket.add(part, late=late)
+                folded += bucket.add(part, late=late, found=found)
                 campaigns += bucket.newest(len(bucket) - before)
         return Added(campaigns, folded)
 
-    def new_campaigns(self, counts: WindowCounts) -> list[int] | None:
-        """Return the positions of the campaigns that the window has no counts of, and of `OTHER`.
+    def find(self, counts: WindowCounts) -> Found | None:
+        """Look up the campaigns of counts, to be added next.
 
-        Null if that would take reading buckets.
+        Null if that would take reading buckets, or if the window has counts of `OTHER`.
         """
         only = self.buckets[0]
         if len(self.buckets) > 1 or not isinstance(only, Cells) or OTHER in only.campaigns():
             return None
-        return only.new_campaigns(counts.campaigns)
+        return only.find(counts.campaigns)
 
     def write_dirty(
         self, emission: Emission | None = None

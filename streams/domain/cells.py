@@ -1,8 +1,9 @@
 """Counts of campaigns in one window while they change."""
 
 import sys
-from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from itertools import islice, repeat
+from typing import NamedTuple
 
 from streams.domain.counts import Cell
 from streams.domain.limits import DEFAULT_LIMITS, BoundedCounts, Limits, Values
@@ -10,6 +11,8 @@ from streams.domain.partial_counts import Column, Counts, Dimensions, WindowCoun
 
 _NO_APP = 0
 """Position, among the apps, of no app."""
+_NOWHERE = -1
+"""Instead of the position of a campaign that has none yet."""
 _CAMPAIGN_BYTES = 110
 """Memory of a campaign's name and position, apart from the dictionary that they are in."""
 _NAME_BYTES = 250
@@ -18,6 +21,18 @@ SHARED = 256
 """Count keys that campaigns can share; any campaign may have that many."""
 MOST_EXTRA = 100_000
 """Count keys past `SHARED`, of all campaigns of a window together."""
+
+
+class Found(NamedTuple):
+    """The campaigns of some counts, as they were looked up; adding the counts uses it up.
+
+    Attributes:
+        positions: where each of them is, or `_NOWHERE`.
+        new: which of them are new: their positions in the counts.
+    """
+
+    positions: list[int]
+    new: list[int]
 
 
 class Cells:
@@ -65,14 +80,20 @@ class Cells:
             self._to_emit = set()
             self.put(counts)
 
-    def add(self, counts: WindowCounts, *, late: bool = False) -> int:
-        """Add counts; `late` says that all of their events came after the window was closed.
+    def add(self, counts: WindowCounts, *, late: bool = False, found: Found | None = None) -> int:
+        """Add counts.
+
+        Args:
+            counts: of any campaigns.
+            late: whether all of their events came after the window was closed.
+            found: what `find` returned for them, if nothing was added since.
 
         Returns:
             The number of events whose count key was folded.
         """
         before = len(self._positions)
-        folded = self._add(counts, late=late, bounded=True)
+        found = found if found is not None else self.find(counts.campaigns)
+        folded = self._add(counts, found, late=late, bounded=True)
         if self._to_emit is not None:
             self._to_emit.update(self._positions[name] for name in counts.campaigns)
             self._revisions.update(dict.fromkeys(range(before, len(self._positions)), 0))
@@ -80,7 +101,7 @@ class Cells:
 
     def put(self, counts: WindowCounts) -> None:
         """Add counts as they are: they were within the bounds when they were counted."""
-        self._add(counts, late=False, bounded=False)
+        self._add(counts, self.find(counts.campaigns), late=False, bounded=False)
         if self._to_emit is not None:
             at = [self._positions[name] for name in counts.campaigns]
             self._to_emit.update(at[position] for position in counts.to_emit)
@@ -91,8 +112,15 @@ class Cells:
         if self._to_emit is not None:
             self._to_emit.update(range(len(self._positions)))
 
-    def _add(self, counts: WindowCounts, *, late: bool, bounded: bool) -> int:
-        positions = self._positions_of(counts)
+    def find(self, names: Sequence[str]) -> Found:
+        """Look up campaigns."""
+        positions = list(map(self._positions.get, names, repeat(_NOWHERE)))
+        if min(positions, default=0) > _NOWHERE:
+            return Found(positions, [])
+        return Found(positions, [at for at, found in enumerate(positions) if found == _NOWHERE])
+
+    def _add(self, counts: WindowCounts, found: Found, *, late: bool, bounded: bool) -> int:
+        positions = self._positions_of(counts, found)
         events = self._events
         folded = 0
         for each in counts.columns:
@@ -163,23 +191,26 @@ class Cells:
                 names.put(dimensions, count)
         return names
 
-    def _positions_of(self, counts: WindowCounts) -> list[int]:
+    def _positions_of(self, counts: WindowCounts, found: Found) -> list[int]:
         """Return where the campaigns are here; new ones are added, and what their apps are."""
-        positions = self._positions
         at_app = self._at_app
-        try:
-            found = [positions[name] for name in counts.campaigns]
-        except KeyError:
-            found = [positions.setdefault(name, len(positions)) for name in counts.campaigns]
+        of_counts = found.positions
+        if found.new:
+            positions, names = self._positions, counts.campaigns
+            for at in found.new:
+                of_counts[at] = positions.setdefault(names[at], len(positions))
             added = len(positions) - len(at_app)
             at_app.extend(repeat(_NO_APP, added))
             self._events.extend(repeat(0, added))
         apps = [self._app(app) for app in counts.apps]
-        for position, at in zip(found, counts.at_app, strict=True):
-            app = apps[at]
-            if app != _NO_APP:
-                at_app[position] = app
-        return found
+        if _NO_APP in apps:
+            for position, at in zip(of_counts, counts.at_app, strict=True):
+                if apps[at] != _NO_APP:
+                    at_app[position] = apps[at]
+        else:
+            for position, at in zip(of_counts, counts.at_app, strict=True):
+                at_app[position] = apps[at]
+        return of_counts
 
     def _app(self, name: str | None) -> int:
         """Return where an app is among the apps; a new one is added."""
@@ -275,11 +306,6 @@ class Cells:
     def campaigns(self) -> Collection[str]:
         """Return the campaigns."""
         return self._positions.keys()
-
-    def new_campaigns(self, names: Iterable[str]) -> list[int]:
-        """Return the positions of those names that are not among the campaigns."""
-        known = self._positions
-        return [at for at, name in enumerate(names) if name not in known]
 
     def newest(self, count: int) -> list[str]:
         """Return the campaigns that were added last."""

@@ -135,13 +135,14 @@ class FoldedScopes:
         self.touch(places)
         return places
 
-    def _put(self, keys: Iterable[ScopeKey], places: Iterable[int]) -> None:
-        is_part = self._rule.scope != "campaign"
+    def _put(self, keys: Sequence[ScopeKey], places: Sequence[int]) -> None:
+        self._places.update(zip(keys, places, strict=True))
         for key, place in zip(keys, places, strict=True):
-            self._places[key] = place
             self._keys[place] = key
-            if is_part and not isinstance(key, str):
-                self.parts.setdefault(key[0], set()).add(key[1])
+        if self._rule.scope != "campaign":
+            for key in keys:
+                if not isinstance(key, str):
+                    self.parts.setdefault(key[0], set()).add(key[1])
 
     def _make_room(self, places: int) -> None:
         self._keys += [None] * (places - len(self._keys))

@@ -156,7 +156,9 @@ def split(counts: WindowCounts, buckets: int) -> list[WindowCounts]:
     """Part counts by the bucket of their campaign."""
     if buckets == 1:
         return [counts]
-    return sort_out(counts, buckets, [bucket_of(name, buckets) for name in counts.campaigns])
+    names = counts.campaigns
+    # As `bucket_of` says, without a call for each.
+    return sort_out(counts, buckets, [(crc32(name.encode()) >> 16) % buckets for name in names])
 
 
 SampleFields: TypeAlias = dict[str, str | int]

@@ -228,8 +228,11 @@ class WindowTable:
     ) -> WindowCounts:
         """Add counts to a window; return them under the campaigns that they were added to."""
         self._mark_changed(window, counts, offset, now)
-        admitted = self._roster.admit(counts, window.new_campaigns(counts))
-        added = window.add(admitted.counts, late=late)
+        found = window.find(counts)
+        admitted = self._roster.admit(counts, found.new if found is not None else None)
+        added = window.add(
+            admitted.counts, late=late, found=found if admitted.counts is counts else None
+        )
         self._roster.appear(added.campaigns)
         before = self.folded
         self.folded = Folded(before.names + added.folded, before.campaigns + admitted.folded)
