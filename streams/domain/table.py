@@ -652,14 +652,14 @@ class WindowTable:
         return window.changes if window is not None else None
 
     def state_of(self, starts: Sequence[int]) -> tuple[int, int]:
-        """Return how many of some retained windows are open, and how often they have changed.
+        """Return how many of some windows are open, and how often they have changed.
 
         Args:
-            starts: of the windows (s), oldest first.
+            starts: of the windows (s), oldest first; some may have expired meanwhile.
         """
         open_from = self._policy.oldest_open(self._watermark.event_time)
         windows = self._windows
-        changes = sum([windows[start].changes for start in starts])
+        changes = sum([windows[start].changes for start in starts if start in windows])
         return len(starts) - bisect_left(starts, open_from), changes
 
     def campaigns_in(self, start: int) -> Iterator[str]:

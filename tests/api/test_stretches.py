@@ -87,6 +87,20 @@ async def test_what_is_kept_is_what_is_read_anew(seed: int) -> None:
     assert 0 < of_kept.made < of_new.made
 
 
+async def test_windows_may_expire_while_they_are_read() -> None:
+    held = holder(count=1, settings=replace(SETTINGS, windows=WindowPolicy(SIZE, 30, DAY, ())))
+    for number in range(3 * STRETCH):
+        held.add("c", T0 + number * SIZE, counts({"SUCCESS": 1}))
+    newest = StretchReader[Parts](10_000, len).newest(
+        held.here[0], WHOLE, Maker(), TimeSlices(), None
+    )
+    seen = [await anext(newest)]
+    held.advance(T0 + 3 * STRETCH * SIZE + 2 * DAY)
+    seen += [each async for each in newest]
+    assert all(part.start >= T0 for parts in seen for part in parts)
+    assert len(seen) < 4
+
+
 async def test_a_part_of_a_stretch_does_not_take_the_place_of_the_whole() -> None:
     held = holder(count=1, settings=SETTINGS)
     for number in range(2 * STRETCH):
