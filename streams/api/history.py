@@ -10,8 +10,8 @@ from streams.api.time_slices import TimeSlices
 from streams.domain.counts import Cell
 from streams.domain.partition import CampaignPartition
 
-_MOST_KEPT = 65_536
-"""Count keys: of 170 campaigns with a day of minutes and some ten keys."""
+MOST_COUNT_KEYS = 65_536
+"""Those of sums that are kept: of 170 campaigns with a day of minutes and some ten keys."""
 
 
 class History(NamedTuple):
@@ -26,7 +26,9 @@ class HistoryReader:
     """Adds up all retained windows of campaigns."""
 
     def __init__(self) -> None:
-        self._sums: StretchReader[History] = StretchReader(_MOST_KEPT, _count_keys)
+        self._sums: StretchReader[History] = StretchReader(
+            MOST_COUNT_KEYS, lambda history: history.total.keys
+        )
 
     async def read(
         self, partitions: Iterable[CampaignPartition], campaign_id: str, slices: TimeSlices
@@ -36,12 +38,8 @@ class HistoryReader:
         found: list[History] = []
         for partition in partitions:
             newest = self._sums.newest(partition, everything, _add_up, slices)
-            found += [each async for each in newest]
-        return _sum(reversed(found)) if found else None
-
-
-def _count_keys(history: History) -> int:
-    return len(history.total.sends) + len(history.total.engagement)
+            found += reversed([each async for each in newest])
+        return _sum(found) if found else None
 
 
 def _add_up(parts: Parts) -> History:

@@ -5,7 +5,7 @@ from typing import TypeAlias
 import msgspec
 
 from streams.api.count_answers import Window
-from streams.api.history import HistoryReader
+from streams.api.history import MOST_COUNT_KEYS, HistoryReader
 from streams.api.stretches import StretchReader
 from streams.domain.calendar_periods import Period
 from streams.domain.counts import Cell
@@ -15,7 +15,6 @@ PeriodSums: TypeAlias = StretchReader[dict[Period, Cell]]
 WindowRows: TypeAlias = StretchReader[bytes]
 """Windows, or longer ones merged of them, as they are shown: written by `encode_windows`."""
 
-_MOST_COUNT_KEYS = 65_536
 _MOST_BYTES = 32 * 1024 * 1024
 """Of windows: of some hundred campaigns with a day of minutes."""
 
@@ -29,9 +28,9 @@ class Readers:
 
     def __init__(self) -> None:
         self.history = HistoryReader()
-        self.periods: PeriodSums = StretchReader(_MOST_COUNT_KEYS, _count_keys)
+        self.periods: PeriodSums = StretchReader(MOST_COUNT_KEYS, _count_keys)
         self.windows: WindowRows = StretchReader(_MOST_BYTES, len)
 
 
 def _count_keys(sums: dict[Period, Cell]) -> int:
-    return sum(len(cell.sends) + len(cell.engagement) for cell in sums.values())
+    return sum(cell.keys for cell in sums.values())

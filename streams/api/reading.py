@@ -16,6 +16,7 @@ from streams.domain.counts import (
     Dimension,
     StatusGroups,
     Summary,
+    nulls_first,
     summarise,
     summarise_by,
     summary_of,
@@ -138,8 +139,7 @@ def _add_groups(windows: Iterable[Window], groups: StatusGroups) -> list[Group]:
         for group in each.groups or ():
             key = (group.treatment_id, group.delivery_type, group.channel_type)
             same.setdefault(key, []).append(group)
-    in_order = sorted(same, key=lambda key: [(isinstance(v, str), str(v)) for v in key])
-    return [add_totals(same[key], groups) for key in in_order]
+    return [add_totals(same[key], groups) for key in sorted(same, key=nulls_first)]
 
 
 def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> Counter[str]:

@@ -5,8 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
-from msgspec.structs import replace
-
 from streams.api.answers import CampaignRow
 from streams.api.listing import Listing, Question, lower_bounds, rises
 from streams.api.reading import add_totals
@@ -190,10 +188,8 @@ def add_rows(parts: Iterable[list[CampaignRow]], groups: StatusGroups) -> list[C
 
 def _add_same(rows: list[CampaignRow], groups: StatusGroups) -> CampaignRow:
     rows.sort(key=lambda row: row.last_window, reverse=True)
-    # What was read here is used again, so it stays as it is.
-    newest = replace(rows[0])
-    newest.alerts = [alert for row in rows for alert in row.alerts]
-    added = add_totals([newest, *rows[1:]], groups)
+    added = add_totals(rows, groups)
+    added.alerts = [alert for row in rows for alert in row.alerts]
     added.lower_bounds = lower_bounds(added)
     added.changes = rises(added.lower_bounds, added.usual_rates)
     return added

@@ -70,12 +70,7 @@ async def windows(context: Context, ask: Ask) -> Windows:
     wanted = _Wanted(campaign_id, *_range(ask, step), step, ask.get(BY, ()), groups)
 
     async def local(partitions: Sequence[CampaignPartition]) -> Windows | None:
-        if not sees(ask, partitions, campaign_id):
-            return None
-        _charge(ask, partitions, wanted)
-        found = await read_as_one(
-            partitions, partial(_read, context.readers.windows, partitions, wanted)
-        )
+        found = await _find(context, ask, partitions, wanted)
         if found is None:
             return None
         return Windows(
@@ -125,10 +120,21 @@ def _end(wanted: _Wanted) -> float:
     return math.inf if wanted.last is None else wanted.last
 
 
-def _charge(ask: Ask, partitions: Sequence[CampaignPartition], wanted: _Wanted) -> None:
+async def _find(
+    context: Context, ask: Ask, partitions: Sequence[CampaignPartition], wanted: _Wanted
+) -> _Found | None:
+    """Find what is asked, for whoever may see the campaign; null if it is not known here.
+
+    Raises:
+        ProblemError: 400 or 429, if it costs too much, or if there is too much of it.
+    """
+    if not sees(ask, partitions, wanted.campaign_id):
+        return None
     tables = [partition.table for partition in partitions]
     cost = cost_of_windows(tables, wanted.campaign_id, wanted.first, _end(wanted))
     ask.budget.spend(cost, narrow_range)
+    read = partial(_read, context.readers.windows, partitions, wanted)
+    return await read_as_one(partitions, read)
 
 
 async def _read(
@@ -189,12 +195,7 @@ async def one_window(context: Context, ask: Ask) -> OneWindow:
     wanted = _Wanted(campaign_id, start, start + size, size, ask.get(BY, ()), groups)
 
     async def local(partitions: Sequence[CampaignPartition]) -> OneWindow | None:
-        if not sees(ask, partitions, campaign_id):
-            return None
-        _charge(ask, partitions, wanted)
-        found = await read_as_one(
-            partitions, partial(_read, context.readers.windows, partitions, wanted)
-        )
+        found = await _find(context, ask, partitions, wanted)
         if found is None or not found.windows:
             return None
         (only,) = found.windows

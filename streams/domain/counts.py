@@ -100,6 +100,11 @@ class Cell(msgspec.Struct, array_like=True, gc=False):
         _add_outcomes(sends, self.sends)
         return sends
 
+    @property
+    def keys(self) -> int:
+        """How many count keys there are."""
+        return len(self.sends) + len(self.engagement)
+
     def total(self, is_counted: Callable[[Dimensions], bool]) -> int:
         """Return the number of events of those count keys that are counted."""
         counts = (*self.sends.items(), *self.engagement.items())
@@ -166,14 +171,15 @@ def summarise_by(
             for dimensions, count in counts.items():
                 value = tuple(getattr(dimensions, name) for name in by)
                 target.setdefault(value, Counter())[dimensions.outcome] += count
-    values = sorted(sends.keys() | engagement.keys(), key=_nulls_first)
+    values = sorted(sends.keys() | engagement.keys(), key=nulls_first)
     return {
         value: summary_of(sends.get(value, Counter()), engagement.get(value, Counter()), groups)
         for value in values
     }
 
 
-def _nulls_first(values: tuple[str | None, ...]) -> list[tuple[bool, str]]:
+def nulls_first(values: Iterable[str | None]) -> list[tuple[bool, str]]:
+    """Return the key by which groups are put in order: by their values of some dimensions."""
     return [(value is not None, value or "") for value in values]
 
 
