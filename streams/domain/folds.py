@@ -313,7 +313,8 @@ class Folds:
             self._is_due = False
             for rule in self._rules.values():
                 yield from rule.scopes.take_changes()
-            if self._is_ahead:
+            if self._written is not None:
+                # Also if no record came: windows that closed meanwhile are learned.
                 self._written = self._record()
                 self._has_flipped = True
         if self._has_flipped:

@@ -130,7 +130,7 @@ class WindowTable:
         self.folded = Folded()
         self.generation = 0
         self._not_replayed_until = 0
-        """End (s) of the newest window that was written or has expired, since it was last taken."""
+        """As `take_not_replayed_until` returns it next."""
         self.has_checkpoint = False
 
     # Event time
@@ -335,6 +335,9 @@ class WindowTable:
             self._to_emit.add(window.start)
             self.generation += 1
             self._moved = True
+            if window.replay_from_offset is None:
+                # All of it was written while it was open, so no record will say that it closed.
+                self._note_not_replayed(window.start)
 
     # Written down
 
@@ -374,7 +377,8 @@ class WindowTable:
     def take_not_replayed_until(self) -> int:
         """Return the end (s) of the newest window of which counts need not be replayed any more.
 
-        That is, of those that were written or have expired since this was last called; 0 for none.
+        That is, of those that were written, have expired, or have closed with nothing that is still
+        to be written, since this was last called; 0 for none.
         """
         until, self._not_replayed_until = self._not_replayed_until, 0
         return until

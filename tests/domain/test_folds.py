@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.domain import changelog
+from streams.domain import changelog, table
 from streams.domain.counts import OTHER
 from streams.domain.detectors import excursion_table
 from streams.domain.detectors.folding import (
@@ -445,7 +445,7 @@ steps = st.lists(
         st.sampled_from((0.1, 1.0, 9.0, 31.0, 95.0)),
         st.sampled_from(((0,), (0, 60), (60,), (150,), (0, 400), (60, 200))),
         sends_of,
-        st.sampled_from((None, 0.0, 2.5)),
+        st.sampled_from((None, 0.0, 2.5, 200.0)),
         st.booleans(),
     ),
     min_size=1,
@@ -478,6 +478,52 @@ def folded_by(log: Sequence[Step], *, restarts: bool) -> tuple[dict[FoldGroupKey
 @given(steps)
 def test_states_are_the_same_after_restarts_though_events_come_late(log: list[Step]) -> None:
     assert folded_by(log, restarts=True)[0] == folded_by(log, restarts=False)[0]
+
+
+def test_an_open_window_that_was_written_is_learned_though_it_closes_without_a_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The checkpoint names windows with counts that are still to be written: this one has none."""
+    monkeypatch.setattr(table, "MOST_REPLAYED", 4)
+
+    def states(*, restarts: bool) -> dict[FoldGroupKey, FoldGroup]:
+        life = Life(settings_of())
+        for at in range(600, 612):
+            life.add(at, {"a": {"SUCCESS": 9, "FAILURE": 1}})
+        for life.now in (611.0, 900.0, 1000.0, 1003.0):
+            life.commit()
+        assert life.partition.table.open_starts() == []
+        if restarts:
+            life.restart()
+        life.add(1200, {"b": {"SUCCESS": 5}})
+        life.commit()
+        life.partition.prepare_handover()
+        life.commit()
+        return life.groups()
+
+    assert states(restarts=True) == states(restarts=False)
+
+
+def test_a_window_that_closes_without_a_record_is_learned_once() -> None:
+    """As nothing comes, event time goes on by itself; then a record comes, and a crash."""
+
+    def states(*, restarts: bool) -> dict[FoldGroupKey, FoldGroup]:
+        life = Life(settings_of())
+        life.add(600, {"a": {"SUCCESS": 90, "FAILURE": 1}})
+        life.add(700, {"a": {"SUCCESS": 50, "FAILURE": 1}})
+        for life.now in (700.0, 703.0, 900.0, 1000.0, 1100.0, 1103.0):
+            life.commit()
+        life.add(1200, {"b": {"SUCCESS": 5}})
+        life.commit()
+        if restarts:
+            life.restart()
+        life.add(1300, {"b": {"SUCCESS": 5}})
+        life.commit()
+        life.partition.prepare_handover()
+        life.commit()
+        return life.groups()
+
+    assert states(restarts=True) == states(restarts=False)
 
 
 def test_late_counts_of_windows_that_were_learned_let_no_states_be_written() -> None:
