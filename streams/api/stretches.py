@@ -208,10 +208,10 @@ class _OfTable(NamedTuple):
         return _State(self.starts[0], self.starts[-1], len(self.starts), is_open, changes)
 
     def read(self, campaign_id: str) -> Parts:
-        table, size = self.table, self.length // STRETCH
+        size, open_from = self.length // STRETCH, self.table.open_from
         return [
-            Part(start, start + size, cell, table.is_open(start))
-            for start, cell in table.cells(campaign_id, self.starts)
+            Part(start, start + size, cell, start >= open_from)
+            for start, cell in self.table.cells(campaign_id, self.starts)
         ]
 
 

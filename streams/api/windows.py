@@ -23,7 +23,7 @@ from streams.api.retained import (
     shown_complete_from,
 )
 from streams.api.routing import Route
-from streams.api.stretches import Parts, WindowRange
+from streams.api.stretches import Part, Parts, WindowRange
 from streams.api.time_slices import TimeSlices
 from streams.domain.counts import Dimension, StatusGroups
 from streams.domain.partition import CampaignPartition
@@ -172,18 +172,26 @@ def _first_whole(partitions: Sequence[CampaignPartition], step: int) -> int:
 
 def _merge(wanted: _Wanted, parts: Parts) -> bytes:
     """Return a stretch of windows, merged to steps, as they are kept."""
-    made = []
-    for start, of_step in groupby(parts, lambda part: part.start - part.start % wanted.step):
-        merged = list(of_step)
-        total = merged[0].cell
-        if len(merged) > 1:
-            total = empty()
-            for part in merged:
-                include(total, part.cell)
-        is_open = any(part.is_open for part in merged)
-        span = start, start + wanted.step
-        made.append(window(span, total, wanted.by, wanted.groups, is_open=is_open))
-    return encode_windows(made)
+    step = wanted.step
+    if any(part.end - part.start != step for part in parts):
+        steps = groupby(parts, lambda part: part.start // step * step)
+        parts = [_merged(start, step, of_step) for start, of_step in steps]
+    by, groups = wanted.by, wanted.groups
+    return encode_windows(
+        [
+            window((start, end), cell, by, groups, is_open=is_open)
+            for start, end, cell, is_open in parts
+        ]
+    )
+
+
+def _merged(start: int, step: int, parts: Iterable[Part]) -> Part:
+    """Merge the windows of a step, which begins at `start` (s)."""
+    total, is_open = empty(), False
+    for part in parts:
+        include(total, part.cell)
+        is_open |= part.is_open
+    return Part(start, start + step, total, is_open)
 
 
 async def one_window(context: Context, ask: Ask) -> OneWindow:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -119,7 +119,7 @@ def _add(target: Counts, counts: Counts) -> int:
     return total
 
 
-class Summary(NamedTuple):
+class Summary(msgspec.Struct, frozen=True, gc=False):
     """Sums over any number of cells.
 
     Attributes:
@@ -150,7 +150,8 @@ def summarise(cells: Iterable[Cell], groups: StatusGroups) -> Summary:
     engagement: dict[str, int] = {}
     for cell in cells:
         _add_outcomes(sends, cell.sends)
-        _add_outcomes(engagement, cell.engagement)
+        if cell.engagement:
+            _add_outcomes(engagement, cell.engagement)
     return summary_of(sends, engagement, groups)
 
 

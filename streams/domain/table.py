@@ -595,6 +595,11 @@ class WindowTable:
         """Tell whether a window is still open."""
         return not self._policy.is_closed(start, self._watermark.event_time)
 
+    @property
+    def open_from(self) -> int:
+        """Start (s) of the oldest window that is open, whether there is one or not."""
+        return self._policy.oldest_open(self._watermark.event_time)
+
     def open_starts(self) -> list[int]:
         """Return the starts (s) of the open windows, oldest first."""
         return sorted(self._open)
@@ -661,8 +666,7 @@ class WindowTable:
         Args:
             starts: of the windows (s), oldest first; some may have expired meanwhile.
         """
-        open_from = self._policy.oldest_open(self._watermark.event_time)
-        windows = self._windows
+        open_from, windows = self.open_from, self._windows
         changes = sum([windows[start].changes for start in starts if start in windows])
         return len(starts) - bisect_left(starts, open_from), changes
 
