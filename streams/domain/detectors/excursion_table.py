@@ -73,11 +73,21 @@ class ExcursionTable:
         """Return the excursion of a scope; null if it has none."""
         excursion = self.firing.get(place)
         if excursion is None and self._is_quiet.item(place):
-            return self._quiet_at(place)
+            return self.quiet_at(place)
         return excursion
 
-    def _quiet_at(self, place: int) -> Excursion:
+    def quiet_at(self, place: int) -> Excursion:
+        """Return the excursion of a scope that has one which does not fire."""
         return Excursion(*_ROW.unpack_from(self._bytes, place * _ROW.size))
+
+    def begin(  # noqa: PLR0913 - the numbers of a row
+        self, place: int, since: int, rate: float, weight: float, attempts: int, hits: int
+    ) -> None:
+        """Begin the excursion of a scope with the counts of a record, which has hits."""
+        null, counts = (since, rate, weight), (attempts, hits)
+        numbers = *null, 0, *counts, 0.0, 0, *counts, 0, *counts, *counts
+        _ROW.pack_into(self._bytes, place * _ROW.size, *numbers)
+        self._is_quiet[place] = True
 
     def keep(self, place: int, excursion: Excursion) -> None:
         """Make an excursion that of a scope."""
@@ -118,7 +128,7 @@ class ExcursionTable:
         return exceed
 
     def _exceeds(self, place: int, unseen: int, level: float) -> bool:
-        excursion = self._quiet_at(place)
+        excursion = self.quiet_at(place)
         excursion.add_attempts(unseen)
         return self.judge(place, excursion).exceeds(excursion, level)
 

@@ -285,18 +285,25 @@ class SpikeStates(ScopeStates):
                 excursion = None
         if not new.hits:
             return ended
-        if excursion is None:
-            excursion = self._begin_excursion(place, new.at)
         attempts = min(new.attempts, LARGEST)
-        excursion.add(attempts, min(new.hits, attempts), new.at - excursion.since)
+        hits = min(new.hits, attempts)
+        if excursion is None:
+            if not self._begin_excursion(place, new.at, attempts, hits):
+                return ended
+            excursion = self.excursions.quiet_at(place)
+        else:
+            excursion.add(attempts, hits, new.at - excursion.since)
         has_risen = self._has_risen(place, excursion, new)
         self.excursions.keep(place, excursion)
         return (*ended, Turn(True, self.figures(place))) if has_risen else ended
 
-    def _begin_excursion(self, place: int, at: int) -> Excursion:
+    def _begin_excursion(self, place: int, at: int, attempts: int, hits: int) -> bool:
+        """Begin an excursion; tell whether it may fire at once, which hardly any may."""
         started = self._rows["started"]
-        started[place] = min(int(started[place]) + 1, _MANY_STARTS)
-        return Excursion(at, *self.null(place))
+        started[place] = min(started.item(place) + 1, _MANY_STARTS)
+        rate, weight = self.null(place)
+        self.excursions.begin(place, at, rate, weight, attempts, hits)
+        return self.settings.patience <= 0.0 or self._may_be_enough(0.0, hits, rate)
 
     def _goes_on(self, place: int, excursion: Excursion, at: int) -> bool:
         """Tell whether an excursion, as it is before new hits, is not over yet.
@@ -314,10 +321,10 @@ class SpikeStates(ScopeStates):
             excursion.begin_stretch(at, self.needed(place), self.null(place))
         return True
 
-    def _may_be_enough(self, excursion: Excursion) -> bool:
-        """Tell whether an excursion has hits enough to have the evidence it needs, by a bound."""
-        most = excursion.evidence + excursion.stretch_hits * self._nats_a_hit
-        return most >= self.settings.sensitivity or excursion.rate > self._bounded_up_to
+    def _may_be_enough(self, evidence: float, hits: int, rate: float) -> bool:
+        """Tell whether evidence and further hits may be what an excursion needs, by a bound."""
+        most = evidence + hits * self._nats_a_hit
+        return most >= self.settings.sensitivity or rate > self._bounded_up_to
 
     def _is_enough(self, place: int, excursion: Excursion, judge: Judge) -> bool:
         """Tell whether an excursion has more evidence than it needs."""
@@ -327,7 +334,9 @@ class SpikeStates(ScopeStates):
     def _has_risen(self, place: int, excursion: Excursion, new: Increment) -> bool:
         """Let an excursion with new hits fire if it has to; tell whether it does."""
         at = new.at - excursion.since
-        if at < self.settings.patience * 1_000 and not self._may_be_enough(excursion):
+        evidence, hits = excursion.evidence, excursion.stretch_hits
+        is_short = at < self.settings.patience * 1_000
+        if is_short and not self._may_be_enough(evidence, hits, excursion.rate):
             return False
         judge = self.excursions.judge(place, excursion)
         is_slow = not self._is_fast_rise(place, excursion, judge, at, new)
