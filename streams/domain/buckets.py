@@ -313,6 +313,13 @@ class Window:
             ]
         )
 
+    def as_kept(self) -> list[Cells | WindowCounts]:
+        """Return the counts, bucket by bucket, without copies: they are right until they change."""
+        return [
+            bucket if isinstance(bucket, Cells) else decode_counts(bucket.value)
+            for bucket in self.buckets
+        ]
+
     def has(self, campaign_id: str) -> bool:
         """Tell whether a campaign has any."""
         bucket = self._bucket_of(campaign_id)

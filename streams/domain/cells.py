@@ -303,6 +303,21 @@ class Cells:
                 totals.append(self._events[position] - not_counted)
         return totals
 
+    def all_totals(self, is_counted: Callable[[Dimensions], bool]) -> list[int]:
+        """Return the same of all campaigns, in the order of `campaigns`."""
+        counted = {key for key in self._columns if is_counted(key)}
+        others = self._columns.keys() - counted
+        if len(counted) <= len(others):
+            totals, keys, sign = [0] * len(self), counted, 1
+        else:
+            totals, keys, sign = self._events.copy(), others, -1
+        for key in keys:
+            for position, count in self._columns[key].items():
+                totals[position] += sign * count
+        for position, names in self._own.items():
+            totals[position] = sum(n for key, n in names.counts.items() if is_counted(key))
+        return totals
+
     def campaigns(self) -> Collection[str]:
         """Return the campaigns."""
         return self._positions.keys()

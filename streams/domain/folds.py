@@ -191,7 +191,7 @@ class Folds:
     def window_closes(self, window: Window) -> None:
         """Learn a window that the table closes, unless it is learned already."""
         if self._written is not None and window.start >= self._closed_until:
-            self._learn(window.start, list(window.snapshot().counts()))
+            self._learn(window)
             self._move_to(window.start + self._policy.size)
 
     def _close_before(self, end: int, table: WindowTable, starts: Callable[[], list[int]]) -> None:
@@ -204,19 +204,18 @@ class Folds:
 
     def _close(self, start: int, table: WindowTable) -> None:
         if start >= self._closed_until:
-            snapshot = table.snapshot(start)
-            self._learn(start, list(snapshot.counts()) if snapshot is not None else [])
+            window = table.window(start)
+            # A replay knows a window before its first counts.
+            if window is not None and len(window):
+                self._learn(window)
             self._move_to(start + self._policy.size)
 
-    def _learn(self, start: int, counts: list[WindowCounts]) -> None:
-        if not any(part.campaigns for part in counts):
-            # A replay knows the window before its first counts.
-            return
-        closing = ClosingCounts(counts, self._groups)
+    def _learn(self, window: Window) -> None:
+        counts = ClosingCounts(window.start, window.as_kept(), self._groups)
         for rule in self._rules.values():
             if len(rule.scopes) > self._most_scopes:
                 rule.forget(self._closed_until, self._most_scopes)
-            rule.close(start, closing)
+            rule.close(counts)
 
     def _move_to(self, end: int) -> None:
         """Count windows that begin before `end` (s) as closed; now and then, forget old states."""

@@ -7,7 +7,7 @@ size, and the second phase costs next to nothing per event. On the changelog top
 have the same form.
 """
 
-from collections.abc import Collection, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from typing import Annotated, NamedTuple, TypeAlias
 from zlib import crc32
 
@@ -82,6 +82,15 @@ class WindowCounts(msgspec.Struct, array_like=True, gc=False):
     def rows(self) -> int:
         """The number of counts."""
         return sum(len(column.counts) for column in self.columns)
+
+    def all_totals(self, is_counted: Callable[[Dimensions], bool]) -> list[int]:
+        """Return how many events of counted count keys there are, by position of the campaign."""
+        totals = [0] * len(self.campaigns)
+        for column in self.columns:
+            if is_counted(column.dimensions):
+                for at, count in zip(column.at, column.counts, strict=True):
+                    totals[at] += count
+        return totals
 
     def sends_with(self, outcomes: Container[str]) -> Iterator[tuple[str, int]]:
         """Yield a campaign and the number of its sends with one of the statuses `outcomes`.

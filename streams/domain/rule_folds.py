@@ -33,6 +33,8 @@ from streams.domain.scope_sums import (
 )
 from streams.domain.table import WindowTable
 
+MANY = 8
+"""Scopes of which so many at once are cheaper than as many by themselves."""
 MATCHES_KEPT = 65_536
 """Campaigns of which it is remembered whether a rule with patterns matches them."""
 
@@ -202,8 +204,17 @@ class RuleFold:
         places = [place for _, place in quiet]
         in_open_windows = self._in_open_windows([each.key for each, _ in quiet], record)
         unseen = self.scopes.settle(places, in_open_windows)
-        for (each, place), attempts in zip(quiet, unseen, strict=True):
-            self._add(each, place, max(0, attempts - each.attempts), record)
+        for at in self._not_easy(quiet, record.at):
+            each, place = quiet[at]
+            self._add(each, place, max(0, unseen[at] - each.attempts), record)
+
+    def _not_easy(self, quiet: Sequence[tuple[Added, int]], at: int) -> Iterable[int]:
+        """Add counts where that is no work; return the positions of the others."""
+        if len(quiet) < MANY:
+            return range(len(quiet))
+        numbers = [(place, each.attempts, each.hits) for each, place in quiet]
+        places, attempts, hits = np.array(numbers, np.int64).T
+        return self._states.add_easy(places, at, attempts, hits)
 
     def _add(self, added: Added, place: int, before: int, record: RecordContext) -> None:
         key, attempts, hits, start = added
@@ -275,13 +286,9 @@ class RuleFold:
 
     # Closed windows
 
-    def close(self, start: int, counts: ClosingCounts) -> None:
-        """Learn the counts of a window that closes.
-
-        Args:
-            start: of the window (s).
-            counts: of the window.
-        """
+    def close(self, counts: ClosingCounts) -> None:
+        """Learn the counts of a window that closes."""
+        start = counts.start
         self.scopes.pools.window_closes()
         sums = self._sums.of_window(counts)
         places = self.scopes.places_of(sums.keys)

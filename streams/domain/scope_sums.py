@@ -1,6 +1,6 @@
 """Attempts and hits of a rule's scopes, added up from the columns of partial counts."""
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.domain.cells import Cells
 from streams.domain.counts import Cell, StatusGroups
 from streams.domain.partial_counts import Column, Dimensions, WindowCounts
 from streams.domain.rules import Rule, Scope
@@ -61,14 +62,9 @@ class RecordCounts:
     @cached_property
     def attempts(self) -> list[int]:
         """Attempts by the first position of each campaign."""
-        campaigns = self.counts.campaigns
-        sums = [0] * len(campaigns)
-        for column in self.counts.columns:
-            if self._groups.counts_attempts(column.dimensions):
-                for at, count in zip(column.at, column.counts, strict=True):
-                    sums[at] += count
+        sums = self.counts.all_totals(self._groups.counts_attempts)
         if self.names_any_twice:
-            for at, name in enumerate(campaigns):
+            for at, name in enumerate(self.counts.campaigns):
                 first = self.position_of[name]
                 if first != at:
                     sums[first] += sums[at]
@@ -88,36 +84,53 @@ class ClosingCounts:
     """Counts of a window that closes, and what all rules have in common of them.
 
     Args:
+        start: of the window (s).
         parts: of the window, the counts of a campaign all in one.
         groups: which group each status is in.
     """
 
-    def __init__(self, parts: Sequence[WindowCounts], groups: StatusGroups) -> None:
-        self.parts = parts
+    def __init__(
+        self, start: int, parts: Sequence[Cells | WindowCounts], groups: StatusGroups
+    ) -> None:
+        self.start = start
+        self._parts = parts
         self._groups = groups
 
     @cached_property
-    def attempts(self) -> list[NDArray[np.int64]]:
-        """By part, the attempts by position of the campaign."""
-        return [added_up(part, self._groups.counts_attempts) for part in self.parts]
+    def campaigns(self) -> list[str]:
+        """Those that have counts."""
+        return [name for part in self._parts for name in _campaigns(part)]
+
+    @cached_property
+    def attempts(self) -> NDArray[np.int64]:
+        """The attempts of each."""
+        return self.totals(self._groups.counts_attempts)
+
+    def totals(self, is_counted: Callable[[Dimensions], bool]) -> NDArray[np.int64]:
+        """Return how many events of counted count keys each campaign has."""
+        totals = [total for part in self._parts for total in part.all_totals(is_counted)]
+        return np.fromiter(totals, np.int64, len(totals))
 
     @cached_property
     def apps(self) -> dict[str, str | None]:
         """The apps by campaign."""
-        apps: dict[str, str | None] = {}
-        for part in self.parts:
-            of_each = map(part.apps.__getitem__, part.at_app)
-            apps.update(zip(part.campaigns, of_each, strict=True))
-        return apps
+        return {name: app for part in self._parts for name, app in _apps(part)}
+
+    @cached_property
+    def columns(self) -> list[WindowCounts]:
+        """All counts, by count key."""
+        parts = self._parts
+        return [p.counts(self.start) if isinstance(p, Cells) else p for p in parts]
 
 
-def added_up(counts: WindowCounts, is_counted: Callable[[Dimensions], bool]) -> NDArray[np.int64]:
-    """Return how many events of counted count keys there are, by position of the campaign."""
-    sums = np.zeros(len(counts.campaigns), np.int64)
-    for column in counts.columns:
-        if is_counted(column.dimensions):
-            np.add.at(sums, np.array(column.at, np.int64), np.array(column.counts, np.int64))
-    return sums
+def _campaigns(part: Cells | WindowCounts) -> Collection[str]:
+    return part.campaigns() if isinstance(part, Cells) else part.campaigns
+
+
+def _apps(part: Cells | WindowCounts) -> Iterator[tuple[str, str | None]]:
+    if isinstance(part, Cells):
+        return part.apps()
+    return zip(part.campaigns, map(part.apps.__getitem__, part.at_app), strict=True)
 
 
 class WindowSums(NamedTuple):
@@ -232,28 +245,19 @@ class ScopeSums:
 
     def of_window(self, counts: ClosingCounts) -> WindowSums:
         """Return the attempts and hits of each scope that has attempts in a window."""
-        if self._scope == "campaign":
-            sums = list(map(self._by_campaign, counts.parts, counts.attempts))
-        else:
-            sums = list(map(self._by_part, counts.parts))
-        if len(sums) == 1:
-            return sums[0]
-        return WindowSums(
-            [key for each in sums for key in each.keys],
-            np.concatenate([each.attempts for each in sums]),
-            np.concatenate([each.hits for each in sums]),
-        )
+        return self._by_campaign(counts) if self._scope == "campaign" else self._by_part(counts)
 
-    def _by_part(self, counts: WindowCounts) -> WindowSums:
+    def _by_part(self, counts: ClosingCounts) -> WindowSums:
         attempts: Sums = {}
         hits: Sums = {}
-        everywhere = range(len(counts.campaigns))
-        for column in counts.columns:
-            role = self._role_of(column.dimensions)
-            if role != _NO_ATTEMPT:
-                self._add(column, counts.campaigns, everywhere, attempts)
-            if role == _HIT:
-                self._add(column, counts.campaigns, everywhere, hits)
+        for part in counts.columns:
+            everywhere = range(len(part.campaigns))
+            for column in part.columns:
+                role = self._role_of(column.dimensions)
+                if role != _NO_ATTEMPT:
+                    self._add(column, part.campaigns, everywhere, attempts)
+                if role == _HIT:
+                    self._add(column, part.campaigns, everywhere, hits)
         keys = list(attempts)
         return WindowSums(
             keys,
@@ -261,9 +265,9 @@ class ScopeSums:
             np.fromiter((hits.get(key, 0) for key in keys), np.int64, len(keys)),
         )
 
-    def _by_campaign(self, counts: WindowCounts, attempts: NDArray[np.int64]) -> WindowSums:
-        campaigns = counts.campaigns
-        hits = added_up(counts, self._counts_hits)
+    def _by_campaign(self, counts: ClosingCounts) -> WindowSums:
+        campaigns, attempts = counts.campaigns, counts.attempts
+        hits = counts.totals(self._counts_hits)
         with_attempts = np.flatnonzero(attempts)
         if len(with_attempts) == len(campaigns):
             return WindowSums(campaigns, attempts, hits)

@@ -650,6 +650,10 @@ class WindowTable:
             if cell is not None:
                 yield start, cell
 
+    def window(self, start: int) -> Window | None:
+        """Return the window that begins at `start` (s); null if it is not retained."""
+        return self._windows.get(start)
+
     def snapshot(self, start: int) -> Snapshot | None:
         """Return the counts of one window as they are now; null if it is not retained."""
         window = self._windows.get(start)

@@ -17,7 +17,7 @@ from streams.domain.detectors.baseline import Reals, Rise
 from streams.domain.detectors.evidence import LEAST_WEIGHT
 from streams.domain.detectors.excursions import GAP, LARGEST, NUMBERS, Excursion, Judge
 from streams.domain.detectors.folding import ClosedWindow, Integers
-from streams.domain.detectors.rows import Rows, extended, take
+from streams.domain.detectors.rows import Rows, extended, put, take
 
 MOST_JUDGES = 8_192
 """Judges of excursions that are kept, some 400 bytes each; then all are made anew when needed."""
@@ -25,6 +25,10 @@ MOST_JUDGES = 8_192
 _FORMATS = {"<i8": "q", "<f8": "d", "<u4": "I"}
 _ROW = Struct("<" + "".join(_FORMATS[NUMBERS[name].str] for name in NUMBERS.names or ()))
 """One row of `NUMBERS`: NumPy takes several times as long for one."""
+
+_ATTEMPTS = "attempts", "stretch_attempts", "clump_attempts", "most_attempts"
+_HITS = "hits", "stretch_hits", "clump_hits", "most_hits"
+"""Of an excursion that begins, these are of its first record; the other counts are 0."""
 
 Written: TypeAlias = dict[int, Excursion | tuple[float, ...]]
 """Excursions by position, as they are written down: those that do not fire as their numbers."""
@@ -80,14 +84,54 @@ class ExcursionTable:
         """Return the excursion of a scope that has one which does not fire."""
         return Excursion(*_ROW.unpack_from(self._bytes, place * _ROW.size))
 
-    def begin(  # noqa: PLR0913 - the numbers of a row
-        self, place: int, since: int, rate: float, weight: float, attempts: int, hits: int
+    def begin(
+        self, place: int, since: int, null: tuple[float, float], counts: tuple[int, int]
     ) -> None:
-        """Begin the excursion of a scope with the counts of a record, which has hits."""
-        null, counts = (since, rate, weight), (attempts, hits)
-        numbers = *null, 0, *counts, 0.0, 0, *counts, 0, *counts, *counts
+        """Begin the excursion of a scope.
+
+        Args:
+            place: of the scope.
+            since: event time of the record (ms).
+            null: its usual rate, and the weight of its null.
+            counts: attempts and hits, above 0, in the record.
+        """
+        numbers = since, *null, 0, *counts, 0.0, 0, *counts, 0, *counts, *counts
         _ROW.pack_into(self._bytes, place * _ROW.size, *numbers)
         self._is_quiet[place] = True
+
+    def there(self, places: Integers) -> NDArray[np.bool_]:
+        """Tell which scopes have an excursion."""
+        are_there = self._is_quiet[places]
+        if self.firing:
+            are_there |= np.fromiter(map(self.firing.__contains__, places), np.bool_, len(places))
+        return are_there
+
+    def begin_all(
+        self,
+        places: Integers,
+        since: int,
+        nulls: tuple[Reals, Reals],
+        attempts: Integers,
+        hits: Integers,
+    ) -> None:
+        """Do what `begin` does, for scopes of which each is there once.
+
+        Args:
+            places: of the scopes.
+            since: event time of the record (ms).
+            nulls: the usual rate of each, and the weight of its null.
+            attempts: in the record.
+            hits: of these, above 0.
+        """
+        rows = np.zeros(len(places), NUMBERS)
+        rows["since"] = since
+        rows["rate"], rows["weight"] = nulls
+        for name in _ATTEMPTS:
+            rows[name] = attempts
+        for name in _HITS:
+            rows[name] = hits
+        put(self._quiet, places, rows)
+        self._is_quiet[places] = True
 
     def keep(self, place: int, excursion: Excursion) -> None:
         """Make an excursion that of a scope."""

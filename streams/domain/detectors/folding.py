@@ -149,6 +149,26 @@ class ScopeStates(ABC):
                 before it ends.
         """
 
+    def add_easy(
+        self,
+        places: Integers,  # noqa: ARG002 - none is easy
+        at: int,  # noqa: ARG002
+        attempts: Integers,
+        hits: Integers,  # noqa: ARG002
+    ) -> list[int]:
+        """Add counts of one record to those of many scopes for which that is no work.
+
+        Args:
+            places: of the scopes, in none of which a breach goes on.
+            at: event time (ms), as `Increment` has it.
+            attempts: of each scope.
+            hits: of these, above 0.
+
+        Returns:
+            The positions of the other scopes, for which `add` is called.
+        """
+        return list(range(len(attempts)))
+
     @abstractmethod
     def learn(self, window: ClosedWindow) -> Integers | None:
         """Learn the counts of a window that has closed, after all of them were added.

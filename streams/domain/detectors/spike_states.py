@@ -297,13 +297,28 @@ class SpikeStates(ScopeStates):
         self.excursions.keep(place, excursion)
         return (*ended, Turn(True, self.figures(place))) if has_risen else ended
 
+    def add_easy(self, places: Integers, at: int, attempts: Integers, hits: Integers) -> list[int]:
+        """Begin the excursions of scopes without one that may not fire at once: most have none."""
+        is_easy = ~self.excursions.there(places) & (self.settings.patience > 0.0)
+        is_easy &= hits * self._nats_a_hit < self.settings.sensitivity
+        is_easy &= self._rate[places] <= self._bounded_up_to
+        is_easy &= attempts <= LARGEST
+        easy = np.flatnonzero(is_easy)
+        beginning = places[easy]
+        started = self._rows["started"]
+        started[beginning] = np.minimum(started[beginning] + 1, _MANY_STARTS)
+        nulls = self._rate[beginning], self._weight[beginning]
+        self.excursions.begin_all(beginning, at, nulls, attempts[easy], hits[easy])
+        others: list[int] = np.flatnonzero(~is_easy).tolist()
+        return others
+
     def _begin_excursion(self, place: int, at: int, attempts: int, hits: int) -> bool:
         """Begin an excursion; tell whether it may fire at once, which hardly any may."""
         started = self._rows["started"]
         started[place] = min(started.item(place) + 1, _MANY_STARTS)
-        rate, weight = self.null(place)
-        self.excursions.begin(place, at, rate, weight, attempts, hits)
-        return self.settings.patience <= 0.0 or self._may_be_enough(0.0, hits, rate)
+        null = self.null(place)
+        self.excursions.begin(place, at, null, (attempts, hits))
+        return self.settings.patience <= 0.0 or self._may_be_enough(0.0, hits, null[0])
 
     def _goes_on(self, place: int, excursion: Excursion, at: int) -> bool:
         """Tell whether an excursion, as it is before new hits, is not over yet.

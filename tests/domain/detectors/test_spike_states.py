@@ -5,7 +5,7 @@ import math
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -1098,3 +1098,46 @@ def test_without_an_excursion_there_is_no_evidence() -> None:
     figures = known().figures(0)
     assert (figures.attempts, figures.hits, figures.lower_bound) == (0, 0, None)
     assert figures.baseline_rate == pytest.approx(0.01, abs=0.003)
+
+
+@pytest.mark.parametrize("patience", [0.0, USUAL.patience])
+@pytest.mark.parametrize("seed", range(4))
+def test_scopes_of_one_record_may_be_given_at_once(seed: int, patience: float) -> None:
+    chance = np.random.default_rng(seed)
+    one_by_one = SpikeStates(USUAL._replace(patience=patience))
+    at_once = SpikeStates(one_by_one.settings)
+    places = np.arange(24)
+    for states in (one_by_one, at_once):
+        states.begin(places[:12].tolist(), NOBODY)
+        states.begin(places[12:].tolist(), Pooled((40 * POOLED_UNIT, 960 * POOLED_UNIT), (0, 0)))
+    easy, turns = 0, 0
+    for number in range(300):
+        at = START * 1_000 + number * 2_000
+        rates = np.where(places % 5 == 0, 0.01 + 0.5 * (number > 150), 0.01)
+        attempts = chance.integers(1, 40, len(places))
+        hits = chance.binomial(attempts, rates)
+        if number == 100:  # after a window that leaves hardly any excursion
+            attempts[3:9] = hits[3:9] = 60
+        having = np.flatnonzero(hits)
+        quiet = [place for place in having.tolist() if not one_by_one.fires(place)]
+        left = at_once.add_easy(np.array(quiet, np.int64), at, attempts[quiet], hits[quiet])
+        easy += len(quiet) - len(left)
+        others = {quiet[position] for position in left}
+        for place in having.tolist():
+            so_far = int(attempts[place]), int(hits[place])
+            new = Increment(at, *so_far, 3 * (place in quiet), partial(_given, so_far))
+            turned = one_by_one.add(place, new, HOLD)
+            turns += len(turned)
+            if place in others or place not in quiet:
+                assert at_once.add(place, new, HOLD) == turned
+        if number % 5 == 4:
+            unseen = np.full(24, 300 if number < 150 else 3)
+            window = ClosedWindow(at // 1_000, places, attempts, hits, unseen)
+            assert (at_once.learn(window) == one_by_one.learn(window)).all()
+        assert at_once.write(range(24)) == one_by_one.write(range(24))
+    assert turns
+    assert (easy > 100) == bool(patience)
+
+
+def _given(so_far: tuple[int, int], _place: int) -> tuple[int, int]:
+    return so_far
