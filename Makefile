@@ -28,7 +28,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	lint-openapi test-all check format documents kafka kafka-stop lock clean \
 	bench bench-flat bench-latency bench-queries bench-query-load bench-memory bench-workers \
 	bench-hostile bench-receivers bench-stages bench-spike bench-stream \
-	bench-versions evaluate plots
+	bench-versions bench-instructions evaluate plots
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -104,6 +104,9 @@ bench-stages: $(INSTALLED) ## where an event's cost goes in the domain, without 
 
 bench-versions: $(INSTALLED) ## an event's cost here and in other working trees, TREES, in turns
 	$(BIN)/python -m benchmarks.versions $(TREES) $(ARGS)
+
+bench-instructions: $(INSTALLED) ## an event's machine instructions in the domain, here and in TREES (needs Valgrind)
+	$(BIN)/python -m benchmarks.instructions $(TREES) $(ARGS)
 
 bench-spike: $(INSTALLED) ## what a look of the detector spike costs, and its state, without a broker
 	$(BIN)/python -m benchmarks.spike $(ARGS)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from benchmarks import table
+from benchmarks.arguments import numbers
 from benchmarks.comparison import HEAD, Run, rounds, rows
 from benchmarks.contenders.contender import Contender
 from benchmarks.contenders.registry import CONTENDERS
@@ -75,7 +76,7 @@ def _options() -> argparse.Namespace:
         prog="python -m benchmarks", description="What an event costs, side by side."
     )
     parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--campaigns", type=_numbers, default=[200, 20_000], help="200,20000")
+    parser.add_argument("--campaigns", type=numbers, default=[200, 20_000], help="200,20000")
     parser.add_argument("--partitions", type=int, default=4)
     parser.add_argument("--span", type=int, default=600, help="seconds of event time")
     parser.add_argument("--rounds", type=int, default=3)
@@ -83,10 +84,6 @@ def _options() -> argparse.Namespace:
         "--only", type=_names, default=list(CONTENDERS), help=f"some of {','.join(CONTENDERS)}"
     )
     return parser.parse_args()
-
-
-def _numbers(written: str) -> list[int]:
-    return [int(part.replace("_", "")) for part in written.split(",")]
 
 
 def _names(written: str) -> list[str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import table
+from benchmarks.arguments import numbers
 from benchmarks.ending import end_on_sigterm
 from benchmarks.events import Traffic
 from benchmarks.feed import Feed, fill
@@ -144,15 +145,11 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("trees", type=Path, nargs="+", help="directories of other versions")
     parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--campaigns", type=_numbers, default=[200, 20_000], help="200,20000")
+    parser.add_argument("--campaigns", type=numbers, default=[200, 20_000], help="200,20000")
     parser.add_argument("--span", type=int, default=600, help="seconds of event time")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", type=_names, default=["ours"], help=",".join(CONTENDERS))
     return parser.parse_args()
-
-
-def _numbers(written: str) -> list[int]:
-    return [int(part.replace("_", "")) for part in written.split(",")]
 
 
 def _names(written: str) -> list[str]:

@@ -16,6 +16,9 @@ from tests.support.ports import LOOPBACK
 from tests.support.workers import Settings, WorkerProcess
 
 POLL_S = 0.1
+WATCHED_S = 0.5
+"""A worker that catches up is asked what it has counted this often: its answer costs milliseconds,
+which are not those of the events."""
 COUNTED = 'campaign_streams_events_total{kind="send",outcome="counted"}'
 QUIET_S = 1.0
 QUIET_SHARE = 0.2
@@ -94,7 +97,7 @@ async def catch_up(worker: WorkerProcess, expected: int, start_up: float) -> Cat
     began = time.perf_counter()
     moments = [Moment(began, 0, start_up)]
     while moments[-1].counted < expected:
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(WATCHED_S)
         moments.append(await look((worker,)))
     if moments[-1].counted > expected:
         raise SystemExit(f"counted {moments[-1].counted} of {expected} events")
