@@ -13,6 +13,9 @@ from streams.api.problems import refuse
 T = TypeVar("T")
 Word = TypeVar("Word", bound=str)
 
+NOT_BLANK = r"[^\s\u001c-\u001f\u0085]|\ufeff"
+r"""Pattern, in JSON Schema, of texts of which `str.strip` leaves something. What it names is `\s`
+in Python alone, or in some other languages of patterns but not in Python."""
 _EPOCH_MS = re.compile(r"-?\d{1,15}", re.ASCII)
 # Python takes an offset of 10:60, and since 3.14 the hour 24; the standard has neither.
 _RFC3339 = re.compile(
@@ -80,7 +83,7 @@ def short_text(
 
     schema: dict[str, Any] = {"type": "string", "minLength": least, "maxLength": most}
     if least:
-        schema["pattern"] = r"\S"
+        schema["pattern"] = NOT_BLANK
     needed = least > 0 if required is None else required
     return Parameter(name, read, schema, description, required=needed)
 

@@ -12,7 +12,7 @@ from streams.api.asking import UNNAMED, Ask
 from streams.api.context import Context
 from streams.api.newest import CURSOR, DEFAULT_LIMIT, LIMIT
 from streams.api.paging import Pager, Position, read_cursor
-from streams.api.parameters import choice, read_moment, text
+from streams.api.parameters import NOT_BLANK, choice, read_moment, text
 from streams.api.problems import ProblemError, being_read, not_found, refuse
 from streams.api.representations import Rows
 from streams.api.routing import Route
@@ -36,8 +36,13 @@ ENDED_BY = text(
 )
 
 _ORDER = "silences"
-_Creator = Annotated[str, Meta(min_length=1, max_length=LONGEST_CREATOR)]
-_Comment = Annotated[str, Meta(min_length=1, max_length=LONGEST_COMMENT)]
+_NOT_BLANK = {"pattern": NOT_BLANK}
+_Creator = Annotated[
+    str, Meta(min_length=1, max_length=LONGEST_CREATOR, extra_json_schema=_NOT_BLANK)
+]
+_Comment = Annotated[
+    str, Meta(min_length=1, max_length=LONGEST_COMMENT, extra_json_schema=_NOT_BLANK)
+]
 _Matchers = Annotated[list[str], Meta(min_length=1, max_length=MOST_MATCHERS)]
 _Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 
