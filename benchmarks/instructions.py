@@ -8,6 +8,7 @@ instructions hardly does, whatever else the machine does: Valgrind counts them (
 `valgrind`), while the stages of `benchmarks.stages` run, which is some thirty times slower. Each
 tree counts some events, and three times as many over as much more event time: the difference is
 what an event costs by itself, without the start and without what happens once to each campaign.
+What it takes to make the events is found in the same way, and taken off.
 """
 
 import argparse
@@ -37,10 +38,14 @@ detectors = []
 if len(inspect.signature(measure).parameters) > 1:
     from streams.domain.detectors.registry import DETECTORS
     detectors.append(DETECTORS[0]())
-measure(Traffic(*map(int, sys.argv[1:])), *detectors)
+traffic = Traffic(*map(int, sys.argv[2:]))
+if sys.argv[1] == "count":
+    measure(traffic, *detectors)
+else:
+    values = [event.value for event in traffic]
 """
 """What runs in a tree: the default detector of those that have several; windows begin at the same
-events in all."""
+events in all. Events are made, and counted or not."""
 
 
 def main() -> None:
@@ -66,15 +71,18 @@ def main() -> None:
 
 
 def _of_an_event(tree: Path, campaigns: int, events: int, span: int) -> float:
-    few = _of_a_run(tree, events, campaigns, span)
-    many = _of_a_run(tree, MORE * events, campaigns, MORE * span)
-    return (many - few) / ((MORE - 1) * events)
+    counted, made = (
+        _of_a_run(tree, what, MORE * events, campaigns, MORE * span)
+        - _of_a_run(tree, what, events, campaigns, span)
+        for what in ("count", "make")
+    )
+    return (counted - made) / ((MORE - 1) * events)
 
 
-def _of_a_run(tree: Path, *of_traffic: int) -> int:
+def _of_a_run(tree: Path, what: str, *of_traffic: int) -> int:
     """Return the instructions of a run with so many events, campaigns and seconds of event time."""
     counting = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
-    command = [*counting, sys.executable, "-c", IN_THE_TREE, *map(str, of_traffic)]
+    command = [*counting, sys.executable, "-c", IN_THE_TREE, what, *map(str, of_traffic)]
     environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONHASHSEED": "0"}
     done = subprocess.run(  # noqa: S603 - the trees are the user's
         command, cwd=tree, env=environment, capture_output=True, text=True, check=False
