@@ -157,7 +157,7 @@ class Folds:
         """Remember that the record at an offset was folded."""
         if self._written is None:
             # Windows that closed before anything was folded are not learned.
-            self._closed_until = self._policy.oldest_open(table.event_time)
+            self._closed_until = table.open_from
             self._written = FoldsRecord(offset, False, self._closed_until, 0, {}, {}, 0.0)
         if not self._is_ahead:
             self._written = msgspec.structs.replace(self._written, is_ahead=True)

@@ -366,7 +366,7 @@ class CampaignPartition:
             return
         has_closed = seen.oldest_open > self._seen_windows.oldest_open
         self._see(seen)
-        self._closed.update(self._oldest_open)
+        self._closed.update(self.table.open_from)
         if self._closing_reach is not None and has_closed:
             self._closing |= self._closed.campaigns_since(seen.oldest_open - self._closing_reach)
             self._closing |= self.alerts.campaigns_with_live_alerts
@@ -379,13 +379,8 @@ class CampaignPartition:
         self._evaluator.oldest_open = windows.oldest_open
 
     def _windows_now(self) -> _SeenWindows:
-        oldest_open = self._oldest_open if self._closing_reach is not None else 0
+        oldest_open = self.table.open_from if self._closing_reach is not None else 0
         return _SeenWindows(self.table.generation, self._newest_window(), oldest_open)
-
-    @property
-    def _oldest_open(self) -> int:
-        """Start (s) of the oldest window that event time leaves open, with or without counts."""
-        return self.settings.windows.oldest_open(self.table.event_time)
 
     def _first_in_reach(self) -> int:
         """Return the start (s) of the first window that an open one, now or later, looks back on.
@@ -393,7 +388,7 @@ class CampaignPartition:
         A window that is older than all open ones may still open, while event time allows it. One
         that has expired is not there any more.
         """
-        oldest_open, oldest_kept = self._oldest_open, self.table.oldest_start
+        oldest_open, oldest_kept = self.table.open_from, self.table.oldest_start
         first = oldest_open if oldest_kept is None else min(oldest_kept, oldest_open)
         return max(oldest_open - self._reach, first)
 
@@ -550,7 +545,7 @@ class CampaignPartition:
         self.folds.finish_replay()
         starts = self.table.open_starts()[::-1]
         self._see(self._windows_now())
-        self._closed.update(self._oldest_open)
+        self._closed.update(self.table.open_from)
         self._queue.resume(starts)
         self._restore_hits()
         self._queue.wait(self.folds.breaching())

@@ -159,7 +159,7 @@ class WindowTable:
         self._note_event_time(self._policy.start_of(event_time))
 
     def _note_event_time(self, start: int) -> None:
-        if self._event_time_log.add(start, self._policy.oldest_open(self.event_time)):
+        if self._event_time_log.add(start, self.open_from):
             self._moved = True
 
     @property
@@ -255,7 +255,7 @@ class WindowTable:
         last_close = self._policy.closes_at(self._newest_start)
         if self._watermark.advance(now, last_close):
             self._moved = True
-            self._event_time_log.forget(self._policy.oldest_open(self.event_time))
+            self._event_time_log.forget(self.open_from)
             self._close_and_expire(offset)
         elif self._is_expiring:
             self._expire()
@@ -266,7 +266,7 @@ class WindowTable:
 
         Until then detectors look back on the same windows, and counts are late or expired as now.
         """
-        next_close = self._policy.closes_at(self._policy.oldest_open(self.event_time))
+        next_close = self._policy.closes_at(self.open_from)
         if not self._windows:
             return next_close
         return min(next_close, self._policy.expires_at(self.starts()[0]))
@@ -597,7 +597,7 @@ class WindowTable:
 
     @property
     def open_from(self) -> int:
-        """Start (s) of the oldest window that is open, whether there is one or not."""
+        """Start (s) of the oldest window that event time leaves open, with or without counts."""
         return self._policy.oldest_open(self._watermark.event_time)
 
     def open_starts(self) -> list[int]:

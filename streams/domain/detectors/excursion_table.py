@@ -99,12 +99,9 @@ class ExcursionTable:
         _ROW.pack_into(self._bytes, place * _ROW.size, *numbers)
         self._is_quiet[place] = True
 
-    def there(self, places: Integers) -> NDArray[np.bool_]:
-        """Tell which scopes have an excursion."""
-        are_there = self._is_quiet[places]
-        if self.firing:
-            are_there |= np.fromiter(map(self.firing.__contains__, places), np.bool_, len(places))
-        return are_there
+    def are_quiet(self, places: Integers) -> NDArray[np.bool_]:
+        """Tell which scopes have an excursion that does not fire."""
+        return self._is_quiet[places]
 
     def begin_all(
         self,

@@ -10,7 +10,7 @@ Windows of few attempts say next to nothing of a rate, and are learned together.
 
 from collections.abc import Sequence
 from math import log
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import msgspec
 import numpy as np
@@ -299,9 +299,8 @@ class SpikeStates(ScopeStates):
 
     def add_easy(self, places: Integers, at: int, attempts: Integers, hits: Integers) -> list[int]:
         """Begin the excursions of scopes without one that may not fire at once: most have none."""
-        is_easy = ~self.excursions.there(places) & (self.settings.patience > 0.0)
-        is_easy &= hits * self._nats_a_hit < self.settings.sensitivity
-        is_easy &= self._rate[places] <= self._bounded_up_to
+        is_easy = ~self.excursions.are_quiet(places) & (self.settings.patience > 0.0)
+        is_easy &= ~self._may_be_enough(0.0, hits, self._rate[places])
         is_easy &= attempts <= LARGEST
         easy = np.flatnonzero(is_easy)
         beginning = places[easy]
@@ -336,10 +335,16 @@ class SpikeStates(ScopeStates):
             excursion.begin_stretch(at, self.needed(place), self.null(place))
         return True
 
-    def _may_be_enough(self, evidence: float, hits: int, rate: float) -> bool:
+    @overload
+    def _may_be_enough(self, evidence: float, hits: int, rate: float) -> bool: ...
+    @overload
+    def _may_be_enough(self, evidence: float, hits: Integers, rate: Reals) -> NDArray[np.bool_]: ...
+    def _may_be_enough(
+        self, evidence: float, hits: int | Integers, rate: float | Reals
+    ) -> bool | NDArray[np.bool_]:
         """Tell whether evidence and further hits may be what an excursion needs, by a bound."""
         most = evidence + hits * self._nats_a_hit
-        return most >= self.settings.sensitivity or rate > self._bounded_up_to
+        return (most >= self.settings.sensitivity) | (rate > self._bounded_up_to)
 
     def _is_enough(self, place: int, excursion: Excursion, judge: Judge) -> bool:
         """Tell whether an excursion has more evidence than it needs."""
