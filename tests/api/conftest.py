@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from streams.api import rows
 from streams.api.context import KnownNames
 from streams.api.listening import listen
 from streams.api.server import ApiServer
@@ -154,6 +155,15 @@ async def running(  # noqa: PLR0913 - what a server joins
         )
     finally:
         await server.stop()
+
+
+@pytest.fixture(autouse=True)
+def lists_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where reading a list is dear it is read again later, which a busy machine would bring about.
+
+    Tests of that say themselves what is dear.
+    """
+    monkeypatch.setattr(rows, "_CHEAP", 1e9)
 
 
 @pytest.fixture

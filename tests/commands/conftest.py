@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
+from tests.api.conftest import lists_read_anew as lists_read_anew  # used as a fixture
+
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:

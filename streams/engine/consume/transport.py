@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, cast
 
+import structlog
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
@@ -27,8 +29,12 @@ from streams.engine.consume.fetching import SourceRecord
 from streams.engine.consume.log_requests import NO_EPOCH
 from streams.engine.consume.positions import Positions
 
+_log = structlog.get_logger(__name__)
+
 RECORDS_AT_ONCE = 500
 """Records in the longest batch; they are counted within a few ms, without a yield."""
+CONNECT_EVERY = 1.0
+"""Seconds between two attempts to reach the brokers."""
 
 
 class Batch(NamedTuple):
@@ -113,6 +119,18 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._seek_positions: dict[TopicPartition, SeekPosition] = {}
+
+    async def on_start(self) -> None:
+        """Connect, and join the group; wait for brokers that have answered before and are away."""
+        while not self.should_stop:
+            try:
+                await super().on_start()
+            except KafkaConnectionError as error:
+                _log.warning("cannot join the group: trying again", error=str(error))
+                await self._ensure_consumer().stop()
+                await self.sleep(CONNECT_EVERY)
+            else:
+                return
 
     def _create_consumer(self, loop: Any) -> Any:  # noqa: ARG002 - Faust's signature
         return cast("BatchTransport", self.transport).hooks.new_consumer()
