@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from tests.api.conftest import lists_read_anew as lists_read_anew  # used as a fixture
+from tests.api.conftest import lists_read_anew
+
+__all__ = ["lists_read_anew"]  # a fixture
 
 
 @pytest.fixture(autouse=True)
