@@ -5,6 +5,10 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator,
 from itertools import islice, repeat
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.domain.arrays import integers, sums_at
 from streams.domain.counts import Cell
 from streams.domain.limits import DEFAULT_LIMITS, BoundedCounts, Limits, Values
 from streams.domain.partial_counts import Column, Counts, Dimensions, WindowCounts
@@ -303,20 +307,26 @@ class Cells:
                 totals.append(self._events[position] - not_counted)
         return totals
 
-    def all_totals(self, is_counted: Callable[[Dimensions], bool]) -> list[int]:
+    def all_totals(self, is_counted: Callable[[Dimensions], bool]) -> NDArray[np.int64]:
         """Return the same of all campaigns, in the order of `campaigns`."""
         counted = {key for key in self._columns if is_counted(key)}
         others = self._columns.keys() - counted
         if len(counted) <= len(others):
-            totals, keys, sign = [0] * len(self), counted, 1
+            totals = self._totals_of(counted)
         else:
-            totals, keys, sign = self._events.copy(), others, -1
-        for key in keys:
-            for position, count in self._columns[key].items():
-                totals[position] += sign * count
+            totals = integers(self._events) - self._totals_of(others)
         for position, names in self._own.items():
             totals[position] = sum(n for key, n in names.counts.items() if is_counted(key))
         return totals
+
+    def _totals_of(self, keys: Iterable[Dimensions]) -> NDArray[np.int64]:
+        """Return how many events of some shared count keys each campaign has."""
+        at: list[int] = []
+        counts: list[int] = []
+        for key in keys:
+            at += self._columns[key]
+            counts += self._columns[key].values()
+        return sums_at(len(self), at, counts)
 
     def campaigns(self) -> Collection[str]:
         """Return the campaigns."""

@@ -12,8 +12,11 @@ from typing import Annotated, NamedTuple, TypeAlias
 from zlib import crc32
 
 import msgspec
+import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
+from streams.domain.arrays import sums_at
 from streams.errors import FormatError
 
 
@@ -83,14 +86,15 @@ class WindowCounts(msgspec.Struct, array_like=True, gc=False):
         """The number of counts."""
         return sum(len(column.counts) for column in self.columns)
 
-    def all_totals(self, is_counted: Callable[[Dimensions], bool]) -> list[int]:
+    def all_totals(self, is_counted: Callable[[Dimensions], bool]) -> NDArray[np.int64]:
         """Return how many events of counted count keys there are, by position of the campaign."""
-        totals = [0] * len(self.campaigns)
+        at: list[int] = []
+        counts: list[int] = []
         for column in self.columns:
             if is_counted(column.dimensions):
-                for at, count in zip(column.at, column.counts, strict=True):
-                    totals[at] += count
-        return totals
+                at += column.at
+                counts += column.counts
+        return sums_at(len(self.campaigns), at, counts)
 
     def sends_with(self, outcomes: Container[str]) -> Iterator[tuple[str, int]]:
         """Yield a campaign and the number of its sends with one of the statuses `outcomes`.

@@ -1,6 +1,5 @@
 """The fold of one rule: what records and closed windows do to its scopes."""
 
-from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from typing import NamedTuple
@@ -180,7 +179,7 @@ class RuleFold:
         before = record.windows[0].start - 1
         if None in places:
             # In the order of the record: it decides which parts of a campaign are too many.
-            self._admit_new([each.key for each in added if place_of(each.key) is None], record)
+            self._admit_new([each for each in added if place_of(each.key) is None], before)
             places = [place_of(each.key) for each in added]
         placed: list[tuple[Added, int]] = []
         for each, place in zip(added, places, strict=True):
@@ -190,14 +189,17 @@ class RuleFold:
                     self._begin_anew(each.key, place, before)
         return placed
 
-    def _admit_new(self, newcomers: Sequence[ScopeKey], record: RecordContext) -> None:
-        """Give places to scopes with their first hits in a record, if the rule is about them."""
-        newcomers = [key for key in newcomers if self._matches(campaign_of(key))]
-        if newcomers:
-            names = list(map(campaign_of, newcomers))
-            apps = ChainMap(*[each.apps_of(set(names)) for each in record.windows])
-            before = record.windows[0].start - 1
-            self.scopes.add(newcomers, [apps[name] for name in names], before)
+    def _admit_new(self, newcomers: Iterable[Added], before: int) -> None:
+        """Give places to scopes with their first hits in a record, if the rule is about them.
+
+        Args:
+            newcomers: of which nothing is known.
+            before: start (s) of a window before their first counts.
+        """
+        admitted = [each for each in newcomers if self._matches(campaign_of(each.key))]
+        if admitted:
+            keys, apps = [each.key for each in admitted], [each.app for each in admitted]
+            self.scopes.add(keys, apps, before)
 
     def _add_quiet(self, quiet: Sequence[tuple[Added, int]], record: RecordContext) -> None:
         """Add counts with hits of scopes in which no breach goes on."""
@@ -217,7 +219,7 @@ class RuleFold:
         return self._states.add_easy(places, at, attempts, hits)
 
     def _add(self, added: Added, place: int, before: int, record: RecordContext) -> None:
-        key, attempts, hits, start = added
+        key, attempts, hits, start, _ = added
         is_breaching = key in self._live
         so_far = partial(self._so_far, record, start)
         new = Increment(record.at, attempts, hits, before, so_far)

@@ -1,7 +1,6 @@
 """Attempts and hits of a rule's scopes, added up from the columns of partial counts."""
 
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
@@ -24,13 +23,21 @@ _NO_ATTEMPT, _ATTEMPT, _HIT = range(3)
 class Added(NamedTuple):
     """Attempts, above 0, and hits among them, that a record adds to a scope.
 
-    The newest of them are in the window that begins at `start` (s).
+    The newest of them are in the window that begins at `start` (s). The app is that of its
+    campaign; null if the record does not name it.
     """
 
     key: ScopeKey
     attempts: int
     hits: int
     start: int
+    app: str | None
+
+    def with_newer(self, newer: "Added") -> "Added":
+        """Return the sum of this and what the same record adds to the scope in a newer window."""
+        attempts, hits = self.attempts + newer.attempts, self.hits + newer.hits
+        app = newer.app if self.app is None else self.app
+        return Added(self.key, attempts, hits, newer.start, app)
 
 
 class RecordCounts:
@@ -38,7 +45,8 @@ class RecordCounts:
 
     Args:
         start: of the window (s).
-        counts: a campaign may be named more than once.
+        counts: a campaign may be named more than once, though hardly ever is; what has no hits then
+            counts as if it came before the record.
         groups: which group each status is in.
     """
 
@@ -48,36 +56,13 @@ class RecordCounts:
         self._groups = groups
 
     @cached_property
-    def position_of(self) -> dict[str, int]:
-        """The first position of each campaign."""
-        campaigns = self.counts.campaigns
-        # The last one of several values of a key stays.
-        return dict(zip(reversed(campaigns), range(len(campaigns) - 1, -1, -1), strict=True))
+    def attempts(self) -> NDArray[np.int64]:
+        """Attempts by the position of the campaign."""
+        return self.counts.all_totals(self._groups.counts_attempts)
 
-    @cached_property
-    def names_any_twice(self) -> bool:
-        """Whether a campaign has several positions."""
-        return len(set(self.counts.campaigns)) < len(self.counts.campaigns)
-
-    @cached_property
-    def attempts(self) -> list[int]:
-        """Attempts by the first position of each campaign."""
-        sums = self.counts.all_totals(self._groups.counts_attempts)
-        if self.names_any_twice:
-            for at, name in enumerate(self.counts.campaigns):
-                first = self.position_of[name]
-                if first != at:
-                    sums[first] += sums[at]
-        return sums
-
-    def apps_of(self, campaigns: Container[str]) -> dict[str, str | None]:
-        """Return the apps of those of the campaigns that it names, as far as it says them."""
-        counts = self.counts
-        return {
-            name: counts.apps[app]
-            for name, app in zip(counts.campaigns, counts.at_app, strict=True)
-            if name in campaigns
-        }
+    def app_at(self, position: int) -> str | None:
+        """Return the app of the campaign at a position."""
+        return self.counts.apps[self.counts.at_app[position]]
 
 
 class ClosingCounts:
@@ -108,8 +93,8 @@ class ClosingCounts:
 
     def totals(self, is_counted: Callable[[Dimensions], bool]) -> NDArray[np.int64]:
         """Return how many events of counted count keys each campaign has."""
-        totals = [total for part in self._parts for total in part.all_totals(is_counted)]
-        return np.fromiter(totals, np.int64, len(totals))
+        totals = [part.all_totals(is_counted) for part in self._parts]
+        return np.concatenate(totals) if totals else np.zeros(0, np.int64)
 
     @cached_property
     def apps(self) -> dict[str, str | None]:
@@ -165,9 +150,7 @@ class ScopeSums:
         }
         self._unknown = _HIT if rule.unrecognised else _ATTEMPT
 
-    def of_record(
-        self, windows: Sequence[RecordCounts], live: AbstractSet[ScopeKey]
-    ) -> Iterable[Added]:
+    def of_record(self, windows: Sequence[RecordCounts], live: set[ScopeKey]) -> Iterable[Added]:
         """Return what a record adds to each scope with hits, and to those of `live`.
 
         Args:
@@ -177,16 +160,9 @@ class ScopeSums:
         add_up = self._by_position if self._scope == "campaign" else self._by_name
         if len(windows) == 1:
             return add_up(windows[0], live)
-        sums: dict[ScopeKey, Added] = {}
-        for window in windows:
-            for key, attempts, hits, start in add_up(window, live):
-                before = sums.get(key)
-                if before is not None:
-                    attempts, hits = before.attempts + attempts, before.hits + hits  # noqa: PLW2901
-                sums[key] = Added(key, attempts, hits, start)
-        return sums.values()
+        return _added_up(each for window in windows for each in add_up(window, live))
 
-    def _by_name(self, record: RecordCounts, live: AbstractSet[ScopeKey]) -> list[Added]:
+    def _by_name(self, record: RecordCounts, live: set[ScopeKey]) -> list[Added]:
         campaigns, columns = record.counts.campaigns, record.counts.columns
         names = {campaign_of(key) for key in live}
         for column in columns:
@@ -202,34 +178,32 @@ class ScopeSums:
         for column in columns:
             if self._role_of(column.dimensions) != _NO_ATTEMPT and not wanted.isdisjoint(column.at):
                 self._add(column, campaigns, wanted, attempts)
+        apps = {campaigns[at]: record.app_at(at) for at in wanted}
         return [
-            Added(key, count, hits.get(key, 0), record.start)
+            Added(key, count, hits.get(key, 0), record.start, apps[campaign_of(key)])
             for key, count in attempts.items()
             if key in hits or key in live
         ]
 
-    def _by_position(self, record: RecordCounts, live: AbstractSet[ScopeKey]) -> list[Added]:
+    def _by_position(self, record: RecordCounts, live: set[ScopeKey]) -> Iterable[Added]:
         hits: dict[int, int] = {}
         for column in record.counts.columns:
             if self._role_of(column.dimensions) == _HIT:
                 for at, count in zip(column.at, column.counts, strict=True):
                     hits[at] = hits.get(at, 0) + count
-        if not hits and not live:
-            return []
-        campaigns, start = record.counts.campaigns, record.start
-        if record.names_any_twice:
-            by_first: dict[int, int] = {}
-            for at, count in hits.items():
-                first = record.position_of[campaigns[at]]
-                by_first[first] = by_first.get(first, 0) + count
-            hits = by_first
-        attempts = record.attempts
-        added = [Added(campaigns[at], attempts[at], count, start) for at, count in hits.items()]
-        if live:
-            for name, at in record.position_of.items():
-                if name in live and at not in hits and attempts[at]:
-                    added.append(Added(name, attempts[at], 0, start))
-        return added
+        campaigns = record.counts.campaigns
+        going_on = live.intersection(campaigns) if live else ()
+        if going_on:
+            for at, name in enumerate(campaigns):
+                if name in going_on and record.attempts[at]:
+                    hits.setdefault(at, 0)
+        if not hits:
+            return ()
+        attempts = record.attempts[list(hits)].tolist()
+        return _added_up(
+            Added(campaigns[at], of_it, count, record.start, record.app_at(at))
+            for (at, count), of_it in zip(hits.items(), attempts, strict=True)
+        )
 
     def of_cell(self, key: ScopeKey, cell: Cell) -> tuple[int, int]:
         """Return the attempts and hits of a scope among the counts of its campaign in a window."""
@@ -295,6 +269,15 @@ class ScopeSums:
             if at in positions:
                 key = self._part(campaigns[at], part)
                 sums[key] = sums.get(key, 0) + count
+
+
+def _added_up(added: Iterable[Added]) -> Iterable[Added]:
+    """Return the sums by scope of what a record adds, oldest window first."""
+    sums: dict[ScopeKey, Added] = {}
+    for each in added:
+        before = sums.get(each.key)
+        sums[each.key] = each if before is None else before.with_newer(each)
+    return sums.values()
 
 
 def _role(rule: Rule, groups: StatusGroups, status: str) -> int:
