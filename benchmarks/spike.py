@@ -94,7 +94,7 @@ def end_of(records: Sequence[Counts]) -> tuple[int, int, int]:
 def learned(source: np.random.Generator, volume: int, rate: float) -> bytes:
     """Return the state of a scope that has been seen for hours."""
     states = SpikeStates(Settings())
-    states.begin([0], NOBODY)
+    states.begin(np.array([0]), NOBODY)
     attempts = source.poisson(volume, size=LEARNED)
     hits = source.binomial(attempts, drawn_rates(source, rate, LEARNED))
     for at, (n, k) in enumerate(zip(attempts.tolist(), hits.tolist(), strict=True)):

@@ -42,7 +42,7 @@ def trace(detector: FoldingDetector, run: Run, hit: Hit, start: int, end: int) -
         end: second before which to stop.
     """
     states = detector.new_states()
-    states.begin([0], Pooled((0,) * detector.pooled_sums, (0,) * detector.pooled_sums))
+    states.begin(np.array([0]), Pooled((0,) * detector.pooled_sums, (0,) * detector.pooled_sums))
     hold = detector.keep_firing_for or 0.0
     noted = np.zeros((3, max(0, end - start)))
     alerts: list[Alert] = []

@@ -337,9 +337,8 @@ class Cells:
         return list(islice(reversed(self._positions), count)) if count else []
 
     def apps(self) -> Iterator[tuple[str, str | None]]:
-        """Yield the campaigns and their apps."""
-        for campaign_id, at in zip(self._positions, self._at_app, strict=True):
-            yield campaign_id, self._app_names[at]
+        """Return the campaigns and their apps."""
+        return zip(self._positions, map(self._app_names.__getitem__, self._at_app), strict=True)
 
     def __len__(self) -> int:
         """Return the number of campaigns."""

@@ -4,13 +4,14 @@ The changelog topic has scopes in groups, as one record for each would cost more
 The group of a scope follows from its place.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from streams.domain.arrays import integers
 from streams.domain.detectors.folding import FoldingDetector, Integers
 from streams.domain.pools import Pools, PoolsKey, PoolsRecord
 from streams.domain.rules import Rule, ScopeKind
@@ -110,7 +111,7 @@ class FoldedScopes:
         """Return the place of each scope; -1 for one of which nothing is known."""
         return np.fromiter(map(self._places.get, keys, repeat(-1)), np.int64, len(keys))
 
-    def add(self, keys: Sequence[ScopeKey], apps: Iterable[str | None], learned: int) -> list[int]:
+    def add(self, keys: Sequence[ScopeKey], apps: Sequence[str | None], learned: int) -> Integers:
         """Give places to scopes of which nothing is known but their apps; return the places.
 
         Args:
@@ -118,22 +119,22 @@ class FoldedScopes:
             apps: of each; null if it is not known.
             learned: start (s) of a window before their first counts.
         """
+        reused = [self._free.pop() for _ in range(min(len(keys), len(self._free)))]
         used = len(self._keys)
-        places = [self._free.pop() for _ in range(min(len(keys), len(self._free)))]
-        places += range(used, used + len(keys) - len(places))
-        self._make_room(max(places) + 1)
+        end = used + len(keys) - len(reused)
+        places = [*reused, *range(used, end)]
+        self._make_room(end)
         self._put(keys, places)
-        by_app: dict[str | None, list[int]] = {}
-        for app, place in zip(apps, places, strict=True):
-            by_app.setdefault(app, []).append(place)
-        self._learned[places] = learned
-        self._balances[places] = 0
-        for app, of_app in by_app.items():
-            number = self.pools.number_of(app)
-            self._apps[of_app] = number
-            self.states.begin(of_app, self.pools.of(number))
-        self.touch(places)
-        return places
+        at = integers(places)
+        self._learned[at] = learned
+        self._balances[at] = 0
+        numbers = {app: self.pools.number_of(app) for app in dict.fromkeys(apps)}
+        of_each = integers([numbers[app] for app in apps])
+        self._apps[at] = of_each
+        for number in dict.fromkeys(numbers.values()):
+            self.states.begin(at[of_each == number], self.pools.of(number))
+        self.touch(at)
+        return at
 
     def _put(self, keys: Sequence[ScopeKey], places: Sequence[int]) -> None:
         self._places.update(zip(keys, places, strict=True))
@@ -158,7 +159,7 @@ class FoldedScopes:
     def begin_anew(self, place: int, learned: int) -> None:
         """Make the fold at a place that of a scope of which nothing is known but its app."""
         self._learned[place] = learned
-        self.states.begin([place], self.pools.of(self._apps.item(place)))
+        self.states.begin(np.array([place]), self.pools.of(self._apps.item(place)))
         self.episodes.pop(place, None)
         self.touch([place])
 
@@ -220,9 +221,9 @@ class FoldedScopes:
         some = np.flatnonzero(learned.any(axis=1))
         self.pools.add(self._apps[places[some]].astype(np.int64), learned[some])
 
-    def touch(self, places: Sequence[int]) -> None:
+    def touch(self, places: Sequence[int] | Integers) -> None:
         """Note that the states at some places have changed."""
-        self._is_dirty[np.array(places, np.int64) // SCOPES_PER_GROUP] = True
+        self._is_dirty[np.asarray(places, np.int64) // SCOPES_PER_GROUP] = True
 
     def oldest_first(self) -> list[ScopeKey]:
         """Return all scopes, those without attempts for longest first."""

@@ -318,12 +318,11 @@ class RuleFold:
         if self.rule.scope != "campaign":
             self._admit_parts(start, newcomers, keys, apps, places)
             return
-        named = [(at, campaign_of(keys[at])) for at in newcomers]
-        admitted = [(at, name) for at, name in named if self._matches(name)]
+        admitted = [at for at in newcomers if self._matches(campaign_of(keys[at]))]
         if admitted:
-            names = [name for _, name in admitted]
-            of_names = map(apps.__getitem__, names)
-            places[[at for at, _ in admitted]] = self.scopes.add(names, of_names, start - 1)
+            names = [campaign_of(keys[at]) for at in admitted]
+            of_names = [apps[name] for name in names]
+            places[admitted] = self.scopes.add(names, of_names, start - 1)
 
     def _admit_parts(
         self,
@@ -345,7 +344,7 @@ class RuleFold:
             key = self._part(*key)
             place = self.scopes.place_of(key)
             if place is None:
-                (place,) = self.scopes.add([key], [apps[key[0]]], start - 1)
+                place = self.scopes.add([key], [apps[key[0]]], start - 1).item()
             places[at] = place
 
     def _close(self, start: int, places: Integers, attempts: Integers, hits: Integers) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -99,7 +100,7 @@ class ClosingCounts:
     @cached_property
     def apps(self) -> dict[str, str | None]:
         """The apps by campaign."""
-        return {name: app for part in self._parts for name, app in _apps(part)}
+        return dict(chain.from_iterable(map(_apps, self._parts)))
 
     @cached_property
     def columns(self) -> list[WindowCounts]:

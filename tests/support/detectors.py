@@ -90,9 +90,9 @@ class Sums(ScopeStates):
     def __getitem__(self, place: int) -> Sum:
         return self._sums[place]
 
-    def begin(self, places: Sequence[int], pooled: Pooled) -> None:
+    def begin(self, places: Integers, pooled: Pooled) -> None:
         attempts, hits = pooled.app if any(pooled.app) else pooled.fleet
-        for place in places:
+        for place in places.tolist():
             known = min(float(attempts), 10.0)
             self._sums[place] = Sum(known, known * hits / (attempts or 1))
 

@@ -127,7 +127,7 @@ class ScopeStates(ABC):
     """
 
     @abstractmethod
-    def begin(self, places: Sequence[int], pooled: Pooled) -> None:
+    def begin(self, places: Integers, pooled: Pooled) -> None:
         """Make the states at some places those of scopes of which nothing is known.
 
         Args:

@@ -208,24 +208,23 @@ class SpikeStates(ScopeStates):
         # What follows from the rows: the null.
         self._rate = self._weight = np.zeros(0)
 
-    def begin(self, places: Sequence[int], pooled: Pooled) -> None:
+    def begin(self, places: Integers, pooled: Pooled) -> None:
         """Make the states at some places those of newcomers: their rate is that of their app."""
-        self._make_room(max(places) + 1)
+        self._make_room(int(places.max()) + 1)
         begun = self._begun.get(pooled)
         if begun is None:
             if len(self._begun) >= MOST_BEGUN:
                 self._begun.clear()
             begun = self._begun[pooled] = self._newcomer(pooled)
-        at = np.array(places)
-        put(self._rows, at, begun.row)
-        self._rate[at], self._weight[at] = begun.null
-        self.excursions.forget(at)
-        self.excursions.set_newcomers(at, begun.is_newcomer)
+        put(self._rows, places, begun.row)
+        self._rate[places], self._weight[places] = begun.null
+        self.excursions.forget(places)
+        self.excursions.set_newcomers(places, begun.is_newcomer)
         self._forget_fired(places)
 
-    def _forget_fired(self, places: Sequence[int]) -> None:
+    def _forget_fired(self, places: Integers) -> None:
         if self._fired_until:
-            for place in places:
+            for place in places.tolist():
                 self._fired_until.pop(place, None)
 
     def _newcomer(self, pooled: Pooled) -> _Newcomer:
@@ -648,7 +647,7 @@ class SpikeStates(ScopeStates):
         self._make_room(max(places) + 1)
         at = np.array(places)
         self.excursions.forget(at)
-        self._forget_fired(places)
+        self._forget_fired(at)
         rows = np.frombuffer(states.rows, _ROW)
         put(self._rows, at, rows)
         self._rate[at], self._weight[at] = Null.of(rows)

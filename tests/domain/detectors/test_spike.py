@@ -23,7 +23,7 @@ class Scope:
 
     def __init__(self, detector: Spike = SPIKE, pooled: Pooled = NOBODY) -> None:
         self.states = detector.new_states()
-        self.states.begin([0], pooled)
+        self.states.begin(np.array([0]), pooled)
         self.now = START
         self.window = START, 0, 0
         self.unseen = 0

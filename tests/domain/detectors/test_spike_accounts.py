@@ -136,7 +136,7 @@ def test_a_newcomer_is_said_to_be_one() -> None:
 def test_any_detector_that_folds_has_an_account() -> None:
     detector: FoldingDetector = Cusum()
     states = detector.new_states()
-    states.begin([0], NOBODY)
+    states.begin(np.array([0]), NOBODY)
     account = detector.account_of(states, 0, Pending(0, 0, (0, 0), 1, 1.0))
     assert account.requirements == ()
     assert account.hits_missing is None

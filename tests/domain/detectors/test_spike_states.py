@@ -118,7 +118,7 @@ def fired_at(states: SpikeStates, records: Iterable[Record]) -> float | None:
 
 def new_states(places: Sequence[int] = (0,), settings: Settings = USUAL) -> SpikeStates:
     states = SpikeStates(settings)
-    states.begin(places, NOBODY)
+    states.begin(np.array(places), NOBODY)
     return states
 
 
@@ -818,7 +818,7 @@ def test_a_place_that_is_read_anew_has_nothing_of_what_it_had() -> None:
 def test_a_newcomer_at_a_place_has_nothing_of_who_was_there() -> None:
     states = known(places=[0, 1])
     fired_at(states, poisson_sends(60, 0.9, 60, 1))
-    states.begin([0], NOBODY)
+    states.begin(np.array([0]), NOBODY)
     assert states.write([0]) == new_states().write([0])
     assert states.excursion(0) is None
     assert states.write([1]) == known().write([0])
@@ -1108,8 +1108,8 @@ def test_scopes_of_one_record_may_be_given_at_once(seed: int, patience: float) -
     at_once = SpikeStates(one_by_one.settings)
     places = np.arange(24)
     for states in (one_by_one, at_once):
-        states.begin(places[:12].tolist(), NOBODY)
-        states.begin(places[12:].tolist(), Pooled((40 * POOLED_UNIT, 960 * POOLED_UNIT), (0, 0)))
+        states.begin(places[:12], NOBODY)
+        states.begin(places[12:], Pooled((40 * POOLED_UNIT, 960 * POOLED_UNIT), (0, 0)))
     easy, turns = 0, 0
     for number in range(300):
         at = START * 1_000 + number * 2_000
