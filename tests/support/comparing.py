@@ -46,8 +46,21 @@ async def counted(worker: WorkerProcess, total: int, within: float = PATIENCE_S)
     deadline = time.monotonic() + within
     while (seen := await total_of(worker)) != total:
         assert seen is None or seen < total, f"{seen} events counted, there are only {total}"
-        assert time.monotonic() < deadline, f"{seen} of {total} counted:\n{worker.log[-3000:]}"
+        if time.monotonic() > deadline:
+            told = f"{await _progress_of(worker)}\n{worker.log[-3000:]}"
+            raise AssertionError(f"{seen} of {total} counted:\n{told}")
         await asyncio.sleep(0.2)
+
+
+async def _progress_of(worker: WorkerProcess) -> str:
+    """Say how far a worker is, and what it waits for."""
+    names = ("consumer_lag", "tasks{", "commits_total", "fetches_total", "events_total", "event_time")
+    told = [
+        f"{sample} {value}"
+        for sample, value in (await worker.metrics()).items()
+        if sample.removeprefix("campaign_streams_").startswith(names)
+    ]
+    return "\n".join([*told, str((await worker.ask("/readyz")).json)])
 
 
 async def assert_counts(worker: WorkerProcess, oracle: Oracle) -> int:
