@@ -54,7 +54,7 @@ async def counted(worker: WorkerProcess, total: int, within: float = PATIENCE_S)
 
 async def _progress_of(worker: WorkerProcess) -> str:
     """Say how far a worker is, and what it waits for."""
-    names = ("consumer_lag", "tasks{", "commits_total", "fetches_total", "events_total", "event_time")
+    names = "consumer_lag", "tasks{", "commits_total", "fetches_total", "events_total"
     told = [
         f"{sample} {value}"
         for sample, value in (await worker.metrics()).items()
