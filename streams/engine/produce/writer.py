@@ -23,6 +23,7 @@ from aiokafka.structs import OffsetAndMetadata, RecordMetadata, TopicPartition
 from streams.engine.cluster.broken_connections import treat_as_broken
 from streams.engine.produce.broker_clock import BrokerClock, known_clock
 from streams.engine.transactions.admin import Producer
+from streams.engine.transactions.connections import Connections
 from streams.engine.transactions.hanging import HangingTransactions
 
 BATCH_BYTES = 512 * 1024
@@ -165,6 +166,7 @@ class TransactionalWriter:
             # A transaction often meets the end of the one before it, for a few milliseconds.
             retry_backoff_ms=20,
         )
+        self._connections = Connections(self._producer.client)
         self._hanging = hanging
         self._timeout = timeout
         self._clock = clock or known_clock()
@@ -208,7 +210,10 @@ class TransactionalWriter:
         self, writes: TransactionBatch, moved: Callable[[], None]
     ) -> Mapping[TopicPartition, int]:
         producer = self._producer
-        await self._hanging.ensure_marker_written(producer.client, self._known_as())
+        has_lost = not self._connections.stay()
+        await self._hanging.ensure_markers_written(
+            producer.client, self._known_as(), everywhere=has_lost
+        )
         moved()
         await producer.begin_transaction()
         began = self._clock.wall()

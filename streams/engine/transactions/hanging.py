@@ -9,11 +9,13 @@ and the marker of the next transaction of the same producer in that partition de
 records are committed.
 
 So a transaction begins only when the marker of the one before it is in the task's partition of the
-changelog topic; and when a task is opened, its hanging transactions are resolved in every
-partition, as their coordinator had decided. A hanging transaction whose outcome is unknown is
+changelog topic and, after a connection was lost, in every partition: a broker that stops leading
+by stopping breaks its connections. When a task is opened, its hanging transactions are resolved in
+every partition, as their coordinator had decided. A hanging transaction whose outcome is unknown is
 aborted. There are two such cases: a process that ended after it had taken the transactional id and
-before it had resolved the hanging transactions, and a transaction that hangs outside the changelog
-topic, in a partition to which the next transaction, which was cut off, writes as well.
+before it had resolved the hanging transactions; and a leader that goes away in the milliseconds
+after a commit, comes back unnoticed, and has a transaction hang outside the changelog topic, in a
+partition to which the next transaction writes as well, which is cut off.
 """
 
 import asyncio
@@ -137,21 +139,27 @@ class HangingTransactions:
         if self._resolving is not None:
             await asyncio.wait({self._resolving}, timeout=within)
 
-    async def ensure_marker_written(self, client: AIOKafkaClient, producer: Producer) -> None:
+    async def ensure_markers_written(
+        self, client: AIOKafkaClient, producer: Producer, *, everywhere: bool
+    ) -> None:
         """Wait until the last transaction's marker is in the partition of the changelog topic.
 
         Args:
             client: any connected client.
             producer: the producer that committed the transaction.
+            everywhere: whether it has to be in all partitions that transactions may write to. Their
+                leaders list all producers then, so it is asked only where one may be missing.
 
         Raises:
-            HangingError: if the marker is missing for good.
+            HangingError: if a marker is missing for good.
             KafkaError: if the brokers do not answer, or a newer producer has the id.
         """
         with contextlib.suppress(*UNSUPPORTED):
             admin = TransactionAdmin(client, self.transactional_id)
-            if await admin.left_open([self._state], producer):
-                raise HangingError(f"hanging transaction in {self._state}")
+            partitions = self._partitions if everywhere else (self._state,)
+            left = await admin.left_open(partitions, producer)
+            if left:
+                raise HangingError(f"hanging transaction in {', '.join(_names(left))}")
 
     def _admin(self) -> contextlib.AbstractAsyncContextManager[TransactionAdmin]:
         return TransactionAdmin.connected(self._connection, self.transactional_id)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 import pytest
@@ -210,6 +210,50 @@ async def test_no_transaction_begins_before_the_one_before_has_ended(
             await writer.write(harness.writes(0, 1))
     async with harness.writer():
         assert await harness.values() == [[b"first"], [b"first"], []]
+
+
+async def test_after_a_connection_was_lost_it_has_to_have_ended_everywhere(
+    harness: TaskHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off, the next transaction would take back what hangs in a partition of both."""
+    async with harness.writer() as writer:
+        begin = writer._producer.begin_transaction
+
+        async def begin_and_leave_out() -> None:
+            await begin()
+            leave_out(writer._producer, TopicPartition(harness.topic, 1))
+
+        for number in range(3):
+            await writer.write(harness.writes(0, value=str(number).encode()))
+        with monkeypatch.context() as patch:
+            patch.setattr(writer._producer, "begin_transaction", begin_and_leave_out)
+            await writer.write(harness.writes(0, 1, value=b"first"))
+        for connection in writer._producer.client._conns.values():
+            connection.close()
+        with pytest.raises(WriteError, match=f"hanging transaction in {harness.topic}-1"):
+            await writer.write(harness.writes(0, 1))
+    async with harness.writer():
+        assert await harness.values() == [[b"0", b"1", b"2", b"first"], [b"first"], []]
+
+
+async def test_while_connections_stay_one_partition_is_asked(
+    harness: TaskHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    left_open = TransactionAdmin.left_open
+
+    async def noted(
+        admin: TransactionAdmin, partitions: Collection[TopicPartition], producer: Producer
+    ) -> Any:
+        asked.append(len(partitions))
+        return await left_open(admin, partitions, producer)
+
+    monkeypatch.setattr(TransactionAdmin, "left_open", noted)
+    async with harness.writer() as writer:
+        for _ in range(5):
+            await writer.write(harness.writes(0, 1))
+    assert asked[0] == 3
+    assert asked[-2:] == [1, 1]
 
 
 async def test_how_it_ended_is_kept_in_mind_when_opening_fails(harness: TaskHarness) -> None:
