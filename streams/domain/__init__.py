@@ -52,7 +52,7 @@ In the order in which an event meets it:
 - `standings`: how rules stand in a campaign, for who asks why; `retelling`: how they stood at a
   moment of the past.
 - `group_comparison`: whether a treatment or a channel of a campaign is really worse than another.
-- `calendar_periods`: hours and days of time zones.
+- `calendar_periods`: hours and days of time zones; `arrays`: lists of numbers as arrays.
 - `changed_cells`, `change_log`: what the commits of a partition have changed, for who follows it.
 - `changelog`: every record of the changelog topic, its key and value, and their format.
 - `partition`: all of that for one partition of campaigns, by its `partition_settings`;
