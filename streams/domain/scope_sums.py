@@ -46,8 +46,7 @@ class RecordCounts:
 
     Args:
         start: of the window (s).
-        counts: a campaign may be named more than once, though hardly ever is; what has no hits then
-            counts as if it came before the record.
+        counts: a campaign may be named more than once.
         groups: which group each status is in.
     """
 
@@ -60,6 +59,11 @@ class RecordCounts:
     def attempts(self) -> NDArray[np.int64]:
         """Attempts by the position of the campaign."""
         return self.counts.all_totals(self._groups.counts_attempts)
+
+    @cached_property
+    def names_any_twice(self) -> bool:
+        """Whether a campaign has several positions."""
+        return len(set(self.counts.campaigns)) < len(self.counts.campaigns)
 
     def app_at(self, position: int) -> str | None:
         """Return the app of the campaign at a position."""
@@ -193,10 +197,13 @@ class ScopeSums:
                 for at, count in zip(column.at, column.counts, strict=True):
                     hits[at] = hits.get(at, 0) + count
         campaigns = record.counts.campaigns
-        going_on = live.intersection(campaigns) if live else ()
-        if going_on:
+        # Positions without hits that matter: of what fires, and of campaigns with hits elsewhere.
+        silent = live.intersection(campaigns) if live else set[ScopeKey]()
+        if hits and record.names_any_twice:
+            silent.update(map(campaigns.__getitem__, hits))
+        if silent:
             for at, name in enumerate(campaigns):
-                if name in going_on and record.attempts[at]:
+                if name in silent and record.attempts[at]:
                     hits.setdefault(at, 0)
         if not hits:
             return ()

@@ -154,6 +154,19 @@ def leave_out(producer: AIOKafkaProducer, partition: TopicPartition) -> None:
     producer._txn_manager._txn_partitions.add(partition)
 
 
+def always_leave_out(
+    writer: TransactionalWriter, partition: TopicPartition, patch: pytest.MonkeyPatch
+) -> None:
+    """Do the same in each transaction of a writer that begins from here on."""
+    begin = writer._producer.begin_transaction
+
+    async def begin_and_leave_out() -> None:
+        await begin()
+        leave_out(writer._producer, partition)
+
+    patch.setattr(writer._producer, "begin_transaction", begin_and_leave_out)
+
+
 @pytest.fixture
 async def harness(kafka: KafkaBroker, unique: str) -> AsyncIterator[TaskHarness]:
     await create_topic(kafka.address, unique, 3)
@@ -197,13 +210,7 @@ async def test_no_transaction_begins_before_the_one_before_has_ended(
     harness: TaskHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with harness.writer() as writer:
-        begin = writer._producer.begin_transaction
-
-        async def begin_and_leave_out() -> None:
-            await begin()
-            leave_out(writer._producer, TopicPartition(harness.topic, CHANGELOG))
-
-        monkeypatch.setattr(writer._producer, "begin_transaction", begin_and_leave_out)
+        always_leave_out(writer, TopicPartition(harness.topic, CHANGELOG), monkeypatch)
         await writer.write(harness.writes(0, 1, value=b"first"))
         assert await harness.values() == [[], [b"first"], []]
         with pytest.raises(WriteError, match="hanging transaction in"):
@@ -217,16 +224,10 @@ async def test_after_a_connection_was_lost_it_has_to_have_ended_everywhere(
 ) -> None:
     """Cut off, the next transaction would take back what hangs in a partition of both."""
     async with harness.writer() as writer:
-        begin = writer._producer.begin_transaction
-
-        async def begin_and_leave_out() -> None:
-            await begin()
-            leave_out(writer._producer, TopicPartition(harness.topic, 1))
-
         for number in range(3):
             await writer.write(harness.writes(0, value=str(number).encode()))
         with monkeypatch.context() as patch:
-            patch.setattr(writer._producer, "begin_transaction", begin_and_leave_out)
+            always_leave_out(writer, TopicPartition(harness.topic, 1), patch)
             await writer.write(harness.writes(0, 1, value=b"first"))
         for connection in writer._producer.client._conns.values():
             connection.close()
