@@ -166,8 +166,8 @@ class CountedArrivals(Arrivals[Lines]):
         self._deferrable: Deferrable = NOTHING
         self._event_time = 0
         """How far it is (ms), with all that was sorted out:"""
-        self._sorted_out_at = 0
-        """by the commit at this time (ms)."""
+        self._counted_at = 0
+        """by the commit at this time (ms), the last one that had any counts."""
         self._oldest, self._next_expiry = EARLIEST_MS, 0
 
     def add(self, block: Lines) -> Iterator[Decided]:
@@ -227,12 +227,14 @@ class CountedArrivals(Arrivals[Lines]):
             if each.is_hit
         }
         watched.update(*self._deferrable.watched)
-        before = self._event_time, self._sorted_out_at
+        before = self._event_time, self._counted_at
         told: _Windows = {}
         is_due = False
         for block, of_block in zip(arrived, known, strict=True):
             is_due |= self._add(block, of_block, watched, told)
-        self._sorted_out_at = self._until
+        if self._counted_at != self._until:
+            # No line had any counts: a worker has no record of them, and observes no event time.
+            return
         is_due |= sum([len(window.sums) for window in self._kept.values()]) > MOST_KEPT
         if is_due:
             yield from self._commit_all(told, before)
@@ -320,6 +322,8 @@ class CountedArrivals(Arrivals[Lines]):
             if line.app_id is not None:
                 window.apps[name] = line.app_id
         self._event_time = event_time
+        if end:
+            self._counted_at = until
         return is_due
 
     def _follow(self, event_time: int) -> None:
@@ -337,18 +341,19 @@ class CountedArrivals(Arrivals[Lines]):
     # Committed
 
     def _commit_kept(self) -> Iterator[Decided]:
-        """Commit all that is kept, at the time of the last arrivals."""
+        """Commit all that is kept, at the time of the last counts."""
         kept, self._kept = self._kept, {}
         if _has_any(kept):
-            if self.task.committed_at < self._until:
+            if self.task.committed_at < self._counted_at:
                 yield from self._decided(kept)
             else:
-                self.task.add(self._until, self._record(kept, self._event_time, self._until))
+                counts = self._record(kept, self._event_time, self._counted_at)
+                self.task.add(self._counted_at, counts)
         self._keys.forget()
 
     def _decided(self, windows: _Windows) -> Iterator[Decided]:
-        counts = self._record(windows, self._event_time, self._until)
-        return self.task.commit(self._until, counts)
+        counts = self._record(windows, self._event_time, self._counted_at)
+        return self.task.commit(self._counted_at, counts)
 
     def _record(self, windows: _Windows, event_time: int, at: int) -> PartialCounts:
         """Return counts as they are when event time is so far (ms), at the commit at `at` (ms)."""

@@ -16,6 +16,7 @@ from streams.backtest.task import Decided
 from streams.configuration.models import Configuration
 from streams.domain.detectors.count import Count
 from streams.domain.detectors.detector import Detector
+from streams.domain.detectors.spike import Spike
 from streams.domain.detectors.threshold import Threshold
 from streams.domain.formats import pinpoint
 from streams.domain.partial_counts import PartialCounts
@@ -310,3 +311,29 @@ def test_counts_without_hits_are_not_put_off_where_they_matter(
     _, decided = decide(settings, lines)
     assert [(each.at - START, each.transition.type) for each in decided] == kinds
     assert told(decided) == told(Naive(settings).run(lines))
+
+
+def test_lines_without_counts_do_not_show_that_a_source_is_there() -> None:
+    """Event time goes on from when the last counts came, and closes the window at 3 s."""
+    rules = (
+        Rule("spike", frozenset({"FAILURE"}), Spike(sensitivity=1.0), repeat_interval=0.7),
+        Rule("count", frozenset({"FAILURE"}), Count(0), no_data_after=0.5),
+    )
+    windows = WindowPolicy(3, 0, 12)
+    partition = replace(PARTITION_SETTINGS, windows=windows, rules=rules, idle_timeout=0.4)
+    settings = BacktestSettings(partition, IngestSettings(pinpoint.FORMAT, windows), 0.25)
+    rejected = line(2_600, 0, campaign="a")
+    rejected.event_time = START - 500 * 86_400_000
+    for nothing in (CountedLine(START + 2_550, "a", []), rejected):
+        lines = [
+            line(400, 0, 1, campaign="a"),
+            line(1_400, 0, 1, campaign="a"),
+            line(2_400, 30, 30, campaign="b"),
+            nothing,
+            line(4_550, 0, 1, campaign="a"),
+        ]
+        _, decided = decide(settings, lines)
+        reminded = [each for each in decided if each.transition.type == "campaign.alert.reminder"]
+        assert {each.transition.data.rule for each in reminded} == {"spike"}
+        assert reminded[0].transition.data.evidence.figures["slow_windows"] == 1
+        assert told(decided) == told(Naive(settings).run(lines))
