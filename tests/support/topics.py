@@ -1,7 +1,8 @@
 """Making, filling and reading topics."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Self, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -17,6 +18,7 @@ GROUP_OFFSETS = "__consumer_offsets"
 COMMITTED = {"PrepareCommit", "CompleteCommit"}
 """States of a transaction whose coordinator has decided to commit it."""
 Read: TypeAlias = "ConsumerRecord[bytes | None, bytes | None]"
+Reader: TypeAlias = "AIOKafkaConsumer[bytes | None, bytes | None]"
 
 
 TOPIC_EXISTS = 36
@@ -130,22 +132,28 @@ class Sender:
         await self._producer.stop()
 
 
-async def read_topic(address: str, topic: str, *, committed: bool = True) -> list[Read]:
-    """Read a topic from its beginning to its present end, each partition in order."""
-    isolation = "read_committed" if committed else "read_uncommitted"
-    consumer: AIOKafkaConsumer[bytes | None, bytes | None] = AIOKafkaConsumer(
-        bootstrap_servers=address, isolation_level=isolation, auto_offset_reset="earliest"
-    )
-    await consumer.start()
-    try:
-        names = consumer.partitions_for_topic(topic)
-        if names is None:
-            await consumer._client.add_topic(topic)
-            names = consumer.partitions_for_topic(topic)
-        partitions = [TopicPartition(topic, number) for number in sorted(names or ())]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        ends = await consumer.end_offsets(partitions)
+async def read_topic(
+    address: str, topic: str, *, committed: bool = True, hanging: bool = False
+) -> list[Read]:
+    """Read a topic from its beginning to its present end, each partition in order.
+
+    Args:
+        address: of a broker.
+        topic: the topic.
+        committed: leave out what was not committed. As a coordinator says that a transaction is
+            committed before its records can be read, transactions that are open are waited for.
+        hanging: do not wait: read up to the first open transaction.
+
+    Raises:
+        AssertionError: it did not get there within `READ_WITHIN_S`.
+    """
+    async with _reader(address, committed=committed) as consumer:
+        partitions = await _assign(consumer, topic)
+        if committed and not hanging:
+            async with _reader(address, committed=False) as of_all:
+                ends = await of_all.end_offsets(partitions)
+        else:
+            ends = await consumer.end_offsets(partitions)
         records: dict[TopicPartition, list[Read]] = {partition: [] for partition in partitions}
         deadline = time.monotonic() + READ_WITHIN_S
         while [p for p in partitions if await consumer.position(p) < ends[p]]:
@@ -155,8 +163,32 @@ async def read_topic(address: str, topic: str, *, committed: bool = True) -> lis
                 # The embedded broker's end offset leaves out most of its last batch.
                 ends[partition] = max(ends[partition], consumer.last_stable_offset(partition) or 0)
         return [record for each in records.values() for record in each]
+
+
+@asynccontextmanager
+async def _reader(address: str, *, committed: bool) -> AsyncIterator[Reader]:
+    consumer: Reader = AIOKafkaConsumer(
+        bootstrap_servers=address,
+        isolation_level="read_committed" if committed else "read_uncommitted",
+        auto_offset_reset="earliest",
+    )
+    await consumer.start()
+    try:
+        yield consumer
     finally:
         await consumer.stop()
+
+
+async def _assign(consumer: Reader, topic: str) -> list[TopicPartition]:
+    """Let a consumer read a topic from its beginning; return the partitions."""
+    names = consumer.partitions_for_topic(topic)
+    if names is None:
+        await consumer._client.add_topic(topic)
+        names = consumer.partitions_for_topic(topic)
+    partitions = [TopicPartition(topic, number) for number in sorted(names or ())]
+    consumer.assign(partitions)
+    await consumer.seek_to_beginning(*partitions)
+    return partitions
 
 
 async def committed_offsets(address: str, group: str, topic: str) -> dict[int, int]:

@@ -137,7 +137,7 @@ class TaskHarness:
     async def values(self) -> list[list[bytes | None]]:
         """Return what can be read in each partition."""
         found: list[list[bytes | None]] = [[], [], []]
-        for record in await read_topic(self.address, self.topic):
+        for record in await read_topic(self.address, self.topic, hanging=True):
             found[record.partition].append(record.value)
         return found
 
