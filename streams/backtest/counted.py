@@ -322,8 +322,7 @@ class CountedArrivals(Arrivals[Lines]):
             if line.app_id is not None:
                 window.apps[name] = line.app_id
         self._event_time = event_time
-        if end:
-            self._counted_at = until
+        self._counted_at = until if end else self._counted_at
         return is_due
 
     def _follow(self, event_time: int) -> None:
