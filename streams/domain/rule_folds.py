@@ -318,11 +318,13 @@ class RuleFold:
         if self.rule.scope != "campaign":
             self._admit_parts(start, newcomers, keys, apps, places)
             return
-        admitted = [at for at in newcomers if self._matches(campaign_of(keys[at]))]
+        matches = self._matches
+        admitted = {
+            key: at for at in newcomers if isinstance(key := keys[at], str) and matches(key)
+        }
         if admitted:
-            names = [campaign_of(keys[at]) for at in admitted]
-            of_names = [apps[name] for name in names]
-            places[admitted] = self.scopes.add(names, of_names, start - 1)
+            names, of_names = list(admitted), [apps[name] for name in admitted]
+            places[list(admitted.values())] = self.scopes.add(names, of_names, start - 1)
 
     def _admit_parts(
         self,
@@ -520,6 +522,7 @@ def _added_up(places: Integers, attempts: Integers, hits: Integers) -> tuple[Int
 
 def _matcher(rule: Rule) -> Callable[[str], bool]:
     if "*" in rule.campaigns:
-        return lambda campaign_id: campaign_id != OTHER
+        # Without a call of our own for each campaign.
+        return OTHER.__ne__
     match = lru_cache(MATCHES_KEPT)(rule.matches_campaign)
     return lambda campaign_id: campaign_id != OTHER and match(campaign_id)

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from streams.domain.arrays import integers
 from streams.domain.cells import Cells
 from streams.domain.counts import Cell, StatusGroups
 from streams.domain.partial_counts import Column, Dimensions, WindowCounts
@@ -55,10 +56,22 @@ class RecordCounts:
         self.counts = counts
         self._groups = groups
 
+    def attempts_at(self, positions: Collection[int]) -> dict[int, int]:
+        """Return the attempts of the campaigns at some positions, of many that there are."""
+        is_wanted = np.zeros(len(self.counts.campaigns), np.bool_)
+        is_wanted[list(positions)] = True
+        attempts = dict.fromkeys(positions, 0)
+        for at, counts in self._attempts:
+            for wanted in np.flatnonzero(is_wanted[at]).tolist():
+                attempts[at.item(wanted)] += counts[wanted]
+        return attempts
+
     @cached_property
-    def attempts(self) -> NDArray[np.int64]:
-        """Attempts by the position of the campaign."""
-        return self.counts.all_totals(self._groups.counts_attempts)
+    def _attempts(self) -> list[tuple[NDArray[np.int64], list[int]]]:
+        """Of each count key whose events are attempts, positions of campaigns, and their counts."""
+        is_attempt = self._groups.counts_attempts
+        columns = self.counts.columns
+        return [(integers(c.at), c.counts) for c in columns if is_attempt(c.dimensions)]
 
     @cached_property
     def names_any_twice(self) -> bool:
@@ -203,14 +216,15 @@ class ScopeSums:
             silent.update(map(campaigns.__getitem__, hits))
         if silent:
             for at, name in enumerate(campaigns):
-                if name in silent and record.attempts[at]:
+                if name in silent:
                     hits.setdefault(at, 0)
         if not hits:
             return ()
-        attempts = record.attempts[list(hits)].tolist()
+        attempts = record.attempts_at(hits)
         return _added_up(
-            Added(campaigns[at], of_it, count, record.start, record.app_at(at))
-            for (at, count), of_it in zip(hits.items(), attempts, strict=True)
+            Added(campaigns[at], attempts[at], count, record.start, record.app_at(at))
+            for at, count in hits.items()
+            if attempts[at]
         )
 
     def of_cell(self, key: ScopeKey, cell: Cell) -> tuple[int, int]:

@@ -6,6 +6,9 @@ from streams.observability.families import Families
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 """Those that a metric names; whatever else a client makes up is `other`."""
+SECONDS = (0.01, 0.05, 0.2, 1.0, 10.0)
+"""Upper bounds of the buckets: what a point, the windows of a day and a list are to take at most,
+and what people wait for. Each one is a line for each route, on every page of metrics."""
 
 
 class HttpMetrics:
@@ -24,7 +27,11 @@ class HttpMetrics:
             "status",
         )
         self._seconds = families.histogram(
-            "http_request_seconds", "From a request's first line to its answer", "method", "route"
+            "http_request_seconds",
+            "From a request's first line to its answer",
+            "method",
+            "route",
+            buckets=SECONDS,
         )
         self._cost = families.counter(
             "http_query_cost",
