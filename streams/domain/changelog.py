@@ -29,7 +29,8 @@ A key is a JSON array, the kind of the record first. Values are JSON but for buc
     ["folds"]                        FoldsRecord    Folds: how far the written states are
     the states are written; the first partial counts after that were folded
     ["fold", rule, group]            FoldGroup      FoldedScopes of a rule
-    a window is written or has expired, and any of them changed; null: none is left. MessagePack
+    a window is written or has expired, and any of them changed; null: none is left, or they are in
+    the record of a group before it. MessagePack
     ["pools", rule]                  PoolsRecord    FoldedScopes: Pools of a rule, by app
     states are written, and any sum changed
     ["receiver", name]               ReceiverRecord ReceiverBook
@@ -90,7 +91,7 @@ from streams.domain.rollups import RollupKey
 from streams.domain.sent_messages import MessageKey, SentMessage
 from streams.errors import FormatError
 
-FORMAT = 9
+FORMAT = 10
 """Version of all keys and values that are written. The checkpoint says it, and is there if any
 record is."""
 OLDEST_FORMAT = 5

@@ -1,7 +1,9 @@
 """The places of the scopes of a rule whose detector folds, and the records of their states.
 
 The changelog topic has scopes in groups, as one record for each would cost more than what is in it.
-The group of a scope follows from its place.
+The group of a scope follows from its place. Groups that follow one another are one record, under
+the number of the first; but not those with long names, as a record is to be no greater than a
+broker takes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +22,10 @@ from streams.errors import FormatError
 
 SCOPES_PER_GROUP = 24
 """As many with names of the greatest length fit into one record."""
+GROUPS_PER_RECORD = 4
+SCOPES_PER_RECORD = GROUPS_PER_RECORD * SCOPES_PER_GROUP
+SHORT = 1_000
+"""Characters of the names of a scope: so many scopes fit into one record."""
 _GROWTH = 1.125
 """Room is made for so many times as many scopes as there are."""
 
@@ -89,7 +95,11 @@ class FoldedScopes:
         self._learned = np.zeros(0, np.int64)
         self._balances = np.zeros(0, np.int64)
         self._is_dirty = np.zeros(0, np.bool_)
-        """By group, whether anything of it was changed since it was written."""
+        """By record, whether anything of it was changed since it was written."""
+        self._long: set[int] = set()
+        """Records with long names: they are written group by group."""
+        self._apart: set[int] = set()
+        """Records that are on the topic group by group."""
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -140,6 +150,8 @@ class FoldedScopes:
         self._places.update(zip(keys, places, strict=True))
         for key, place in zip(keys, places, strict=True):
             self._keys[place] = key
+            if len(key) > SHORT or (not isinstance(key, str) and _length(key) > SHORT):
+                self._long.add(place // SCOPES_PER_RECORD)
         if self._rule.scope != "campaign":
             for key in keys:
                 if not isinstance(key, str):
@@ -152,9 +164,9 @@ class FoldedScopes:
             self._learned = np.concatenate((self._learned, np.zeros(more, np.int64)))
             self._balances = np.concatenate((self._balances, np.zeros(more, np.int64)))
             self._apps = np.concatenate((self._apps, np.zeros(more, np.int16)))
-            groups = -(-len(self._learned) // SCOPES_PER_GROUP)
-            no_groups = np.zeros(groups - len(self._is_dirty), np.bool_)
-            self._is_dirty = np.concatenate((self._is_dirty, no_groups))
+            records = -(-len(self._learned) // SCOPES_PER_RECORD)
+            clean = np.zeros(records - len(self._is_dirty), np.bool_)
+            self._is_dirty = np.concatenate((self._is_dirty, clean))
 
     def begin_anew(self, place: int, learned: int) -> None:
         """Make the fold at a place that of a scope of which nothing is known but its app."""
@@ -189,7 +201,7 @@ class FoldedScopes:
         """
         self._learned[places] = start
         self._balances[places] += attempts
-        self._is_dirty[places // SCOPES_PER_GROUP] = True
+        self._is_dirty[places // SCOPES_PER_RECORD] = True
         return np.maximum(0, self._balances[places])
 
     def settle(self, places: Sequence[int], in_open_windows: Sequence[int]) -> list[int]:
@@ -204,12 +216,12 @@ class FoldedScopes:
             (place,), (attempts,) = places, in_open_windows
             unseen = [balances.item(place) + attempts]
             balances[place] = -attempts
-            self._is_dirty[place // SCOPES_PER_GROUP] = True
+            self._is_dirty[place // SCOPES_PER_RECORD] = True
             return unseen
         at, of_each = np.array(places), np.array(in_open_windows, np.int64)
         now: list[int] = (balances[at] + of_each).tolist()
         balances[at] = -of_each
-        self._is_dirty[at // SCOPES_PER_GROUP] = True
+        self._is_dirty[at // SCOPES_PER_RECORD] = True
         return now
 
     def unsettled(self, place: int, in_open_windows: int) -> int:
@@ -223,7 +235,7 @@ class FoldedScopes:
 
     def touch(self, places: Sequence[int] | Integers) -> None:
         """Note that the states at some places have changed."""
-        self._is_dirty[np.asarray(places, np.int64) // SCOPES_PER_GROUP] = True
+        self._is_dirty[np.asarray(places, np.int64) // SCOPES_PER_RECORD] = True
 
     def oldest_first(self) -> list[ScopeKey]:
         """Return all scopes, those without attempts for longest first."""
@@ -250,17 +262,32 @@ class FoldedScopes:
         """Hand out the groups that changed, null for those that are empty; and the pools."""
         dirty = np.flatnonzero(self._is_dirty).tolist()
         self._is_dirty[:] = False
-        for group in dirty:
-            yield FoldGroupKey(self._rule.name, group), self._group(group)
+        for record in dirty:
+            yield from self._groups(record)
         if self.pools.changed:
             yield PoolsKey(self._rule.name), self.pools.record(self._kind)
 
-    def _group(self, group: int) -> FoldGroup | None:
+    def _groups(self, record: int) -> Iterator[tuple[FoldGroupKey, FoldGroup | None]]:
+        """Hand out the groups that can be one record: as that record, or each by itself."""
+        first, *others = (
+            FoldGroupKey(self._rule.name, record * GROUPS_PER_RECORD + number)
+            for number in range(GROUPS_PER_RECORD)
+        )
+        if record in self._long:
+            self._apart.add(record)
+            yield from ((key, self._group(key.group, SCOPES_PER_GROUP)) for key in (first, *others))
+            return
+        if record in self._apart:
+            self._apart.remove(record)
+            yield from ((key, None) for key in others)
+        yield first, self._group(first.group, SCOPES_PER_RECORD)
+
+    def _group(self, group: int, scopes: int) -> FoldGroup | None:
         first = group * SCOPES_PER_GROUP
-        keys = self._keys[first : first + SCOPES_PER_GROUP]
+        keys = self._keys[first : first + scopes]
         end = first + len(keys)
         places: Sequence[int] = range(first, end)
-        if None in keys:
+        if self._free and None in keys:
             places = [place for place, key in enumerate(keys, first) if key is not None]
         if not places:
             return None
@@ -290,15 +317,19 @@ class FoldedScopes:
             ValueError: if the scopes are not as many as the group can have.
         """
         first = key.group * SCOPES_PER_GROUP
+        record, number = divmod(key.group, GROUPS_PER_RECORD)
+        if number:
+            self._apart.add(record)
         if (written.kind, written.scope) != (self._kind, self._rule.scope):
             self._make_room(first + 1)
-            self._is_dirty[key.group] = True
+            self._is_dirty[record] = True
             return []
         keys = written.keys
         balances = written.balances or [0] * len(keys)
         lengths = {len(written.apps), len(written.learned), len(balances), len(keys)}
-        if len(lengths) > 1 or len(keys) > SCOPES_PER_GROUP:
-            raise ValueError(f"no group of up to {SCOPES_PER_GROUP} scopes")
+        most = SCOPES_PER_GROUP if number else SCOPES_PER_RECORD
+        if len(lengths) > 1 or len(keys) > most:
+            raise ValueError(f"no group of up to {most} scopes")
         self._make_room(first + len(keys))
         self._apps[first : first + len(keys)] = written.apps
         self._learned[first : first + len(keys)] = written.learned
@@ -321,3 +352,8 @@ class FoldedScopes:
     def finish_restore(self) -> None:
         """Find the places that are free, after all groups were restored."""
         self._free = [place for place, key in enumerate(self._keys) if key is None]
+
+
+def _length(key: tuple[str, Part]) -> int:
+    campaign_id, part = key
+    return len(campaign_id) + len(part or "")

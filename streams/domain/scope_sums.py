@@ -221,11 +221,12 @@ class ScopeSums:
         if not hits:
             return ()
         attempts = record.attempts_at(hits)
-        return _added_up(
+        added = [
             Added(campaigns[at], attempts[at], count, record.start, record.app_at(at))
             for at, count in hits.items()
             if attempts[at]
-        )
+        ]
+        return _added_up(added) if record.names_any_twice else added
 
     def of_cell(self, key: ScopeKey, cell: Cell) -> tuple[int, int]:
         """Return the attempts and hits of a scope among the counts of its campaign in a window."""

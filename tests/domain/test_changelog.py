@@ -132,13 +132,13 @@ def test_there_is_a_file_for_every_format_that_is_read(number: int) -> None:
 
 
 def test_the_formats_that_are_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(changelog, "FORMAT", 10)
+    monkeypatch.setattr(changelog, "FORMAT", 11)
     value = b'{"format":%d,"window_size":60,"event_time":0,"inputs":{},"dirty":{}}'
-    for number in (OLDEST_FORMAT, 9, 10):
+    for number in (OLDEST_FORMAT, 9, 11):
         assert changelog.decode(b'["checkpoint"]', value % number)
-    for number in (OLDEST_FORMAT - 1, 11):
+    for number in (OLDEST_FORMAT - 1, 12):
         with pytest.raises(
-            FormatError, match=rf"format {number}, .*formats {OLDEST_FORMAT} to 10:"
+            FormatError, match=rf"format {number}, .*formats {OLDEST_FORMAT} to 11:"
         ):
             changelog.decode(b'["checkpoint"]', value % number)
 

@@ -23,7 +23,7 @@ from streams.domain.detectors.folding import (
 )
 from streams.domain.detectors.spike import Spike
 from streams.domain.events import LONGEST_NAMES
-from streams.domain.folded_scopes import SCOPES_PER_GROUP, FoldGroup, FoldGroupKey
+from streams.domain.folded_scopes import SCOPES_PER_RECORD, FoldGroup, FoldGroupKey
 from streams.domain.folds import FORGET_EVERY, FoldsKey
 from streams.domain.limits import Limits
 from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, RECORD_BYTES, PartialCounts
@@ -366,7 +366,7 @@ def test_a_scope_takes_so_many_bytes(
     assert written / MANY < 200
 
 
-def test_scopes_are_written_in_groups_and_groups_are_not_too_long() -> None:
+def test_scopes_are_written_in_groups_and_records_are_not_too_long() -> None:
     life = Life(settings_of())
     longest_name = "\N{GRINNING FACE}" * (LONGEST_NAMES - 2)
     long = {longest_name + f"{number:02}": {"FAILURE": 1} for number in range(40)}
@@ -378,7 +378,7 @@ def test_scopes_are_written_in_groups_and_groups_are_not_too_long() -> None:
     life.commit()
     sizes = [len(group.keys) for group in life.groups().values()]
     assert sum(sizes) == 140
-    assert max(sizes) == SCOPES_PER_GROUP
+    assert max(sizes) == SCOPES_PER_RECORD
     longest = max(len(value or b"") for value in life.topic.values())
     assert longest < RECORD_BYTES
 
