@@ -150,7 +150,7 @@ class FoldedScopes:
         self._places.update(zip(keys, places, strict=True))
         for key, place in zip(keys, places, strict=True):
             self._keys[place] = key
-            if len(key) > SHORT or (not isinstance(key, str) and _length(key) > SHORT):
+            if _length(key) > SHORT:
                 self._long.add(place // SCOPES_PER_RECORD)
         if self._rule.scope != "campaign":
             for key in keys:
@@ -287,7 +287,7 @@ class FoldedScopes:
         keys = self._keys[first : first + scopes]
         end = first + len(keys)
         places: Sequence[int] = range(first, end)
-        if self._free and None in keys:
+        if None in keys:
             places = [place for place, key in enumerate(keys, first) if key is not None]
         if not places:
             return None
@@ -354,6 +354,9 @@ class FoldedScopes:
         self._free = [place for place, key in enumerate(self._keys) if key is None]
 
 
-def _length(key: tuple[str, Part]) -> int:
+def _length(key: ScopeKey) -> int:
+    """Return how many characters the names of a scope have together."""
+    if isinstance(key, str):
+        return len(key)
     campaign_id, part = key
     return len(campaign_id) + len(part or "")

@@ -9,6 +9,7 @@ import pytest
 from streams.domain.detectors.spike import Spike
 from streams.domain.events import LONGEST_NAMES
 from streams.domain.folded_scopes import (
+    GROUPS_PER_RECORD,
     SCOPES_PER_GROUP,
     SCOPES_PER_RECORD,
     SHORT,
@@ -127,7 +128,9 @@ def test_records_as_they_were_with_a_group_each_are_read_and_become_one() -> Non
     for number in range(5):
         first = number * SCOPES_PER_GROUP
         states = topic.scopes.states.write(range(first, min(100, first + SCOPES_PER_GROUP)))
-        record, at = whole[number // 4 * 4], slice(first % 96, first % 96 + SCOPES_PER_GROUP)
+        record = whole[number // GROUPS_PER_RECORD * GROUPS_PER_RECORD]
+        in_record = first % SCOPES_PER_RECORD
+        at = slice(in_record, in_record + SCOPES_PER_GROUP)
         topic.records[number] = msgspec.structs.replace(
             record,
             keys=record.keys[at],
