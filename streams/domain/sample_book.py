@@ -48,24 +48,32 @@ class SampleBook:
     def of(self, rule: Rule, alert: Alert, explanation: Explanation) -> list[SampleFields]:
         """Return what an alert shows: samples of the slice and of the status that explain it first.
 
-        Where there are too few, it goes on to show those that it showed before.
+        Where there are too few, it goes on to show those that it showed before. Where there are
+        none, it shows those of the window before it began: of a break that begins as a window ends,
+        the next window is the first that says enough.
         """
-        found = [sample for sample in self._newest(alert) if self._fits(sample, rule, alert)]
+        began = self._windows.start_of(alert.since * MS)
+        before = alert.explanation.samples if alert.explanation is not None else []
+        about_it = [each for each in self._newest(alert) if self._is_about(each, rule, alert)]
+        found = self._not_before(began, about_it)
+        if not found and not before:
+            found = self._not_before(began - self._windows.size, about_it)
         found.sort(key=lambda sample: _rank(sample, explanation))
         shown = [sample.fields for sample in found[:SHOWN]]
-        before = alert.explanation.samples if alert.explanation is not None else []
         return (shown + [fields for fields in before if fields not in shown])[:SHOWN]
 
     def _newest(self, alert: Alert) -> Iterable[Sample]:
         return reversed(self._samples.get(alert.scope.campaign_id, deque()))
 
-    def _fits(self, sample: Sample, rule: Rule, alert: Alert) -> bool:
-        """Tell whether an alert is about the sample."""
+    def _not_before(self, start: int, samples: Iterable[Sample]) -> list[Sample]:
+        """Leave out samples of windows before the one that starts then (s)."""
+        return [each for each in samples if self._windows.start_of(each.start * MS) >= start]
+
+    def _is_about(self, sample: Sample, rule: Rule, alert: Alert) -> bool:
+        """Tell whether a sample is a hit in an alert's scope, and not from after its end."""
         dimensions, scope = sample.dimensions, alert.scope
-        since = self._windows.start_of(alert.since * MS)
         return (
-            since <= self._windows.start_of(sample.start * MS)
-            and (alert.is_live or sample.start <= alert.breached)
+            (alert.is_live or sample.start <= alert.breached)
             and rule.is_hit(dimensions.outcome, self._groups)
             and (rule.scope != "treatment" or dimensions.treatment_id == scope.treatment_id)
             and (rule.scope != "channel" or dimensions.channel_type == scope.channel_type)

@@ -21,7 +21,7 @@ EVENTS_PER_SAMPLE = 10_000
 SECONDS_PER_SAMPLE = 1.0
 """The allowance is one more sample after so many events, and after so many seconds; time gives no
 more than one a batch, as it passes quickly while a task is catching up."""
-PAUSE_S = 10.0
+PAUSE_S = 2.0
 """No other sample of the same campaign and status is taken for so long (s)."""
 OFFERED_AT_ONCE = 16
 """Events of a batch that are looked at."""

@@ -169,6 +169,23 @@ def test_what_failed_before_the_alert_began_is_no_sample_of_it() -> None:
     assert [each["attributes.reason"] for each in line.samples] == ["now"]
 
 
+def test_samples_of_a_break_that_began_as_a_window_ended() -> None:
+    line = Line()
+    line.count([record("SUCCESS", T0 + 59)] * 1_000 + [record("FAILURE", T0 + 59)], T0 + 59.5)
+    assert line.told == []
+    # The pause is not over yet: the next window has no sample.
+    line.count([record("FAILURE", T0 + 60)] * 100, T0 + 60.5)
+    assert line.told != []
+    assert [each["event_timestamp"] for each in line.samples] == [(T0 + 59) * 1000]
+
+
+def test_samples_since_the_alert_began_are_shown_alone() -> None:
+    line = Line()
+    line.count([record("SUCCESS", T0 + 55)] * 1_000 + [record("FAILURE", T0 + 55)], T0 + 55)
+    line.count([record("FAILURE", T0 + 60)] * 100, T0 + 60.5)
+    assert [each["event_timestamp"] for each in line.samples] == [(T0 + 60) * 1000]
+
+
 def test_a_restart_keeps_the_samples_of_an_alert() -> None:
     line = Line()
     line.count([record("FAILURE")] * 100)
