@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import pytest
 
+from tests.support import guarded_loops
 from tests.support.workers import Settings, WorkerProcess
 
 NewWorker: TypeAlias = Callable[..., WorkerProcess]
@@ -14,12 +15,17 @@ NewWorker: TypeAlias = Callable[..., WorkerProcess]
 
 @pytest.fixture
 def new_worker(tmp_path: Path) -> Iterator[NewWorker]:
-    """Make a worker, started; all are gone when the test ends."""
+    """Make a worker, started; all are gone when the test ends, and none has mixed up threads."""
+    workers: list[WorkerProcess] = []
     with ExitStack() as stack:
 
         def make(
-            settings: Settings, name: str = "worker", module: str = "streams"
+            settings: Settings, name: str = "worker", module: str = guarded_loops.MODULE
         ) -> WorkerProcess:
-            return stack.enter_context(WorkerProcess(settings, tmp_path, name, module))
+            worker = WorkerProcess(settings, tmp_path, name, module)
+            workers.append(worker)
+            return stack.enter_context(worker)
 
         yield make
+    for worker in workers:
+        assert guarded_loops.FOREIGN not in worker.log, worker.log_file

@@ -132,6 +132,15 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             else:
                 return
 
+    def close(self) -> None:
+        """Do nothing: what stops the thread stops the consumer, in this thread's loop.
+
+        Faust (0.15, `App._on_rebalance_when_stopped`) calls this for partitions that are assigned
+        while the worker stops, and would close the consumer's connections in the main thread's
+        loop. No loop may be used from another thread: with uvloop, that ended the process with
+        SIGSEGV.
+        """
+
     def _create_consumer(self, loop: Any) -> Any:  # noqa: ARG002 - Faust's signature
         return cast("BatchTransport", self.transport).hooks.new_consumer()
 
