@@ -16,9 +16,9 @@ from tests.support.ports import LOOPBACK
 from tests.support.workers import Settings, WorkerProcess
 
 POLL_S = 0.1
-WATCHED_S = 0.5
+WATCHED_S = 2.0
 """A worker that catches up is asked what it has counted this often: its answer costs milliseconds,
-which are not those of the events."""
+which are not those of the events. Prometheus asks every 15 s or less often."""
 COUNTED = 'campaign_streams_events_total{kind="send",outcome="counted"}'
 QUIET_S = 1.0
 QUIET_SHARE = 0.2

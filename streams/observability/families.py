@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
 
 PREFIX = "campaign_streams"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -29,12 +35,16 @@ class Family(NamedTuple):
 class Families:
     """Makes families of metrics; `PREFIX` begins the name of each.
 
+    None of the process has the time at which a series began beside it (`_created`): in Prometheus'
+    text format that is a series of its own, on a page that has hundreds.
+
     Attributes:
         registry: has all of them.
         made: describes each of them, in the order in which they were made.
     """
 
     def __init__(self) -> None:
+        disable_created_metrics()
         self.registry = CollectorRegistry()
         self.made: list[Family] = []
 

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-import uvloop
+from streams.signals import end_at_once
 
 MODULE = "tests.support.guarded_loops"
 FOREIGN = "an event loop is used from another thread"
@@ -65,9 +65,12 @@ class ThreadGuard:
 
 
 def main() -> None:
-    """Watch the loops, then run the program."""
+    """Watch the loops, then run the program; signals end it at once until it has begun."""
+    end_at_once()
+    import uvloop  # noqa: PLC0415 - it takes a while, and a signal may come in it
+
     ThreadGuard().install(uvloop.Loop)
-    from streams.commands import main as run  # noqa: PLC0415 - after the loops are watched
+    from streams.commands import main as run  # noqa: PLC0415 - as above
 
     run()
 
