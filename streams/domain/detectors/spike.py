@@ -13,7 +13,7 @@ from streams.domain.detectors.folding import FoldingDetector, Pending, ScopeStat
 from streams.domain.detectors.settings import Setting, setting
 from streams.domain.detectors.spike_states import Settings, SpikeStates
 
-LEAST_EVIDENCE, MOST_EVIDENCE = 6.0, 14.0
+LEAST_EVIDENCE, MOST_EVIDENCE = 5.5, 13.5
 """Nats that it takes at a sensitivity of 1, and at one of 0."""
 LOST_SHARE = 6.0 / 45.0
 """Of `patience`: an excursion that has cost as many seconds of sends is told before its time."""
@@ -38,7 +38,7 @@ class Spike(FoldingDetector):
         0.5,
         Setting(
             "how little evidence is enough: e to the power of c times as likely as by chance, with "
-            "c from 14 at 0 to 6 at 1",
+            "c from 13.5 at 0 to 5.5 at 1",
             "share",
             least=0,
             most=1,

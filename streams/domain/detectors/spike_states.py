@@ -58,7 +58,7 @@ MOST_WAITING = 10
 """or are so many windows."""
 MOST_EXTRA = 3.0
 """Nats beyond `sensitivity` that it takes at most, of a scope in which excursions often begin."""
-FALSE_A_DAY = 0.005
+FALSE_A_DAY = 0.01
 """What is needed is made for so many false starts a day, within these bounds."""
 WINDOWS_A_DAY = 1_440.0
 STARTS, STARTS_MEMORY, LEAST_STARTS = 0.1, 60.0, 1e-6
@@ -70,7 +70,7 @@ sent to in bursts: what is broken in a burst has no time to last,"""
 BURST_SHARE = 3
 """which is to say that as many times the clump's attempts are no fewer than all in its window and
 in the one before. A steady stream that falters for some seconds has many more."""
-SLOW_EXTRA = 2.0
+SLOW_EXTRA = 2.5
 """Nats that the slow path needs beyond `sensitivity`."""
 SLOW_WINDOWS = 3
 """Windows before the open one that the slow path needs."""
@@ -155,7 +155,7 @@ class Settings(NamedTuple):
         lost: or seconds of sends that it has to cost beyond what is usual.
     """
 
-    sensitivity: float = 10.0
+    sensitivity: float = 9.5
     rise: Rise = Rise()
     patience: float = 45.0
     lost: float = 6.0

@@ -194,7 +194,7 @@ def pause(scope: Scope) -> int:
 
 
 def test_needed_evidence_follows_from_the_sensitivity() -> None:
-    for sensitivity, least in ((0.0, 14.0), (0.5, 10.0), (1.0, 6.0)):
+    for sensitivity, least in ((0.0, 13.5), (0.5, 9.5), (1.0, 5.5)):
         scope = Scope(Spike(sensitivity=sensitivity))
         scope.usual(20)
         _, figures = scope.until(1, 120)

@@ -313,7 +313,7 @@ class OnPaper:
     def needed(self) -> float:
         least = self.settings.sensitivity
         starts = max(self.row["starts"], 1e-6)
-        return min(max(math.log(1_440 * starts / 0.005), least), least + 3)
+        return min(max(math.log(1_440 * starts / 0.01), least), least + 3)
 
     def is_fast(self, at: float, so_far: tuple[int, int]) -> bool:
         age, n = round(at - self.since, 3), self.all_n
@@ -329,7 +329,7 @@ class OnPaper:
         return k >= 30 and 2 * k >= n and 3 * n >= so_far[0] + self.row["last_attempts"]
 
     def is_slow(self, at: float, so_far: tuple[int, int]) -> bool:
-        more, need = self.log_slow(*so_far), self.settings.sensitivity + 2
+        more, need = self.log_slow(*so_far), self.settings.sensitivity + 2.5
         late = round(at - self.since, 3) >= self.settings.patience
         return late and self.slow_windows >= 3 and more > 0 and self.row["slow"] + more >= need
 
@@ -394,7 +394,7 @@ class OnPaper:
     def after(self, n: int, k: int, together: float) -> tuple[dict[str, Any], tuple[int, int]]:
         before, row = self.row, dict(self.row)
         slow = max(0.0, before["slow"] + self.log_slow(n, k, together))
-        row["slow"] = min(self.settings.sensitivity + 2, slow)
+        row["slow"] = min(self.settings.sensitivity + 2.5, slow)
         row["slow_windows"] = min(3, self.slow_windows + 1) if slow else 0
         row["starts"] += (self.started - len(self.waiting) * before["starts"]) / 60
         row["skipped"] = self.skipped + 1
