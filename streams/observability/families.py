@@ -35,8 +35,8 @@ class Family(NamedTuple):
 class Families:
     """Makes families of metrics; `PREFIX` begins the name of each.
 
-    None of the process has the time at which a series began beside it (`_created`): in Prometheus'
-    text format that is a series of its own, on a page that has hundreds.
+    From the first one on, no metric of the process has its time of creation beside it (`_created`):
+    in Prometheus' text format that is one more series for each, on a page that has hundreds.
 
     Attributes:
         registry: has all of them.
