@@ -4,8 +4,7 @@ import asyncio
 
 from tests.integration.conftest import NewWorker
 from tests.support.brokers import RunningBroker
-from tests.support.waiting import until
-from tests.support.workers import WorkerProcess, settings_for
+from tests.support.workers import settings_for
 
 AFTER_S = (0.5, 2.0, 2.5, 3.0)
 """How long it has been listening: brokers let the first member of a group wait for three seconds
@@ -17,15 +16,8 @@ async def test_partitions_are_assigned_to_a_worker_that_stops(
 ) -> None:
     worker = new_worker(settings_for(broker, unique))
     for seconds in AFTER_S:
-        await until(lambda: _listens(worker))
+        await worker.listening()
         await asyncio.sleep(seconds)
         assert await asyncio.to_thread(worker.stop) == 0
         worker.start()
     await worker.ready()
-
-
-async def _listens(worker: WorkerProcess) -> bool:
-    try:
-        return (await worker.ask("/livez")).status == 200
-    except OSError:
-        return False

@@ -153,17 +153,24 @@ class WorkerProcess:
 
     async def ready(self, within: float = PATIENCE_S) -> Self:
         """Return as soon as it is ready."""
+        return await self._answering("/readyz", within)
+
+    async def listening(self, within: float = PATIENCE_S) -> Self:
+        """Return as soon as its API answers; it need not be ready."""
+        return await self._answering("/livez", within)
+
+    async def _answering(self, target: str, within: float) -> Self:
         deadline = time.monotonic() + within
         while True:
             if not self.process.running:
                 raise AssertionError(f"the worker ended while starting:\n{self.log[-3000:]}")
             try:
-                if (await self.ask("/readyz")).status == 200:
+                if (await self.ask(target)).status == 200:
                     return self
             except (OSError, TimeoutError, IndexError):
                 pass  # it does not listen yet
             if time.monotonic() > deadline:
-                raise AssertionError(f"the worker is not ready:\n{self.log[-3000:]}")
+                raise AssertionError(f"the worker says no 200 to {target}:\n{self.log[-3000:]}")
             await asyncio.sleep(0.1)
 
     def __enter__(self) -> Self:
