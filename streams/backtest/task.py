@@ -11,13 +11,15 @@ Source topics that are not keyed by campaign cost a live event one more interval
 
 import itertools
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import inf
 from typing import NamedTuple
 
 from streams.domain.deferrable import Deferrable
-from streams.domain.partial_counts import PartialCounts, WindowCounts
+from streams.domain.detectors.folding import Integers
+from streams.domain.folds import DeferredHits
+from streams.domain.partial_counts import Dimensions, PartialCounts, WindowCounts
 from streams.domain.partition import CampaignPartition
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.silences.book import SilenceBook
@@ -84,6 +86,10 @@ class BacktestTask:
         """Return the time (ms) of the commit that has what arrives at `at` (ms)."""
         return -(-at // self.interval_ms) * self.interval_ms
 
+    def commits_of(self, times: Integers) -> Integers:
+        """Return the same of many times."""
+        return -(-times // self.interval_ms) * self.interval_ms
+
     def pass_time(self, until: int) -> Iterator[Decided]:
         """Let time go on, without arrivals, through all commits before `until` (ms)."""
         while self.next_due < until:
@@ -97,6 +103,19 @@ class BacktestTask:
     def add_kept(self, at: int, counts: Iterable[WindowCounts]) -> None:
         """Add counts that `deferrable` allowed and allows, before a commit at `at` (ms)."""
         self._partition.apply_kept(counts, self._offset, at / 1000)
+
+    def add_hits(self, hits: DeferredHits) -> bool:
+        """Fold hits of deferrable counts; tell whether these have to be committed now."""
+        return self._partition.add_hits(hits, self._offset)
+
+    def attempts(self, campaign_ids: Sequence[str]) -> list[int]:
+        """Return how many attempts campaigns have in open windows."""
+        return self._partition.attempts(campaign_ids)
+
+    @property
+    def deferrable_hits(self) -> list[Callable[[Dimensions], bool]] | None:
+        """What tells, for each rule, whether a count key is one of hits; null: none may be."""
+        return self._partition.deferrable_hits
 
     def commit_few(self, at: int, counts: PartialCounts) -> Iterator[Decided]:
         """Commit counts with which no window opens, closes or expires, and none is late.

@@ -14,7 +14,7 @@ when records came. Counts of windows that were learned before matter to no recor
 the states, and folds again the records from `through` on.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -24,10 +24,16 @@ from streams.domain.buckets import Window
 from streams.domain.detectors.accounts import Account
 from streams.domain.detectors.folding import FoldingDetector
 from streams.domain.folded_scopes import FoldGroupKey
-from streams.domain.partial_counts import PartialCounts, WindowCounts
+from streams.domain.partial_counts import Dimensions, PartialCounts, WindowCounts
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.pools import PoolsKey
-from streams.domain.rule_folds import OpenWindows, RecordContext, RuleFold
+from streams.domain.rule_folds import (
+    CampaignHits,
+    KeptCount,
+    OpenWindows,
+    RecordContext,
+    RuleFold,
+)
 from streams.domain.rules import Rule, Scope
 from streams.domain.scope_sums import ClosingCounts, RecordCounts
 from streams.domain.table import WindowTable
@@ -83,6 +89,20 @@ class AddedRecord(NamedTuple):
     late: list[int]
 
 
+class DeferredHits(NamedTuple):
+    """Hits of one record, of campaigns without a breach.
+
+    Attributes:
+        at: event time (ms): the newest of the log with this record.
+        of_rules: for each rule, the campaigns with hits.
+        kept: returns counts of a campaign that the table does not have yet, up to this record.
+    """
+
+    at: int
+    of_rules: Sequence[Sequence[CampaignHits]]
+    kept: Callable[[str], Iterable[KeptCount]]
+
+
 class Folds:
     """The folding detectors of one partition.
 
@@ -121,6 +141,11 @@ class Folds:
         """Tell whether any detector folds."""
         return bool(self._rules)
 
+    @property
+    def closed_until(self) -> int:
+        """End (s) of the newest window that was learned."""
+        return self._closed_until
+
     def of(self, rule: Rule) -> RuleFold | None:
         """Return the fold of a rule; null if its detector does not fold."""
         return self._rules.get(rule.name)
@@ -152,6 +177,40 @@ class Folds:
                 rule.add(context)
         if clock.advance(self._arrived, 0):
             self._close_before(self._policy.oldest_open(clock.event_time), table, starts)
+
+    def add_hits(self, hits: DeferredHits, offset: int, table: WindowTable) -> bool:
+        """Fold hits of a record before the table has its counts, as `deferrable` allows.
+
+        Args:
+            hits: of all rules; each of these is about campaigns as a whole.
+            offset: of the record that comes next.
+            table: of the windows.
+
+        Returns:
+            Whether any evaluation has another result now.
+        """
+        seen = OpenWindows(table, self._groups, table.open_starts, self._closed_until, hits.kept)
+        context = RecordContext(offset, hits.at, (), seen)
+        for rule, of_rule in zip(self._rules.values(), hits.of_rules, strict=True):
+            if of_rule:
+                rule.add_hits(of_rule, context)
+        return any(rule.stirred or rule.failures for rule in self._rules.values())
+
+    def attempts(self, campaign_ids: Sequence[str], table: WindowTable) -> list[int]:
+        """Return how many attempts campaigns have in windows that were not learned yet."""
+        seen = OpenWindows(table, self._groups, table.open_starts, self._closed_until)
+        return seen.attempts(campaign_ids)
+
+    @property
+    def hits_of_campaigns(self) -> list[Callable[[Dimensions], bool]] | None:
+        """What tells, for each rule, whether a count key is one of hits.
+
+        Null if any rule is about parts of campaigns.
+        """
+        rules = self._rules.values()
+        if any(fold.rule.scope != "campaign" for fold in rules):
+            return None
+        return [fold.is_hit for fold in rules]
 
     def _take_note(self, offset: int, table: WindowTable) -> None:
         """Remember that the record at an offset was folded."""

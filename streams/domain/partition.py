@@ -3,7 +3,7 @@
 This is what the counting agent drives, what the changelog topic holds, and what the API reads.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -36,12 +36,12 @@ from streams.domain.fleet.events import FleetEvents
 from streams.domain.fleet.receiver_trouble import TroubleKey
 from streams.domain.fleet.silence_notices import NoticeKey
 from streams.domain.folded_scopes import FoldGroupKey
-from streams.domain.folds import AddedRecord, Folds, FoldsKey
+from streams.domain.folds import AddedRecord, DeferredHits, Folds, FoldsKey
 from streams.domain.lookback import ClosedWindows
 from streams.domain.notification import pipeline
 from streams.domain.notification.stage import Notification, Suppressed
 from streams.domain.operators import OperatorRequests
-from streams.domain.partial_counts import PartialCounts, WindowCounts
+from streams.domain.partial_counts import Dimensions, PartialCounts, WindowCounts
 from streams.domain.partition_settings import PartitionSettings
 from streams.domain.pools import PoolsKey
 from streams.domain.receivers import ReceiverBook, ReceiverKey
@@ -244,6 +244,31 @@ class CampaignPartition:
             self.changed.change(each.start, each.campaigns, offset, now)
             self.table.add(each, offset, now)
 
+    def add_hits(self, hits: DeferredHits, offset: int) -> bool:
+        """Fold hits of counts that are deferrable, which are applied later.
+
+        Args:
+            hits: of one record.
+            offset: of the partial counts that are applied next.
+
+        Returns:
+            Whether rules have to be evaluated now, with the counts applied.
+        """
+        return self.folds.add_hits(hits, offset, self.table)
+
+    def attempts(self, campaign_ids: Sequence[str]) -> list[int]:
+        """Return how many attempts campaigns have in open windows, as folds see them."""
+        return self.folds.attempts(campaign_ids, self.table)
+
+    @property
+    def deferrable_hits(self) -> list[Callable[[Dimensions], bool]] | None:
+        """What tells, for each rule, whether a count key is one of hits, if all rules fold these.
+
+        Null if hits have to be applied with their counts.
+        """
+        has_others = any(self.folds.of(rule) is None for rule in self.settings.rules)
+        return None if has_others else self.folds.hits_of_campaigns
+
     def advance(self, now: float, offset: int) -> list[Transition]:
         """Let time go on: evaluate the rules, then close and expire windows.
 
@@ -291,7 +316,9 @@ class CampaignPartition:
         next_window = self._newest_window() + self.settings.windows.size
         return Deferrable(
             starts=frozenset(
-                start for start in self.table.open_starts() if start >= self._queue.looked_back_from
+                start
+                for start in self.table.open_starts()
+                if start >= max(self._queue.looked_back_from, self.folds.closed_until)
             ),
             before=min(next_window * 1000, self.table.next_boundary),
             watched=(

@@ -18,6 +18,7 @@ from streams.domain.detectors.folding import (
     Pending,
 )
 from streams.domain.folded_scopes import FoldedScopes, FoldGroup, FoldGroupKey
+from streams.domain.partial_counts import Dimensions
 from streams.domain.rules import Rule, Scope
 from streams.domain.scope_sums import (
     Added,
@@ -53,6 +54,14 @@ class Episode(NamedTuple):
     end: FoldFigures | None
 
 
+class KeptCount(NamedTuple):
+    """Sends with a count key in the window that begins at `start` (s)."""
+
+    start: int
+    key: Dimensions
+    count: int
+
+
 class OpenWindows:
     """The windows of the table that were not learned yet, as they are with one record.
 
@@ -61,6 +70,7 @@ class OpenWindows:
         groups: which group each status is in.
         starts: returns the starts (s) of all windows that may be open.
         closed_until: end (s) of the newest window that was learned.
+        kept: returns counts of a campaign that the table does not have yet.
     """
 
     def __init__(
@@ -69,8 +79,10 @@ class OpenWindows:
         groups: StatusGroups,
         starts: Callable[[], list[int]],
         closed_until: int,
+        kept: Callable[[str], Iterable[KeptCount]] = lambda _: (),
     ) -> None:
         self._table = table
+        self._kept = kept
         self._groups = groups
         self._all_starts = starts
         self._closed_until = closed_until
@@ -96,8 +108,20 @@ class OpenWindows:
         """Return the counts of a campaign by the start (s) of the window."""
         cells = self._cells.get(campaign_id)
         if cells is None:
-            cells = self._cells[campaign_id] = dict(self._table.cells(campaign_id, self._starts))
+            cells = dict(self._table.cells(campaign_id, self._starts))
+            for start, key, count in self._kept(campaign_id):
+                cell = cells.setdefault(start, Cell(None, {}, {}))
+                cells[start] = Cell(cell.app_id, {**cell.sends}, cell.engagement)
+                cells[start].add(None, {key: count}, {})
+            self._cells[campaign_id] = cells
         return cells
+
+
+class CampaignHits(NamedTuple):
+    """What a record adds to a campaign with hits, and its attempts in all open windows then."""
+
+    added: Added
+    in_open_windows: int
 
 
 class RecordContext(NamedTuple):
@@ -159,7 +183,7 @@ class RuleFold:
         added = list(self._sums.of_record(record.windows, self._live))
         if not added:
             return
-        quiet = placed = self._placed(added, record)
+        quiet = placed = self._placed(added, record.windows[0].start - 1)
         if self._live:
             live = [(each, place) for each, place in placed if each.key in self._live]
             quiet = [(each, place) for each, place in placed if each.key not in self._live]
@@ -167,16 +191,40 @@ class RuleFold:
             for each, place in live:
                 self._add(each, place, 0, record)
         if quiet:
-            self._add_quiet(quiet, record)
+            in_open_windows = self._in_open_windows([each.key for each, _ in quiet], record)
+            self._add_quiet(quiet, in_open_windows, record)
 
-    def _placed(self, added: Sequence[Added], record: RecordContext) -> list[tuple[Added, int]]:
+    def add_hits(self, hits: Sequence[CampaignHits], record: RecordContext) -> None:
+        """Add counts with hits of campaigns, each with its attempts in all open windows.
+
+        Args:
+            hits: of campaigns without a breach; the rule is about campaigns as a whole.
+            record: whose windows are not given, as the table does not have them yet.
+        """
+        added = [each.added for each in hits]
+        placed = self._placed(added, min(each.start for each in added) - 1)
+        in_open_windows = [each.in_open_windows for each in hits]
+        if len(placed) < len(hits):
+            of_each = {each.added.key: each.in_open_windows for each in hits}
+            in_open_windows = [of_each[each.key] for each, _ in placed]
+        if placed:
+            self._add_quiet(placed, in_open_windows, record)
+
+    def is_hit(self, key: Dimensions) -> bool:
+        """Tell whether events of a count key are hits."""
+        return self._sums.is_hit(key)
+
+    def _placed(self, added: Sequence[Added], before: int) -> list[tuple[Added, int]]:
         """Return the places of scopes, but of those that the rule is not about.
 
         Those that are new get one; those that are so old that they were to be removed begin anew.
+
+        Args:
+            added: what a record adds to scopes.
+            before: start (s) of a window before that.
         """
         place_of = self.scopes.place_of
         places = [place_of(each.key) for each in added]
-        before = record.windows[0].start - 1
         if None in places:
             # In the order of the record: it decides which parts of a campaign are too many.
             self._admit_new([each for each in added if place_of(each.key) is None], before)
@@ -201,10 +249,14 @@ class RuleFold:
             keys, apps = [each.key for each in admitted], [each.app for each in admitted]
             self.scopes.add(keys, apps, before)
 
-    def _add_quiet(self, quiet: Sequence[tuple[Added, int]], record: RecordContext) -> None:
+    def _add_quiet(
+        self,
+        quiet: Sequence[tuple[Added, int]],
+        in_open_windows: Sequence[int],
+        record: RecordContext,
+    ) -> None:
         """Add counts with hits of scopes in which no breach goes on."""
         places = [place for _, place in quiet]
-        in_open_windows = self._in_open_windows([each.key for each, _ in quiet], record)
         unseen = self.scopes.settle(places, in_open_windows)
         for at in self._not_easy(quiet, record.at):
             each, place = quiet[at]

@@ -264,14 +264,15 @@ class ScopeSums:
 
     def _by_campaign(self, counts: ClosingCounts) -> WindowSums:
         campaigns, attempts = counts.campaigns, counts.attempts
-        hits = counts.totals(self._counts_hits)
+        hits = counts.totals(self.is_hit)
         with_attempts = np.flatnonzero(attempts)
         if len(with_attempts) == len(campaigns):
             return WindowSums(campaigns, attempts, hits)
         keys = [campaigns[at] for at in with_attempts.tolist()]
         return WindowSums(keys, attempts[with_attempts], hits[with_attempts])
 
-    def _counts_hits(self, key: Dimensions) -> bool:
+    def is_hit(self, key: Dimensions) -> bool:
+        """Tell whether events of a count key are hits."""
         return self._role_of(key) == _HIT
 
     def _role_of(self, key: Dimensions) -> int:

@@ -1,0 +1,252 @@
+"""Lines of counts as arrays: what they name and what they count, by number.
+
+A line has its counts in common with many others: what there is to know of them is worked out once.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.backtest.counted_lines import Counted, CountedLine
+from streams.domain.partial_counts import Dimensions
+
+Integers: TypeAlias = NDArray[np.int64]
+IsCounted: TypeAlias = Callable[[Dimensions], bool]
+
+NO_APP = 0
+"""The number of no app."""
+
+
+@dataclass(slots=True)
+class LineColumns:
+    """Lines in the order of their arrival, a position of each array for a line.
+
+    Attributes:
+        commits: time (ms, UTC) of the commit that has it.
+        times: event time (ms, UTC).
+        newest: the newest event time (ms, UTC) of all lines up to it.
+        campaigns: by number.
+        apps: by number.
+        counts: by number.
+    """
+
+    commits: Integers
+    times: Integers
+    newest: Integers
+    campaigns: Integers
+    apps: Integers
+    counts: Integers
+
+    def at(self, which: slice | Integers | NDArray[np.bool_]) -> "LineColumns":
+        """Return some of the lines."""
+        return LineColumns(
+            self.commits[which],
+            self.times[which],
+            self.newest[which],
+            self.campaigns[which],
+            self.apps[which],
+            self.counts[which],
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence["LineColumns"]) -> "LineColumns":
+        """Return the lines of all parts, of which there is at least one, one after another."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            np.concatenate([part.commits for part in parts]),
+            np.concatenate([part.times for part in parts]),
+            np.concatenate([part.newest for part in parts]),
+            np.concatenate([part.campaigns for part in parts]),
+            np.concatenate([part.apps for part in parts]),
+            np.concatenate([part.counts for part in parts]),
+        )
+
+    def __len__(self) -> int:
+        """Return how many lines there are."""
+        return len(self.commits)
+
+
+class _Numbers(dict[Any, int]):
+    """The positions of names in a list; a new name is put at its end."""
+
+    def __init__(self, names: list[Any]) -> None:
+        super().__init__(zip(names, range(len(names)), strict=True))
+        self._names = names
+
+    def __missing__(self, name: Any) -> int:
+        number = self[name] = len(self._names)
+        self._names.append(name)
+        return number
+
+
+class _Growing:
+    """Integers that become more."""
+
+    def __init__(self) -> None:
+        self._room = np.zeros(64, np.int64)
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def extend(self, numbers: Sequence[int]) -> None:
+        end = self._size + len(numbers)
+        if end > len(self._room):
+            room = np.zeros(max(end, 2 * len(self._room)), np.int64)
+            room[: self._size] = self.all
+            self._room = room
+        self._room[self._size : end] = numbers
+        self._size = end
+
+    @property
+    def all(self) -> Integers:
+        return self._room[: self._size]
+
+
+class Entries(NamedTuple):
+    """What lines count: the position of the line, the number of the count key, how many."""
+
+    at: Integers
+    keys: Integers
+    numbers: Integers
+
+
+class Vocabulary:
+    """What lines name and count, by number.
+
+    Args:
+        is_attempt: tells whether events of a count key are attempts.
+        hits: for each rule, tells whether they are hits.
+
+    Attributes:
+        campaign_names: by number.
+        app_names: by number.
+        dimensions: count keys by number.
+    """
+
+    def __init__(self, is_attempt: IsCounted, hits: Sequence[IsCounted]) -> None:
+        self._is_attempt = is_attempt
+        self._is_hit = hits
+        self.campaign_names: list[str] = []
+        self.app_names: list[str | None] = [None]
+        self.dimensions: list[Dimensions] = []
+        self._campaigns = _Numbers(self.campaign_names)
+        self._apps = _Numbers(self.app_names)
+        self._keys = _Numbers(self.dimensions)
+        self._known: dict[int, tuple[int, Sequence[Counted]]] = {}
+        """By the identity of counts, their number; as long as they are here, no others have it."""
+        self._attempts = _Growing()
+        self._hits = [_Growing() for _ in hits]
+        self._first, self._length = _Growing(), _Growing()
+        self._key_of, self._count_of = _Growing(), _Growing()
+        """Of the entries of all counts, one after another."""
+
+    @property
+    def campaigns(self) -> int:
+        """How many campaigns there are."""
+        return len(self.campaign_names)
+
+    @property
+    def counts(self) -> int:
+        """How many different counts there are, or more."""
+        return len(self._first)
+
+    @property
+    def count_keys(self) -> int:
+        """How many count keys there are."""
+        return len(self.dimensions)
+
+    def number_of(self, campaign_id: str) -> int | None:
+        """Return the number of a campaign; null if no line has named it."""
+        return self._campaigns.get(campaign_id)
+
+    # Lines
+
+    def columns(
+        self, lines: Sequence[CountedLine], commits: Integers, times: Integers
+    ) -> LineColumns:
+        """Return lines, given their commits (ms) and event times (ms).
+
+        The newest event time is taken to be that of each line.
+        """
+        size = len(lines)
+        campaigns = map(self._campaigns.__getitem__, [line.campaign_id for line in lines])
+        apps = map(self._apps.__getitem__, [line.app_id for line in lines])
+        return LineColumns(
+            commits,
+            times,
+            times,
+            np.fromiter(campaigns, np.int64, size),
+            np.fromiter(apps, np.int64, size),
+            self._counts_of(lines),
+        )
+
+    def _counts_of(self, lines: Sequence[CountedLine]) -> Integers:
+        known = self._known
+        try:
+            return np.array([known[id(line.counts)][0] for line in lines], np.int64)
+        except KeyError:
+            self._learn([line.counts for line in lines if id(line.counts) not in known])
+            return np.array([known[id(line.counts)][0] for line in lines], np.int64)
+
+    def _learn(self, new: Sequence[Sequence[Counted]]) -> None:
+        number = len(self._first)
+        entries = list[dict[Dimensions, int]]()
+        for counts in new:
+            if id(counts) not in self._known:
+                self._known[id(counts)] = number, counts
+                number += 1
+                entries.append(_added_up(counts))
+        keys = self._keys
+        lengths = list(map(len, entries))
+        before = len(self._key_of)
+        self._first.extend(before + np.cumsum([0, *lengths[:-1]]))
+        self._length.extend(lengths)
+        self._key_of.extend(
+            [keys[key] for each in entries for key in each]
+        )
+        self._count_of.extend(list(chain.from_iterable(each.values() for each in entries)))
+        self._attempts.extend([_total(each, self._is_attempt) for each in entries])
+        for hits, is_hit in zip(self._hits, self._is_hit, strict=True):
+            hits.extend([_total(each, is_hit) for each in entries])
+
+    # What they count
+
+    def are_empty(self, lines: LineColumns) -> NDArray[np.bool_]:
+        """Tell which lines count nothing."""
+        return self._length.all[lines.counts] == 0
+
+    def attempts(self, lines: LineColumns) -> Integers:
+        """Return the attempts of each line."""
+        return self._attempts.all[lines.counts]
+
+    def hits(self, lines: LineColumns) -> list[Integers]:
+        """Return, for each rule, the hits of each line."""
+        return [hits.all[lines.counts] for hits in self._hits]
+
+    def entries(self, lines: LineColumns) -> Entries:
+        """Return all that lines count."""
+        lengths = self._length.all[lines.counts]
+        ends = np.cumsum(lengths)
+        at = np.repeat(np.arange(len(lines)), lengths)
+        which = np.arange(len(at)) + (self._first.all[lines.counts] - (ends - lengths))[at]
+        return Entries(at, self._key_of.all[which], self._count_of.all[which])
+
+
+def _added_up(counts: Sequence[Counted]) -> dict[Dimensions, int]:
+    sums: dict[Dimensions, int] = {}
+    for status, treatment, delivery, channel, count in counts:
+        if count:
+            # An empty name stands for none, as in an event.
+            key = Dimensions(status, treatment or None, delivery or None, channel or None)
+            sums[key] = sums.get(key, 0) + count
+    return sums
+
+
+def _total(sums: dict[Dimensions, int], is_counted: IsCounted) -> int:
+    return sum([count for key, count in sums.items() if is_counted(key)])
