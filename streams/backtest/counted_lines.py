@@ -141,12 +141,10 @@ def _read_counts(lines: list[_RawLine], known: _Known) -> None:
     """
     if len(known) > MOST_KNOWN:
         known.clear()
-    get = known.get
-    for line in lines:
-        raw = bytes(line.counts)
-        counts = get(raw)
-        if counts is None:
-            counts = known[raw] = _decode_counts(raw)
+    written = [bytes(line.counts) for line in lines]
+    for new in {*written} - known.keys():
+        known[new] = _decode_counts(new)
+    for line, counts in zip(lines, map(known.__getitem__, written), strict=True):
         line.counts = counts  # type: ignore[assignment] # as those of other lines
 
 

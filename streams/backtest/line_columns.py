@@ -138,8 +138,10 @@ class Vocabulary:
         self._campaigns = _Numbers(self.campaign_names)
         self._apps = _Numbers(self.app_names)
         self._keys = _Numbers(self.dimensions)
-        self._known: dict[int, tuple[int, Sequence[Counted]]] = {}
-        """By the identity of counts, their number; as long as they are here, no others have it."""
+        self._known: dict[int, int] = {}
+        """By the identity of counts, their number."""
+        self._held: list[Sequence[Counted]] = []
+        """The counts: as long as they are held, no others have their identity."""
         self._attempts = _Growing()
         self._hits = [_Growing() for _ in hits]
         self._first, self._length = _Growing(), _Growing()
@@ -187,20 +189,20 @@ class Vocabulary:
         )
 
     def _counts_of(self, lines: Sequence[CountedLine]) -> Integers:
-        known = self._known
-        try:
-            return np.array([known[id(line.counts)][0] for line in lines], np.int64)
-        except KeyError:
-            self._learn([line.counts for line in lines if id(line.counts) not in known])
-            return np.array([known[id(line.counts)][0] for line in lines], np.int64)
+        written = [line.counts for line in lines]
+        found = list(map(self._known.get, map(id, written)))
+        if None in found:
+            self._learn([counts for counts, at in zip(written, found, strict=True) if at is None])
+            found = list(map(self._known.get, map(id, written)))
+        return np.array(found, np.int64)
 
     def _learn(self, new: Sequence[Sequence[Counted]]) -> None:
-        number = len(self._first)
+        known = self._known
         entries = list[dict[Dimensions, int]]()
         for counts in new:
-            if id(counts) not in self._known:
-                self._known[id(counts)] = number, counts
-                number += 1
+            if id(counts) not in known:
+                known[id(counts)] = len(self._held)
+                self._held.append(counts)
                 entries.append(_added_up(counts))
         keys = self._keys
         lengths = list(map(len, entries))

@@ -25,7 +25,7 @@ from streams.domain.partition_settings import PartitionSettings
 from streams.domain.silences.book import SilenceBook
 from streams.domain.transitions import AlertData, Transition
 
-COMPACT_EVERY_MS = 60_000
+COMPACT_EVERY_MS = 300_000
 """How often closed windows are packed, as writing them to the changelog topic does."""
 ROUNDING_S = 0.001
 """Seconds are doubles: a commit that is left out is this much earlier than anything is due."""

@@ -110,6 +110,8 @@ class WindowTable:
         self._watermark = watermark
         self._windows: dict[int, Window] = {}
         self._open: set[int] = set()
+        self._may_be_dirty: set[int] = set()
+        """Windows among which are all that are dirty."""
         self._expired: set[BucketKey] = set()
         """Records of windows that expired: they have to be removed from the changelog topic."""
         self._write_anyway: set[int] = set()
@@ -242,6 +244,7 @@ class WindowTable:
         if window.replay_from_offset is None:
             window.replay_from_offset = offset
             window.rows_before = self._rows
+            self._may_be_dirty.add(window.start)
         window.changed_at = now
         self._rows += counts.rows
 
@@ -401,7 +404,7 @@ class WindowTable:
 
     def _due(self, now: float) -> set[int]:
         """Return the windows to write: the quiet ones; if much would be replayed, more."""
-        dirty = {s: w for s, w in self._windows.items() if w.replay_from_offset is not None}
+        dirty = self._dirty()
         oldest = min((w.rows_before for w in dirty.values()), default=self._rows)
         enough = self._rows - MOST_REPLAYED // 2 if self._rows - oldest > MOST_REPLAYED else -1
         anyway, self._write_anyway = self._write_anyway, set()
@@ -417,6 +420,14 @@ class WindowTable:
         if self._emits:
             self._unquiet = {start: self._unquiet.get(start, now) for start in closed}
         return anyway.union(long_ago, self._at_once(quiet))
+
+    def _dirty(self) -> dict[int, Window]:
+        """Return the dirty windows by their starts (s): of all that are retained, few are."""
+        windows = self._windows
+        dirty = {start: windows[start] for start in self._may_be_dirty if start in windows}
+        dirty = {s: window for s, window in dirty.items() if window.replay_from_offset is not None}
+        self._may_be_dirty = set(dirty)
+        return dirty
 
     def _has_waited(self, start: int, now: float) -> bool:
         """Tell whether a closed window has been waiting to be emitted, though it is not quiet."""
@@ -437,7 +448,7 @@ class WindowTable:
         self.has_checkpoint = True
         dirty = {
             start: DirtyWindow(window.replay_from_offset, window.closed_at_offset)
-            for start, window in self._windows.items()
+            for start, window in self._dirty().items()
             if window.replay_from_offset is not None
         }
         inputs = dict(self.input_event_times)
@@ -480,6 +491,7 @@ class WindowTable:
         for start, dirty in checkpoint.dirty.items():
             window = self._windows.setdefault(start, self._new_window(start))
             window.replay_from_offset = dirty.replay_from_offset
+            self._may_be_dirty.add(start)
             window.closed_at_offset = dirty.closed_at_offset
         self._written_policy = replace(self._policy, size=checkpoint.window_size)
         oldest = min(self._windows, default=checkpoint.event_time // 1000)
@@ -491,7 +503,7 @@ class WindowTable:
         """Return the offset at which each dirty window closed, and its start (s), in order."""
         return sorted(
             (window.closed_at_offset, start)
-            for start, window in self._windows.items()
+            for start, window in self._dirty().items()
             if window.replay_from_offset is not None and window.closed_at_offset is not None
         )
 
