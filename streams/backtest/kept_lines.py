@@ -96,42 +96,81 @@ def kept_counts(
 def window_counts(lines: LineColumns, vocabulary: Vocabulary, size_ms: int) -> list[WindowCounts]:
     """Return the counts of lines in columns, by window."""
     windows = lines.times // size_ms
+    found = _in_columns(lines, windows, vocabulary)
+    return [_of_window(each, window * size_ms) for window, each in found]
+
+
+def counts_by_commit(
+    lines: LineColumns, vocabulary: Vocabulary, size_ms: int
+) -> dict[int, list[WindowCounts]]:
+    """Return the counts of lines in columns, by commit (ms) and window."""
     if not len(lines):
-        return []
-    first = windows.item(0)
-    if (windows == first).all():
-        return [_in_columns(lines, first * size_ms // 1000, vocabulary)]
-    return [
-        _in_columns(lines.at(windows == window), window * size_ms // 1000, vocabulary)
-        for window in dict.fromkeys(windows.tolist())
-    ]
+        return {}
+    windows, first = lines.times // size_ms, lines.commits.item(0)
+    oldest = windows.min()
+    many = int(windows.max() - oldest) + 1
+    by_commit: dict[int, list[WindowCounts]] = {}
+    groups = (lines.commits - first) * many + windows - oldest
+    for group, counts in _in_columns(lines, groups, vocabulary):
+        commit, window = divmod(group, many)
+        of_commit = by_commit.setdefault(first + commit, [])
+        of_commit.append(_of_window(counts, (window + int(oldest)) * size_ms))
+    return by_commit
 
 
-def _in_columns(lines: LineColumns, start: int, vocabulary: Vocabulary) -> WindowCounts:
-    """Return the counts of lines of the window from `start` (s) on."""
-    campaigns, positions = _distinct(lines.campaigns)
-    apps, at_app = _distinct(_newest_apps(lines, positions, len(campaigns)))
+def _of_window(counts: WindowCounts, start_ms: int) -> WindowCounts:
+    counts.start = start_ms // 1000
+    return counts
+
+
+def _in_columns(
+    lines: LineColumns, groups: Integers, vocabulary: Vocabulary
+) -> Iterator[tuple[int, WindowCounts]]:
+    """Yield the counts of lines in columns, by group; the windows are still to be named."""
+    if not len(lines):
+        return
+    names, app_names, dimensions = (
+        vocabulary.campaign_names,
+        vocabulary.app_names,
+        vocabulary.dimensions,
+    )
+    # One place for each campaign of a group.
+    places, at_place = _distinct(groups * len(names) + lines.campaigns)
+    of_places, campaigns = np.divmod(places, len(names))
+    apps = _newest_apps(lines, at_place, len(places))
+    # One cell for each count key of a place, the cells of a group and a key one after another.
     entries = vocabulary.entries(lines)
-    # Each count key has a column, and each campaign a place in it.
-    cells, at_cell = _distinct(entries.keys * len(campaigns) + positions[entries.at])
+    place_of = at_place[entries.at]
+    first_of = np.searchsorted(of_places, of_places)
+    group_number = np.searchsorted(first_of, first_of)
+    keys = group_number[place_of] * len(dimensions) + entries.keys
+    cells, at_cell = _distinct(keys * len(places) + place_of)
     sums = np.zeros(len(cells), np.int64)
     np.add.at(sums, at_cell, entries.numbers)
-    keys, at = np.divmod(cells, len(campaigns))
-    ends = [*(np.flatnonzero(np.diff(keys)) + 1).tolist(), len(keys)]
-    begins = [0, *ends[:-1]]
-    dimensions = vocabulary.dimensions
-    columns = [
-        Column(dimensions[keys.item(begin)], at[begin:end].tolist(), sums[begin:end].tolist())
-        for begin, end in zip(begins, ends, strict=True)
-    ]
-    names = vocabulary.campaign_names
-    return WindowCounts(
-        start,
-        [names[number] for number in campaigns.tolist()],
-        [vocabulary.app_names[number] for number in apps.tolist()],
-        at_app.tolist(),
-        columns,
-    )
+    column_of, place_of_cell = np.divmod(cells, len(places))
+    position_of_cell = place_of_cell - first_of[place_of_cell]
+    begins = [0, *((column_of[1:] != column_of[:-1]).nonzero()[0] + 1).tolist()]
+    columns: dict[int, list[Column]] = {}
+    all_at, all_sums = position_of_cell.tolist(), sums.tolist()
+    for begin, end in zip(begins, [*begins[1:], len(cells)], strict=True):
+        group, key = divmod(column_of.item(begin), len(dimensions))
+        column = Column(dimensions[key], all_at[begin:end], all_sums[begin:end])
+        columns.setdefault(group, []).append(column)
+    ends = [*columns, len(places)][1:]
+    for (first, of_group), end in zip(columns.items(), ends, strict=True):
+        chosen = campaigns[first:end].tolist()
+        numbers: dict[int, int] = {}
+        at_app = [numbers.setdefault(app, len(numbers)) for app in apps[first:end].tolist()]
+        yield (
+            of_places.item(first),
+            WindowCounts(
+                0,
+                [names[number] for number in chosen],
+                [app_names[number] for number in numbers],
+                at_app,
+                of_group,
+            ),
+        )
 
 
 def _distinct(numbers: Integers) -> tuple[Integers, Integers]:

@@ -12,9 +12,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.backtest.kept_lines import KeptLines, kept_counts, window_counts
+from streams.backtest.kept_lines import (
+    KeptLines,
+    counts_by_commit,
+    kept_counts,
+    window_counts,
+)
 from streams.backtest.line_columns import Integers, IsCounted, LineColumns, Vocabulary
-from streams.backtest.line_hits import hits_by_commit
+from streams.backtest.line_hits import CommitHits, hits_by_commit
 from streams.backtest.task import BacktestTask, Decided
 from streams.domain.deferrable import NOTHING, Deferrable
 from streams.domain.folds import DeferredHits
@@ -73,8 +78,10 @@ class LineCommits:
         self.vocabulary = Vocabulary(groups.counts_attempts, hits)
         self._kept = KeptLines(self.vocabulary, self._size_ms)
         self._deferrable: Deferrable = NOTHING
+        self._watched: set[str] = set()
+        """Campaigns of which counts without hits are not deferrable,"""
         self._is_watched = np.zeros(0, np.bool_)
-        """By campaign, whether counts without hits are not deferrable."""
+        """and the same by number."""
         self._in_windows = np.zeros(0, np.int64)
         """By campaign, how many attempts there are in open windows; or `_NOT_KNOWN`."""
 
@@ -95,15 +102,16 @@ class LineCommits:
             yield from self._task.pass_time(commit_at)
             self._follow_task()
             part = self._whole_commits(lines, position)
-            quiet = self._quiet(part)
-            if quiet:
-                self._at_once = min(2 * self._at_once, MOST_AT_ONCE)
-                position += yield from self._keep(part.at(slice(0, quiet)))
+            deferrable = self._before_due(part)
+            if deferrable:
+                done = yield from self._defer(part.at(slice(0, deferrable)))
             else:
-                self._at_once = max(self._at_once // 2, LEAST_AT_ONCE)
-                end = int(part.commits.searchsorted(commit_at, "right"))
-                yield from self._commit_now(part.at(slice(0, end)))
-                position += end
+                done = int(part.commits.searchsorted(commit_at, "right"))
+                yield from self._commit_all(part.at(slice(0, done)))
+            is_all = done == len(part)
+            at_once = 2 * self._at_once if is_all else self._at_once // 2
+            self._at_once = min(max(LEAST_AT_ONCE, at_once), MOST_AT_ONCE)
+            position += done
 
     def _whole_commits(self, lines: LineColumns, position: int) -> LineColumns:
         """Return some of the next lines, up to the end of a commit."""
@@ -113,20 +121,35 @@ class LineCommits:
     def _follow_task(self) -> None:
         """Take note of what is deferrable now."""
         deferrable = self._task.deferrable
+        watched = {name for names in deferrable.watched for name in names}
         campaigns = self.vocabulary.campaigns
-        if len(self._is_watched) < campaigns:
+        has_more = len(self._is_watched) < campaigns
+        if has_more:
             more = campaigns + campaigns // 8 - len(self._is_watched)
             self._is_watched = np.concatenate((self._is_watched, np.zeros(more, np.bool_)))
             self._in_windows = np.concatenate((self._in_windows, np.full(more, _NOT_KNOWN)))
-        elif deferrable is self._deferrable:
-            return
-        if deferrable is not self._deferrable:
+        if deferrable.starts != self._deferrable.starts:
             self._in_windows[:] = _NOT_KNOWN
-        self._deferrable = deferrable
-        self._is_watched[:] = False
-        number_of = self.vocabulary.number_of
-        watched = [number_of(name) for names in deferrable.watched for name in names]
-        self._is_watched[[number for number in watched if number is not None]] = True
+        if has_more or watched != self._watched:
+            self._is_watched[:] = False
+            numbers = map(self.vocabulary.number_of, watched)
+            self._is_watched[[number for number in numbers if number is not None]] = True
+        self._deferrable, self._watched = deferrable, watched
+
+    def _may_go_on(self, lines: LineColumns, end: int) -> bool:
+        """Tell whether the same counts are deferrable as before a commit, and no other one is due.
+
+        Args:
+            lines: that are being looked at.
+            end: position after those of the commit.
+        """
+        now, before = self._task.deferrable, self._deferrable
+        if now is before:
+            return True
+        is_due = end < len(lines) and lines.commits.item(end) >= self._task.next_due
+        is_same = now.starts == before.starts and now.before == before.before
+        watched = {name for names in now.watched for name in names}
+        return is_same and watched == self._watched and not is_due
 
     @property
     def _may_fold(self) -> bool:
@@ -142,68 +165,87 @@ class LineCommits:
             and 2 * names.campaigns <= limits.campaigns
         )
 
-    def _quiet(self, lines: LineColumns) -> int:
-        """Return how many lines come before the first commit that has to be made."""
-        is_loud = self._are_due(lines) | self._are_watched(lines)
-        (loud,) = is_loud.nonzero()
-        if not len(loud):
-            return len(lines)
-        return int(lines.commits.searchsorted(lines.commits[loud[0]]))
-
-    def _are_due(self, lines: LineColumns) -> NDArray[np.bool_]:
-        """Tell which lines have to be committed with all that is kept."""
+    def _before_due(self, lines: LineColumns) -> int:
+        """Return how many lines come before the first commit that has to have all that is kept."""
         starts, before, _ = self._deferrable
-        are_due = (lines.times >= before) | (lines.commits >= self._task.next_due)
         windows = lines.times // self._size_ms * (self._size_ms // 1000)
-        is_open = np.zeros(len(lines), np.bool_)
+        are_due = np.ones(len(lines), np.bool_)
         for start in starts:
-            is_open |= windows == start
-        return are_due | ~is_open
+            are_due &= windows != start
+        are_due |= (lines.times >= before) | (lines.commits >= self._task.next_due)
+        (due,) = are_due.nonzero()
+        if not len(due):
+            return len(lines)
+        return int(lines.commits.searchsorted(lines.commits[due[0]]))
 
-    def _are_watched(self, lines: LineColumns) -> NDArray[np.bool_]:
+    # Deferred
+
+    def _defer(self, lines: LineColumns) -> Iterator[Decided]:
+        """Keep deferrable lines, and commit what is watched, until something else is deferrable.
+
+        Returns:
+            How many lines were kept or committed.
+        """
+        are_told = self._are_told(lines)
+        told, quiet = lines.at(are_told), lines.at(~are_told)
+        records = counts_by_commit(told, self.vocabulary, self._size_ms)
+        hits = self._hits(quiet)
+        for commit_at in sorted({*records, *hits}):
+            end = int(lines.commits.searchsorted(commit_at, "right"))
+            newest = lines.newest.item(end - 1)
+            of_commit = hits.get(commit_at)
+            has_turned = of_commit is not None and self._fold(of_commit, quiet, newest)
+            windows = records.get(commit_at)
+            if windows is None and not has_turned:
+                continue
+            self.counted_at, self._newest = commit_at, newest
+            if has_turned:
+                self._keep(quiet, commit_at)
+                self._add_kept()
+            yield from self._commit_told(windows or [])
+            if not has_turned and self._may_go_on(lines, end):
+                continue
+            if not has_turned:
+                self._keep(quiet, commit_at)
+            return end
+        last = lines.commits.item(-1)
+        self._keep(quiet, last)
+        self.counted_at, self._newest = last, lines.newest.item(-1)
+        if len(self._kept) > MOST_KEPT:
+            self._add_kept()
+        return len(lines)
+
+    def _keep(self, quiet: LineColumns, commit_at: int) -> None:
+        """Keep lines up to the commit at `commit_at` (ms)."""
+        self._kept.add(quiet.at(slice(0, int(quiet.commits.searchsorted(commit_at, "right")))))
+
+    def _are_told(self, lines: LineColumns) -> NDArray[np.bool_]:
         """Tell which lines have to be committed, with what is kept of the same campaigns."""
-        are_watched = self._is_watched[lines.campaigns]
+        are_told = self._is_watched[lines.campaigns]
         if not self._may_fold:
+            # The other lines of the same campaign and commit as well.
+            pairs = (lines.commits - lines.commits[0]) * self.vocabulary.campaigns + lines.campaigns
             for hits in self.vocabulary.hits(lines):
-                are_watched |= hits > 0
-        return are_watched
+                are_told |= np.isin(pairs, pairs[hits > 0])
+        return are_told
 
-    # Kept
+    def _hits(self, lines: LineColumns) -> dict[int, CommitHits]:
+        """Return hits that may be folded, by the time (ms) of their commit."""
+        if not (self._may_fold and len(lines)):
+            return {}
+        found = hits_by_commit(lines, self.vocabulary, self._size_ms, self._attempts)
+        return {lines.commits.item(each.end - 1): each for each in found}
 
-    def _keep(self, lines: LineColumns) -> Iterator[Decided]:
-        """Keep lines, and fold their hits, up to the first commit that leads to an evaluation.
+    def _fold(self, hits: CommitHits, lines: LineColumns, newest: int) -> bool:
+        """Fold the hits of a commit; tell whether rules have to be evaluated then.
 
-        Returns:
-            How many lines were kept.
+        Args:
+            hits: of the commit.
+            lines: that they are in.
+            newest: event time (ms): the newest with this commit.
         """
-        folded, has_turned = self._fold(lines)
-        kept = lines.at(slice(0, folded))
-        self._kept.add(kept)
-        self._count(kept)
-        if has_turned:
-            self._add_kept()
-            yield from self._commit_event_time()
-        elif len(self._kept) > MOST_KEPT:
-            self._add_kept()
-        return folded
-
-    def _count(self, lines: LineColumns) -> None:
-        self.counted_at = lines.commits.item(-1)
-        self._newest = lines.newest.item(-1)
-
-    def _fold(self, lines: LineColumns) -> tuple[int, bool]:
-        """Fold the hits of lines, commit by commit, until rules have to be evaluated.
-
-        Returns:
-            How many lines were folded, and whether rules have to be evaluated then.
-        """
-        if self._may_fold:
-            for commit in hits_by_commit(lines, self.vocabulary, self._size_ms, self._attempts):
-                newest = lines.newest.item(commit.end - 1)
-                kept = partial(self._kept_of, lines, commit.end)
-                if self._task.add_hits(DeferredHits(newest, commit.of_rules, kept)):
-                    return commit.end, True
-        return len(lines), False
+        kept = partial(self._kept_of, lines, hits.end)
+        return self._task.add_hits(DeferredHits(newest, hits.of_rules, kept))
 
     def _attempts(self, campaigns: Integers) -> Integers:
         """Return how many attempts each campaign has in open windows, with what is kept."""
@@ -225,11 +267,33 @@ class LineCommits:
 
     # Committed
 
+    def _commit_told(self, windows: list[WindowCounts]) -> Iterator[Decided]:
+        """Commit counts, and what is kept of the same campaigns."""
+        names = {name for counts in windows for name in counts.campaigns}
+        found = map(self.vocabulary.number_of, names)
+        numbers = np.array([number for number in found if number is not None], np.int64)
+        kept = self._kept.take(numbers)
+        if kept:
+            self._task.add_kept(self.counted_at, self._noted(kept))
+        self._in_windows[numbers] = _NOT_KNOWN
+        self._told_at = self.counted_at
+        record = self._record(self._noted(windows))
+        return self._task.commit_few(self.counted_at, record)
+
+    def _commit_all(self, lines: LineColumns) -> Iterator[Decided]:
+        """Commit all lines of a commit, and all that is kept."""
+        self._add_kept()
+        self._told_at = self.counted_at = lines.commits.item(-1)
+        self._newest = lines.newest.item(-1)
+        windows = window_counts(lines, self.vocabulary, self._size_ms)
+        return self._task.commit(self.counted_at, self._record(self._noted(windows)))
+
     def commit_kept(self) -> Iterator[Decided]:
         """Commit all that is kept, at the time of the last lines."""
         self._add_kept()
         if self._told_at < self.counted_at:
-            yield from self._commit_event_time()
+            self._told_at = self.counted_at
+            yield from self._task.commit(self.counted_at, self._record([]))
 
     def _add_kept(self) -> None:
         """Add all that is kept to the windows."""
@@ -237,40 +301,9 @@ class LineCommits:
             self._task.add_kept(self.counted_at, self._noted(self._kept.take_all()))
             self._in_windows[:] = _NOT_KNOWN
 
-    def _commit_event_time(self) -> Iterator[Decided]:
-        """Commit at the time of the last lines, whose counts the windows have."""
-        self._told_at = self.counted_at
-        yield from self._task.commit(self.counted_at, self._record([]))
-
-    def _commit_now(self, lines: LineColumns) -> Iterator[Decided]:
-        """Commit lines of one commit."""
-        if self._are_due(lines).any():
-            self._add_kept()
-            self._count(lines)
-            self._told_at = self.counted_at
-            yield from self._task.commit(self.counted_at, self._record(self._counts_of(lines)))
-            return
-        numbers = np.unique(lines.campaigns[self._are_watched(lines)])
-        is_told = np.isin(lines.campaigns, numbers)
-        quiet = lines.at(~is_told)
-        _, has_turned = self._fold(quiet)
-        self._kept.add(quiet)
-        self._count(lines)
-        if has_turned:
-            self._add_kept()
-        else:
-            self._task.add_kept(self.counted_at, self._noted(self._kept.take(numbers)))
-            self._in_windows[numbers] = _NOT_KNOWN
-        self._told_at = self.counted_at
-        record = self._record(self._counts_of(lines.at(is_told)))
-        yield from self._task.commit_few(self.counted_at, record)
-
     def _record(self, windows: list[WindowCounts]) -> PartialCounts:
         event_times = {INPUT: self._newest}
         return PartialCounts(PARTIAL_COUNTS_VERSION, event_times, self.counted_at, windows)
-
-    def _counts_of(self, lines: LineColumns) -> list[WindowCounts]:
-        return self._noted(window_counts(lines, self.vocabulary, self._size_ms))
 
     def _noted(self, windows: list[WindowCounts]) -> list[WindowCounts]:
         self._note(windows)

@@ -33,7 +33,7 @@ from streams.domain.scope_sums import (
 )
 from streams.domain.table import WindowTable
 
-MANY = 8
+MANY = 24
 """Scopes of which so many at once are cheaper than as many by themselves."""
 MATCHES_KEPT = 65_536
 """Campaigns of which it is remembered whether a rule with patterns matches them."""
@@ -258,17 +258,26 @@ class RuleFold:
         """Add counts with hits of scopes in which no breach goes on."""
         places = [place for _, place in quiet]
         unseen = self.scopes.settle(places, in_open_windows)
-        for at in self._not_easy(quiet, record.at):
+        before = [
+            max(0, attempts - each.attempts)
+            for (each, _), attempts in zip(quiet, unseen, strict=True)
+        ]
+        for at in self._not_easy(quiet, before, record.at):
             each, place = quiet[at]
-            self._add(each, place, max(0, unseen[at] - each.attempts), record)
+            self._add(each, place, before[at], record)
 
-    def _not_easy(self, quiet: Sequence[tuple[Added, int]], at: int) -> Iterable[int]:
+    def _not_easy(
+        self, quiet: Sequence[tuple[Added, int]], before: Sequence[int], at: int
+    ) -> Iterable[int]:
         """Add counts where that is no work; return the positions of the others."""
         if len(quiet) < MANY:
             return range(len(quiet))
-        numbers = [(place, each.attempts, each.hits) for each, place in quiet]
-        places, attempts, hits = np.array(numbers, np.int64).T
-        return self._states.add_easy(places, at, attempts, hits)
+        numbers = [
+            (place, each.attempts, each.hits, unseen)
+            for (each, place), unseen in zip(quiet, before, strict=True)
+        ]
+        places, attempts, hits, unseen_before = np.array(numbers, np.int64).T
+        return self._states.add_easy(places, at, attempts, hits, unseen_before)
 
     def _add(self, added: Added, place: int, before: int, record: RecordContext) -> None:
         key, attempts, hits, start, _ = added

@@ -59,6 +59,25 @@ def test_decides_what_a_worker_decides_that_commits_every_time(
     assert arrivals.seen.rejected.total() == naive.rejected
 
 
+@hypothesis_settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    worlds.settings(rules=worlds.RULES_THAT_FOLD_HITS),
+    worlds.lines(most=120),
+    st.sampled_from([0, 1_000, 70_000]),
+    st.sampled_from([1, 7, 1_000]),
+)
+def test_hits_that_are_folded_before_windows_have_them_decide_the_same(
+    settings: BacktestSettings, lines: list[CountedLine], longer: int, at_once: int
+) -> None:
+    until = lines[-1].at + longer
+    naive = Naive(settings)
+    expected = naive.run(lines, until)
+    arrivals, decided = decide(settings, lines, until, at_once)
+
+    assert told(decided) == told(expected)
+    assert arrivals.seen.rejected.total() == naive.rejected
+
+
 def line(at: int, failed: int, sent: int = 10, campaign: str = "c") -> CountedLine:
     counts: list[Counted] = [
         ("SUCCESS", None, None, "GCM", sent - failed),

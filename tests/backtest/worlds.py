@@ -57,13 +57,40 @@ WINDOWS = st.builds(
 )
 
 
+RULES_THAT_FOLD_HITS = st.lists(
+    st.builds(
+        Rule,
+        name=st.sampled_from(["one", "two", "three"]),
+        statuses=st.sampled_from([frozenset({"FAILURE"}), frozenset({"THROTTLED", "FAILURE"})]),
+        detector=st.builds(
+            Spike,
+            sensitivity=st.sampled_from([0.4, 1.0]),
+            patience=st.sampled_from([0.0, 1.0, 5.0]),
+        ),
+        unrecognised=st.booleans(),
+        campaigns=st.sampled_from([("*",), ("a*",)]),
+        apps=st.sampled_from([("*",), ("app",)]),
+        for_=SECONDS,
+        keep_firing_for=SECONDS,
+        no_data_after=st.sampled_from([0.5, 3.0, 40.0]),
+        repeat_interval=st.sampled_from([0.7, 5.0, 100.0]),
+        reopen_within=st.sampled_from([0.0, 2.0, 50.0]),
+    ),
+    max_size=3,
+    unique_by=lambda rule: rule.name,
+)
+"""Of campaigns as a whole: their hits may be folded before windows have the counts."""
+
+
 @st.composite
-def settings(draw: st.DrawFn) -> BacktestSettings:
+def settings(
+    draw: st.DrawFn, *, rules: st.SearchStrategy[list[Rule]] = RULES
+) -> BacktestSettings:
     windows = draw(WINDOWS)
     partition = replace(
         PARTITION_SETTINGS,
         windows=windows,
-        rules=tuple(draw(RULES)),
+        rules=tuple(draw(rules)),
         idle_timeout=draw(st.sampled_from([0.4, 2.0, 20.0])),
     )
     skew = draw(st.sampled_from([0, 3_000]))

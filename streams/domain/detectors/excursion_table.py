@@ -22,6 +22,11 @@ from streams.domain.detectors.rows import Rows, extended, put, take
 MOST_JUDGES = 8_192
 """Judges of excursions that are kept, some 400 bytes each; then all are made anew when needed."""
 
+_MARGIN = 1e-6
+"""Nats: as much evidence may be none, as a bound of that of many excursions has an error"""
+_MOST_BOUNDED = 1e6
+"""of less than a hundredth of that for up to so many attempts."""
+
 _FORMATS = {"<i8": "q", "<f8": "d", "<u4": "I"}
 _ROW = Struct("<" + "".join(_FORMATS[NUMBERS[name].str] for name in NUMBERS.names or ()))
 """One row of `NUMBERS`: NumPy takes several times as long for one."""
@@ -99,9 +104,53 @@ class ExcursionTable:
         _ROW.pack_into(self._bytes, place * _ROW.size, *numbers)
         self._is_quiet[place] = True
 
-    def are_quiet(self, places: Integers) -> NDArray[np.bool_]:
-        """Tell which scopes have an excursion that does not fire."""
-        return self._is_quiet[places]
+    def go_on(self, places: Integers, at: int, before: Integers) -> NDArray[np.bool_]:
+        """Tell which scopes have an excursion that does not fire and may not be over.
+
+        Args:
+            places: of the scopes.
+            at: event time of the record with their next hits (ms).
+            before: their attempts since the last record with hits.
+        """
+        go_on = self._is_quiet[places]
+        (there,) = go_on.nonzero()
+        if len(there):
+            quiet = take(self._quiet, places[there])
+            is_recent = at - quiet["since"] - quiet["last"] <= GAP
+            most = self._most_evidence_after(quiet, places[there], before[there])
+            go_on[there] = is_recent & (most >= -_MARGIN)
+        return go_on
+
+    def _most_evidence_after(self, quiet: Rows, places: Integers, before: Integers) -> Reals:
+        """Return a bound of the evidence of excursions after further attempts without hits.
+
+        It is what `AboveLimit.exceeds` compares with a level.
+        """
+        rate, weight = quiet["rate"], quiet["weight"]
+        hits = quiet["stretch_hits"].astype(np.float64)
+        attempts = quiet["stretch_attempts"] + before.astype(np.float64)
+        misses = attempts - hits
+        tolerated, limit = baseline.levels(rate, self._rise)
+        least = np.where(self._are_newcomers[places], self._rise_of_newcomers.least, 0.0)
+        limit, a = np.maximum(limit, least), tolerated * weight
+        of_hits, of_misses, of_all, null_hits, null_misses, null_all = baseline.log_risings(
+            (np.ones(len(hits)), hits),
+            (np.ones(len(hits)), misses),
+            (np.ones(len(hits)), attempts + 1.0),
+            (a, hits),
+            (weight - a, misses),
+            (weight, attempts),
+        )
+        ours, log_rest = of_hits + of_misses - of_all, np.log1p(-limit)
+        most: Reals = quiet["evidence"] + ours - log_rest - null_hits - null_misses + null_all
+        # Below the mean, the probability that the rate is above the limit is less than 1.
+        terms = hits * (1.0 - limit) / ((misses + 2.0) * limit)
+        is_below = (hits <= attempts * limit) & (terms < 1.0)
+        density = hits * np.log(limit) + misses * log_rest - ours
+        first = density + log_rest - np.log(misses + 1.0)
+        tail = first - np.log1p(-np.where(is_below, terms, 0.0))
+        most = most + np.where(is_below, np.minimum(tail, 0.0), 0.0)
+        return np.where(attempts <= _MOST_BOUNDED, most, np.inf)
 
     def begin_all(
         self,

@@ -155,6 +155,7 @@ class ScopeStates(ABC):
         at: int,  # noqa: ARG002
         attempts: Integers,
         hits: Integers,  # noqa: ARG002
+        before: Integers,  # noqa: ARG002
     ) -> list[int]:
         """Add counts of one record to those of many scopes for which that is no work.
 
@@ -163,6 +164,7 @@ class ScopeStates(ABC):
             at: event time (ms), as `Increment` has it.
             attempts: of each scope.
             hits: of these, above 0.
+            before: as `Increment` has it.
 
         Returns:
             The positions of the other scopes, for which `add` is called.

@@ -296,9 +296,14 @@ class SpikeStates(ScopeStates):
         self.excursions.keep(place, excursion)
         return (*ended, Turn(True, self.figures(place))) if has_risen else ended
 
-    def add_easy(self, places: Integers, at: int, attempts: Integers, hits: Integers) -> list[int]:
-        """Begin the excursions of scopes without one that may not fire at once: most have none."""
-        is_easy = ~self.excursions.are_quiet(places) & (self.settings.patience > 0.0)
+    def add_easy(
+        self, places: Integers, at: int, attempts: Integers, hits: Integers, before: Integers
+    ) -> list[int]:
+        """Begin the excursions of scopes without one, or whose last one is over: most are these.
+
+        But not those that may fire at once.
+        """
+        is_easy = ~self.excursions.go_on(places, at, before) & (self.settings.patience > 0.0)
         is_easy &= ~self._may_be_enough(0.0, hits, self._rate[places])
         is_easy &= attempts <= LARGEST
         easy = np.flatnonzero(is_easy)

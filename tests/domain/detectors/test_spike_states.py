@@ -1120,7 +1120,9 @@ def test_scopes_of_one_record_may_be_given_at_once(seed: int, patience: float) -
             attempts[3:9] = hits[3:9] = 60
         having = np.flatnonzero(hits)
         quiet = [place for place in having.tolist() if not one_by_one.fires(place)]
-        left = at_once.add_easy(np.array(quiet, np.int64), at, attempts[quiet], hits[quiet])
+        before = np.full(len(quiet), 3)
+        numbers = attempts[quiet], hits[quiet], before
+        left = at_once.add_easy(np.array(quiet, np.int64), at, *numbers)
         easy += len(quiet) - len(left)
         others = {quiet[position] for position in left}
         for place in having.tolist():
