@@ -95,9 +95,8 @@ def kept_counts(
 
 def window_counts(lines: LineColumns, vocabulary: Vocabulary, size_ms: int) -> list[WindowCounts]:
     """Return the counts of lines in columns, by window."""
-    windows = lines.times // size_ms
-    found = _in_columns(lines, windows, vocabulary)
-    return [_of_window(each, window * size_ms) for window, each in found]
+    by_window = _by_group(lines, lines.times // size_ms, vocabulary)
+    return [_of_window(counts, window * size_ms) for window, counts in by_window]
 
 
 def counts_by_commit(
@@ -106,15 +105,15 @@ def counts_by_commit(
     """Return the counts of lines in columns, by commit (ms) and window."""
     if not len(lines):
         return {}
-    windows, first = lines.times // size_ms, lines.commits.item(0)
-    oldest = windows.min()
-    many = int(windows.max() - oldest) + 1
+    windows = lines.times // size_ms
+    oldest = int(windows.min())
+    many = int(windows.max()) - oldest + 1
+    numbers, ends = lines.numbered_commits()
     by_commit: dict[int, list[WindowCounts]] = {}
-    groups = (lines.commits - first) * many + windows - oldest
-    for group, counts in _in_columns(lines, groups, vocabulary):
-        commit, window = divmod(group, many)
-        of_commit = by_commit.setdefault(first + commit, [])
-        of_commit.append(_of_window(counts, (window + int(oldest)) * size_ms))
+    for group, counts in _by_group(lines, numbers * many + windows - oldest, vocabulary):
+        number, window = divmod(group, many)
+        of_commit = by_commit.setdefault(lines.commits.item(ends[number] - 1), [])
+        of_commit.append(_of_window(counts, (oldest + window) * size_ms))
     return by_commit
 
 
@@ -123,54 +122,61 @@ def _of_window(counts: WindowCounts, start_ms: int) -> WindowCounts:
     return counts
 
 
-def _in_columns(
+def _by_group(
     lines: LineColumns, groups: Integers, vocabulary: Vocabulary
 ) -> Iterator[tuple[int, WindowCounts]]:
-    """Yield the counts of lines in columns, by group; the windows are still to be named."""
+    """Yield the counts of lines in columns, by the group of the line; none says which window."""
     if not len(lines):
         return
-    names, app_names, dimensions = (
-        vocabulary.campaign_names,
-        vocabulary.app_names,
-        vocabulary.dimensions,
-    )
-    # One place for each campaign of a group.
-    places, at_place = _distinct(groups * len(names) + lines.campaigns)
-    of_places, campaigns = np.divmod(places, len(names))
-    apps = _newest_apps(lines, at_place, len(places))
-    # One cell for each count key of a place, the cells of a group and a key one after another.
-    entries = vocabulary.entries(lines)
-    place_of = at_place[entries.at]
-    first_of = np.searchsorted(of_places, of_places)
-    group_number = np.searchsorted(first_of, first_of)
-    keys = group_number[place_of] * len(dimensions) + entries.keys
-    cells, at_cell = _distinct(keys * len(places) + place_of)
-    sums = np.zeros(len(cells), np.int64)
-    np.add.at(sums, at_cell, entries.numbers)
-    column_of, place_of_cell = np.divmod(cells, len(places))
-    position_of_cell = place_of_cell - first_of[place_of_cell]
-    begins = [0, *((column_of[1:] != column_of[:-1]).nonzero()[0] + 1).tolist()]
-    columns: dict[int, list[Column]] = {}
-    all_at, all_sums = position_of_cell.tolist(), sums.tolist()
-    for begin, end in zip(begins, [*begins[1:], len(cells)], strict=True):
-        group, key = divmod(column_of.item(begin), len(dimensions))
-        column = Column(dimensions[key], all_at[begin:end], all_sums[begin:end])
-        columns.setdefault(group, []).append(column)
+    # A campaign of a group has a place; those of a group are one after another.
+    places, place_of_line = _distinct(groups * vocabulary.campaigns + lines.campaigns)
+    group_of, campaigns = np.divmod(places, vocabulary.campaigns)
+    first_of = group_of.searchsorted(group_of)
+    columns = _columns(lines, place_of_line, first_of, vocabulary)
+    apps = _newest_apps(lines, place_of_line, len(places))
+    names, app_names = vocabulary.campaign_names, vocabulary.app_names
     ends = [*columns, len(places)][1:]
     for (first, of_group), end in zip(columns.items(), ends, strict=True):
-        chosen = campaigns[first:end].tolist()
-        numbers: dict[int, int] = {}
-        at_app = [numbers.setdefault(app, len(numbers)) for app in apps[first:end].tolist()]
-        yield (
-            of_places.item(first),
-            WindowCounts(
-                0,
-                [names[number] for number in chosen],
-                [app_names[number] for number in numbers],
-                at_app,
-                of_group,
-            ),
+        of_campaigns, of_apps = campaigns[first:end].tolist(), apps[first:end].tolist()
+        position_of: dict[int, int] = {}
+        at_app = [position_of.setdefault(app, len(position_of)) for app in of_apps]
+        in_columns = WindowCounts(
+            0,
+            [names[campaign] for campaign in of_campaigns],
+            [app_names[app] for app in position_of],
+            at_app,
+            of_group,
         )
+        yield group_of.item(first), in_columns
+
+
+def _columns(
+    lines: LineColumns, place_of_line: Integers, first_of: Integers, vocabulary: Vocabulary
+) -> dict[int, list[Column]]:
+    """Return the counts of lines by count key, for each group.
+
+    Args:
+        lines: the lines.
+        place_of_line: the place of each one's campaign.
+        first_of: for each place, the first place of its group: it stands for the group.
+        vocabulary: what lines count.
+    """
+    entries = vocabulary.entries(lines)
+    place_of = place_of_line[entries.at]
+    many_places, many_keys = len(first_of), len(vocabulary.dimensions)
+    column_of = first_of[place_of] * many_keys + entries.keys
+    cells, cell_of = _distinct(column_of * many_places + place_of)
+    sums = np.zeros(len(cells), np.int64)
+    np.add.at(sums, cell_of, entries.numbers)
+    of_cells, places = np.divmod(cells, many_places)
+    begins = [0, *((of_cells[1:] != of_cells[:-1]).nonzero()[0] + 1).tolist()]
+    at, counts = (places - first_of[places]).tolist(), sums.tolist()
+    columns: dict[int, list[Column]] = {}
+    for begin, end in zip(begins, [*begins[1:], len(cells)], strict=True):
+        group, key = divmod(of_cells.item(begin), many_keys)
+        column = Column(vocabulary.dimensions[key], at[begin:end], counts[begin:end])
+        columns.setdefault(group, []).append(column)
+    return columns
 
 
 def _distinct(numbers: Integers) -> tuple[Integers, Integers]:

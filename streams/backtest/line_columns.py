@@ -66,6 +66,17 @@ class LineColumns:
             np.concatenate([part.counts for part in parts]),
         )
 
+    def numbered_commits(self) -> tuple[Integers, list[int]]:
+        """Number the commits of these lines from 0 on.
+
+        Returns:
+            The number of the commit of each line, and the position after the last line of each.
+        """
+        changes = (self.commits[1:] != self.commits[:-1]).nonzero()[0] + 1
+        numbers = np.zeros(len(self), np.int64)
+        numbers[changes] = 1
+        return numbers.cumsum(), [*changes.tolist(), len(self)]
+
     def __len__(self) -> int:
         """Return how many lines there are."""
         return len(self.commits)
@@ -94,7 +105,7 @@ class _Growing:
     def __len__(self) -> int:
         return self._size
 
-    def extend(self, numbers: Sequence[int]) -> None:
+    def extend(self, numbers: Sequence[int] | Integers) -> None:
         end = self._size + len(numbers)
         if end > len(self._room):
             room = np.zeros(max(end, 2 * len(self._room)), np.int64)
@@ -147,6 +158,11 @@ class Vocabulary:
         self._first, self._length = _Growing(), _Growing()
         self._key_of, self._count_of = _Growing(), _Growing()
         """Of the entries of all counts, one after another."""
+
+    @property
+    def rules(self) -> int:
+        """How many rules there are."""
+        return len(self._hits)
 
     @property
     def campaigns(self) -> int:
@@ -209,9 +225,7 @@ class Vocabulary:
         before = len(self._key_of)
         self._first.extend(before + np.cumsum([0, *lengths[:-1]]))
         self._length.extend(lengths)
-        self._key_of.extend(
-            [keys[key] for each in entries for key in each]
-        )
+        self._key_of.extend([keys[key] for each in entries for key in each])
         self._count_of.extend(list(chain.from_iterable(each.values() for each in entries)))
         self._attempts.extend([_total(each, self._is_attempt) for each in entries])
         for hits, is_hit in zip(self._hits, self._is_hit, strict=True):
@@ -221,7 +235,8 @@ class Vocabulary:
 
     def are_empty(self, lines: LineColumns) -> NDArray[np.bool_]:
         """Tell which lines count nothing."""
-        return self._length.all[lines.counts] == 0
+        are_empty: NDArray[np.bool_] = self._length.all[lines.counts] == 0
+        return are_empty
 
     def attempts(self, lines: LineColumns) -> Integers:
         """Return the attempts of each line."""

@@ -6,7 +6,7 @@ evaluated (`streams.domain.deferrable` says why nothing is decided otherwise). S
 kept as they are, many commits of them at once. Their hits are folded, commit by commit.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -180,7 +180,7 @@ class LineCommits:
 
     # Deferred
 
-    def _defer(self, lines: LineColumns) -> Iterator[Decided]:
+    def _defer(self, lines: LineColumns) -> Generator[Decided, None, int]:
         """Keep deferrable lines, and commit what is watched, until something else is deferrable.
 
         Returns:
@@ -190,6 +190,7 @@ class LineCommits:
         told, quiet = lines.at(are_told), lines.at(~are_told)
         records = counts_by_commit(told, self.vocabulary, self._size_ms)
         hits = self._hits(quiet)
+        kept = 0
         for commit_at in sorted({*records, *hits}):
             end = int(lines.commits.searchsorted(commit_at, "right"))
             newest = lines.newest.item(end - 1)
@@ -199,25 +200,31 @@ class LineCommits:
             if windows is None and not has_turned:
                 continue
             self.counted_at, self._newest = commit_at, newest
+            if has_turned or not self._may_fold:
+                # What is told is not the whole of the same campaigns, or of what has turned.
+                kept = self._keep(quiet, kept, commit_at)
             if has_turned:
-                self._keep(quiet, commit_at)
                 self._add_kept()
             yield from self._commit_told(windows or [])
-            if not has_turned and self._may_go_on(lines, end):
-                continue
-            if not has_turned:
-                self._keep(quiet, commit_at)
-            return end
+            if has_turned or not self._may_go_on(lines, end):
+                self._keep(quiet, kept, commit_at)
+                return end
         last = lines.commits.item(-1)
-        self._keep(quiet, last)
+        self._keep(quiet, kept, last)
         self.counted_at, self._newest = last, lines.newest.item(-1)
         if len(self._kept) > MOST_KEPT:
             self._add_kept()
         return len(lines)
 
-    def _keep(self, quiet: LineColumns, commit_at: int) -> None:
-        """Keep lines up to the commit at `commit_at` (ms)."""
-        self._kept.add(quiet.at(slice(0, int(quiet.commits.searchsorted(commit_at, "right")))))
+    def _keep(self, quiet: LineColumns, first: int, commit_at: int) -> int:
+        """Keep lines from a position on, up to the commit at `commit_at` (ms).
+
+        Returns:
+            The position after them.
+        """
+        end = int(quiet.commits.searchsorted(commit_at, "right"))
+        self._kept.add(quiet.at(slice(first, end)))
+        return end
 
     def _are_told(self, lines: LineColumns) -> NDArray[np.bool_]:
         """Tell which lines have to be committed, with what is kept of the same campaigns."""

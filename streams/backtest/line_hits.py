@@ -24,24 +24,26 @@ class CommitHits(NamedTuple):
 
 
 class _Runs(NamedTuple):
-    """Lines of one campaign, one commit and one window, one of each array for such a run.
+    """Lines of one campaign, commit and window together: a position of each array for such a run.
+
+    They are in the order of campaigns, then of commits, then of windows.
 
     Attributes:
         campaigns: by number.
         commits: by number, from 0 on.
-        starts: of the windows (s), oldest first within a commit.
-        apps: that the newest line names.
+        windows: by their position among all windows since the epoch.
+        apps: by number: that of the newest line that names one.
         attempts: in all its lines.
-        so_far: those of the campaign with this commit, in all lines.
-        hits: of each rule.
+        up_to: those of the campaign in all lines up to the end of the commit.
+        hits: for each rule, in all its lines.
     """
 
     campaigns: Integers
     commits: Integers
-    starts: Integers
+    windows: Integers
     apps: Integers
     attempts: Integers
-    so_far: Integers
+    up_to: Integers
     hits: list[Integers]
 
 
@@ -59,30 +61,25 @@ def hits_by_commit(
         size_ms: of a window (ms).
         attempts_before: returns the attempts that campaigns have in open windows before the lines.
     """
-    hits = vocabulary.hits(lines)
-    has_hits = np.logical_or.reduce(hits) if hits else np.zeros(len(lines), np.bool_)
+    rules = range(vocabulary.rules)
+    has_hits = np.zeros(len(lines), np.bool_)
+    for hits in vocabulary.hits(lines):
+        has_hits |= hits > 0
     if not has_hits.any():
         return
-    commits, ends = _numbered(lines.commits)
-    runs = _runs(lines, commits, hits, _of_same_campaigns(lines, has_hits), vocabulary, size_ms)
+    numbers, ends = lines.numbered_commits()
+    concerned = _of_same_campaigns(lines, has_hits)
+    runs = _runs(lines.at(concerned), numbers[concerned], vocabulary, size_ms)
     before = attempts_before(runs.campaigns)
     of_commits: dict[int, list[list[CampaignHits]]] = {}
-    for rule in range(len(hits)):
-        for commit, campaign in _of_rule(runs, rule, before, vocabulary):
+    for rule in rules:
+        for commit, campaign in _of_rule(runs, rule, before, vocabulary, size_ms):
             of_commit = of_commits.get(commit)
             if of_commit is None:
-                of_commit = of_commits[commit] = [[] for _ in hits]
+                of_commit = of_commits[commit] = [[] for _ in rules]
             of_commit[rule].append(campaign)
     for commit in sorted(of_commits):
         yield CommitHits(ends[commit], of_commits[commit])
-
-
-def _numbered(commits: Integers) -> tuple[Integers, list[int]]:
-    """Number commits from 0 on; return the numbers of lines, and where each commit ends."""
-    changes = np.flatnonzero(commits[1:] != commits[:-1]) + 1
-    numbers = np.zeros(len(commits), np.int64)
-    numbers[changes] = 1
-    return numbers.cumsum(), [*changes.tolist(), len(commits)]
 
 
 def _of_same_campaigns(lines: LineColumns, has_hits: NDArray[np.bool_]) -> Integers:
@@ -92,63 +89,53 @@ def _of_same_campaigns(lines: LineColumns, has_hits: NDArray[np.bool_]) -> Integ
     return np.flatnonzero(is_concerned[lines.campaigns])
 
 
-def _runs(  # noqa: PLR0913 - the same lines in several ways
-    lines: LineColumns,
-    commits: Integers,
-    hits: list[Integers],
-    concerned: Integers,
-    vocabulary: Vocabulary,
-    size_ms: int,
-) -> _Runs:
-    windows = lines.times[concerned] // size_ms
+def _runs(lines: LineColumns, commits: Integers, vocabulary: Vocabulary, size_ms: int) -> _Runs:
+    """Put lines of these commits, by number, together."""
+    windows = lines.times // size_ms
     oldest = windows.min()
-    many_windows, many_commits = int(windows.max() - oldest) + 1, commits.item(-1) + 1
-    campaigns = lines.campaigns[concerned]
-    # By campaign, then by commit, then by window.
-    groups = campaigns * many_commits + commits[concerned]
-    keys = groups * many_windows + (windows - oldest)
-    order = keys.argsort(kind="stable")
-    keys, at = keys[order], concerned[order]
+    many_windows, many_commits = windows.max() - oldest + 1, commits.max() + 1
+    in_order = (lines.campaigns * many_commits + commits) * many_windows + (windows - oldest)
+    order = in_order.argsort(kind="stable")
+    keys, lines = in_order[order], lines.at(order)
     is_first = np.ones(len(keys), np.bool_)
     is_first[1:] = keys[1:] != keys[:-1]
-    first = np.flatnonzero(is_first)
-    chosen = lines.at(at)
-    attempts = vocabulary.attempts(chosen)
-    group_of = keys[first] // many_windows
-    campaign_of = group_of // many_commits
-    up_to = np.concatenate(([0], attempts.cumsum()))
-    end_of_group = np.searchsorted(keys, (group_of + 1) * many_windows)
-    begin_of_campaign = np.searchsorted(keys, campaign_of * many_commits * many_windows)
-    names_app = np.where(chosen.apps != NO_APP, np.arange(len(at)), -1)
-    newest = np.maximum.reduceat(names_app, first)
+    (first,) = is_first.nonzero()
+    of_campaigns_and_commits, of_windows = np.divmod(keys[first], many_windows)
+    campaigns, of_commits = np.divmod(of_campaigns_and_commits, many_commits)
+    attempts = vocabulary.attempts(lines)
+    before = np.concatenate(([0], attempts.cumsum()))
+    campaign_begins = keys.searchsorted(campaigns * many_commits * many_windows)
+    commit_ends = keys.searchsorted((of_campaigns_and_commits + 1) * many_windows)
+    names_app = np.where(lines.apps != NO_APP, np.arange(len(keys)), -1)
+    newest_with_app = np.maximum.reduceat(names_app, first)
     return _Runs(
-        campaign_of,
-        group_of % many_commits,
-        (keys[first] % many_windows + oldest) * size_ms // 1000,
-        np.where(newest >= first, chosen.apps[newest], NO_APP),
+        campaigns,
+        of_commits,
+        of_windows + oldest,
+        np.where(newest_with_app >= first, lines.apps[newest_with_app], NO_APP),
         np.add.reduceat(attempts, first),
-        up_to[end_of_group] - up_to[begin_of_campaign],
-        [np.add.reduceat(of_rule[at], first) for of_rule in hits],
+        before[commit_ends] - before[campaign_begins],
+        [np.add.reduceat(hits, first) for hits in vocabulary.hits(lines)],
     )
 
 
 def _of_rule(
-    runs: _Runs, rule: int, before: Integers, vocabulary: Vocabulary
+    runs: _Runs, rule: int, before: Integers, vocabulary: Vocabulary, size_ms: int
 ) -> Iterator[tuple[int, CampaignHits]]:
-    """Yield what one rule has of each commit and campaign with hits: of the windows with any."""
-    at = np.flatnonzero(runs.hits[rule])
+    """Yield what one rule has of each commit and campaign with hits: of those windows with any."""
+    (at,) = runs.hits[rule].nonzero()
     names, apps = vocabulary.campaign_names, vocabulary.app_names
     columns = (
         runs.commits[at],
         runs.campaigns[at],
         runs.attempts[at],
         runs.hits[rule][at],
-        runs.starts[at],
+        runs.windows[at] * size_ms // 1000,
         runs.apps[at],
-        before[at] + runs.so_far[at],
+        before[at] + runs.up_to[at],
     )
     waiting: tuple[int, CampaignHits] | None = None
-    for commit, campaign, attempts, hits, start, app, in_all in zip(
+    for commit, campaign, attempts, hits, start, app, in_open_windows in zip(
         *[column.tolist() for column in columns], strict=True
     ):
         added = Added(names[campaign], attempts, hits, start, apps[app])
@@ -157,6 +144,6 @@ def _of_rule(
                 added = waiting[1].added.with_newer(added)
             else:
                 yield waiting
-        waiting = commit, CampaignHits(added, in_all)
+        waiting = commit, CampaignHits(added, in_open_windows)
     if waiting is not None:
         yield waiting

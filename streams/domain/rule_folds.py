@@ -54,12 +54,15 @@ class Episode(NamedTuple):
     end: FoldFigures | None
 
 
+_NO_COUNTS = Cell(None, {}, {})
+
+
 class KeptCount(NamedTuple):
-    """Sends with a count key in the window that begins at `start` (s)."""
+    """How many events of a count key there are in the window that begins at `start` (s)."""
 
     start: int
     key: Dimensions
-    count: int
+    events: int
 
 
 class OpenWindows:
@@ -109,10 +112,10 @@ class OpenWindows:
         cells = self._cells.get(campaign_id)
         if cells is None:
             cells = dict(self._table.cells(campaign_id, self._starts))
-            for start, key, count in self._kept(campaign_id):
-                cell = cells.setdefault(start, Cell(None, {}, {}))
-                cells[start] = Cell(cell.app_id, {**cell.sends}, cell.engagement)
-                cells[start].add(None, {key: count}, {})
+            for start, key, events in self._kept(campaign_id):
+                cell = cells.get(start, _NO_COUNTS)
+                sends = {**cell.sends, key: cell.sends.get(key, 0) + events}
+                cells[start] = Cell(cell.app_id, sends, cell.engagement)
             self._cells[campaign_id] = cells
         return cells
 

@@ -83,9 +83,7 @@ RULES_THAT_FOLD_HITS = st.lists(
 
 
 @st.composite
-def settings(
-    draw: st.DrawFn, *, rules: st.SearchStrategy[list[Rule]] = RULES
-) -> BacktestSettings:
+def settings(draw: st.DrawFn, *, rules: st.SearchStrategy[list[Rule]] = RULES) -> BacktestSettings:
     windows = draw(WINDOWS)
     partition = replace(
         PARTITION_SETTINGS,
