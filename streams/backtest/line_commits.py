@@ -136,20 +136,13 @@ class LineCommits:
             self._is_watched[[number for number in numbers if number is not None]] = True
         self._deferrable, self._watched = deferrable, watched
 
-    def _may_go_on(self, lines: LineColumns, end: int) -> bool:
-        """Tell whether the same counts are deferrable as before a commit, and no other one is due.
-
-        Args:
-            lines: that are being looked at.
-            end: position after those of the commit.
-        """
+    def _has_changed(self) -> bool:
+        """Tell whether other counts are deferrable than before the last commit."""
         now, before = self._task.deferrable, self._deferrable
         if now is before:
-            return True
-        is_due = end < len(lines) and lines.commits.item(end) >= self._task.next_due
+            return False
         is_same = now.starts == before.starts and now.before == before.before
-        watched = {name for names in now.watched for name in names}
-        return is_same and watched == self._watched and not is_due
+        return not is_same or {name for names in now.watched for name in names} != self._watched
 
     @property
     def _may_fold(self) -> bool:
@@ -192,6 +185,8 @@ class LineCommits:
         hits = self._hits(quiet)
         kept = 0
         for commit_at in sorted({*records, *hits}):
+            if commit_at >= self._task.next_due:
+                break
             end = int(lines.commits.searchsorted(commit_at, "right"))
             newest = lines.newest.item(end - 1)
             of_commit = hits.get(commit_at)
@@ -206,15 +201,20 @@ class LineCommits:
             if has_turned:
                 self._add_kept()
             yield from self._commit_told(windows or [])
-            if has_turned or not self._may_go_on(lines, end):
+            if has_turned or self._has_changed():
                 self._keep(quiet, kept, commit_at)
                 return end
-        last = lines.commits.item(-1)
+        end = self._before_next_due(lines)
+        last = lines.commits.item(end - 1)
         self._keep(quiet, kept, last)
-        self.counted_at, self._newest = last, lines.newest.item(-1)
+        self.counted_at, self._newest = last, lines.newest.item(end - 1)
         if len(self._kept) > MOST_KEPT:
             self._add_kept()
-        return len(lines)
+        return end
+
+    def _before_next_due(self, lines: LineColumns) -> int:
+        """Return how many lines come before the next commit that time alone makes."""
+        return int(lines.commits.searchsorted(self._task.next_due))
 
     def _keep(self, quiet: LineColumns, first: int, commit_at: int) -> int:
         """Keep lines from a position on, up to the commit at `commit_at` (ms).

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from streams.backtest import counted, line_commits
 from streams.backtest.arrivals import BacktestSettings
 from streams.backtest.counted import CountedArrivals, transitions_of
 from streams.backtest.counted_lines import Counted, CountedLine, Lines
@@ -129,7 +130,7 @@ def test_leaves_out_commits_that_change_nothing(monkeypatch: pytest.MonkeyPatch)
     assert 5 <= len(commits) < 100
 
 
-def test_with_spike_counts_are_kept_until_their_campaign_has_hits() -> None:
+def test_with_spike_hits_are_folded_and_their_counts_kept() -> None:
     """Of three campaigns, all have hits now and then, and one has an incident."""
     rng = random.Random(5)  # noqa: S311 - the same lines in each run
     settings = replace(BacktestSettings.of(Configuration()), interval=0.5)
@@ -145,23 +146,24 @@ def test_with_spike_counts_are_kept_until_their_campaign_has_hits() -> None:
     ]
     applied = Counter[str]()
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("apply", "apply_kept", "advance"):
+        for name in ("add_hits", "apply", "apply_kept", "advance"):
             patch.setattr(CampaignPartition, name, _counting(name, applied))
         _, decided = decide(settings, lines, at_once=100)
     assert told(decided) == told(Naive(settings).run(lines, lines[-1].at))
     assert {each.transition.data.campaign_id for each in decided} == {"a"}
-    assert applied["apply_kept"] > 50
-    assert applied["advance"] < 400 > applied["apply"]
+    assert applied["add_hits"] > 100
+    assert applied["apply_kept"] < 50
+    assert applied["advance"] < 200 > applied["apply"]
 
 
 def _counting(name: str, calls: Counter[str]) -> Callable[..., Any]:
     of_partition = getattr(CampaignPartition, name)
 
-    def counted(partition: CampaignPartition, *args: Any) -> Any:
+    def noted(partition: CampaignPartition, *args: Any) -> Any:
         calls[name] += 1
         return of_partition(partition, *args)
 
-    return counted
+    return noted
 
 
 class _AnyCounts(Count):
@@ -356,3 +358,104 @@ def test_lines_without_counts_do_not_show_that_a_source_is_there() -> None:
         assert {each.transition.data.rule for each in reminded} == {"spike"}
         assert reminded[0].transition.data.evidence.figures["slow_windows"] == 1
         assert told(decided) == told(Naive(settings).run(lines))
+
+
+SPIKE = Rule("spike", frozenset({"FAILURE"}), Spike(sensitivity=0.4, patience=0.0))
+SMALL = WindowPolicy(10, 5, 600)
+
+
+def settings_of(*rules: Rule, interval: float = 0.25, **limits: int) -> BacktestSettings:
+    partition = replace(PARTITION_SETTINGS, windows=SMALL, rules=rules)
+    partition = replace(partition, limits=replace(partition.limits, **limits))
+    return BacktestSettings(partition, IngestSettings(pinpoint.FORMAT, SMALL), interval)
+
+
+def traffic(seed: int, *, failing: str = "a", seconds: int = 90) -> list[CountedLine]:
+    """Five campaigns, a line each a second, mostly in the same commits; one of them fails."""
+    rng = random.Random(seed)  # noqa: S311 - the same lines in each run
+    lines = []
+    for second in range(seconds):
+        for name in rng.sample("abcde", 5):
+            at = 1_000 * second + rng.choice([0, 0, 100, 240, 300])
+            fails = name == failing and 30 <= second < 70
+            hits = rng.choices([0, 1, 9], [0, 1, 9] if fails else [90, 9, 1])[0]
+            found = line(at, hits, rng.randrange(9, 20), campaign=name)
+            found.event_time = found.at - rng.choice([0, 0, 0, 70, 900])
+            lines.append(found)
+    return sorted(lines, key=lambda each: each.at)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(settings_of(SPIKE), id="hits are folded"),
+        pytest.param(
+            settings_of(SPIKE, replace(SPIKE, name="slow", detector=Spike(), no_data_after=2.0)),
+            id="by two rules",
+        ),
+        pytest.param(
+            settings_of(SPIKE, Rule("count", frozenset({"FAILURE"}), Count(12), no_data_after=0.5)),
+            id="another rule goes by windows",
+        ),
+        pytest.param(
+            settings_of(SPIKE, replace(SPIKE, name="parts", scope="channel")),
+            id="a rule is about parts of campaigns",
+        ),
+        pytest.param(settings_of(SPIKE, campaigns=9), id="there are few places for campaigns"),
+        pytest.param(settings_of(SPIKE, campaigns=4), id="there are too few of them"),
+        pytest.param(settings_of(SPIKE, names=1), id="there are few places for count keys"),
+        pytest.param(settings_of(SPIKE, interval=5.0), id="a commit has many lines"),
+        pytest.param(
+            settings_of(replace(SPIKE, campaigns=("a", "b"))), id="a rule is about some campaigns"
+        ),
+    ],
+)
+def test_lines_in_stretches_of_any_length_decide_as_each_by_itself(
+    settings: BacktestSettings, seed: int
+) -> None:
+    lines = traffic(seed)
+    expected = told(Naive(settings).run(lines, lines[-1].at))
+    assert expected or settings.partition.limits.campaigns == 4
+    for at_once in (3, 64, 10_000):
+        assert told(decide(settings, lines, lines[-1].at, at_once)[1]) == expected
+
+
+def test_names_and_counts_that_are_learned_anew_decide_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(counted, "MOST_COUNTS", 3)
+    lines = traffic(3)
+    settings = settings_of(SPIKE)
+    forgotten: list[None] = []
+    forget = line_commits.LineCommits.forget_names
+
+    def noted(commits: line_commits.LineCommits) -> None:
+        forgotten.append(None)
+        forget(commits)
+
+    monkeypatch.setattr(line_commits.LineCommits, "forget_names", noted)
+    decided = decide(settings, lines, lines[-1].at, 40)[1]
+    assert len(forgotten) > 5
+    assert told(decided) == told(Naive(settings).run(lines, lines[-1].at))
+
+
+def test_more_lines_than_are_kept_decide_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_commits, "MOST_KEPT", 7)
+    lines = traffic(4)
+    settings = settings_of(SPIKE)
+    decided = decide(settings, lines, lines[-1].at, 40)[1]
+    assert told(decided) == told(Naive(settings).run(lines, lines[-1].at))
+
+
+def test_hits_are_folded_at_the_event_time_of_their_whole_commit() -> None:
+    """Counts of a campaign with an alert come after hits of another one, and are newer."""
+    settings = settings_of(replace(SPIKE, detector=Spike(sensitivity=0.4, patience=6.5)))
+    lines = [line(second * 1_000, 0, campaign=name) for second in range(40) for name in "ab"]
+    for second in range(40, 70):
+        lines.append(line(second * 1_000, 9 if second > 50 else 0, campaign="b"))
+        lines[-1].event_time = lines[-1].at - 900
+        lines.append(line(second * 1_000, 9, campaign="a"))
+    decided = decide(settings, lines, lines[-1].at, 1_000)[1]
+    assert {each.transition.data.campaign_id for each in decided} == {"a", "b"}
+    assert told(decided) == told(Naive(settings).run(lines, lines[-1].at))
