@@ -17,6 +17,12 @@ They are applied, as a record of their own, before others of the same campaign a
 window opens, closes or expires. So no evaluation and no fold is shown anything else. What the clock
 alone does is not concerned (`CampaignPartition.unchanged_until`), as long as inputs are observed at
 the time of the counts.
+
+If all rules fold counts of whole campaigns, counts with hits can be kept as well
+(`CampaignPartition.deferrable_hits`), where no name is counted under another one for want of a
+place. The hits are folded at once, commit by commit, with what the fold would find in the windows:
+how many attempts the campaign has in them, kept ones included, and its counts of one window. Where
+that begins a breach, the counts are applied and the rules are evaluated.
 """
 
 from collections.abc import Collection

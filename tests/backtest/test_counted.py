@@ -364,9 +364,11 @@ SPIKE = Rule("spike", frozenset({"FAILURE"}), Spike(sensitivity=0.4, patience=0.
 SMALL = WindowPolicy(10, 5, 600)
 
 
-def settings_of(*rules: Rule, interval: float = 0.25, **limits: int) -> BacktestSettings:
-    partition = replace(PARTITION_SETTINGS, windows=SMALL, rules=rules)
-    partition = replace(partition, limits=replace(partition.limits, **limits))
+def settings_of(
+    *rules: Rule, interval: float = 0.25, campaigns: int = 1_000, names: int = 100
+) -> BacktestSettings:
+    limits = replace(PARTITION_SETTINGS.limits, campaigns=campaigns, names=names)
+    partition = replace(PARTITION_SETTINGS, windows=SMALL, rules=rules, limits=limits)
     return BacktestSettings(partition, IngestSettings(pinpoint.FORMAT, SMALL), interval)
 
 
