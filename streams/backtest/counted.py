@@ -22,7 +22,7 @@ from streams.domain.events import Reason
 from streams.errors import UserError
 
 MOST_COUNTS, MOST_CAMPAIGNS = 65_536, 1_000_000
-"""Different counts and campaigns that are known; then all are learned anew."""
+"""Different counts, or count keys, and campaigns that are known; then all are learned anew."""
 NO_TIME = 0
 """Instead of the event time of a line that has none: all are later."""
 AT_ONCE = 10_000
@@ -108,7 +108,8 @@ class CountedArrivals(Arrivals[Lines]):
         if to_commit is None or not lines:
             return
         known = to_commit.vocabulary
-        if known.counts > MOST_COUNTS or known.campaigns > MOST_CAMPAIGNS:
+        counts = max(known.counts, known.count_keys)
+        if counts > MOST_COUNTS or known.campaigns > MOST_CAMPAIGNS:
             to_commit.forget_names()
             known = to_commit.vocabulary
         commits = np.concatenate([each.commits for each in arrived])

@@ -78,6 +78,8 @@ class LineCommits:
         self.vocabulary = Vocabulary(groups.counts_attempts, hits)
         self._kept = KeptLines(self.vocabulary, self._size_ms)
         self._deferrable: Deferrable = NOTHING
+        self._campaigns = 0
+        """How many there were when it was last noted which of them are watched."""
         self._watched: set[str] = set()
         """Campaigns of which counts without hits are not deferrable,"""
         self._is_watched = np.zeros(0, np.bool_)
@@ -123,14 +125,16 @@ class LineCommits:
         deferrable = self._task.deferrable
         watched = {name for names in deferrable.watched for name in names}
         campaigns = self.vocabulary.campaigns
-        has_more = len(self._is_watched) < campaigns
-        if has_more:
+        has_more = campaigns > self._campaigns
+        if campaigns > len(self._is_watched):
             more = campaigns + campaigns // 8 - len(self._is_watched)
             self._is_watched = np.concatenate((self._is_watched, np.zeros(more, np.bool_)))
             self._in_windows = np.concatenate((self._in_windows, np.full(more, _NOT_KNOWN)))
         if deferrable.starts != self._deferrable.starts:
             self._in_windows[:] = _NOT_KNOWN
         if has_more or watched != self._watched:
+            # One that is watched may be named only now.
+            self._campaigns = campaigns
             self._is_watched[:] = False
             numbers = map(self.vocabulary.number_of, watched)
             self._is_watched[[number for number in numbers if number is not None]] = True

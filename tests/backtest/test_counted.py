@@ -442,6 +442,31 @@ def test_names_and_counts_that_are_learned_anew_decide_the_same(
     assert told(decided) == told(Naive(settings).run(lines, lines[-1].at))
 
 
+def test_a_campaign_with_an_alert_is_known_as_such_when_its_name_was_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(counted, "MOST_COUNTS", 6)
+    others = [f"c{n}" for n in range(20)]
+    fails = [line(1_000 * n, 9 * (n > 20), 10 + n % 7, campaign="a") for n in range(40)]
+    silent = [line(40_000 + 10 * n, 0, campaign=name) for n, name in enumerate(others)]
+    for each in silent:
+        each.counts = silent[0].counts
+    ends = [line(40_500 + 500 * n, 0, campaign="a") for n in range(700)]
+    lines, arrivals = [*fails, *silent, *ends], CountedArrivals(settings_of(SPIKE))
+    decided: list[Decided] = []
+    first = 1
+    # The names are forgotten before the silent lines.
+    for block in ([*fails, silent[0]], [*silent[1:], ends[0]], ends[1:]):
+        decided += arrivals.add(Lines("file", first, block))
+        first += len(block)
+    decided += arrivals.finish(lines[-1].at)
+    assert told(decided) == told(Naive(settings_of(SPIKE)).run(lines, lines[-1].at))
+    assert [each.transition.type for each in decided] == [
+        "campaign.alert.firing",
+        "campaign.alert.resolved",
+    ]
+
+
 def test_more_lines_than_are_kept_decide_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line_commits, "MOST_KEPT", 7)
     lines = traffic(4)
