@@ -107,12 +107,11 @@ class LineCommits:
             deferrable = self._before_due(part)
             if deferrable:
                 done = yield from self._defer(part.at(slice(0, deferrable)))
+                at_once = 2 * self._at_once if done == deferrable else self._at_once // 2
+                self._at_once = min(max(LEAST_AT_ONCE, at_once), MOST_AT_ONCE)
             else:
                 done = int(part.commits.searchsorted(commit_at, "right"))
                 yield from self._commit_all(part.at(slice(0, done)))
-            is_all = done == len(part)
-            at_once = 2 * self._at_once if is_all else self._at_once // 2
-            self._at_once = min(max(LEAST_AT_ONCE, at_once), MOST_AT_ONCE)
             position += done
 
     def _whole_commits(self, lines: LineColumns, position: int) -> LineColumns:
