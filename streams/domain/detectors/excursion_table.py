@@ -22,6 +22,8 @@ from streams.domain.detectors.rows import Rows, extended, put, take
 MOST_JUDGES = 8_192
 """Judges of excursions that are kept, some 400 bytes each; then all are made anew when needed."""
 
+MANY = 16
+"""Excursions of which so many at once are looked at for less than as many by themselves."""
 _MARGIN = 1e-6
 """Nats: as much evidence may be none, as a bound of that of many excursions has an error"""
 _MOST_BOUNDED = 1e6
@@ -107,6 +109,8 @@ class ExcursionTable:
     def go_on(self, places: Integers, at: int, before: Integers) -> NDArray[np.bool_]:
         """Tell which scopes have an excursion that does not fire and may not be over.
 
+        Of few, any may not be.
+
         Args:
             places: of the scopes.
             at: event time of the record with their next hits (ms).
@@ -114,7 +118,7 @@ class ExcursionTable:
         """
         go_on = self._is_quiet[places]
         (there,) = go_on.nonzero()
-        if len(there):
+        if len(there) >= MANY:
             quiet = take(self._quiet, places[there])
             is_recent = at - quiet["since"] - quiet["last"] <= GAP
             most = self._most_evidence_after(quiet, places[there], before[there])

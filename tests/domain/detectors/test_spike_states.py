@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from streams.domain.detectors import wilson
+from streams.domain.detectors import excursion_table, wilson
 from streams.domain.detectors.baseline import BASELINE, DISPERSIONS, PRIOR_CHANCES, Rise
 from streams.domain.detectors.excursions import Excursion, Live
 from streams.domain.detectors.folding import ClosedWindow, Increment, Turn
@@ -1102,7 +1102,11 @@ def test_without_an_excursion_there_is_no_evidence() -> None:
 
 @pytest.mark.parametrize("patience", [0.0, USUAL.patience])
 @pytest.mark.parametrize("seed", range(4))
-def test_scopes_of_one_record_may_be_given_at_once(seed: int, patience: float) -> None:
+@pytest.mark.parametrize("many", [1, excursion_table.MANY])
+def test_scopes_of_one_record_may_be_given_at_once(
+    many: int, seed: int, patience: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(excursion_table, "MANY", many)
     chance = np.random.default_rng(seed)
     one_by_one = SpikeStates(USUAL._replace(patience=patience))
     at_once = SpikeStates(one_by_one.settings)
@@ -1110,7 +1114,7 @@ def test_scopes_of_one_record_may_be_given_at_once(seed: int, patience: float) -
     for states in (one_by_one, at_once):
         states.begin(places[:12], NOBODY)
         states.begin(places[12:], Pooled((40 * POOLED_UNIT, 960 * POOLED_UNIT), (0, 0)))
-    easy, turns = 0, 0
+    easy, over, turns = 0, 0, 0
     for number in range(300):
         at = START * 1_000 + number * 2_000
         rates = np.where(places % 5 == 0, 0.01 + 0.5 * (number > 150), 0.01)
@@ -1120,11 +1124,13 @@ def test_scopes_of_one_record_may_be_given_at_once(seed: int, patience: float) -
             attempts[3:9] = hits[3:9] = 60
         having = np.flatnonzero(hits)
         quiet = [place for place in having.tolist() if not one_by_one.fires(place)]
+        had = [place for place in quiet if one_by_one.excursion(place) is not None]
         before = np.full(len(quiet), 3)
         numbers = attempts[quiet], hits[quiet], before
         left = at_once.add_easy(np.array(quiet, np.int64), at, *numbers)
         easy += len(quiet) - len(left)
         others = {quiet[position] for position in left}
+        over += len(set(had) - others)
         for place in having.tolist():
             so_far = int(attempts[place]), int(hits[place])
             new = Increment(at, *so_far, 3 * (place in quiet), partial(_given, so_far))
@@ -1139,6 +1145,7 @@ def test_scopes_of_one_record_may_be_given_at_once(seed: int, patience: float) -
         assert at_once.write(range(24)) == one_by_one.write(range(24))
     assert turns
     assert (easy > 100) == bool(patience)
+    assert (over > 100) == (bool(patience) and many == 1)
 
 
 def _given(so_far: tuple[int, int], _place: int) -> tuple[int, int]:
