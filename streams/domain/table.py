@@ -411,7 +411,7 @@ class WindowTable:
         if len(dirty) > MOST_DIRTY:
             return anyway | dirty.keys()
         long_ago = {start for start, window in dirty.items() if window.rows_before < enough}
-        closed = {s: w for s, w in sorted(dirty.items()) if s not in self._open}
+        closed = {s: w for s, w in dirty.items() if s not in self._open}
         quiet = (
             start
             for start, window in closed.items()
@@ -422,9 +422,9 @@ class WindowTable:
         return anyway.union(long_ago, self._at_once(quiet))
 
     def _dirty(self) -> dict[int, Window]:
-        """Return the dirty windows by their starts (s): of all that are retained, few are."""
-        windows = self._windows
-        dirty = {start: windows[start] for start in self._may_be_dirty if start in windows}
+        """Return the dirty windows by their starts (s), in order: of all retained, few are."""
+        windows, starts = self._windows, sorted(self._may_be_dirty)
+        dirty = {start: windows[start] for start in starts if start in windows}
         dirty = {s: window for s, window in dirty.items() if window.replay_from_offset is not None}
         self._may_be_dirty = set(dirty)
         return dirty
