@@ -1,6 +1,7 @@
 """Lines that have arrived, and whose counts the windows do not have yet."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,14 +129,21 @@ def _by_group(
     """Yield the counts of lines in columns, by the group of the line; none says which window."""
     if not len(lines):
         return
-    # A campaign of a group has a place; those of a group are one after another.
-    places, place_of_line = _distinct(groups * vocabulary.campaigns + lines.campaigns)
-    group_of, campaigns = np.divmod(places, vocabulary.campaigns)
+    # Groups, campaigns in them and count keys are in the order in which they first came: where
+    # there are not places for all of them, that decides which have one.
+    distinct = _distinct(groups)
+    by_first = distinct.first.argsort()
+    groups = by_first.argsort()[distinct.positions]
+    # A campaign of a group has a place; those of a group follow one another.
+    found = _distinct(groups * vocabulary.campaigns + lines.campaigns)
+    in_order = np.lexsort((found.first, found.numbers // vocabulary.campaigns))
+    place_of_line = in_order.argsort()[found.positions]
+    group_of, campaigns = np.divmod(found.numbers[in_order], vocabulary.campaigns)
     first_of = group_of.searchsorted(group_of)
     columns = _columns(lines, place_of_line, first_of, vocabulary)
-    apps = _newest_apps(lines, place_of_line, len(places))
+    apps = _newest_apps(lines, place_of_line, len(campaigns))
     names, app_names = vocabulary.campaign_names, vocabulary.app_names
-    ends = [*columns, len(places)][1:]
+    ends = [*columns, len(campaigns)][1:]
     for (first, of_group), end in zip(columns.items(), ends, strict=True):
         of_campaigns, of_apps = campaigns[first:end].tolist(), apps[first:end].tolist()
         position_of: dict[int, int] = {}
@@ -147,7 +155,7 @@ def _by_group(
             at_app,
             of_group,
         )
-        yield group_of.item(first), in_columns
+        yield distinct.numbers.item(by_first[group_of[first]]), in_columns
 
 
 def _columns(
@@ -165,29 +173,46 @@ def _columns(
     place_of = place_of_line[entries.at]
     many_places, many_keys = len(first_of), len(vocabulary.dimensions)
     column_of = first_of[place_of] * many_keys + entries.keys
-    cells, cell_of = _distinct(column_of * many_places + place_of)
-    sums = np.zeros(len(cells), np.int64)
-    np.add.at(sums, cell_of, entries.numbers)
-    of_cells, places = np.divmod(cells, many_places)
-    begins = [0, *((of_cells[1:] != of_cells[:-1]).nonzero()[0] + 1).tolist()]
+    cells = _distinct(column_of * many_places + place_of)
+    sums = np.zeros(len(cells.numbers), np.int64)
+    np.add.at(sums, cells.positions, entries.numbers)
+    of_cells, places = np.divmod(cells.numbers, many_places)
+    (changes,) = (of_cells[1:] != of_cells[:-1]).nonzero()
+    begins = np.concatenate(([0], changes + 1))
+    ends = [*begins[1:].tolist(), len(of_cells)]
     at, counts = (places - first_of[places]).tolist(), sums.tolist()
     columns: dict[int, list[Column]] = {}
-    for begin, end in zip(begins, [*begins[1:], len(cells)], strict=True):
+    firsts = np.minimum.reduceat(cells.first, begins)
+    for which in np.lexsort((firsts, of_cells[begins] // many_keys)).tolist():
+        begin, end = begins.item(which), ends[which]
         group, key = divmod(of_cells.item(begin), many_keys)
         column = Column(vocabulary.dimensions[key], at[begin:end], counts[begin:end])
         columns.setdefault(group, []).append(column)
     return columns
 
 
-def _distinct(numbers: Integers) -> tuple[Integers, Integers]:
-    """Return the distinct numbers in order, and for each of all its position there."""
+class _Distinct(NamedTuple):
+    """The distinct ones of some numbers.
+
+    Attributes:
+        numbers: in order.
+        first: where each of them first is.
+        positions: for each of all numbers, its position among these.
+    """
+
+    numbers: Integers
+    first: Integers
+    positions: Integers
+
+
+def _distinct(numbers: Integers) -> _Distinct:
     order = numbers.argsort(kind="stable")
     in_order = numbers[order]
     is_first = np.ones(len(numbers), np.bool_)
     is_first[1:] = in_order[1:] != in_order[:-1]
     positions = np.empty(len(numbers), np.int64)
     positions[order] = is_first.cumsum() - 1
-    return in_order[is_first], positions
+    return _Distinct(in_order[is_first], order[is_first], positions)
 
 
 def _newest_apps(lines: LineColumns, positions: Integers, size: int) -> Integers:

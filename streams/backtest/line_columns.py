@@ -17,6 +17,8 @@ from streams.domain.partial_counts import Dimensions
 Integers: TypeAlias = NDArray[np.int64]
 IsCounted: TypeAlias = Callable[[Dimensions], bool]
 
+_MOST_KEY_SETS = 2**31
+"""More sets of count keys than there can be."""
 NO_APP = 0
 """The number of no app."""
 
@@ -138,6 +140,7 @@ class Vocabulary:
         campaign_names: by number.
         app_names: by number.
         dimensions: count keys by number.
+        most_keys: how many of these the campaign has that has most.
     """
 
     def __init__(self, is_attempt: IsCounted, hits: Sequence[IsCounted]) -> None:
@@ -149,6 +152,14 @@ class Vocabulary:
         self._campaigns = _Numbers(self.campaign_names)
         self._apps = _Numbers(self.app_names)
         self._keys = _Numbers(self.dimensions)
+        self._keys_of: dict[int, frozenset[int]] = {}
+        """By campaign, its count keys."""
+        self._key_sets = _Numbers([])
+        self._key_set_of = _Growing()
+        """By the number of counts, that of their count keys."""
+        self._seen: set[int] = set()
+        """Which campaigns have had which sets of count keys, both in one number."""
+        self.most_keys = 0
         self._known: dict[int, int] = {}
         """By the identity of counts, their number."""
         self._held: list[Sequence[Counted]] = []
@@ -195,7 +206,7 @@ class Vocabulary:
         size = len(lines)
         campaigns = map(self._campaigns.__getitem__, [line.campaign_id for line in lines])
         apps = map(self._apps.__getitem__, [line.app_id for line in lines])
-        return LineColumns(
+        columns = LineColumns(
             commits,
             times,
             times,
@@ -203,6 +214,19 @@ class Vocabulary:
             np.fromiter(apps, np.int64, size),
             self._counts_of(lines),
         )
+        self._note_keys(columns)
+        return columns
+
+    def _note_keys(self, lines: LineColumns) -> None:
+        """Note which count keys each campaign has."""
+        pairs = lines.campaigns * _MOST_KEY_SETS + self._key_set_of.all[lines.counts]
+        new = set(np.unique(pairs).tolist()) - self._seen
+        self._seen |= new
+        key_sets = list(self._key_sets) if new else []
+        for campaign, key_set in (divmod(pair, _MOST_KEY_SETS) for pair in new):
+            keys = self._keys_of.get(campaign, frozenset()) | key_sets[key_set]
+            self._keys_of[campaign] = keys
+            self.most_keys = max(self.most_keys, len(keys))
 
     def _counts_of(self, lines: Sequence[CountedLine]) -> Integers:
         written = [line.counts for line in lines]
@@ -225,7 +249,9 @@ class Vocabulary:
         before = len(self._key_of)
         self._first.extend(before + np.cumsum([0, *lengths[:-1]]))
         self._length.extend(lengths)
-        self._key_of.extend([keys[key] for each in entries for key in each])
+        numbers = [[keys[key] for key in each] for each in entries]
+        self._key_of.extend(list(chain.from_iterable(numbers)))
+        self._key_set_of.extend([self._key_sets[frozenset(each)] for each in numbers])
         self._count_of.extend(list(chain.from_iterable(each.values() for each in entries)))
         self._attempts.extend([_total(each, self._is_attempt) for each in entries])
         for hits, is_hit in zip(self._hits, self._is_hit, strict=True):

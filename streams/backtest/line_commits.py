@@ -148,18 +148,14 @@ class LineCommits:
         return not is_same or {name for names in now.watched for name in names} != self._watched
 
     @property
-    def _may_fold(self) -> bool:
-        """Whether hits may be folded before windows have their counts.
+    def _has_room(self) -> bool:
+        """Whether there are places for all names, so that they are counted under no other.
 
-        That is, if there are places for all names, so that they are counted under no other.
+        Where there are not, it depends on the order of all counts which names have places.
         """
-        limits = self._settings.limits
-        names = self.vocabulary
-        return (
-            self._folds_hits
-            and names.count_keys <= min(limits.names, limits.values)
-            and 2 * names.campaigns <= limits.campaigns
-        )
+        limits, names = self._settings.limits, self.vocabulary
+        has_places = 2 * names.campaigns <= limits.campaigns
+        return has_places and names.most_keys <= min(limits.names, limits.values)
 
     def _before_due(self, lines: LineColumns) -> int:
         """Return how many lines come before the first commit that has to have all that is kept."""
@@ -198,7 +194,7 @@ class LineCommits:
             if windows is None and not has_turned:
                 continue
             self.counted_at, self._newest = commit_at, newest
-            if has_turned or not self._may_fold:
+            if has_turned or not self._folds_hits:
                 # What is told is not the whole of the same campaigns, or of what has turned.
                 kept = self._keep(quiet, kept, commit_at)
             if has_turned:
@@ -231,8 +227,10 @@ class LineCommits:
 
     def _are_told(self, lines: LineColumns) -> NDArray[np.bool_]:
         """Tell which lines have to be committed, with what is kept of the same campaigns."""
+        if not self._has_room:
+            return np.ones(len(lines), np.bool_)
         are_told = self._is_watched[lines.campaigns]
-        if not self._may_fold:
+        if not self._folds_hits:
             # The other lines of the same campaign and commit as well.
             pairs = (lines.commits - lines.commits[0]) * self.vocabulary.campaigns + lines.campaigns
             for hits in self.vocabulary.hits(lines):
@@ -241,7 +239,7 @@ class LineCommits:
 
     def _hits(self, lines: LineColumns) -> dict[int, CommitHits]:
         """Return hits that may be folded, by the time (ms) of their commit."""
-        if not (self._may_fold and len(lines)):
+        if not (self._folds_hits and len(lines)):
             return {}
         found = hits_by_commit(lines, self.vocabulary, self._size_ms, self._attempts)
         return {lines.commits.item(each.end - 1): each for each in found}

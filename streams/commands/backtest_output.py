@@ -73,7 +73,8 @@ def print_warnings(arrivals: Arrivals[Any]) -> None:
         print_error(
             f"warning: {sends:,} not counted, {reason}: the first at {seen.rejected_at[reason]}"
         )
-    for status, sends in seen.unrecognised.most_common(MOST_STATUSES):
+    by_sends = sorted(seen.unrecognised.items(), key=lambda each: (-each[1], each[0]))
+    for status, sends in by_sends[:MOST_STATUSES]:
         near = groups.nearest(status)
         hint = f", did you mean {near}?" if near else ""
         print_error(f"warning: {sends:,} sends with status {status}, which is in no group{hint}")

@@ -102,6 +102,8 @@ _GROWTH = 1.125
 """Room is made for so many times as many scopes as there are."""
 _MANY_STARTS = 65_535
 _MOST_LAST = 2**32 - 1
+_MOST_PAIRS = 65_535
+"""Windows that wait have fewer."""
 
 _ROW = np.dtype(
     [
@@ -442,14 +444,15 @@ class SpikeStates(ScopeStates):
         rows = take(self._rows, places)
         attempts = window.attempts + rows["waiting_attempts"]
         hits = window.hits + rows["waiting_hits"]
-        pairs = window.attempts * (window.attempts - 1) + rows["waiting_pairs"]
+        # As floats: of some billion attempts, there are more pairs than integers can be.
+        pairs = window.attempts * (window.attempts - 1.0) + rows["waiting_pairs"]
         rows["is_doubtful"] |= self._fired_in(window)
         rows["last_attempts"] = np.minimum(window.attempts, _MOST_LAST)
         rows["waiting_windows"] += 1
         is_due = (attempts >= LEAST_LEARNED) | (rows["waiting_windows"] >= MOST_WAITING)
         # Of those that are learned now nothing waits: `_learned` makes these 0.
         rows["waiting_attempts"], rows["waiting_hits"] = attempts, hits
-        rows["waiting_pairs"] = pairs
+        rows["waiting_pairs"] = np.minimum(pairs, _MOST_PAIRS)
         learned = np.zeros((len(places), 2), np.int64)
         at = np.flatnonzero(is_due)
         if len(at):

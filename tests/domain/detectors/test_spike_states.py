@@ -1150,3 +1150,17 @@ def test_scopes_of_one_record_may_be_given_at_once(
 
 def _given(so_far: tuple[int, int], _place: int) -> tuple[int, int]:
     return so_far
+
+
+def test_a_window_of_billions_of_attempts_is_learned() -> None:
+    states = SpikeStates(USUAL)
+    places = np.arange(2)
+    states.begin(places, NOBODY)
+    for number in range(30):
+        attempts, hits = np.array([9_011_000_020, 60]), np.array([90_110_000, 1])
+        window = ClosedWindow(START + 60 * number, places, attempts, hits, attempts)
+        with np.errstate(all="raise"):
+            states.learn(window)
+    rate, weight = states.null(0)
+    assert rate == pytest.approx(0.01, rel=0.05)
+    assert weight > 0.0
