@@ -21,8 +21,8 @@ from streams.backtest.task import BacktestTask, Decided
 from streams.domain.events import Reason
 from streams.errors import UserError
 
-MOST_COUNTS, MOST_CAMPAIGNS = 65_536, 1_000_000
-"""Different counts, or count keys, and campaigns that are known; then all are learned anew."""
+MOST_COUNTS, MOST_NAMES = 65_536, 500_000
+"""Different counts that are known, and campaigns or count keys; then all are learned anew."""
 NO_TIME = 0
 """Instead of the event time of a line that has none: all are later."""
 AT_ONCE = 10_000
@@ -90,6 +90,8 @@ class CountedArrivals(Arrivals[Lines]):
         if last > self._until:
             whole = int(arrived.commits.searchsorted(last))
             yield from self._count([*self._waiting, arrived.at(0, whole)])
+            if self._commits is not None:
+                yield from self._commits.go_on_to(last)
             self._waiting.clear()
             arrived = arrived.at(whole, len(arrived.commits))
             self._until = last
@@ -108,10 +110,11 @@ class CountedArrivals(Arrivals[Lines]):
         if to_commit is None or not lines:
             return
         known = to_commit.vocabulary
-        counts = max(known.counts, known.count_keys)
-        if counts > MOST_COUNTS or known.campaigns > MOST_CAMPAIGNS:
+        if max(known.campaigns, known.count_keys) > MOST_NAMES:
             to_commit.forget_names()
             known = to_commit.vocabulary
+        elif known.counts > MOST_COUNTS:
+            to_commit.forget_counts()
         commits = np.concatenate([each.commits for each in arrived])
         arrivals = np.concatenate([each.times for each in arrived])
         given = np.array([line.event_time or NO_TIME for line in lines], np.int64)

@@ -155,17 +155,21 @@ class Vocabulary:
         self._keys_of: dict[int, frozenset[int]] = {}
         """By campaign, its count keys."""
         self._key_sets = _Numbers([])
-        self._key_set_of = _Growing()
-        """By the number of counts, that of their count keys."""
         self._seen: set[int] = set()
         """Which campaigns have had which sets of count keys, both in one number."""
         self.most_keys = 0
+        self.forget_counts()
+
+    def forget_counts(self) -> None:
+        """Forget all counts, but no names; there must be no lines with numbers of counts."""
         self._known: dict[int, int] = {}
         """By the identity of counts, their number."""
         self._held: list[Sequence[Counted]] = []
         """The counts: as long as they are held, no others have their identity."""
+        self._key_set_of = _Growing()
+        """By the number of counts, that of their count keys."""
         self._attempts = _Growing()
-        self._hits = [_Growing() for _ in hits]
+        self._hits = [_Growing() for _ in self._is_hit]
         self._first, self._length = _Growing(), _Growing()
         self._key_of, self._count_of = _Growing(), _Growing()
         """Of the entries of all counts, one after another."""

@@ -66,6 +66,7 @@ class LineCommits:
         self._told_at = 0
         """Time (ms) of the last commit that observed it."""
         self._at_once = LEAST_AT_ONCE
+        self._forgotten_campaigns = self._forgotten_keys = 0
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -87,9 +88,16 @@ class LineCommits:
         self._in_windows = np.zeros(0, np.int64)
         """By campaign, how many attempts there are in open windows; or `_NOT_KNOWN`."""
 
-    def forget_names(self) -> None:
-        """Forget what lines name and count: all of it is learned anew."""
+    def forget_counts(self) -> None:
+        """Forget what lines count: all of it is learned anew."""
         self._add_kept()
+        self.vocabulary.forget_counts()
+
+    def forget_names(self) -> None:
+        """Forget what lines name as well. Names that were forgotten may still have their places."""
+        self._add_kept()
+        self._forgotten_campaigns += self.vocabulary.campaigns
+        self._forgotten_keys += self.vocabulary.most_keys
         self._begin_anew()
 
     # Decided
@@ -99,9 +107,7 @@ class LineCommits:
         position = 0
         while position < len(lines):
             commit_at = lines.commits.item(position)
-            if commit_at >= self._task.next_due:
-                yield from self.commit_kept()
-            yield from self._task.pass_time(commit_at)
+            yield from self.go_on_to(commit_at)
             self._follow_task()
             part = self._whole_commits(lines, position)
             deferrable = self._before_due(part)
@@ -113,6 +119,12 @@ class LineCommits:
                 done = int(part.commits.searchsorted(commit_at, "right"))
                 yield from self._commit_all(part.at(slice(0, done)))
             position += done
+
+    def go_on_to(self, commit_at: int) -> Iterator[Decided]:
+        """Let time go on to a commit at `commit_at` (ms), through those that it makes by itself."""
+        if commit_at >= self._task.next_due:
+            yield from self.commit_kept()
+        yield from self._task.pass_time(commit_at)
 
     def _whole_commits(self, lines: LineColumns, position: int) -> LineColumns:
         """Return some of the next lines, up to the end of a commit."""
@@ -153,9 +165,10 @@ class LineCommits:
 
         Where there are not, it depends on the order of all counts which names have places.
         """
-        limits, names = self._settings.limits, self.vocabulary
-        has_places = 2 * names.campaigns <= limits.campaigns
-        return has_places and names.most_keys <= min(limits.names, limits.values)
+        limits = self._settings.limits
+        campaigns = self._forgotten_campaigns + self.vocabulary.campaigns
+        keys = self._forgotten_keys + self.vocabulary.most_keys
+        return 2 * campaigns <= limits.campaigns and keys <= min(limits.names, limits.values)
 
     def _before_due(self, lines: LineColumns) -> int:
         """Return how many lines come before the first commit that has to have all that is kept."""

@@ -217,6 +217,15 @@ def test_a_day_of_silence_takes_few_commits() -> None:
     assert decided[1].at - START == pytest.approx(149_000 + 900_000, abs=200)
 
 
+def test_what_is_decided_before_a_line_out_of_order_is_told() -> None:
+    arrivals, decided = CountedArrivals(DEFAULTS), list[Decided]()
+    lines = [*incident()[:150], line(3_600_000, 0), line(0, 0)]
+    with pytest.raises(UserError):
+        decided.extend(arrivals.add(Lines("file", 1, lines)))
+    kinds = [each.transition.type for each in decided]
+    assert kinds == ["campaign.alert.firing", "campaign.alert.expired"]
+
+
 def test_lines_out_of_order_are_refused_by_name() -> None:
     with pytest.raises(UserError) as caught:
         decide(DEFAULTS, [line(5, 0), line(4, 0)])
@@ -423,40 +432,53 @@ def test_lines_in_stretches_of_any_length_decide_as_each_by_itself(
         assert told(decide(settings, lines, lines[-1].at, at_once)[1]) == expected
 
 
-def test_names_and_counts_that_are_learned_anew_decide_the_same(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("limit", "forgets"), [("MOST_COUNTS", "forget_counts"), ("MOST_NAMES", "forget_names")]
+)
+def test_what_is_learned_anew_changes_nothing(
+    limit: str, forgets: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counted, "MOST_COUNTS", 3)
+    monkeypatch.setattr(counted, limit, 3)
     lines = traffic(3)
     settings = settings_of(SPIKE)
     forgotten: list[None] = []
-    forget = line_commits.LineCommits.forget_names
+    forget = getattr(line_commits.LineCommits, forgets)
 
     def noted(commits: line_commits.LineCommits) -> None:
         forgotten.append(None)
         forget(commits)
 
-    monkeypatch.setattr(line_commits.LineCommits, "forget_names", noted)
+    monkeypatch.setattr(line_commits.LineCommits, forgets, noted)
     decided = decide(settings, lines, lines[-1].at, 40)[1]
     assert len(forgotten) > 5
     assert told(decided) == told(Naive(settings).run(lines, lines[-1].at))
 
 
+def test_names_that_were_forgotten_still_have_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A campaign that comes when all places are taken is counted under no name of its own."""
+    monkeypatch.setattr(counted, "MOST_NAMES", 8)
+    settings = settings_of(SPIKE, campaigns=10)
+    lines = [line(1_000 * n, 0, campaign=f"c{n % 12}") for n in range(24)]
+    lines += [line(24_000 + 500 * n, 9, campaign="fresh") for n in range(60)]
+    for at_once in (5, 13, 24, 25, 84):
+        decided = decide(settings, lines, lines[-1].at, at_once)[1]
+        assert told(decided) == told(Naive(settings).run(lines, lines[-1].at)) == []
+
+
 def test_a_campaign_with_an_alert_is_known_as_such_when_its_name_was_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(counted, "MOST_COUNTS", 6)
     others = [f"c{n}" for n in range(20)]
     fails = [line(1_000 * n, 9 * (n > 20), 10 + n % 7, campaign="a") for n in range(40)]
     silent = [line(40_000 + 10 * n, 0, campaign=name) for n, name in enumerate(others)]
-    for each in silent:
-        each.counts = silent[0].counts
     ends = [line(40_500 + 500 * n, 0, campaign="a") for n in range(700)]
     lines, arrivals = [*fails, *silent, *ends], CountedArrivals(settings_of(SPIKE))
     decided: list[Decided] = []
     first = 1
     # The names are forgotten before the silent lines.
-    for block in ([*fails, silent[0]], [*silent[1:], ends[0]], ends[1:]):
+    blocks = ([*fails, silent[0]], [*silent[1:], ends[0]], ends[1:])
+    for block, most in zip(blocks, (1_000, 0, 1_000), strict=True):
+        monkeypatch.setattr(counted, "MOST_NAMES", most)
         decided += arrivals.add(Lines("file", first, block))
         first += len(block)
     decided += arrivals.finish(lines[-1].at)
@@ -467,7 +489,7 @@ def test_a_campaign_with_an_alert_is_known_as_such_when_its_name_was_forgotten(
     ]
 
 
-def test_more_lines_than_are_kept_decide_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_lines_than_are_kept_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(line_commits, "MOST_KEPT", 7)
     lines = traffic(4)
     settings = settings_of(SPIKE)
