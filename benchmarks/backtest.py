@@ -3,9 +3,9 @@
     python -m benchmarks.backtest --lines 1000000 --rounds 3
 
 Files of lines as they might be recorded: campaigns of which each has a line a second, at any
-millisecond or all at its beginning, and some have an incident. The command reads them with rules
-and flush interval as shipped. What counts is the CPU time of its process, which uses one core; in
-one column with the start-up, in the other without.
+millisecond or all at its beginning; in one file, some have an incident. The command reads them with
+rules and flush interval as shipped. What counts is the CPU time of its process, which uses one
+core; in one column with the start-up, in the other without.
 """
 
 import argparse
@@ -22,12 +22,10 @@ import numpy as np
 from benchmarks import table
 
 START = 1_767_225_600_000
-BREAKS_S, INCIDENT_S = 3_600, 600
-"""Seconds after the beginning, and seconds: an incident,"""
-BROKEN = 50
-"""which one campaign of so many has."""
+INCIDENT_S = 600
+"""Seconds in the middle of a file in which some campaigns are broken."""
 FAILING = 0.5
-"""Its failure rate then."""
+"""Their failure rate then."""
 BLOCK_S = 60
 
 
@@ -40,6 +38,7 @@ class Shape(NamedTuple):
         sends: of a line, on average.
         rate: of failures; a quarter as many sends are throttled.
         at_once: whether all lines of a second come at its beginning.
+        broken: campaigns that have an incident.
     """
 
     name: str
@@ -47,6 +46,7 @@ class Shape(NamedTuple):
     sends: int
     rate: float
     at_once: bool
+    broken: int = 0
 
 
 SHAPES = (
@@ -55,6 +55,7 @@ SHAPES = (
     Shape("200 campaigns", 200, 5, 0.01, False),
     Shape("200 campaigns, at each full second", 200, 5, 0.01, True),
     Shape("200 campaigns with 20 sends a line, 3 % fail", 200, 20, 0.03, True),
+    Shape("200 campaigns, four break for ten minutes", 200, 5, 0.01, True, broken=4),
     Shape("1,000 campaigns", 1_000, 5, 0.01, True),
     Shape("20,000 campaigns", 20_000, 5, 0.01, True),
 )
@@ -63,13 +64,13 @@ SHAPES = (
 def lines(shape: Shape, number: int) -> Iterator[str]:
     """Yield lines of a file, in the order of their arrival."""
     chance = np.random.default_rng(7)
-    second = 0
+    second, middle = 0, number // shape.campaigns // 2
     while number > 0:
         size = (min(BLOCK_S, -(-number // shape.campaigns)), shape.campaigns)
         sends = chance.poisson(shape.sends, size)
         seconds = second + np.arange(size[0])[:, np.newaxis]
-        is_broken = np.arange(shape.campaigns)[np.newaxis, :] % BROKEN == 0
-        breaks = is_broken & (seconds >= BREAKS_S) & (seconds < BREAKS_S + INCIDENT_S)
+        is_broken = np.arange(shape.campaigns)[np.newaxis, :] < shape.broken
+        breaks = is_broken & (abs(seconds - middle) < INCIDENT_S / 2)
         failed = chance.binomial(sends, np.where(breaks, FAILING, shape.rate))
         throttled = chance.binomial(sends - failed, shape.rate / 4)
         within = np.zeros(size) if shape.at_once else np.sort(chance.integers(0, 1_000, size))
