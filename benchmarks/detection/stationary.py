@@ -200,7 +200,7 @@ class Flushes:
 
     def _commit_few(self, flush: Flush, commit_at: int) -> Iterator[Decided]:
         deferrable = self._task.deferrable
-        watched = [int(name) for name in set[str]().union(*deferrable.watched)]
+        watched = [int(name) for name in deferrable.all_watched()]
         is_told = flush.failures > 0
         is_told[watched] = flush.attempts[watched] > 0
         self._kept += np.where(is_told, 0, flush.attempts)

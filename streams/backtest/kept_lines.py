@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.backtest.line_columns import NO_APP, Integers, LineColumns, Vocabulary
+from streams.backtest.line_columns import NO_APP, Integers, LineColumns, Vocabulary, with_room
 from streams.domain.partial_counts import Column, WindowCounts
 from streams.domain.rule_folds import KeptCount
 
@@ -43,11 +43,9 @@ class KeptLines:
             self._has_any[lines.campaigns] = True
 
     def _make_room(self) -> None:
-        more = self._vocabulary.campaigns - len(self._attempts)
-        if more > 0:
-            more += len(self._attempts) // 8
-            self._attempts = np.concatenate((self._attempts, np.zeros(more, np.int64)))
-            self._has_any = np.concatenate((self._has_any, np.zeros(more, np.bool_)))
+        campaigns = self._vocabulary.campaigns
+        self._attempts = with_room(self._attempts, campaigns, 0)
+        self._has_any = with_room(self._has_any, campaigns, 0)
 
     def attempts(self, campaigns: Integers) -> Integers:
         """Return the attempts of each of these campaigns."""

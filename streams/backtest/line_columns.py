@@ -6,7 +6,7 @@ A line has its counts in common with many others: what there is to know of them 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from streams.backtest.counted_lines import Counted, CountedLine
 from streams.domain.partial_counts import Dimensions
 
 Integers: TypeAlias = NDArray[np.int64]
+Number = TypeVar("Number", bound=np.generic)
 IsCounted: TypeAlias = Callable[[Dimensions], bool]
 
 _MOST_KEY_SETS = 2**31
@@ -121,6 +122,15 @@ class _Growing:
         return self._room[: self._size]
 
 
+def with_room(numbers: NDArray[Number], size: int, fill: int) -> NDArray[Number]:
+    """Return numbers with places for `size` and, if these have to be made, for some more."""
+    missing = size - len(numbers)
+    if missing <= 0:
+        return numbers
+    room = np.full(missing + len(numbers) // 8, fill, numbers.dtype)
+    return np.concatenate((numbers, room))
+
+
 class Entries(NamedTuple):
     """What lines count: the position of the line, the number of the count key, how many."""
 
@@ -154,9 +164,6 @@ class Vocabulary:
         self._keys = _Numbers(self.dimensions)
         self._keys_of: dict[int, frozenset[int]] = {}
         """By campaign, its count keys."""
-        self._key_sets = _Numbers([])
-        self._seen: set[int] = set()
-        """Which campaigns have had which sets of count keys, both in one number."""
         self.most_keys = 0
         self.forget_counts()
 
@@ -166,8 +173,12 @@ class Vocabulary:
         """By the identity of counts, their number."""
         self._held: list[Sequence[Counted]] = []
         """The counts: as long as they are held, no others have their identity."""
+        self._key_sets: list[frozenset[int]] = []
+        self._key_set_numbers = _Numbers(self._key_sets)
         self._key_set_of = _Growing()
         """By the number of counts, that of their count keys."""
+        self._seen: set[int] = set()
+        """Which campaigns have had which sets of count keys, both in one number."""
         self._attempts = _Growing()
         self._hits = [_Growing() for _ in self._is_hit]
         self._first, self._length = _Growing(), _Growing()
@@ -226,9 +237,8 @@ class Vocabulary:
         pairs = lines.campaigns * _MOST_KEY_SETS + self._key_set_of.all[lines.counts]
         new = set(np.unique(pairs).tolist()) - self._seen
         self._seen |= new
-        key_sets = list(self._key_sets) if new else []
         for campaign, key_set in (divmod(pair, _MOST_KEY_SETS) for pair in new):
-            keys = self._keys_of.get(campaign, frozenset()) | key_sets[key_set]
+            keys = self._keys_of.get(campaign, frozenset()) | self._key_sets[key_set]
             self._keys_of[campaign] = keys
             self.most_keys = max(self.most_keys, len(keys))
 
@@ -255,7 +265,7 @@ class Vocabulary:
         self._length.extend(lengths)
         numbers = [[keys[key] for key in each] for each in entries]
         self._key_of.extend(list(chain.from_iterable(numbers)))
-        self._key_set_of.extend([self._key_sets[frozenset(each)] for each in numbers])
+        self._key_set_of.extend([self._key_set_numbers[frozenset(each)] for each in numbers])
         self._count_of.extend(list(chain.from_iterable(each.values() for each in entries)))
         self._attempts.extend([_total(each, self._is_attempt) for each in entries])
         for hits, is_hit in zip(self._hits, self._is_hit, strict=True):

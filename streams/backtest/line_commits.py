@@ -18,7 +18,7 @@ from streams.backtest.kept_lines import (
     kept_counts,
     window_counts,
 )
-from streams.backtest.line_columns import Integers, IsCounted, LineColumns, Vocabulary
+from streams.backtest.line_columns import Integers, IsCounted, LineColumns, Vocabulary, with_room
 from streams.backtest.line_hits import CommitHits, hits_by_commit
 from streams.backtest.task import BacktestTask, Decided
 from streams.domain.deferrable import NOTHING, Deferrable
@@ -33,7 +33,8 @@ INPUT = 0
 MOST_KEPT = 500_000
 """Lines that are kept, though they could be for longer."""
 LEAST_AT_ONCE, MOST_AT_ONCE = 64, 16_384
-"""Lines that are looked at together: more and more, as long as none has to be committed."""
+"""Lines that are looked at together: more and more, as long as no commit among them changes what is
+deferrable."""
 _NOT_KNOWN = -1
 
 
@@ -47,7 +48,6 @@ class LineCommits:
 
     Attributes:
         vocabulary: what the lines name and count.
-        counted_at: time (ms) of the commit of the last line.
     """
 
     def __init__(
@@ -60,7 +60,8 @@ class LineCommits:
         self._settings = settings
         self._note = note
         self._size_ms = settings.windows.size * 1000
-        self.counted_at = 0
+        self._counted_at = 0
+        """Time (ms) of the commit of the last line."""
         self._newest = 0
         """The newest event time (ms) of all lines."""
         self._told_at = 0
@@ -134,13 +135,11 @@ class LineCommits:
     def _follow_task(self) -> None:
         """Take note of what is deferrable now."""
         deferrable = self._task.deferrable
-        watched = {name for names in deferrable.watched for name in names}
+        watched = deferrable.all_watched()
         campaigns = self.vocabulary.campaigns
         has_more = campaigns > self._campaigns
-        if campaigns > len(self._is_watched):
-            more = campaigns + campaigns // 8 - len(self._is_watched)
-            self._is_watched = np.concatenate((self._is_watched, np.zeros(more, np.bool_)))
-            self._in_windows = np.concatenate((self._in_windows, np.full(more, _NOT_KNOWN)))
+        self._is_watched = with_room(self._is_watched, campaigns, 0)
+        self._in_windows = with_room(self._in_windows, campaigns, _NOT_KNOWN)
         if deferrable.starts != self._deferrable.starts:
             self._in_windows[:] = _NOT_KNOWN
         if has_more or watched != self._watched:
@@ -157,7 +156,7 @@ class LineCommits:
         if now is before:
             return False
         is_same = now.starts == before.starts and now.before == before.before
-        return not is_same or {name for names in now.watched for name in names} != self._watched
+        return not is_same or now.all_watched() != self._watched
 
     @property
     def _has_room(self) -> bool:
@@ -206,7 +205,7 @@ class LineCommits:
             windows = records.get(commit_at)
             if windows is None and not has_turned:
                 continue
-            self.counted_at, self._newest = commit_at, newest
+            self._counted_at, self._newest = commit_at, newest
             if has_turned or not self._folds_hits:
                 # What is told is not the whole of the same campaigns, or of what has turned.
                 kept = self._keep(quiet, kept, commit_at)
@@ -216,17 +215,13 @@ class LineCommits:
             if has_turned or self._has_changed():
                 self._keep(quiet, kept, commit_at)
                 return end
-        end = self._before_next_due(lines)
+        end = int(lines.commits.searchsorted(self._task.next_due))
         last = lines.commits.item(end - 1)
         self._keep(quiet, kept, last)
-        self.counted_at, self._newest = last, lines.newest.item(end - 1)
+        self._counted_at, self._newest = last, lines.newest.item(end - 1)
         if len(self._kept) > MOST_KEPT:
             self._add_kept()
         return end
-
-    def _before_next_due(self, lines: LineColumns) -> int:
-        """Return how many lines come before the next commit that time alone makes."""
-        return int(lines.commits.searchsorted(self._task.next_due))
 
     def _keep(self, quiet: LineColumns, first: int, commit_at: int) -> int:
         """Keep lines from a position on, up to the commit at `commit_at` (ms).
@@ -245,7 +240,8 @@ class LineCommits:
         are_told = self._is_watched[lines.campaigns]
         if not self._folds_hits:
             # The other lines of the same campaign and commit as well.
-            pairs = (lines.commits - lines.commits[0]) * self.vocabulary.campaigns + lines.campaigns
+            commits, _ = lines.numbered_commits()
+            pairs = commits * self.vocabulary.campaigns + lines.campaigns
             for hits in self.vocabulary.hits(lines):
                 are_told |= np.isin(pairs, pairs[hits > 0])
         return are_told
@@ -295,36 +291,36 @@ class LineCommits:
         numbers = np.array([number for number in found if number is not None], np.int64)
         kept = self._kept.take(numbers)
         if kept:
-            self._task.add_kept(self.counted_at, self._noted(kept))
+            self._task.add_kept(self._counted_at, self._noted(kept))
         self._in_windows[numbers] = _NOT_KNOWN
-        self._told_at = self.counted_at
+        self._told_at = self._counted_at
         record = self._record(self._noted(windows))
-        return self._task.commit_few(self.counted_at, record)
+        return self._task.commit_few(self._counted_at, record)
 
     def _commit_all(self, lines: LineColumns) -> Iterator[Decided]:
         """Commit all lines of a commit, and all that is kept."""
         self._add_kept()
-        self._told_at = self.counted_at = lines.commits.item(-1)
+        self._told_at = self._counted_at = lines.commits.item(-1)
         self._newest = lines.newest.item(-1)
         windows = window_counts(lines, self.vocabulary, self._size_ms)
-        return self._task.commit(self.counted_at, self._record(self._noted(windows)))
+        return self._task.commit(self._counted_at, self._record(self._noted(windows)))
 
     def commit_kept(self) -> Iterator[Decided]:
         """Commit all that is kept, at the time of the last lines."""
         self._add_kept()
-        if self._told_at < self.counted_at:
-            self._told_at = self.counted_at
-            yield from self._task.commit(self.counted_at, self._record([]))
+        if self._told_at < self._counted_at:
+            self._told_at = self._counted_at
+            yield from self._task.commit(self._counted_at, self._record([]))
 
     def _add_kept(self) -> None:
         """Add all that is kept to the windows."""
         if len(self._kept):
-            self._task.add_kept(self.counted_at, self._noted(self._kept.take_all()))
+            self._task.add_kept(self._counted_at, self._noted(self._kept.take_all()))
             self._in_windows[:] = _NOT_KNOWN
 
     def _record(self, windows: list[WindowCounts]) -> PartialCounts:
         event_times = {INPUT: self._newest}
-        return PartialCounts(PARTIAL_COUNTS_VERSION, event_times, self.counted_at, windows)
+        return PartialCounts(PARTIAL_COUNTS_VERSION, event_times, self._counted_at, windows)
 
     def _noted(self, windows: list[WindowCounts]) -> list[WindowCounts]:
         self._note(windows)

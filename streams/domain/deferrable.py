@@ -43,6 +43,10 @@ class Deferrable(NamedTuple):
     before: int
     watched: tuple[Collection[str], ...]
 
+    def all_watched(self) -> set[str]:
+        """Return the watched campaigns as they are now."""
+        return set[str]().union(*self.watched)
+
 
 NOTHING = Deferrable((), 0, ())
 """No counts are."""

@@ -33,7 +33,7 @@ from streams.domain.scope_sums import (
 )
 from streams.domain.table import WindowTable
 
-MANY = 24
+MANY = 8
 """Scopes of which so many at once are cheaper than as many by themselves."""
 MATCHES_KEPT = 65_536
 """Campaigns of which it is remembered whether a rule with patterns matches them."""

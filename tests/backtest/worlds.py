@@ -1,5 +1,6 @@
 """Small worlds for property tests: rules, windows, and lines of counts."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from streams.domain.detectors.detector import Detector
 from streams.domain.detectors.spike import Spike
 from streams.domain.detectors.threshold import Threshold
 from streams.domain.formats import pinpoint
-from streams.domain.rules import Rule
+from streams.domain.rules import Rule, ScopeKind
 from streams.domain.sources import IngestSettings
 from streams.domain.windows import WindowPolicy
 from tests.support.partitions import PARTITION_SETTINGS
@@ -29,14 +30,19 @@ DETECTORS: st.SearchStrategy[Detector] = st.one_of(
     st.builds(Spike, sensitivity=st.just(1.0), patience=st.sampled_from([0.0, 5.0])),
 )
 SECONDS = st.sampled_from([0.0, 0.3, 1.0, 4.0, 30.0])
-RULES = st.lists(
-    st.builds(
+
+
+def rules_of(
+    detectors: st.SearchStrategy[Detector], scopes: Sequence[ScopeKind], *, least: int
+) -> st.SearchStrategy[list[Rule]]:
+    """Up to three rules, `least` at least."""
+    rule = st.builds(
         Rule,
         name=st.sampled_from(["one", "two", "three"]),
         statuses=st.sampled_from([frozenset({"FAILURE"}), frozenset({"THROTTLED", "FAILURE"})]),
-        detector=DETECTORS,
+        detector=detectors,
         unrecognised=st.booleans(),
-        scope=st.sampled_from(["campaign", "treatment", "channel"]),
+        scope=st.sampled_from(scopes),
         campaigns=st.sampled_from([("*",), ("a*",)]),
         apps=st.sampled_from([("*",), ("app",)]),
         for_=SECONDS,
@@ -44,42 +50,27 @@ RULES = st.lists(
         no_data_after=st.sampled_from([0.5, 3.0, 40.0]),
         repeat_interval=st.sampled_from([0.7, 5.0, 100.0]),
         reopen_within=st.sampled_from([0.0, 2.0, 50.0]),
+    )
+    return st.lists(rule, min_size=least, max_size=3, unique_by=lambda rule: rule.name)
+
+
+RULES = rules_of(DETECTORS, ["campaign", "treatment", "channel"], least=1)
+RULES_THAT_FOLD_HITS = rules_of(
+    st.builds(
+        Spike,
+        sensitivity=st.sampled_from([0.4, 1.0]),
+        patience=st.sampled_from([0.0, 1.0, 5.0]),
     ),
-    min_size=1,
-    max_size=3,
-    unique_by=lambda rule: rule.name,
+    ["campaign"],
+    least=0,
 )
+"""Of campaigns as a whole: their hits may be folded before windows have the counts."""
 WINDOWS = st.builds(
     WindowPolicy,
     size=st.integers(1, 7),
     grace=st.integers(0, 5),
     retention=st.sampled_from([12, 15, 60]),
 )
-
-
-RULES_THAT_FOLD_HITS = st.lists(
-    st.builds(
-        Rule,
-        name=st.sampled_from(["one", "two", "three"]),
-        statuses=st.sampled_from([frozenset({"FAILURE"}), frozenset({"THROTTLED", "FAILURE"})]),
-        detector=st.builds(
-            Spike,
-            sensitivity=st.sampled_from([0.4, 1.0]),
-            patience=st.sampled_from([0.0, 1.0, 5.0]),
-        ),
-        unrecognised=st.booleans(),
-        campaigns=st.sampled_from([("*",), ("a*",)]),
-        apps=st.sampled_from([("*",), ("app",)]),
-        for_=SECONDS,
-        keep_firing_for=SECONDS,
-        no_data_after=st.sampled_from([0.5, 3.0, 40.0]),
-        repeat_interval=st.sampled_from([0.7, 5.0, 100.0]),
-        reopen_within=st.sampled_from([0.0, 2.0, 50.0]),
-    ),
-    max_size=3,
-    unique_by=lambda rule: rule.name,
-)
-"""Of campaigns as a whole: their hits may be folded before windows have the counts."""
 
 
 @st.composite
