@@ -1,6 +1,6 @@
 """All alerts of one partition: by id, campaign, rule and scope; and which of them have changed."""
 
-from collections.abc import Collection, Iterator, KeysView
+from collections.abc import Collection, Iterable, Iterator, KeysView
 
 from streams.domain.alert_records import Alert, AlertKey
 from streams.domain.rules import Scope
@@ -19,6 +19,12 @@ class AlertIndex:
         """The newest alert that has ended, of each rule and scope."""
         self._of_campaign: dict[str, dict[str, Alert]] = {}
         """The live alerts of each campaign that has any, by their ids."""
+        self._attended: dict[str, set[str]] = {}
+        """By campaign, the live alerts of which any new counts may change more than the figures."""
+        self._unattended: dict[str, set[str]] = {}
+        """The other live alerts: the fold of their rule says when they are over."""
+        self._outdated: set[str] = set()
+        """Those of them with counts that are not in their figures."""
         self._without_alerts: set[str] = set()
         """Campaigns whose last live alert has ended since `take_without_live_alerts`."""
         self._changed: dict[str, str] = {}
@@ -33,6 +39,14 @@ class AlertIndex:
     def campaigns_with_live_alerts(self) -> KeysView[str]:
         """The campaigns that have a live alert."""
         return self._of_campaign.keys()
+
+    @property
+    def attended_campaigns(self) -> KeysView[str]:
+        """The campaigns with a live alert of which any new counts may change more than the figures.
+
+        That is one that is pending, or one of a rule whose detector judges windows.
+        """
+        return self._attended.keys()
 
     def take_without_live_alerts(self) -> set[str]:
         """Return the campaigns that had a live alert at the last call or since, and have none."""
@@ -75,14 +89,36 @@ class AlertIndex:
         self._alerts[alert.record_id] = alert
         self._live[alert.rule, alert.scope] = alert
         self._of_campaign.setdefault(campaign_id, {})[alert.record_id] = alert
+        self._attended.setdefault(campaign_id, set()).add(alert.record_id)
 
     def _leave(self, alert: Alert) -> None:
         campaign_id = alert.scope.campaign_id
         del self._live[alert.rule, alert.scope]
         del self._of_campaign[campaign_id][alert.record_id]
+        self._outdated.discard(alert.record_id)
+        for by_campaign in (self._attended, self._unattended):
+            _discard(by_campaign, campaign_id, alert.record_id)
         if not self._of_campaign[campaign_id]:
             del self._of_campaign[campaign_id]
             self._without_alerts.add(campaign_id)
+
+    def _set_attended(self, alert: Alert, *, is_attended: bool) -> None:
+        """Say whether any new counts may change more than the figures of a live alert."""
+        campaign_id = alert.scope.campaign_id
+        before, now = self._unattended, self._attended
+        if not is_attended:
+            before, now = now, before
+        _discard(before, campaign_id, alert.record_id)
+        now.setdefault(campaign_id, set()).add(alert.record_id)
+
+    def _is_attended(self, alert: Alert) -> bool:
+        return alert.record_id in self._attended.get(alert.scope.campaign_id, ())
+
+    def outdate(self, campaigns: Iterable[str]) -> None:
+        """Take note that campaigns have new counts, which alerts get when they are looked at."""
+        if self._unattended:
+            for campaign_id in self._unattended.keys() & campaigns:
+                self._outdated |= self._unattended[campaign_id]
 
     def _forget(self, alert: Alert) -> None:
         del self._alerts[alert.record_id]
@@ -138,3 +174,11 @@ class AlertIndex:
             self._reopened[alert.alert_id] = alert.record_id
         if alert.is_live:
             self._enter(alert)
+
+
+def _discard(by_campaign: dict[str, set[str]], campaign_id: str, record_id: str) -> None:
+    records = by_campaign.get(campaign_id)
+    if records is not None:
+        records.discard(record_id)
+        if not records:
+            del by_campaign[campaign_id]

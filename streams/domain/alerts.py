@@ -18,7 +18,7 @@ from streams.domain.alert_records import Alert, State, Step
 from streams.domain.alert_timers import AlertTimers
 from streams.domain.detector_states import DetectorStates
 from streams.domain.detectors.detector import Evaluation, Figures, Reason
-from streams.domain.detectors.folding import shown
+from streams.domain.detectors.folding import highest_of, shown
 from streams.domain.detectors.history import Notified, ScopeHistory, Stretch
 from streams.domain.evaluation import ScopeWindows
 from streams.domain.names import NAMELESS, Names
@@ -26,7 +26,7 @@ from streams.domain.notification.stage import Suppressed, Withheld
 from streams.domain.operators import Acknowledgement
 from streams.domain.rendering import describe
 from streams.domain.rule_folds import Episode, RuleFold
-from streams.domain.rules import Rule
+from streams.domain.rules import Rule, Scope
 from streams.domain.silences.book import SilenceBook
 from streams.domain.transition_causes import Acknowledged, Cause
 from streams.domain.transitions import (
@@ -67,6 +67,7 @@ class AlertBook(AlertIndex):
         new_id: makes alert ids.
         base_url: of the API, for links, without a slash at its end; null for no links.
         explain: finds out what explains an alert.
+        catch_up: gives an alert the figures of counts that have come since (`show`).
         silences: by which alerts are silenced.
         names: of campaigns and apps.
 
@@ -83,6 +84,7 @@ class AlertBook(AlertIndex):
         base_url: str | None = None,
         *,
         explain: Explain = lambda *_: None,
+        catch_up: Callable[[Alert], None] = lambda _: None,
         silences: SilenceBook | None = None,
         names: Names = NAMELESS,
     ) -> None:
@@ -96,12 +98,15 @@ class AlertBook(AlertIndex):
         self._base_url = base_url
         self._names = names
         self._explanation_of = explain
+        self._catch_up_by = catch_up
         self._held = Holds(SilenceBook() if silences is None else silences)
         self._orphaned: dict[str, Cause] = {}
         """Live alerts that are over by the configuration alone, and why."""
         self._ended: list[tuple[float, str]] = []
         """When alerts ended, and their ids: a heap."""
         self._timers = AlertTimers()
+        self._to_explain = AlertTimers()
+        """When firing alerts are to be explained again."""
 
     # Deciding
 
@@ -149,7 +154,8 @@ class AlertBook(AlertIndex):
         episodes = fold.take_episodes(windows.scope, windows.folded)
         if alert is not None and alert.episode not in {each.number for each in episodes}:
             # Nothing is known any more of the breach that it is about.
-            yield from self._finish(alert, windows, None, now, causes.STATE_LOST)
+            lost = Evaluation(Reason.RECOVERED, None, None, True)
+            yield from self._finish(alert, windows, lost, now, causes.STATE_LOST)
         for episode in episodes:
             alert = self._live.get(key)
             history = self.history_of(rule, windows, alert, newest)
@@ -163,11 +169,14 @@ class AlertBook(AlertIndex):
             if alert.state == "pending" and now - alert.pending_since >= rule.for_:
                 yield self._fire(alert, rule, now)
             if episode.end is not None:
-                end = shown(episode.end, history)
-                yield from self._finish(alert, windows, end, now, causes.RECOVERED)
+                end, highest = shown(episode.end, history), highest_of(episode.end, history.size)
+                over = Evaluation(Reason.RECOVERED, None, end, True, highest=highest)
+                yield from self._finish(alert, windows, over, now, causes.RECOVERED)
             else:
                 evaluation = rule.detector.evaluate(history, windows.folded)
                 self._refresh_figures(alert, windows, evaluation)
+                # What fires goes on until its fold says that it is over.
+                self._set_attended(alert, is_attended=alert.state == "pending")
 
     def _open_episode(
         self,
@@ -193,13 +202,17 @@ class AlertBook(AlertIndex):
         return alert
 
     def _finish(
-        self, alert: Alert, windows: ScopeWindows, figures: Figures | None, now: float, cause: Cause
+        self,
+        alert: Alert,
+        windows: ScopeWindows,
+        evaluation: Evaluation,
+        now: float,
+        cause: Cause,
     ) -> Iterator[Transition]:
-        """End an alert, as the breach that it is about has ended with these figures."""
+        """End an alert, as the breach that it is about has ended."""
         if alert.state == "pending":
             self._drop(alert)
             return
-        evaluation = Evaluation(Reason.RECOVERED, None, figures, True)
         self._refresh_figures(alert, windows, evaluation)
         yield self._end(alert, "resolved", now, cause)
 
@@ -229,8 +242,58 @@ class AlertBook(AlertIndex):
             closing=windows.closing,
         )
 
+    def goes_on(self, rule: Rule, scope: Scope, at: int, now: float) -> None:
+        """Take note that a breach goes on, with attempts whose figures can wait (`outdate`).
+
+        Args:
+            rule: has a folding detector.
+            scope: of the breach.
+            at: event time (ms) of the newest attempts.
+            now: wall-clock time (s, UTC).
+        """
+        alert = self._live.get((rule.name, scope))
+        if alert is None or self._is_attended(alert):
+            return
+        alert.last_evaluated_at = now
+        seconds = at // 1000
+        window = seconds - seconds % self._window_size
+        if window > alert.breached:
+            alert.breached = window
+            self._mark(alert)
+
+    def attend(self, rule: Rule, campaign_id: str) -> None:
+        """Have a campaign evaluated with any new counts, as its rule may not be about it now."""
+        for alert in self.live_of(campaign_id):
+            if alert.rule == rule.name:
+                self._set_attended(alert, is_attended=True)
+
+    def show(self, alert: Alert, rule: Rule, windows: ScopeWindows, newest: int) -> None:
+        """Give a firing alert of a folding detector its figures as they are now.
+
+        Args:
+            alert: of a breach that goes on.
+            rule: its rule.
+            windows: of its scope.
+            newest: start (s) of the window that event time is in.
+        """
+        history = self.history_of(rule, windows, alert, newest)
+        evaluation = rule.detector.evaluate(history, windows.folded)
+        self._refresh_figures(alert, windows, evaluation)
+
+    def catch_up_all(self) -> None:
+        """Give all alerts the figures of counts that have come since, before windows change."""
+        for record_id in sorted(self._outdated):
+            self.catch_up(self._alerts[record_id])
+
+    def catch_up(self, alert: Alert) -> None:
+        """Give an alert the figures of counts that have come since, as somebody looks at them."""
+        if alert.record_id in self._outdated:
+            self._outdated.discard(alert.record_id)
+            self._catch_up_by(alert)
+
     def _refresh_figures(self, alert: Alert, windows: ScopeWindows, evaluation: Evaluation) -> None:
         """Let an alert know what windows say: figures that can be worked out again from them."""
+        self._outdated.discard(alert.record_id)
         self._unwritten.add(alert.record_id)
         if alert_figures.set_figures(alert, windows, evaluation, self._window_size):
             self._mark(alert)
@@ -278,6 +341,7 @@ class AlertBook(AlertIndex):
         Args:
             open_starts: of the open windows (s).
         """
+        self.catch_up_all()
         still_open = frozenset(open_starts)
         for alert in self._live.values():
             alert.close_all_but(still_open)
@@ -306,7 +370,8 @@ class AlertBook(AlertIndex):
         if self._orphaned or self._held.have_to_be_looked_at:
             return 0.0
         forgotten = self._ended[0][0] + self._history if self._ended else inf
-        return min(self._timers.next_at, forgotten, self.states.next_forgotten_at)
+        times = self._timers.next_at, self._to_explain.next_at
+        return min(*times, forgotten, self.states.next_forgotten_at)
 
     def tick(self, now: float) -> list[Transition]:
         """Let time (s, UTC) do its part: reminders, ends of silences, and alerts without data.
@@ -415,6 +480,7 @@ class AlertBook(AlertIndex):
             self._mark(alert)
 
     def _end(self, alert: Alert, state: State, now: float, cause: Cause) -> Transition:
+        self.catch_up(alert)
         alert.state = state
         alert.ends_at = now
         alert.acknowledged = None
@@ -434,12 +500,14 @@ class AlertBook(AlertIndex):
     def _leave(self, alert: Alert) -> None:
         super()._leave(alert)
         self._timers.drop(alert.record_id)
+        self._to_explain.drop(alert.record_id)
         self._held.drop(alert.record_id)
         self._orphaned.pop(alert.record_id, None)
 
     # Notifying
 
     def _notify(self, alert: Alert, kind: TransitionType, now: float, cause: Cause) -> Transition:
+        self.catch_up(alert)
         alert.sequence += 1
         alert.notified_at = now
         # Receivers have been told of this rate: an open window's rate may fall again.
@@ -461,19 +529,29 @@ class AlertBook(AlertIndex):
         alert.explained_at = now
         before = self._newest_ended.get((alert.rule, alert.scope))
         alert.explanation = self._explanation_of(rule, alert, before) or alert.explanation
+        again_at = _explained_again_at(alert)
+        if again_at is not None:
+            self._to_explain.set(alert.record_id, again_at)
 
-    def explain_again(self, campaign_id: str, now: float) -> None:
+    def take_to_explain(self, now: float) -> set[str]:
+        """Return the campaigns with an alert for which it is time to be explained again."""
+        records = [self._alerts[record_id] for record_id in self._to_explain.take(now)]
+        return {alert.scope.campaign_id for alert in records}
+
+    def explain_again(self, campaign_id: str, now: float, *, has_time: bool) -> None:
         """Explain the firing alerts of a campaign by all that is known at `now` (s), if it is time.
 
-        That is so after `EXPLAINED_AGAIN_AFTER`, and then seldom.
+        That is so after `EXPLAINED_AGAIN_AFTER`, and then seldom; later if there is no time.
         """
         for alert in self._of_campaign.get(campaign_id, {}).values():
-            since, explained_at = alert.starts_at, alert.explained_at
-            if alert.state != "firing" or since is None or explained_at is None:
+            again_at = _explained_again_at(alert)
+            if again_at is None or again_at > now:
                 continue
-            if now - since >= 2 * (explained_at - since) + EXPLAINED_AGAIN_AFTER:
+            if has_time:
                 self._explain(alert, now)
                 self._mark(alert)
+            else:
+                self._to_explain.set(alert.record_id, again_at)
 
     def suppressed(self, alert_id: str, why: Suppressed) -> None:
         """Take note that nobody is notified of an alert's newest transition."""
@@ -515,6 +593,7 @@ class AlertBook(AlertIndex):
 
     def describe(self, alert: Alert) -> AlertData:
         """Return the alert as receivers and the API show it."""
+        self.catch_up(alert)
         return describe(alert, self._base_url, self._names)
 
     # Read back
@@ -537,6 +616,8 @@ class AlertBook(AlertIndex):
             self._held.hold(alert)
         known = [each for each in self._live.values() if each.record_id not in self._orphaned]
         self._timers.reset({each.record_id: self._next_due(each) for each in known})
+        again = {each.record_id: _explained_again_at(each) for each in known}
+        self._to_explain.reset({name: at for name, at in again.items() if at is not None})
         self._without_alerts.clear()
         self.states.resume(now)
 
@@ -576,8 +657,11 @@ class AlertBook(AlertIndex):
             alert_figures.uncount_reopened(alert, windows, resized=resized)
             if alert.is_live and rule is not None:
                 history = self.history_of(rule, windows, alert, newest)
-                state = windows.folded or self.states.get(rule, windows.scope)
+                folded = windows.folded
+                state = folded or self.states.get(rule, windows.scope)
                 self._refresh_figures(alert, windows, rule.detector.evaluate(history, state))
+                if folded is not None and folded.is_breaching:
+                    self._set_attended(alert, is_attended=alert.state == "pending")
             else:
                 alert.counted = alert_figures.counted(windows)
         if alert_figures.close_through(alert, open_starts, resized=resized):
@@ -594,3 +678,11 @@ class AlertBook(AlertIndex):
     def notified_receivers(self, alert_id: str) -> tuple[str, ...] | None:
         """Return the names of those who were notified that an alert fires; null: not known."""
         return self.newest(alert_id).notified
+
+
+def _explained_again_at(alert: Alert) -> float | None:
+    """Return when (s, UTC) a firing alert is explained again; null for never."""
+    since, explained_at = alert.starts_at, alert.explained_at
+    if alert.state != "firing" or since is None or explained_at is None:
+        return None
+    return since + 2 * (explained_at - since) + EXPLAINED_AGAIN_AFTER

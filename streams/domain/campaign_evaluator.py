@@ -88,6 +88,7 @@ class CampaignEvaluator:
                 waits.append(1)
                 if fold is not None:
                     fold.pass_over(campaign_id)
+                    self._alerts.attend(rule, campaign_id)
             elif fold is not None:
                 yield from self._follow(rule, fold, seen, now)
             else:
@@ -203,20 +204,36 @@ class CampaignEvaluator:
             state = self._alerts.states.get(rule, seen.scope)
             yield seen.scope, rule.detector.account(history, state)
 
+    def catch_up(self, alert: Alert) -> None:
+        """Give an alert the figures of its fold, if it is about a breach that goes on."""
+        rule = self._rules.get(alert.rule)
+        fold = self._folds.of(rule) if rule is not None else None
+        if rule is None or fold is None or alert.scope.campaign_id in fold.stirred:
+            # What has turned is followed with the next evaluation.
+            return
+        of_scope = self._windows_about(rule, alert.scope, self._table.open_starts()[::-1])
+        if of_scope is not None and of_scope.folded is not None and of_scope.folded.is_breaching:
+            self._alerts.show(alert, rule, of_scope, self._newest_window)
+
     def refresh(self, alert: Alert, open_starts: list[int]) -> None:
         """Give an alert the figures of its windows, which are not written while these are open."""
         rule = self._rules.get(alert.rule)
-        windows = self._windows_of(alert.scope.campaign_id, open_starts)
         of_scope = None
         if rule is not None:
-            seen = self._seen_by(rule, windows, has_closed=False)
-            if rule.matches(seen.campaign_id, seen.app_id):
-                known = {each.scope: each for each in self._scopes(rule, seen)}
-                of_scope = known.get(alert.scope)
-                fold = self._folds.of(rule)
-                if fold is not None:
-                    of_scope = _with_fold(of_scope, alert.scope, fold)
+            of_scope = self._windows_about(rule, alert.scope, open_starts)
         self._alerts.refresh(alert, rule, of_scope, open_starts, self._newest_window)
+
+    def _windows_about(
+        self, rule: Rule, scope: Scope, open_starts: list[int]
+    ) -> ScopeWindows | None:
+        """Return what a rule sees in one scope; null if it is not about that, as things are."""
+        windows = self._windows_of(scope.campaign_id, open_starts)
+        seen = self._seen_by(rule, windows, has_closed=False)
+        if not rule.matches(seen.campaign_id, seen.app_id):
+            return None
+        known = {each.scope: each for each in self._scopes(rule, seen)}
+        of_scope, fold = known.get(scope), self._folds.of(rule)
+        return of_scope if fold is None else _with_fold(of_scope, scope, fold)
 
     @property
     def _newest_window(self) -> int:

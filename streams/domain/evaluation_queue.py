@@ -86,8 +86,8 @@ class EvaluationQueue:
         rules: all rules whose detectors judge windows; the others know themselves what changed.
         groups: which group each status is in.
         table: the windows.
-        with_alerts: the campaigns with a live alert; it changes with the alerts. Any new counts of
-            theirs matter: they are figures of the alert.
+        with_alerts: the campaigns with a live alert; it changes with the alerts.
+        attended: those of them of which any new counts may change more than the alert's figures.
     """
 
     def __init__(
@@ -96,6 +96,7 @@ class EvaluationQueue:
         groups: StatusGroups,
         table: WindowTable,
         with_alerts: KeysView[str],
+        attended: KeysView[str],
     ) -> None:
         same_hits: dict[tuple[frozenset[str], bool], _SameHits] = {}
         for rule in rules:
@@ -104,6 +105,7 @@ class EvaluationQueue:
         self._same_hits = list(same_hits.values())
         self._table = table
         self._with_alerts = with_alerts
+        self._attended = attended
         self._due: set[str] = set()
         self._growing: set[str] = set()
         """Campaigns that wait, and have new counts."""
@@ -130,8 +132,8 @@ class EvaluationQueue:
         # Mostly there are none, and there are many campaigns.
         if self._waiting:
             self._growing.update(self._waiting.keys() & counts.campaigns)
-        if self._with_alerts:
-            self._due.update(self._with_alerts & counts.campaigns)
+        if self._attended:
+            self._due.update(self._attended & counts.campaigns)
         looked_back_from = self._looked_back_from
         if looked_back_from:
             known = looked_back_from.keys() & counts.campaigns

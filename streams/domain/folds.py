@@ -35,7 +35,7 @@ from streams.domain.rule_folds import (
     RuleFold,
 )
 from streams.domain.rules import Rule, Scope
-from streams.domain.scope_sums import ClosingCounts, RecordCounts
+from streams.domain.scope_sums import ClosingCounts, RecordCounts, scope_of
 from streams.domain.table import WindowTable
 from streams.domain.watermark import Watermark
 
@@ -324,6 +324,17 @@ class Folds:
                 stirred |= rule.stirred
                 rule.stirred = set()
         return stirred
+
+    def take_gone_on(self) -> Iterator[tuple[Rule, Scope, int]]:
+        """Yield the breaches that have gone on since the last call.
+
+        Of each, there is its rule, its scope, and the event time (ms) of its newest attempts.
+        """
+        for fold in self._rules.values():
+            if fold.gone_on:
+                gone_on, fold.gone_on = fold.gone_on, {}
+                for key, at in gone_on.items():
+                    yield fold.rule, scope_of(fold.rule, key), at
 
     def take_failures(self) -> list[tuple[str, Exception]]:
         """Return the campaigns that could not be folded since the last call, and what was raised.

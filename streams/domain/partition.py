@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from streams.domain import changelog
 from streams.domain.alert_records import Alert, AlertKey
 from streams.domain.alerts import AlertBook
-from streams.domain.buckets import Bucket, BucketKey
+from streams.domain.buckets import Bucket, BucketKey, Window
 from streams.domain.campaign_evaluator import CampaignEvaluator, Due
 from streams.domain.causes.handover import (
     GroupedAlertKey,
@@ -111,7 +111,7 @@ class CampaignPartition:
             watermark,
             settings.limits,
             emits=settings.emits_windows,
-            on_close=self.folds.window_closes,
+            on_close=self._window_closes,
             observed_reach=max(reaches, default=None),
         )
         self._explainer = Explainer(self.table, settings.windows, settings.groups)
@@ -122,6 +122,7 @@ class CampaignPartition:
             settings.new_id,
             settings.base_url,
             explain=self._explain,
+            catch_up=self._catch_up,
             silences=settings.silences,
             names=settings.names,
         )
@@ -179,7 +180,11 @@ class CampaignPartition:
         by_windows = [rule for rule in settings.rules if self.folds.of(rule) is None]
         self._hits_only = all(rule.detector.hits_only for rule in settings.rules)
         self._queue = EvaluationQueue(
-            by_windows, settings.groups, self.table, self.alerts.campaigns_with_live_alerts
+            by_windows,
+            settings.groups,
+            self.table,
+            self.alerts.campaigns_with_live_alerts,
+            self.alerts.attended_campaigns,
         )
         lookback = max((rule.detector.lookback for rule in settings.rules), default=1)
         self._reach = (lookback - 1) * size
@@ -216,6 +221,7 @@ class CampaignPartition:
                 record.late.append(start)
             elif self.table.is_open(start):
                 self._queue.add(start, added)
+                self.alerts.outdate(added.campaigns)
                 record.on_time.append((start, added))
             else:
                 self._closed.corrected(start, added)
@@ -223,6 +229,8 @@ class CampaignPartition:
                 record.late.append(start)
         if self.folds:
             self.folds.fold(record, self.table)
+            for rule, scope, at in self.folds.take_gone_on():
+                self.alerts.goes_on(rule, scope, at, now)
         self.samples.add(partial_counts.samples)
         for source, event_time in partial_counts.event_times.items():
             self.table.observe(source, event_time, now)
@@ -354,6 +362,7 @@ class CampaignPartition:
         self._follow_windows(starts)
         self._queue.evaluate_anyway(self.alerts.forget(now))
         self._queue.evaluate_anyway(self.folds.take_stirred())
+        self._queue.evaluate_anyway(self.alerts.take_to_explain(now))
         decided = list(self._notify(self.alerts.end_orphans(now), now))
         for asked in self.operators.take():
             decided += self._notify(self.alerts.acknowledge(asked, now), now)
@@ -362,8 +371,9 @@ class CampaignPartition:
             try:
                 for transition in self._evaluator.evaluate(each, starts, now):
                     decided += self._notify([transition], now)
-                if self._explainer.has_time and each.campaign_id != OTHER:
-                    self.alerts.explain_again(each.campaign_id, now)
+                if each.campaign_id != OTHER:
+                    has_time = self._explainer.has_time
+                    self.alerts.explain_again(each.campaign_id, now, has_time=has_time)
             except Exception as error:  # noqa: BLE001 - one campaign must not stop the others
                 self._failures.append(EvaluationFailure(each.campaign_id, error))
         self.alerts.persist_stale_evidence([each.campaign_id for each in due])
@@ -422,6 +432,17 @@ class CampaignPartition:
     def _newest_window(self) -> int:
         """Return the start (s) of the window that the newest event time of all inputs is in."""
         return self.settings.windows.start_of(self.table.newest_event_time)
+
+    def _window_closes(self, window: Window) -> None:
+        """Let all that follows windows know the counts of one that closes."""
+        self.alerts.catch_up_all()
+        self.folds.window_closes(window)
+
+    def _catch_up(self, alert: Alert) -> None:
+        try:
+            self._evaluator.catch_up(alert)
+        except Exception as error:  # noqa: BLE001 - one campaign must not stop the others
+            self._failures.append(EvaluationFailure(alert.scope.campaign_id, error))
 
     def _explain(self, rule: Rule, alert: Alert, before: Alert | None) -> Explanation | None:
         """Return what explains an alert; null if nothing can be said."""
@@ -596,5 +617,6 @@ class CampaignPartition:
 
         What can depends on the settings, and those of the next owner may be others.
         """
+        self.alerts.catch_up_all()
         self.alerts.persist_evidence()
         self.folds.write()

@@ -158,6 +158,8 @@ class RuleFold:
         stirred: campaigns whose evaluation has another result, since these were last taken.
         failures: campaigns with a scope that could not be folded, and what was raised, since these
             were last taken.
+        gone_on: by scope with a breach that goes on, the event time (ms) of the newest attempts
+            since these were last taken.
     """
 
     def __init__(self, rule: Rule, groups: StatusGroups, most_parts: int) -> None:
@@ -168,6 +170,7 @@ class RuleFold:
         self.scopes = FoldedScopes(rule, rule.detector)
         self.stirred: set[str] = set()
         self.failures: list[tuple[str, Exception]] = []
+        self.gone_on: dict[ScopeKey, int] = {}
         self._states = self.scopes.states
         self._sums = ScopeSums(rule, groups, self._part)
         self._most_parts = most_parts
@@ -193,6 +196,8 @@ class RuleFold:
             self.scopes.touch([place for _, place in live])
             for each, place in live:
                 self._add(each, place, 0, record)
+                if each.key in self._live:
+                    self.gone_on[each.key] = record.at
         if quiet:
             in_open_windows = self._in_open_windows([each.key for each, _ in quiet], record)
             self._add_quiet(quiet, in_open_windows, record)
@@ -572,6 +577,7 @@ class RuleFold:
         self._ended.clear()
         self.stirred.clear()
         self.failures.clear()
+        self.gone_on.clear()
 
 
 def _added_up(places: Integers, attempts: Integers, hits: Integers) -> tuple[Integers, ...]:

@@ -91,6 +91,8 @@ def _standing(  # noqa: PLR0913, PLR0917 - all that there is of it
     now: float,
 ) -> ScopeStanding:
     alert = partition.alerts.live_about(rule.name, scope)
+    if alert is not None:
+        partition.alerts.catch_up(alert)
     labels = labels_of(
         rule.labels,
         rule=rule.name,

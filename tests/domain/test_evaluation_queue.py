@@ -33,7 +33,7 @@ class Harness:
     def __init__(self, *rules: Rule, with_alerts: Collection[str] = ()) -> None:
         table = WindowTable(WindowPolicy(60, 30, 600), Watermark([0], 60.0, 0.0))
         alerts = dict.fromkeys(with_alerts).keys()
-        self.queue = EvaluationQueue(rules, STATUS_GROUPS, table, alerts)
+        self.queue = EvaluationQueue(rules, STATUS_GROUPS, table, alerts, alerts)
         self.table = table
 
     def add(self, start: int, **sends: dict[str, int]) -> set[str]:

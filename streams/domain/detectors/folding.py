@@ -22,6 +22,14 @@ from streams.domain.pools import Pooled
 Integers: TypeAlias = NDArray[np.int64]
 
 
+class Height(NamedTuple):
+    """Attempts and hits since an excursion began, up to a record (event time, ms)."""
+
+    attempts: int
+    hits: int
+    last: int
+
+
 class FoldFigures(NamedTuple):
     """The evidence in an excursion: counts that a folding detector has added up.
 
@@ -33,6 +41,7 @@ class FoldFigures(NamedTuple):
         lower_bound: of the rate; null for a detector that has no such bound.
         baseline_rate: the usual rate, 0 to 1; null for a detector that knows none.
         others: any other figures from which the decision can be worked out again, by name.
+        highest: when the rate was highest; null for a detector that does not look at that.
     """
 
     since: int
@@ -42,6 +51,7 @@ class FoldFigures(NamedTuple):
     lower_bound: float | None = None
     baseline_rate: float | None = None
     others: Mapping[str, float] = {}
+    highest: Height | None = None
 
 
 class Increment(NamedTuple):
@@ -245,7 +255,8 @@ class FoldingDetector(Detector):
         figures = shown(state.figures, history)
         if not state.is_breaching:
             return Evaluation(Reason.BELOW_LEVEL, None, figures, True)
-        return Evaluation(Reason.BREACHING, figures, figures, False, highest=figures.stretch)
+        highest = highest_of(state.figures, history.size) or figures.stretch
+        return Evaluation(Reason.BREACHING, figures, figures, False, highest=highest)
 
 
 def shown(figures: FoldFigures, history: ScopeHistory) -> Figures:
@@ -263,6 +274,15 @@ def shown(figures: FoldFigures, history: ScopeHistory) -> Figures:
         figures.others,
         figures.since,
     )
+
+
+def highest_of(figures: FoldFigures, size: int) -> Stretch | None:
+    """Return the windows, `size` s long, up to where the rate was highest; null if not known."""
+    if figures.highest is None:
+        return None
+    attempts, hits, last = figures.highest
+    start = _window_of(figures.since, size)
+    return Stretch(start, _window_of(last, size), Observation(attempts, hits, {}))
 
 
 def _window_of(time: int, size: int) -> int:

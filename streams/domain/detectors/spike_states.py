@@ -44,6 +44,7 @@ from streams.domain.detectors.excursions import (
 from streams.domain.detectors.folding import (
     ClosedWindow,
     FoldFigures,
+    Height,
     Increment,
     Integers,
     ScopeStates,
@@ -415,6 +416,8 @@ class SpikeStates(ScopeStates):
         excursion.last = max(excursion.last, new.at - excursion.since)
         live.run_attempts += new.attempts
         live.run_hits += new.hits
+        attempts, hits = excursion.attempts + live.run_attempts, excursion.hits + live.run_hits
+        live.see(attempts, hits, excursion.last)
         judge = self.excursions.judge(place, excursion)
         if judge.is_over(excursion, live, hold, has_hits=new.hits > 0):
             return self._end(place, excursion)
@@ -602,6 +605,7 @@ class SpikeStates(ScopeStates):
             lower_bound(excursion),
             excursion.rate,
             {name: round(value, DECIMALS) for name, value in others.items()},
+            _highest(excursion, live),
         )
 
     def usual_rate(self, place: int) -> float | None:
@@ -677,3 +681,9 @@ def _prior(pooled: Pooled) -> tuple[float, float]:
     weight = min(POOLED_ATTEMPTS, known / POOLED_UNIT / POOLED_CAUTION)
     share = weight / (hits_of + misses_of)
     return share * hits_of, share * misses_of
+
+
+def _highest(excursion: Excursion, live: Live | None) -> Height | None:
+    if live is None:
+        return None
+    return Height(live.most_attempts, live.most_hits, excursion.since + live.most_at)

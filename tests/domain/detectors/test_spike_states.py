@@ -212,7 +212,6 @@ class OnPaper:
         self.row = row
         self.alive = self.live = self.live_in_windows = False
         self.live_until = 0.0
-        self.live_since: int | None = None
         self.last = self.last_hit = 0.0
         self.started, self.skipped, self.slow_windows = 0, row["skipped"], row["slow_windows"]
         self.waiting: list[tuple[int, int]] = []
@@ -292,7 +291,6 @@ class OnPaper:
             sure = lower_bound(self.all_k, self.all_n, 0.95) > self.limit
             if sure and (self.is_fast(at, so_far) or self.is_slow(at, so_far)):
                 self.live, self.live_until = True, at
-                self.live_since = round(at * 1_000)
                 self.run, self.run_n, self.run_k = at, 0, 0
                 turns.append(True)
         return turns
@@ -520,8 +518,6 @@ def check_excursion(states: SpikeStates, place: int, paper: OnPaper, unseen: int
         )
         return
     assert excursion is not None
-    live = excursion.live
-    assert live is None or excursion.since + live.at == paper.live_since
     assert (excursion.attempts, excursion.hits) == (paper.all_n, paper.all_k)
     assert (excursion.stretch_attempts, excursion.stretch_hits) == (paper.n, paper.k)
     assert (excursion.most_attempts, excursion.most_hits) == (-paper.worst[1], paper.worst[0])
@@ -709,7 +705,7 @@ def test_what_is_written_of_a_scope_is_small_whatever_its_numbers() -> None:
         states.excursions.keep(place, excursion)
     assert len(group_of(states, places, -MOST)) / SCOPES_PER_GROUP <= 225
     excursion.fire(100_864_123, is_slow=False)
-    excursion.live = Live(50_000_123, False, 100_000_123, MOST, 10**8)
+    excursion.live = Live(False, 100_000_123, MOST, 10**8, MOST, 10**8, 100_000_123)
     for place in places:
         states.excursions.keep(place, excursion)
     assert len(group_of(states, places, -MOST)) / SCOPES_PER_GROUP <= 235
