@@ -6,7 +6,7 @@ evaluated (`streams.domain.deferrable` says why nothing is decided otherwise). S
 kept as they are, many commits of them at once. Their hits are folded, commit by commit.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -86,6 +86,8 @@ class LineCommits:
         """Campaigns of which counts without hits are not deferrable,"""
         self._is_watched = np.zeros(0, np.bool_)
         """and the same by number."""
+        self._is_breaching: list[NDArray[np.bool_]] = [np.zeros(0, np.bool_) for _ in hits]
+        """By rule and number, the campaigns whose attempts are folded, with hits or not."""
         self._in_windows = np.zeros(0, np.int64)
         """By campaign, how many attempts there are in open windows; or `_NOT_KNOWN`."""
 
@@ -138,25 +140,30 @@ class LineCommits:
         watched = deferrable.all_watched()
         campaigns = self.vocabulary.campaigns
         has_more = campaigns > self._campaigns
-        self._is_watched = with_room(self._is_watched, campaigns, 0)
         self._in_windows = with_room(self._in_windows, campaigns, _NOT_KNOWN)
         if deferrable.starts != self._deferrable.starts:
             self._in_windows[:] = _NOT_KNOWN
         if has_more or watched != self._watched:
             # One that is watched may be named only now.
-            self._campaigns = campaigns
-            self._is_watched[:] = False
-            numbers = map(self.vocabulary.number_of, watched)
-            self._is_watched[[number for number in numbers if number is not None]] = True
+            self._is_watched = self._are_named(watched)
+        if has_more or deferrable.breaching != self._deferrable.breaching:
+            self._is_breaching = list(map(self._are_named, deferrable.breaching))
+        self._campaigns = campaigns
         self._deferrable, self._watched = deferrable, watched
+
+    def _are_named(self, names: Collection[str]) -> NDArray[np.bool_]:
+        """Return, by the number of a campaign, whether it is among these."""
+        are_named = np.zeros(self.vocabulary.campaigns, np.bool_)
+        numbers = map(self.vocabulary.number_of, names)
+        are_named[[number for number in numbers if number is not None]] = True
+        return are_named
 
     def _has_changed(self) -> bool:
         """Tell whether other counts are deferrable than before the last commit."""
         now, before = self._task.deferrable, self._deferrable
         if now is before:
             return False
-        is_same = now.starts == before.starts and now.before == before.before
-        return not is_same or now.all_watched() != self._watched
+        return not now.is_like(before) or now.all_watched() != self._watched
 
     @property
     def _has_room(self) -> bool:
@@ -171,7 +178,7 @@ class LineCommits:
 
     def _before_due(self, lines: LineColumns) -> int:
         """Return how many lines come before the first commit that has to have all that is kept."""
-        starts, before, _ = self._deferrable
+        starts, before = self._deferrable[:2]
         windows = lines.times // self._size_ms * (self._size_ms // 1000)
         are_due = np.ones(len(lines), np.bool_)
         for start in starts:
@@ -201,7 +208,7 @@ class LineCommits:
             end = int(lines.commits.searchsorted(commit_at, "right"))
             newest = lines.newest.item(end - 1)
             of_commit = hits.get(commit_at)
-            has_turned = of_commit is not None and self._fold(of_commit, quiet, newest)
+            has_turned = of_commit is not None and self._fold(commit_at, of_commit, quiet, newest)
             windows = records.get(commit_at)
             if windows is None and not has_turned:
                 continue
@@ -250,19 +257,21 @@ class LineCommits:
         """Return hits that may be folded, by the time (ms) of their commit."""
         if not (self._folds_hits and len(lines)):
             return {}
-        found = hits_by_commit(lines, self.vocabulary, self._size_ms, self._attempts)
+        to_fold = self.vocabulary, self._is_breaching
+        found = hits_by_commit(lines, *to_fold, self._size_ms, self._attempts)
         return {lines.commits.item(each.end - 1): each for each in found}
 
-    def _fold(self, hits: CommitHits, lines: LineColumns, newest: int) -> bool:
+    def _fold(self, commit_at: int, hits: CommitHits, lines: LineColumns, newest: int) -> bool:
         """Fold the hits of a commit; tell whether rules have to be evaluated then.
 
         Args:
+            commit_at: time of the commit (ms).
             hits: of the commit.
             lines: that they are in.
             newest: event time (ms): the newest with this commit.
         """
         kept = partial(self._kept_of, lines, hits.end)
-        return self._task.add_hits(DeferredHits(newest, hits.of_rules, kept))
+        return self._task.add_hits(commit_at, DeferredHits(newest, hits.of_rules, kept))
 
     def _attempts(self, campaigns: Integers) -> Integers:
         """Return how many attempts each campaign has in open windows, with what is kept."""

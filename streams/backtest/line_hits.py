@@ -1,6 +1,6 @@
 """The hits in lines: what rules whose detectors fold have to be told of them, commit by commit."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +50,7 @@ class _Runs(NamedTuple):
 def hits_by_commit(
     lines: LineColumns,
     vocabulary: Vocabulary,
+    breaching: Sequence[NDArray[np.bool_]],
     size_ms: int,
     attempts_before: Callable[[Integers], Integers],
 ) -> Iterator[CommitHits]:
@@ -58,22 +59,27 @@ def hits_by_commit(
     Args:
         lines: of whole commits.
         vocabulary: what they name and count.
+        breaching: for each rule, by the number of a campaign, whether its attempts without hits are
+            to be told as well.
         size_ms: of a window (ms).
         attempts_before: returns the attempts that campaigns have in open windows before the lines.
     """
     rules = range(vocabulary.rules)
-    has_hits = np.zeros(len(lines), np.bool_)
-    for hits in vocabulary.hits(lines):
-        has_hits |= hits > 0
-    if not has_hits.any():
+    are_told = np.zeros(len(lines), np.bool_)
+    for hits, is_breaching in zip(vocabulary.hits(lines), breaching, strict=True):
+        are_told |= (hits > 0) | is_breaching[lines.campaigns]
+    if not are_told.any():
         return
     numbers, ends = lines.numbered_commits()
-    concerned = _of_same_campaigns(lines, has_hits)
+    concerned = _of_same_campaigns(lines, are_told)
     runs = _runs(lines.at(concerned), numbers[concerned], vocabulary, size_ms)
     before = attempts_before(runs.campaigns)
     of_commits: dict[int, list[list[CampaignHits]]] = {}
     for rule in rules:
-        for commit, campaign in _of_rule(runs, rule, before, vocabulary, size_ms):
+        is_told = runs.hits[rule] > 0
+        is_told |= breaching[rule][runs.campaigns] & (runs.attempts > 0)
+        told = np.flatnonzero(is_told)
+        for commit, campaign in _of_rule(runs, rule, told, before, vocabulary, size_ms):
             of_commit = of_commits.get(commit)
             if of_commit is None:
                 of_commit = of_commits[commit] = [[] for _ in rules]
@@ -82,10 +88,10 @@ def hits_by_commit(
         yield CommitHits(ends[commit], of_commits[commit])
 
 
-def _of_same_campaigns(lines: LineColumns, has_hits: NDArray[np.bool_]) -> Integers:
-    """Return the positions of all lines of campaigns that have hits in any."""
+def _of_same_campaigns(lines: LineColumns, which: NDArray[np.bool_]) -> Integers:
+    """Return the positions of all lines of the campaigns that these are of."""
     is_concerned = np.zeros(int(lines.campaigns.max()) + 1, np.bool_)
-    is_concerned[lines.campaigns[has_hits]] = True
+    is_concerned[lines.campaigns[which]] = True
     return np.flatnonzero(is_concerned[lines.campaigns])
 
 
@@ -119,11 +125,13 @@ def _runs(lines: LineColumns, commits: Integers, vocabulary: Vocabulary, size_ms
     )
 
 
-def _of_rule(
-    runs: _Runs, rule: int, before: Integers, vocabulary: Vocabulary, size_ms: int
+def _of_rule(  # noqa: PLR0913, PLR0917 - what lines say, to whom, in which words
+    runs: _Runs, rule: int, at: Integers, before: Integers, vocabulary: Vocabulary, size_ms: int
 ) -> Iterator[tuple[int, CampaignHits]]:
-    """Yield what one rule has of each commit and campaign with hits: of those windows with any."""
-    (at,) = runs.hits[rule].nonzero()
+    """Yield what one rule is told of each commit and campaign: the sum of runs at these positions.
+
+    Those are the windows with hits or, of a campaign with a breach, with attempts.
+    """
     names, apps = vocabulary.campaign_names, vocabulary.app_names
     columns = (
         runs.commits[at],

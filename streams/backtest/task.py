@@ -104,9 +104,13 @@ class BacktestTask:
         """Add counts that `deferrable` allowed and allows, before a commit at `at` (ms)."""
         self._partition.apply_kept(counts, self._offset, at / 1000)
 
-    def add_hits(self, hits: DeferredHits) -> bool:
-        """Fold hits of deferrable counts; tell whether these have to be committed now."""
-        return self._partition.add_hits(hits, self._offset)
+    def add_hits(self, at: int, hits: DeferredHits) -> bool:
+        """Fold hits of deferrable counts of the commit at `at` (ms).
+
+        Returns:
+            Whether these have to be committed now.
+        """
+        return self._partition.add_hits(hits, self._offset, at / 1000)
 
     def attempts(self, campaign_ids: Sequence[str]) -> list[int]:
         """Return how many attempts campaigns have in open windows."""

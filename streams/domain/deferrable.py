@@ -11,7 +11,8 @@ happens until later. Counts can be kept if, when they arrive,
   others: what is open stays so, and what detectors look back on;
 - none of the campaign's counts of that commit is a hit, and all detectors go by hits alone: the
   campaign is not triggered, and those that later counts trigger are the same;
-- the campaign has no live alert and no breach, and does not wait for further attempts.
+- the campaign has no breach, and no live alert of which they may change more than the figures, and
+  does not wait for further attempts.
 
 They are applied, as a record of their own, before others of the same campaign are, and before a
 window opens, closes or expires. So no evaluation and no fold is shown anything else. What the clock
@@ -21,11 +22,12 @@ the time of the counts.
 If all rules fold counts of whole campaigns, counts with hits can be kept as well
 (`CampaignPartition.deferrable_hits`), where no name is counted under another one for want of a
 place. The hits are folded at once, commit by commit, with what the fold would find in the windows:
-how many attempts the campaign has in them, kept ones included, and its counts of one window. Where
-that begins a breach, the counts are applied and the rules are evaluated.
+how many attempts the campaign has in them, kept ones included, and its counts of one window. While
+a breach goes on, all attempts are folded. Where one begins or ends, the counts are applied and the
+rules are evaluated.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 
@@ -35,17 +37,23 @@ class Deferrable(NamedTuple):
     Attributes:
         starts: starts (s) of the windows that they may be in.
         before: their event times (ms) are less than this.
-        watched: they are of none of these campaigns: those with a live alert, those with a breach,
-            and those that wait.
+        watched: they are of none of these campaigns.
+        breaching: for each rule, the campaigns with a breach, of which attempts without hits are to
+            be folded as well; empty if hits are not deferrable.
     """
 
     starts: Collection[int]
     before: int
     watched: tuple[Collection[str], ...]
+    breaching: Sequence[frozenset[str]] = ()
 
     def all_watched(self) -> set[str]:
         """Return the watched campaigns as they are now."""
         return set[str]().union(*self.watched)
+
+    def is_like(self, other: "Deferrable") -> bool:
+        """Tell whether the same counts are deferrable, but for the watched campaigns."""
+        return self._replace(watched=()) == other._replace(watched=())
 
 
 NOTHING = Deferrable((), 0, ())

@@ -90,11 +90,11 @@ class AddedRecord(NamedTuple):
 
 
 class DeferredHits(NamedTuple):
-    """Hits of one record, of campaigns without a breach.
+    """Hits of one record, and all attempts of campaigns with a breach.
 
     Attributes:
         at: event time (ms): the newest of the log with this record.
-        of_rules: for each rule, the campaigns with hits.
+        of_rules: for each rule, the campaigns with hits, or with attempts and a breach.
         kept: returns counts of a campaign that the table does not have yet, up to this record.
     """
 
@@ -211,6 +211,11 @@ class Folds:
         if any(fold.rule.scope != "campaign" for fold in rules):
             return None
         return [fold.is_hit for fold in rules]
+
+    @property
+    def campaigns_breaching(self) -> list[frozenset[str]]:
+        """For each rule, the campaigns with a breach as a whole."""
+        return [rule.live_campaigns for rule in self._rules.values()]
 
     def _take_note(self, offset: int, table: WindowTable) -> None:
         """Remember that the record at an offset was folded."""

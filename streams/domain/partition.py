@@ -3,7 +3,7 @@
 This is what the counting agent drives, what the changelog topic holds, and what the API reads.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -178,6 +178,7 @@ class CampaignPartition:
             TroubleKey: self.fleet.trouble,
         }
         by_windows = [rule for rule in settings.rules if self.folds.of(rule) is None]
+        self._defers_hits = self.deferrable_hits is not None
         self._hits_only = all(rule.detector.hits_only for rule in settings.rules)
         self._queue = EvaluationQueue(
             by_windows,
@@ -229,11 +230,14 @@ class CampaignPartition:
                 record.late.append(start)
         if self.folds:
             self.folds.fold(record, self.table)
-            for rule, scope, at in self.folds.take_gone_on():
-                self.alerts.goes_on(rule, scope, at, now)
+            self._follow_breaches(now)
         self.samples.add(partial_counts.samples)
         for source, event_time in partial_counts.event_times.items():
             self.table.observe(source, event_time, now)
+
+    def _follow_breaches(self, now: float) -> None:
+        for rule, scope, at in self.folds.take_gone_on():
+            self.alerts.goes_on(rule, scope, at, now)
 
     def follow_changes(self) -> None:
         """Know from here on which windows change, as somebody asks."""
@@ -250,19 +254,23 @@ class CampaignPartition:
         """
         for each in counts:
             self.changed.change(each.start, each.campaigns, offset, now)
+            self.alerts.outdate(each.campaigns)
             self.table.add(each, offset, now)
 
-    def add_hits(self, hits: DeferredHits, offset: int) -> bool:
+    def add_hits(self, hits: DeferredHits, offset: int, now: float) -> bool:
         """Fold hits of counts that are deferrable, which are applied later.
 
         Args:
             hits: of one record.
             offset: of the partial counts that are applied next.
+            now: wall-clock time (s, UTC).
 
         Returns:
             Whether rules have to be evaluated now, with the counts applied.
         """
-        return self.folds.add_hits(hits, offset, self.table)
+        has_turned = self.folds.add_hits(hits, offset, self.table)
+        self._follow_breaches(now)
+        return has_turned
 
     def attempts(self, campaign_ids: Sequence[str]) -> list[int]:
         """Return how many attempts campaigns have in open windows, as folds see them."""
@@ -322,6 +330,12 @@ class CampaignPartition:
         if not (self._hits_only and self.is_evaluated):
             return NOTHING
         next_window = self._newest_window() + self.settings.windows.size
+        watched: tuple[Collection[str], ...] = self.alerts.attended_campaigns, self._queue.waiting
+        breaching: list[frozenset[str]] = []
+        if self._defers_hits:
+            breaching = self.folds.campaigns_breaching
+        else:
+            watched = (*watched, self.folds.breaching())
         return Deferrable(
             starts=frozenset(
                 start
@@ -329,11 +343,8 @@ class CampaignPartition:
                 if start >= max(self._queue.looked_back_from, self.folds.closed_until)
             ),
             before=min(next_window * 1000, self.table.next_boundary),
-            watched=(
-                self.alerts.campaigns_with_live_alerts,
-                self.folds.breaching(),
-                self._queue.waiting,
-            ),
+            watched=watched,
+            breaching=breaching,
         )
 
     @property

@@ -189,34 +189,19 @@ class RuleFold:
         added = list(self._sums.of_record(record.windows, self._live))
         if not added:
             return
-        quiet = placed = self._placed(added, record.windows[0].start - 1)
-        if self._live:
-            live = [(each, place) for each, place in placed if each.key in self._live]
-            quiet = [(each, place) for each, place in placed if each.key not in self._live]
-            self.scopes.touch([place for _, place in live])
-            for each, place in live:
-                self._add(each, place, 0, record)
-                if each.key in self._live:
-                    self.gone_on[each.key] = record.at
-        if quiet:
-            in_open_windows = self._in_open_windows([each.key for each, _ in quiet], record)
-            self._add_quiet(quiet, in_open_windows, record)
+        placed = self._placed(added, record.windows[0].start - 1)
+        self._add_placed(placed, partial(self._in_open_windows, record), record)
 
     def add_hits(self, hits: Sequence[CampaignHits], record: RecordContext) -> None:
-        """Add counts with hits of campaigns, each with its attempts in all open windows.
+        """Add counts of campaigns with hits or a breach, and their attempts in all open windows.
 
         Args:
-            hits: of campaigns without a breach; the rule is about campaigns as a whole.
+            hits: the counts; the rule is about campaigns as a whole.
             record: whose windows are not given, as the table does not have them yet.
         """
-        added = [each.added for each in hits]
-        placed = self._placed(added, min(each.start for each in added) - 1)
-        in_open_windows = [each.in_open_windows for each in hits]
-        if len(placed) < len(hits):
-            of_each = {each.added.key: each.in_open_windows for each in hits}
-            in_open_windows = [of_each[each.key] for each, _ in placed]
-        if placed:
-            self._add_quiet(placed, in_open_windows, record)
+        placed = self._placed([each.added for each in hits], min(e.added.start for e in hits) - 1)
+        known = {each.added.key: each.in_open_windows for each in hits}
+        self._add_placed(placed, lambda keys: [known[key] for key in keys], record)
 
     def is_hit(self, key: Dimensions) -> bool:
         """Tell whether events of a count key are hits."""
@@ -257,6 +242,34 @@ class RuleFold:
             keys, apps = [each.key for each in admitted], [each.app for each in admitted]
             self.scopes.add(keys, apps, before)
 
+    def _add_placed(
+        self,
+        placed: Sequence[tuple[Added, int]],
+        in_open_windows: Callable[[Sequence[ScopeKey]], list[int]],
+        record: RecordContext,
+    ) -> None:
+        """Add counts of scopes that have places.
+
+        Args:
+            placed: the counts, and the places.
+            in_open_windows: returns the attempts of scopes in all open windows.
+            record: which they are from.
+        """
+        quiet = placed
+        if self._live:
+            live = [(each, place) for each, place in placed if each.key in self._live]
+            quiet = [(each, place) for each, place in placed if each.key not in self._live]
+            self.scopes.touch([place for _, place in live])
+            for each, place in live:
+                self._add(each, place, 0, record)
+                if each.key in self._live:
+                    self.gone_on[each.key] = record.at
+                else:
+                    self.scopes.settle([place], in_open_windows([each.key]))
+        if quiet:
+            attempts = in_open_windows([each.key for each, _ in quiet])
+            self._add_quiet(quiet, attempts, record)
+
     def _add_quiet(
         self,
         quiet: Sequence[tuple[Added, int]],
@@ -289,7 +302,6 @@ class RuleFold:
 
     def _add(self, added: Added, place: int, before: int, record: RecordContext) -> None:
         key, attempts, hits, start, _ = added
-        is_breaching = key in self._live
         so_far = partial(self._so_far, record, start)
         new = Increment(record.at, attempts, hits, before, so_far)
         try:
@@ -299,10 +311,8 @@ class RuleFold:
             return
         for turn in turns:
             self._turn(key, place, turn.figures, record.offset + 1 if turn.begins else 0)
-        if is_breaching and key not in self._live:
-            self.scopes.settle([place], self._in_open_windows([key], record))
 
-    def _in_open_windows(self, keys: Sequence[ScopeKey], record: RecordContext) -> list[int]:
+    def _in_open_windows(self, record: RecordContext, keys: Sequence[ScopeKey]) -> list[int]:
         """Return how many attempts each scope has in windows that were not learned yet."""
         seen = record.open_windows
         if self.rule.scope == "campaign":
@@ -463,6 +473,11 @@ class RuleFold:
         self.scopes.remove(key)
 
     # Evaluations
+
+    @property
+    def live_campaigns(self) -> frozenset[str]:
+        """The campaigns with a breach as a whole."""
+        return frozenset(key for key in self._live if isinstance(key, str))
 
     def breaching(self) -> set[str]:
         """Return the campaigns with a scope in an episode."""
