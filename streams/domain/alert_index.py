@@ -44,7 +44,8 @@ class AlertIndex:
     def attended_campaigns(self) -> KeysView[str]:
         """The campaigns with a live alert of which any new counts may change more than the figures.
 
-        That is one that is pending, or one of a rule whose detector judges windows.
+        That is one that is pending, or one of a rule whose detector judges windows, or that is
+        about some apps only.
         """
         return self._attended.keys()
 
@@ -102,14 +103,11 @@ class AlertIndex:
             del self._of_campaign[campaign_id]
             self._without_alerts.add(campaign_id)
 
-    def _set_attended(self, alert: Alert, *, is_attended: bool) -> None:
-        """Say whether any new counts may change more than the figures of a live alert."""
+    def _set_unattended(self, alert: Alert) -> None:
+        """Say that new counts change no more than the figures of a live alert."""
         campaign_id = alert.scope.campaign_id
-        before, now = self._unattended, self._attended
-        if not is_attended:
-            before, now = now, before
-        _discard(before, campaign_id, alert.record_id)
-        now.setdefault(campaign_id, set()).add(alert.record_id)
+        _discard(self._attended, campaign_id, alert.record_id)
+        self._unattended.setdefault(campaign_id, set()).add(alert.record_id)
 
     def _is_attended(self, alert: Alert) -> bool:
         return alert.record_id in self._attended.get(alert.scope.campaign_id, ())

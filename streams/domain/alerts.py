@@ -175,8 +175,7 @@ class AlertBook(AlertIndex):
             else:
                 evaluation = rule.detector.evaluate(history, windows.folded)
                 self._refresh_figures(alert, windows, evaluation)
-                # What fires goes on until its fold says that it is over.
-                self._set_attended(alert, is_attended=alert.state == "pending")
+                self._leave_to_fold(alert, rule)
 
     def _open_episode(
         self,
@@ -242,6 +241,14 @@ class AlertBook(AlertIndex):
             closing=windows.closing,
         )
 
+    def _leave_to_fold(self, alert: Alert, rule: Rule) -> None:
+        """Let an alert be: what fires goes on until its fold says that it is over.
+
+        But with any counts its campaign may be of another app, which the rule is not about.
+        """
+        if alert.state == "firing" and "*" in rule.apps:
+            self._set_unattended(alert)
+
     def goes_on(self, rule: Rule, scope: Scope, at: int, now: float) -> None:
         """Take note that a breach goes on, with attempts whose figures can wait (`outdate`).
 
@@ -260,12 +267,6 @@ class AlertBook(AlertIndex):
         if window > alert.breached:
             alert.breached = window
             self._mark(alert)
-
-    def attend(self, rule: Rule, campaign_id: str) -> None:
-        """Have a campaign evaluated with any new counts, as its rule may not be about it now."""
-        for alert in self.live_of(campaign_id):
-            if alert.rule == rule.name:
-                self._set_attended(alert, is_attended=True)
 
     def show(self, alert: Alert, rule: Rule, windows: ScopeWindows, newest: int) -> None:
         """Give a firing alert of a folding detector its figures as they are now.
@@ -661,7 +662,7 @@ class AlertBook(AlertIndex):
                 state = folded or self.states.get(rule, windows.scope)
                 self._refresh_figures(alert, windows, rule.detector.evaluate(history, state))
                 if folded is not None and folded.is_breaching:
-                    self._set_attended(alert, is_attended=alert.state == "pending")
+                    self._leave_to_fold(alert, rule)
             else:
                 alert.counted = alert_figures.counted(windows)
         if alert_figures.close_through(alert, open_starts, resized=resized):

@@ -88,7 +88,6 @@ class CampaignEvaluator:
                 waits.append(1)
                 if fold is not None:
                     fold.pass_over(campaign_id)
-                    self._alerts.attend(rule, campaign_id)
             elif fold is not None:
                 yield from self._follow(rule, fold, seen, now)
             else:
