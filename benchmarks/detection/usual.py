@@ -4,13 +4,13 @@ Each looks once a second, as ours do at every flush. An alert fires at the first
 the detector has said for `HOLD` seconds that it is over, and expires without any attempts.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln  # type: ignore[import-untyped,unused-ignore]
 
 from benchmarks.detection.scoring import Alert
 from benchmarks.detection.traffic import Counts, Rates
@@ -44,16 +44,25 @@ class Seconds:
         self.windows = attempts[:whole].reshape(-1, WINDOW).sum(axis=1)
         """Attempts of each window."""
         self.window_hits = hits[:whole].reshape(-1, WINDOW).sum(axis=1)
+        self._open: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
 
     @cached_property
     def at(self) -> NDArray[np.int64]:
         """The seconds."""
         return np.arange(self.length)
 
+    @cached_property
+    def silent(self) -> NDArray[np.int64]:
+        """For how many seconds there have been no attempts, as of each second."""
+        return self.at - np.maximum.accumulate(np.where(self.attempts > 0, self.at, -1))
+
     def open_window(self, before: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return attempts and hits of the open window, and of some before it, as of each second."""
-        start = np.maximum(0, self.at // WINDOW * WINDOW - before * WINDOW)
-        return self.sent[1:] - self.sent[start], self.hit[1:] - self.hit[start]
+        if before not in self._open:
+            start = np.maximum(0, self.at // WINDOW * WINDOW - before * WINDOW)
+            sums = self.sent[1:] - self.sent[start], self.hit[1:] - self.hit[start]
+            self._open[before] = sums
+        return self._open[before]
 
     def last(self, seconds: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return attempts and hits of the last seconds, as of each second."""
@@ -93,8 +102,7 @@ class Usual:
 
 
 def _alerts(seconds: Seconds, breach: Flags, over: Flags) -> list[Alert]:
-    at = seconds.at
-    silent = at - np.maximum.accumulate(np.where(seconds.attempts > 0, at, -1))
+    at, silent = seconds.at, seconds.silent
     over_for = at - np.maximum.accumulate(np.where(over & ~breach, -1, at))
     (fires,) = np.nonzero(breach & (silent < NO_DATA))
     (ends,) = np.nonzero((over_for >= HOLD) | (silent >= NO_DATA))
@@ -239,32 +247,39 @@ def log_tail(attempts: int, hits: int, mean: float, spread: float) -> float:
     weight = 1.0 / spread - 1.0
     a, b = mean * weight, (1.0 - mean) * weight
     # Above the mean, terms fall: mostly those of a few more hits are all that matters.
-    few = min(attempts, hits + _FEW_TERMS)
-    terms = _log_terms(np.arange(hits, few + 1), attempts, a, b)
-    if few < attempts and terms[-1] > terms[0] - _NEGLIGIBLE:
-        terms = _log_terms(np.arange(hits, attempts + 1), attempts, a, b)
-    most = float(terms.max())
-    return most + float(np.log(np.exp(terms - most).sum()))
+    later = _later_terms(attempts, hits, min(attempts, hits + _FEW_TERMS), a, b)
+    if len(later) < attempts - hits and later[-1] > _NEGLIGIBLE:
+        later = _later_terms(attempts, hits, attempts, a, b)
+    return _log_term(attempts, hits, a, b) + math.log1p(later.sum())
 
 
 _FEW_TERMS = 64
-_NEGLIGIBLE = 45.0
-"""Nats: terms that are less by as much, and all after them, change no digit of the sum."""
+_NEGLIGIBLE = math.exp(-45.0)
+"""As a share of the first term: terms that are less, and all after them, change no digit."""
 
 
-def _log_terms(hits: NDArray[np.int64], attempts: int, a: float, b: float) -> Rates:
-    """Return the logarithms of the probabilities of numbers of hits, given Beta(a, b)."""
-    terms: Rates = (
-        gammaln(attempts + 1)
-        - gammaln(hits + 1)
-        - gammaln(attempts - hits + 1)
-        + gammaln(a + hits)
-        + gammaln(b + attempts - hits)
-        - gammaln(a + b + attempts)
-        + gammaln(a + b)
-        - gammaln(a)
-        - gammaln(b)
+def _log_term(attempts: int, hits: int, a: float, b: float) -> float:
+    """Return the logarithm of the probability of a number of hits, given Beta(a, b)."""
+    misses = attempts - hits
+    return (
+        math.lgamma(attempts + 1)
+        - math.lgamma(hits + 1)
+        - math.lgamma(misses + 1)
+        + math.lgamma(a + hits)
+        + math.lgamma(b + misses)
+        - math.lgamma(a + b + attempts)
+        + math.lgamma(a + b)
+        - math.lgamma(a)
+        - math.lgamma(b)
     )
+
+
+def _later_terms(attempts: int, hits: int, last: int, a: float, b: float) -> Rates:
+    """Return the probabilities of more hits, up to `last`, as shares of that of `hits`."""
+    before = np.arange(hits, last, dtype=np.float64)
+    left = attempts - before
+    ratios = left * (a + before) / ((before + 1.0) * (b - 1.0 + left))
+    terms: Rates = ratios.cumprod()
     return terms
 
 
