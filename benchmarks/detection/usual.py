@@ -199,7 +199,8 @@ def beta_binomial_tails(seconds: Seconds, level: float) -> Says:
         for at in some:
             if breach[at]:
                 continue
-            breach[at] = log_tail(int(attempts[at]), int(hits[at]), mean[at], spread[at]) < -level
+            counts = int(attempts[at]), int(hits[at])
+            breach[at] = is_unlikely(*counts, mean.item(at), spread.item(at), level)
     attempts, hits = seconds.open_window(1)
     return breach, _rate(attempts, hits) <= limit
 
@@ -216,7 +217,7 @@ class _Tail:
         mean, spread = self.first_mean, self.first_spread
         for n, k in zip(seconds.windows.tolist(), seconds.window_hits.tolist(), strict=True):
             high = n > 1 and k >= 3 and k / n > 2.0 * mean / (1.0 + mean)  # noqa: PLR2004
-            if n > 1 and not (high and log_tail(n, k, mean, spread) < -level / 2.0):
+            if n > 1 and not (high and is_unlikely(n, k, mean, spread, level / 2.0)):
                 share = 1.0 / (1.0 + (n - 1) * spread)
                 keep = 0.5 ** (n * share / (n * share + 5.0) / 120.0)
                 variance = mean * (1.0 - mean)
@@ -235,6 +236,17 @@ class _Tail:
         self.spreads = np.array(spreads)
 
 
+def is_unlikely(attempts: int, hits: int, mean: float, spread: float, level: float) -> bool:
+    """Tell whether as many hits or more have a probability of less than e^-level.
+
+    The first of them alone says mostly that they have not.
+    """
+    a, b = _beta(mean, spread)
+    if _log_term(attempts, hits, a, b) >= -level:
+        return False
+    return log_tail(attempts, hits, mean, spread) < -level
+
+
 def log_tail(attempts: int, hits: int, mean: float, spread: float) -> float:
     """Return the logarithm of the probability of as many hits or more.
 
@@ -244,8 +256,7 @@ def log_tail(attempts: int, hits: int, mean: float, spread: float) -> float:
         mean: of the beta distribution of the rate.
         spread: its intraclass correlation, above 0.
     """
-    weight = 1.0 / spread - 1.0
-    a, b = mean * weight, (1.0 - mean) * weight
+    a, b = _beta(mean, spread)
     # Above the mean, terms fall: mostly those of a few more hits are all that matters.
     later = _later_terms(attempts, hits, min(attempts, hits + _FEW_TERMS), a, b)
     if len(later) < attempts - hits and later[-1] > _NEGLIGIBLE:
@@ -256,6 +267,11 @@ def log_tail(attempts: int, hits: int, mean: float, spread: float) -> float:
 _FEW_TERMS = 64
 _NEGLIGIBLE = math.exp(-45.0)
 """As a share of the first term: terms that are less, and all after them, change no digit."""
+
+
+def _beta(mean: float, spread: float) -> tuple[float, float]:
+    weight = 1.0 / spread - 1.0
+    return mean * weight, (1.0 - mean) * weight
 
 
 def _log_term(attempts: int, hits: int, a: float, b: float) -> float:
