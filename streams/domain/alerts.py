@@ -18,7 +18,7 @@ from streams.domain.alert_records import Alert, State, Step
 from streams.domain.alert_timers import AlertTimers
 from streams.domain.detector_states import DetectorStates
 from streams.domain.detectors.detector import Evaluation, Figures, Reason
-from streams.domain.detectors.folding import highest_of, shown
+from streams.domain.detectors.folding import highest_of, shown, window_of
 from streams.domain.detectors.history import Notified, ScopeHistory, Stretch
 from streams.domain.evaluation import ScopeWindows
 from streams.domain.names import NAMELESS, Names
@@ -262,8 +262,7 @@ class AlertBook(AlertIndex):
         if alert is None or self._is_attended(alert):
             return
         alert.last_evaluated_at = now
-        seconds = at // 1000
-        window = seconds - seconds % self._window_size
+        window = window_of(at, self._window_size)
         if window > alert.breached:
             alert.breached = window
             self._mark(alert)

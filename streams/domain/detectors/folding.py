@@ -261,7 +261,7 @@ class FoldingDetector(Detector):
 
 def shown(figures: FoldFigures, history: ScopeHistory) -> Figures:
     """Return the evidence as alerts have it; its counts by status are those of open windows."""
-    start, last = (_window_of(at, history.size) for at in (figures.since, figures.last))
+    start, last = (window_of(at, history.size) for at in (figures.since, figures.last))
     counts: dict[str, int] = {}
     for at, seen in history.open.items():
         if at >= start:
@@ -281,11 +281,11 @@ def highest_of(figures: FoldFigures, size: int) -> Stretch | None:
     if figures.highest is None:
         return None
     attempts, hits, last = figures.highest
-    start = _window_of(figures.since, size)
-    return Stretch(start, _window_of(last, size), Observation(attempts, hits, {}))
+    start = window_of(figures.since, size)
+    return Stretch(start, window_of(last, size), Observation(attempts, hits, {}))
 
 
-def _window_of(time: int, size: int) -> int:
+def window_of(time: int, size: int) -> int:
     """Return the start (s) of the window, `size` s long, that an event time (ms) is in."""
     seconds = time // 1000
     return seconds - seconds % size
