@@ -239,11 +239,17 @@ class _Tail:
 def is_unlikely(attempts: int, hits: int, mean: float, spread: float, level: float) -> bool:
     """Tell whether as many hits or more have a probability of less than e^-level.
 
-    The first of them alone says mostly that they have not.
+    The first term of it alone says mostly that they have not, and a bound of all others that they
+    have: with b of 1 at least, the quotient of two terms is less than `ratio` from the first on.
     """
     a, b = _beta(mean, spread)
-    if _log_term(attempts, hits, a, b) >= -level:
+    first = _log_term(attempts, hits, a, b)
+    if first >= -level:
         return False
+    misses = attempts - hits
+    ratio = max(1.0, (a + hits) / (hits + 1.0)) * misses / (b - 1.0 + misses) if misses else 0.0
+    if b >= 1.0 and ratio < 1.0 and first - math.log1p(-ratio) < -level:
+        return True
     return log_tail(attempts, hits, mean, spread) < -level
 
 

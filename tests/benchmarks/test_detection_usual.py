@@ -4,8 +4,10 @@ from math import log
 
 import mpmath
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from benchmarks.detection.usual import log_tail
+from benchmarks.detection.usual import is_unlikely, log_tail
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 40, 3_000])
@@ -24,3 +26,18 @@ def test_a_tail_is_the_sum_of_all_its_terms(
     expected = float(mpmath.log(exact))
     assert log_tail(attempts, hits, mean, spread) == pytest.approx(expected, rel=1e-9, abs=1e-9)
     assert expected <= log(1.0 + 1e-9)
+
+
+@given(
+    st.integers(1, 3_000),
+    st.floats(0.0, 1.0),
+    st.floats(0.001, 0.8),
+    st.floats(0.001, 0.5),
+    st.floats(1.0, 20.0),
+)
+def test_what_is_unlikely_by_its_bounds_is_so_by_its_tail(
+    attempts: int, share: float, mean: float, spread: float, level: float
+) -> None:
+    hits = round(share * attempts)
+    expected = log_tail(attempts, hits, mean, spread) < -level
+    assert is_unlikely(attempts, hits, mean, spread, level) == expected
