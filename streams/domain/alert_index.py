@@ -25,8 +25,8 @@ class AlertIndex:
         """The other live alerts: the fold of their rule says when they are over."""
         self._outdated: set[str] = set()
         """Those of them with counts that are not in their figures."""
-        self._without_alerts: set[str] = set()
-        """Campaigns whose last live alert has ended since `take_without_live_alerts`."""
+        self._ended_in: set[str] = set()
+        """Campaigns with an alert that has ended since `take_unattended`."""
         self._changed: dict[str, str] = {}
         self._unwritten: set[str] = set()
         """Alerts whose newest figures were not written, as their windows are open."""
@@ -49,10 +49,10 @@ class AlertIndex:
         """
         return self._attended.keys()
 
-    def take_without_live_alerts(self) -> set[str]:
-        """Return the campaigns that had a live alert at the last call or since, and have none."""
-        ended, self._without_alerts = self._without_alerts, set()
-        return {name for name in ended if name not in self._of_campaign}
+    def take_unattended(self) -> set[str]:
+        """Return the campaigns with an alert that has ended since, and none that is attended."""
+        ended, self._ended_in = self._ended_in, set()
+        return {name for name in ended if name not in self._attended}
 
     def live(self) -> list[Alert]:
         """Return the alerts whose episodes go on."""
@@ -101,7 +101,7 @@ class AlertIndex:
             _discard(by_campaign, campaign_id, alert.record_id)
         if not self._of_campaign[campaign_id]:
             del self._of_campaign[campaign_id]
-            self._without_alerts.add(campaign_id)
+        self._ended_in.add(campaign_id)
 
     def _set_unattended(self, alert: Alert) -> None:
         """Say that new counts change no more than the figures of a live alert."""

@@ -161,7 +161,8 @@ class AlertBook(AlertIndex):
             history = self.history_of(rule, windows, alert, newest)
             if alert is None:
                 alert = self._open_episode(rule, windows, history, episode, now)
-            elif history.has_new_attempts:
+            elif self._is_attended(alert) and history.has_new_attempts:
+                # Of others, `goes_on` says when there were attempts.
                 alert.last_evaluated_at = now
             if alert is None:
                 continue
@@ -533,25 +534,22 @@ class AlertBook(AlertIndex):
         if again_at is not None:
             self._to_explain.set(alert.record_id, again_at)
 
-    def take_to_explain(self, now: float) -> set[str]:
-        """Return the campaigns with an alert for which it is time to be explained again."""
-        records = [self._alerts[record_id] for record_id in self._to_explain.take(now)]
-        return {alert.scope.campaign_id for alert in records}
+    def explain_again(self, now: float, has_time: Callable[[], bool]) -> None:
+        """Explain firing alerts by all that is known at `now` (s), if it is time.
 
-    def explain_again(self, campaign_id: str, now: float, *, has_time: bool) -> None:
-        """Explain the firing alerts of a campaign by all that is known at `now` (s), if it is time.
-
-        That is so after `EXPLAINED_AGAIN_AFTER`, and then seldom; later if there is no time.
+        That is so after `EXPLAINED_AGAIN_AFTER`, and then seldom; later while there is no time.
         """
-        for alert in self._of_campaign.get(campaign_id, {}).values():
+        for record_id in list(self._to_explain.take(now)):
+            alert = self._alerts[record_id]
             again_at = _explained_again_at(alert)
-            if again_at is None or again_at > now:
+            if again_at is None:
                 continue
-            if has_time:
+            if again_at <= now and has_time():
                 self._explain(alert, now)
                 self._mark(alert)
             else:
-                self._to_explain.set(alert.record_id, again_at)
+                # Another transition has explained it meanwhile, or it has to wait.
+                self._to_explain.set(record_id, again_at)
 
     def suppressed(self, alert_id: str, why: Suppressed) -> None:
         """Take note that nobody is notified of an alert's newest transition."""
@@ -591,6 +589,11 @@ class AlertBook(AlertIndex):
         alert_notices.grouped(alert, receivers, reason, why)
         self._mark(alert)
 
+    def totals(self, alert: Alert) -> tuple[int, int]:
+        """Return the attempts and hits of an alert as they are now."""
+        self.catch_up(alert)
+        return alert.totals
+
     def describe(self, alert: Alert) -> AlertData:
         """Return the alert as receivers and the API show it."""
         self.catch_up(alert)
@@ -618,7 +621,7 @@ class AlertBook(AlertIndex):
         self._timers.reset({each.record_id: self._next_due(each) for each in known})
         again = {each.record_id: _explained_again_at(each) for each in known}
         self._to_explain.reset({name: at for name, at in again.items() if at is not None})
-        self._without_alerts.clear()
+        self._ended_in.clear()
         self.states.resume(now)
 
     def of_open_windows(self) -> list[Alert]:

@@ -89,7 +89,7 @@ class CampaignEvaluator:
                 if fold is not None:
                     fold.pass_over(campaign_id)
             elif fold is not None:
-                yield from self._follow(rule, fold, seen, now)
+                yield from self._follow(rule, fold, seen, now, waits)
             else:
                 yield from self._evaluate_windows(rule, seen, now, waits, lacks)
         self._queue.evaluated(campaign_id, lacks)
@@ -131,9 +131,17 @@ class CampaignEvaluator:
                 yield decision.transition
 
     def _follow(
-        self, rule: Rule, fold: RuleFold, windows: CampaignWindows, now: float
+        self,
+        rule: Rule,
+        fold: RuleFold,
+        windows: CampaignWindows,
+        now: float,
+        waits: list[int],
     ) -> Iterator[Transition]:
-        """Follow what a rule's fold has found in the scopes of a campaign."""
+        """Follow what a rule's fold has found in the scopes of a campaign.
+
+        Where a breach goes on without an alert, the next attempts may raise one.
+        """
         campaign_id = windows.campaign_id
         scopes = fold.scopes_to_follow(campaign_id)
         scopes |= {alert.scope for alert in self._live_alerts(rule, campaign_id)}
@@ -143,6 +151,9 @@ class CampaignEvaluator:
         for scope in scopes:
             of_scope = _with_fold(known.get(scope), scope, fold)
             yield from self._alerts.follow(rule, of_scope, fold, now, self._newest_window)
+            goes_on = of_scope.folded is not None and of_scope.folded.is_breaching
+            if goes_on and self._alerts.live_about(rule.name, scope) is None:
+                waits.append(1)
 
     def _windows_of(self, campaign_id: str, open_starts: list[int]) -> CampaignWindows:
         cells = list(self._table.cells(campaign_id, open_starts))

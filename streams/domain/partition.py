@@ -222,7 +222,6 @@ class CampaignPartition:
                 record.late.append(start)
             elif self.table.is_open(start):
                 self._queue.add(start, added)
-                self.alerts.outdate(added.campaigns)
                 record.on_time.append((start, added))
             else:
                 self._closed.corrected(start, added)
@@ -231,6 +230,8 @@ class CampaignPartition:
         if self.folds:
             self.folds.fold(record, self.table)
             self._follow_breaches(now)
+        for _, added in record.on_time:
+            self.alerts.outdate(added.campaigns)
         self.samples.add(partial_counts.samples)
         for source, event_time in partial_counts.event_times.items():
             self.table.observe(source, event_time, now)
@@ -373,7 +374,6 @@ class CampaignPartition:
         self._follow_windows(starts)
         self._queue.evaluate_anyway(self.alerts.forget(now))
         self._queue.evaluate_anyway(self.folds.take_stirred())
-        self._queue.evaluate_anyway(self.alerts.take_to_explain(now))
         decided = list(self._notify(self.alerts.end_orphans(now), now))
         for asked in self.operators.take():
             decided += self._notify(self.alerts.acknowledge(asked, now), now)
@@ -382,16 +382,14 @@ class CampaignPartition:
             try:
                 for transition in self._evaluator.evaluate(each, starts, now):
                     decided += self._notify([transition], now)
-                if each.campaign_id != OTHER:
-                    has_time = self._explainer.has_time
-                    self.alerts.explain_again(each.campaign_id, now, has_time=has_time)
             except Exception as error:  # noqa: BLE001 - one campaign must not stop the others
                 self._failures.append(EvaluationFailure(each.campaign_id, error))
+        self.alerts.explain_again(now, lambda: self._explainer.has_time)
         self.alerts.persist_stale_evidence([each.campaign_id for each in due])
         if not self.to_evaluate:
             decided += self._notify(self.alerts.tick(now), now)
         # The rate may be too high as before, where an alert expired.
-        for campaign_id in self.alerts.take_without_live_alerts():
+        for campaign_id in self.alerts.take_unattended():
             self._queue.again_after(campaign_id, 1)
         return decided
 

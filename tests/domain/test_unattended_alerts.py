@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from streams.domain.alert_records import Alert
 from streams.domain.detectors.spike import Spike
+from streams.domain.operators import Acknowledgement
 from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, Dimensions, PartialCounts
 from streams.domain.partition import CampaignPartition
 from streams.domain.rules import Rule
@@ -30,12 +31,12 @@ ENGAGEMENT = Dimensions("_email.open", None, None, "EMAIL", engagement=True)
 class Sending:
     """A partition that is given counts of one campaign, and evaluated with each."""
 
-    def __init__(self, rule: Rule = SPIKE) -> None:
+    def __init__(self, *rules: Rule) -> None:
         ids = itertools.count(1)
         self.settings = replace(
             PARTITION_SETTINGS,
             windows=WindowPolicy(size=60, grace=30, retention=3_600),
-            rules=(rule,),
+            rules=rules or (SPIKE,),
             new_id=lambda: f"alert-{next(ids)}",
         )
         self.partition = CampaignPartition(0, self.settings, (0,), 0.0)
@@ -78,14 +79,18 @@ class Sending:
     def shown(self) -> AlertData:
         return self.partition.alerts.describe(self.alert)
 
+    def only(self, rule: str) -> AlertData:
+        (alert,) = [each for each in self.partition.alerts.live() if each.rule == rule]
+        return self.partition.alerts.describe(alert)
+
     @property
     def kinds(self) -> list[str]:
         return [each.type.split(".")[-1] for each in self.decided]
 
 
-def firing(rule: Rule = SPIKE) -> Sending:
+def firing(*rules: Rule) -> Sending:
     """A campaign that was healthy for five minutes, and of which all failed twice since then."""
-    sending = Sending(rule)
+    sending = Sending(*rules)
     for at in range(300):
         sending.send(at, 10, 0)
     for at in (300, 306):
@@ -172,6 +177,91 @@ def test_an_alert_is_explained_again_when_it_is_time_with_or_without_counts() ->
     assert explanation.attempts == 120
 
 
+def test_it_is_explained_when_it_is_time_after_another_transition_explained_it() -> None:
+    sending = firing()
+    sending.send(307, 0, 50)
+    asked = Acknowledgement(sending.alert.alert_id, "ana", "", lambda: None)
+    assert sending.partition.operators.add(asked)
+    sending.tick(311.5)
+    sending.send(312, 0, 50)
+    sending.tick(317)
+    sending.send(320, 0, 50)
+    assert sending.alert.explained_at == 311.5
+    sending.tick(328)
+    assert sending.alert.explained_at == 328
+    explanation = sending.alert.explanation
+    assert explanation is not None
+    assert explanation.attempts == 170
+
+
+def test_what_explains_an_alert_and_late_counts_do_not_keep_it_from_expiring() -> None:
+    sending = firing(replace(SPIKE, no_data_after=30.0))
+    sending.send(307, 0, 10)
+    sending.tick(320)
+    late = window_counts(180, {"spring": counts({"SUCCESS": 5})})
+    record = PartialCounts(PARTIAL_COUNTS_VERSION, {0: 325_000}, 325_000, [late])
+    sending.partition.apply(record, len(sending.log), 325)
+    sending.log.append(record)
+    sending.tick(325)
+    sending.tick(336.9)
+    assert sending.kinds == ["firing"]
+    sending.tick(337)
+    assert sending.kinds == ["firing", "expired"]
+
+
+def test_a_breach_whose_pending_alert_had_no_data_is_taken_up_beside_another_alert() -> None:
+    later = replace(SPIKE, name="later", for_=120.0, no_data_after=20.0)
+    sending = firing(SPIKE, later)
+    sending.tick(330)
+    assert [each.rule for each in sending.partition.alerts.live()] == ["failing"]
+    sending.send(331, 0, 10)
+    assert sending.only("later").starts_at == "1970-01-01T00:05:31Z"
+    for at in range(341, 460, 10):
+        sending.send(at, 0, 10)
+    assert [(each.type, each.data.rule) for each in sending.decided] == [
+        ("campaign.alert.firing", "failing"),
+        ("campaign.alert.firing", "later"),
+    ]
+
+
+def test_the_window_of_the_peak_begins_with_the_excursion() -> None:
+    sending = Sending()
+    for at in range(350):
+        sending.send(at, 10, 0)
+    for at in (350, 356, 362, 363):
+        sending.send(at, 3, 7)
+    for at in range(364, 370):
+        sending.send(at, 0, 50)
+    for at in range(370, 600):
+        sending.send(at, 10, 0)
+    assert sending.kinds == ["firing", "resolved"]
+    peak = sending.decided[-1].data.peak
+    assert (peak.attempts, peak.hits) == (340, 328)
+    assert peak.window.start == "1970-01-01T00:05:00Z"
+
+
+def test_whoever_adds_up_alerts_has_their_newest_totals() -> None:
+    sending = firing()
+    sending.send(307, 1, 9)
+    assert sending.partition.alerts.totals(sending.alert) == (30, 29)
+
+
+def test_a_late_window_leaves_no_figures_behind() -> None:
+    sending = firing()
+    at = 310
+    parts = [
+        window_counts(300, {"spring": counts({"FAILURE": 10})}),
+        window_counts(120, {"other": counts({"SUCCESS": 1})}),
+    ]
+    for windows, expected in ((parts, 30), (parts[::-1], 40)):
+        at += 1
+        record = PartialCounts(PARTIAL_COUNTS_VERSION, {0: at * 1_000}, at * 1_000, windows)
+        sending.partition.apply(record, len(sending.log), at)
+        sending.log.append(record)
+        shown = sending.shown
+        assert shown.evidence.attempts == shown.totals.attempts == expected
+
+
 def test_a_reminder_has_the_newest_figures() -> None:
     sending = firing(replace(SPIKE, repeat_interval=5.0))
     sending.send(308, 0, 10)
@@ -186,6 +276,15 @@ def test_an_alert_of_a_campaign_that_is_of_another_app_now_expires() -> None:
         sending.send(at, 0, 10, app="new")
     assert sending.kinds[:2] == ["firing", "expired"]
     assert sending.decided[1].data.evidence.attempts == 20
+
+
+def test_a_pending_alert_does_not_fire_as_another_one_is_explained() -> None:
+    sending = firing(SPIKE, replace(SPIKE, name="later", for_=8.0))
+    sending.send(307, 0, 10)
+    sending.tick(320)
+    assert sending.kinds == ["firing"]
+    sending.send(321, 0, 10)
+    assert sending.kinds == ["firing", "firing"]
 
 
 def test_a_pending_alert_fires_with_the_first_counts_when_it_is_time() -> None:

@@ -257,7 +257,7 @@ class Handover:
         self, known: GroupedAlert, state: MemberState, cause_id: str, labels: dict[str, str]
     ) -> Member:
         alert = self._parts.alerts.newest(known.alert_id)
-        attempts, hits = alert.totals
+        attempts, hits = self._parts.alerts.totals(alert)
         return Member(
             alert_id=alert.alert_id,
             rule=alert.rule,
@@ -279,7 +279,7 @@ class Handover:
 
     def _totals(self, alert_id: str) -> tuple[int, int]:
         alert = self._parts.alerts.get(alert_id)
-        return alert.totals if alert is not None else (0, 0)
+        return self._parts.alerts.totals(alert) if alert is not None else (0, 0)
 
     def _no_longer_waits(self, known: GroupedAlert) -> None:
         self.waiting.pop(_id(known), None)

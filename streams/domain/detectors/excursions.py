@@ -45,23 +45,23 @@ class Live(Struct, array_like=True, gc=False):
     """What fires, and the newest records that may say that it is over.
 
     Attributes:
+        most_at: time of the record that made the rate since the excursion began the highest while
+            it fired (ms after `since` of the excursion).
         is_slow: whether it was the evidence of windows, not that of the excursion.
-        run_since: when the run began that speaks for the usual rate (ms after `since` of the
-            excursion).
+        run_since: when the run began that speaks for the usual rate (as `most_at`).
         run_attempts: since then.
         run_hits: of these.
-        most_attempts: since the excursion began, when the rate was highest while it fired,
-        most_hits: of these,
-        most_at: and the time of the record that made it so (as `run_since`).
+        most_attempts: since the excursion began, up to `most_at`.
+        most_hits: of these.
     """
 
+    most_at: int
     is_slow: bool
     run_since: int
     run_attempts: int = 0
     run_hits: int = 0
     most_attempts: int = 0
     most_hits: int = 0
-    most_at: int = 0
 
     def see(self, attempts: int, hits: int, at: int) -> None:
         """Take note of the rate since the excursion began; of two that are equal, of the later."""
@@ -140,7 +140,7 @@ class Excursion(Struct, array_like=True, gc=False):
     def fire(self, at: int, *, is_slow: bool) -> None:
         """Begin to fire (ms after `since`). What that makes needless is not written down."""
         self.stretch_since = self.clump_since = self.clump_attempts = self.clump_hits = 0
-        self.live = Live(is_slow, at)
+        self.live = Live(at, is_slow, at)
         self.live.see(self.attempts, self.hits, at)
 
     @property

@@ -23,10 +23,11 @@ Integers: TypeAlias = NDArray[np.int64]
 
 
 class Height(NamedTuple):
-    """Attempts and hits since an excursion began, up to a record (event time, ms)."""
+    """Attempts and hits since an excursion began, up to a record (event times, ms)."""
 
     attempts: int
     hits: int
+    since: int
     last: int
 
 
@@ -280,9 +281,9 @@ def highest_of(figures: FoldFigures, size: int) -> Stretch | None:
     """Return the windows, `size` s long, up to where the rate was highest; null if not known."""
     if figures.highest is None:
         return None
-    attempts, hits, last = figures.highest
-    start = window_of(figures.since, size)
-    return Stretch(start, window_of(last, size), Observation(attempts, hits, {}))
+    attempts, hits, since, last = figures.highest
+    seen = Observation(attempts, hits, {})
+    return Stretch(window_of(since, size), window_of(last, size), seen)
 
 
 def window_of(time: int, size: int) -> int:

@@ -684,6 +684,8 @@ def _prior(pooled: Pooled) -> tuple[float, float]:
 
 
 def _highest(excursion: Excursion, live: Live | None) -> Height | None:
-    if live is None:
+    if live is None or not live.most_attempts:
+        # Of what fired already when it was written by an earlier version, it is not known.
         return None
-    return Height(live.most_attempts, live.most_hits, excursion.since + live.most_at)
+    since = excursion.since
+    return Height(live.most_attempts, live.most_hits, since, since + live.most_at)

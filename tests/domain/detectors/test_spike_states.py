@@ -705,7 +705,7 @@ def test_what_is_written_of_a_scope_is_small_whatever_its_numbers() -> None:
         states.excursions.keep(place, excursion)
     assert len(group_of(states, places, -MOST)) / SCOPES_PER_GROUP <= 225
     excursion.fire(100_864_123, is_slow=False)
-    excursion.live = Live(False, 100_000_123, MOST, 10**8, MOST, 10**8, 100_000_123)
+    excursion.live = Live(100_000_123, False, 100_000_123, MOST, 10**8, MOST, 10**8)
     for place in places:
         states.excursions.keep(place, excursion)
     assert len(group_of(states, places, -MOST)) / SCOPES_PER_GROUP <= 235
