@@ -58,6 +58,9 @@ DOUBT = 0.02
 """Times the prior of the mean, where dispersion is learned."""
 MEMORY = 0.998
 """What was learned of dispersion is multiplied by this with each window."""
+MOST_SAID = 2.5
+"""Nats by which one window speaks against a value of the dispersion, at most: what is the beginning
+of an incident would seem to say that the rate varies much, and hide the rest of it."""
 LEAST_CHANCE = -1_000.0
 """Nats: of one value of the dispersion, compared with the likeliest one."""
 _SHIFT = 8
@@ -198,6 +201,8 @@ def _log_chances(
     )
     likely = of_misses - of_attempts
     likely[with_hits] += of_hits
+    likely -= likely.max(axis=1, keepdims=True)
+    np.maximum(likely, -MOST_SAID, out=likely)
     chances: Reals = (
         MEMORY * baselines["log_chances"] + (1.0 - MEMORY) * _PRIOR_LOG_CHANCES + likely
     )

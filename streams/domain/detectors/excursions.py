@@ -201,10 +201,30 @@ class Judge:
         seen = excursion.stretch_attempts, excursion.stretch_hits
         return excursion.evidence + self.above.log_ratio(*seen)
 
-    def is_of_one_clump(self, excursion: Excursion) -> bool:
-        """Tell whether there is too little evidence without the clump with most hits."""
-        n, k = excursion.attempts - excursion.most_attempts, excursion.hits - excursion.most_hits
-        return k <= 0 or not self.above.exceeds(n, k, BESIDE_CLUMP)
+    def beside_clump(self, excursion: Excursion, *, is_sure: bool) -> float:
+        """Return how much evidence there is without the clump with most hits, in nats.
+
+        Args:
+            excursion: the excursion.
+            is_sure: whether it is well known what is usual. Then, of several stretches, it is what
+                there is beyond the evidence of the clump by itself: that is more than all their
+                counts together say, as the rate of each is drawn anew.
+        """
+        n, k = _beside_clump(excursion)
+        if k <= 0:
+            return 0.0
+        alone = self.above.log_ratio(n, k)
+        if not (is_sure and excursion.evidence):
+            return alone
+        clump = self.above.log_ratio(excursion.most_attempts, excursion.most_hits)
+        return max(alone, self.evidence_of(excursion) - clump)
+
+    def is_of_one_clump(self, excursion: Excursion, *, is_sure: bool) -> bool:
+        """Tell whether there is too little of `beside_clump`; the arguments are the same."""
+        n, k = _beside_clump(excursion)
+        if k > 0 and self.above.exceeds(n, k, BESIDE_CLUMP):
+            return False
+        return self.beside_clump(excursion, is_sure=is_sure) < BESIDE_CLUMP
 
     def is_above_limit(self, excursion: Excursion) -> bool:
         """Tell whether the rate since it began is above the limit, by its lower bound."""
@@ -235,6 +255,11 @@ class Judge:
             live.run_since = excursion.last
             return False
         return nats >= BACK and excursion.last - live.run_since >= hold
+
+
+def _beside_clump(excursion: Excursion) -> tuple[int, int]:
+    """Return attempts and hits without the clump with most hits."""
+    return excursion.attempts - excursion.most_attempts, excursion.hits - excursion.most_hits
 
 
 def lower_bound(excursion: Excursion) -> float:

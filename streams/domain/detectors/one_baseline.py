@@ -69,15 +69,20 @@ class OneBaseline:
         known = self.known
         rate = (many.DOUBT * PRIOR_HITS + self.hits) / (many.DOUBT * PRIOR_ATTEMPTS + known)
         uncertainty = 1.0 / (known + many.UNCERTAINTY_WEIGHT)
-        misses, chances = attempts - hits, []
-        for before, prior, rho in zip(self._log_chances, _PRIOR, DISPERSIONS, strict=True):
+        misses, said = attempts - hits, []
+        for rho in DISPERSIONS:
             correlation = min(many.MOST_UNCERTAINTY, together * rho + uncertainty)
             weight = 1.0 / correlation - 1.0
             a = rate * weight
             likely = _log_rising(weight - a, misses) - _log_rising(weight, attempts)
             if hits:
                 likely += _log_rising(a, hits)
-            chances.append(many.MEMORY * before + (1.0 - many.MEMORY) * prior + likely)
+            said.append(likely)
+        least = max(said) - many.MOST_SAID
+        chances = [
+            many.MEMORY * before + (1.0 - many.MEMORY) * prior + max(likely, least)
+            for before, prior, likely in zip(self._log_chances, _PRIOR, said, strict=True)
+        ]
         highest = max(chances)
         self._log_chances = [max(each - highest, many.LEAST_CHANCE) for each in chances]
         self.dispersion = self._dispersion()

@@ -96,8 +96,8 @@ def _requirements(
     limit, lowest = judge.found.limit, lower_bound(excursion)
     at = max(excursion.last, now - excursion.since)
     lost, patience = excursion.lost_seconds(at), states.settings.patience
-    n, k = excursion.attempts - excursion.most_attempts, excursion.hits - excursion.most_hits
-    beside = judge.above.log_ratio(n, k) if k > 0 else 0.0
+    is_sure = states.is_sure(place)
+    beside = judge.beside_clump(excursion, is_sure=is_sure)
     return (
         _evidence(states, place, judge.evidence_of(excursion)),
         Requirement(
@@ -121,7 +121,7 @@ def _requirements(
             "seconds with most hits",
             round(beside, DECIMALS),
             BESIDE_CLUMP,
-            not judge.is_of_one_clump(excursion),
+            not judge.is_of_one_clump(excursion, is_sure=is_sure),
         ),
     )
 

@@ -261,6 +261,11 @@ class SpikeStates(ScopeStates):
         """Return the usual rate m of a scope, and the weight of its null, a + b."""
         return self._rate.item(place), self._weight.item(place)
 
+    def is_sure(self, place: int) -> bool:
+        """Tell whether a scope has a baseline of `SURE_BASELINE` attempts."""
+        row = self._rows[place]
+        return float(row["hits"]) + float(row["misses"]) >= SURE_BASELINE
+
     def excursion(self, place: int) -> Excursion | None:
         """Return the excursion of a scope; null if it has none."""
         return self.excursions.get(place)
@@ -389,7 +394,7 @@ class SpikeStates(ScopeStates):
         is_patient = at >= self.settings.patience * 1_000
         if not is_patient and excursion.lost_seconds(at) < self.settings.lost:
             return False
-        return not judge.is_of_one_clump(excursion)
+        return not judge.is_of_one_clump(excursion, is_sure=self.is_sure(place))
 
     def _is_broken_burst(self, place: int, excursion: Excursion, new: Increment) -> bool:
         attempts, hits = excursion.most_attempts, excursion.most_hits

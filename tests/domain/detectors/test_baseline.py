@@ -195,11 +195,13 @@ def chances_after(
     window: tuple[int, int, float], m: mp.mpf, weight: mp.mpf, chances: list[mp.mpf]
 ) -> list[mp.mpf]:
     n, k, f = window
-    made = []
-    for rho, before, at_first in zip(DISPERSIONS, chances, PRIOR, strict=True):
+    likely, made = [], []
+    for rho in DISPERSIONS:
         s = 1 / min(mp.mpf("0.3"), mp.mpf(f) * rho + 1 / (weight + 11)) - 1
-        likely = log_beta(m * s + k, (1 - m) * s + n - k) - log_beta(m * s, (1 - m) * s)
-        made.append(mp.mpf("0.998") * before + mp.mpf("0.002") * at_first + likely)
+        likely.append(log_beta(m * s + k, (1 - m) * s + n - k) - log_beta(m * s, (1 - m) * s))
+    for said, before, at_first in zip(likely, chances, PRIOR, strict=True):
+        new = max(said - max(likely), mp.mpf("-2.5"))
+        made.append(mp.mpf("0.998") * before + mp.mpf("0.002") * at_first + new)
     return [max(each - max(made), -1_000) for each in made]
 
 

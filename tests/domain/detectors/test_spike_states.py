@@ -320,6 +320,9 @@ class OnPaper:
         waited = age >= self.settings.patience or lost >= self.settings.lost
         beside_k, beside_n = self.all_k - self.worst[0], n + self.worst[1]
         beside = beside_k > 0 and self.log_e(beside_n, beside_k) >= 3.2
+        is_sure = self.row["hits"] + self.row["misses"] >= 200
+        if beside_k > 0 and self.sigma > 0 and is_sure:
+            beside |= self.log_m() - self.log_e(-self.worst[1], self.worst[0]) >= 3.2
         return self.log_m() >= self.needed() and ((waited and beside) or self.is_burst(so_far))
 
     def is_burst(self, so_far: tuple[int, int]) -> bool:
@@ -405,9 +408,9 @@ class OnPaper:
             mean = (0.02 + a) / (0.4 + a + b)
             prior = np.log(PRIOR_CHANCES) - math.log(max(PRIOR_CHANCES))
             chances = 0.998 * np.array(before["log_chances"]) + 0.002 * prior
-            for j, each in enumerate(DISPERSIONS):
-                s = 1 / min(0.3, together * each + 1 / (a + b + 11)) - 1
-                chances[j] += log_beta_binomial(n, k, mean, s)
+            weights = [1 / min(0.3, together * x + 1 / (a + b + 11)) - 1 for x in DISPERSIONS]
+            likely = np.array([log_beta_binomial(n, k, mean, s) for s in weights])
+            chances += np.maximum(likely - likely.max(), -2.5)
             row["log_chances"] = np.maximum(chances - chances.max(), -1_000).tolist()
             q = np.exp(row["log_chances"]) / np.exp(row["log_chances"]).sum()
             average = float(q @ DISPERSIONS)
