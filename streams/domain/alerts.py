@@ -107,6 +107,8 @@ class AlertBook(AlertIndex):
         self._timers = AlertTimers()
         self._to_explain = AlertTimers()
         """When firing alerts are to be explained again."""
+        self._open_starts: Collection[int] = ()
+        """Of the open windows (s)."""
 
     # Deciding
 
@@ -343,9 +345,10 @@ class AlertBook(AlertIndex):
             open_starts: of the open windows (s).
         """
         self.catch_up_all()
-        still_open = frozenset(open_starts)
+        self._open_starts = still_open = frozenset(open_starts)
         for alert in self._live.values():
             alert.close_all_but(still_open)
+            alert_figures.close_through(alert, still_open, resized=False)
             alert.peak, alert.now = alert.highest, None
             self._mark(alert)
 
@@ -470,6 +473,8 @@ class AlertBook(AlertIndex):
     ) -> Alert:
         size = self._window_size
         alert = alert_figures.new_alert(self._new_id(), rule, windows, breach, first, now, size)
+        # Of those that are open, some may not have counts of its scope yet.
+        alert_figures.close_through(alert, self._open_starts, resized=False)
         self._enter(alert)
         self._schedule(alert)
         self._mark(alert)
@@ -601,11 +606,16 @@ class AlertBook(AlertIndex):
 
     # Read back
 
-    def resume(self, now: float) -> None:
+    def resume(self, now: float, open_starts: Collection[int] = ()) -> None:
         """Go on after a pause of unknown length, in which nobody evaluated, at `now` (s).
 
         The alerts that `of_open_windows` returns have to be given their figures again (`refresh`).
+
+        Args:
+            now: wall-clock time (s, UTC).
+            open_starts: of the open windows (s).
         """
+        self._open_starts = open_starts
         ended = [alert for alert in self._alerts.values() if alert.ends_at is not None]
         for alert in sorted(ended, key=alert_episodes.order):
             self._newest_ended[alert.rule, alert.scope] = alert

@@ -606,7 +606,7 @@ class CampaignPartition:
         self._queue.resume(starts)
         self._restore_hits()
         self._queue.wait(self.folds.breaching())
-        self.alerts.resume(now)
+        self.alerts.resume(now, starts)
         for alert in self.alerts.of_open_windows():
             try:
                 self._evaluator.refresh(alert, starts)

@@ -50,9 +50,17 @@ class Sending:
         sends = counts({name: n for name, n in outcomes.items() if n})
         self.apply(at, sends, app)
 
-    def apply(self, at: float, sends: dict[Dimensions, int], app: str = "app") -> None:
-        start = int(at) - int(at) % 60
-        windows = [window_counts(start, {"spring": sends}, app)]
+    def apply(
+        self,
+        at: float,
+        sends: dict[Dimensions, int],
+        app: str = "app",
+        *,
+        campaign_id: str = "spring",
+        late_by: int = 0,
+    ) -> None:
+        start = int(at - late_by) - int(at - late_by) % 60
+        windows = [window_counts(start, {campaign_id: sends}, app)]
         at_ms = int(at * 1_000)
         record = PartialCounts(PARTIAL_COUNTS_VERSION, {0: at_ms}, at_ms, windows)
         self.partition.apply(record, len(self.log), at)
@@ -244,6 +252,22 @@ def test_whoever_adds_up_alerts_has_their_newest_totals() -> None:
     sending = firing()
     sending.send(307, 1, 9)
     assert sending.partition.alerts.totals(sending.alert) == (30, 29)
+
+
+def test_an_open_window_without_counts_yet_is_not_taken_for_a_closed_one() -> None:
+    sending = Sending()
+    for at in range(300):
+        sending.send(at, 10, 0)
+    sending.send(355, 0, 4)
+    sending.apply(361, counts({"SUCCESS": 1}), campaign_id="other")
+    for at, successes, failures in ((420, 1, 0), (421, 0, 8), (427, 0, 8)):
+        sending.send(at, successes, failures)
+    assert sending.kinds == ["firing"]
+    assert sending.partition.table.open_starts() == [360, 420]
+    sending.apply(428, counts({"FAILURE": 30}), late_by=60)
+    assert sending.shown.totals.attempts == 51
+    sending.restart(429)
+    assert sending.shown.totals.attempts == 51
 
 
 def test_a_late_window_leaves_no_figures_behind() -> None:
