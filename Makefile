@@ -27,7 +27,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 .PHONY: help demo test coverage mutate test-long test-kafka test-browser chaos fuzz fuzz-worker schemathesis \
 	lint-openapi test-all check format documents kafka kafka-stop lock clean \
 	bench bench-flat bench-latency bench-queries bench-query-load bench-memory bench-workers \
-	bench-hostile bench-receivers bench-stages bench-spike bench-backtest bench-stream \
+	bench-hostile bench-receivers bench-stages bench-spike bench-firing bench-backtest bench-stream \
 	bench-versions bench-instructions evaluate plots
 
 help: ## list the targets
@@ -110,6 +110,9 @@ bench-instructions: $(INSTALLED) ## an event's machine instructions in the domai
 
 bench-spike: $(INSTALLED) ## what a look of the detector spike costs, and its state, without a broker
 	$(BIN)/python -m benchmarks.spike $(ARGS)
+
+bench-firing: $(INSTALLED) ## what a commit costs while many campaigns fire, without a broker
+	$(BIN)/python -m benchmarks.firing $(ARGS)
 
 bench-backtest: $(INSTALLED) ## lines of counts a second that a backtest decides, without a broker
 	$(BIN)/python -m benchmarks.backtest $(ARGS)

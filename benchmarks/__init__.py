@@ -12,6 +12,6 @@
 - `table`: figures over rounds, as text, Markdown and JSON
 
 Beside it, each a small command: `flat`, `latency` (with `load`), `queries`, `memory`, `workers`,
-`slices`, `causes`, `reports`, `incident`, `spike`, `backtest`.
+`slices`, `causes`, `reports`, `incident`, `firing`, `spike`, `backtest`.
 docs/benchmarks.md has the method and how to read the tables.
 """

@@ -20,7 +20,7 @@ from benchmarks.detection.traffic import Split
 from benchmarks.detection.usual import USUAL
 
 OURS = "campaign-streams"
-BATCH = 210
+BATCH = 180
 """Numbers in a row whose campaigns share a task, and so what a commit costs by itself."""
 
 
@@ -48,7 +48,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.detection", description=__doc__)
     parser.add_argument("--split", type=Split, default=Split.TEST, help="train or test")
     parser.add_argument("--first", type=int, default=240, help="number of the first campaign")
-    parser.add_argument("--campaigns", type=int, default=1_260, help="how many campaigns")
+    parser.add_argument("--campaigns", type=int, default=1_080, help="how many campaigns")
     parser.add_argument("--config", type=Path, help="rules; the default is as shipped")
     parser.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--only-ours", action="store_true", help="without the usual detectors")
