@@ -384,9 +384,10 @@ class CampaignPartition:
                     decided += self._notify([transition], now)
             except Exception as error:  # noqa: BLE001 - one campaign must not stop the others
                 self._failures.append(EvaluationFailure(each.campaign_id, error))
-        self.alerts.explain_again(now, lambda: self._explainer.has_time)
         self.alerts.persist_stale_evidence([each.campaign_id for each in due])
         if not self.to_evaluate:
+            # After all transitions, whose explanations cannot wait.
+            self.alerts.explain_again(now, lambda: self._explainer.has_time)
             decided += self._notify(self.alerts.tick(now), now)
         # The rate may be too high as before, where an alert expired.
         for campaign_id in self.alerts.take_unattended():
