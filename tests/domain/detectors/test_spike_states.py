@@ -780,6 +780,20 @@ def test_garbage_is_no_states(written: bytes) -> None:
     assert states.write([0]) == before
 
 
+def test_what_fired_when_no_peak_was_kept_yet_goes_on() -> None:
+    states = known()
+    assert fired_at(states, [Record(0.5 * number, 1, 1) for number in range(40)]) is not None
+    parts = msgspec.msgpack.decode(states.write([0]), strict=False)
+    *others, live = parts[1][0]
+    parts[1][0] = [*others, live[:5]]
+    states.read([0], msgspec.msgpack.encode(parts))
+    assert is_firing(states, 0)
+    assert states.figures(0).highest is None
+    at = states.figures(0).last + 500
+    assert states.add(0, Increment(at, 10, 10, 0, lambda _: (0, 0)), HOLD) == ()
+    assert states.figures(0).highest is not None
+
+
 @pytest.mark.parametrize(
     "change", [{"attempts": -1}, {"attempts": 2**32}, {"clump_since": 2**63}, {"since": -5}]
 )
