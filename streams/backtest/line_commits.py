@@ -137,7 +137,7 @@ class LineCommits:
     def _follow_task(self) -> None:
         """Take note of what is deferrable now."""
         deferrable = self._task.deferrable
-        watched = deferrable.all_watched()
+        watched = deferrable.all_watched(folds_hits=self._folds_hits)
         campaigns = self.vocabulary.campaigns
         has_more = campaigns > self._campaigns
         self._in_windows = with_room(self._in_windows, campaigns, _NOT_KNOWN)
@@ -163,7 +163,8 @@ class LineCommits:
         now, before = self._task.deferrable, self._deferrable
         if now is before:
             return False
-        return not now.is_like(before) or now.all_watched() != self._watched
+        watched = now.all_watched(folds_hits=self._folds_hits)
+        return not now.is_like(before) or watched != self._watched
 
     @property
     def _has_room(self) -> bool:
@@ -178,12 +179,12 @@ class LineCommits:
 
     def _before_due(self, lines: LineColumns) -> int:
         """Return how many lines come before the first commit that has to have all that is kept."""
-        starts, before = self._deferrable[:2]
+        deferrable = self._deferrable
         windows = lines.times // self._size_ms * (self._size_ms // 1000)
         are_due = np.ones(len(lines), np.bool_)
-        for start in starts:
+        for start in deferrable.starts:
             are_due &= windows != start
-        are_due |= (lines.times >= before) | (lines.commits >= self._task.next_due)
+        are_due |= (lines.times >= deferrable.before) | (lines.commits >= self._task.next_due)
         (due,) = are_due.nonzero()
         if not len(due):
             return len(lines)

@@ -37,19 +37,23 @@ class Deferrable(NamedTuple):
     Attributes:
         starts: starts (s) of the windows that they may be in.
         before: their event times (ms) are less than this.
-        watched: they are of none of these campaigns.
-        breaching: for each rule, the campaigns with a breach, of which attempts without hits are to
-            be folded as well; empty if hits are not deferrable.
+        watched: they are of none of these campaigns,
+        breaching: nor, for each rule, of those with a breach, unless all their attempts are folded
+            at once.
     """
 
     starts: Collection[int]
     before: int
     watched: tuple[Collection[str], ...]
-    breaching: Sequence[frozenset[str]] = ()
+    breaching: Sequence[set[str]] = ()
 
-    def all_watched(self) -> set[str]:
-        """Return the watched campaigns as they are now."""
-        return set[str]().union(*self.watched)
+    def all_watched(self, *, folds_hits: bool = False) -> set[str]:
+        """Return the campaigns that they must not be of, as they are now.
+
+        Args:
+            folds_hits: whether attempts of campaigns with a breach are folded at once.
+        """
+        return set[str]().union(*self.watched, *(() if folds_hits else self.breaching))
 
     def is_like(self, other: "Deferrable") -> bool:
         """Tell whether the same counts are deferrable, but for the watched campaigns."""

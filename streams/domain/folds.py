@@ -212,11 +212,6 @@ class Folds:
             return None
         return [fold.is_hit for fold in rules]
 
-    @property
-    def campaigns_breaching(self) -> list[frozenset[str]]:
-        """For each rule, the campaigns with a breach as a whole."""
-        return [rule.live_campaigns for rule in self._rules.values()]
-
     def _take_note(self, offset: int, table: WindowTable) -> None:
         """Remember that the record at an offset was folded."""
         if self._written is None:
@@ -359,7 +354,11 @@ class Folds:
 
     def breaching(self) -> set[str]:
         """Return the campaigns with a breach that goes on."""
-        return set[str]().union(*[rule.breaching() for rule in self._rules.values()])
+        return set[str]().union(*self.breaching_by_rule())
+
+    def breaching_by_rule(self) -> list[set[str]]:
+        """Return them for each rule."""
+        return [rule.breaching() for rule in self._rules.values()]
 
     # Written down and read back
 

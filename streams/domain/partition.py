@@ -3,7 +3,7 @@
 This is what the counting agent drives, what the changelog topic holds, and what the API reads.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -178,7 +178,6 @@ class CampaignPartition:
             TroubleKey: self.fleet.trouble,
         }
         by_windows = [rule for rule in settings.rules if self.folds.of(rule) is None]
-        self._defers_hits = self.deferrable_hits is not None
         self._hits_only = all(rule.detector.hits_only for rule in settings.rules)
         self._queue = EvaluationQueue(
             by_windows,
@@ -331,12 +330,6 @@ class CampaignPartition:
         if not (self._hits_only and self.is_evaluated):
             return NOTHING
         next_window = self._newest_window() + self.settings.windows.size
-        watched: tuple[Collection[str], ...] = self.alerts.attended_campaigns, self._queue.waiting
-        breaching: list[frozenset[str]] = []
-        if self._defers_hits:
-            breaching = self.folds.campaigns_breaching
-        else:
-            watched = (*watched, self.folds.breaching())
         return Deferrable(
             starts=frozenset(
                 start
@@ -344,8 +337,8 @@ class CampaignPartition:
                 if start >= max(self._queue.looked_back_from, self.folds.closed_until)
             ),
             before=min(next_window * 1000, self.table.next_boundary),
-            watched=watched,
-            breaching=breaching,
+            watched=(self.alerts.attended_campaigns, self._queue.waiting),
+            breaching=self.folds.breaching_by_rule(),
         )
 
     @property

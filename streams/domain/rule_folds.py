@@ -474,11 +474,6 @@ class RuleFold:
 
     # Evaluations
 
-    @property
-    def live_campaigns(self) -> frozenset[str]:
-        """The campaigns with a breach as a whole."""
-        return frozenset(key for key in self._live if isinstance(key, str))
-
     def breaching(self) -> set[str]:
         """Return the campaigns with a scope in an episode."""
         return {campaign_of(key) for key in self._breaching()}

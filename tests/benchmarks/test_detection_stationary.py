@@ -1,6 +1,7 @@
 """Stationary traffic: its counts are as they should be, and alerts are those of its campaigns."""
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -53,10 +54,10 @@ def test_counts_have_volume_rate_and_dispersion(
             assert seen == pytest.approx(rho, rel=0.6)
 
 
-def breaking(job: Job, broken: Sequence[int]) -> Iterator[Flush]:
-    """Yield flushes in which as many failures as attempts come on top after half an hour."""
+def breaking(job: Job, broken: Sequence[int], until: float = math.inf) -> Iterator[Flush]:
+    """Yield flushes; after half an hour, up to so many seconds, there are failures on top."""
     for flush in stationary.flushes(job):
-        if flush.at > START + 1_800_000:
+        if 1_800_000 < flush.at - START < 1_000 * until:
             flush.attempts[[*broken]] += 5
             flush.failures[[*broken]] += 5
         yield flush
@@ -80,7 +81,7 @@ def test_what_is_kept_changes_no_decision(
     volume: float, flush: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stationary, "DAY", 45 * 60)
-    made = list(breaking(Job(volume, flush, 1), (2, 7)))
+    made = list(breaking(Job(volume, flush, 1), (2, 7), until=2_400))
     partition = BacktestSettings.of(Configuration()).partition
     names = np.array([str(number) for number in range(9)], dtype=object)
     task, other = (BacktestTask(partition, flush, [0], START) for _ in range(2))
@@ -88,7 +89,10 @@ def test_what_is_kept_changes_no_decision(
     for each in made:
         at = each.at + task.interval_ms
         expected += [*task.pass_time(at), *task.commit(at, stationary.counts_of(each, names))]
-    assert expected
+    assert {each.transition.type for each in expected} == {
+        "campaign.alert.firing",
+        "campaign.alert.resolved",
+    }
     assert list(Flushes(other, 9).decided(made)) == expected
 
 
