@@ -18,7 +18,7 @@ from streams.domain.alert_records import Alert, State, Step
 from streams.domain.alert_timers import AlertTimers
 from streams.domain.detector_states import DetectorStates
 from streams.domain.detectors.detector import Evaluation, Figures, Reason
-from streams.domain.detectors.folding import highest_of, shown, window_of
+from streams.domain.detectors.folding import highest_of, shown
 from streams.domain.detectors.history import Notified, ScopeHistory, Stretch
 from streams.domain.evaluation import ScopeWindows
 from streams.domain.names import NAMELESS, Names
@@ -252,26 +252,25 @@ class AlertBook(AlertIndex):
         if alert.state == "firing" and "*" in rule.apps:
             self._set_unattended(alert)
 
-    def goes_on(self, rule: Rule, scope: Scope, at: int, now: float) -> None:
+    def goes_on(self, rule: Rule, scope: Scope, window: int, now: float) -> None:
         """Take note that a breach goes on, with attempts whose figures can wait (`outdate`).
 
         Args:
             rule: has a folding detector.
             scope: of the breach.
-            at: event time (ms) of the newest attempts.
+            window: start (s) of the one that the newest attempts are in.
             now: wall-clock time (s, UTC).
         """
         alert = self._live.get((rule.name, scope))
         if alert is None or self._is_attended(alert):
             return
         alert.last_evaluated_at = now
-        window = window_of(at, self._window_size)
         if window > alert.breached:
             alert.breached = window
             self._mark(alert)
 
     def show(self, alert: Alert, rule: Rule, windows: ScopeWindows, newest: int) -> None:
-        """Give a firing alert of a folding detector its figures as they are now.
+        """Give a live alert the figures of its fold or, of any other detector, of its windows.
 
         Args:
             alert: of a breach that goes on.
@@ -280,8 +279,8 @@ class AlertBook(AlertIndex):
             newest: start (s) of the window that event time is in.
         """
         history = self.history_of(rule, windows, alert, newest)
-        evaluation = rule.detector.evaluate(history, windows.folded)
-        self._refresh_figures(alert, windows, evaluation)
+        state = windows.folded or self.states.get(rule, windows.scope)
+        self._refresh_figures(alert, windows, rule.detector.evaluate(history, state))
 
     def catch_up_all(self) -> None:
         """Give all alerts the figures of counts that have come since, before windows change."""
@@ -669,11 +668,8 @@ class AlertBook(AlertIndex):
         if windows is not None and alert.record_id not in self._orphaned:
             alert_figures.uncount_reopened(alert, windows, resized=resized)
             if alert.is_live and rule is not None:
-                history = self.history_of(rule, windows, alert, newest)
-                folded = windows.folded
-                state = folded or self.states.get(rule, windows.scope)
-                self._refresh_figures(alert, windows, rule.detector.evaluate(history, state))
-                if folded is not None and folded.is_breaching:
+                self.show(alert, rule, windows, newest)
+                if windows.folded is not None and windows.folded.is_breaching:
                     self._leave_to_fold(alert, rule)
             else:
                 alert.counted = alert_figures.counted(windows)

@@ -237,7 +237,7 @@ class CampaignPartition:
 
     def _follow_breaches(self, now: float) -> None:
         for rule, scope, at in self.folds.take_gone_on():
-            self.alerts.goes_on(rule, scope, at, now)
+            self.alerts.goes_on(rule, scope, self.settings.windows.start_of(at), now)
 
     def follow_changes(self) -> None:
         """Know from here on which windows change, as somebody asks."""

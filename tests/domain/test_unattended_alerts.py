@@ -10,10 +10,15 @@ from hypothesis import strategies as st
 from streams.domain.alert_records import Alert
 from streams.domain.detectors.spike import Spike
 from streams.domain.operators import Acknowledgement
-from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, Dimensions, PartialCounts
+from streams.domain.partial_counts import (
+    PARTIAL_COUNTS_VERSION,
+    Dimensions,
+    PartialCounts,
+    WindowCounts,
+)
 from streams.domain.partition import CampaignPartition
 from streams.domain.rules import Rule
-from streams.domain.transitions import AlertData, Transition
+from streams.domain.transitions import AlertData, Peak, Transition
 from streams.domain.windows import WindowPolicy
 from tests.support.changelogs import restored
 from tests.support.partitions import PARTITION_SETTINGS, counts, window_counts
@@ -60,12 +65,15 @@ class Sending:
         late_by: int = 0,
     ) -> None:
         start = int(at - late_by) - int(at - late_by) % 60
-        windows = [window_counts(start, {campaign_id: sends}, app)]
+        self.add(at, window_counts(start, {campaign_id: sends}, app))
+        self.tick(at)
+
+    def add(self, at: float, *windows: WindowCounts) -> None:
+        """Add a record at a time (s), without a commit."""
         at_ms = int(at * 1_000)
-        record = PartialCounts(PARTIAL_COUNTS_VERSION, {0: at_ms}, at_ms, windows)
+        record = PartialCounts(PARTIAL_COUNTS_VERSION, {0: at_ms}, at_ms, list(windows))
         self.partition.apply(record, len(self.log), at)
         self.log.append(record)
-        self.tick(at)
 
     def tick(self, at: float) -> None:
         partition = self.partition
@@ -95,6 +103,13 @@ class Sending:
     def kinds(self) -> list[str]:
         return [each.type.split(".")[-1] for each in self.decided]
 
+    def recover(self, since: int) -> Peak:
+        """Let all sends succeed from a time (s) on; return the peak of the alert that ends."""
+        for at in range(since, since + 230):
+            self.send(at, 10, 0)
+        assert self.kinds == ["firing", "resolved"]
+        return self.decided[-1].data.peak
+
 
 def firing(*rules: Rule) -> Sending:
     """A campaign that was healthy for five minutes, and of which all failed twice since then."""
@@ -110,14 +125,7 @@ def firing(*rules: Rule) -> Sending:
 def test_counts_that_end_nothing_are_not_evaluated_and_yet_shown() -> None:
     sending = firing()
     sending.send(307, 1, 9)
-    at = 308
-    record = PartialCounts(
-        PARTIAL_COUNTS_VERSION,
-        {0: at * 1_000},
-        at * 1_000,
-        [window_counts(300, {"spring": counts({"SUCCESS": 2, "FAILURE": 8})})],
-    )
-    sending.partition.apply(record, len(sending.log), at)
+    sending.add(308, window_counts(300, {"spring": counts({"SUCCESS": 2, "FAILURE": 8})}))
     assert sending.partition.to_evaluate == 0
     shown = sending.shown
     assert (shown.evidence.attempts, shown.evidence.hits) == (40, 37)
@@ -145,10 +153,7 @@ def test_the_peak_is_the_highest_rate_of_any_record_through_a_restart() -> None:
     sending = firing()
     for at in range(307, 315):
         sending.send(at, 0, 10)
-    for at in range(315, 520):
-        sending.send(at, 10, 0)
-    assert sending.kinds == ["firing", "resolved"]
-    peak = sending.decided[-1].data.peak
+    peak = sending.recover(315)
     assert (peak.attempts, peak.hits) == (100, 100)
     assert peak.window.start < peak.window.end <= "1970-01-01T00:06:00Z"
 
@@ -206,10 +211,7 @@ def test_what_explains_an_alert_and_late_counts_do_not_keep_it_from_expiring() -
     sending = firing(replace(SPIKE, no_data_after=30.0))
     sending.send(307, 0, 10)
     sending.tick(320)
-    late = window_counts(180, {"spring": counts({"SUCCESS": 5})})
-    record = PartialCounts(PARTIAL_COUNTS_VERSION, {0: 325_000}, 325_000, [late])
-    sending.partition.apply(record, len(sending.log), 325)
-    sending.log.append(record)
+    sending.add(325, window_counts(180, {"spring": counts({"SUCCESS": 5})}))
     sending.tick(325)
     sending.tick(336.9)
     assert sending.kinds == ["firing"]
@@ -240,10 +242,7 @@ def test_the_window_of_the_peak_begins_with_the_excursion() -> None:
         sending.send(at, 3, 7)
     for at in range(364, 370):
         sending.send(at, 0, 50)
-    for at in range(370, 600):
-        sending.send(at, 10, 0)
-    assert sending.kinds == ["firing", "resolved"]
-    peak = sending.decided[-1].data.peak
+    peak = sending.recover(370)
     assert (peak.attempts, peak.hits) == (340, 328)
     assert peak.window.start == "1970-01-01T00:05:00Z"
 
@@ -272,16 +271,12 @@ def test_an_open_window_without_counts_yet_is_not_taken_for_a_closed_one() -> No
 
 def test_a_late_window_leaves_no_figures_behind() -> None:
     sending = firing()
-    at = 310
     parts = [
         window_counts(300, {"spring": counts({"FAILURE": 10})}),
         window_counts(120, {"other": counts({"SUCCESS": 1})}),
     ]
-    for windows, expected in ((parts, 30), (parts[::-1], 40)):
-        at += 1
-        record = PartialCounts(PARTIAL_COUNTS_VERSION, {0: at * 1_000}, at * 1_000, windows)
-        sending.partition.apply(record, len(sending.log), at)
-        sending.log.append(record)
+    for at, windows, expected in ((311, parts, 30), (312, parts[::-1], 40)):
+        sending.add(at, *windows)
         shown = sending.shown
         assert shown.evidence.attempts == shown.totals.attempts == expected
 

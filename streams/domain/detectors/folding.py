@@ -262,7 +262,7 @@ class FoldingDetector(Detector):
 
 def shown(figures: FoldFigures, history: ScopeHistory) -> Figures:
     """Return the evidence as alerts have it; its counts by status are those of open windows."""
-    start, last = (window_of(at, history.size) for at in (figures.since, figures.last))
+    start, last = (_window_of(at, history.size) for at in (figures.since, figures.last))
     counts: dict[str, int] = {}
     for at, seen in history.open.items():
         if at >= start:
@@ -283,10 +283,10 @@ def highest_of(figures: FoldFigures, size: int) -> Stretch | None:
         return None
     attempts, hits, since, last = figures.highest
     seen = Observation(attempts, hits, {})
-    return Stretch(window_of(since, size), window_of(last, size), seen)
+    return Stretch(_window_of(since, size), _window_of(last, size), seen)
 
 
-def window_of(time: int, size: int) -> int:
+def _window_of(time: int, size: int) -> int:
     """Return the start (s) of the window, `size` s long, that an event time (ms) is in."""
     seconds = time // 1000
     return seconds - seconds % size
