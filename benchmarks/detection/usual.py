@@ -265,14 +265,16 @@ def log_tail(attempts: int, hits: int, mean: float, spread: float) -> float:
     a, b = _beta(mean, spread)
     # Above the mean, terms fall: mostly those of a few more hits are all that matters.
     later = _later_terms(attempts, hits, min(attempts, hits + _FEW_TERMS), a, b)
-    if len(later) < attempts - hits and later[-1] > _NEGLIGIBLE:
+    if len(later) < attempts - hits and later[-1] > -_NEGLIGIBLE:
         later = _later_terms(attempts, hits, attempts, a, b)
-    return _log_term(attempts, hits, a, b) + math.log1p(later.sum())
+    most = later.max(initial=0.0)
+    total = math.exp(-most) + np.exp(later - most).sum()
+    return _log_term(attempts, hits, a, b) + float(most + np.log(total))
 
 
 _FEW_TERMS = 64
-_NEGLIGIBLE = math.exp(-45.0)
-"""As a share of the first term: terms that are less, and all after them, change no digit."""
+_NEGLIGIBLE = 45.0
+"""Nats: terms that are less by as much, and all after them, change no digit of the sum."""
 
 
 def _beta(mean: float, spread: float) -> tuple[float, float]:
@@ -297,11 +299,11 @@ def _log_term(attempts: int, hits: int, a: float, b: float) -> float:
 
 
 def _later_terms(attempts: int, hits: int, last: int, a: float, b: float) -> Rates:
-    """Return the probabilities of more hits, up to `last`, as shares of that of `hits`."""
+    """Return logarithms of the probabilities of more hits, up to `last`, less that of `hits`."""
     before = np.arange(hits, last, dtype=np.float64)
     left = attempts - before
     ratios = left * (a + before) / ((before + 1.0) * (b - 1.0 + left))
-    terms: Rates = ratios.cumprod()
+    terms: Rates = np.log(ratios).cumsum()
     return terms
 
 

@@ -28,6 +28,11 @@ def test_a_tail_is_the_sum_of_all_its_terms(
     assert expected <= log(1.0 + 1e-9)
 
 
+@pytest.mark.parametrize("hits", [0, 20, 900])
+def test_a_tail_from_below_the_mean_on_is_nearly_all(hits: int) -> None:
+    assert log_tail(1_411, hits, 0.78125, 0.001953125) == pytest.approx(0.0, abs=1e-6)
+
+
 @given(
     st.integers(1, 3_000),
     st.floats(0.0, 1.0),
