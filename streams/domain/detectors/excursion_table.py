@@ -200,14 +200,20 @@ class ExcursionTable:
 
     def judge(self, place: int, excursion: Excursion) -> Judge:
         """Return what an excursion's counts are judged by."""
-        rise = self._rise_of_newcomers if self.is_newcomer(place) else self._rise
         judge = self._judges.get(place)
-        if judge is None or not judge.is_of(excursion, rise):
+        if judge is None or not judge.is_of(excursion, self._rise_of(place)):
             if len(self._judges) >= MOST_JUDGES:
                 self._judges.clear()
-            judge = Judge(excursion.rate, excursion.weight, rise)
+            judge = self.new_judge(place, (excursion.rate, excursion.weight))
             self._judges[place] = judge
         return judge
+
+    def new_judge(self, place: int, null: tuple[float, float]) -> Judge:
+        """Return what counts of a scope are judged by, with this usual rate and weight."""
+        return Judge(*null, self._rise_of(place))
+
+    def _rise_of(self, place: int) -> Rise:
+        return self._rise_of_newcomers if self.is_newcomer(place) else self._rise
 
     # Many at once, of those that do not fire
 

@@ -4,8 +4,11 @@ Evidence rises with hits only, so an excursion is looked at when it has new ones
 
 - An excursion begins with a hit, and is over when nothing is left of its evidence. It consists of
   stretches: the evidence of a stretch that grew long or strong is kept as a number, and the next
-  one is judged by what has been learned until then. Until it fires, attempts without hits are added
-  with the hits that come next.
+  one is judged by what has been learned until then. A stretch ends with a hit, so that what comes
+  next does not decide where. Until it fires, attempts without hits are added with the hits that
+  come next.
+- One that began before what it is about says less than what came since: it begins anew with its
+  newest clump of hits, if these say clearly more.
 - What fires is over when a run of records speaks for the usual rate instead of that of the
   incident: a sequential test of the one against the other, begun anew whenever it is at its worst.
 """
@@ -27,8 +30,11 @@ LEAST_OF_STRETCH = 10
 """Attempts that a long stretch needs to end."""
 CLUMP = 5_000
 """Milliseconds: hits that come together within this time may have one cause, which is over."""
+LEAST_OF_CLUMP = 3
+"""Hits that a clump needs for an excursion to begin anew with it."""
 BESIDE_CLUMP = 3.2
-"""Nats that there have to be without the largest clump."""
+"""Nats that there have to be without the largest clump; and by which a clump has to say more by
+itself than all of an excursion, for it to begin anew."""
 CONFIDENCE = 0.95
 """Of the lower bound of the rate, which has to be above the limit."""
 BACK = 7.0
@@ -86,7 +92,7 @@ class Excursion(Struct, array_like=True, gc=False):
         stretch_attempts: since then.
         stretch_hits: of these.
         clump_since: when the present clump began, which is of records with hits.
-        clump_attempts: in these records.
+        clump_attempts: since then.
         clump_hits: of these.
         most_attempts: in the clump with most hits.
         most_hits: of these.
@@ -113,13 +119,12 @@ class Excursion(Struct, array_like=True, gc=False):
     def add(self, attempts: int, hits: int, at: int) -> None:
         """Add the counts of a record with hits, at a time (ms after `since`)."""
         self.last = max(self.last, at)
-        self.add_attempts(attempts)
-        self.hits += hits
-        self.stretch_hits += hits
         if at - self.clump_since > CLUMP:
             self.clump_since = at
             self.clump_attempts = self.clump_hits = 0
-        self.clump_attempts += attempts
+        self.add_attempts(attempts)
+        self.hits += hits
+        self.stretch_hits += hits
         self.clump_hits += hits
         # Of two with as many hits, the one with fewer attempts says more.
         if (self.clump_hits, -self.clump_attempts) > (self.most_hits, -self.most_attempts):
@@ -129,6 +134,23 @@ class Excursion(Struct, array_like=True, gc=False):
         """Add attempts that came before the next record with hits."""
         self.attempts += attempts
         self.stretch_attempts += attempts
+        self.clump_attempts += attempts
+
+    @property
+    def has_clump_of_hits(self) -> bool:
+        """Whether most attempts of the present clump are hits, and it is not all that there is."""
+        attempts, hits = self.clump_attempts, self.clump_hits
+        return hits >= LEAST_OF_CLUMP and 2 * hits >= attempts and attempts < self.attempts
+
+    def begin_with_clump(self, null: tuple[float, float]) -> None:
+        """Begin anew with the present clump, judged by this usual rate and weight of its null."""
+        self.since += self.clump_since
+        self.last -= self.clump_since
+        self.rate, self.weight = null
+        self.evidence = 0.0
+        self.attempts = self.stretch_attempts = self.most_attempts = self.clump_attempts
+        self.hits = self.stretch_hits = self.most_hits = self.clump_hits
+        self.clump_since = self.stretch_since = 0
 
     def begin_stretch(self, at: int, evidence: float, null: tuple[float, float]) -> None:
         """Begin another stretch (ms after `since`), with the evidence of those before it."""

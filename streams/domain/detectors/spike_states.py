@@ -31,6 +31,7 @@ from streams.domain.detectors.baseline import (
 from streams.domain.detectors.evidence import Shifted
 from streams.domain.detectors.excursion_table import ExcursionTable, can_be
 from streams.domain.detectors.excursions import (
+    BESIDE_CLUMP,
     CONFIDENCE,
     GAP,
     LARGEST,
@@ -255,7 +256,7 @@ class SpikeStates(ScopeStates):
         """
         least = self.settings.sensitivity
         starts = max(self._rows["starts"].item(place), LEAST_STARTS) * WINDOWS_A_DAY
-        return min(max(log(starts / FALSE_A_DAY), least), least + MOST_EXTRA)
+        return round(min(max(log(starts / FALSE_A_DAY), least), least + MOST_EXTRA), DECIMALS)
 
     def null(self, place: int) -> tuple[float, float]:
         """Return the usual rate m of a scope, and the weight of its null, a + b."""
@@ -291,7 +292,7 @@ class SpikeStates(ScopeStates):
                 return self._follow(place, excursion, excursion.live, new, round(hold * 1_000))
             excursion.add_attempts(new.before)
             is_over |= max(at, excursion.attempts + new.attempts) > LARGEST
-            if is_over or not self._goes_on(place, excursion, at):
+            if is_over or not self._goes_on(place, excursion):
                 ended = self._end(place, excursion)
                 excursion = None
         if not new.hits:
@@ -304,7 +305,11 @@ class SpikeStates(ScopeStates):
             excursion = self.excursions.quiet_at(place)
         else:
             excursion.add(attempts, hits, new.at - excursion.since)
+            if excursion.has_clump_of_hits:
+                self._begin_with_clump(place, excursion)
         has_risen = self._has_risen(place, excursion, new)
+        if not has_risen:
+            self._end_stretch(place, excursion, new.at - excursion.since)
         self.excursions.keep(place, excursion)
         return (*ended, Turn(True, self.figures(place))) if has_risen else ended
 
@@ -329,27 +334,46 @@ class SpikeStates(ScopeStates):
 
     def _begin_excursion(self, place: int, at: int, attempts: int, hits: int) -> bool:
         """Begin an excursion; tell whether it may fire at once, which hardly any may."""
-        started = self._rows["started"]
-        started[place] = min(started.item(place) + 1, _MANY_STARTS)
+        self._count_start(place)
         null = self.null(place)
         self.excursions.begin(place, at, null, (attempts, hits))
         return self.settings.patience <= 0.0 or self._may_be_enough(0.0, hits, null[0])
 
-    def _goes_on(self, place: int, excursion: Excursion, at: int) -> bool:
-        """Tell whether an excursion, as it is before new hits, is not over yet.
+    def _count_start(self, place: int) -> None:
+        started = self._rows["started"]
+        started[place] = min(started.item(place) + 1, _MANY_STARTS)
 
-        A stretch that is long or strong enough ends with that.
+    def _begin_with_clump(self, place: int, excursion: Excursion) -> None:
+        """Begin an excursion anew with its present clump, if all of it is not enough and says less.
+
+        Less by as much as it would have to gather beside the clump.
         """
         judge = self.excursions.judge(place, excursion)
-        if not judge.exceeds(excursion, 0.0):
-            return False
+        if self._is_enough(place, excursion, judge):
+            return
+        null = self.null(place)
+        of_clump = self.excursions.new_judge(place, null).above
+        least = judge.evidence_of(excursion) + BESIDE_CLUMP
+        if of_clump.exceeds(excursion.clump_attempts, excursion.clump_hits, least):
+            self._count_start(place)
+            excursion.begin_with_clump(null)
+
+    def _goes_on(self, place: int, excursion: Excursion) -> bool:
+        """Tell whether an excursion, as it is before new hits, is not over yet."""
+        return self.excursions.judge(place, excursion).exceeds(excursion, 0.0)
+
+    def _end_stretch(self, place: int, excursion: Excursion, at: int) -> None:
+        """End a stretch that is long or strong enough, with its newest hit."""
         is_long = at - excursion.stretch_since >= LONG_STRETCH
-        if is_long and excursion.stretch_attempts >= LEAST_OF_STRETCH:
-            evidence = min(self.needed(place), judge.evidence_of(excursion))
-            excursion.begin_stretch(at, evidence, self.null(place))
-        elif self._is_enough(place, excursion, judge):
+        is_long &= excursion.stretch_attempts >= LEAST_OF_STRETCH
+        evidence, hits = excursion.evidence, excursion.stretch_hits
+        if not is_long and not self._may_be_enough(evidence, hits, excursion.rate):
+            return
+        judge = self.excursions.judge(place, excursion)
+        if self._is_enough(place, excursion, judge):
             excursion.begin_stretch(at, self.needed(place), self.null(place))
-        return True
+        elif is_long and judge.exceeds(excursion, 0.0):
+            excursion.begin_stretch(at, judge.evidence_of(excursion), self.null(place))
 
     @overload
     def _may_be_enough(self, evidence: float, hits: int, rate: float) -> bool: ...

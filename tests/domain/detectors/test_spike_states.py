@@ -271,29 +271,44 @@ class OnPaper:
             self.alive = False
         if k and not self.alive:
             self.begin(at)
-        elif k and (
-            self.log_m() >= self.needed() or (round(at - self.stretch, 3) >= 60 and self.n >= 10)
-        ):
-            self.sigma = round(min(self.needed(), self.log_m()), 6)
-            self.begin_stretch(at)
         if self.alive:
             self.last = at
             self.n, self.k = self.n + n, self.k + k
             self.all_n, self.all_k = self.all_n + n, self.all_k + k
-        if k:
-            self.last_hit = at
-            if round(at - self.clumps[-1][0], 3) > 5:
+            if k and round(at - self.clumps[-1][0], 3) > 5:
                 self.clumps.append((at, 0, 0))
             began, clump_n, clump_k = self.clumps[-1]
             self.clumps[-1] = began, clump_n + n, clump_k + k
+        if k:
+            self.last_hit = at
             # A clump may have had more weight for its hits before than when it was complete.
             self.worst = max(self.worst, (clump_k + k, -clump_n - n))
+            self.leave_out_what_was_before(*self.clumps[-1])
             sure = lower_bound(self.all_k, self.all_n, 0.95) > self.limit
             if sure and (self.is_fast(at, so_far) or self.is_slow(at, so_far)):
                 self.live, self.live_until = True, at
                 self.run, self.run_n, self.run_k = at, 0, 0
                 turns.append(True)
+            else:
+                self.end_stretch(at)
         return turns
+
+    def leave_out_what_was_before(self, clump: float, n: int, k: int) -> None:
+        evidence = self.log_m()
+        if k < 3 or 2 * k < n or n == self.all_n or evidence > self.needed():
+            return
+        _, s, m0, limit = self.null()
+        if log_ratio(n, k, m0, s, max(limit, 0.3 if self.is_newcomer else 0.0)) > evidence + 3.2:
+            self.begin(clump)
+            self.clumps, self.worst = [(clump, n, k)], (k, -n)
+            self.all_n, self.all_k, self.n, self.k = n, k, n, k
+
+    def end_stretch(self, at: float) -> None:
+        evidence = min(self.needed(), self.log_m())
+        is_long = round(at - self.stretch, 3) >= 60 and self.n >= 10
+        if evidence > 0 and (is_long or evidence == self.needed()):
+            self.sigma = round(evidence, 6)
+            self.begin_stretch(at)
 
     def begin(self, at: float) -> None:
         self.alive, self.since, self.all_n, self.all_k, self.sigma = True, at, 0, 0, 0.0
@@ -311,7 +326,7 @@ class OnPaper:
     def needed(self) -> float:
         least = self.settings.sensitivity
         starts = max(self.row["starts"], 1e-6)
-        return min(max(math.log(1_440 * starts / 0.01), least), least + 3)
+        return round(min(max(math.log(1_440 * starts / 0.01), least), least + 3), 6)
 
     def is_fast(self, at: float, so_far: tuple[int, int]) -> bool:
         age, n = round(at - self.since, 3), self.all_n
