@@ -551,6 +551,94 @@ def check_excursion(states: SpikeStates, place: int, paper: OnPaper, unseen: int
     assert max(evidence, -500) == pytest.approx(max(expected, -500), abs=1e-5, rel=1e-6)
 
 
+def expected_evidence(states: SpikeStates, at: float, unseen: int, attempts: int) -> float:
+    """Return what e to the power of the evidence is on average, some attempts later.
+
+    Each is a hit with the probability that the null gives it after what its stretch has had. What
+    is over stays as it was when it ended.
+    """
+    excursion = states.excursion(0)
+    assert excursion is not None
+    excursion.add_attempts(unseen)
+    evidence = evidence_of(states, 0, excursion)
+    if not attempts or evidence <= 0:
+        return math.exp(evidence)
+    found = states.excursions.judge(0, excursion).found
+    stretch = found.a + excursion.stretch_hits, found.a + found.b + excursion.stretch_attempts
+    chance = stretch[0] / stretch[1]
+    hit = SpikeStates(states.settings)
+    hit.read([0], states.write([0]))
+    new = Increment(round((START + at) * 1_000), 1, 1, unseen, lambda _: (0, 0))
+    assert hit.add(0, new, HOLD) == ()
+    after_hit = expected_evidence(hit, at + 6.0, 0, attempts - 1)
+    after_miss = expected_evidence(states, at + 6.0, unseen + 1, attempts - 1)
+    return chance * after_hit + (1 - chance) * after_miss
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.01, 0.05, 0.1])
+def test_evidence_is_a_martingale_wherever_a_stretch_ends(rate: float) -> None:
+    # So much is needed that none is left out for being more.
+    states = known(rate=rate, settings=Settings(200.0))
+    hits = (1, 1, 0, 1, 0, 0, 1, 0, 1)
+    unseen = 0
+    for number, is_hit in enumerate(hits):
+        if is_hit:
+            at = round((START + 6.0 * number) * 1_000)
+            states.add(0, Increment(at, 1, 1, unseen, lambda _: (0, 0)), HOLD)
+        unseen = 0 if is_hit else unseen + 1
+    excursion = states.excursion(0)
+    assert excursion is not None
+    assert (excursion.attempts, excursion.evidence) == (9, 0.0), "the first stretch goes on"
+    before = math.exp(evidence_of(states, 0, excursion))
+    assert before > 1
+    after = expected_evidence(states, 6.0 * len(hits), 0, 9)
+    assert after == pytest.approx(before, rel=1e-5)
+
+
+def clump(at: float, hits: Sequence[int]) -> list[Record]:
+    """An attempt each second."""
+    return [Record(at + second, 1, hit) for second, hit in enumerate(hits)]
+
+
+WELL_AGAIN = clump(0.0, [1, 1, 1, *([0] * 12)])
+"""Some evidence is left of it."""
+
+
+def test_an_excursion_begins_anew_with_what_breaks() -> None:
+    states = known(rate=0.03)
+    assert fired_at(states, [*WELL_AGAIN, *clump(20.0, [1] * 8)]) == 27
+    fired = states.excursion(0)
+    assert fired is not None
+    assert fired.since == (START + 20) * 1_000
+    assert states.row(0)["started"] == 2, "which counts as another one"
+
+
+@pytest.mark.parametrize(
+    "newest",
+    [
+        pytest.param([1, 1], id="fewer than three hits"),
+        pytest.param([1, 0, 0, 0, 1, 1], id="never most of it hits"),
+    ],
+)
+def test_an_excursion_goes_on_where_the_newest_clump_says_little(newest: list[int]) -> None:
+    states = known(rate=0.03)
+    assert fired_at(states, [*WELL_AGAIN, *clump(20.0, newest)]) is None
+    excursion = states.excursion(0)
+    assert excursion is not None
+    assert excursion.since == START * 1_000
+
+
+def test_an_excursion_that_is_enough_does_not_begin_anew() -> None:
+    # One clump is enough at once; so is each of the next.
+    states = known(attempts=2_000)
+    records = [Record(0.0, 100, 60), Record(6.0, 100, 60), Record(6.5, 100, 90)]
+    assert fired_at(states, records[:1]) is None
+    fired_at(states, records)
+    excursion = states.excursion(0)
+    assert excursion is not None
+    assert excursion.since == START * 1_000
+
+
 @settings(max_examples=60, deadline=None)
 @given(traffic_of_several(), baselines, st.integers(1, 20))
 def test_a_restart_anywhere_changes_nothing(
