@@ -61,8 +61,8 @@ MOST_WAITING = 10
 MOST_EXTRA = 3.0
 """Nats beyond `sensitivity` that it takes at most, of a scope in which excursions often begin."""
 FALSE_A_DAY = 0.01
-"""Excursions that began without evidence would come to what is needed so often a day: what is needed
-is made for that, within these bounds."""
+"""Excursions that began without evidence would come to what is needed so often a day: that is what
+it is made for, within these bounds."""
 WINDOWS_A_DAY = 1_440.0
 STARTS, STARTS_MEMORY, LEAST_STARTS = 0.1, 60.0, 1e-6
 """Excursions that begin in a window: of a newcomer; how many windows their mean is of; and the
