@@ -25,10 +25,12 @@ class Broken(NamedTuple):
     Attributes:
         volume: attempts a minute.
         usual: failure rate before, 0 to 1.
+        is_even: whether attempts come at equal distances, or at random times.
     """
 
     volume: float
     usual: float
+    is_even: bool = False
 
 
 class Handful(NamedTuple):
@@ -67,7 +69,11 @@ class Times(NamedTuple):
     campaigns: int
 
 
-BROKEN = tuple(Broken(volume, usual) for volume in (50.0, 8.0) for usual in (0.001, 0.01, 0.03))
+BROKEN = tuple(
+    Broken(volume, usual, is_even)
+    for volume, is_even in ((50.0, True), (50.0, False), (8.0, True), (8.0, False))
+    for usual in (0.001, 0.01, 0.03)
+)
 HANDFULS = tuple(
     Handful(failures, attempts, volume, goes_on)
     for failures, attempts in ((1, 2), (3, 10), (3, 3), (5, 5))
@@ -80,7 +86,7 @@ def times(product: Product, case: Broken, campaigns: int, seed: int) -> Times:
     rng = np.random.default_rng((3, seed))
     runs = []
     for number in range(campaigns):
-        attempts = rng.poisson(case.volume / 60.0, WARM + AFTER).astype(np.int32)
+        attempts = _even(case.volume, rng.random()) if case.is_even else _random(case.volume, rng)
         rates = np.full(len(attempts), case.usual)
         rates[WARM:] = 1.0
         failures = rng.binomial(attempts, rates).astype(np.int32)
@@ -100,6 +106,16 @@ def times(product: Product, case: Broken, campaigns: int, seed: int) -> Times:
         campaigns - len(found),
         campaigns,
     )
+
+
+def _even(volume: float, phase: float) -> Counts:
+    """Return attempts a second at equal distances; the first is `phase` of one after the start."""
+    times = (np.arange(volume * (WARM + AFTER) / 60.0 - 1.0) + phase) * 60.0 / volume
+    return np.bincount(times.astype(np.int64), minlength=WARM + AFTER).astype(np.int32)
+
+
+def _random(volume: float, rng: np.random.Generator) -> Counts:
+    return rng.poisson(volume / 60.0, WARM + AFTER).astype(np.int32)
 
 
 def alarms(product: Product, case: Handful, campaigns: int, seed: int) -> Interval:
@@ -163,7 +179,7 @@ def broken_row(found: Times) -> Sequence[str]:
     """Return what came of campaigns that break, in seconds, under `BROKEN_HEAD`."""
     case = found.case
     return (
-        f"{case.volume:g} a minute",
+        f"{case.volume:g} a minute, {'evenly' if case.is_even else 'at random'}",
         f"{100 * case.usual:g} %",
         f"{found.median.value:.0f}",
         f"{found.most.value:.0f} [{found.most.low:.0f}, {found.most.high:.0f}]",
