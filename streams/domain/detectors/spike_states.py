@@ -426,7 +426,8 @@ class SpikeStates(ScopeStates):
         return not judge.is_of_one_clump(excursion, is_sure=self.is_sure(place))
 
     def _is_broken_burst(self, place: int, excursion: Excursion, new: Increment) -> bool:
-        attempts, hits = excursion.most_attempts, excursion.most_hits
+        """Tell whether the present clump is most of what a scope sends, and most of it hits."""
+        attempts, hits = excursion.clump_attempts, excursion.clump_hits
         if hits < BURST_HITS or 2 * hits < attempts:
             return False
         others = new.so_far(place)[0] + int(self._rows["last_attempts"][place])

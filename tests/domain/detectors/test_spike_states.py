@@ -341,7 +341,7 @@ class OnPaper:
         return self.log_m() >= self.needed() and ((waited and beside) or self.is_burst(so_far))
 
     def is_burst(self, so_far: tuple[int, int]) -> bool:
-        k, n = self.worst[0], -self.worst[1]
+        _, n, k = self.clumps[-1]
         return k >= 30 and 2 * k >= n and 3 * n >= so_far[0] + self.row["last_attempts"]
 
     def is_slow(self, at: float, so_far: tuple[int, int]) -> bool:
@@ -626,6 +626,14 @@ def test_an_excursion_goes_on_where_the_newest_clump_says_little(newest: list[in
     excursion = states.excursion(0)
     assert excursion is not None
     assert excursion.since == START * 1_000
+
+
+def test_a_burst_that_did_not_fire_does_not_with_a_stray_hit_of_later() -> None:
+    # The clump of 60 attempts was one among many when it came; it is most of what was sent since.
+    states = known(attempts=500)
+    minute = [Record(0.5 * number, 4, 0) for number in range(100)]
+    records = [*minute, Record(51.0, 60, 40), Record(70.0, 1, 0), Record(126.0, 1, 1)]
+    assert fired_at(states, records) is None
 
 
 def test_an_excursion_that_is_enough_does_not_begin_anew() -> None:
