@@ -309,8 +309,6 @@ class SpikeStates(ScopeStates):
             if excursion.has_clump_of_hits:
                 self._begin_with_clump(place, excursion)
         has_risen = self._has_risen(place, excursion, new)
-        if not has_risen:
-            self._end_stretch(place, excursion, new.at - excursion.since)
         self.excursions.keep(place, excursion)
         return (*ended, Turn(True, self.figures(place))) if has_risen else ended
 
@@ -349,13 +347,15 @@ class SpikeStates(ScopeStates):
 
         Less by as much as it would have to gather beside the clump.
         """
-        judge = self.excursions.judge(place, excursion)
-        if self._is_enough(place, excursion, judge):
+        judge, null = self.excursions.judge(place, excursion), self.null(place)
+        is_new = null != (excursion.rate, excursion.weight)
+        of_clump = self.excursions.new_judge(place, null) if is_new else judge
+        seen = excursion.clump_attempts, excursion.clump_hits
+        # Most clumps do not say as much, whatever the excursion does.
+        if not of_clump.above.exceeds(*seen, BESIDE_CLUMP):
             return
-        null = self.null(place)
-        of_clump = self.excursions.new_judge(place, null).above
-        least = judge.evidence_of(excursion) + BESIDE_CLUMP
-        if of_clump.exceeds(excursion.clump_attempts, excursion.clump_hits, least):
+        least = max(judge.evidence_of(excursion), 0.0) + BESIDE_CLUMP
+        if of_clump.above.exceeds(*seen, least) and not self._is_enough(place, excursion, judge):
             self._count_start(place)
             excursion.begin_with_clump(null)
 
@@ -363,18 +363,18 @@ class SpikeStates(ScopeStates):
         """Tell whether an excursion, as it is before new hits, is not over yet."""
         return self.excursions.judge(place, excursion).exceeds(excursion, 0.0)
 
-    def _end_stretch(self, place: int, excursion: Excursion, at: int) -> None:
+    def _end_stretch(
+        self, place: int, excursion: Excursion, judge: Judge, at: int, *, is_enough: bool
+    ) -> None:
         """End a stretch that is long or strong enough, with its newest hit."""
-        is_long = at - excursion.stretch_since >= LONG_STRETCH
-        is_long &= excursion.stretch_attempts >= LEAST_OF_STRETCH
-        evidence, hits = excursion.evidence, excursion.stretch_hits
-        if not is_long and not self._may_be_enough(evidence, hits, excursion.rate):
-            return
-        judge = self.excursions.judge(place, excursion)
-        if self._is_enough(place, excursion, judge):
+        if is_enough:
             excursion.begin_stretch(at, self.needed(place), self.null(place))
-        elif is_long and judge.exceeds(excursion, 0.0):
-            excursion.begin_stretch(at, judge.evidence_of(excursion), self.null(place))
+            return
+        is_long = at - excursion.stretch_since >= LONG_STRETCH
+        if is_long and excursion.stretch_attempts >= LEAST_OF_STRETCH:
+            evidence = judge.evidence_of(excursion)
+            if evidence > 0.0:
+                excursion.begin_stretch(at, evidence, self.null(place))
 
     @overload
     def _may_be_enough(self, evidence: float, hits: int, rate: float) -> bool: ...
@@ -389,35 +389,36 @@ class SpikeStates(ScopeStates):
 
     def _is_enough(self, place: int, excursion: Excursion, judge: Judge) -> bool:
         """Tell whether an excursion has more evidence than it needs."""
+        evidence, hits = excursion.evidence, excursion.stretch_hits
+        if not self._may_be_enough(evidence, hits, excursion.rate):
+            return False
         least = self.settings.sensitivity
         return judge.exceeds(excursion, least) and judge.exceeds(excursion, self.needed(place))
 
     def _has_risen(self, place: int, excursion: Excursion, new: Increment) -> bool:
-        """Let an excursion with new hits fire if it has to; tell whether it does."""
+        """Let an excursion with new hits fire if it has to, or else end its stretch.
+
+        Returns:
+            Whether it fires.
+        """
         at = new.at - excursion.since
-        evidence, hits = excursion.evidence, excursion.stretch_hits
-        is_short = at < self.settings.patience * 1_000
-        if is_short and not self._may_be_enough(evidence, hits, excursion.rate):
-            return False
         judge = self.excursions.judge(place, excursion)
-        is_slow = not self._is_fast_rise(place, excursion, judge, at, new)
-        if is_slow and not self._is_slow_rise(place, at, new):
-            return False
-        if not judge.is_above_limit(excursion):
-            return False
-        excursion.fire(at, is_slow=is_slow)
-        self._fired_until.pop(place, None)
-        return True
+        is_enough = self._is_enough(place, excursion, judge)
+        is_fast = is_enough and self._is_fast_rise(place, excursion, judge, at, new)
+        if (is_fast or self._is_slow_rise(place, at, new)) and judge.is_above_limit(excursion):
+            excursion.fire(at, is_slow=not is_fast)
+            self._fired_until.pop(place, None)
+            return True
+        self._end_stretch(place, excursion, judge, at, is_enough=is_enough)
+        return False
 
     def _is_fast_rise(
         self, place: int, excursion: Excursion, judge: Judge, at: int, new: Increment
     ) -> bool:
-        """Tell whether the evidence of an excursion is enough, not of one clump alone.
+        """Tell whether an excursion with enough evidence has it not of one clump alone, and lasts.
 
         The clump of a scope that is sent to in bursts may be all that there is.
         """
-        if not self._is_enough(place, excursion, judge):
-            return False
         if self._is_broken_burst(place, excursion, new):
             return True
         is_patient = at >= self.settings.patience * 1_000
@@ -434,8 +435,10 @@ class SpikeStates(ScopeStates):
         return BURST_SHARE * attempts >= others
 
     def _is_slow_rise(self, place: int, at: int, new: Increment) -> bool:
+        if at < self.settings.patience * 1_000:
+            return False
         row = self._rows[place]
-        if row["slow_windows"] < SLOW_WINDOWS or at < self.settings.patience * 1_000:
+        if row["slow_windows"] < SLOW_WINDOWS:
             return False
         more = self._shifted(place).log_ratio(*new.so_far(place))
         return more > 0.0 and float(row["slow"]) + more >= self._slow_need

@@ -298,7 +298,10 @@ class OnPaper:
         if k < 3 or 2 * k < n or n == self.all_n or evidence > self.needed():
             return
         _, s, m0, limit = self.null()
-        if log_ratio(n, k, m0, s, max(limit, 0.3 if self.is_newcomer else 0.0)) > evidence + 3.2:
+        if (
+            log_ratio(n, k, m0, s, max(limit, 0.3 if self.is_newcomer else 0.0))
+            > max(evidence, 0) + 3.2
+        ):
             self.begin(clump)
             self.clumps, self.worst = [(clump, n, k)], (k, -n)
             self.all_n, self.all_k, self.n, self.k = n, k, n, k
