@@ -50,11 +50,13 @@ class Shape(NamedTuple):
 
 
 SHAPES = (
+    Shape("3 campaigns, at each full second", 3, 5, 0.01, True),
     Shape("20 campaigns", 20, 5, 0.01, False),
     Shape("20 campaigns, at each full second", 20, 5, 0.01, True),
     Shape("200 campaigns", 200, 5, 0.01, False),
     Shape("200 campaigns, at each full second", 200, 5, 0.01, True),
     Shape("200 campaigns with 20 sends a line, 3 % fail", 200, 20, 0.03, True),
+    Shape("200 campaigns with 40 sends a line, 10 % fail", 200, 40, 0.1, True),
     Shape("200 campaigns, four break for ten minutes", 200, 5, 0.01, True, broken=4),
     Shape("1,000 campaigns", 1_000, 5, 0.01, True),
     Shape("20,000 campaigns", 20_000, 5, 0.01, True),
