@@ -86,7 +86,7 @@ def times(product: Product, case: Broken, campaigns: int, seed: int) -> Times:
     rng = np.random.default_rng((3, seed))
     runs = []
     for number in range(campaigns):
-        attempts = _even(case.volume, rng.random()) if case.is_even else _random(case.volume, rng)
+        attempts = _attempts(case, rng)
         rates = np.full(len(attempts), case.usual)
         rates[WARM:] = 1.0
         failures = rng.binomial(attempts, rates).astype(np.int32)
@@ -108,14 +108,20 @@ def times(product: Product, case: Broken, campaigns: int, seed: int) -> Times:
     )
 
 
-def _even(volume: float, phase: float) -> Counts:
+def _attempts(case: Broken, rng: np.random.Generator) -> Counts:
+    if case.is_even:
+        return _even(case.volume, WARM + AFTER, rng.random())
+    return _random(case.volume, WARM + AFTER, rng)
+
+
+def _even(volume: float, seconds: int, phase: float) -> Counts:
     """Return attempts a second at equal distances; the first is `phase` of one after the start."""
-    times = (np.arange(volume * (WARM + AFTER) / 60.0 - 1.0) + phase) * 60.0 / volume
-    return np.bincount(times.astype(np.int64), minlength=WARM + AFTER).astype(np.int32)
+    times = (np.arange(volume * seconds / 60.0 - 1.0) + phase) * 60.0 / volume
+    return np.bincount(times.astype(np.int64), minlength=seconds).astype(np.int32)
 
 
-def _random(volume: float, rng: np.random.Generator) -> Counts:
-    return rng.poisson(volume / 60.0, WARM + AFTER).astype(np.int32)
+def _random(volume: float, seconds: int, rng: np.random.Generator) -> Counts:
+    return rng.poisson(volume / 60.0, seconds).astype(np.int32)
 
 
 def alarms(product: Product, case: Handful, campaigns: int, seed: int) -> Interval:
@@ -124,7 +130,7 @@ def alarms(product: Product, case: Handful, campaigns: int, seed: int) -> Interv
     runs, starts = [], []
     for number in range(campaigns):
         start = WARM + int(rng.integers(0, 60)) if case.volume else 0
-        attempts = rng.poisson(case.volume / 60.0, start + ALONE).astype(np.int32)
+        attempts = _random(case.volume, start + ALONE, rng)
         failures = rng.binomial(attempts, 0.01).astype(np.int32)
         _silence(attempts, failures, start, None if not case.goes_on else start + WITHIN + 1)
         at = start + np.arange(case.attempts) * WITHIN // max(1, case.attempts - 1)

@@ -144,13 +144,12 @@ class Excursion(Struct, array_like=True, gc=False):
 
     def begin_with_clump(self, null: tuple[float, float]) -> None:
         """Begin anew with the present clump, judged by this usual rate and weight of its null."""
+        self.begin_stretch(0, 0.0, null)
         self.since += self.clump_since
         self.last -= self.clump_since
-        self.rate, self.weight = null
-        self.evidence = 0.0
+        self.clump_since = 0
         self.attempts = self.stretch_attempts = self.most_attempts = self.clump_attempts
         self.hits = self.stretch_hits = self.most_hits = self.clump_hits
-        self.clump_since = self.stretch_since = 0
 
     def begin_stretch(self, at: int, evidence: float, null: tuple[float, float]) -> None:
         """Begin another stretch (ms after `since`), with the evidence of those before it."""

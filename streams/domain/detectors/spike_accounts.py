@@ -55,7 +55,7 @@ def _known(states: SpikeStates, place: int) -> dict[str, float]:
     is_newcomer, rise = states.excursions.is_newcomer(place), states.settings.rise
     found = Hypotheses.of(rate, weight, rise.of_newcomers if is_newcomer else rise)
     known = {
-        "usual_attempts": row["hits"] + row["misses"],
+        "usual_attempts": states.usual_attempts(place),
         "dispersion": row["dispersion"],
         "tolerated_rate": found.tolerated,
         "limit_rate": found.limit,

@@ -265,9 +265,9 @@ class SpikeStates(ScopeStates):
 
     def is_sure(self, place: int) -> bool:
         """Tell whether a scope has a baseline of `SURE_BASELINE` attempts."""
-        return self._usual_attempts(place) >= SURE_BASELINE
+        return self.usual_attempts(place) >= SURE_BASELINE
 
-    def _usual_attempts(self, place: int) -> float:
+    def usual_attempts(self, place: int) -> float:
         """Return how many independent attempts the baseline of a scope was learned from."""
         row = self._rows[place]
         return float(row["hits"]) + float(row["misses"])
@@ -618,7 +618,7 @@ class SpikeStates(ScopeStates):
             )
         judge = self.excursions.judge(place, excursion)
         others = {
-            "usual_attempts": self._usual_attempts(place),
+            "usual_attempts": self.usual_attempts(place),
             "dispersion": float(row["dispersion"]),
             "tolerated_rate": judge.found.tolerated,
             "limit_rate": judge.found.limit,
@@ -648,7 +648,7 @@ class SpikeStates(ScopeStates):
 
     def usual_rate(self, place: int) -> float | None:
         """Return m, as it was learned from windows; null if most of it is what others have."""
-        is_own = self._usual_attempts(place) >= baseline.ENOUGH_FOR_DISPERSION
+        is_own = self.usual_attempts(place) >= baseline.ENOUGH_FOR_DISPERSION
         return self._rate.item(place) if is_own else None
 
     def _figures_at_end(self, place: int, excursion: Excursion, live: Live) -> FoldFigures:

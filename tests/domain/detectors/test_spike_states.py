@@ -240,7 +240,10 @@ class OnPaper:
 
     @property
     def limit(self) -> float:
-        return max(self.usual_limit, 0.3) if self.is_newcomer else self.usual_limit
+        return self.limit_of(self.usual_limit)
+
+    def limit_of(self, usual_limit: float) -> float:
+        return max(usual_limit, 0.3) if self.is_newcomer else usual_limit
 
     @property
     def is_newcomer(self) -> bool:
@@ -297,11 +300,9 @@ class OnPaper:
         evidence = self.log_m()
         if k < 3 or 2 * k < n or n == self.all_n or evidence > self.needed():
             return
-        _, s, m0, limit = self.null()
-        if (
-            log_ratio(n, k, m0, s, max(limit, 0.3 if self.is_newcomer else 0.0))
-            > max(evidence, 0) + 3.2
-        ):
+        _, s, m0, usual_limit = self.null()
+        by_itself = log_ratio(n, k, m0, s, self.limit_of(usual_limit))
+        if by_itself > max(evidence, 0) + 3.2:
             self.begin(clump)
             self.clumps, self.worst = [(clump, n, k)], (k, -n)
             self.all_n, self.all_k, self.n, self.k = n, k, n, k
@@ -583,12 +584,7 @@ def test_evidence_is_a_martingale_wherever_a_stretch_ends(rate: float) -> None:
     # So much is needed that none is left out for being more.
     states = known(rate=rate, settings=Settings(200.0))
     hits = (1, 1, 0, 1, 0, 0, 1, 0, 1)
-    unseen = 0
-    for number, is_hit in enumerate(hits):
-        if is_hit:
-            at = round((START + 6.0 * number) * 1_000)
-            states.add(0, Increment(at, 1, 1, unseen, lambda _: (0, 0)), HOLD)
-        unseen = 0 if is_hit else unseen + 1
+    assert fired_at(states, [Record(6.0 * at, 1, hit) for at, hit in enumerate(hits)]) is None
     excursion = states.excursion(0)
     assert excursion is not None
     assert (excursion.attempts, excursion.evidence) == (9, 0.0), "the first stretch goes on"
@@ -619,13 +615,15 @@ def test_an_excursion_begins_anew_with_what_breaks() -> None:
 @pytest.mark.parametrize(
     "newest",
     [
-        pytest.param([1, 1], id="fewer than three hits"),
-        pytest.param([1, 0, 0, 0, 1, 1], id="never most of it hits"),
+        pytest.param(clump(20.0, [1, 1]), id="fewer than three hits"),
+        pytest.param([Record(20.0, 13, 6)], id="less than half of it hits"),
     ],
 )
-def test_an_excursion_goes_on_where_the_newest_clump_says_little(newest: list[int]) -> None:
-    states = known(rate=0.03)
-    assert fired_at(states, [*WELL_AGAIN, *clump(20.0, newest)]) is None
+def test_an_excursion_goes_on_where_the_newest_clump_says_little(newest: list[Record]) -> None:
+    # Next to nothing is left of it: less than what the clump says beyond what is asked.
+    states = known()
+    nearly_over = [*clump(0.0, [1, 1, 1]), Record(3.5, 26, 0)]
+    assert fired_at(states, [*nearly_over, *newest]) is None
     excursion = states.excursion(0)
     assert excursion is not None
     assert excursion.since == START * 1_000
@@ -640,11 +638,19 @@ def test_a_burst_that_did_not_fire_does_not_with_a_stray_hit_of_later() -> None:
 
 
 def test_an_excursion_that_is_enough_does_not_begin_anew() -> None:
-    # One clump is enough at once; so is each of the next.
-    states = known(attempts=2_000)
     records = [Record(0.0, 100, 60), Record(6.0, 100, 60), Record(6.5, 100, 90)]
-    assert fired_at(states, records[:1]) is None
+    assert fired_at(known(attempts=2_000), records[:1]) is None
+    states = known(attempts=2_000)
     fired_at(states, records)
+    excursion = states.excursion(0)
+    assert excursion is not None
+    assert excursion.since == START * 1_000
+
+
+def test_one_that_has_to_wait_does_not_begin_anew_though_no_more_counts_than_is_needed() -> None:
+    states = known(settings=Settings(patience=900.0, lost=900.0))
+    newest = [Record(7.0 + 0.5 * number, 1, 1) for number in range(10)]
+    assert fired_at(states, [*clump(0.0, [1] * 6), *newest]) is None
     excursion = states.excursion(0)
     assert excursion is not None
     assert excursion.since == START * 1_000
