@@ -19,7 +19,7 @@ from streams.backtest.kept_lines import (
     window_counts,
 )
 from streams.backtest.line_columns import Integers, IsCounted, LineColumns, Vocabulary, with_room
-from streams.backtest.line_hits import CommitHits, hits_by_commit
+from streams.backtest.line_hits import CommitHits, LineHits
 from streams.backtest.task import BacktestTask, Decided
 from streams.domain.deferrable import NOTHING, Deferrable
 from streams.domain.folds import DeferredHits
@@ -201,7 +201,7 @@ class LineCommits:
         are_told = self._are_told(lines)
         told, quiet = lines.at(are_told), lines.at(~are_told)
         records = counts_by_commit(told, self.vocabulary, self._size_ms)
-        hits = self._hits(quiet)
+        hits = self._hits(quiet, in_a_row=not records)
         kept = 0
         for commit_at in sorted({*records, *hits}):
             if commit_at >= self._task.next_due:
@@ -254,13 +254,20 @@ class LineCommits:
                 are_told |= np.isin(pairs, pairs[hits > 0])
         return are_told
 
-    def _hits(self, lines: LineColumns) -> dict[int, CommitHits]:
-        """Return hits that may be folded, by the time (ms) of their commit."""
+    def _hits(self, lines: LineColumns, *, in_a_row: bool) -> dict[int, CommitHits]:
+        """Return hits that are to be folded, by the time (ms) of their commit.
+
+        Args:
+            lines: they are in these.
+            in_a_row: whether they are folded here already, if no rule has to be evaluated with any.
+        """
         if not (self._folds_hits and len(lines)):
             return {}
-        to_fold = self.vocabulary, self._is_breaching
-        found = hits_by_commit(lines, *to_fold, self._size_ms, self._attempts)
-        return {lines.commits.item(each.end - 1): each for each in found}
+        to_fold = self.vocabulary, self._is_breaching, self._size_ms
+        hits = LineHits(lines, *to_fold, self._attempts, partial(self._kept_of, lines))
+        if not hits or (in_a_row and self._task.add_series(hits.series())):
+            return {}
+        return {lines.commits.item(each.end - 1): each for each in hits.by_commit()}
 
     def _fold(self, commit_at: int, hits: CommitHits, lines: LineColumns, newest: int) -> bool:
         """Fold the hits of a commit; tell whether rules have to be evaluated then.
@@ -271,7 +278,11 @@ class LineCommits:
             lines: that they are in.
             newest: event time (ms): the newest with this commit.
         """
-        kept = partial(self._kept_of, lines, hits.end)
+
+        def kept(campaign_id: str) -> Iterator[KeptCount]:
+            number = self.vocabulary.number_of(campaign_id)
+            return self._kept_of(lines, number, hits.end) if number is not None else iter(())
+
         return self._task.add_hits(commit_at, DeferredHits(newest, hits.of_rules, kept))
 
     def _attempts(self, campaigns: Integers) -> Integers:
@@ -284,13 +295,11 @@ class LineCommits:
         attempts: Integers = self._in_windows[campaigns] + self._kept.attempts(campaigns)
         return attempts
 
-    def _kept_of(self, lines: LineColumns, end: int, campaign_id: str) -> Iterator[KeptCount]:
-        """Yield the counts that windows do not have yet, with the lines before `end`."""
-        number = self.vocabulary.number_of(campaign_id)
-        if number is not None:
-            yield from self._kept.of(number)
-            seen = lines.at(slice(0, end))
-            yield from kept_counts(seen, number, self.vocabulary, self._size_ms)
+    def _kept_of(self, lines: LineColumns, campaign: int, end: int) -> Iterator[KeptCount]:
+        """Yield counts of a campaign that windows do not have yet, with the lines before `end`."""
+        yield from self._kept.of(campaign)
+        seen = lines.at(slice(0, end))
+        yield from kept_counts(seen, campaign, self.vocabulary, self._size_ms)
 
     # Committed
 

@@ -1,13 +1,13 @@
 """The hits in lines: what rules whose detectors fold have to be told of them, commit by commit."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.backtest.line_columns import NO_APP, Integers, LineColumns, Vocabulary
-from streams.domain.rule_folds import CampaignHits
+from streams.domain.rule_folds import CampaignHits, HitSeries, KeptCount
 from streams.domain.scope_sums import Added
 
 
@@ -47,14 +47,8 @@ class _Runs(NamedTuple):
     hits: list[Integers]
 
 
-def hits_by_commit(
-    lines: LineColumns,
-    vocabulary: Vocabulary,
-    breaching: Sequence[NDArray[np.bool_]],
-    size_ms: int,
-    attempts_before: Callable[[Integers], Integers],
-) -> Iterator[CommitHits]:
-    """Yield the hits of each commit that has any, in the order of time.
+class LineHits:
+    """The hits in lines, and what rules whose detectors fold have to be told with them.
 
     Args:
         lines: of whole commits.
@@ -63,29 +57,80 @@ def hits_by_commit(
             to be told as well.
         size_ms: of a window (ms).
         attempts_before: returns the attempts that campaigns have in open windows before the lines.
+        kept: yields the counts that windows do not have yet of a campaign, by number, with the
+            lines up to the end of a commit.
     """
-    rules = range(vocabulary.rules)
-    are_told = np.zeros(len(lines), np.bool_)
-    for hits, is_breaching in zip(vocabulary.hits(lines), breaching, strict=True):
-        are_told |= (hits > 0) | is_breaching[lines.campaigns]
-    if not are_told.any():
-        return
-    numbers, ends = lines.numbered_commits()
-    concerned = _of_same_campaigns(lines, are_told)
-    runs = _runs(lines.at(concerned), numbers[concerned], vocabulary, size_ms)
-    before = attempts_before(runs.campaigns)
-    of_commits: dict[int, list[list[CampaignHits]]] = {}
-    for rule in rules:
-        is_told = runs.hits[rule] > 0
-        is_told |= breaching[rule][runs.campaigns] & (runs.attempts > 0)
-        told = np.flatnonzero(is_told)
-        for commit, campaign in _of_rule(runs, rule, told, before, vocabulary, size_ms):
-            of_commit = of_commits.get(commit)
-            if of_commit is None:
-                of_commit = of_commits[commit] = [[] for _ in rules]
-            of_commit[rule].append(campaign)
-    for commit in sorted(of_commits):
-        yield CommitHits(ends[commit], of_commits[commit])
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what lines say, to whom, in which words
+        self,
+        lines: LineColumns,
+        vocabulary: Vocabulary,
+        breaching: Sequence[NDArray[np.bool_]],
+        size_ms: int,
+        attempts_before: Callable[[Integers], Integers],
+        kept: Callable[[int, int], Iterable[KeptCount]],
+    ) -> None:
+        self._lines = lines
+        self._vocabulary = vocabulary
+        self._kept = kept
+        are_told = np.zeros(len(lines), np.bool_)
+        for hits, is_breaching in zip(vocabulary.hits(lines), breaching, strict=True):
+            are_told |= (hits > 0) | is_breaching[lines.campaigns]
+        self._rules: list[_RuleHits] = []
+        if are_told.any():
+            numbers, ends = lines.numbered_commits()
+            self._ends = np.array(ends)
+            concerned = _of_same_campaigns(lines, are_told)
+            runs = _runs(lines.at(concerned), numbers[concerned], vocabulary, size_ms)
+            before = attempts_before(runs.campaigns)
+            self._rules = [
+                _of_rule(runs, rule, is_breaching, before, size_ms)
+                for rule, is_breaching in enumerate(breaching)
+            ]
+
+    def __bool__(self) -> bool:
+        """Tell whether there are any."""
+        return bool(self._rules)
+
+    def series(self) -> list[HitSeries]:
+        """Return what each rule has to be told."""
+        return [self._series(rule) for rule in self._rules]
+
+    def _series(self, hits: "_RuleHits") -> HitSeries:
+        names, app_names = self._vocabulary.campaign_names, self._vocabulary.app_names
+        first = np.flatnonzero(np.diff(hits.campaigns, prepend=-1))
+        last_lines = self._ends[hits.commits] - 1
+
+        def kept(row: int) -> Iterable[KeptCount]:
+            return self._kept(hits.campaigns.item(row), last_lines.item(row) + 1)
+
+        return HitSeries(
+            [names[number] for number in hits.campaigns[first].tolist()],
+            [app_names[number] for number in hits.apps[first].tolist()],
+            first,
+            self._lines.newest[last_lines],
+            self._lines.commits[last_lines],
+            hits.attempts,
+            hits.hits,
+            hits.starts,
+            hits.in_open_windows,
+            kept,
+        )
+
+    def by_commit(self) -> Iterator[CommitHits]:
+        """Yield the hits of each commit that has any, in the order of time."""
+        names, app_names = self._vocabulary.campaign_names, self._vocabulary.app_names
+        of_commits: dict[int, list[list[CampaignHits]]] = {}
+        for number, rule in enumerate(self._rules):
+            rows = zip(*[column.tolist() for column in rule], strict=True)
+            for commit, campaign, attempts, hits, start, app, in_open_windows in rows:
+                of_commit = of_commits.get(commit)
+                if of_commit is None:
+                    of_commit = of_commits[commit] = [[] for _ in self._rules]
+                added = Added(names[campaign], attempts, hits, start, app_names[app])
+                of_commit[number].append(CampaignHits(added, in_open_windows))
+        for commit in sorted(of_commits):
+            yield CommitHits(self._ends.item(commit), of_commits[commit])
 
 
 def _of_same_campaigns(lines: LineColumns, which: NDArray[np.bool_]) -> Integers:
@@ -125,33 +170,64 @@ def _runs(lines: LineColumns, commits: Integers, vocabulary: Vocabulary, size_ms
     )
 
 
-def _of_rule(  # noqa: PLR0913, PLR0917 - what lines say, to whom, in which words
-    runs: _Runs, rule: int, at: Integers, before: Integers, vocabulary: Vocabulary, size_ms: int
-) -> Iterator[tuple[int, CampaignHits]]:
-    """Yield what one rule is told of each commit and campaign: the sum of runs at these positions.
+class _RuleHits(NamedTuple):
+    """What one rule is told of campaigns: a position of each array for one of them and a commit.
 
-    Those are the windows with hits or, of a campaign with a breach, with attempts.
+    They are in the order of campaigns, then of commits.
+
+    Attributes:
+        commits: by number.
+        campaigns: by number.
+        attempts: in the windows with hits or, of a campaign with a breach, with attempts.
+        hits: of these.
+        starts: start (s) of the newest of these windows.
+        apps: by number: the first that any of these windows names.
+        in_open_windows: attempts of the campaign up to the end of the commit.
     """
-    names, apps = vocabulary.campaign_names, vocabulary.app_names
-    columns = (
-        runs.commits[at],
-        runs.campaigns[at],
-        runs.attempts[at],
-        runs.hits[rule][at],
-        runs.windows[at] * size_ms // 1000,
-        runs.apps[at],
-        before[at] + runs.up_to[at],
+
+    commits: Integers
+    campaigns: Integers
+    attempts: Integers
+    hits: Integers
+    starts: Integers
+    apps: Integers
+    in_open_windows: Integers
+
+
+def _of_rule(
+    runs: _Runs, rule: int, is_breaching: NDArray[np.bool_], before: Integers, size_ms: int
+) -> _RuleHits:
+    """Return what one rule is told.
+
+    Args:
+        runs: the lines.
+        rule: by number.
+        is_breaching: by the number of a campaign.
+        before: for each run, the attempts of its campaign in open windows before the lines.
+        size_ms: of a window (ms).
+    """
+    hits = runs.hits[rule]
+    told = np.flatnonzero((hits > 0) | (is_breaching[runs.campaigns] & (runs.attempts > 0)))
+    commits, campaigns = runs.commits[told], runs.campaigns[told]
+    is_first = np.ones(len(told), np.bool_)
+    is_first[1:] = (commits[1:] != commits[:-1]) | (campaigns[1:] != campaigns[:-1])
+    (first,) = is_first.nonzero()
+    if not len(first):
+        return _RuleHits(*[first] * len(_RuleHits._fields))
+    newest = told[np.append(first[1:], len(told)) - 1]
+    return _RuleHits(
+        commits[first],
+        campaigns[first],
+        np.add.reduceat(runs.attempts[told], first),
+        np.add.reduceat(hits[told], first),
+        runs.windows[newest] * size_ms // 1000,
+        _first_apps(runs.apps[told], first),
+        before[newest] + runs.up_to[newest],
     )
-    waiting: tuple[int, CampaignHits] | None = None
-    for commit, campaign, attempts, hits, start, app, in_open_windows in zip(
-        *[column.tolist() for column in columns], strict=True
-    ):
-        added = Added(names[campaign], attempts, hits, start, apps[app])
-        if waiting is not None:
-            if waiting[0] == commit and waiting[1].added.key == added.key:
-                added = waiting[1].added.with_newer(added)
-            else:
-                yield waiting
-        waiting = commit, CampaignHits(added, in_open_windows)
-    if waiting is not None:
-        yield waiting
+
+
+def _first_apps(apps: Integers, first: Integers) -> Integers:
+    """Return the first app of each group of positions that begins at these, or `NO_APP`."""
+    positions = np.where(apps != NO_APP, np.arange(len(apps)), len(apps))
+    found = np.minimum.reduceat(positions, first)
+    return np.append(apps, NO_APP)[found]

@@ -22,6 +22,7 @@ from streams.domain.folds import DeferredHits
 from streams.domain.partial_counts import Dimensions, PartialCounts, WindowCounts
 from streams.domain.partition import CampaignPartition
 from streams.domain.partition_settings import PartitionSettings
+from streams.domain.rule_folds import HitSeries
 from streams.domain.silences.book import SilenceBook
 from streams.domain.transitions import AlertData, Transition
 
@@ -111,6 +112,14 @@ class BacktestTask:
             Whether these have to be committed now.
         """
         return self._partition.add_hits(hits, self._offset, at / 1000)
+
+    def add_series(self, hits: Sequence[HitSeries]) -> bool:
+        """Fold hits of deferrable counts of commits in a row.
+
+        Returns:
+            Whether that was done: it is not if any of these have to be committed at once.
+        """
+        return self._partition.add_series(hits)
 
     def attempts(self, campaign_ids: Sequence[str]) -> list[int]:
         """Return how many attempts campaigns have in open windows."""

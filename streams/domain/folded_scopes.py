@@ -204,7 +204,9 @@ class FoldedScopes:
         self._is_dirty[places // SCOPES_PER_RECORD] = True
         return np.maximum(0, self._balances[places])
 
-    def settle(self, places: Sequence[int], in_open_windows: Sequence[int]) -> list[int]:
+    def settle(
+        self, places: Sequence[int] | Integers, in_open_windows: Sequence[int] | Integers
+    ) -> list[int]:
         """Return how many attempts scopes had since this was last called for them.
 
         Args:
@@ -218,7 +220,7 @@ class FoldedScopes:
             balances[place] = -attempts
             self._is_dirty[place // SCOPES_PER_RECORD] = True
             return unseen
-        at, of_each = np.array(places), np.array(in_open_windows, np.int64)
+        at, of_each = np.asarray(places, np.int64), np.asarray(in_open_windows, np.int64)
         now: list[int] = (balances[at] + of_each).tolist()
         balances[at] = -of_each
         self._is_dirty[at // SCOPES_PER_RECORD] = True
@@ -227,6 +229,11 @@ class FoldedScopes:
     def unsettled(self, place: int, in_open_windows: int) -> int:
         """Return the same of one place, and leave it as it is; late counts may make it less."""
         return max(0, self._balances.item(place) + in_open_windows)
+
+    def all_unsettled(self, places: Integers, in_open_windows: Integers) -> Integers:
+        """Return the same of many places."""
+        unsettled: Integers = np.maximum(0, self._balances[places] + in_open_windows)
+        return unsettled
 
     def pool(self, places: Integers, learned: Integers) -> None:
         """Add what was learned to the sums of the apps; most rows are 0 where windows are small."""

@@ -15,6 +15,7 @@ the states, and folds again the records from `through` on.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -29,8 +30,10 @@ from streams.domain.partition_settings import PartitionSettings
 from streams.domain.pools import PoolsKey
 from streams.domain.rule_folds import (
     CampaignHits,
+    HitSeries,
     KeptCount,
     OpenWindows,
+    PreparedHits,
     RecordContext,
     RuleFold,
 )
@@ -101,6 +104,22 @@ class DeferredHits(NamedTuple):
     at: int
     of_rules: Sequence[Sequence[CampaignHits]]
     kept: Callable[[str], Iterable[KeptCount]]
+
+
+class GoneOn(NamedTuple):
+    """A breach that goes on.
+
+    Attributes:
+        rule: whose it is.
+        scope: of the rule.
+        at: event time (ms) of its newest attempts.
+        arrived_at: wall-clock time (ms, UTC) of these.
+    """
+
+    rule: Rule
+    scope: Scope
+    at: int
+    arrived_at: int
 
 
 class Folds:
@@ -195,6 +214,35 @@ class Folds:
             if of_rule:
                 rule.add_hits(of_rule, context)
         return any(rule.stirred or rule.failures for rule in self._rules.values())
+
+    def add_series(self, hits: Sequence[HitSeries], table: WindowTable) -> list[GoneOn] | None:
+        """Fold hits of records in a row before the table has their counts, as `deferrable` allows.
+
+        Args:
+            hits: of each rule; each of these is about campaigns as a whole.
+            table: of the windows.
+
+        Returns:
+            The breaches that have gone on; null if any evaluation would have another result. Then
+            nothing has changed, and `add_hits` is called for each record.
+        """
+        found: list[PreparedHits] = []
+        for rule, of_rule in zip(self._rules.values(), hits, strict=True):
+            prepared = rule.prepare(of_rule, partial(self._seen_in, of_rule, table))
+            if prepared is None:
+                return None
+            found.append(prepared)
+        gone_on: list[GoneOn] = []
+        for rule, of_rule, prepared in zip(self._rules.values(), hits, found, strict=True):
+            prepared.take()
+            for key, row in prepared.gone_on:
+                times = of_rule.times.item(row), of_rule.arrivals.item(row)
+                gone_on.append(GoneOn(rule.rule, scope_of(rule.rule, key), *times))
+        return gone_on
+
+    def _seen_in(self, hits: HitSeries, table: WindowTable, row: int) -> OpenWindows:
+        starts, kept = table.open_starts, hits.kept(row)
+        return OpenWindows(table, self._groups, starts, self._closed_until, lambda _: kept)
 
     def attempts(self, campaign_ids: Sequence[str], table: WindowTable) -> list[int]:
         """Return how many attempts campaigns have in windows that were not learned yet."""

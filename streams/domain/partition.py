@@ -46,6 +46,7 @@ from streams.domain.partition_settings import PartitionSettings
 from streams.domain.pools import PoolsKey
 from streams.domain.receivers import ReceiverBook, ReceiverKey
 from streams.domain.rollups import RollupKey
+from streams.domain.rule_folds import HitSeries
 from streams.domain.rules import Rule, Scope
 from streams.domain.sample_book import SampleBook
 from streams.domain.sent_messages import MessageKey
@@ -271,6 +272,18 @@ class CampaignPartition:
         has_turned = self.folds.add_hits(hits, offset, self.table)
         self._follow_breaches(now)
         return has_turned
+
+    def add_series(self, hits: Sequence[HitSeries]) -> bool:
+        """Fold hits of counts that are deferrable, which are applied later, of records in a row.
+
+        Returns:
+            Whether that was done: it is not if rules would have to be evaluated with any of them.
+        """
+        gone_on = self.folds.add_series(hits, self.table)
+        for rule, scope, at, arrived_at in gone_on or ():
+            window = self.settings.windows.start_of(at)
+            self.alerts.goes_on(rule, scope, window, arrived_at / 1000)
+        return gone_on is not None
 
     def attempts(self, campaign_ids: Sequence[str]) -> list[int]:
         """Return how many attempts campaigns have in open windows, as folds see them."""

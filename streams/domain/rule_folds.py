@@ -5,6 +5,7 @@ from functools import cached_property, lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streams.domain.counts import OTHER, Cell, StatusGroups
 from streams.domain.detectors.accounts import Account
@@ -16,6 +17,7 @@ from streams.domain.detectors.folding import (
     Increment,
     Integers,
     Pending,
+    Series,
 )
 from streams.domain.folded_scopes import FoldedScopes, FoldGroup, FoldGroupKey
 from streams.domain.partial_counts import Dimensions
@@ -127,6 +129,71 @@ class CampaignHits(NamedTuple):
     in_open_windows: int
 
 
+class HitSeries(NamedTuple):
+    """Hits that records in a row have of campaigns, and attempts of those with a breach.
+
+    No window opens or closes meanwhile. Rows of one campaign follow one another, in the order of
+    records.
+
+    Attributes:
+        campaigns: the name of each campaign.
+        apps: of each campaign, as its first row names it.
+        first_rows: of each campaign.
+        times: event time (ms) of each row: the newest of the log.
+        arrivals: wall-clock time (ms, UTC) of each row.
+        attempts: of each row.
+        hits: of these.
+        starts: start (s) of the newest window that they are in.
+        in_open_windows: attempts of the campaign in all open windows then.
+        kept: returns, for a row, counts of the campaign that the table does not have yet.
+    """
+
+    campaigns: list[str]
+    apps: list[str | None]
+    first_rows: Integers
+    times: Integers
+    arrivals: Integers
+    attempts: Integers
+    hits: Integers
+    starts: Integers
+    in_open_windows: Integers
+    kept: Callable[[int], Iterable[KeptCount]]
+
+    @property
+    def lengths(self) -> Integers:
+        """How many rows each campaign has."""
+        return np.diff(self.first_rows, append=len(self.times))
+
+    def of(self, which: NDArray[np.bool_]) -> "HitSeries":
+        """Return the rows of some campaigns."""
+        at, rows = which.nonzero()[0], np.flatnonzero(np.repeat(which, self.lengths))
+        lengths = self.lengths[at]
+        return HitSeries(
+            [self.campaigns[number] for number in at.tolist()],
+            [self.apps[number] for number in at.tolist()],
+            lengths.cumsum() - lengths,
+            self.times[rows],
+            self.arrivals[rows],
+            self.attempts[rows],
+            self.hits[rows],
+            self.starts[rows],
+            self.in_open_windows[rows],
+            lambda row: self.kept(rows.item(row)),
+        )
+
+
+class PreparedHits(NamedTuple):
+    """What a series of hits would do to the scopes of a rule.
+
+    Attributes:
+        take: does it; nothing else may have been done meanwhile.
+        gone_on: campaigns with a breach that goes on, and the last row of each.
+    """
+
+    take: Callable[[], None]
+    gone_on: list[tuple[str, int]]
+
+
 class RecordContext(NamedTuple):
     """Counts of one record, and what is to be known of them.
 
@@ -202,6 +269,74 @@ class RuleFold:
         placed = self._placed([each.added for each in hits], min(e.added.start for e in hits) - 1)
         known = {each.added.key: each.in_open_windows for each in hits}
         self._add_placed(placed, lambda keys: [known[key] for key in keys], record)
+
+    def prepare(self, hits: HitSeries, seen: Callable[[int], OpenWindows]) -> PreparedHits | None:
+        """Work out what a series of hits would do; nothing changes but that all have places.
+
+        Args:
+            hits: the rule is about campaigns as a whole.
+            seen: returns the open windows as they are with a row.
+
+        Returns:
+            Null if it is more than adding counts to scopes: then `add_hits` is called for each
+            record.
+        """
+        places = self._places_in(hits)
+        if (places < 0).any():
+            hits, places = hits.of(places >= 0), places[places >= 0]
+        newest = int(hits.starts.max(initial=0))
+        if any(self.scopes.is_old(place, newest) for place in places.tolist()):
+            return None
+        is_live = np.array([name in self._live for name in hits.campaigns], np.bool_)
+        unseen_before = np.where(
+            np.repeat(is_live, hits.lengths), 0, self._unseen_before(hits, places)
+        )
+        series = Series(
+            np.repeat(places, hits.lengths),
+            hits.times,
+            hits.attempts,
+            hits.hits,
+            unseen_before,
+            partial(self._so_far_in, hits, seen),
+        )
+        prepared = self._states.prepare(series, self.rule.keep_firing_for)
+        if prepared.others:
+            return None
+        last = hits.first_rows + hits.lengths - 1
+        live, quiet = np.flatnonzero(is_live), np.flatnonzero(~is_live)
+
+        def take() -> None:
+            prepared.take()
+            self.scopes.touch(places[live])
+            self.scopes.settle(places[quiet], hits.in_open_windows[last[quiet]])
+
+        return PreparedHits(take, [(hits.campaigns[at], last.item(at)) for at in live.tolist()])
+
+    def _places_in(self, hits: HitSeries) -> Integers:
+        """Return the places of campaigns; -1 of those that the rule is not about."""
+        places = self.scopes.places_of(hits.campaigns)
+        is_new = places < 0
+        admitted = [at for at in is_new.nonzero()[0].tolist() if self._matches(hits.campaigns[at])]
+        if admitted:
+            before = int(hits.starts[hits.first_rows[admitted]].min()) - 1
+            names = [hits.campaigns[at] for at in admitted]
+            apps = [hits.apps[at] for at in admitted]
+            places[admitted] = self.scopes.add(names, apps, before)
+        return places
+
+    def _unseen_before(self, hits: HitSeries, places: Integers) -> Integers:
+        """Return for each row the attempts without hits before it, as `Increment` has them."""
+        unseen, first = np.diff(hits.in_open_windows, prepend=0), hits.first_rows
+        unseen[first] = self.scopes.all_unsettled(places, hits.in_open_windows[first])
+        return np.maximum(0, unseen - hits.attempts)
+
+    def _so_far_in(
+        self, hits: HitSeries, seen: Callable[[int], OpenWindows], row: int
+    ) -> tuple[int, int]:
+        """Return attempts and hits of a row's campaign in the newest window of the row."""
+        name = hits.campaigns[int(hits.first_rows.searchsorted(row, "right")) - 1]
+        cell = seen(row).cells(name).get(hits.starts.item(row))
+        return self._sums.of_cell(name, cell) if cell is not None else (0, 0)
 
     def is_hit(self, key: Dimensions) -> bool:
         """Tell whether events of a count key are hits."""
@@ -283,22 +418,34 @@ class RuleFold:
             max(0, attempts - each.attempts)
             for (each, _), attempts in zip(quiet, unseen, strict=True)
         ]
-        for at in self._not_easy(quiet, before, record.at):
+        for at in self._others(quiet, before, record):
             each, place = quiet[at]
             self._add(each, place, before[at], record)
 
-    def _not_easy(
-        self, quiet: Sequence[tuple[Added, int]], before: Sequence[int], at: int
-    ) -> Iterable[int]:
-        """Add counts where that is no work; return the positions of the others."""
+    def _others(
+        self, quiet: Sequence[tuple[Added, int]], before: Sequence[int], record: RecordContext
+    ) -> Sequence[int]:
+        """Add counts as far as that can be done for many scopes together.
+
+        Returns:
+            The positions of the others.
+        """
         if len(quiet) < MANY:
             return range(len(quiet))
         numbers = [
-            (place, each.attempts, each.hits, unseen)
+            (place, record.at, each.attempts, each.hits, unseen)
             for (each, place), unseen in zip(quiet, before, strict=True)
         ]
-        places, attempts, hits, unseen_before = np.array(numbers, np.int64).T
-        return self._states.add_easy(places, at, attempts, hits, unseen_before)
+
+        def so_far(row: int) -> tuple[int, int]:
+            each, place = quiet[row]
+            return self._so_far(record, each.start, place)
+
+        places, times, attempts, hits, unseen = np.array(numbers, np.int64).T
+        series = Series(places, times, attempts, hits, unseen, so_far)
+        prepared = self._states.prepare(series, self.rule.keep_firing_for)
+        prepared.take()
+        return prepared.others
 
     def _add(self, added: Added, place: int, before: int, record: RecordContext) -> None:
         key, attempts, hits, start, _ = added

@@ -5,18 +5,19 @@ looked at when their scopes have hits, and many at once when a window closes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from struct import Struct
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 from numpy.typing import NDArray
 
 from streams.domain.detectors import baseline
 from streams.domain.detectors.baseline import Reals, Rise
 from streams.domain.detectors.evidence import LEAST_WEIGHT
 from streams.domain.detectors.excursions import GAP, LARGEST, NUMBERS, Excursion, Judge
-from streams.domain.detectors.folding import ClosedWindow, Integers
+from streams.domain.detectors.folding import ClosedWindow, Integers, Series
 from streams.domain.detectors.rows import Rows, extended, put, take
 
 MOST_JUDGES = 8_192
@@ -39,6 +40,28 @@ _HITS = "hits", "stretch_hits", "clump_hits", "most_hits"
 
 Written: TypeAlias = dict[int, Excursion | tuple[float, ...]]
 """Excursions by position, as they are written down: those that do not fire as their numbers."""
+
+
+Nulls: TypeAlias = tuple[Reals, Reals]
+"""The usual rates of scopes, and the weights of their nulls."""
+
+
+class _Judged(NamedTuple):
+    """What the evidence of excursions follows from: those of a row of numbers, one of each array.
+
+    Attributes:
+        rate: as `Excursion` has it, and so on.
+        weight: of the null.
+        evidence: of the stretches before the present one.
+        attempts: of the present stretch.
+        hits: of these.
+    """
+
+    rate: Reals
+    weight: Reals
+    evidence: Reals
+    attempts: Reals
+    hits: Reals
 
 
 class ExcursionTable:
@@ -106,33 +129,57 @@ class ExcursionTable:
         _ROW.pack_into(self._bytes, place * _ROW.size, *numbers)
         self._is_quiet[place] = True
 
-    def go_on(self, places: Integers, at: int, before: Integers) -> NDArray[np.bool_]:
-        """Tell which scopes have an excursion that does not fire and may not be over.
+    def copy_of(self, place: int) -> Excursion | None:
+        """Return a copy of the excursion of a scope; null if it has none."""
+        firing = self.firing.get(place)
+        return self.get(place) if firing is None else replace(firing, live=copy(firing.live))
 
-        Of few, any may not be.
+    def may_go_on(self, series: Series, nulls: Nulls) -> NDArray[np.bool_]:
+        """Tell for each row whether the excursion before it may not be over.
+
+        That is the scope's one or, after the first row of the scope, one that begins with the row
+        before. What fires may go on; of few, any may.
 
         Args:
-            places: of the scopes.
-            at: event time of the record with their next hits (ms).
-            before: their attempts since the last record with hits.
+            series: the rows.
+            nulls: of each row's scope.
         """
-        go_on = self._is_quiet[places]
-        (there,) = go_on.nonzero()
+        places, first = series.places, series.first_rows
+        may_go_on = np.ones(len(places), np.bool_)
+        may_go_on[first] = self._is_quiet[places[first]]
+        (there,) = may_go_on.nonzero()
         if len(there) >= MANY:
-            quiet = take(self._quiet, places[there])
-            is_recent = at - quiet["since"] - quiet["last"] <= GAP
-            most = self._most_evidence_after(quiet, places[there], before[there])
-            go_on[there] = is_recent & (most >= -_MARGIN)
-        return go_on
+            judged, ends_at = self._before(series, nulls, first)
+            most = self._most_evidence_after(
+                _Judged(*(column[there] for column in judged)), places[there], series.before[there]
+            )
+            is_recent = series.times[there] - ends_at[there] <= GAP
+            may_go_on[there] = is_recent & (most >= -_MARGIN)
+        if self.firing:
+            may_go_on |= np.isin(places, list(self.firing))
+        return may_go_on
 
-    def _most_evidence_after(self, quiet: Rows, places: Integers, before: Integers) -> Reals:
+    def _before(self, series: Series, nulls: Nulls, first: Integers) -> tuple["_Judged", Integers]:
+        """Return what there is before each row, as `may_go_on` has it, and when it ends (ms)."""
+        attempts = _one_later(series.attempts).astype(np.float64)
+        hits = _one_later(series.hits).astype(np.float64)
+        rate, weight = nulls
+        judged = _Judged(rate.copy(), weight.copy(), np.zeros(len(hits)), attempts, hits)
+        ends_at = _one_later(series.times)
+        quiet = take(self._quiet, series.places[first])
+        judged.rate[first], judged.weight[first] = quiet["rate"], quiet["weight"]
+        judged.evidence[first] = quiet["evidence"]
+        attempts[first], hits[first] = quiet["stretch_attempts"], quiet["stretch_hits"]
+        ends_at[first] = quiet["since"] + quiet["last"]
+        return judged, ends_at
+
+    def _most_evidence_after(self, judged: "_Judged", places: Integers, before: Integers) -> Reals:
         """Return a bound of the evidence of excursions after further attempts without hits.
 
         It is what `AboveLimit.exceeds` compares with a level.
         """
-        rate, weight = quiet["rate"], quiet["weight"]
-        hits = quiet["stretch_hits"].astype(np.float64)
-        attempts = quiet["stretch_attempts"] + before.astype(np.float64)
+        rate, weight, hits = judged.rate, judged.weight, judged.hits
+        attempts = judged.attempts + before
         misses = attempts - hits
         tolerated, limit = baseline.levels(rate, self._rise)
         least = np.where(self._are_newcomers[places], self._rise_of_newcomers.least, 0.0)
@@ -146,7 +193,7 @@ class ExcursionTable:
             (weight, attempts),
         )
         ours, log_rest = of_hits + of_misses - of_all, np.log1p(-limit)
-        most: Reals = quiet["evidence"] + ours - log_rest - null_hits - null_misses + null_all
+        most: Reals = judged.evidence + ours - log_rest - null_hits - null_misses + null_all
         # Below the mean, the probability that the rate is above the limit is less than 1.
         terms = hits * (1.0 - limit) / ((misses + 2.0) * limit)
         is_below = (hits <= attempts * limit) & (terms < 1.0)
@@ -156,32 +203,22 @@ class ExcursionTable:
         most = most + np.where(is_below, np.minimum(tail, 0.0), 0.0)
         return np.where(attempts <= _MOST_BOUNDED, most, np.inf)
 
-    def begin_all(
-        self,
-        places: Integers,
-        since: int,
-        nulls: tuple[Reals, Reals],
-        attempts: Integers,
-        hits: Integers,
-    ) -> None:
-        """Do what `begin` does, for scopes of which each is there once.
+    def begin_all(self, series: Series, nulls: Nulls) -> None:
+        """Do what `begin` does for each row of a series, all of scopes of their own.
 
         Args:
-            places: of the scopes.
-            since: event time of the record (ms).
-            nulls: the usual rate of each, and the weight of its null.
-            attempts: in the record.
-            hits: of these, above 0.
+            series: the rows.
+            nulls: of each row's scope.
         """
-        rows = np.zeros(len(places), NUMBERS)
-        rows["since"] = since
+        rows = np.zeros(len(series.places), NUMBERS)
+        rows["since"] = series.times
         rows["rate"], rows["weight"] = nulls
         for name in _ATTEMPTS:
-            rows[name] = attempts
+            rows[name] = series.attempts
         for name in _HITS:
-            rows[name] = hits
-        put(self._quiet, places, rows)
-        self._is_quiet[places] = True
+            rows[name] = series.hits
+        put(self._quiet, series.places, rows)
+        self._is_quiet[series.places] = True
 
     def keep(self, place: int, excursion: Excursion) -> None:
         """Make an excursion that of a scope."""
@@ -305,6 +342,11 @@ class ExcursionTable:
         """Take excursions by the positions of their places; there are none at these."""
         for position, excursion in excursions.items():
             self.keep(places[position], excursion)
+
+
+def _one_later(numbers: Integers) -> Integers:
+    """Return for each position the number at the one before; for the first, its own."""
+    return np.concatenate((numbers[:1], numbers[:-1]))
 
 
 def can_be(excursion: Excursion) -> bool:

@@ -14,6 +14,7 @@ Evidence rises with hits only, so an excursion is looked at when it has new ones
 """
 
 from math import log
+from typing import Self
 
 import numpy as np
 from msgspec import Struct
@@ -115,6 +116,23 @@ class Excursion(Struct, array_like=True, gc=False):
     most_attempts: int = 0
     most_hits: int = 0
     live: Live | None = None
+
+    @classmethod
+    def begun(cls, since: int, null: tuple[float, float], attempts: int, hits: int) -> Self:
+        """Begin one with the counts of a record at `since` (ms, UTC).
+
+        Args:
+            since: event time of the record.
+            null: the usual rate of the scope, and the weight of its null.
+            attempts: in the record.
+            hits: of these, above 0.
+        """
+        counts = attempts, hits
+        return cls(since, *null, 0, *counts, 0.0, 0, *counts, 0, *counts, *counts)
+
+    def has_gap_before(self, at: int) -> bool:
+        """Tell whether a record at `at` (ms, UTC) comes so late that this is over."""
+        return at - self.since - self.last > GAP
 
     def add(self, attempts: int, hits: int, at: int) -> None:
         """Add the counts of a record with hits, at a time (ms after `since`)."""

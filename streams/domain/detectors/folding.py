@@ -74,6 +74,73 @@ class Increment(NamedTuple):
     so_far: Callable[[int], tuple[int, int]]
 
 
+class Series(NamedTuple):
+    """Counts that records in a row add to scopes, one of each array for a record and scope.
+
+    Rows of one scope follow one another, in the order of records. No window closes meanwhile.
+
+    Attributes:
+        places: of the scopes.
+        times: event time (ms), `at` of `Increment`.
+        attempts: above 0.
+        hits: of these; above 0 unless a breach goes on.
+        before: as `Increment` has it.
+        so_far: reads, for a row, what that of `Increment` does.
+    """
+
+    places: Integers
+    times: Integers
+    attempts: Integers
+    hits: Integers
+    before: Integers
+    so_far: Callable[[int], tuple[int, int]]
+
+    @property
+    def first_rows(self) -> Integers:
+        """The first row of each place."""
+        is_first = np.ones(len(self.places), np.bool_)
+        is_first[1:] = self.places[1:] != self.places[:-1]
+        return np.flatnonzero(is_first)
+
+    def at(self, rows: Integers) -> Self:
+        """Return some of the rows, each of which is of another scope."""
+        return self._replace(
+            places=self.places[rows],
+            times=self.times[rows],
+            attempts=self.attempts[rows],
+            hits=self.hits[rows],
+            before=self.before[rows],
+            so_far=lambda row: self.so_far(rows.item(row)),
+        )
+
+    def increment(self, row: int) -> Increment:
+        """Return one row."""
+        return Increment(
+            self.times.item(row),
+            self.attempts.item(row),
+            self.hits.item(row),
+            self.before.item(row),
+            lambda _: self.so_far(row),
+        )
+
+
+class Prepared(NamedTuple):
+    """What counts would do to scopes.
+
+    Attributes:
+        others: first rows of the scopes to which it would do more than `take` can: `add` is called
+            for each of their rows. It is so where a breach begins or ends.
+        take: does it, but to these; nothing else may have been done meanwhile.
+    """
+
+    others: list[int]
+    take: Callable[[], None]
+
+
+def _nothing() -> None:
+    pass
+
+
 class ClosedWindow(NamedTuple):
     """The counts of a window that closes, one of each array for a scope.
 
@@ -160,27 +227,14 @@ class ScopeStates(ABC):
                 before it ends.
         """
 
-    def add_easy(
-        self,
-        places: Integers,  # noqa: ARG002 - none is easy
-        at: int,  # noqa: ARG002
-        attempts: Integers,
-        hits: Integers,  # noqa: ARG002
-        before: Integers,  # noqa: ARG002
-    ) -> list[int]:
-        """Add counts of one record to those of many scopes for which that is no work.
+    def prepare(self, series: Series, hold: float) -> Prepared:  # noqa: ARG002 - nothing is easier together
+        """Work out what `add` would do with counts of many scopes and records, and change nothing.
 
         Args:
-            places: of the scopes, in none of which a breach goes on.
-            at: event time (ms), as `Increment` has it.
-            attempts: of each scope.
-            hits: of these, above 0.
-            before: as `Increment` has it.
-
-        Returns:
-            The positions of the other scopes, for which `add` is called.
+            series: the counts.
+            hold: as `add` is given it.
         """
-        return list(range(len(attempts)))
+        return Prepared(series.first_rows.tolist(), _nothing)
 
     @abstractmethod
     def learn(self, window: ClosedWindow) -> Integers | None:

@@ -29,11 +29,10 @@ from streams.domain.detectors.baseline import (
     times_odds,
 )
 from streams.domain.detectors.evidence import Shifted
-from streams.domain.detectors.excursion_table import ExcursionTable, can_be
+from streams.domain.detectors.excursion_table import ExcursionTable, Nulls, can_be
 from streams.domain.detectors.excursions import (
     BESIDE_CLUMP,
     CONFIDENCE,
-    GAP,
     LARGEST,
     LEAST_OF_STRETCH,
     LONG_STRETCH,
@@ -48,7 +47,9 @@ from streams.domain.detectors.folding import (
     Height,
     Increment,
     Integers,
+    Prepared,
     ScopeStates,
+    Series,
     Turn,
 )
 from streams.domain.detectors.rows import at_places, extended, put, take
@@ -287,65 +288,171 @@ class SpikeStates(ScopeStates):
         ended: tuple[Turn, ...] = ()
         excursion = self.excursion(place)
         if excursion is not None:
-            at = new.at - excursion.since
-            is_over = at - excursion.last > GAP
-            if excursion.live is not None and not is_over:
-                return self._follow(place, excursion, excursion.live, new, round(hold * 1_000))
-            excursion.add_attempts(new.before)
-            is_over |= max(at, excursion.attempts + new.attempts) > LARGEST
-            if is_over or not self._goes_on(place, excursion):
+            live = excursion.live
+            if live is not None and not excursion.has_gap_before(new.at):
+                is_over = self._follow(place, excursion, live, new, hold)
+                return self._end(place, excursion) if is_over else ()
+            if not self._goes_on(place, excursion, new):
                 ended = self._end(place, excursion)
                 excursion = None
-        if not new.hits:
+        if not new.hits or (excursion is None and self._begins_quietly(place, new)):
             return ended
-        attempts = min(new.attempts, LARGEST)
-        hits = min(new.hits, attempts)
+        excursion, starts, has_risen = self._with_hits(place, excursion, new)
+        self._count_starts(place, starts)
+        self.excursions.keep(place, excursion)
+        if not has_risen:
+            return ended
+        self._fired_until.pop(place, None)
+        return (*ended, Turn(True, self.figures(place)))
+
+    def _begins_quietly(self, place: int, new: Increment) -> bool:
+        """Begin the excursion of a scope, unless it may fire at once, which hardly any may."""
+        attempts, hits = _counted(new)
+        null = self.null(place)
+        if self._may_fire_at_once(hits, null[0]):
+            return False
+        self._count_starts(place, 1)
+        self.excursions.begin(place, new.at, null, (attempts, hits))
+        return True
+
+    def _count_starts(self, place: int, more: int) -> None:
+        started = self._rows["started"]
+        started[place] = min(started.item(place) + more, _MANY_STARTS)
+
+    def _goes_on(self, place: int, excursion: Excursion, new: Increment) -> bool:
+        """Tell whether an excursion is not over before new hits, with the attempts before them."""
+        excursion.add_attempts(new.before)
+        longest = max(new.at - excursion.since, excursion.attempts + new.attempts)
+        if longest > LARGEST or excursion.has_gap_before(new.at):
+            return False
+        return self.excursions.judge(place, excursion).exceeds(excursion, 0.0)
+
+    def _with_hits(
+        self, place: int, excursion: Excursion | None, new: Increment
+    ) -> tuple[Excursion, int, bool]:
+        """Add new hits to an excursion, or begin one with them.
+
+        Returns:
+            The excursion, how many begin with these hits, and whether it fires.
+        """
+        attempts, hits = _counted(new)
         if excursion is None:
-            if not self._begin_excursion(place, new.at, attempts, hits):
-                return ended
-            excursion = self.excursions.quiet_at(place)
+            excursion, starts = Excursion.begun(new.at, self.null(place), attempts, hits), 1
+            if not self._may_fire_at_once(hits, excursion.rate):
+                return excursion, starts, False
         else:
             excursion.add(attempts, hits, new.at - excursion.since)
-            if excursion.has_clump_of_hits:
-                self._begin_with_clump(place, excursion)
-        has_risen = self._has_risen(place, excursion, new)
-        self.excursions.keep(place, excursion)
-        return (*ended, Turn(True, self.figures(place))) if has_risen else ended
+            is_new = excursion.has_clump_of_hits and self._begins_with_clump(place, excursion)
+            starts = int(is_new)
+        return excursion, starts, self._has_risen(place, excursion, new)
 
-    def add_easy(
-        self, places: Integers, at: int, attempts: Integers, hits: Integers, before: Integers
-    ) -> list[int]:
-        """Begin the excursions of scopes without one, or whose last one is over: most are these.
+    # Records in a row
 
-        But not those that may fire at once.
+    def prepare(self, series: Series, hold: float) -> Prepared:
+        """Work out what counts do to excursions, and change nothing.
+
+        Most begin an excursion that is over with the next hits. Only where that is not sure, a
+        record is looked at by itself.
         """
-        is_easy = ~self.excursions.go_on(places, at, before) & (self.settings.patience > 0.0)
-        is_easy &= ~self._may_be_enough(0.0, hits, self._rate[places])
-        is_easy &= attempts <= LARGEST
-        easy = np.flatnonzero(is_easy)
-        beginning = places[easy]
-        started = self._rows["started"]
-        started[beginning] = np.minimum(started[beginning] + 1, _MANY_STARTS)
-        nulls = self._rate[beginning], self._weight[beginning]
-        self.excursions.begin_all(beginning, at, nulls, attempts[easy], hits[easy])
-        others: list[int] = np.flatnonzero(~is_easy).tolist()
-        return others
+        places, first = series.places, series.first_rows
+        nulls = self._rate[places], self._weight[places]
+        next_unsure = self._next_unsure(series, nulls)
+        ends = np.append(first[1:], len(places))
+        starts = ends - first
+        is_easy = next_unsure[first] >= ends
+        followed: list[tuple[int, Excursion]] = []
+        others: list[int] = []
+        for scope in np.flatnonzero(~is_easy).tolist():
+            row, end = first.item(scope), ends.item(scope)
+            course = self._course(series, row, next_unsure[row:end].tolist(), hold)
+            if course is None:
+                starts[scope] = 0
+                others.append(row)
+            else:
+                excursion, starts[scope] = course
+                followed.append((places.item(row), excursion))
+        begun = ends[is_easy] - 1
 
-    def _begin_excursion(self, place: int, at: int, attempts: int, hits: int) -> bool:
-        """Begin an excursion; tell whether it may fire at once, which hardly any may."""
-        self._count_start(place)
-        null = self.null(place)
-        self.excursions.begin(place, at, null, (attempts, hits))
-        return self.settings.patience <= 0.0 or self._may_be_enough(0.0, hits, null[0])
+        def take() -> None:
+            started = self._rows["started"]
+            all_starts = started[places[first]].astype(np.int64) + starts
+            started[places[first]] = np.minimum(all_starts, _MANY_STARTS)
+            self.excursions.begin_all(series.at(begun), (nulls[0][begun], nulls[1][begun]))
+            for place, excursion in followed:
+                self.excursions.keep(place, excursion)
 
-    def _count_start(self, place: int) -> None:
-        started = self._rows["started"]
-        started[place] = min(started.item(place) + 1, _MANY_STARTS)
+        return Prepared(others, take)
 
-    def _begin_with_clump(self, place: int, excursion: Excursion) -> None:
+    def _next_unsure(self, series: Series, nulls: Nulls) -> Integers:
+        """Return, from each row on, the next that may do more than begin an excursion.
+
+        That is, if each row before it did so.
+        """
+        are_unsure = self.excursions.may_go_on(series, nulls)
+        are_unsure |= self._may_be_enough(0.0, series.hits, nulls[0]) | (series.attempts > LARGEST)
+        are_unsure |= self.settings.patience <= 0.0
+        rows = np.where(are_unsure, np.arange(len(are_unsure)), len(are_unsure))
+        return np.minimum.accumulate(rows[::-1])[::-1]
+
+    def _course(
+        self, series: Series, first: int, next_unsure: Sequence[int], hold: float
+    ) -> tuple[Excursion, int] | None:
+        """Follow the excursions of a scope through its rows.
+
+        Args:
+            series: the rows.
+            first: of the scope.
+            next_unsure: as `_next_unsure` has them, for each of its rows.
+            hold: as `add` is given it.
+
+        Returns:
+            The last excursion, and how many have begun; null if any turns or cannot be followed.
+        """
+        place, row, end = series.places.item(first), first, first + len(next_unsure)
+        excursion, all_starts, is_sure = self.excursions.copy_of(place), 0, True
+        while row < end:
+            unsure = min(next_unsure[row - first], end) if is_sure else row
+            if unsure > row:
+                all_starts += unsure - row
+                row = unsure
+                last = series.increment(row - 1)
+                excursion = Excursion.begun(last.at, self.null(place), *_counted(last))
+                continue
+            new = series.increment(row)
+            try:
+                after = self._step(place, excursion, new, hold)
+            except Exception:  # noqa: BLE001 - `add` raises the same, of this scope alone
+                return None
+            if after is None:
+                return None
+            excursion, starts = after
+            all_starts += starts
+            # It is as if it had begun with this row.
+            is_sure = excursion.attempts == new.attempts
+            row += 1
+        return (excursion, all_starts) if excursion is not None else None
+
+    def _step(
+        self, place: int, excursion: Excursion | None, new: Increment, hold: float
+    ) -> tuple[Excursion, int] | None:
+        """Return an excursion with a further row, and how many begin with it; null if it turns."""
+        if excursion is not None:
+            live = excursion.live
+            if live is not None:
+                is_over = excursion.has_gap_before(new.at)
+                is_over = is_over or self._follow(place, excursion, live, new, hold)
+                return None if is_over else (excursion, 0)
+            if not self._goes_on(place, excursion, new):
+                excursion = None
+        excursion, starts, has_risen = self._with_hits(place, excursion, new)
+        return None if has_risen else (excursion, starts)
+
+    # Excursions
+
+    def _begins_with_clump(self, place: int, excursion: Excursion) -> bool:
         """Begin an excursion anew with its present clump, if all of it is not enough and says less.
 
-        Less by as much as it would have to gather beside the clump.
+        Less by as much as it would have to gather beside the clump. Tell whether that is so.
         """
         judge, null = self.excursions.judge(place, excursion), self.null(place)
         is_new = null != (excursion.rate, excursion.weight)
@@ -353,15 +460,12 @@ class SpikeStates(ScopeStates):
         seen = excursion.clump_attempts, excursion.clump_hits
         # Most clumps do not say as much, whatever the excursion does.
         if not of_clump.above.exceeds(*seen, BESIDE_CLUMP):
-            return
+            return False
         least = max(judge.evidence_of(excursion), 0.0) + BESIDE_CLUMP
-        if of_clump.above.exceeds(*seen, least) and not self._is_enough(place, excursion, judge):
-            self._count_start(place)
-            excursion.begin_with_clump(null)
-
-    def _goes_on(self, place: int, excursion: Excursion) -> bool:
-        """Tell whether an excursion, as it is before new hits, is not over yet."""
-        return self.excursions.judge(place, excursion).exceeds(excursion, 0.0)
+        if not of_clump.above.exceeds(*seen, least) or self._is_enough(place, excursion, judge):
+            return False
+        excursion.begin_with_clump(null)
+        return True
 
     def _end_stretch(
         self, place: int, excursion: Excursion, judge: Judge, at: int, *, is_enough: bool
@@ -375,6 +479,10 @@ class SpikeStates(ScopeStates):
             evidence = judge.evidence_of(excursion)
             if evidence > 0.0:
                 excursion.begin_stretch(at, evidence, self.null(place))
+
+    def _may_fire_at_once(self, hits: int, rate: float) -> bool:
+        """Tell whether an excursion that begins with so many hits may fire, by a bound."""
+        return self.settings.patience <= 0.0 or self._may_be_enough(0.0, hits, rate)
 
     @overload
     def _may_be_enough(self, evidence: float, hits: int, rate: float) -> bool: ...
@@ -407,7 +515,6 @@ class SpikeStates(ScopeStates):
         is_fast = is_enough and self._is_fast_rise(place, excursion, judge, at, new)
         if (is_fast or self._is_slow_rise(place, at, new)) and judge.is_above_limit(excursion):
             excursion.fire(at, is_slow=not is_fast)
-            self._fired_until.pop(place, None)
             return True
         self._end_stretch(place, excursion, judge, at, is_enough=is_enough)
         return False
@@ -448,18 +555,16 @@ class SpikeStates(ScopeStates):
         return Shifted(judge.found.a, judge.found.b, times_odds(judge.found.limit, SLOW_ODDS))
 
     def _follow(
-        self, place: int, excursion: Excursion, live: Live, new: Increment, hold: int
-    ) -> tuple[Turn, ...]:
-        """Add counts to what fires, and end it if it is over: in `hold` ms at the earliest."""
+        self, place: int, excursion: Excursion, live: Live, new: Increment, hold: float
+    ) -> bool:
+        """Add counts to what fires; tell whether it is over, in `hold` s at the earliest."""
         excursion.last = max(excursion.last, new.at - excursion.since)
         live.run_attempts += new.attempts
         live.run_hits += new.hits
         attempts, hits = excursion.attempts + live.run_attempts, excursion.hits + live.run_hits
         live.see(attempts, hits, excursion.last)
-        judge = self.excursions.judge(place, excursion)
-        if judge.is_over(excursion, live, hold, has_hits=new.hits > 0):
-            return self._end(place, excursion)
-        return ()
+        judge, hold_ms = self.excursions.judge(place, excursion), round(hold * 1_000)
+        return judge.is_over(excursion, live, hold_ms, has_hits=new.hits > 0)
 
     def _end(self, place: int, excursion: Excursion) -> tuple[Turn, ...]:
         """End an excursion; of a scope that fires, the slow evidence too."""
@@ -704,6 +809,12 @@ class SpikeStates(ScopeStates):
         self.excursions.restore(places, states.excursions)
         for position, until in states.fired_until.items():
             self._fired_until[places[position]] = until
+
+
+def _counted(new: Increment) -> tuple[int, int]:
+    """Return attempts and hits of a record, as far as an excursion counts them."""
+    attempts = min(new.attempts, LARGEST)
+    return attempts, min(new.hits, attempts)
 
 
 def _prior(pooled: Pooled) -> tuple[float, float]:
