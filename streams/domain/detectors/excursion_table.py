@@ -159,6 +159,25 @@ class ExcursionTable:
             may_go_on |= np.isin(places, list(self.firing))
         return may_go_on
 
+    def may_exceed(self, series: Series, nulls: Nulls, level: float) -> NDArray[np.bool_]:
+        """Tell for each row whether what it says by itself may be above a level, in nats.
+
+        Of few, any may be.
+
+        Args:
+            series: the rows.
+            nulls: of each row's scope.
+            level: above 0.
+        """
+        if len(series.places) < MANY:
+            return np.ones(len(series.places), np.bool_)
+        counts = series.attempts.astype(np.float64), series.hits.astype(np.float64)
+        judged = _Judged(*nulls, np.zeros(len(series.places)), *counts)
+        may_exceed: NDArray[np.bool_] = (
+            self._most_evidence_after(judged, series.places, np.zeros(1)) >= level - _MARGIN
+        )
+        return may_exceed
+
     def _before(self, series: Series, nulls: Nulls, first: Integers) -> tuple["_Judged", Integers]:
         """Return what there is before each row, as `may_go_on` has it, and when it ends (ms)."""
         attempts = _one_later(series.attempts).astype(np.float64)
@@ -173,7 +192,9 @@ class ExcursionTable:
         ends_at[first] = quiet["since"] + quiet["last"]
         return judged, ends_at
 
-    def _most_evidence_after(self, judged: "_Judged", places: Integers, before: Integers) -> Reals:
+    def _most_evidence_after(
+        self, judged: "_Judged", places: Integers, before: Integers | Reals | Reals
+    ) -> Reals:
         """Return a bound of the evidence of excursions after further attempts without hits.
 
         It is what `AboveLimit.exceeds` compares with a level.

@@ -389,8 +389,11 @@ class SpikeStates(ScopeStates):
         That is, if each row before it did so.
         """
         are_unsure = self.excursions.may_go_on(series, nulls)
-        are_unsure |= self._may_be_enough(0.0, series.hits, nulls[0]) | (series.attempts > LARGEST)
-        are_unsure |= self.settings.patience <= 0.0
+        are_unsure |= (series.attempts > LARGEST) | (self.settings.patience <= 0.0)
+        may_fire = np.flatnonzero(~are_unsure & self._may_be_enough(0.0, series.hits, nulls[0]))
+        are_unsure[may_fire] = self.excursions.may_exceed(
+            series.at(may_fire), (nulls[0][may_fire], nulls[1][may_fire]), self.settings.sensitivity
+        )
         rows = np.where(are_unsure, np.arange(len(are_unsure)), len(are_unsure))
         return np.minimum.accumulate(rows[::-1])[::-1]
 
