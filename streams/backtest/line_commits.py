@@ -120,7 +120,10 @@ class LineCommits:
                 self._at_once = min(max(LEAST_AT_ONCE, at_once), MOST_AT_ONCE)
             else:
                 done = int(part.commits.searchsorted(commit_at, "right"))
-                yield from self._commit_all(part.at(slice(0, done)))
+                due = part.at(slice(0, done))
+                if self._may_be_late(due):
+                    yield from self.commit_kept()
+                yield from self._commit_all(due)
             position += done
 
     def go_on_to(self, commit_at: int) -> Iterator[Decided]:
@@ -189,6 +192,18 @@ class LineCommits:
         if not len(due):
             return len(lines)
         return int(lines.commits.searchsorted(lines.commits[due[0]]))
+
+    def _may_be_late(self, lines: LineColumns) -> bool:
+        """Tell whether lines are in a window that the event time of those that are kept may close.
+
+        No window that is open is one, but one that these lines would open.
+        """
+        newest = max(self._deferrable.starts, default=np.inf)
+        windows = lines.times // self._size_ms * (self._size_ms // 1000)
+        return any(
+            start not in self._deferrable.starts
+            for start in np.unique(windows[windows < newest]).tolist()
+        )
 
     # Deferred
 

@@ -35,7 +35,7 @@ from streams.domain.scope_sums import (
 )
 from streams.domain.table import WindowTable
 
-MANY = 8
+MANY = 20
 """Scopes of which so many at once are cheaper than as many by themselves."""
 MATCHES_KEPT = 65_536
 """Campaigns of which it is remembered whether a rule with patterns matches them."""
@@ -292,6 +292,7 @@ class RuleFold:
             np.repeat(is_live, hits.lengths), 0, self._unseen_before(hits, places)
         )
         series = Series(
+            hits.first_rows,
             np.repeat(places, hits.lengths),
             hits.times,
             hits.attempts,
@@ -442,7 +443,7 @@ class RuleFold:
             return self._so_far(record, each.start, place)
 
         places, times, attempts, hits, unseen = np.array(numbers, np.int64).T
-        series = Series(places, times, attempts, hits, unseen, so_far)
+        series = Series(np.arange(len(quiet)), places, times, attempts, hits, unseen, so_far)
         prepared = self._states.prepare(series, self.rule.keep_firing_for)
         prepared.take()
         return prepared.others

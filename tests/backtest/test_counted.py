@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as replaced
 
 from streams.backtest import counted, line_commits
 from streams.backtest.arrivals import BacktestSettings
@@ -94,6 +95,23 @@ def incident(campaign: str = "c") -> list[CountedLine]:
     ]
 
 
+def test_what_is_late_is_so_by_lines_that_were_kept_as_well() -> None:
+    """Without the third line, the fourth would not be late, and another baseline were learned."""
+    windows = WindowPolicy(size=4, grace=5, retention=12)
+    detector = Spike(sensitivity=1.0, patience=0.0)
+    rule = Rule("spike", frozenset({"FAILURE"}), detector, scope="treatment")
+    partition = replace(DEFAULTS.partition, windows=windows, rules=(rule,))
+    ingest = replace(DEFAULTS.ingest, windows=windows)
+    partition = replace(partition, idle_timeout=0.4)
+    settings = replace(DEFAULTS, partition=partition, ingest=ingest, interval=0.1)
+    late = replaced(line(45_200, 0, 1), event_time=START + 36_200)
+    broken = CountedLine(START + 45_200, "c", [("FAILURE", "t", None, None, 30)], "app")
+    lines = [line(3_100, 0, 30), line(44_100, 0, 5), line(45_100, 0, 1), late, broken]
+    _, decided = decide(settings, lines, lines[-1].at)
+    assert told(decided) == told(Naive(settings).run(lines, lines[-1].at))
+    assert len(decided) == 1
+
+
 def test_an_incident_fires_and_resolves_at_the_time_of_its_arrivals() -> None:
     _, decided = decide(DEFAULTS, incident())
     assert [(each.at - START, each.transition.type) for each in decided] == [
@@ -146,12 +164,13 @@ def test_with_spike_hits_are_folded_and_their_counts_kept() -> None:
     ]
     applied = Counter[str]()
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("add_hits", "apply", "apply_kept", "advance"):
+        for name in ("add_series", "add_hits", "apply", "apply_kept", "advance"):
             patch.setattr(CampaignPartition, name, _counting(name, applied))
         _, decided = decide(settings, lines, at_once=100)
     assert told(decided) == told(Naive(settings).run(lines, lines[-1].at))
     assert {each.transition.data.campaign_id for each in decided} == {"a"}
-    assert applied["add_hits"] > 100
+    assert applied["add_series"] > 20
+    assert 0 < applied["add_hits"] < 100
     assert applied["apply_kept"] < 50
     assert applied["advance"] < 200 > applied["apply"]
 

@@ -145,16 +145,15 @@ class ExcursionTable:
             nulls: of each row's scope.
         """
         places, first = series.places, series.first_rows
-        may_go_on = np.ones(len(places), np.bool_)
+        is_further = np.ones(len(places), np.bool_)
+        is_further[first] = False
+        may_go_on = is_further.copy()
         may_go_on[first] = self._is_quiet[places[first]]
         (there,) = may_go_on.nonzero()
         if len(there) >= MANY:
-            judged, ends_at = self._before(series, nulls, first)
-            most = self._most_evidence_after(
-                _Judged(*(column[there] for column in judged)), places[there], series.before[there]
-            )
-            is_recent = series.times[there] - ends_at[there] <= GAP
-            may_go_on[there] = is_recent & (most >= -_MARGIN)
+            judged, ends_at = self._before(series, nulls, there, ~is_further[there])
+            most = self._most_evidence_after(judged, places[there], series.before[there])
+            may_go_on[there] = (series.times[there] - ends_at <= GAP) & (most >= -_MARGIN)
         if self.firing:
             may_go_on |= np.isin(places, list(self.firing))
         return may_go_on
@@ -178,14 +177,18 @@ class ExcursionTable:
         )
         return may_exceed
 
-    def _before(self, series: Series, nulls: Nulls, first: Integers) -> tuple["_Judged", Integers]:
-        """Return what there is before each row, as `may_go_on` has it, and when it ends (ms)."""
-        attempts = _one_later(series.attempts).astype(np.float64)
-        hits = _one_later(series.hits).astype(np.float64)
-        rate, weight = nulls
-        judged = _Judged(rate.copy(), weight.copy(), np.zeros(len(hits)), attempts, hits)
-        ends_at = _one_later(series.times)
-        quiet = take(self._quiet, series.places[first])
+    def _before(
+        self, series: Series, nulls: Nulls, rows: Integers, are_first: NDArray[np.bool_]
+    ) -> tuple["_Judged", Integers]:
+        """Return what there is before some rows, as `may_go_on` has it, and when it ends (ms)."""
+        before = rows - 1
+        attempts, hits = (
+            each[before].astype(np.float64) for each in (series.attempts, series.hits)
+        )
+        judged = _Judged(nulls[0][rows], nulls[1][rows], np.zeros(len(rows)), attempts, hits)
+        ends_at = series.times[before]
+        (first,) = are_first.nonzero()
+        quiet = take(self._quiet, series.places[rows[first]])
         judged.rate[first], judged.weight[first] = quiet["rate"], quiet["weight"]
         judged.evidence[first] = quiet["evidence"]
         attempts[first], hits[first] = quiet["stretch_attempts"], quiet["stretch_hits"]
@@ -193,7 +196,7 @@ class ExcursionTable:
         return judged, ends_at
 
     def _most_evidence_after(
-        self, judged: "_Judged", places: Integers, before: Integers | Reals | Reals
+        self, judged: "_Judged", places: Integers, before: Integers | Reals
     ) -> Reals:
         """Return a bound of the evidence of excursions after further attempts without hits.
 
@@ -363,11 +366,6 @@ class ExcursionTable:
         """Take excursions by the positions of their places; there are none at these."""
         for position, excursion in excursions.items():
             self.keep(places[position], excursion)
-
-
-def _one_later(numbers: Integers) -> Integers:
-    """Return for each position the number at the one before; for the first, its own."""
-    return np.concatenate((numbers[:1], numbers[:-1]))
 
 
 def can_be(excursion: Excursion) -> bool:

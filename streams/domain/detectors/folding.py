@@ -80,6 +80,7 @@ class Series(NamedTuple):
     Rows of one scope follow one another, in the order of records. No window closes meanwhile.
 
     Attributes:
+        first_rows: of each scope.
         places: of the scopes.
         times: event time (ms), `at` of `Increment`.
         attempts: above 0.
@@ -88,6 +89,7 @@ class Series(NamedTuple):
         so_far: reads, for a row, what that of `Increment` does.
     """
 
+    first_rows: Integers
     places: Integers
     times: Integers
     attempts: Integers
@@ -95,22 +97,16 @@ class Series(NamedTuple):
     before: Integers
     so_far: Callable[[int], tuple[int, int]]
 
-    @property
-    def first_rows(self) -> Integers:
-        """The first row of each place."""
-        is_first = np.ones(len(self.places), np.bool_)
-        is_first[1:] = self.places[1:] != self.places[:-1]
-        return np.flatnonzero(is_first)
-
-    def at(self, rows: Integers) -> Self:
+    def at(self, rows: Integers) -> "Series":
         """Return some of the rows, each of which is of another scope."""
-        return self._replace(
-            places=self.places[rows],
-            times=self.times[rows],
-            attempts=self.attempts[rows],
-            hits=self.hits[rows],
-            before=self.before[rows],
-            so_far=lambda row: self.so_far(rows.item(row)),
+        return Series(
+            np.arange(len(rows)),
+            self.places[rows],
+            self.times[rows],
+            self.attempts[rows],
+            self.hits[rows],
+            self.before[rows],
+            lambda row: self.so_far(rows.item(row)),
         )
 
     def increment(self, row: int) -> Increment:

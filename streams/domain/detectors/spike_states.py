@@ -335,16 +335,19 @@ class SpikeStates(ScopeStates):
         Returns:
             The excursion, how many begin with these hits, and whether it fires.
         """
-        attempts, hits = _counted(new)
         if excursion is None:
-            excursion, starts = Excursion.begun(new.at, self.null(place), attempts, hits), 1
-            if not self._may_fire_at_once(hits, excursion.rate):
+            excursion, starts = self._begun_by(place, new), 1
+            if not self._may_fire_at_once(excursion.hits, excursion.rate):
                 return excursion, starts, False
         else:
+            attempts, hits = _counted(new)
             excursion.add(attempts, hits, new.at - excursion.since)
             is_new = excursion.has_clump_of_hits and self._begins_with_clump(place, excursion)
             starts = int(is_new)
         return excursion, starts, self._has_risen(place, excursion, new)
+
+    def _begun_by(self, place: int, new: Increment) -> Excursion:
+        return Excursion.begun(new.at, self.null(place), *_counted(new))
 
     # Records in a row
 
@@ -356,26 +359,26 @@ class SpikeStates(ScopeStates):
         """
         places, first = series.places, series.first_rows
         nulls = self._rate[places], self._weight[places]
-        next_unsure = self._next_unsure(series, nulls)
+        are_unsure = self._are_unsure(series, nulls)
         ends = np.append(first[1:], len(places))
         starts = ends - first
-        is_easy = next_unsure[first] >= ends
+        is_easy = ~np.logical_or.reduceat(are_unsure, first) if len(first) else are_unsure
         followed: list[tuple[int, Excursion]] = []
         others: list[int] = []
         for scope in np.flatnonzero(~is_easy).tolist():
-            row, end = first.item(scope), ends.item(scope)
-            course = self._course(series, row, next_unsure[row:end].tolist(), hold)
+            rows = range(first.item(scope), ends.item(scope))
+            course = self._course(series, rows, are_unsure[rows.start : rows.stop].tolist(), hold)
             if course is None:
                 starts[scope] = 0
-                others.append(row)
+                others.append(rows.start)
             else:
                 excursion, starts[scope] = course
-                followed.append((places.item(row), excursion))
+                followed.append((places.item(rows.start), excursion))
         begun = ends[is_easy] - 1
 
         def take() -> None:
             started = self._rows["started"]
-            all_starts = started[places[first]].astype(np.int64) + starts
+            all_starts = started[places[first]] + starts
             started[places[first]] = np.minimum(all_starts, _MANY_STARTS)
             self.excursions.begin_all(series.at(begun), (nulls[0][begun], nulls[1][begun]))
             for place, excursion in followed:
@@ -383,44 +386,43 @@ class SpikeStates(ScopeStates):
 
         return Prepared(others, take)
 
-    def _next_unsure(self, series: Series, nulls: Nulls) -> Integers:
-        """Return, from each row on, the next that may do more than begin an excursion.
-
-        That is, if each row before it did so.
-        """
-        are_unsure = self.excursions.may_go_on(series, nulls)
-        are_unsure |= (series.attempts > LARGEST) | (self.settings.patience <= 0.0)
+    def _are_unsure(self, series: Series, nulls: Nulls) -> NDArray[np.bool_]:
+        """Tell which rows may do more than begin an excursion, if the row before did that."""
+        if self.settings.patience <= 0.0:
+            return np.ones(len(series.places), np.bool_)
+        are_unsure = self.excursions.may_go_on(series, nulls) | (series.attempts > LARGEST)
         may_fire = np.flatnonzero(~are_unsure & self._may_be_enough(0.0, series.hits, nulls[0]))
-        are_unsure[may_fire] = self.excursions.may_exceed(
-            series.at(may_fire), (nulls[0][may_fire], nulls[1][may_fire]), self.settings.sensitivity
-        )
-        rows = np.where(are_unsure, np.arange(len(are_unsure)), len(are_unsure))
-        return np.minimum.accumulate(rows[::-1])[::-1]
+        if len(may_fire):
+            of_these = series.at(may_fire), (nulls[0][may_fire], nulls[1][may_fire])
+            are_unsure[may_fire] = self.excursions.may_exceed(*of_these, self.settings.sensitivity)
+        return are_unsure
 
     def _course(
-        self, series: Series, first: int, next_unsure: Sequence[int], hold: float
+        self, series: Series, rows: range, are_unsure: Sequence[bool], hold: float
     ) -> tuple[Excursion, int] | None:
         """Follow the excursions of a scope through its rows.
 
         Args:
-            series: the rows.
-            first: of the scope.
-            next_unsure: as `_next_unsure` has them, for each of its rows.
+            series: the counts.
+            rows: of the scope.
+            are_unsure: as `_are_unsure` has them.
             hold: as `add` is given it.
 
         Returns:
             The last excursion, and how many have begun; null if any turns or cannot be followed.
         """
-        place, row, end = series.places.item(first), first, first + len(next_unsure)
-        excursion, all_starts, is_sure = self.excursions.copy_of(place), 0, True
-        while row < end:
-            unsure = min(next_unsure[row - first], end) if is_sure else row
-            if unsure > row:
-                all_starts += unsure - row
-                row = unsure
-                last = series.increment(row - 1)
-                excursion = Excursion.begun(last.at, self.null(place), *_counted(last))
+        place = series.places.item(rows.start)
+        excursion, all_starts = self.excursions.copy_of(place), 0
+        begun: int | None = None
+        """The row that it has begun with, if it is that of no further one."""
+        is_as_assumed = True
+        for row, is_unsure in zip(rows, are_unsure, strict=True):
+            if is_as_assumed and not is_unsure:
+                begun = row
+                all_starts += 1
                 continue
+            if begun is not None:
+                excursion, begun = self._begun_by(place, series.increment(begun)), None
             new = series.increment(row)
             try:
                 after = self._step(place, excursion, new, hold)
@@ -431,8 +433,9 @@ class SpikeStates(ScopeStates):
             excursion, starts = after
             all_starts += starts
             # It is as if it had begun with this row.
-            is_sure = excursion.attempts == new.attempts
-            row += 1
+            is_as_assumed = excursion.attempts == new.attempts
+        if begun is not None:
+            excursion = self._begun_by(place, series.increment(begun))
         return (excursion, all_starts) if excursion is not None else None
 
     def _step(

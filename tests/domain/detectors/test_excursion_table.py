@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from streams.domain.detectors import excursion_table
 from streams.domain.detectors.baseline import Rise
 from streams.domain.detectors.excursion_table import ExcursionTable
 from streams.domain.detectors.excursions import GAP, Excursion
+from streams.domain.detectors.folding import Series
 
 START = 1_790_000_040_000
 
@@ -46,8 +49,8 @@ def test_what_is_told_to_be_over_at_once_is_over_by_itself(
         table.keep(place, excursion)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(excursion_table, "MANY", 1)
-        go_on = table.go_on(places, START + 1_000, np.array(before))
-        assert not table.go_on(places, START + GAP + 1, np.array(before)).any()
+        go_on = may_go_on(table, START + 1_000, before)
+        assert not any(may_go_on(table, START + GAP + 1, before))
     for place in range(len(excursions)):
         later = table.quiet_at(place)
         later.add_attempts(before[place])
@@ -63,5 +66,15 @@ def test_of_few_excursions_any_may_go_on() -> None:
     table = ExcursionTable(Rise())
     table.make_room(2)
     table.keep(0, Excursion(START, 0.01, 100.0, attempts=1, hits=1, stretch_attempts=1))
-    go_on = table.go_on(np.arange(2), START + GAP + 1, np.array([10**6, 0]))
-    assert go_on.tolist() == [True, False]
+    assert may_go_on(table, START + GAP + 1, [10**6, 0]) == [True, False]
+
+
+def may_go_on(table: ExcursionTable, at: int, before: Sequence[int]) -> list[bool]:
+    """Whether excursions at the first places may not be over before one more hit each."""
+    places = np.arange(len(before))
+    ones = np.ones(len(places), np.int64)
+    counts = at * ones, ones, ones, np.array(before)
+    series = Series(places, places, *counts, lambda _: (1, 1))
+    nulls = np.full(len(places), 0.01), np.full(len(places), 100.0)
+    found: list[bool] = table.may_go_on(series, nulls).tolist()
+    return found

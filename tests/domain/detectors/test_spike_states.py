@@ -18,8 +18,8 @@ from scipy import special, stats
 
 from streams.domain.detectors import excursion_table, wilson
 from streams.domain.detectors.baseline import BASELINE, DISPERSIONS, PRIOR_CHANCES, Rise
-from streams.domain.detectors.excursions import Excursion, Live
-from streams.domain.detectors.folding import ClosedWindow, Increment, Turn
+from streams.domain.detectors.excursions import LARGEST, Excursion, Live
+from streams.domain.detectors.folding import ClosedWindow, Increment, Series, Turn
 from streams.domain.detectors.spike_states import (
     LEAST_LEARNED,
     MOST_SKIPPED,
@@ -1236,9 +1236,11 @@ def test_without_an_excursion_there_is_no_evidence() -> None:
 @pytest.mark.parametrize("patience", [0.0, USUAL.patience])
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("many", [1, excursion_table.MANY])
-def test_scopes_of_one_record_may_be_given_at_once(
-    many: int, seed: int, patience: float, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("in_a_row", [1, 2, 9, 30])
+def test_counts_of_many_scopes_and_records_may_be_given_at_once(
+    in_a_row: int, many: int, seed: int, patience: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Some have a usual rate of 1 %, others of 20 %, and some break; one pauses."""
     monkeypatch.setattr(excursion_table, "MANY", many)
     chance = np.random.default_rng(seed)
     one_by_one = SpikeStates(USUAL._replace(patience=patience))
@@ -1247,38 +1249,70 @@ def test_scopes_of_one_record_may_be_given_at_once(
     for states in (one_by_one, at_once):
         states.begin(places[:12], NOBODY)
         states.begin(places[12:], Pooled((40 * POOLED_UNIT, 960 * POOLED_UNIT), (0, 0)))
-    easy, over, turns = 0, 0, 0
-    for number in range(300):
-        at = START * 1_000 + number * 2_000
-        rates = np.where(places % 5 == 0, 0.01 + 0.5 * (number > 150), 0.01)
-        attempts = chance.integers(1, 40, len(places))
-        hits = chance.binomial(attempts, rates)
-        if number == 100:  # after a window that leaves hardly any excursion
+    usual = np.where(places % 5 == 1, 0.2, 0.01)
+    taken = turned = 0
+    for number in range(300 // in_a_row):
+        at = START * 1_000 + 2_000 * in_a_row * number
+        shape = 24, in_a_row
+        rates = np.where(places % 5 == 0, 0.01 + 0.5 * (0.5 < number * in_a_row / 300 < 0.7), usual)
+        attempts = chance.integers(1, 40, shape)
+        hits = chance.binomial(attempts, rates[:, np.newaxis])
+        before = chance.integers(0, 60, shape)
+        if number == 100 // in_a_row:
+            # A window that leaves hardly any excursion, and counts that are too many for one.
             attempts[3:9] = hits[3:9] = 60
-        having = np.flatnonzero(hits)
-        quiet = [place for place in having.tolist() if not one_by_one.fires(place)]
-        had = [place for place in quiet if one_by_one.excursion(place) is not None]
-        before = np.full(len(quiet), 3)
-        numbers = attempts[quiet], hits[quiet], before
-        left = at_once.add_easy(np.array(quiet, np.int64), at, *numbers)
-        easy += len(quiet) - len(left)
-        others = {quiet[position] for position in left}
-        over += len(set(had) - others)
-        for place in having.tolist():
-            so_far = int(attempts[place]), int(hits[place])
-            new = Increment(at, *so_far, 3 * (place in quiet), partial(_given, so_far))
-            turned = one_by_one.add(place, new, HOLD)
-            turns += len(turned)
-            if place in others or place not in quiet:
-                assert at_once.add(place, new, HOLD) == turned
+            attempts[9], hits[9] = LARGEST + 1, 1
+        times = at + 2_000 * np.arange(in_a_row) + 1_000_000 * (number > 200 // in_a_row)
+        given = {}
+        for place in places.tolist():
+            fires = one_by_one.fires(place)
+            rows = np.arange(in_a_row) if fires else np.flatnonzero(hits[place])
+            given[place] = [
+                Increment(*row, partial(_given, row[1:3]))
+                for row in zip(
+                    times[rows].tolist(),
+                    attempts[place][rows].tolist(),
+                    hits[place][rows].tolist(),
+                    (before[place][rows] * (not fires)).tolist(),
+                    strict=True,
+                )
+            ]
+        others = _others(at_once, given)
+        taken += sum(map(bool, given.values())) - len(others)
+        for place, increments in given.items():
+            turns = [one_by_one.add(place, new, HOLD) for new in increments]
+            if place in others:
+                assert [at_once.add(place, new, HOLD) for new in increments] == turns
+            else:
+                assert not any(turns)
+            turned += any(turns)
         if number % 5 == 4:
-            unseen = np.full(24, 300 if number < 150 else 3)
-            window = ClosedWindow(at // 1_000, places, attempts, hits, unseen)
+            unseen = np.full(24, 300 if number < 150 // in_a_row else 3)
+            window = ClosedWindow(at // 1_000, places, attempts[:, -1], hits[:, -1], unseen)
             assert (at_once.learn(window) == one_by_one.learn(window)).all()
         assert at_once.write(range(24)) == one_by_one.write(range(24))
-    assert turns
-    assert (easy > 100) == bool(patience)
-    assert (over > 100) == (bool(patience) and many == 1)
+    assert turned > 10
+    assert taken > 200
+
+
+def _others(states: SpikeStates, given: Mapping[int, Sequence[Increment]]) -> set[int]:
+    """Give counts at once; return the places of those that have to be added one by one."""
+    rows = [(place, new) for place, increments in given.items() for new in increments]
+    of_rows = [place for place, _ in rows]
+    first = [row for row, place in enumerate(of_rows) if place not in of_rows[:row]]
+    numbers = np.array([new[:4] for _, new in rows], np.int64).reshape(len(rows), 4).T
+    so_far = [new.so_far for _, new in rows]
+    series = Series(
+        np.array(first, np.int64),
+        np.array(of_rows, np.int64),
+        *numbers,
+        lambda row: so_far[row](of_rows[row]),
+    )
+    written = states.write(range(24))
+    prepared = states.prepare(series, HOLD)
+    assert states.write(range(24)) == written
+    prepared.take()
+    return {of_rows[row] for row in prepared.others}
 
 
 def _given(so_far: tuple[int, int], _place: int) -> tuple[int, int]:
