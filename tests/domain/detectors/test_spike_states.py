@@ -1300,12 +1300,16 @@ def _others(states: SpikeStates, given: Mapping[int, Sequence[Increment]]) -> se
     rows = [(place, new) for place, increments in given.items() for new in increments]
     of_rows = [place for place, _ in rows]
     first = [row for row, place in enumerate(of_rows) if place not in of_rows[:row]]
-    numbers = np.array([new[:4] for _, new in rows], np.int64).reshape(len(rows), 4).T
+    numbers = np.array([new[:4] for _, new in rows], np.int64).reshape(len(rows), 4)
+    times, attempts, hits, before = numbers.T
     so_far = [new.so_far for _, new in rows]
     series = Series(
         np.array(first, np.int64),
         np.array(of_rows, np.int64),
-        *numbers,
+        times,
+        attempts,
+        hits,
+        before,
         lambda row: so_far[row](of_rows[row]),
     )
     written = states.write(range(24))
