@@ -20,7 +20,7 @@ from streams.errors import UserError
 from streams.terminal import abbreviated, printable
 from streams.traffic.gzipped import GzipError, Readable, plain_blocks
 
-BLOCK_BYTES = 1 << 18
+BLOCK_BYTES = 1 << 20
 LONGEST_LINE = 8 << 20
 """Bytes."""
 LATEST_MS = 32_503_680_000_000

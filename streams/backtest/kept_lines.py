@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.backtest.line_columns import NO_APP, Integers, LineColumns, Vocabulary, with_room
+from streams.domain.arrays import stable_order
 from streams.domain.partial_counts import Column, WindowCounts
 from streams.domain.rule_folds import KeptCount
 
@@ -204,7 +205,7 @@ class _Distinct(NamedTuple):
 
 
 def _distinct(numbers: Integers) -> _Distinct:
-    order = numbers.argsort(kind="stable")
+    order = stable_order(numbers)
     in_order = numbers[order]
     is_first = np.ones(len(numbers), np.bool_)
     is_first[1:] = in_order[1:] != in_order[:-1]

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.backtest.line_columns import NO_APP, Integers, LineColumns, Vocabulary
+from streams.domain.arrays import stable_order
 from streams.domain.rule_folds import CampaignHits, HitSeries, KeptCount
 from streams.domain.scope_sums import Added
 
@@ -98,7 +99,10 @@ class LineHits:
 
     def _series(self, hits: "_RuleHits") -> HitSeries:
         names, app_names = self._vocabulary.campaign_names, self._vocabulary.app_names
-        first = np.flatnonzero(np.diff(hits.campaigns, prepend=-1))
+        is_first = np.ones(len(hits.campaigns), np.bool_)
+        is_first[1:] = hits.campaigns[1:] != hits.campaigns[:-1]
+        (first,) = is_first.nonzero()
+        lengths = np.append(first[1:], len(is_first)) - first
         last_lines = self._ends[hits.commits] - 1
 
         def kept(row: int) -> Iterable[KeptCount]:
@@ -108,6 +112,7 @@ class LineHits:
             [names[number] for number in hits.campaigns[first].tolist()],
             [app_names[number] for number in hits.apps[first].tolist()],
             first,
+            lengths,
             self._lines.newest[last_lines],
             self._lines.commits[last_lines],
             hits.attempts,
@@ -145,9 +150,11 @@ def _runs(lines: LineColumns, commits: Integers, vocabulary: Vocabulary, size_ms
     windows = lines.times // size_ms
     oldest = windows.min()
     many_windows, many_commits = windows.max() - oldest + 1, commits.max() + 1
-    in_order = (lines.campaigns * many_commits + commits) * many_windows + (windows - oldest)
-    order = in_order.argsort(kind="stable")
-    keys, lines = in_order[order], lines.at(order)
+    times = commits * many_windows + windows - oldest
+    by_time = stable_order(times)
+    order = by_time[stable_order(lines.campaigns[by_time])]
+    lines = lines.at(order)
+    keys = lines.campaigns * many_commits * many_windows + times[order]
     is_first = np.ones(len(keys), np.bool_)
     is_first[1:] = keys[1:] != keys[:-1]
     (first,) = is_first.nonzero()

@@ -17,3 +17,16 @@ def sums_at(size: int, at: Sequence[int], numbers: Sequence[int]) -> NDArray[np.
     sums = np.zeros(size, np.int64)
     np.add.at(sums, integers(at), integers(numbers))
     return sums
+
+
+def stable_order(numbers: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Return the positions of numbers in their order; equal ones stay in theirs.
+
+    NumPy sorts 16 bits in a tenth of the time: they are enough if the numbers are near one another.
+    """
+    if not len(numbers):
+        return np.zeros(0, np.int64)
+    least = numbers.min()
+    if numbers.max() - least < 2**16:
+        return np.argsort((numbers - least).astype(np.uint16), kind="stable")
+    return np.argsort(numbers, kind="stable")

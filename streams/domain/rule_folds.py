@@ -139,6 +139,7 @@ class HitSeries(NamedTuple):
         campaigns: the name of each campaign.
         apps: of each campaign, as its first row names it.
         first_rows: of each campaign.
+        lengths: how many rows each campaign has.
         times: event time (ms) of each row: the newest of the log.
         arrivals: wall-clock time (ms, UTC) of each row.
         attempts: of each row.
@@ -151,6 +152,7 @@ class HitSeries(NamedTuple):
     campaigns: list[str]
     apps: list[str | None]
     first_rows: Integers
+    lengths: Integers
     times: Integers
     arrivals: Integers
     attempts: Integers
@@ -158,11 +160,6 @@ class HitSeries(NamedTuple):
     starts: Integers
     in_open_windows: Integers
     kept: Callable[[int], Iterable[KeptCount]]
-
-    @property
-    def lengths(self) -> Integers:
-        """How many rows each campaign has."""
-        return np.diff(self.first_rows, append=len(self.times))
 
     def of(self, which: NDArray[np.bool_]) -> "HitSeries":
         """Return the rows of some campaigns."""
@@ -172,6 +169,7 @@ class HitSeries(NamedTuple):
             [self.campaigns[number] for number in at.tolist()],
             [self.apps[number] for number in at.tolist()],
             lengths.cumsum() - lengths,
+            lengths,
             self.times[rows],
             self.arrivals[rows],
             self.attempts[rows],
@@ -327,9 +325,11 @@ class RuleFold:
 
     def _unseen_before(self, hits: HitSeries, places: Integers) -> Integers:
         """Return for each row the attempts without hits before it, as `Increment` has them."""
-        unseen, first = np.diff(hits.in_open_windows, prepend=0), hits.first_rows
+        unseen, first = hits.in_open_windows.copy(), hits.first_rows
+        unseen[1:] -= hits.in_open_windows[:-1]
         unseen[first] = self.scopes.all_unsettled(places, hits.in_open_windows[first])
-        return np.maximum(0, unseen - hits.attempts)
+        before: Integers = np.maximum(0, unseen - hits.attempts)
+        return before
 
     def _so_far_in(
         self, hits: HitSeries, seen: Callable[[int], OpenWindows], row: int

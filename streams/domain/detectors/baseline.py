@@ -244,6 +244,13 @@ def log_risings(*pairs: tuple[Reals, Reals]) -> list[Reals]:
     return [last - first for last, first in zip(log_gammas[::2], log_gammas[1::2], strict=True)]
 
 
+def log_factorials(n: Reals) -> Reals:
+    """Return ln n! of whole numbers from 0 on."""
+    if n.max(initial=0.0) < len(_LOG_FACTORIALS):
+        return _LOG_FACTORIALS[n.astype(np.int64)]
+    return _log_gamma(n + 1.0)
+
+
 def _log_gamma(x: Reals) -> Reals:
     """Return the log-gamma function of x above 0, by Stirling's series for x + `_SHIFT`."""
     product = x * (x + 1.0)
@@ -254,6 +261,9 @@ def _log_gamma(x: Reals) -> Reals:
     square = inverse * inverse
     series = inverse * (1.0 / 12.0 - square * (1.0 / 360.0 - square / 1_260.0))
     return (y - 0.5) * np.log(y) - y + _HALF_LOG_2_PI + series - np.log(product)
+
+
+_LOG_FACTORIALS = np.concatenate(([0.0], np.log(np.arange(1.0, 4_096.0)).cumsum()))
 
 
 class Rise(NamedTuple):

@@ -208,14 +208,10 @@ class ExcursionTable:
         tolerated, limit = baseline.levels(rate, self._rise)
         least = np.where(self._are_newcomers[places], self._rise_of_newcomers.least, 0.0)
         limit, a = np.maximum(limit, least), tolerated * weight
-        of_hits, of_misses, of_all, null_hits, null_misses, null_all = baseline.log_risings(
-            (np.ones(len(hits)), hits),
-            (np.ones(len(hits)), misses),
-            (np.ones(len(hits)), attempts + 1.0),
-            (a, hits),
-            (weight - a, misses),
-            (weight, attempts),
+        null_hits, null_misses, null_all = baseline.log_risings(
+            (a, hits), (weight - a, misses), (weight, attempts)
         )
+        of_hits, of_misses, of_all = map(baseline.log_factorials, (hits, misses, attempts + 1.0))
         ours, log_rest = of_hits + of_misses - of_all, np.log1p(-limit)
         most: Reals = judged.evidence + ours - log_rest - null_hits - null_misses + null_all
         # Below the mean, the probability that the rate is above the limit is less than 1.
