@@ -21,7 +21,8 @@ from streams.domain.detectors.evidence import AboveLimit
 from streams.domain.detectors.excursion_table import ExcursionTable
 from streams.domain.detectors.excursions import Excursion, Judge
 from streams.domain.detectors.folding import ClosedWindow, Increment
-from streams.domain.detectors.spike_states import Settings, SpikeStates
+from streams.domain.detectors.spike_states import SpikeStates
+from streams.domain.detectors.spike_table import Settings
 from streams.domain.folded_scopes import SCOPES_PER_GROUP, FoldGroup, encode
 from streams.domain.pools import Pooled
 from streams.domain.scope_sums import ScopeKey

@@ -91,7 +91,7 @@ class Naive:
         return decided
 
     def _count(self, line: CountedLine, commit_at: int, arrived: dict[int, WindowCounts]) -> None:
-        """Add a line to what has arrived, by window: its campaign may be there before."""
+        """Add a line to what has arrived, by window. The newest app of a campaign counts."""
         time = line.at if line.event_time is None else line.event_time
         ingest = self.settings.ingest
         if not any(counted[4] for counted in line.counts):
@@ -103,10 +103,13 @@ class Naive:
         self.event_time = max(self.event_time, min(time, commit_at))
         start = ingest.windows.start_of(time)
         window = arrived.setdefault(start, WindowCounts(start, [], [], [], []))
-        position = len(window.campaigns)
-        window.campaigns.append(line.campaign_id)
-        window.at_app.append(len(window.apps))
-        window.apps.append(line.app_id)
+        if line.campaign_id not in window.campaigns:
+            window.campaigns.append(line.campaign_id)
+            window.at_app.append(len(window.apps))
+            window.apps.append(None)
+        position = window.campaigns.index(line.campaign_id)
+        if line.app_id is not None:
+            window.apps[window.at_app[position]] = line.app_id
         window.columns += [
             Column(
                 Dimensions(status, treatment or None, delivery or None, channel or None),

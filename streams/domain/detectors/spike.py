@@ -11,7 +11,8 @@ from streams.domain.detectors.baseline import Rise
 from streams.domain.detectors.excursions import HOLD
 from streams.domain.detectors.folding import FoldingDetector, Pending, ScopeStates
 from streams.domain.detectors.settings import Setting, setting
-from streams.domain.detectors.spike_states import Settings, SpikeStates
+from streams.domain.detectors.spike_states import SpikeStates
+from streams.domain.detectors.spike_table import Settings
 
 LEAST_EVIDENCE, MOST_EVIDENCE = 5.5, 13.5
 """Nats that it takes at a sensitivity of 1, and at one of 0."""

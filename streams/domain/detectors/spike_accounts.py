@@ -25,7 +25,7 @@ def account_of(states: SpikeStates, place: int, pending: Pending) -> Account:
     """Return how a scope stands at this moment."""
     excursion = _up_to_now(states, place, pending)
     known, notes = _known(states, place), _notes(states, place, excursion)
-    usual_rate, _ = states.null(place)
+    usual_rate, _ = states.table.null(place)
     if excursion is None:
         requirements = (_evidence(states, place, 0.0),)
         missing = hits_missing(states, place, pending)
@@ -51,16 +51,16 @@ def account_of(states: SpikeStates, place: int, pending: Pending) -> Account:
 
 def _known(states: SpikeStates, place: int) -> dict[str, float]:
     """Return what is known of a scope, whether it has an excursion or not."""
-    row, (rate, weight) = states.row(place), states.null(place)
+    row, (rate, weight) = states.table.row(place), states.table.null(place)
     is_newcomer, rise = states.excursions.is_newcomer(place), states.settings.rise
     found = Hypotheses.of(rate, weight, rise.of_newcomers if is_newcomer else rise)
     known = {
-        "usual_attempts": states.usual_attempts(place),
+        "usual_attempts": states.table.usual_attempts(place),
         "dispersion": row["dispersion"],
         "tolerated_rate": found.tolerated,
         "limit_rate": found.limit,
         "null_weight": weight,
-        "evidence_needed": states.needed(place),
+        "evidence_needed": states.table.needed(place),
         "slow_evidence": row["slow"],
         "slow_windows": row["slow_windows"],
     }
@@ -83,7 +83,7 @@ def _up_to_now(states: SpikeStates, place: int, pending: Pending) -> Excursion |
 
 
 def _evidence(states: SpikeStates, place: int, value: float) -> Requirement:
-    needed = states.needed(place)
+    needed = states.table.needed(place)
     text = f"the evidence is {value:.1f} of {needed:.1f} nats"
     return Requirement(
         "evidence", text, round(value, DECIMALS), round(needed, DECIMALS), value >= needed
@@ -96,7 +96,7 @@ def _requirements(
     limit, lowest = judge.found.limit, lower_bound(excursion)
     at = max(excursion.last, now - excursion.since)
     lost, patience = excursion.lost_seconds(at), states.settings.patience
-    is_sure = states.is_sure(place)
+    is_sure = states.table.is_sure(place)
     beside = judge.beside_clump(excursion, is_sure=is_sure)
     return (
         _evidence(states, place, judge.evidence_of(excursion)),
@@ -128,7 +128,7 @@ def _requirements(
 
 def _notes(states: SpikeStates, place: int, excursion: Excursion | None) -> tuple[str, ...]:
     notes = []
-    row = states.row(place)
+    row = states.table.row(place)
     if states.excursions.is_newcomer(place):
         notes.append(
             f"it is not known yet what is usual: a rate up to {NEWCOMER_LIMIT:.0%} is no news"

@@ -11,17 +11,16 @@ from streams.domain.detectors.accounts import Level, WindowSeen, fewest
 from streams.domain.detectors.baseline import NEWCOMER_ATTEMPTS, NEWCOMER_LIMIT, Rise
 from streams.domain.detectors.excursions import CONFIDENCE, Judge
 from streams.domain.detectors.one_baseline import OneBaseline
-from streams.domain.detectors.spike_states import (
+from streams.domain.detectors.spike_learning import (
     DOUBTFUL,
     DOUBTFUL_IF_MOST_FAIL,
     LEAST_LEARNED,
     MOST_SKIPPED,
     MOST_WAITING,
-    SURE_BASELINE,
     SURE_CONFIDENCE,
     SURE_EVIDENCE,
-    Settings,
 )
+from streams.domain.detectors.spike_table import SURE_BASELINE, Settings
 
 
 def levels(

@@ -10,7 +10,7 @@ from streams.domain.detectors.baseline import times_odds
 from streams.domain.detectors.evidence import AboveLimit
 from streams.domain.detectors.folding import ClosedWindow, FoldFigures, Increment, Turn
 from streams.domain.detectors.spike import Spike
-from streams.domain.detectors.spike_states import POOLED_UNIT
+from streams.domain.detectors.spike_table import POOLED_UNIT
 from streams.domain.pools import Pooled
 
 NOBODY = Pooled((0, 0), (0, 0))

@@ -187,7 +187,7 @@ def test_levels_are_those_of_a_scope_that_sees_the_windows_go_by() -> None:
     states = spike_states(scope)
     for window, level in zip(windows, levels, strict=True):
         assert level.start == window.start
-        usual, row = states.usual_rate(0), states.row(0)
+        usual, row = states.usual_rate(0), states.table.row(0)
         assert usual is None or level.usual_rate == pytest.approx(usual, rel=0.01)
         assert level.usual_attempts == pytest.approx(row["hits"] + row["misses"], rel=0.01)
         unseen = np.array([window.attempts if not window.hits else 0])

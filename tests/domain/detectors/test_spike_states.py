@@ -20,14 +20,9 @@ from streams.domain.detectors import excursion_table, wilson
 from streams.domain.detectors.baseline import BASELINE, DISPERSIONS, PRIOR_CHANCES, Rise
 from streams.domain.detectors.excursions import LARGEST, Excursion, Live
 from streams.domain.detectors.folding import ClosedWindow, Increment, Series, Turn
-from streams.domain.detectors.spike_states import (
-    LEAST_LEARNED,
-    MOST_SKIPPED,
-    MOST_WAITING,
-    POOLED_UNIT,
-    Settings,
-    SpikeStates,
-)
+from streams.domain.detectors.spike_learning import LEAST_LEARNED, MOST_SKIPPED, MOST_WAITING
+from streams.domain.detectors.spike_states import SpikeStates
+from streams.domain.detectors.spike_table import POOLED_UNIT, Settings
 from streams.domain.folded_scopes import SCOPES_PER_GROUP, FoldGroup
 from streams.domain.folded_scopes import encode as encode_group
 from streams.domain.pools import Pooled
@@ -149,7 +144,7 @@ def known(
 
 
 def baseline_of(states: SpikeStates, place: int = 0) -> dict[str, Any]:
-    row = states.row(place)
+    row = states.table.row(place)
     return {name: row[name] for name in BASELINE.names or ()}
 
 
@@ -489,7 +484,7 @@ def test_lazy_looks_decide_as_looks_at_every_record(
     records: list[Record], usual: tuple[int, int, float], chosen: Settings
 ) -> None:
     states = known(*usual, PLACES, chosen)
-    papers = {place: OnPaper(chosen, states.row(place)) for place in PLACES}
+    papers = {place: OnPaper(chosen, states.table.row(place)) for place in PLACES}
     for each in log_of(records):
         if isinstance(each, ClosedWindow):
             learned = states.learn(each)
@@ -498,9 +493,9 @@ def test_lazy_looks_decide_as_looks_at_every_record(
                 zip(*counts, strict=True), learned.tolist(), strict=True
             ):
                 row, expected = papers[place].close(each.start, n, k)
-                assert states.row(place) == approximately(row)
+                assert states.table.row(place) == approximately(row)
                 assert pooled == pytest.approx(expected, abs=1)
-                papers[place].row = states.row(place)
+                papers[place].row = states.table.row(place)
             continue
         record, paper = each.record, papers[each.record.place]
         turns = add(states, each)
@@ -529,7 +524,7 @@ def check_excursion(states: SpikeStates, place: int, paper: OnPaper, unseen: int
     """Compare an excursion with that on paper, which has seen attempts without hits too."""
     excursion = states.excursion(place)
     assert is_firing(states, place) == paper.live
-    assert states.row(place)["started"] == paper.started
+    assert states.table.row(place)["started"] == paper.started
     if excursion is not None and excursion.live is None:
         excursion.add_attempts(unseen)
     if not paper.alive:
@@ -609,7 +604,7 @@ def test_an_excursion_begins_anew_with_what_breaks() -> None:
     fired = states.excursion(0)
     assert fired is not None
     assert fired.since == (START + 20) * 1_000
-    assert states.row(0)["started"] == 2, "which counts as another one"
+    assert states.table.row(0)["started"] == 2, "which counts as another one"
 
 
 @pytest.mark.parametrize(
@@ -734,7 +729,7 @@ def learn_all(states: SpikeStates, windows: Iterable[tuple[int, int]]) -> list[l
 
 def test_windows_of_few_attempts_wait_until_there_are_enough() -> None:
     states = known()
-    before = states.row(0)
+    before = states.table.row(0)
     few = [(11, 1), (1, 0), (17, 2)]
     assert learn_all(states, few) == [[0, 0]] * 3
     waiting = before | {
@@ -744,11 +739,11 @@ def test_windows_of_few_attempts_wait_until_there_are_enough() -> None:
         "waiting_windows": 3,
         "last_attempts": 17,
     }
-    assert states.row(0) == waiting
+    assert states.table.row(0) == waiting
     (pooled,) = learn_all(states, [(1, 0)])
     assert min(pooled) > 0
     assert sum(pooled) <= LEAST_LEARNED * POOLED_UNIT + 1
-    after = states.row(0)
+    after = states.table.row(0)
     assert after["hits"] > before["hits"]
     assert [after[name] for name in after if name.startswith("waiting")] == [0, 0, 0, 0]
 
@@ -758,14 +753,14 @@ def test_windows_of_few_attempts_do_not_wait_for_ever() -> None:
     learned = learn_all(states, [(1, 0)] * MOST_WAITING)
     assert learned[:-1] == [[0, 0]] * (MOST_WAITING - 1)
     assert sum(learned[-1]) > 0
-    assert states.row(0)["misses"] == pytest.approx(MOST_WAITING, rel=0.01)
+    assert states.table.row(0)["misses"] == pytest.approx(MOST_WAITING, rel=0.01)
 
 
 def test_a_window_of_enough_attempts_does_not_wait() -> None:
     states, at_once = known(), known()
     learn_all(states, [(LEAST_LEARNED, 1)])
     learn_all(at_once, [(LEAST_LEARNED - 1, 1), (1, 0)])
-    hits = [each.row(0)["hits"] for each in (states, at_once)]
+    hits = [each.table.row(0)["hits"] for each in (states, at_once)]
     # Attempts of two windows are a little more independent.
     assert hits[0] < hits[1] < hits[0] + 0.1
 
@@ -778,11 +773,11 @@ def test_windows_that_wait_are_not_learned_if_it_fired_in_one_of_them() -> None:
     turns = [turn.begins for _, turn in run(states, [*bad, *good[:1]]) if turn is not None]
     assert turns == [True]
     assert baseline_of(states) == before
-    assert states.row(0)["is_doubtful"] == 1
-    assert states.row(0)["waiting_windows"] == 1
+    assert states.table.row(0)["is_doubtful"] == 1
+    assert states.table.row(0)["waiting_windows"] == 1
     states.learn(window_of(START + SIZE, {0: (100, 0)}))
     assert baseline_of(states) == before
-    assert states.row(0)["skipped"] == 1
+    assert states.table.row(0)["skipped"] == 1
 
 
 # What is written down
@@ -1149,7 +1144,7 @@ def test_no_counts_are_too_many_or_too_few(attempts: int, share: float, rise: Ri
         assert figures.baseline_rate is not None
         assert 0 < figures.baseline_rate < 1
         assert all(map(math.isfinite, figures.others.values()))
-        row = states.row(place)
+        row = states.table.row(place)
         numbers = [*row["log_chances"], *(row[name] for name in FLOATS - {"log_chances"})]
         assert all(map(math.isfinite, numbers))
         assert 0.0009999 < row["dispersion"] < 0.2000001
@@ -1332,6 +1327,6 @@ def test_a_window_of_billions_of_attempts_is_learned() -> None:
         window = ClosedWindow(START + 60 * number, places, attempts, hits, attempts)
         with np.errstate(all="raise"):
             states.learn(window)
-    rate, weight = states.null(0)
+    rate, weight = states.table.null(0)
     assert rate == pytest.approx(0.01, rel=0.05)
     assert weight > 0.0
