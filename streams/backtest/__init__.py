@@ -10,7 +10,7 @@ From arrivals to transitions:
 - `event_times`: how far event time is with each line, and which are too late or too far ahead.
 - `line_columns`: lines as arrays: what they name and count, by number.
 - `line_commits`: which of them are committed when, and which are kept until later.
-- `line_hits`: the hits in them that are folded meanwhile, commit by commit.
+- `line_hits`: the hits in them that are folded meanwhile.
 - `kept_lines`: those whose counts the windows do not have yet; lines as counts of windows.
 - `recorded`: recorded events, as `campaign-streams produce` reads them.
 - `topic`: the events of the source topic, from a time on.

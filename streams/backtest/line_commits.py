@@ -3,7 +3,8 @@
 A worker commits ten times a second, and most commits change nothing: the counts of campaigns that
 are as usual need not be in a window before one opens, closes or expires, or before the campaign is
 evaluated (`streams.domain.deferrable` says why nothing is decided otherwise). So such lines are
-kept as they are, many commits of them at once. Their hits are folded, commit by commit.
+kept as they are, many commits of them at once. Their hits are folded: those of many commits
+together or, if with any of them a breach begins or ends, commit by commit.
 """
 
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence

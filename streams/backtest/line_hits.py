@@ -1,4 +1,4 @@
-"""The hits in lines: what rules whose detectors fold have to be told of them, commit by commit."""
+"""The hits in lines: what rules whose detectors fold have to be told of them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple

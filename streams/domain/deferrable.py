@@ -15,13 +15,15 @@ happens until later. Counts can be kept if, when they arrive,
   does not wait for further attempts.
 
 They are applied, as a record of their own, before others of the same campaign are, and before a
-window opens, closes or expires. So no evaluation and no fold is shown anything else. What the clock
+window opens, closes or expires. So no evaluation and no fold is shown anything else. Counts of a
+window that is older than open ones and not open itself may be late by what was kept: that is
+committed then, at its own time, and not only applied. What the clock
 alone does is not concerned (`CampaignPartition.unchanged_until`), as long as inputs are observed at
 the time of the counts.
 
 If all rules fold counts of whole campaigns, counts with hits can be kept as well
 (`CampaignPartition.deferrable_hits`), where no name is counted under another one for want of a
-place. The hits are folded at once, commit by commit, with what the fold would find in the windows:
+place. The hits are folded at once, each commit with what the fold would find in the windows:
 how many attempts the campaign has in them, kept ones included, and its counts of one window. While
 a breach goes on, all attempts are folded. Where one begins or ends, the counts are applied and the
 rules are evaluated.
