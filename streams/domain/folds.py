@@ -224,24 +224,24 @@ class Folds:
 
         Returns:
             The breaches that have gone on; null if any evaluation would have another result. Then
-            nothing has changed, and `add_hits` is called for each record.
+            nothing was added, and `add_hits` is called for each record.
         """
         found: list[PreparedHits] = []
         for rule, of_rule in zip(self._rules.values(), hits, strict=True):
-            prepared = rule.prepare(of_rule, partial(self._seen_in, of_rule, table))
+            prepared = rule.prepare(of_rule, partial(self._seen_with, table))
             if prepared is None:
                 return None
             found.append(prepared)
         gone_on: list[GoneOn] = []
-        for rule, of_rule, prepared in zip(self._rules.values(), hits, found, strict=True):
+        for fold, prepared in zip(self._rules.values(), found, strict=True):
             prepared.take()
-            for key, row in prepared.gone_on:
-                times = of_rule.times.item(row), of_rule.arrivals.item(row)
-                gone_on.append(GoneOn(rule.rule, scope_of(rule.rule, key), *times))
+            for key, *times in prepared.gone_on:
+                gone_on.append(GoneOn(fold.rule, scope_of(fold.rule, key), *times))
         return gone_on
 
-    def _seen_in(self, hits: HitSeries, table: WindowTable, row: int) -> OpenWindows:
-        starts, kept = table.open_starts, hits.kept(row)
+    def _seen_with(self, table: WindowTable, kept: Iterable[KeptCount]) -> OpenWindows:
+        """Return the open windows; all counts that the table does not have are of one campaign."""
+        starts = table.open_starts
         return OpenWindows(table, self._groups, starts, self._closed_until, lambda _: kept)
 
     def attempts(self, campaign_ids: Sequence[str], table: WindowTable) -> list[int]:

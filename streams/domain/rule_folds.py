@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,16 +180,20 @@ class HitSeries(NamedTuple):
         )
 
 
+SeenWith: TypeAlias = Callable[[Iterable[KeptCount]], OpenWindows]
+
+
 class PreparedHits(NamedTuple):
     """What a series of hits would do to the scopes of a rule.
 
     Attributes:
         take: does it; nothing else may have been done meanwhile.
-        gone_on: campaigns with a breach that goes on, and the last row of each.
+        gone_on: campaigns with a breach that goes on, and the event time (ms) and wall-clock time
+            (ms, UTC) of the newest attempts of each.
     """
 
     take: Callable[[], None]
-    gone_on: list[tuple[str, int]]
+    gone_on: list[tuple[str, int, int]]
 
 
 class RecordContext(NamedTuple):
@@ -268,12 +272,12 @@ class RuleFold:
         known = {each.added.key: each.in_open_windows for each in hits}
         self._add_placed(placed, lambda keys: [known[key] for key in keys], record)
 
-    def prepare(self, hits: HitSeries, seen: Callable[[int], OpenWindows]) -> PreparedHits | None:
+    def prepare(self, hits: HitSeries, seen: SeenWith) -> PreparedHits | None:
         """Work out what a series of hits would do; nothing changes but that all have places.
 
         Args:
             hits: the rule is about campaigns as a whole.
-            seen: returns the open windows as they are with a row.
+            seen: returns the open windows, which have these counts of a campaign as well.
 
         Returns:
             Null if it is more than adding counts to scopes: then `add_hits` is called for each
@@ -282,8 +286,8 @@ class RuleFold:
         places = self._places_in(hits)
         if (places < 0).any():
             hits, places = hits.of(places >= 0), places[places >= 0]
-        newest = int(hits.starts.max(initial=0))
-        if any(self.scopes.is_old(place, newest) for place in places.tolist()):
+        newest_start = int(hits.starts.max(initial=0))
+        if any(self.scopes.is_old(place, newest_start) for place in places.tolist()):
             return None
         is_live = np.array([name in self._live for name in hits.campaigns], np.bool_)
         unseen_before = np.where(
@@ -309,13 +313,17 @@ class RuleFold:
             self.scopes.touch(places[live])
             self.scopes.settle(places[quiet], hits.in_open_windows[last[quiet]])
 
-        return PreparedHits(take, [(hits.campaigns[at], last.item(at)) for at in live.tolist()])
+        newest = zip(hits.times[last].tolist(), hits.arrivals[last].tolist(), strict=True)
+        gone_on = [(name, *times) for name, times in zip(hits.campaigns, newest, strict=True)]
+        return PreparedHits(take, [gone_on[at] for at in live.tolist()])
 
     def _places_in(self, hits: HitSeries) -> Integers:
         """Return the places of campaigns; -1 of those that the rule is not about."""
         places = self.scopes.places_of(hits.campaigns)
         is_new = places < 0
         admitted = [at for at in is_new.nonzero()[0].tolist() if self._matches(hits.campaigns[at])]
+        # In the order of records: it decides which apps are too many.
+        admitted.sort(key=lambda at: hits.arrivals.item(hits.first_rows[at]))
         if admitted:
             before = int(hits.starts[hits.first_rows[admitted]].min()) - 1
             names = [hits.campaigns[at] for at in admitted]
@@ -331,12 +339,10 @@ class RuleFold:
         before: Integers = np.maximum(0, unseen - hits.attempts)
         return before
 
-    def _so_far_in(
-        self, hits: HitSeries, seen: Callable[[int], OpenWindows], row: int
-    ) -> tuple[int, int]:
+    def _so_far_in(self, hits: HitSeries, seen: SeenWith, row: int) -> tuple[int, int]:
         """Return attempts and hits of a row's campaign in the newest window of the row."""
         name = hits.campaigns[int(hits.first_rows.searchsorted(row, "right")) - 1]
-        cell = seen(row).cells(name).get(hits.starts.item(row))
+        cell = seen(hits.kept(row)).cells(name).get(hits.starts.item(row))
         return self._sums.of_cell(name, cell) if cell is not None else (0, 0)
 
     def is_hit(self, key: Dimensions) -> bool:

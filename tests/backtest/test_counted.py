@@ -16,6 +16,7 @@ from streams.backtest.counted import CountedArrivals, transitions_of
 from streams.backtest.counted_lines import Counted, CountedLine, Lines
 from streams.backtest.task import Decided
 from streams.configuration.models import Configuration
+from streams.domain.detectors import excursion_table
 from streams.domain.detectors.count import Count
 from streams.domain.detectors.detector import Detector
 from streams.domain.detectors.spike import Spike
@@ -93,6 +94,59 @@ def incident(campaign: str = "c") -> list[CountedLine]:
         line(second * 1000, 5 if 120 <= second < 180 else 0, campaign=campaign)
         for second in range(600)
     ]
+
+
+@pytest.mark.parametrize("many", [1, 16])
+@pytest.mark.parametrize("seed", range(24))
+def test_many_lines_a_window_decide_what_a_worker_decides(
+    seed: int, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(excursion_table, "MANY", many)
+    settings, lines = worlds.busy(seed)
+    until = lines[-1].at + 30_000
+    expected = told(Naive(settings).run(lines, until))
+    for at_once in (7, 1_000):
+        assert told(decide(settings, lines, until, at_once)[1]) == expected
+
+
+def test_campaigns_of_no_rule_do_not_move_the_end_of_others() -> None:
+    """The alert expires as long after the last line of its campaign as it is to."""
+    settings = _about_z(no_data_after=5.0)
+    lines = [
+        line(at, failed, sent, campaign=campaign)
+        for at in range(0, 190_000, 200)
+        for campaign, failed, sent, is_sent in (
+            ("a", 1, 20, at % 1_000 == 0),
+            ("z", 6 * (at >= 130_000), 10, at <= 167_800),
+        )
+        if is_sent
+    ]
+    expected = told(Naive(settings).run(lines, lines[-1].at))
+    assert told(decide(settings, lines, at_once=1_000)[1]) == expected
+    assert len(expected) == 2
+
+
+def test_a_burst_is_measured_against_its_own_campaign() -> None:
+    """Not against one that no rule is about, of which much more was sent since."""
+    settings = _about_z()
+    usual = [line(60_000 * minute + 20_000, 0, campaign="z") for minute in range(12)]
+    lines = [
+        line(0, 0, campaign="a"),
+        *usual,
+        line(720_500, 0, campaign="k"),
+        line(722_000, 5, 50_000, campaign="a"),
+        line(730_000, 40, 40, campaign="z"),
+        line(735_000, 0, campaign="a"),
+    ]
+    expected = told(Naive(settings).run(lines, lines[-1].at))
+    assert told(decide(settings, lines, at_once=1_000)[1]) == expected
+    assert len(expected) == 1
+
+
+def _about_z(**about: Any) -> BacktestSettings:
+    rule = Rule("spike", frozenset({"FAILURE"}), Spike(), campaigns=("z",), **about)
+    settings = BacktestSettings.of(Configuration())
+    return replace(settings, partition=replace(settings.partition, rules=(rule,)), interval=0.25)
 
 
 def test_what_is_late_is_so_by_lines_that_were_kept_as_well() -> None:

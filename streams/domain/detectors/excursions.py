@@ -130,6 +130,13 @@ class Excursion(Struct, array_like=True, gc=False):
         counts = attempts, hits
         return cls(since, *null, 0, *counts, 0.0, 0, *counts, 0, *counts, *counts)
 
+    def has_one_record_of(self, attempts: int) -> bool:
+        """Tell whether a record with so many attempts is all of it, as `begun` makes it.
+
+        The stretch of one that was enough at once has ended.
+        """
+        return self.attempts == attempts == self.stretch_attempts
+
     def has_gap_before(self, at: int) -> bool:
         """Tell whether a record at `at` (ms, UTC) comes so late that this is over."""
         return at - self.since - self.last > GAP

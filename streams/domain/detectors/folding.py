@@ -98,7 +98,7 @@ class Series(NamedTuple):
     so_far: Callable[[int], tuple[int, int]]
 
     def at(self, rows: Integers) -> "Series":
-        """Return some of the rows, each of which is of another scope."""
+        """Return some of the rows, each as if it was of a scope of its own."""
         return Series(
             np.arange(len(rows)),
             self.places[rows],

@@ -217,8 +217,7 @@ class SpikeStates(ScopeStates):
                 return None
             excursion, starts = after
             all_starts += starts
-            # It is as if it had begun with this row.
-            is_as_assumed = excursion.attempts == new.attempts
+            is_as_assumed = excursion.has_one_record_of(new.attempts)
         if begun is not None:
             excursion = self._rises.begun_by(place, series.increment(begun))
         return (excursion, all_starts) if excursion is not None else None
