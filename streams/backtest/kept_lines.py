@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from streams.backtest.line_columns import NO_APP, Integers, LineColumns, Vocabulary, with_room
 from streams.domain.arrays import stable_order
+from streams.domain.fold_records import KeptCount
 from streams.domain.partial_counts import Column, WindowCounts
-from streams.domain.rule_folds import KeptCount
 
 
 class KeptLines:

@@ -23,10 +23,10 @@ from streams.backtest.line_columns import Integers, IsCounted, LineColumns, Voca
 from streams.backtest.line_hits import CommitHits, LineHits
 from streams.backtest.task import BacktestTask, Decided
 from streams.domain.deferrable import NOTHING, Deferrable
+from streams.domain.fold_records import KeptCount
 from streams.domain.folds import DeferredHits
 from streams.domain.partial_counts import PARTIAL_COUNTS_VERSION, PartialCounts, WindowCounts
 from streams.domain.partition_settings import PartitionSettings
-from streams.domain.rule_folds import KeptCount
 from streams.domain.rules import HitsOfAny
 
 INPUT = 0

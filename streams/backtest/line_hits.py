@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from streams.backtest.line_columns import NO_APP, Integers, LineColumns, Vocabulary
 from streams.domain.arrays import stable_order
-from streams.domain.rule_folds import CampaignHits, HitSeries, KeptCount
+from streams.domain.fold_records import CampaignHits, HitSeries, KeptCount
 from streams.domain.scope_sums import Added
 
 

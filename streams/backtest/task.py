@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 from streams.domain.deferrable import Deferrable
 from streams.domain.detectors.folding import Integers
+from streams.domain.fold_records import HitSeries
 from streams.domain.folds import DeferredHits
 from streams.domain.partial_counts import Dimensions, PartialCounts, WindowCounts
 from streams.domain.partition import CampaignPartition
 from streams.domain.partition_settings import PartitionSettings
-from streams.domain.rule_folds import HitSeries
 from streams.domain.silences.book import SilenceBook
 from streams.domain.transitions import AlertData, Transition
 

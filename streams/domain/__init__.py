@@ -28,7 +28,8 @@ In the order in which an event meets it:
   `lookback`, `evaluation`: what a campaign's windows say to a rule, closed ones included;
   `detector_states`: what detectors remember beyond that.
 - `folds`, `rule_folds`, `scope_sums`, `folded_scopes`: what folding detectors know of scopes, as a
-  function of the log; `pools`: what the scopes of an app have learned together.
+  function of the log; `fold_records`: what they are told of records; `pools`: what the scopes of
+  an app have learned together.
 - `alerts`: the life of an alert; `alert_records`: its record on the changelog topic;
   `alert_index`: all of a partition; `alert_notices`: who was notified; `alert_figures`: what
   windows say of it; `alert_timers`, `alert_holds`: when something is due,

@@ -24,19 +24,18 @@ import msgspec
 from streams.domain.buckets import Window
 from streams.domain.detectors.accounts import Account
 from streams.domain.detectors.folding import FoldingDetector
-from streams.domain.folded_scopes import FoldGroupKey
-from streams.domain.partial_counts import Dimensions, PartialCounts, WindowCounts
-from streams.domain.partition_settings import PartitionSettings
-from streams.domain.pools import PoolsKey
-from streams.domain.rule_folds import (
+from streams.domain.fold_records import (
     CampaignHits,
     HitSeries,
     KeptCount,
     OpenWindows,
-    PreparedHits,
     RecordContext,
-    RuleFold,
 )
+from streams.domain.folded_scopes import FoldGroupKey
+from streams.domain.partial_counts import Dimensions, PartialCounts, WindowCounts
+from streams.domain.partition_settings import PartitionSettings
+from streams.domain.pools import PoolsKey
+from streams.domain.rule_folds import PreparedHits, RuleFold
 from streams.domain.rules import Rule, Scope
 from streams.domain.scope_sums import ClosingCounts, RecordCounts, scope_of
 from streams.domain.table import WindowTable

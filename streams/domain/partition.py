@@ -35,6 +35,7 @@ from streams.domain.explaining import Explainer
 from streams.domain.fleet.events import FleetEvents
 from streams.domain.fleet.receiver_trouble import TroubleKey
 from streams.domain.fleet.silence_notices import NoticeKey
+from streams.domain.fold_records import HitSeries
 from streams.domain.folded_scopes import FoldGroupKey
 from streams.domain.folds import AddedRecord, DeferredHits, Folds, FoldsKey
 from streams.domain.lookback import ClosedWindows
@@ -46,7 +47,6 @@ from streams.domain.partition_settings import PartitionSettings
 from streams.domain.pools import PoolsKey
 from streams.domain.receivers import ReceiverBook, ReceiverKey
 from streams.domain.rollups import RollupKey
-from streams.domain.rule_folds import HitSeries
 from streams.domain.rules import Rule, Scope
 from streams.domain.sample_book import SampleBook
 from streams.domain.sent_messages import MessageKey
