@@ -10,6 +10,7 @@ from streams.domain.detectors import baseline
 from streams.domain.detectors.baseline import Reals, times_odds
 from streams.domain.detectors.excursions import (
     BESIDE_CLUMP,
+    GAP,
     LARGEST,
     LEAST_OF_STRETCH,
     LONG_STRETCH,
@@ -50,8 +51,8 @@ class Rises:
     def goes_on(self, place: int, excursion: Excursion, new: Increment) -> bool:
         """Tell whether an excursion is not over before new hits, with the attempts before them."""
         excursion.add_attempts(new.before)
-        longest = max(new.at - excursion.since, excursion.attempts + new.attempts)
-        if longest > LARGEST or excursion.has_gap_before(new.at):
+        at = new.at - excursion.since
+        if at - excursion.last > GAP or max(at, excursion.attempts + new.attempts) > LARGEST:
             return False
         return self._excursions.judge(place, excursion).exceeds(excursion, 0.0)
 

@@ -106,7 +106,8 @@ class SpikeStates(ScopeStates):
         if not new.hits or (excursion is None and self._begins_quietly(place, new)):
             return ended
         excursion, starts, has_risen = self._rises.with_hits(place, excursion, new)
-        self.table.count_starts(place, starts)
+        if starts:
+            self.table.count_starts(place, starts)
         self.excursions.keep(place, excursion)
         if not has_risen:
             return ended
