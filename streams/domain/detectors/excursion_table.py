@@ -145,13 +145,12 @@ class ExcursionTable:
             nulls: of each row's scope.
         """
         places, first = series.places, series.first_rows
-        is_further = np.ones(len(places), np.bool_)
-        is_further[first] = False
-        may_go_on = is_further.copy()
-        may_go_on[first] = self._is_quiet[places[first]]
+        are_first = np.zeros(len(places), np.bool_)
+        are_first[first] = True
+        may_go_on = self._is_quiet[places] | ~are_first
         (there,) = may_go_on.nonzero()
         if len(there) >= MANY:
-            judged, ends_at = self._before(series, nulls, there, ~is_further[there])
+            judged, ends_at = self._before(series, nulls, there, are_first[there])
             most = self._most_evidence_after(judged, places[there], series.before[there])
             may_go_on[there] = (series.times[there] - ends_at <= GAP) & (most >= -_MARGIN)
         if self.firing:
@@ -181,19 +180,25 @@ class ExcursionTable:
         self, series: Series, nulls: Nulls, rows: Integers, are_first: NDArray[np.bool_]
     ) -> tuple["_Judged", Integers]:
         """Return what there is before some rows, as `may_go_on` has it, and when it ends (ms)."""
-        before = rows - 1
-        attempts, hits = (
-            each[before].astype(np.float64) for each in (series.attempts, series.hits)
-        )
-        judged = _Judged(nulls[0][rows], nulls[1][rows], np.zeros(len(rows)), attempts, hits)
-        ends_at = series.times[before]
         (first,) = are_first.nonzero()
-        quiet = take(self._quiet, series.places[rows[first]])
-        judged.rate[first], judged.weight[first] = quiet["rate"], quiet["weight"]
-        judged.evidence[first] = quiet["evidence"]
-        attempts[first], hits[first] = quiet["stretch_attempts"], quiet["stretch_hits"]
-        ends_at[first] = quiet["since"] + quiet["last"]
-        return judged, ends_at
+        of_table, ends_at = self._judged(series.places[rows[first]])
+        if len(first) == len(rows):
+            return of_table, ends_at
+        before = rows - 1
+        counts = (each[before].astype(np.float64) for each in (series.attempts, series.hits))
+        judged = _Judged(nulls[0][rows], nulls[1][rows], np.zeros(len(rows)), *counts)
+        for column, of_first in zip(judged, of_table, strict=True):
+            column[first] = of_first
+        all_ends = series.times[before]
+        all_ends[first] = ends_at
+        return judged, all_ends
+
+    def _judged(self, places: Integers) -> tuple["_Judged", Integers]:
+        """Return what the excursions at some places are judged by, and when they end (ms)."""
+        quiet = take(self._quiet, places)
+        counts = (quiet[name].astype(np.float64) for name in ("stretch_attempts", "stretch_hits"))
+        judged = _Judged(quiet["rate"], quiet["weight"], quiet["evidence"], *counts)
+        return judged, quiet["since"] + quiet["last"]
 
     def _most_evidence_after(
         self, judged: "_Judged", places: Integers, before: Integers | Reals

@@ -146,9 +146,11 @@ class SpikeStates(ScopeStates):
         places, first = series.places, series.first_rows
         nulls = self.table.rate[places], self.table.weight[places]
         are_unsure = self._are_unsure(series, nulls)
-        ends = np.append(first[1:], len(places))
+        ends, is_easy = first + 1, ~are_unsure
+        if len(first) < len(places):
+            ends = np.append(first[1:], len(places))
+            is_easy = np.logical_and.reduceat(is_easy, first)
         starts = ends - first
-        is_easy = ~np.logical_or.reduceat(are_unsure, first) if len(first) else are_unsure
         followed: list[tuple[int, Excursion]] = []
         others: list[int] = []
         for scope in np.flatnonzero(~is_easy).tolist():
