@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks import table
 from streams.domain.detectors.evidence import AboveLimit
 from streams.domain.detectors.excursion_table import ExcursionTable
-from streams.domain.detectors.excursions import Excursion, Judge
+from streams.domain.detectors.excursions import Judge
 from streams.domain.detectors.folding import ClosedWindow, Increment
 from streams.domain.detectors.spike_states import SpikeStates
 from streams.domain.detectors.spike_table import Settings
@@ -203,14 +203,13 @@ def looks(made: list[Campaign]) -> list[Look]:
             seen.append((AboveLimit(self.a, self.b, self.limit), attempts, hits, level))
             return super().exceeds(attempts, hits, level)
 
-    def noting(table: ExcursionTable, place: int, excursion: Excursion) -> Judge:
-        judge = judge_of(table, place, excursion)
-        if not isinstance(judge.above, Noting):
-            judge.above = Noting(judge.found.a, judge.found.b, judge.found.limit)
+    def noting(table: ExcursionTable, place: int, null: tuple[float, float]) -> Judge:
+        judge = new_judge(table, place, null)
+        judge.above = Noting(judge.found.a, judge.found.b, judge.found.limit)
         return judge
 
-    judge_of = ExcursionTable.judge
-    with patch.object(ExcursionTable, "judge", noting):
+    new_judge = ExcursionTable.new_judge
+    with patch.object(ExcursionTable, "new_judge", noting):
         for campaign in made:
             play(campaign, {"hits": [], "no hits": []})
     return seen

@@ -195,9 +195,9 @@ class LineCommits:
         return int(lines.commits.searchsorted(lines.commits[due[0]]))
 
     def _may_be_late(self, lines: LineColumns) -> bool:
-        """Tell whether lines are in a window that the event time of those that are kept may close.
+        """Tell whether lines are in a window that is not open, and older than the newest open one.
 
-        No window that is open is one, but one that these lines would open.
+        What is kept may have closed it.
         """
         newest = max(self._deferrable.starts, default=np.inf)
         windows = lines.times // self._size_ms * (self._size_ms // 1000)
@@ -217,7 +217,7 @@ class LineCommits:
         are_told = self._are_told(lines)
         told, quiet = lines.at(are_told), lines.at(~are_told)
         records = counts_by_commit(told, self.vocabulary, self._size_ms)
-        hits = self._hits(quiet, in_a_row=not records)
+        hits = self._fold_or_split(quiet, is_all=not records)
         kept = 0
         for commit_at in sorted({*records, *hits}):
             if commit_at >= self._task.next_due:
@@ -270,18 +270,18 @@ class LineCommits:
                 are_told |= np.isin(pairs, pairs[hits > 0])
         return are_told
 
-    def _hits(self, lines: LineColumns, *, in_a_row: bool) -> dict[int, CommitHits]:
-        """Return hits that are to be folded, by the time (ms) of their commit.
+    def _fold_or_split(self, lines: LineColumns, *, is_all: bool) -> dict[int, CommitHits]:
+        """Fold hits together if no rule is evaluated with any; or return them by commit (ms).
 
         Args:
-            lines: they are in these.
-            in_a_row: whether they are folded here already, if no rule has to be evaluated with any.
+            lines: the hits are in these.
+            is_all: whether no other lines come meanwhile: only then they are folded together.
         """
         if not (self._folds_hits and len(lines)):
             return {}
         to_fold = self.vocabulary, self._is_breaching, self._size_ms
         hits = LineHits(lines, *to_fold, self._attempts, partial(self._kept_of, lines))
-        if not hits or (in_a_row and self._task.add_series(hits.series())):
+        if not hits or (is_all and self._task.add_series(hits.series())):
             return {}
         return {lines.commits.item(each.end - 1): each for each in hits.by_commit()}
 

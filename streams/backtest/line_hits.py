@@ -189,7 +189,7 @@ class _RuleHits(NamedTuple):
         hits: of these.
         starts: start (s) of the newest of these windows.
         apps: by number: the first that any of these windows names.
-        in_open_windows: attempts of the campaign up to the end of the commit.
+        in_open_windows: attempts of the campaign in open windows, up to the end of the commit.
     """
 
     commits: Integers

@@ -1,4 +1,4 @@
-"""Numbers from lists into arrays, and sums of them."""
+"""Numbers from lists into arrays, sums of them, and their order."""
 
 from array import array
 from collections.abc import Sequence

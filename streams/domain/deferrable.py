@@ -16,10 +16,9 @@ happens until later. Counts can be kept if, when they arrive,
 
 They are applied, as a record of their own, before others of the same campaign are, and before a
 window opens, closes or expires. So no evaluation and no fold is shown anything else. Counts of a
-window that is older than open ones and not open itself may be late by what was kept: that is
-committed then, at its own time, and not only applied. What the clock
-alone does is not concerned (`CampaignPartition.unchanged_until`), as long as inputs are observed at
-the time of the counts.
+window that is not open, but older than the newest open one, may be late because of what was kept:
+so that is committed first, at its own time. What the clock alone does is not concerned
+(`CampaignPartition.unchanged_until`), as long as inputs are observed at the time of the counts.
 
 If all rules fold counts of whole campaigns, counts with hits can be kept as well
 (`CampaignPartition.deferrable_hits`), where no name is counted under another one for want of a

@@ -222,8 +222,9 @@ class Folds:
             table: of the windows.
 
         Returns:
-            The breaches that have gone on; null if any evaluation would have another result. Then
-            nothing was added, and `add_hits` is called for each record.
+            The breaches that have gone on; null if more is needed than adding counts, as where a
+            breach begins or ends. Then only places were given, and `add_hits` is called for each
+            record.
         """
         found: list[PreparedHits] = []
         for rule, of_rule in zip(self._rules.values(), hits, strict=True):
@@ -233,7 +234,7 @@ class Folds:
             found.append(prepared)
         gone_on: list[GoneOn] = []
         for fold, prepared in zip(self._rules.values(), found, strict=True):
-            prepared.take()
+            prepared.apply()
             for key, *times in prepared.gone_on:
                 gone_on.append(GoneOn(fold.rule, scope_of(fold.rule, key), *times))
         return gone_on

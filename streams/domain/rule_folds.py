@@ -64,12 +64,12 @@ class PreparedHits(NamedTuple):
     """What a series of hits would do to the scopes of a rule.
 
     Attributes:
-        take: does it; nothing else may have been done meanwhile.
+        apply: does it; nothing else may have been done meanwhile.
         gone_on: campaigns with a breach that goes on, and the event time (ms) and wall-clock time
             (ms, UTC) of the newest attempts of each.
     """
 
-    take: Callable[[], None]
+    apply: Callable[[], None]
     gone_on: list[tuple[str, int, int]]
 
 
@@ -168,17 +168,17 @@ class RuleFold:
         last = hits.first_rows + hits.lengths - 1
         live, quiet = np.flatnonzero(is_live), np.flatnonzero(~is_live)
 
-        def take() -> None:
-            prepared.take()
+        def apply() -> None:
+            prepared.apply()
             self.scopes.touch(places[live])
             self.scopes.settle(places[quiet], hits.in_open_windows[last[quiet]])
 
         newest = zip(hits.times[last].tolist(), hits.arrivals[last].tolist(), strict=True)
         gone_on = [(name, *times) for name, times in zip(hits.campaigns, newest, strict=True)]
-        return PreparedHits(take, [gone_on[at] for at in live.tolist()])
+        return PreparedHits(apply, [gone_on[at] for at in live.tolist()])
 
     def _places_in(self, hits: HitSeries) -> Integers:
-        """Return the places of campaigns; -1 of those that the rule is not about."""
+        """Return the places of campaigns; new ones get one, and those of no concern have -1."""
         places = self.scopes.places_of(hits.campaigns)
         is_new = places < 0
         admitted = [at for at in is_new.nonzero()[0].tolist() if self._matches(hits.campaigns[at])]
@@ -311,7 +311,7 @@ class RuleFold:
         places, times, attempts, hits, unseen = np.array(numbers, np.int64).T
         series = Series(np.arange(len(quiet)), places, times, attempts, hits, unseen, so_far)
         prepared = self._states.prepare(series, self.rule.keep_firing_for)
-        prepared.take()
+        prepared.apply()
         return prepared.others
 
     def _add(self, added: Added, place: int, before: int, record: RecordContext) -> None:

@@ -357,7 +357,7 @@ def test_a_scope_takes_so_many_bytes(
         after = tracemalloc.take_snapshot()
     finally:
         tracemalloc.stop()
-    files = "*fold*", "scope_sums", "pools", "detectors/spike_states", "detectors/excursion*"
+    files = "*fold*", "scope_sums", "pools", "detectors/spike_*", "detectors/excursion*"
     folds = [tracemalloc.Filter(True, f"*/streams/domain/{name}.py") for name in files]
     grown = after.filter_traces(folds).compare_to(before.filter_traces(folds), "filename")
     assert len(fold_of(life.partition, rule).scopes) == MANY

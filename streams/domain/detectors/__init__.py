@@ -16,9 +16,9 @@ configuration, the API and the documents take its settings from there.
 - `baseline`: the usual rates of scopes and their spread, learned when windows close.
 - `excursions`: times in which the rate of a scope may have risen, and their evidence.
 - `excursion_table`: those of all scopes of a rule.
-- `spike_states`: what the detector spike knows of the scopes of a rule, and how counts change it:
-  what it keeps of them is in `spike_table`, what hits do to an excursion in `spike_rises`, and what
-  is learned when windows close in `spike_learning`.
+- `spike_states`: what the detector spike knows of the scopes of a rule, and how counts change it;
+  `spike_table`: what it keeps of them; `spike_deciding`: what hits do to an excursion;
+  `spike_learning`: what windows teach that close.
 - `spike_accounts`: why it fires or does not; `spike_levels`: what it compares windows with, by
   `one_baseline`, which learns for one scope.
 - `registry`: the kinds there are, a module each.

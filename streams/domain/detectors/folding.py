@@ -124,13 +124,14 @@ class Prepared(NamedTuple):
     """What counts would do to scopes.
 
     Attributes:
-        others: first rows of the scopes to which it would do more than `take` can: `add` is called
-            for each of their rows. It is so where a breach begins or ends.
-        take: does it, but to these; nothing else may have been done meanwhile.
+        others: first rows of the scopes to which it would do more than `apply` can: `add` is called
+            for each of their rows. So it is where a breach begins or ends, or nothing is easier
+            together.
+        apply: does it, but to these; nothing else may have been done meanwhile.
     """
 
     others: list[int]
-    take: Callable[[], None]
+    apply: Callable[[], None]
 
 
 def _nothing() -> None:

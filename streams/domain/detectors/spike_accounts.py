@@ -1,4 +1,4 @@
-"""Why an excursion of `spike` fires, or why not: what `spike_states` goes by, in figures."""
+"""Why an excursion of `spike` fires, or why not: what `spike_deciding` goes by, in figures."""
 
 from msgspec.structs import replace
 

@@ -32,8 +32,8 @@ from streams.domain.detectors.folding import (
     Series,
     Turn,
 )
+from streams.domain.detectors.spike_deciding import Deciding, counted
 from streams.domain.detectors.spike_learning import Learning
-from streams.domain.detectors.spike_rises import Rises, counted
 from streams.domain.detectors.spike_table import Settings, SpikeTable
 from streams.domain.pools import Pooled
 
@@ -55,7 +55,7 @@ class SpikeStates(ScopeStates):
         self.table = SpikeTable(settings)
         self.excursions = self.table.excursions
         self._learning = Learning(self.table)
-        self._rises = Rises(self.table, self._learning)
+        self._deciding = Deciding(self.table, self._learning)
 
     def begin(self, places: Integers, pooled: Pooled) -> None:
         """Make the states at some places those of newcomers: their rate is that of their app."""
@@ -98,14 +98,14 @@ class SpikeStates(ScopeStates):
         if excursion is not None:
             live = excursion.live
             if live is not None and not excursion.has_gap_before(new.at):
-                is_over = self._rises.follow(place, excursion, live, new, hold)
+                is_over = self._deciding.follow(place, excursion, live, new, hold)
                 return self._end(place, excursion) if is_over else ()
-            if not self._rises.goes_on(place, excursion, new):
+            if not self._deciding.goes_on(place, excursion, new):
                 ended = self._end(place, excursion)
                 excursion = None
         if not new.hits or (excursion is None and self._begins_quietly(place, new)):
             return ended
-        excursion, starts, has_risen = self._rises.with_hits(place, excursion, new)
+        excursion, starts, has_risen = self._deciding.with_hits(place, excursion, new)
         if starts:
             self.table.count_starts(place, starts)
         self.excursions.keep(place, excursion)
@@ -118,7 +118,7 @@ class SpikeStates(ScopeStates):
         """Begin the excursion of a scope, unless it may fire at once, which hardly any may."""
         attempts, hits = counted(new)
         null = self.table.null(place)
-        if self._rises.may_fire_at_once(hits, null[0]):
+        if self._deciding.may_fire_at_once(hits, null[0]):
             return False
         self.table.count_starts(place, 1)
         self.excursions.begin(place, new.at, null, (attempts, hits))
@@ -164,13 +164,13 @@ class SpikeStates(ScopeStates):
                 followed.append((places.item(rows.start), excursion))
         begun = ends[is_easy] - 1
 
-        def take() -> None:
+        def apply() -> None:
             self.table.count_all_starts(places[first], starts)
             self.excursions.begin_all(series.at(begun), (nulls[0][begun], nulls[1][begun]))
             for place, excursion in followed:
                 self.excursions.keep(place, excursion)
 
-        return Prepared(others, take)
+        return Prepared(others, apply)
 
     def _are_unsure(self, series: Series, nulls: Nulls) -> NDArray[np.bool_]:
         """Tell which rows may do more than begin an excursion, if the row before did that."""
@@ -178,7 +178,7 @@ class SpikeStates(ScopeStates):
             return np.ones(len(series.places), np.bool_)
         are_unsure = self.excursions.may_go_on(series, nulls) | (series.attempts > LARGEST)
         may_fire = np.flatnonzero(
-            ~are_unsure & self._rises.may_be_enough(0.0, series.hits, nulls[0])
+            ~are_unsure & self._deciding.may_be_enough(0.0, series.hits, nulls[0])
         )
         if len(may_fire):
             of_these = series.at(may_fire), (nulls[0][may_fire], nulls[1][may_fire])
@@ -210,7 +210,7 @@ class SpikeStates(ScopeStates):
                 all_starts += 1
                 continue
             if begun is not None:
-                excursion, begun = self._rises.begun_by(place, series.increment(begun)), None
+                excursion, begun = self._deciding.begun_by(place, series.increment(begun)), None
             new = series.increment(row)
             try:
                 after = self._step(place, excursion, new, hold)
@@ -222,7 +222,7 @@ class SpikeStates(ScopeStates):
             all_starts += starts
             is_as_assumed = excursion.has_one_record_of(new.attempts)
         if begun is not None:
-            excursion = self._rises.begun_by(place, series.increment(begun))
+            excursion = self._deciding.begun_by(place, series.increment(begun))
         return (excursion, all_starts) if excursion is not None else None
 
     def _step(
@@ -233,11 +233,11 @@ class SpikeStates(ScopeStates):
             live = excursion.live
             if live is not None:
                 is_over = excursion.has_gap_before(new.at)
-                is_over = is_over or self._rises.follow(place, excursion, live, new, hold)
+                is_over = is_over or self._deciding.follow(place, excursion, live, new, hold)
                 return None if is_over else (excursion, 0)
-            if not self._rises.goes_on(place, excursion, new):
+            if not self._deciding.goes_on(place, excursion, new):
                 excursion = None
-        excursion, starts, has_risen = self._rises.with_hits(place, excursion, new)
+        excursion, starts, has_risen = self._deciding.with_hits(place, excursion, new)
         return None if has_risen else (excursion, starts)
 
     # Shown

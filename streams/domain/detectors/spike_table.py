@@ -73,7 +73,8 @@ ROW = np.dtype(
 - started: excursions that began in these and since then.
 - skipped: windows in a row that were not learned.
 - waiting_windows: how many they are.
-- slow_windows: how many windows `slow` has been above 0, up to `SLOW_WINDOWS`.
+- slow_windows: how many windows `slow` has been above 0, up to
+  `spike_learning.SLOW_WINDOWS`.
 - is_doubtful: whether any of them may be part of an incident.
 """
 

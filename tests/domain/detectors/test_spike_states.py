@@ -1318,7 +1318,7 @@ def _others(states: SpikeStates, given: Mapping[int, Sequence[Increment]]) -> se
     written = states.write(range(24))
     prepared = states.prepare(series, HOLD)
     assert states.write(range(24)) == written
-    prepared.take()
+    prepared.apply()
     return {of_rows[row] for row in prepared.others}
 
 

@@ -10,7 +10,6 @@ from streams.domain.detectors import baseline
 from streams.domain.detectors.baseline import Reals, times_odds
 from streams.domain.detectors.excursions import (
     BESIDE_CLUMP,
-    GAP,
     LARGEST,
     LEAST_OF_STRETCH,
     LONG_STRETCH,
@@ -30,8 +29,8 @@ BURST_SHARE = 3
 in the one before. A steady stream that falters for some seconds has many more."""
 
 
-class Rises:
-    """Decides on excursions, and changes nothing else.
+class Deciding:
+    """Decides what hits do to excursions, and changes nothing else.
 
     Args:
         table: of the scopes.
@@ -49,10 +48,10 @@ class Rises:
         """if the usual rate is not higher than this."""
 
     def goes_on(self, place: int, excursion: Excursion, new: Increment) -> bool:
-        """Tell whether an excursion is not over before new hits, with the attempts before them."""
+        """Add the attempts before new hits to an excursion; tell whether it is not over."""
         excursion.add_attempts(new.before)
-        at = new.at - excursion.since
-        if at - excursion.last > GAP or max(at, excursion.attempts + new.attempts) > LARGEST:
+        longest = max(new.at - excursion.since, excursion.attempts + new.attempts)
+        if longest > LARGEST or excursion.has_gap_before(new.at):
             return False
         return self._excursions.judge(place, excursion).exceeds(excursion, 0.0)
 
