@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.backtest.line_columns import NO_APP, Integers, LineColumns, Vocabulary, with_room
-from streams.domain.arrays import stable_order
+from streams.domain.arrays import are_new, stable_order
 from streams.domain.fold_records import KeptCount
 from streams.domain.partial_counts import Column, WindowCounts
 
@@ -207,8 +207,7 @@ class _Distinct(NamedTuple):
 def _distinct(numbers: Integers) -> _Distinct:
     order = stable_order(numbers)
     in_order = numbers[order]
-    is_first = np.ones(len(numbers), np.bool_)
-    is_first[1:] = in_order[1:] != in_order[:-1]
+    is_first = are_new(in_order)
     positions = np.empty(len(numbers), np.int64)
     positions[order] = is_first.cumsum() - 1
     return _Distinct(in_order[is_first], order[is_first], positions)

@@ -184,7 +184,7 @@ class LineCommits:
     def _before_due(self, lines: LineColumns) -> int:
         """Return how many lines come before the first commit that has to have all that is kept."""
         deferrable = self._deferrable
-        windows = lines.times // self._size_ms * (self._size_ms // 1000)
+        windows = self._starts(lines)
         are_due = np.ones(len(lines), np.bool_)
         for start in deferrable.starts:
             are_due &= windows != start
@@ -200,11 +200,15 @@ class LineCommits:
         What is kept may have closed it.
         """
         newest = max(self._deferrable.starts, default=np.inf)
-        windows = lines.times // self._size_ms * (self._size_ms // 1000)
+        windows = self._starts(lines)
         return any(
             start not in self._deferrable.starts
             for start in np.unique(windows[windows < newest]).tolist()
         )
+
+    def _starts(self, lines: LineColumns) -> Integers:
+        """Return the start (s) of the window of each line."""
+        return lines.times // self._size_ms * (self._size_ms // 1000)
 
     # Deferred
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.backtest.line_columns import NO_APP, Integers, LineColumns, Vocabulary
-from streams.domain.arrays import stable_order
+from streams.domain.arrays import are_new, stable_order
 from streams.domain.fold_records import CampaignHits, HitSeries, KeptCount
 from streams.domain.scope_sums import Added
 
@@ -99,10 +99,8 @@ class LineHits:
 
     def _series(self, hits: "_RuleHits") -> HitSeries:
         names, app_names = self._vocabulary.campaign_names, self._vocabulary.app_names
-        is_first = np.ones(len(hits.campaigns), np.bool_)
-        is_first[1:] = hits.campaigns[1:] != hits.campaigns[:-1]
-        (first,) = is_first.nonzero()
-        lengths = np.append(first[1:], len(is_first)) - first
+        (first,) = are_new(hits.campaigns).nonzero()
+        lengths = np.append(first[1:], len(hits.campaigns)) - first
         last_lines = self._ends[hits.commits] - 1
 
         def kept(row: int) -> Iterable[KeptCount]:
@@ -155,9 +153,7 @@ def _runs(lines: LineColumns, commits: Integers, vocabulary: Vocabulary, size_ms
     order = by_time[stable_order(lines.campaigns[by_time])]
     lines = lines.at(order)
     keys = lines.campaigns * many_commits * many_windows + times[order]
-    is_first = np.ones(len(keys), np.bool_)
-    is_first[1:] = keys[1:] != keys[:-1]
-    (first,) = is_first.nonzero()
+    (first,) = are_new(keys).nonzero()
     of_campaigns_and_commits, of_windows = np.divmod(keys[first], many_windows)
     campaigns, of_commits = np.divmod(of_campaigns_and_commits, many_commits)
     attempts = vocabulary.attempts(lines)
@@ -216,9 +212,7 @@ def _of_rule(
     hits = runs.hits[rule]
     told = np.flatnonzero((hits > 0) | (is_breaching[runs.campaigns] & (runs.attempts > 0)))
     commits, campaigns = runs.commits[told], runs.campaigns[told]
-    is_first = np.ones(len(told), np.bool_)
-    is_first[1:] = (commits[1:] != commits[:-1]) | (campaigns[1:] != campaigns[:-1])
-    (first,) = is_first.nonzero()
+    (first,) = are_new(commits, campaigns).nonzero()
     if not len(first):
         return _RuleHits(*[first] * len(_RuleHits._fields))
     newest = told[np.append(first[1:], len(told)) - 1]

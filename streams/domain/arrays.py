@@ -19,6 +19,15 @@ def sums_at(size: int, at: Sequence[int], numbers: Sequence[int]) -> NDArray[np.
     return sums
 
 
+def are_new(*columns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which positions differ from the one before in any column; the first one does."""
+    are_new = np.zeros(len(columns[0]), np.bool_)
+    are_new[:1] = True
+    for column in columns:
+        are_new[1:] |= column[1:] != column[:-1]
+    return are_new
+
+
 def stable_order(numbers: NDArray[np.int64]) -> NDArray[np.intp]:
     """Return the positions of numbers in their order; equal ones stay in theirs.
 

@@ -207,7 +207,7 @@ class Folds:
         Returns:
             Whether any evaluation has another result now.
         """
-        seen = OpenWindows(table, self._groups, table.open_starts, self._closed_until, hits.kept)
+        seen = self._open_windows(table, hits.kept)
         context = RecordContext(offset, hits.at, (), seen)
         for rule, of_rule in zip(self._rules.values(), hits.of_rules, strict=True):
             if of_rule:
@@ -228,7 +228,7 @@ class Folds:
         """
         found: list[PreparedHits] = []
         for rule, of_rule in zip(self._rules.values(), hits, strict=True):
-            prepared = rule.prepare(of_rule, partial(self._seen_with, table))
+            prepared = rule.prepare(of_rule, partial(self._with_kept, table))
             if prepared is None:
                 return None
             found.append(prepared)
@@ -239,15 +239,18 @@ class Folds:
                 gone_on.append(GoneOn(fold.rule, scope_of(fold.rule, key), *times))
         return gone_on
 
-    def _seen_with(self, table: WindowTable, kept: Iterable[KeptCount]) -> OpenWindows:
+    def _with_kept(self, table: WindowTable, kept: Iterable[KeptCount]) -> OpenWindows:
         """Return the open windows; all counts that the table does not have are of one campaign."""
-        starts = table.open_starts
-        return OpenWindows(table, self._groups, starts, self._closed_until, lambda _: kept)
+        return self._open_windows(table, lambda _: kept)
+
+    def _open_windows(
+        self, table: WindowTable, kept: Callable[[str], Iterable[KeptCount]] = lambda _: ()
+    ) -> OpenWindows:
+        return OpenWindows(table, self._groups, table.open_starts, self._closed_until, kept)
 
     def attempts(self, campaign_ids: Sequence[str], table: WindowTable) -> list[int]:
         """Return how many attempts campaigns have in windows that were not learned yet."""
-        seen = OpenWindows(table, self._groups, table.open_starts, self._closed_until)
-        return seen.attempts(campaign_ids)
+        return self._open_windows(table).attempts(campaign_ids)
 
     @property
     def hits_of_campaigns(self) -> list[Callable[[Dimensions], bool]] | None:
@@ -343,7 +346,7 @@ class Folds:
         """
         fold, clock = self.of(rule), self._clock
         for scope in fold.scopes_of(campaign_id) if fold is not None else ():
-            seen = OpenWindows(table, self._groups, table.open_starts, self._closed_until)
+            seen = self._open_windows(table)
             if fold is None or clock is None:
                 return
             account = fold.account(scope, seen, clock.newest, self._policy.size)

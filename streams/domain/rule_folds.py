@@ -147,7 +147,7 @@ class RuleFold:
         if (places < 0).any():
             hits, places = hits.of(places >= 0), places[places >= 0]
         newest_start = int(hits.starts.max(initial=0))
-        if any(self.scopes.is_old(place, newest_start) for place in places.tolist()):
+        if len(self.scopes.old(places, newest_start)):
             return None
         is_live = np.array([name in self._live for name in hits.campaigns], np.bool_)
         unseen_before = np.where(

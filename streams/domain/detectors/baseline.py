@@ -66,6 +66,7 @@ LEAST_CHANCE = -1_000.0
 _SHIFT = 8
 """Stirling's series has 10 digits from here on."""
 _HALF_LOG_2_PI = log(2.0 * pi) / 2.0
+_LOG_FACTORIALS = np.concatenate(([0.0], np.log(np.arange(1.0, 4_096.0)).cumsum()))
 _BLOCK = 2_048
 """Log-gammas that are worked out at once: what that takes in between fits into the cache."""
 
@@ -261,9 +262,6 @@ def _log_gamma(x: Reals) -> Reals:
     square = inverse * inverse
     series = inverse * (1.0 / 12.0 - square * (1.0 / 360.0 - square / 1_260.0))
     return (y - 0.5) * np.log(y) - y + _HALF_LOG_2_PI + series - np.log(product)
-
-
-_LOG_FACTORIALS = np.concatenate(([0.0], np.log(np.arange(1.0, 4_096.0)).cumsum()))
 
 
 class Rise(NamedTuple):

@@ -7,7 +7,6 @@ from streams.domain.detectors.baseline import DECIMALS, NEWCOMER_LIMIT, Hypothes
 from streams.domain.detectors.excursions import (
     BESIDE_CLUMP,
     CLUMP,
-    GAP,
     Excursion,
     Judge,
     lower_bound,
@@ -77,7 +76,7 @@ def _up_to_now(states: SpikeStates, place: int, pending: Pending) -> Excursion |
         return excursion
     excursion = replace(excursion)
     excursion.add_attempts(pending.unseen)
-    is_old = pending.at - excursion.ends_at > GAP
+    is_old = excursion.has_gap_before(pending.at)
     judge = states.excursions.judge(place, excursion)
     return None if is_old or not judge.exceeds(excursion, 0.0) else excursion
 
